@@ -1,0 +1,19 @@
+//! The messages and services of `proto/`, generated; their descriptions are there.
+#![expect(
+    missing_docs,
+    unused_qualifications,
+    clippy::allow_attributes_without_reason,
+    clippy::doc_markdown,
+    clippy::too_many_lines,
+    reason = "generated"
+)]
+
+tonic::include_proto!("userlookup.v1");
+
+/// The gRPC health checking protocol.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
+/// The descriptors of all of it, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/userlookup.v1.binpb"));
