@@ -1,0 +1,329 @@
+//! The settings: flags, environment and a TOML file become one plain [`Config`].
+//!
+//! A flag wins over the environment, the environment over the file, the file over the default.
+//! Unknown keys are refused, and every fault is reported at once with its key and its source.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use self::tree::Tree;
+
+mod bounds;
+mod faults;
+mod file;
+mod origin;
+mod settings;
+mod shorthand;
+mod sources;
+mod text;
+mod tree;
+
+pub use self::faults::{Collector, Fault, Faults};
+pub use self::origin::Origin;
+pub use self::settings::{
+    BareSub, CacheSettings, CallerSettings, Credentials, LimitSettings, LogFormat, LogLevel, LogSettings,
+    PoolSettings, Reads, ShutdownSettings,
+};
+pub use self::sources::{Flag, Sources, token};
+
+/// Every setting of the service, and where each came from.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address that gRPC is served on; default `127.0.0.1:50051`.
+    #[serde(deserialize_with = "text::address")]
+    pub listen: SocketAddr,
+    /// The id of the one pool, in place of `[[pools]]`; default none.
+    pub user_pool_id: Option<String>,
+    /// The app clients of the one pool whose access tokens are accepted; default empty.
+    #[serde(deserialize_with = "text::list")]
+    pub app_clients: Vec<String>,
+    /// The attributes that the app clients of the one pool may read; default empty.
+    #[serde(deserialize_with = "text::list")]
+    pub attributes: Vec<String>,
+    /// Whether gRPC reflection is served; default `true`.
+    pub reflection: bool,
+    /// The user pools, one `[[pools]]` each; default none.
+    pub pools: Vec<PoolSettings>,
+    /// Who may read what, one `[[callers]]` each; default none.
+    pub callers: Vec<CallerSettings>,
+    /// How long and how much is remembered.
+    pub cache: CacheSettings,
+    /// What one request may take.
+    pub limits: LimitSettings,
+    /// How the process ends.
+    pub shutdown: ShutdownSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// What is wrong with single settings; each is then its default.
+    #[serde(skip)]
+    pub faults: Vec<Fault>,
+    /// Where each key that was set came from.
+    #[serde(skip)]
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// One setting as `config print` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key, such as `cache.fresh_for` or `pools[0].id`.
+    pub key: String,
+    /// The value as the environment would spell it; empty for an unset one or an empty list.
+    pub value: String,
+    /// Where this very key was set, [`Origin::Default`] if it was not.
+    pub origin: Origin,
+}
+
+impl Config {
+    /// Merges the sources. Fails on a file that cannot be read or is not TOML; other faults stay with the settings, for
+    /// [`Faults::collector`] to report with those that other modules find, or for [`Config::sound`].
+    pub fn load(sources: Sources) -> Result<Self, Faults> {
+        Self::merge(sources).map(shorthand::expand)
+    }
+
+    /// Returns the settings if no single one of them is at fault.
+    pub fn sound(self) -> Result<Self, Faults> {
+        Faults::collector(&self).finish(Some(()))?;
+        Ok(self)
+    }
+
+    fn merge(sources: Sources) -> Result<Self, Faults> {
+        let mut tree = Tree::default();
+        sources.merge_into(&mut tree)?;
+        let (mut config, faults) = tree.settle();
+        config.faults = faults;
+        config.faults = bounds::check(&config).map_or_else(|found| found.0, |()| Vec::new());
+        Ok(config)
+    }
+
+    /// Where the value of `key` came from; for a key not itself set, where its nearest set parent did.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Origin {
+        origin::nearest(&self.origins, key).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    /// Every setting in declaration order.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        let entry =
+            |(key, value)| Entry { origin: self.origins.get(&key).cloned().unwrap_or_default(), key, value };
+        tree::leaves(self).into_iter().map(entry).collect()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
+            user_pool_id: None,
+            app_clients: Vec::new(),
+            attributes: Vec::new(),
+            reflection: true,
+            pools: Vec::new(),
+            callers: Vec::new(),
+            cache: CacheSettings::default(),
+            limits: LimitSettings::default(),
+            shutdown: ShutdownSettings::default(),
+            log: LogSettings::default(),
+            faults: Vec::new(),
+            origins: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Sources in memory; the file is the one thing on disk, and goes with the directory returned.
+    fn sources(file: &str, variables: &[(&str, &str)], flags: &[Flag]) -> (tempfile::TempDir, Sources) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.toml");
+        std::fs::write(&path, file).unwrap();
+        let sources = Sources {
+            file: Some(path),
+            environment: variables
+                .iter()
+                .map(|(name, value)| (format!("COGNITO_LOOKUP_{name}").into(), value.into()))
+                .collect(),
+            flags: flags.to_vec(),
+        };
+        (directory, sources)
+    }
+
+    fn load(file: &str, variables: &[(&str, &str)], flags: &[Flag]) -> Result<Config, String> {
+        let (directory, sources) = sources(file, variables, flags);
+        let prefix = format!("{}/", directory.path().display());
+        Config::merge(sources)
+            .and_then(Config::sound)
+            .map_err(|faults| faults.to_string().replace(&prefix, ""))
+    }
+
+    fn faults(file: &str, variables: &[(&str, &str)], flags: &[Flag]) -> Vec<String> {
+        let faults = load(file, variables, flags).unwrap_err();
+        faults.lines().map(str::to_owned).collect()
+    }
+
+    fn flag(key: &'static str, name: &'static str, value: &str) -> Flag {
+        let value = value.to_owned();
+        Flag { key, name, value }
+    }
+
+    fn source(config: &Config, key: &str) -> String {
+        let origin = config.origin(key).to_string();
+        origin.rsplit('/').next().unwrap().to_owned()
+    }
+
+    const FILE: &str = r#"
+reflection = false
+attributes = ["name", "email"]
+
+[cache]
+fresh_for = "2min"
+max_bytes = 2097152
+
+[[pools]]
+id = "eu-west-1_AbCdEfGhI"
+app_clients = ["a"]
+
+[[callers]]
+name = "web"
+
+[[callers]]
+name = "sidecar"
+network = [
+  "127.0.0.1/32",
+  "::1/128",
+]
+reads = "any"
+"#;
+
+    #[test]
+    fn nothing_set_is_the_defaults() {
+        let config = Config::load(Sources::default()).unwrap();
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+        assert_eq!(config.listen.to_string(), "127.0.0.1:50051");
+        assert_eq!(config.cache.max_bytes, 268_435_456);
+        assert_eq!(config.origin("cache.fresh_for"), Origin::Default);
+    }
+
+    #[test]
+    fn each_source_wins_over_the_one_below() {
+        let variable = [("CACHE__FRESH_FOR", "3min")];
+        let flags = [flag("cache.fresh_for", "--fresh-for", "4min")];
+        for (file, variables, flags, minutes, origin) in [
+            ("", &[][..], &[][..], 1, "default"),
+            (FILE, &[], &[], 2, "settings.toml line 6"),
+            (FILE, &variable, &[], 3, "environment COGNITO_LOOKUP_CACHE__FRESH_FOR"),
+            (FILE, &variable, &flags, 4, "flag --fresh-for"),
+            (FILE, &[], &flags, 4, "flag --fresh-for"),
+        ] {
+            let config = load(file, variables, flags).unwrap();
+            assert_eq!(config.cache.fresh_for, Duration::from_secs(60 * minutes), "{origin}");
+            assert_eq!(source(&config, "cache.fresh_for"), origin);
+        }
+    }
+
+    #[test]
+    fn a_file_sets_every_kind_of_key() {
+        let config = load(FILE, &[], &[]).unwrap();
+        assert!(!config.reflection);
+        assert_eq!(config.attributes, ["name", "email"]);
+        assert_eq!(config.cache.max_bytes, 2_097_152);
+        assert_eq!(config.pools[0].app_clients, ["a"]);
+        assert_eq!(config.callers[0].reads, Reads::Token);
+        assert_eq!(config.callers[1].reads, Reads::Any);
+        assert_eq!(config.callers[1].network, ["127.0.0.1/32", "::1/128"]);
+    }
+
+    #[test]
+    fn origins_tell_the_line_or_that_of_the_parent() {
+        let config = load(FILE, &[("POOLS__0__REGION", "eu-west-1")], &[]).unwrap();
+        for (key, origin) in [
+            ("reflection", "settings.toml line 2"),
+            ("cache.absent_for", "default"),
+            ("pools[0]", "settings.toml line 9"),
+            ("pools[0].id", "settings.toml line 10"),
+            ("pools[0].region", "environment COGNITO_LOOKUP_POOLS__0__REGION"),
+            ("pools[0].issuer", "settings.toml line 9"),
+            ("callers[1]", "settings.toml line 16"),
+            ("callers[1].network[1]", "settings.toml line 18"),
+            ("callers", "default"),
+        ] {
+            assert_eq!(source(&config, key), origin, "{key}");
+        }
+    }
+
+    #[test]
+    fn entries_are_in_declaration_order_with_their_own_origin() {
+        let config = load(FILE, &[("APP_CLIENTS", "a, b")], &[]).unwrap();
+        let entries = config.entries();
+        let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys[..5], ["listen", "user_pool_id", "app_clients", "attributes", "reflection"]);
+        assert_eq!(keys[5..7], ["pools[0].id", "pools[0].app_clients"]);
+        assert_eq!(keys.last(), Some(&"log.format"));
+        for (key, value, origin) in [
+            ("user_pool_id", "", "default"),
+            ("app_clients", "a,b", "environment COGNITO_LOOKUP_APP_CLIENTS"),
+            ("pools[0].bare_sub", "admin-get-user", "default"),
+            ("cache.max_bytes", "2MiB", "settings.toml line 7"),
+            ("shutdown.grace", "20s", "default"),
+        ] {
+            let entry = entries.iter().find(|entry| entry.key == key).unwrap();
+            assert_eq!(entry.value, value, "{key}");
+            assert!(entry.origin.to_string().ends_with(origin), "{key}: {}", entry.origin);
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_in_the_order_of_their_sources() {
+        let file = r#"
+reflection = "yes"
+colour = "red"
+[cache]
+fresh_for = "90x"
+absent_for = "2h"
+[log]
+level = "loud"
+[[pools]]
+app_clients = ["a", 3]
+"#;
+        let variables = [("LISTEN", "localhost:1"), ("CACHE__FRESH_FRO", "1s")];
+        let flags = [flag("shutdown.grace", "--grace", "11min")];
+        let expected = [
+            "reflection: invalid type: string \"yes\", expected a boolean (settings.toml line 2)",
+            "colour: is not a setting (settings.toml line 3)",
+            "cache.fresh_for: `90x` is not a duration such as 60s or 15min (settings.toml line 5)",
+            "cache.absent_for: 2h is out of bounds: from 1ms to 1h (settings.toml line 6)",
+            "log.level: unknown variant `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace` (settings.toml line 8)",
+            "pools[0].app_clients[1]: invalid type: integer `3`, expected a string (settings.toml line 10)",
+            "cache.fresh_fro: is not a setting; did you mean COGNITO_LOOKUP_CACHE__FRESH_FOR? (environment COGNITO_LOOKUP_CACHE__FRESH_FRO)",
+            "listen: `localhost:1` is not an address and port such as 127.0.0.1:50051 (environment COGNITO_LOOKUP_LISTEN)",
+            "shutdown.grace: 11m is out of bounds: from 0s to 10m (flag --grace)",
+        ];
+        assert_eq!(faults(file, &variables, &flags), expected);
+    }
+
+    #[test]
+    fn a_key_at_fault_is_told_once() {
+        let expected = "pools[0].id: invalid type: integer `3`, expected a string (settings.toml line 2)";
+        assert_eq!(faults("[[pools]]\nid = 3", &[], &[]), [expected]);
+    }
+
+    #[test]
+    fn modules_above_report_with_origins() {
+        let config = load(FILE, &[], &[]).unwrap();
+        let mut collector = Faults::collector(&config);
+        collector.add("callers[1].network[0]", "is not a network");
+        collector.add("pools[0].id", format_args!("is not a pool {}", "id"));
+        let faults = collector.finish(Some(())).unwrap_err();
+        let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        assert!(lines[0].starts_with("pools[0].id: is not a pool id ("), "{lines:?}");
+        assert!(lines[1].ends_with("settings.toml line 18)"), "{lines:?}");
+        assert_eq!(Faults::collector(&config).finish(Some(())), Ok(()));
+    }
+}

@@ -1,0 +1,167 @@
+//! The settings file: TOML, with the line of every key.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Fault;
+use super::origin::Origin;
+use super::tree::Tree;
+
+/// Sets in `tree` what the file at `path` sets; `named` says where the path came from.
+///
+/// # Errors
+/// The fault of a file that cannot be read or is not TOML.
+pub(super) fn merge(tree: &mut Tree, path: PathBuf, named: Origin) -> Result<(), Fault> {
+    let text = fs::read_to_string(&path)
+        .map_err(|error| fault(format!("cannot read {}: {error}", path.display()), named))?;
+    let document = File { path, text: &text };
+    let table = DeTable::parse(&text).map_err(|error| document.syntax(&error))?;
+    let shape = tree.shape().clone();
+    document.table(tree, "", &shape, table.get_ref());
+    Ok(())
+}
+
+fn fault(message: String, origin: Origin) -> Fault {
+    Fault { key: "config".to_owned(), message, origin }
+}
+
+struct File<'a> {
+    path: PathBuf,
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn syntax(&self, error: &toml::de::Error) -> Fault {
+        let offset = error.span().map_or(self.text.len(), |span| span.start);
+        let (_, column) = position(self.text, offset);
+        let message = format!("not valid TOML at column {column}: {}", error.message());
+        fault(message, self.origin(offset))
+    }
+
+    fn origin(&self, offset: usize) -> Origin {
+        Origin::File { path: self.path.clone(), line: position(self.text, offset).0 }
+    }
+
+    fn table(&self, tree: &mut Tree, parent: &str, shape: &Value, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let dot = if parent.is_empty() { "" } else { "." };
+            let key = format!("{parent}{dot}{}", name.get_ref());
+            let origin = self.origin(name.span().start);
+            match shape.get(name.get_ref().as_ref()) {
+                Some(shape) => self.value(tree, &key, shape, value, origin),
+                None => tree.unknown(&key, origin),
+            }
+        }
+    }
+
+    fn value(&self, tree: &mut Tree, key: &str, shape: &Value, value: &Spanned<DeValue<'_>>, origin: Origin) {
+        match (shape, value.get_ref()) {
+            (Value::Object(_), DeValue::Table(table)) => self.table(tree, key, shape, table),
+            (Value::Object(_), _) => tree.fault(key, "must be a table", origin),
+            (Value::Array(rows), value) if !rows.is_empty() => self.rows(tree, key, rows, value, origin),
+            _ => match leaf(value) {
+                Some(value) => tree.set(key, value, origin),
+                None => tree.fault(key, "is a number out of range", origin),
+            },
+        }
+    }
+
+    fn rows(&self, tree: &mut Tree, key: &str, shape: &[Value], value: &DeValue<'_>, origin: Origin) {
+        let (DeValue::Array(rows), [shape, ..]) = (value, shape) else {
+            return tree.fault(key, "must be an array of tables", origin);
+        };
+        for (at, row) in rows.iter().enumerate() {
+            let key = format!("{key}[{at}]");
+            let origin = self.origin(row.span().start);
+            tree.grow(&key, &origin);
+            self.value(tree, &key, shape, row, origin);
+        }
+    }
+}
+
+/// The value without its spans; none for a number that JSON cannot hold.
+fn leaf(value: &Spanned<DeValue<'_>>) -> Option<Value> {
+    let value = Value::deserialize(value.clone().into_deserializer()).ok()?;
+    (!value.is_null()).then_some(value)
+}
+
+/// The line and column at a byte offset, both counted in characters from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.char_indices().take_while(|(at, _)| *at < offset);
+    before.fold((1, 1), |(line, column), (_, c)| match c {
+        '\n' => (line + 1, 1),
+        _ => (line, column + 1),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::super::{Config, Sources};
+
+    fn faults(text: &str) -> Vec<String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let path = file.path().display().to_string();
+        let sources = Sources { file: Some(path.clone().into()), ..Sources::default() };
+        let faults = Config::load(sources).and_then(Config::sound).unwrap_err();
+        faults.iter().map(|fault| fault.to_string().replace(&path, "f")).collect()
+    }
+
+    #[test]
+    fn a_syntax_error_tells_line_and_column() {
+        for (text, column, place) in [
+            ("listen = \n", 10, "(f line 1)"),
+            ("# \u{e9}\u{e9}\n\n[cache]\nfresh_for = 60s\n", 13, "(f line 4)"),
+            ("reflection = true\nreflection = true\n", 1, "(f line 2)"),
+            ("a = \"\u{e9}\" b", 9, "(f line 1)"),
+            ("[cache", 7, "(f line 1)"),
+        ] {
+            let found = faults(text);
+            let start = format!("config: not valid TOML at column {column}: ");
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].starts_with(&start), "{found:?}");
+            assert!(found[0].ends_with(place), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_key_or_type_is_a_fault() {
+        for (text, expected) in [
+            ("[cahce]\nfresh_for = \"1s\"", "cahce: is not a setting (f line 1)"),
+            (
+                "[cache]\n\nfresh_fro = \"1s\"",
+                "cache.fresh_fro: is not a setting; did you mean `cache.fresh_for`? (f line 3)",
+            ),
+            ("origins = []", "origins: is not a setting (f line 1)"),
+            ("cache = 3", "cache: must be a table (f line 1)"),
+            ("[pools]\nid = \"a\"", "pools: must be an array of tables (f line 1)"),
+            ("pools = [\n\"a\"]", "pools[0]: must be a table (f line 2)"),
+            (
+                "[[pools]]\nid = \"a\"\n[[pools]]\nid = \"b\"\nidd = 1",
+                "pools[1].idd: is not a setting; did you mean `pools[1].id`? (f line 5)",
+            ),
+            ("user_pool_id = inf", "user_pool_id: is a number out of range (f line 1)"),
+            (
+                "app_clients = \"a,b\"",
+                "app_clients: invalid type: string \"a,b\", expected a sequence (f line 1)",
+            ),
+            ("app_clients = [\"a\", \" \"]", "app_clients: an item of the list is empty (f line 1)"),
+            ("listen = 3", "listen: invalid type: integer `3`, expected a string (f line 1)"),
+            ("[cache]\nmax_bytes = -1", "cache.max_bytes: `-1` is not a size such as 256MiB (f line 2)"),
+            (
+                "[cache]\nfresh_for = {a = 1}",
+                "cache.fresh_for: invalid type: map, expected a string (f line 2)",
+            ),
+        ] {
+            assert_eq!(faults(text).first().map(String::as_str), Some(expected));
+        }
+    }
+}

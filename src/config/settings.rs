@@ -1,0 +1,185 @@
+//! The tables of the settings, each field with its unit, bounds and default.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::text;
+
+/// One user pool: `[[pools]]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolSettings {
+    /// The pool id, such as `eu-west-1_AbCdEfGhI`; required.
+    pub id: String,
+    /// The app clients whose access tokens are accepted; default empty.
+    #[serde(deserialize_with = "text::list")]
+    pub app_clients: Vec<String>,
+    /// The AWS region; default the one that the id begins with.
+    pub region: Option<String>,
+    /// The `iss` that tokens must carry; default follows from region and id.
+    pub issuer: Option<String>,
+    /// Where the signing keys are fetched; default follows from the issuer.
+    pub jwks_url: Option<String>,
+    /// The Cognito endpoint, for emulators and private endpoints; default that of the region.
+    pub endpoint_url: Option<String>,
+    /// Whether the pool holds federated users; default `false`.
+    pub federated: bool,
+    /// The Cognito call that finds a user by bare `sub`; default `admin-get-user`.
+    pub bare_sub: BareSub,
+    /// Whose credentials calls are signed with; no setting, so that none can come from a file.
+    #[serde(skip)]
+    pub credentials: Credentials,
+}
+
+/// Whose credentials calls to Cognito are signed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Those that the usual AWS chain finds: environment, profile, web identity, container, instance.
+    #[default]
+    Chain,
+    /// Words that are no secret, for a stand-in that looks at none.
+    Placeholder,
+}
+
+/// The Cognito call that finds a user by bare `sub`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BareSub {
+    /// `AdminGetUser`, for pools where the `sub` is accepted as a username.
+    #[default]
+    AdminGetUser,
+    /// `ListUsers` with a filter on `sub`.
+    ListUsers,
+}
+
+/// One rule of the release policy: `[[callers]]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallerSettings {
+    /// The name in logs and audit records; required.
+    pub name: String,
+    /// The app client whose token makes this caller; default none.
+    pub app_client: Option<String>,
+    /// The networks from which a caller needs no credential, such as `127.0.0.1/32`; default empty.
+    #[serde(deserialize_with = "text::list")]
+    pub network: Vec<String>,
+    /// Whose attributes it may read; default `token`.
+    pub reads: Reads,
+    /// The attributes it may read, `*` for all; default empty.
+    #[serde(deserialize_with = "text::list")]
+    pub attributes: Vec<String>,
+}
+
+/// Whose attributes a caller may read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reads {
+    /// Only the user whose valid access token it presents.
+    #[default]
+    Token,
+    /// Any user, by bare `sub`.
+    Any,
+}
+
+/// How long and how much is remembered: `[cache]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// How long a user found is served without asking Cognito; `1ms` to `24h`, default `60s`.
+    #[serde(with = "text::duration")]
+    pub fresh_for: Duration,
+    /// How long a user not found is remembered as absent; `1ms` to `1h`, default `15s`.
+    #[serde(with = "text::duration")]
+    pub absent_for: Duration,
+    /// What the users remembered may take, in bytes; at least `1MiB`, default `256MiB`.
+    #[serde(with = "text::size")]
+    pub max_bytes: u64,
+    /// What the absences remembered may take, in bytes; at least 1, default `8MiB`.
+    #[serde(with = "text::size")]
+    pub max_absent_bytes: u64,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            fresh_for: Duration::from_secs(60),
+            absent_for: Duration::from_secs(15),
+            max_bytes: 256 * bytesize::MIB,
+            max_absent_bytes: 8 * bytesize::MIB,
+        }
+    }
+}
+
+/// What one request may take: `[limits]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    /// The time until a request is answered or given up; `10ms` to `60s`, default `3s`.
+    #[serde(with = "text::duration")]
+    pub request_timeout: Duration,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self { request_timeout: Duration::from_secs(3) }
+    }
+}
+
+/// How the process ends: `[shutdown]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownSettings {
+    /// How long requests are still accepted after the signal; `0s` to `10min`, default `5s`.
+    #[serde(with = "text::duration")]
+    pub delay: Duration,
+    /// How long requests in flight may then take; `0s` to `10min`, default `20s`.
+    #[serde(with = "text::duration")]
+    pub grace: Duration,
+}
+
+impl Default for ShutdownSettings {
+    fn default() -> Self {
+        Self { delay: Duration::from_secs(5), grace: Duration::from_secs(20) }
+    }
+}
+
+/// What is logged, and how: `[log]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// The least severe level that is logged; default `info`.
+    pub level: LogLevel,
+    /// The form of a log line; default `auto`.
+    pub format: LogFormat,
+}
+
+/// How severe a log line must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// Failures only.
+    Error,
+    /// Also what will fail if nothing is done.
+    Warn,
+    /// Also the landmarks of the process.
+    #[default]
+    Info,
+    /// Also what helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// `console` on a terminal, `json` elsewhere.
+    #[default]
+    Auto,
+    /// One line for people.
+    Console,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,175 @@
+//! Values as text: how each is read and how it is shown.
+
+use std::net::SocketAddr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// Reads text as the type of `example`; a list is separated by commas, and empty text is an empty list.
+///
+/// # Errors
+/// What the text should have been.
+pub(super) fn typed(example: &Value, text: &str) -> Result<Value, String> {
+    match example {
+        Value::Array(rows) if rows.is_empty() => Ok(split(text)),
+        Value::Array(_) | Value::Object(_) => Err("is a table: set the keys in it".to_owned()),
+        _ if text.is_empty() => Err("is empty; leave it unset for the default".to_owned()),
+        Value::Bool(_) => parsed(text, Value::is_boolean, "true or false"),
+        Value::Number(_) => parsed(text, Value::is_number, "a number"),
+        _ => Ok(Value::from(text)),
+    }
+}
+
+fn split(text: &str) -> Value {
+    match text.trim() {
+        "" => Value::Array(Vec::new()),
+        text => text.split(',').map(str::trim).collect(),
+    }
+}
+
+fn parsed(text: &str, fits: fn(&Value) -> bool, wanted: &str) -> Result<Value, String> {
+    let value = serde_json::from_str(text).ok().filter(fits);
+    value.ok_or_else(|| format!("`{text}` is not {wanted}"))
+}
+
+/// Shows a value as [`typed`] reads it.
+pub(super) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
+        value => value.to_string(),
+    }
+}
+
+/// How many characters must be added, dropped or changed to make `a` of `b`.
+pub(super) fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (at, x) in a.chars().enumerate() {
+        let mut left = at + 1;
+        let mut next = vec![left];
+        for ((diagonal, above), y) in row.iter().zip(row.iter().skip(1)).zip(b.chars()) {
+            left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Reads a socket address.
+pub(super) fn address<'de, D: Deserializer<'de>>(source: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(source)?;
+    if text.starts_with("unix:") {
+        return Err(D::Error::custom("a Unix socket is not supported by this version"));
+    }
+    let wrong = || format!("`{text}` is not an address and port such as 127.0.0.1:50051");
+    text.parse().map_err(|_| D::Error::custom(wrong()))
+}
+
+/// Reads a list of strings, none of them blank.
+pub(super) fn list<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<String>, D::Error> {
+    let items = Vec::<String>::deserialize(source)?;
+    if items.iter().any(|item| item.trim().is_empty()) {
+        return Err(D::Error::custom("an item of the list is empty"));
+    }
+    Ok(items)
+}
+
+/// Durations such as `60s` or `15min`.
+pub(super) mod duration {
+    use std::time::Duration;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(source)?;
+        let wrong = || format!("`{text}` is not a duration such as 60s or 15min");
+        humantime::parse_duration(&text).map_err(|_| D::Error::custom(wrong()))
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(value: &Duration, sink: S) -> Result<S::Ok, S::Error> {
+        sink.collect_str(&humantime::format_duration(*value))
+    }
+}
+
+/// Sizes such as `256MiB`, or a number of bytes.
+pub(super) mod size {
+    use bytesize::{ByteSize, MIB};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_json::Value;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<u64, D::Error> {
+        let text = super::plain(&Value::deserialize(source)?);
+        let wrong = || format!("`{text}` is not a size such as 256MiB");
+        let size: ByteSize = text.parse().map_err(|_| D::Error::custom(wrong()))?;
+        Ok(size.as_u64())
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(value: &u64, sink: S) -> Result<S::Ok, S::Error> {
+        sink.serialize_str(&format(*value))
+    }
+
+    /// Shows a size exactly.
+    pub(in crate::config) fn format(bytes: u64) -> String {
+        match bytes {
+            1.. if bytes.is_multiple_of(MIB) => format!("{}MiB", bytes / MIB),
+            _ => bytes.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn text_is_read_by_the_type_of_its_key() {
+        for (example, text, expected) in [
+            (json!([]), " a, b ", Ok(json!(["a", "b"]))),
+            (json!([]), " ", Ok(json!([]))),
+            (json!([]), "a,", Ok(json!(["a", ""]))),
+            (json!(false), "true", Ok(json!(true))),
+            (json!(false), "3", Err("`3` is not true or false")),
+            (json!(1), "3", Ok(json!(3))),
+            (json!(1), "true", Err("`true` is not a number")),
+            (json!("info"), "3", Ok(json!("3"))),
+            (Value::Null, "a,b", Ok(json!("a,b"))),
+            (Value::Null, "", Err("is empty; leave it unset for the default")),
+            (json!([{}]), "a", Err("is a table: set the keys in it")),
+        ] {
+            assert_eq!(typed(&example, text), expected.map_err(str::to_owned), "{example} {text}");
+        }
+    }
+
+    #[test]
+    fn durations_and_sizes_are_read_as_they_are_shown() {
+        for (text, millis) in [("60s", 60_000), ("15min", 900_000), ("1h 30m", 5_400_000), ("5ms", 5)] {
+            let read = duration::deserialize(json!(text)).unwrap();
+            assert_eq!(read.as_millis(), millis, "{text}");
+            let shown = duration::serialize(&read, serde_json::value::Serializer).unwrap();
+            assert_eq!(duration::deserialize(shown).unwrap(), read);
+        }
+        for (value, bytes) in
+            [(json!("256MiB"), 268_435_456), (json!("1 kB"), 1000), (json!(7), 7), (json!("7"), 7)]
+        {
+            assert_eq!(size::deserialize(&value).unwrap(), bytes, "{value}");
+            assert_eq!(size::deserialize(json!(size::format(bytes))).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn distance_counts_slips() {
+        for (a, b, slips) in
+            [("", "", 0), ("", "ab", 2), ("level", "level", 0), ("levle", "level", 2), ("levl", "level", 1)]
+        {
+            assert_eq!(distance(a, b), slips, "{a} {b}");
+            assert_eq!(distance(b, a), slips, "{b} {a}");
+        }
+    }
+}

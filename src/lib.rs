@@ -1,0 +1,12 @@
+//! Looks up the attributes of users of an Amazon Cognito user pool, over gRPC, for the callers that may read them.
+//!
+//! A `GetUser` is a straight line of values, each made in one module only and required by the next:
+//!
+//! ```text
+//! metadata ─auth→ Caller ┐
+//! proto ────wire→ Query ─┴policy→ Permit ─users→ Found ─permit.disclose→ Disclosure ─wire→ reply
+//! ```
+//!
+//! The modules below are in reading order, which is their order too: each may import only from those after it.
+
+pub mod config;
