@@ -9,4 +9,5 @@
 //!
 //! The modules below are in reading order, which is their order too: each may import only from those after it.
 
+pub mod telemetry;
 pub mod config;
