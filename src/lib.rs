@@ -9,5 +9,10 @@
 //!
 //! The modules below are in reading order, which is their order too: each may import only from those after it.
 
+pub mod query;
+pub mod freshness;
+pub mod pool;
+pub mod user;
+pub mod attribute;
 pub mod telemetry;
 pub mod config;

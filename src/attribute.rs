@@ -1,0 +1,140 @@
+//! Names, values and selections of user attributes. What a name releases is `policy`'s business.
+
+use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr};
+
+use thiserror::Error;
+
+/// The name of an attribute as Cognito spells it (`email`, `custom:plan`), or a pseudo-attribute: 1 to 64 visible
+/// characters, compared byte for byte.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AttributeName(Box<str>);
+
+impl AttributeName {
+    /// Returns the name as Cognito spells it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for AttributeName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AttributeName {
+    type Err = InvalidName;
+
+    fn from_str(name: &str) -> Result<Self, InvalidName> {
+        let length = name.chars().count();
+        let invisible = |c: char| c.is_whitespace() || c.is_control();
+        if length == 0 || length > MAX_NAME_CHARACTERS || name.contains(invisible) {
+            return Err(InvalidName);
+        }
+        Ok(Self(name.into()))
+    }
+}
+
+/// Says that a text is no attribute name.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("is no attribute name: 1 to 64 characters without white space")]
+pub struct InvalidName;
+
+/// The value of an attribute, text as Cognito holds it; its `Debug` shows nothing of it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct AttributeValue(Box<str>);
+
+impl AttributeValue {
+    /// Returns the personal text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for AttributeValue {
+    fn from(value: String) -> Self {
+        Self(value.into())
+    }
+}
+
+impl fmt::Debug for AttributeValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AttributeValue(redacted)")
+    }
+}
+
+/// A choice of attributes: what a request wants, a rule releases, or a permit allows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Selection {
+    /// Whatever the user has.
+    Everything,
+    /// These and no others.
+    Only(BTreeSet<AttributeName>),
+}
+
+impl Selection {
+    /// Returns true if and only if `name` is chosen.
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Only(names) => names.contains(name),
+        }
+    }
+
+    /// Cuts a wish to what this selection releases, or returns the names wished for in vain, sorted.
+    /// A wish for everything is a wish for all that is released.
+    pub fn narrow(&self, wish: Self) -> Result<Self, Vec<AttributeName>> {
+        let Self::Only(wanted) = wish else {
+            return Ok(self.clone());
+        };
+        let refused: Vec<_> = wanted.iter().filter(|name| !self.contains(name.as_str())).cloned().collect();
+        if refused.is_empty() { Ok(Self::Only(wanted)) } else { Err(refused) }
+    }
+}
+
+/// The pseudo-attribute of the pool's username.
+pub const USERNAME: &str = "username";
+/// The pseudo-attribute of the time the user was created.
+pub const CREATED_AT: &str = "created_at";
+/// The pseudo-attribute of the time the user was last modified.
+pub const UPDATED_AT: &str = "updated_at";
+
+// Cognito allows 32 (AttributeType.Name, API reference); twice that costs nothing and survives a change of heart.
+const MAX_NAME_CHARACTERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_visible() {
+        for good in ["email", "custom:plan", "dev:custom:x", &"a".repeat(64)] {
+            assert_eq!(good.parse::<AttributeName>().unwrap().as_str(), good);
+        }
+        for bad in ["", " ", "a b", "a\n", "a\u{0}", "\u{a0}", &"a".repeat(65)] {
+            assert_eq!(bad.parse::<AttributeName>(), Err(InvalidName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_wish_is_cut_to_what_is_released() {
+        let released = only(&["email", "name"]);
+        assert_eq!(released.narrow(Selection::Everything), Ok(released.clone()));
+        assert_eq!(released.narrow(only(&["name"])), Ok(only(&["name"])));
+        let refused = released.narrow(only(&["name", "phone_number", "custom:plan"])).unwrap_err();
+        assert_eq!(
+            refused.iter().map(AttributeName::as_str).collect::<Vec<_>>(),
+            ["custom:plan", "phone_number"]
+        );
+        assert_eq!(Selection::Everything.narrow(only(&["x"])), Ok(only(&["x"])));
+    }
+
+    #[test]
+    fn a_value_is_not_shown() {
+        assert!(!format!("{:?}", AttributeValue::from("ada@example.com".to_owned())).contains("ada"));
+    }
+
+    fn only(names: &[&str]) -> Selection {
+        Selection::Only(names.iter().map(|name| name.parse().unwrap()).collect())
+    }
+}

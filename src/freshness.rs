@@ -1,0 +1,123 @@
+//! The words for time that a caller sees: how fresh it demands an answer, and how fresh one is.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// One moment on both clocks: the wall's, which people read, and the steady one, which never steps back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Moment {
+    /// By the wall clock.
+    pub wall: SystemTime,
+    /// By the steady clock, which ages are measured on.
+    pub steady: Instant,
+}
+
+impl Moment {
+    /// Reads both clocks.
+    pub fn now() -> Self {
+        Self { wall: SystemTime::now(), steady: Instant::now() }
+    }
+}
+
+/// How fresh an answer must be: a hard bound on when its fetch began.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Demand {
+    since: Option<Instant>,
+}
+
+impl Demand {
+    /// Leaves freshness to the service.
+    pub const ANY: Self = Self { since: None };
+
+    /// Demands a fetch begun at most `age` before `now`; 0 demands one that has yet to begin.
+    pub fn at_most(age: Duration, now: Moment) -> Self {
+        // An age beyond the steady clock's own start bounds nothing.
+        Self { since: now.steady.checked_sub(age) }
+    }
+
+    /// Demands a fetch begun at or after `time` by the wall clock. A time up to 10 s ahead means now, for clocks
+    /// differ and a fetch begun now sees all that was written before; beyond that there is no demand to be met: none.
+    pub fn not_older_than(time: SystemTime, now: Moment) -> Option<Self> {
+        match now.wall.duration_since(time) {
+            Ok(age) => Some(Self::at_most(age, now)),
+            Err(ahead) if ahead.duration() <= CLOCK_SKEW => Some(Self::at_most(Duration::ZERO, now)),
+            Err(_) => None,
+        }
+    }
+
+    /// Returns true if and only if a fetch begun at `began` is fresh enough.
+    pub fn allows(&self, began: Instant) -> bool {
+        self.since.is_none_or(|since| began >= since)
+    }
+}
+
+/// How old an answer is and where it came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Freshness {
+    /// Who answered.
+    pub source: Source,
+    /// When the fetch began, by the wall clock.
+    pub fetched_at: SystemTime,
+    /// How long ago that was, by the steady clock.
+    pub age: Duration,
+}
+
+/// Who answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// This process's cache.
+    Cache,
+    /// Cognito, for this request or for one that waited beside it.
+    Cognito,
+}
+
+const CLOCK_SKEW: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_demand_bounds_when_the_fetch_began() {
+        tokio::time::advance(seconds(100)).await;
+        let now = Moment::now();
+        let ago = |s| now.steady.checked_sub(seconds(s)).unwrap();
+        let table = [
+            ("any", Some(Demand::ANY), 99, true),
+            ("exactly as old", Some(Demand::at_most(seconds(5), now)), 5, true),
+            ("a second too old", Some(Demand::at_most(seconds(5), now)), 6, false),
+            ("now, and fetched now", Some(Demand::at_most(seconds(0), now)), 0, true),
+            ("now, and fetched before", Some(Demand::at_most(seconds(0), now)), 1, false),
+            ("written 3 s ago, fetched 2 s ago", Demand::not_older_than(now.wall - seconds(3), now), 2, true),
+            (
+                "written 3 s ago, fetched 4 s ago",
+                Demand::not_older_than(now.wall - seconds(3), now),
+                4,
+                false,
+            ),
+            ("written 10 s ahead is now", Demand::not_older_than(now.wall + seconds(10), now), 0, true),
+            (
+                "written 10 s ahead, fetched before",
+                Demand::not_older_than(now.wall + seconds(10), now),
+                1,
+                false,
+            ),
+        ];
+        for (case, demand, age, allowed) in table {
+            assert_eq!(demand.unwrap().allows(ago(age)), allowed, "{case}");
+        }
+        assert_eq!(Demand::not_older_than(now.wall + seconds(11), now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_age_beyond_all_time_bounds_nothing() {
+        let now = Moment::now();
+        assert_eq!(Demand::at_most(Duration::MAX, now), Demand::ANY);
+        assert!(Demand::not_older_than(SystemTime::UNIX_EPOCH, now).is_some());
+    }
+}

@@ -1,0 +1,275 @@
+//! A user pool: its id, and the issuer, key URL, region and ways of asking that follow from it.
+
+mod id;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use http::Uri;
+
+use crate::config::{BareSub, Collector, Config, Credentials, PoolSettings};
+
+pub use self::id::{ClientId, InvalidClientId, InvalidPoolId, PoolId};
+
+/// One configured user pool, every part of it valid.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Pool {
+    /// The pool's id.
+    pub id: PoolId,
+    /// The app clients whose access tokens are accepted.
+    pub app_clients: BTreeSet<ClientId>,
+    /// Where the API is, if not where the Region says.
+    pub endpoint_url: Option<String>,
+    /// The issuers accepted, compared byte for byte.
+    pub issuers: Vec<String>,
+    /// Where the signing keys are published.
+    pub jwks_url: Uri,
+    /// How a user is looked up whose `sub` alone is known.
+    pub bare_sub: Lookup,
+    /// Whose credentials calls are signed with.
+    pub credentials: Credentials,
+    /// The Region whose API is asked.
+    pub region: String,
+}
+
+/// How a user is looked up whose `sub` alone is known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lookup {
+    /// `AdminGetUser` by sub, which finds local users only.
+    AdminGetUser,
+    /// `AdminGetUser` by sub, then `ListUsers`, which finds federated users too.
+    AdminGetUserThenListUsers,
+    /// `ListUsers` alone, which makes nobody an active user in the bill, and lags behind.
+    ListUsers,
+}
+
+impl Pool {
+    /// Reads one pool's settings, whose key is `key`; none if anything is wrong, which `faults` then says.
+    fn read(settings: &PoolSettings, key: &str, faults: &mut Collector<'_>) -> Option<Self> {
+        let id = faults.parsed::<PoolId>(&format!("{key}.id"), &settings.id);
+        let app_clients = read_clients(&settings.app_clients, &format!("{key}.app_clients"), faults);
+        let endpoint_url =
+            settings.endpoint_url.as_deref().map(|url| read_url(url, &format!("{key}.endpoint_url"), faults));
+        let id = id?;
+        let home = id.region().map(ToOwned::to_owned);
+        let region = settings.region.clone().or_else(|| home.clone());
+        if region.is_none() {
+            faults.add(format!("{key}.region"), "must be set: the pool's id does not begin with a Region");
+        }
+        let issuers = settings.issuer.clone().map_or_else(
+            || home.iter().flat_map(|region| issuers(region, &id)).collect(),
+            |issuer| vec![issuer],
+        );
+        if issuers.iter().all(String::is_empty) {
+            faults.add(format!("{key}.issuer"), "must be set: the pool's id does not begin with a Region");
+        }
+        let jwks_url = settings.jwks_url.clone().or_else(|| Some(format!("{}{JWKS_PATH}", issuers.first()?)));
+        let jwks_url = read_url(&jwks_url?, &format!("{key}.jwks_url"), faults)?;
+        Some(Self {
+            id,
+            app_clients: app_clients?,
+            endpoint_url: endpoint_url.map_or(Some(None), |url| url.map(|url| Some(url.to_string())))?,
+            issuers,
+            jwks_url,
+            bare_sub: lookup(settings),
+            credentials: settings.credentials,
+            region: region?,
+        })
+    }
+
+    /// Returns the addresses that are not AWS's own over HTTPS, which an operator should be told of.
+    pub fn unusual_urls(&self) -> Vec<String> {
+        let endpoint = self.endpoint_url.iter().cloned();
+        endpoint.chain([self.jwks_url.to_string()]).filter(|url| !is_aws(url)).collect()
+    }
+}
+
+/// The configured pools, no two with the same id or issuer; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pools(Arc<[Arc<Pool>]>);
+
+impl Pools {
+    /// Reads every pool's settings; none if anything is wrong, which `faults` then says.
+    pub fn read(config: &Config, faults: &mut Collector<'_>) -> Option<Self> {
+        if config.pools.is_empty() && !config.uses_shorthand() {
+            faults.add("pools", "must name a user pool: set user_pool_id, or [[pools]] in the settings file");
+        }
+        let pools: Vec<Option<Pool>> = config
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(n, settings)| Pool::read(settings, &format!("pools[{n}]"), faults))
+            .collect();
+        for (n, pool) in pools.iter().enumerate() {
+            let earlier = || pools.iter().take(n).flatten();
+            let Some(pool) = pool else { continue };
+            if earlier().any(|other| other.id == pool.id) {
+                faults.add(format!("pools[{n}].id"), "names the same pool as another");
+            } else if earlier().any(|other| other.issuers.iter().any(|issuer| pool.issuers.contains(issuer)))
+            {
+                faults.add(format!("pools[{n}].issuer"), "is the issuer of another pool too");
+            }
+        }
+        let pools: Option<Vec<_>> = pools.into_iter().map(|pool| pool.map(Arc::new)).collect();
+        pools.map(|pools| Self(pools.into()))
+    }
+
+    /// Returns every pool, in the order of the settings.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.0.iter()
+    }
+
+    /// Returns the pool that issues tokens as `issuer`, compared byte for byte.
+    pub fn by_issuer(&self, issuer: &str) -> Option<&Arc<Pool>> {
+        self.0.iter().find(|pool| pool.issuers.iter().any(|own| own == issuer))
+    }
+
+    /// Returns the pool with this id.
+    pub fn by_id(&self, id: &PoolId) -> Option<&Arc<Pool>> {
+        self.0.iter().find(|pool| pool.id == *id)
+    }
+
+    /// Returns the pool if there is only one.
+    pub fn only(&self) -> Option<&Arc<Pool>> {
+        match &*self.0 {
+            [pool] => Some(pool),
+            _ => None,
+        }
+    }
+}
+
+fn read_clients(ids: &[String], key: &str, faults: &mut Collector<'_>) -> Option<BTreeSet<ClientId>> {
+    if ids.is_empty() {
+        faults.add(key, "must name an app client whose access tokens are accepted");
+    }
+    let clients: Vec<_> =
+        ids.iter().enumerate().map(|(n, id)| faults.parsed(&format!("{key}[{n}]"), id)).collect();
+    clients.into_iter().collect()
+}
+
+fn read_url(url: &str, key: &str, faults: &mut Collector<'_>) -> Option<Uri> {
+    let uri = url.parse::<Uri>().ok().filter(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if uri.is_none() {
+        faults.add(key, "is no http or https URL");
+    }
+    uri
+}
+
+fn lookup(settings: &PoolSettings) -> Lookup {
+    match (settings.bare_sub, settings.federated) {
+        (BareSub::ListUsers, _) => Lookup::ListUsers,
+        (BareSub::AdminGetUser, true) => Lookup::AdminGetUserThenListUsers,
+        (BareSub::AdminGetUser, false) => Lookup::AdminGetUser,
+    }
+}
+
+/// Both issuer hosts of a pool: the original, and the one of pools with an updated issuer configuration
+/// (developer guide, "Understanding the access token").
+fn issuers(region: &str, id: &PoolId) -> [String; 2] {
+    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    ["cognito-idp", "issuer-cognito-idp"].map(|host| format!("https://{host}.{region}.{suffix}/{id}"))
+}
+
+fn is_aws(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| {
+        let host = uri.host().unwrap_or_default();
+        uri.scheme_str() == Some("https")
+            && [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|aws| host.ends_with(aws))
+    })
+}
+
+const JWKS_PATH: &str = "/.well-known/jwks.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Faults;
+
+    #[test]
+    fn everything_follows_from_the_id() {
+        let pool = read(&settings("eu-west-1_AbCdEfGhI")).unwrap();
+        assert_eq!(pool.region, "eu-west-1");
+        assert_eq!(
+            pool.issuers,
+            [
+                "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEfGhI",
+                "https://issuer-cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEfGhI",
+            ]
+        );
+        assert_eq!(
+            pool.jwks_url,
+            "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEfGhI/.well-known/jwks.json"
+        );
+        assert!(pool.unusual_urls().is_empty());
+        let china = read(&settings("cn-north-1_AbCdEfGhI")).unwrap();
+        assert!(china.issuers.iter().all(|issuer| issuer.contains(".cn-north-1.amazonaws.com.cn/")));
+        assert!(china.unusual_urls().is_empty());
+        assert_eq!(read(&settings("us-gov-west-1_X1")).unwrap().region, "us-gov-west-1");
+    }
+
+    #[test]
+    fn each_can_be_set() {
+        let mut settings = settings("local_3k2j1");
+        assert_eq!(read(&settings).unwrap_err().len(), 2, "region and issuer");
+        settings.region = Some("us-east-1".into());
+        settings.issuer = Some("http://127.0.0.1:9229/local_3k2j1".into());
+        let pool = read(&settings).unwrap();
+        assert_eq!(pool.issuers, ["http://127.0.0.1:9229/local_3k2j1"]);
+        assert_eq!(pool.jwks_url, "http://127.0.0.1:9229/local_3k2j1/.well-known/jwks.json");
+        settings.jwks_url = Some("http://127.0.0.1:1/keys".into());
+        settings.endpoint_url = Some("http://127.0.0.1:2".into());
+        let pool = read(&settings).unwrap();
+        assert_eq!(pool.unusual_urls(), ["http://127.0.0.1:2/", "http://127.0.0.1:1/keys"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_all_at_once() {
+        let mut settings = settings("no pool");
+        settings.app_clients = vec!["a b".into()];
+        settings.endpoint_url = Some("ftp://x".into());
+        let keys = read(&settings).unwrap_err();
+        assert_eq!(keys, ["pools[0].id", "pools[0].app_clients[0]", "pools[0].endpoint_url"]);
+        settings.app_clients.clear();
+        assert!(read(&settings).unwrap_err().contains(&"pools[0].app_clients".to_owned()));
+    }
+
+    #[test]
+    fn two_pools_are_never_one() {
+        let pools = ["eu-west-1_A", "eu-west-1_A", "eu-west-1_B"].map(settings).into();
+        let mut config = Config { pools, ..Config::default() };
+        config.pools[2].issuer = Some("https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_A".into());
+        assert_eq!(read_all(&config).unwrap_err(), ["pools[1].id", "pools[2].issuer"]);
+        config.pools.clear();
+        assert_eq!(read_all(&config).unwrap_err(), ["pools"]);
+    }
+
+    #[test]
+    fn bare_subs_are_looked_up_as_set() {
+        let table = [
+            (BareSub::AdminGetUser, false, Lookup::AdminGetUser),
+            (BareSub::AdminGetUser, true, Lookup::AdminGetUserThenListUsers),
+            (BareSub::ListUsers, false, Lookup::ListUsers),
+            (BareSub::ListUsers, true, Lookup::ListUsers),
+        ];
+        for (bare_sub, federated, expected) in table {
+            let settings = PoolSettings { bare_sub, federated, ..settings("eu-west-1_A") };
+            assert_eq!(lookup(&settings), expected);
+        }
+    }
+
+    fn settings(id: &str) -> PoolSettings {
+        PoolSettings { id: id.into(), app_clients: vec!["client1".into()], ..PoolSettings::default() }
+    }
+
+    fn read(settings: &PoolSettings) -> Result<Arc<Pool>, Vec<String>> {
+        let config = Config { pools: vec![settings.clone()], ..Config::default() };
+        read_all(&config).map(|pools| pools.only().unwrap().clone())
+    }
+
+    fn read_all(config: &Config) -> Result<Pools, Vec<String>> {
+        let mut faults = Faults::collector(config);
+        let pools = Pools::read(config, &mut faults);
+        faults.finish(pools).map_err(|faults| faults.iter().map(|fault| fault.key.clone()).collect())
+    }
+}

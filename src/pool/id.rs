@@ -1,0 +1,129 @@
+//! The ids that AWS gives out: of user pools and of app clients.
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use thiserror::Error;
+
+/// The id of a user pool, such as `eu-west-1_AbCdEfGhI`: at most 55 characters (API reference, `UserPoolIdType`).
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PoolId(Arc<str>);
+
+impl PoolId {
+    /// Returns the id as AWS spells it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the Region that the id begins with; none for an emulator's id (`local_…`).
+    pub(super) fn region(&self) -> Option<&str> {
+        let (prefix, _) = self.0.split_once('_')?;
+        let parts: Vec<_> = prefix.split('-').collect();
+        let [partition, middle @ .., number] = parts.as_slice() else { return None };
+        let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        (partition.len() == 2
+            && letters(partition)
+            && !middle.is_empty()
+            && middle.iter().all(letters)
+            && digits)
+            .then_some(prefix)
+    }
+}
+
+impl FromStr for PoolId {
+    type Err = InvalidPoolId;
+
+    fn from_str(id: &str) -> Result<Self, InvalidPoolId> {
+        let (prefix, name) = id.rsplit_once('_').ok_or(InvalidPoolId)?;
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        let valid = id.len() <= 55
+            && !prefix.is_empty()
+            && prefix.bytes().all(word)
+            && !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        if valid { Ok(Self(id.into())) } else { Err(InvalidPoolId) }
+    }
+}
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Says that a text is no pool id.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("is no user pool id such as eu-west-1_AbCdEfGhI")]
+pub struct InvalidPoolId;
+
+/// The id of an app client: 1 to 128 characters of `[A-Za-z0-9_+]` (API reference, `ClientIdType`).
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ClientId(Arc<str>);
+
+impl ClientId {
+    /// Returns the id as AWS spells it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ClientId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = InvalidClientId;
+
+    fn from_str(id: &str) -> Result<Self, InvalidClientId> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'+';
+        if id.is_empty() || id.len() > 128 || !id.bytes().all(word) {
+            return Err(InvalidClientId);
+        }
+        Ok(Self(id.into()))
+    }
+}
+
+/// Says that a text is no app client id.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("is no app client id: 1 to 128 characters of [A-Za-z0-9_+]")]
+pub struct InvalidClientId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_id_may_begin_with_a_region() {
+        let table = [
+            ("eu-west-1_AbCdEfGhI", Some("eu-west-1")),
+            ("us-gov-west-1_AbC", Some("us-gov-west-1")),
+            ("ap-southeast-12_AbC", Some("ap-southeast-12")),
+            ("local_3k2j1", None),
+            ("eu-west_X", None),
+            ("EU-west-1_X", None),
+        ];
+        for (id, region) in table {
+            assert_eq!(id.parse::<PoolId>().unwrap().region(), region, "{id}");
+        }
+    }
+
+    #[test]
+    fn ids_are_bounded() {
+        for bad in [
+            "",
+            "_",
+            "eu-west-1",
+            "eu-west-1_",
+            "eu-west-1_a/b",
+            "eu west_a",
+            &format!("eu-west-1_{}", "a".repeat(46)),
+        ] {
+            assert_eq!(bad.parse::<PoolId>(), Err(InvalidPoolId), "{bad:?}");
+        }
+        for bad in ["", "a b", "a-b", &"a".repeat(129)] {
+            assert_eq!(bad.parse::<ClientId>(), Err(InvalidClientId), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! A valid question: about whom, what, and how fresh. Whether it may be asked is `policy`'s business.
+
+use thiserror::Error;
+
+use crate::{attribute::Selection, freshness::Demand, pool::PoolId, user::Sub};
+
+/// A question whose every field is valid; made by `wire`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Query {
+    /// The user asked about, if named.
+    pub sub: Option<Sub>,
+    /// The pool asked about, if named.
+    pub pool: Option<PoolId>,
+    /// The attributes wanted.
+    pub attributes: Selection,
+    /// Whether the user's groups are wanted.
+    pub include_groups: bool,
+    /// How fresh the answer must be.
+    pub demand: Demand,
+}
+
+/// What is wrong with a question, in the caller's terms.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum Invalid {
+    /// A field does not hold what its description asks for.
+    #[error("{field} {problem}")]
+    Field {
+        /// The field's path in the message, such as `attributes[3]`.
+        field: String,
+        /// What it must be.
+        problem: &'static str,
+    },
+    /// `sub` is no sub.
+    #[error("sub is malformed")]
+    Sub,
+}
+
+impl Invalid {
+    /// Names a field and what is wrong with it.
+    pub fn field(field: impl Into<String>, problem: &'static str) -> Self {
+        Self::Field { field: field.into(), problem }
+    }
+}

@@ -1,0 +1,170 @@
+//! A user as Cognito knows one: who, what about them, and whether they may sign in.
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::SystemTime};
+
+use thiserror::Error;
+
+use crate::attribute::{AttributeName, AttributeValue};
+
+/// A user's unchanging identifier in a pool: opaque, 1 to 128 characters of `[A-Za-z0-9_-]`, not always a UUID.
+///
+/// Cognito developer guide, "Understanding the access token". Its `Debug` shows nothing of it.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Sub(Arc<str>);
+
+impl Sub {
+    /// Returns the identifier, safe in a `ListUsers` filter by its alphabet.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Sub {
+    type Err = InvalidSub;
+
+    fn from_str(sub: &str) -> Result<Self, InvalidSub> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if sub.is_empty() || sub.len() > MAX_CHARACTERS || !sub.bytes().all(allowed) {
+            return Err(InvalidSub);
+        }
+        Ok(Self(sub.into()))
+    }
+}
+
+impl fmt::Debug for Sub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sub(redacted)")
+    }
+}
+
+/// Says that a text is no `sub`.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("is no sub: 1 to 128 characters of [A-Za-z0-9_-]")]
+pub struct InvalidSub;
+
+/// A pool's name for a user: 1 to 128 visible characters. It may be an email address, so its `Debug` shows nothing.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Username(Arc<str>);
+
+impl Username {
+    /// Returns the personal text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Username {
+    type Err = InvalidUsername;
+
+    fn from_str(name: &str) -> Result<Self, InvalidUsername> {
+        let length = name.chars().count();
+        if length == 0
+            || length > MAX_CHARACTERS
+            || name.contains(|c: char| c.is_control() || c.is_whitespace())
+        {
+            return Err(InvalidUsername);
+        }
+        Ok(Self(name.into()))
+    }
+}
+
+impl fmt::Debug for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Username(redacted)")
+    }
+}
+
+/// Says that a text is no username.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("is no username: 1 to 128 visible characters")]
+pub struct InvalidUsername;
+
+/// What Cognito said about one user. The `sub` attribute is the field, not one of the attributes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct User {
+    /// The user's identifier in the pool.
+    pub sub: Sub,
+    /// The pool's name for the user.
+    pub username: Username,
+    /// Every attribute the user has, by Cognito's names.
+    pub attributes: BTreeMap<AttributeName, AttributeValue>,
+    /// Where the user stands in the sign-up and password flows.
+    pub account: Account,
+    /// Whether the user may sign in.
+    pub enabled: bool,
+    /// When the user was created; none if Cognito did not say.
+    pub created_at: Option<SystemTime>,
+    /// When the user was last modified; none if Cognito did not say.
+    pub updated_at: Option<SystemTime>,
+}
+
+/// Cognito's states of a user (API reference, `UserStatusType`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Account {
+    /// No longer active (legacy).
+    Archived,
+    /// Disabled over a suspected compromise (legacy).
+    Compromised,
+    /// Confirmed.
+    Confirmed,
+    /// Signs in through a third-party identity provider.
+    ExternalProvider,
+    /// Must replace a temporary password.
+    ForceChangePassword,
+    /// Must reset the password.
+    ResetRequired,
+    /// Signed up, not confirmed.
+    Unconfirmed,
+    /// Cognito itself does not know.
+    Unknown,
+    /// A state that this version does not know.
+    Unrecognised,
+}
+
+// The longest `sub` and `username` that Cognito's API takes (UsernameType, API reference).
+const MAX_CHARACTERS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sub_is_opaque_but_bounded() {
+        for good in ["a", "87a42a58-6051-7076-79e2-fe9208b6ae3c", "A_B-9", &"x".repeat(128)] {
+            assert_eq!(good.parse::<Sub>().unwrap().as_str(), good);
+        }
+        let hostile = [
+            "",
+            "\" or sub ^= \"",
+            "a b",
+            "a\"",
+            "a\0",
+            "é",
+            "１２",
+            "\u{202e}a",
+            "{a}",
+            "a*",
+            &"x".repeat(129),
+        ];
+        for bad in hostile {
+            assert_eq!(bad.parse::<Sub>(), Err(InvalidSub), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_username_may_be_an_address_or_a_provider_name() {
+        for good in ["ada", "ada@example.com", "Google_1034", "LoginWithAmazon_amzn1.account.X", "Ångström"]
+        {
+            assert_eq!(good.parse::<Username>().unwrap().as_str(), good);
+        }
+        for bad in ["", " ", "a b", "a\n", &"x".repeat(129)] {
+            assert_eq!(bad.parse::<Username>(), Err(InvalidUsername), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_personal_is_shown() {
+        let shown = format!("{:?} {:?}", "secret-sub".parse::<Sub>(), "secret-name".parse::<Username>());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}
