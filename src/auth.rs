@@ -1,0 +1,181 @@
+//! Who asks, and whose token they present: from metadata, a field and the connection to a [`Caller`].
+//! What the caller may then do is `policy`'s business.
+
+mod bearer;
+mod claims;
+mod keys;
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
+
+use futures_util::future::join_all;
+use thiserror::Error;
+use tonic::metadata::MetadataMap;
+
+use self::{
+    bearer::BearerToken,
+    claims::{Claimed, Unverified},
+    keys::{FetcherError, Keys},
+};
+use crate::{
+    pool::{ClientId, Pool, PoolId, Pools},
+    user::{Sub, Username},
+};
+
+/// What a request brings to say who it comes from.
+#[derive(Debug)]
+pub struct Credentials<'a> {
+    /// The call's metadata, for `authorization`.
+    pub metadata: &'a MetadataMap,
+    /// The request's `access_token` field; empty if not given.
+    pub access_token: &'a str,
+    /// The address of the connection's other end; none for a connection that has no IP address.
+    pub peer: Option<IpAddr>,
+}
+
+/// Verifies what requests present against the keys of the configured pools.
+#[derive(Debug)]
+pub struct Authenticator {
+    pools: Pools,
+    keys: HashMap<PoolId, Keys>,
+}
+
+impl Authenticator {
+    /// Starts to fetch every pool's keys in the background; must be called in a Tokio runtime.
+    pub fn start(pools: &Pools) -> Result<Self, StartError> {
+        let keys = pools.iter().map(|pool| Ok((pool.id.clone(), Keys::start(pool)?)));
+        Ok(Self { pools: pools.clone(), keys: keys.collect::<Result<_, FetcherError>>()? })
+    }
+
+    /// Returns when the keys of every pool are loaded, however long that takes.
+    pub async fn ready(&self) {
+        join_all(self.keys.values().map(Keys::loaded)).await;
+    }
+
+    /// Returns who asks, or refuses. A credential that is present and bad is refused, never passed over for the next
+    /// kind. Cancel safe; waits for the network only where a token names a key not seen before.
+    pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Rejected> {
+        let identity = match BearerToken::from_metadata(credentials.metadata)? {
+            Some(token) => match self.verify(token).await? {
+                Verified::Machine(client) => Identity::Machine(client),
+                Verified::Person(person) => Identity::Person(person),
+            },
+            None => Identity::Peer(credentials.peer),
+        };
+        let presented = match credentials.access_token {
+            "" => None,
+            token => match self.verify(BearerToken::parse(token)?).await? {
+                Verified::Person(person) => Some(person),
+                Verified::Machine(_) => return Err(Rejected::WrongType),
+            },
+        };
+        Ok(Caller { identity, presented })
+    }
+
+    async fn verify(&self, token: BearerToken<'_>) -> Result<Verified, Rejected> {
+        let unverified = Unverified::read(token)?;
+        // Before any fetch: a token must not choose whom we ask for keys (RFC 8725, section 3.8).
+        let pool = unverified.unverified_issuer().and_then(|issuer| self.pools.by_issuer(issuer));
+        let pool = pool.ok_or(Rejected::Invalid)?;
+        let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
+        let key = keys.key(unverified.unverified_key_id()).await?;
+        let Claimed { client, user } = unverified.verify(&key, pool, SystemTime::now())?;
+        Ok(match user {
+            None => Verified::Machine(client),
+            Some((sub, username)) => {
+                Verified::Person(Person { pool: Arc::clone(pool), client, sub, username })
+            }
+        })
+    }
+}
+
+/// Who asks, and the user whose token was presented beside that; made by [`Authenticator::authenticate`] only.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    identity: Identity,
+    presented: Option<Person>,
+}
+
+impl Caller {
+    /// Returns who asks.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns every user a verified access token was presented for: of `authorization`, then of `access_token`.
+    pub fn persons(&self) -> impl Iterator<Item = &Person> {
+        let own = match &self.identity {
+            Identity::Person(person) => Some(person),
+            Identity::Machine(_) | Identity::Peer(_) => None,
+        };
+        own.into_iter().chain(&self.presented)
+    }
+
+    /// Makes a caller that nobody authenticated, to test what comes after.
+    #[cfg(test)]
+    pub(crate) fn for_test(identity: Identity, presented: Option<Person>) -> Self {
+        Self { identity, presented }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// An app client by itself: a client-credentials token in `authorization`.
+    Machine(ClientId),
+    /// Nobody but the other end of the connection, if that has an IP address.
+    Peer(Option<IpAddr>),
+    /// An app client on behalf of a user: a user's token in `authorization`.
+    Person(Person),
+}
+
+/// A user whose access token was verified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Person {
+    /// The pool that issued the token.
+    pub pool: Arc<Pool>,
+    /// The app client it was issued to.
+    pub client: ClientId,
+    /// The user.
+    pub sub: Sub,
+    /// The pool's name for the user.
+    pub username: Username,
+}
+
+enum Verified {
+    Machine(ClientId),
+    Person(Person),
+}
+
+/// Why a credential was refused; the text is for the log, callers get a constant.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Rejected {
+    /// The token is past its `exp`.
+    #[error("the token has expired")]
+    Expired,
+    /// It is an ID token.
+    #[error("an ID token was presented")]
+    IdToken,
+    /// Signature, key, issuer, client or a claim is not accepted; which one is not told apart.
+    #[error("the token's signature, key, issuer, client or claims are not accepted")]
+    Invalid,
+    /// We cannot know: there are no keys to verify with.
+    #[error("the pool's signing keys cannot be had")]
+    KeysUnavailable,
+    /// It is not a compact RS256 JWS of the expected shape.
+    #[error("the credential is not one compact RS256 token")]
+    Malformed,
+    /// `authorization` holds no bearer token.
+    #[error("authorization holds no bearer token")]
+    Missing,
+    /// Its `nbf` or `iat` lies ahead.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// It is no access token, or a machine's where a person's is needed.
+    #[error("the token is of the wrong type")]
+    WrongType,
+}
+
+/// Why no keys can be fetched at all, whatever the network does.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct StartError(#[from] FetcherError);

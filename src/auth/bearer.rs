@@ -1,0 +1,155 @@
+//! Finds exactly one well-formed token in the metadata, or takes one from a field. Says nothing about its worth.
+
+use std::fmt;
+
+use tonic::metadata::MetadataMap;
+
+use super::Rejected;
+
+/// A token in compact JWS form (RFC 7515, section 7.1): three parts in strict base64url, at most 32 KiB.
+/// It is a secret: no `Display`, and its `Debug` shows nothing of it.
+#[derive(Clone, Copy)]
+pub(super) struct BearerToken<'a> {
+    pub(super) header: &'a str,
+    pub(super) payload: &'a str,
+    pub(super) signature: &'a str,
+    /// The header and the payload with the dot between them: what was signed.
+    pub(super) signed: &'a str,
+}
+
+impl<'a> BearerToken<'a> {
+    /// Finds the token in `authorization`; none if there is no such entry. An entry that is not a bearer token is
+    /// refused, never passed over (RFC 6750, section 2.1; RFC 9110, section 11.1: the scheme's case does not matter).
+    pub(super) fn from_metadata(metadata: &'a MetadataMap) -> Result<Option<Self>, Rejected> {
+        let mut entries = metadata.get_all("authorization").iter();
+        let Some(entry) = entries.next() else { return Ok(None) };
+        if entries.next().is_some() {
+            return Err(Rejected::Malformed);
+        }
+        let entry = entry.to_str().map_err(|_| Rejected::Malformed)?;
+        match entry.split_once(' ') {
+            None if entry.is_empty() || is_bearer(entry) => Err(Rejected::Missing),
+            None | Some(("", _)) => Err(Rejected::Malformed),
+            Some((scheme, "")) if is_bearer(scheme) => Err(Rejected::Missing),
+            Some((scheme, token)) if is_bearer(scheme) => Self::parse(token).map(Some),
+            Some(_) => Err(Rejected::Missing),
+        }
+    }
+
+    /// Takes a token as it stands, without a scheme.
+    pub(super) fn parse(token: &'a str) -> Result<Self, Rejected> {
+        if token.len() > MAX_BYTES {
+            return Err(Rejected::Malformed);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(Rejected::Malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(Rejected::Malformed)?;
+        if [header, payload, signature].iter().any(|part| part.is_empty() || !part.bytes().all(is_base64url))
+        {
+            return Err(Rejected::Malformed);
+        }
+        Ok(Self { header, payload, signature, signed })
+    }
+}
+
+impl fmt::Debug for BearerToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(redacted)")
+    }
+}
+
+fn is_bearer(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("bearer")
+}
+
+const fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+// A token with Cognito's most groups (100 of 128 characters) and 50 scopes is about 20 KiB.
+const MAX_BYTES: usize = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataValue;
+
+    use super::*;
+
+    #[test]
+    fn one_bearer_token_is_found() {
+        let found = |entry: &str| match BearerToken::from_metadata(&metadata(&[entry])) {
+            Ok(token) => Ok(token.map(|token| token.signature.to_owned())),
+            Err(rejected) => Err(rejected),
+        };
+        for good in ["Bearer h.p.s", "bearer h.p.s", "BEARER h.p.s", "bEaReR h.p.s"] {
+            assert_eq!(found(good), Ok(Some("s".to_owned())), "{good:?}");
+        }
+        for missing in ["", "Bearer", "Bearer ", "bearer", "Basic YTpi", "DPoP h.p.s", "Token h.p.s"] {
+            assert_eq!(found(missing), Err(Rejected::Missing), "{missing:?}");
+        }
+        for malformed in [
+            "Bearer  h.p.s",
+            "Bearer\th.p.s",
+            "Bearer h.p.s ",
+            " Bearer h.p.s",
+            "Bearerh.p.s",
+            "h.p.s",
+            "Bearer h.p.s, Bearer h.p.s",
+            "Bearer h.p.s,h.p.s",
+        ] {
+            assert_eq!(found(malformed), Err(Rejected::Malformed), "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn no_entry_is_no_token_and_two_are_malformed() {
+        assert!(BearerToken::from_metadata(&metadata(&[])).unwrap().is_none());
+        assert!(BearerToken::from_metadata(&metadata(&["Bearer h.p.s", "Bearer h.p.s"])).is_err());
+        let mut bytes = MetadataMap::new();
+        bytes.insert("authorization", MetadataValue::try_from(&b"Bearer h.p.\x80"[..]).unwrap());
+        assert_eq!(BearerToken::from_metadata(&bytes).unwrap_err(), Rejected::Malformed);
+        let mut elsewhere = MetadataMap::new();
+        elsewhere.insert("x-forwarded-authorization", "Bearer h.p.s".parse().unwrap());
+        assert!(BearerToken::from_metadata(&elsewhere).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_form_is_compact_and_strict() {
+        assert_eq!(BearerToken::parse("aA0.-_.s").unwrap().signed, "aA0.-_");
+        let long = format!("h.{}.s", "p".repeat(MAX_BYTES));
+        for bad in [
+            "",
+            "h",
+            "h.p",
+            "h.p.s.x",
+            ".h.p.s",
+            "h..s",
+            ".p.s",
+            "h.p.",
+            "...",
+            "h.p.s.",
+            "h=.p.s",
+            "h.p==.s",
+            "h.p.s=",
+            "h+.p.s",
+            "h.p/.s",
+            "h.p.s\n",
+            "h .p.s",
+            "h.p?.s",
+            "h.%2E.s",
+            "h.p\0.s",
+            "h.é.s",
+            "{\"payload\":\"x\"}",
+            &long,
+        ] {
+            assert_eq!(BearerToken::parse(bad).unwrap_err(), Rejected::Malformed, "{bad:?}");
+        }
+    }
+
+    fn metadata(entries: &[&str]) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        for entry in entries {
+            metadata.append("authorization", entry.parse().unwrap());
+        }
+        metadata
+    }
+}

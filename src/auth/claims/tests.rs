@@ -1,0 +1,199 @@
+use serde_json::json;
+
+use super::*;
+use crate::config::{Config, Faults, PoolSettings};
+
+#[test]
+fn a_header_asks_for_rs256_with_a_named_key_and_nothing_else() {
+    let good = json!({"alg": "RS256", "kid": "k1"});
+    let edit = |name: &str, value: serde_json::Value| {
+        let mut header = good.clone();
+        header[name] = value;
+        header.to_string()
+    };
+    let raw = |text: &str| text.to_owned();
+    let ok = Ok(());
+    let table = [
+        (good.to_string(), ok),
+        (edit("typ", json!("JWT")), ok),
+        (edit("typ", json!("at+JWT")), ok),
+        (edit("unknown", json!({"a": [1]})), ok),
+        (edit("kid", json!("a/b+c=")), ok),
+        (edit("typ", json!("logout+jwt")), Err(Rejected::WrongType)),
+        (edit("typ", json!(7)), Err(Rejected::WrongType)),
+        (edit("alg", json!("none")), Err(Rejected::Malformed)),
+        (edit("alg", json!("rs256")), Err(Rejected::Malformed)),
+        (edit("alg", json!("RS256 ")), Err(Rejected::Malformed)),
+        (edit("alg", json!(null)), Err(Rejected::Malformed)),
+        (edit("alg", json!(["RS256"])), Err(Rejected::Malformed)),
+        (edit("alg", json!("ML-DSA-65")), Err(Rejected::Malformed)),
+        (edit("alg", json!("HS256")), Err(Rejected::Invalid)),
+        (edit("alg", json!("RS384")), Err(Rejected::Invalid)),
+        (edit("alg", json!("PS256")), Err(Rejected::Invalid)),
+        (edit("alg", json!("ES256")), Err(Rejected::Invalid)),
+        (edit("crit", json!(["exp"])), Err(Rejected::Invalid)),
+        (edit("crit", json!([])), Err(Rejected::Invalid)),
+        (edit("crit", json!(null)), Err(Rejected::Invalid)),
+        (edit("b64", json!(false)), Err(Rejected::Invalid)),
+        (edit("jwk", json!({"kty": "RSA"})), Err(Rejected::Invalid)),
+        (edit("jku", json!("https://example.com")), Err(Rejected::Invalid)),
+        (edit("x5u", json!("https://example.com")), Err(Rejected::Invalid)),
+        (edit("x5c", json!([])), Err(Rejected::Invalid)),
+        (edit("x5t", json!("a")), Err(Rejected::Invalid)),
+        (edit("x5t#S256", json!("a")), Err(Rejected::Invalid)),
+        (edit("cty", json!("JWT")), Err(Rejected::Malformed)),
+        (edit("kid", json!("")), Err(Rejected::Malformed)),
+        (edit("kid", json!("k".repeat(129))), Err(Rejected::Malformed)),
+        (edit("kid", json!(1)), Err(Rejected::Malformed)),
+        (raw(r#"{"alg":"RS256"}"#), Err(Rejected::Malformed)),
+        (raw(r#"{"kid":"k1"}"#), Err(Rejected::Malformed)),
+        (raw(r#"{"alg":"RS256","alg":"RS256","kid":"k1"}"#), Err(Rejected::Malformed)),
+        (raw(r#"{"alg":"RS256","kid":"k1","kid":"k2"}"#), Err(Rejected::Malformed)),
+        (raw(r#"{"alg":"RS256","\u0061lg":"none","kid":"k1"}"#), Err(Rejected::Malformed)),
+        (raw(r#"["RS256","k1"]"#), Err(Rejected::Malformed)),
+        (raw(r#"{"alg":"RS256","kid":"k1"} x"#), Err(Rejected::Malformed)),
+        (raw("\u{feff}{\"alg\":\"RS256\",\"kid\":\"k1\"}"), Err(Rejected::Malformed)),
+        (raw("null"), Err(Rejected::Malformed)),
+        (raw(""), Err(Rejected::Malformed)),
+        ("[".repeat(10_000), Err(Rejected::Malformed)),
+    ];
+    for (header, expected) in table {
+        let checked = json::<Header>(&URL_SAFE_NO_PAD.encode(&header)).and_then(|header| header.check());
+        assert_eq!(checked, expected, "{header}");
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn claims_are_cognitos_for_this_pool_and_client() {
+    let edit = |name: &str, value: serde_json::Value| {
+        let mut claims = good();
+        claims[name] = value;
+        claims.to_string()
+    };
+    let without = |name: &str| {
+        let mut claims = good();
+        claims.as_object_mut().unwrap().remove(name);
+        claims.to_string()
+    };
+    let twice =
+        |name: &str, value: &str| good().to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
+    let (expired, early, invalid, malformed, wrong) = (
+        Rejected::Expired,
+        Rejected::NotYetValid,
+        Rejected::Invalid,
+        Rejected::Malformed,
+        Rejected::WrongType,
+    );
+    let table = [
+        (edit("iss", json!(format!("{ISSUER}/"))), invalid),
+        (edit("iss", json!(ISSUER.to_uppercase())), invalid),
+        (edit("iss", json!([ISSUER])), invalid),
+        (without("iss"), invalid),
+        (edit("client_id", json!("client2")), invalid),
+        (edit("client_id", json!("client")), invalid),
+        (edit("client_id", json!(["client1"])), invalid),
+        (edit("client_id", json!("")), invalid),
+        (without("client_id"), invalid),
+        (edit("token_use", json!("id")), Rejected::IdToken),
+        (edit("token_use", json!("Access")), wrong),
+        (edit("token_use", json!("access ")), wrong),
+        (edit("token_use", json!(["access"])), wrong),
+        (edit("token_use", json!("refresh")), wrong),
+        (without("token_use"), wrong),
+        (edit("sub", json!("")), invalid),
+        (edit("sub", json!(7)), invalid),
+        (edit("sub", json!("a\" or sub ^= \"")), invalid),
+        (edit("sub", json!("s".repeat(129))), invalid),
+        (without("sub"), invalid),
+        (edit("username", json!("")), invalid),
+        (edit("username", json!(7)), invalid),
+        (edit("username", json!("u".repeat(129))), invalid),
+        (edit("exp", json!(NOW - 11)), expired),
+        (edit("exp", json!(NOW - 10)), expired),
+        (edit("exp", json!(0)), expired),
+        (edit("exp", json!(NOW + 86_411)), invalid),
+        (edit("exp", json!(u64::MAX)), invalid),
+        (without("exp"), invalid),
+        (edit("exp", json!(null)), invalid),
+        (edit("exp", json!("1999999999")), malformed),
+        (edit("exp", json!(-1)), malformed),
+        (edit("exp", json!(1.5)), malformed),
+        (edit("exp", json!(1e300)), malformed),
+        (edit("exp", json!(true)), malformed),
+        (edit("exp", json!([NOW])), malformed),
+        (good().to_string().replace(&(NOW + 3600).to_string(), "99999999999999999999999"), malformed),
+        (edit("nbf", json!(NOW + 11)), early),
+        (edit("nbf", json!("1")), malformed),
+        (edit("iat", json!(NOW + 11)), early),
+        (edit("iat", json!(1.5)), malformed),
+        (twice("sub", "\"abc\""), malformed),
+        (twice("exp", "1"), malformed),
+        (twice("iss", "\"x\""), malformed),
+        (twice("client_id", "\"client1\""), malformed),
+        (twice("token_use", "\"access\""), malformed),
+        ("[]".to_owned(), malformed),
+        ("null".to_owned(), malformed),
+        (format!("{}x", good()), malformed),
+    ];
+    for (claims, rejected) in table {
+        assert_eq!(check(&claims), Err(rejected), "{claims}");
+    }
+}
+
+#[test]
+fn good_claims_are_taken_whatever_else_they_say() {
+    let edit = |name: &str, value: serde_json::Value| {
+        let mut claims = good();
+        claims[name] = value;
+        check(&claims.to_string())
+    };
+    let person = check(&good().to_string());
+    let (sub, username) = person.clone().unwrap().user.unwrap();
+    assert_eq!((sub.as_str(), username.as_str()), ("abc", "ada"));
+    for same in [
+        edit("iss", json!(ISSUER.replace("cognito-idp", "issuer-cognito-idp"))),
+        edit("aud", json!("https://api.example.com")),
+        edit("email", json!({"nested": ["x"]})),
+        edit("exp", json!(NOW - 9)),
+        edit("exp", json!(NOW + 86_410)),
+        edit("nbf", json!(NOW + 10)),
+        edit("iat", json!(NOW + 10)),
+        edit("iat", json!(null)),
+        edit("scope", json!(["not", "a", "string"])),
+    ] {
+        assert_eq!(same, person);
+    }
+}
+
+#[test]
+fn a_token_without_a_user_is_a_machines() {
+    let mut claims = good();
+    claims.as_object_mut().unwrap().remove("username");
+    assert_eq!(check(&claims.to_string()).unwrap().user, None);
+    let mut claims = good();
+    claims["sub"] = json!("client1");
+    assert_eq!(check(&claims.to_string()).unwrap().user, None);
+}
+
+fn check(claims: &str) -> Result<Claimed, Rejected> {
+    json::<Claims>(&URL_SAFE_NO_PAD.encode(claims))?.check(&pool(), UNIX_EPOCH + Duration::from_secs(NOW))
+}
+
+fn good() -> serde_json::Value {
+    json!({
+        "sub": "abc", "iss": ISSUER, "client_id": "client1", "token_use": "access", "username": "ada",
+        "scope": "openid", "exp": NOW + 3600, "iat": NOW, "auth_time": NOW, "jti": "x", "version": 2,
+    })
+}
+
+fn pool() -> std::sync::Arc<Pool> {
+    let settings =
+        PoolSettings { id: "eu-west-1_A".into(), app_clients: vec!["client1".into()], ..Default::default() };
+    let config = Config { pools: vec![settings], ..Config::default() };
+    let pools = crate::pool::Pools::read(&config, &mut Faults::collector(&config)).unwrap();
+    pools.only().unwrap().clone()
+}
+
+const ISSUER: &str = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_A";
+const NOW: u64 = 1_790_000_000;

@@ -1,0 +1,164 @@
+//! A pool's signing keys: known ones without waiting, unknown ones after at most one fetch per 10 s.
+//! One task a pool owns every fetch, so no request can start two or cancel one.
+
+mod fetch;
+mod set;
+
+use std::{sync::Arc, time::Duration};
+
+use http::Uri;
+use jsonwebtoken::DecodingKey;
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
+use tracing::{info, warn};
+
+use self::fetch::Fetcher;
+pub(super) use self::fetch::FetcherError;
+use self::set::KeySet;
+use super::Rejected;
+use crate::pool::Pool;
+
+/// The keys of one pool. Dropping it ends its task.
+#[derive(Debug)]
+pub(super) struct Keys {
+    state: watch::Receiver<State>,
+    wanted: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Keys {
+    /// Starts to fetch, and to fetch again, the keys that `pool` publishes. Fails only where HTTPS cannot be spoken.
+    pub(super) fn start(pool: &Pool) -> Result<Self, FetcherError> {
+        let (sender, state) = watch::channel(State::default());
+        let wanted = Arc::new(Notify::new());
+        let refresh = Refresh {
+            fetcher: Fetcher::new(&pool.jwks_url)?,
+            url: pool.jwks_url.clone(),
+            state: sender,
+            wanted: Arc::clone(&wanted),
+        };
+        // Never joined: it ends with `Keys`, and a panic in it ends the channel, which reads as keys unavailable.
+        #[expect(clippy::disallowed_methods, reason = "this is the owner of the key task")]
+        let task = tokio::spawn(refresh.run()).abort_handle();
+        Ok(Self { state, wanted, task })
+    }
+
+    /// Returns the key named `id`, waiting for one fetch if it is unknown and none was tried in the last 10 s.
+    /// Cancel safe: a caller that leaves changes nothing.
+    pub(super) async fn key(&self, id: &str) -> Result<Arc<DecodingKey>, Rejected> {
+        let mut state = self.state.clone();
+        if let Some(key) = state.borrow_and_update().key(id) {
+            return Ok(key);
+        }
+        let rested = state.borrow().tried.is_none_or(|tried| tried.elapsed() >= COOL_DOWN);
+        if rested {
+            self.wanted.notify_one();
+            state.changed().await.map_err(|_| Rejected::KeysUnavailable)?;
+        }
+        let state = state.borrow();
+        match state.key(id) {
+            Some(key) => Ok(key),
+            None if state.failed || state.current().is_none() => Err(Rejected::KeysUnavailable),
+            None => Err(Rejected::Invalid),
+        }
+    }
+
+    /// Returns when there are keys; at once if there are.
+    pub(super) async fn loaded(&self) {
+        // An error means that the task is gone, and then there will be no keys.
+        if self.state.clone().wait_for(|state| state.current().is_some()).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What the last fetches brought.
+#[derive(Debug, Default)]
+struct State {
+    /// The last good set and when it was fetched.
+    good: Option<(Arc<KeySet>, Instant)>,
+    /// When the last fetch ended, well or not.
+    tried: Option<Instant>,
+    /// Whether it failed.
+    failed: bool,
+}
+
+impl State {
+    fn current(&self) -> Option<&KeySet> {
+        self.good.as_ref().filter(|(_, fetched)| fetched.elapsed() < MAX_AGE).map(|(set, _)| &**set)
+    }
+
+    fn key(&self, id: &str) -> Option<Arc<DecodingKey>> {
+        self.current()?.key(id)
+    }
+
+    fn next_fetch(&self) -> Instant {
+        let wait = match (self.current(), self.failed) {
+            (None, _) => FIRST_RETRY,
+            (Some(_), true) => COOL_DOWN,
+            (Some(_), false) => REFRESH,
+        };
+        self.tried.map_or_else(Instant::now, |tried| tried + wait)
+    }
+}
+
+/// The task: fetches when it is time, or when an unknown key was asked for after the cool-down.
+struct Refresh {
+    fetcher: Fetcher,
+    url: Uri,
+    state: watch::Sender<State>,
+    wanted: Arc<Notify>,
+}
+
+impl Refresh {
+    async fn run(self) {
+        loop {
+            self.due().await;
+            let fetched = self.fetcher.fetch(&self.url).await.and_then(|body| Ok(KeySet::parse(&body)?));
+            match &fetched {
+                Ok(set) => info!(jwks.url = %self.url, keys = set.len(), "signing keys fetched"),
+                Err(error) => warn!(jwks.url = %self.url, %error, "signing keys could not be fetched"),
+            }
+            let now = Instant::now();
+            self.state.send_modify(|state| {
+                state.tried = Some(now);
+                state.failed = fetched.is_err();
+                if let Ok(set) = fetched {
+                    state.good = Some((Arc::new(set), now));
+                }
+            });
+        }
+    }
+
+    async fn due(&self) {
+        let next = self.state.borrow().next_fetch();
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => return,
+                () = self.wanted.notified() => {}
+            }
+            // A wish that was made while the last fetch was under way has been answered by it.
+            if self.state.borrow().tried.is_none_or(|tried| tried.elapsed() >= COOL_DOWN) {
+                return;
+            }
+        }
+    }
+}
+
+// An unknown key id causes at most one fetch in this time (aws-jwt-verify's penalty box holds as long).
+const COOL_DOWN: Duration = Duration::from_secs(10);
+// While there are no keys nobody is served, so the return of the key server is looked for often.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+// A key that Cognito withdrew is refused at the latest after this time.
+const REFRESH: Duration = Duration::from_secs(10 * 60);
+// The last good set outlives an outage, but not for ever.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);

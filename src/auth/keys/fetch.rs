@@ -1,0 +1,84 @@
+//! Fetches a key set over HTTP: one GET, 64 KiB and 3 s at most, no redirects, no proxy, nothing but 200 will do.
+
+use std::{io, time::Duration};
+
+use bytes::Bytes;
+use http::{StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::crypto::aws_lc_rs;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::set::InvalidSet;
+
+/// A client for one key server.
+#[derive(Debug)]
+pub(super) struct Fetcher(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+
+impl Fetcher {
+    /// Prepares to fetch from `url`; the system's root certificates are read for HTTPS only.
+    pub(super) fn new(url: &Uri) -> Result<Self, FetcherError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let builder = HttpsConnectorBuilder::new();
+        let connector = if url.scheme_str() == Some("https") {
+            let secure = builder.with_provider_and_native_roots(aws_lc_rs::default_provider())?;
+            secure.https_only().enable_http1().wrap_connector(tcp)
+        } else {
+            let roots = rustls::ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            builder.with_tls_config(roots).https_or_http().enable_http1().wrap_connector(tcp)
+        };
+        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+    }
+
+    /// Returns the body at `url`.
+    pub(super) async fn fetch(&self, url: &Uri) -> Result<Bytes, FetchError> {
+        timeout(TOTAL_TIMEOUT, self.body(url)).await.map_err(|_| FetchError::TimedOut)?
+    }
+
+    async fn body(&self, url: &Uri) -> Result<Bytes, FetchError> {
+        let response = self.0.get(url.clone()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status()));
+        }
+        let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+        Ok(body.map_err(|_| FetchError::Body)?.to_bytes())
+    }
+}
+
+/// Why no HTTPS can be spoken at all.
+#[derive(Debug, Error)]
+pub(in crate::auth) enum FetcherError {
+    #[error("the system's root certificates cannot be read: {0}")]
+    Roots(#[from] io::Error),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Why a fetch brought no keys.
+#[derive(Debug, Error)]
+pub(super) enum FetchError {
+    #[error("the answer broke off or is larger than {MAX_BODY_BYTES} bytes")]
+    Body,
+    #[error("the connection failed: {0}")]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    #[error(transparent)]
+    Set(#[from] InvalidSet),
+    #[error("the answer was {0}")]
+    Status(StatusCode),
+    #[error("no answer came within {TOTAL_TIMEOUT:?}")]
+    TimedOut,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
+const MAX_BODY_BYTES: usize = 64 * 1024;
