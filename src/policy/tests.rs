@@ -1,0 +1,303 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::{
+    attribute::AttributeName,
+    config::{CallerSettings, Faults, PoolSettings, Reads as ReadsSetting},
+    freshness::{Freshness, Moment, Source},
+    pool::ClientId,
+};
+
+#[test]
+fn a_caller_gets_what_its_rule_releases_and_no_more() {
+    type Released = Result<&'static [&'static str], Denied>;
+    let table: &[(&str, Caller, Query, Released)] = &[
+        ("all that is released", web("ada"), query(), Ok(&["email", "name"])),
+        ("a part of it", web("ada"), wanting(&["name"]), Ok(&["name"])),
+        ("none of it", web("ada"), Query { attributes: Selection::Only([].into()), ..query() }, Ok(&[])),
+        ("more than that", web("ada"), wanting(&["name", "phone_number"]), Err(refused(&["phone_number"]))),
+        ("a pseudo-attribute", web("ada"), wanting(&["username"]), Err(refused(&["username"]))),
+        ("groups", web("ada"), Query { include_groups: true, ..query() }, Err(refused(&["groups"]))),
+        ("an unknown client", client("client9", "ada"), query(), Err(Denied::Caller)),
+        ("a client of the pool without a rule", client("client3", "ada"), query(), Err(Denied::Caller)),
+        ("a machine", machine("client1"), about("ada"), Err(Denied::Caller)),
+        ("everything", from("10.1.2.3"), about("ada"), Ok(&["email", "name", "phone_number"])),
+        ("loopback", from("127.0.0.1"), about("ada"), Ok(&["name"])),
+        ("loopback as a dual-stack socket shows it", from("::ffff:127.0.0.1"), about("ada"), Ok(&["name"])),
+        ("from elsewhere", from("192.0.2.1"), about("ada"), Err(Denied::Anonymous)),
+        (
+            "from no address",
+            Caller::for_test(Identity::Peer(None), None),
+            about("ada"),
+            Err(Denied::Anonymous),
+        ),
+    ];
+    for (case, caller, query, expected) in table {
+        let released = policy().permit(caller, query.clone()).and_then(|permit| {
+            let disclosure = permit.disclose(&user("ada"), freshness())?;
+            assert!(disclosure.username.is_none() || permit.attributes == Selection::Everything, "{case}");
+            Ok(disclosure.attributes.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
+        });
+        let expected =
+            expected.clone().map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(released, expected, "{case}");
+    }
+}
+
+#[test]
+fn the_subject_is_the_tokens_user_or_a_bare_sub() {
+    let both = |own, presented| {
+        Caller::for_test(Identity::Person(person("client1", own)), Some(person("client2", presented)))
+    };
+    let other_pool = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
+    let own_pool = Query { pool: Some("eu-west-1_A".parse().unwrap()), ..about("ada") };
+    let presented =
+        Caller::for_test(Identity::Peer("127.0.0.1".parse().ok()), Some(person("client1", "ada")));
+    let table: &[(&str, Caller, Query, Result<bool, Denied>)] = &[
+        ("the token's", web("ada"), query(), Ok(true)),
+        ("the token's, named too", web("ada"), own_pool.clone(), Ok(true)),
+        ("the token's, another named", web("ada"), about("bob"), Err(Denied::Ambiguous)),
+        ("the token's, another pool named", web("ada"), other_pool.clone(), Err(Denied::Ambiguous)),
+        ("two tokens of one user", both("ada", "ada"), query(), Ok(true)),
+        ("two tokens of two users", both("ada", "bob"), query(), Err(Denied::Ambiguous)),
+        ("a token presented over a network", presented.clone(), query(), Ok(true)),
+        ("a token presented, another named", presented, about("bob"), Err(Denied::Ambiguous)),
+        ("a bare sub", from("127.0.0.1"), about("ada"), Ok(false)),
+        ("a bare sub of a named pool", from("127.0.0.1"), own_pool, Ok(false)),
+        ("a bare sub of an unknown pool", from("127.0.0.1"), other_pool, Err(Denied::PoolUnknown)),
+        ("nobody", from("127.0.0.1"), query(), Err(Denied::Nobody)),
+        ("a bare sub, where a token is needed", from("172.16.0.1"), about("ada"), Err(Denied::Subject)),
+        ("nobody, where a token is needed", from("172.16.0.1"), query(), Err(Denied::Anonymous)),
+    ];
+    for (case, caller, query, expected) in table {
+        let permit = policy().permit(caller, query.clone());
+        let by_token = permit.map(|permit| {
+            assert_eq!(permit.subject().sub.as_str(), "ada", "{case}");
+            permit.subject().username.is_some()
+        });
+        assert_eq!(by_token, *expected, "{case}");
+    }
+}
+
+#[test]
+fn a_bare_sub_needs_a_pool_where_there_are_several() {
+    let mut config = config();
+    config.pools.push(pool("eu-west-1_B"));
+    let policy = read(&config).unwrap();
+    let caller = from("127.0.0.1");
+    assert_eq!(policy.permit(&caller, about("ada")).unwrap_err(), Denied::PoolMissing);
+    let named = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
+    assert_eq!(policy.permit(&caller, named).unwrap().subject().pool.id.as_str(), "eu-west-1_B");
+}
+
+#[test]
+fn a_disabled_users_own_token_discloses_nothing() {
+    let disabled = User { enabled: false, ..user("ada") };
+    let own = policy().permit(&web("ada"), query()).unwrap();
+    assert_eq!(own.disclose(&disabled, freshness()).err(), Some(Denied::Disabled));
+    let bare = policy().permit(&from("127.0.0.1"), about("ada")).unwrap();
+    assert!(!bare.disclose(&disabled, freshness()).unwrap().enabled);
+}
+
+#[test]
+fn pseudo_attributes_are_released_by_name() {
+    let permit = policy()
+        .permit(&from("10.0.0.1"), Query { attributes: only(&["username", "updated_at"]), ..about("ada") });
+    let disclosure = permit.unwrap().disclose(&user("ada"), freshness()).unwrap();
+    assert!(disclosure.attributes.is_empty());
+    assert_eq!(disclosure.username.unwrap().as_str(), "ada");
+    assert!(disclosure.updated_at.is_some());
+    assert!(disclosure.created_at.is_none());
+}
+
+#[test]
+fn faulty_rules_are_refused_all_at_once() {
+    let web = || callers().remove(0);
+    let net = |networks: &[&str]| CallerSettings {
+        name: "n".into(),
+        network: networks.iter().map(ToString::to_string).collect(),
+        attributes: vec!["name".into()],
+        ..Default::default()
+    };
+    let table: &[(&str, CallerSettings, &[&str])] = &[
+        ("no name", CallerSettings { name: String::new(), ..web() }, &["callers[0].name"]),
+        ("nobody", CallerSettings { app_client: None, ..web() }, &["callers[0]"]),
+        (
+            "two kinds at once",
+            CallerSettings { network: vec!["127.0.0.1/32".into()], ..web() },
+            &["callers[0]"],
+        ),
+        ("no client", CallerSettings { app_client: Some("a b".into()), ..web() }, &["callers[0].app_client"]),
+        (
+            "a foreign client",
+            CallerSettings { app_client: Some("x".into()), ..web() },
+            &["callers[0].app_client"],
+        ),
+        (
+            "any by a user's token",
+            CallerSettings { reads: ReadsSetting::Any, ..web() },
+            &["callers[0].reads"],
+        ),
+        ("an empty release", CallerSettings { attributes: vec![], ..web() }, &["callers[0].attributes"]),
+        (
+            "an odd attribute",
+            CallerSettings { attributes: vec!["a b".into()], ..web() },
+            &["callers[0].attributes[0]"],
+        ),
+        (
+            "a star in company",
+            CallerSettings { attributes: vec!["name".into(), "*".into()], ..web() },
+            &["callers[0].attributes[1]"],
+        ),
+        ("no network", net(&["localhost"]), &["callers[0].network[0]"]),
+        ("host bits", net(&["10.0.0.1/8"]), &["callers[0].network[0]"]),
+        ("unix", net(&["127.0.0.1/32", "unix"]), &["callers[0].network[1]"]),
+        (
+            "many faults",
+            CallerSettings { name: String::new(), app_client: Some("x".into()), attributes: vec![], ..web() },
+            &["callers[0].name", "callers[0].app_client", "callers[0].attributes"],
+        ),
+    ];
+    for (case, caller, keys) in table {
+        assert_eq!(read(&Config { callers: vec![caller.clone()], ..config() }).unwrap_err(), *keys, "{case}");
+    }
+    assert_eq!(read(&Config { callers: vec![], ..config() }).unwrap_err(), ["callers"]);
+}
+
+#[test]
+fn no_two_rules_match_the_same_caller() {
+    let table: &[(&str, &[&str], &[&str], bool)] = &[
+        ("the same network", &["127.0.0.1/32"], &["127.0.0.1/32"], true),
+        ("one within the other", &["10.0.0.0/8"], &["192.168.0.0/16", "10.1.0.0/16"], true),
+        ("side by side", &["10.0.0.0/16"], &["10.1.0.0/16"], false),
+        ("another family", &["0.0.0.0/0"], &["::/0"], false),
+    ];
+    for (case, one, two, overlap) in table {
+        let rule = |name: &str, networks: &[&str]| CallerSettings {
+            name: name.into(),
+            network: networks.iter().map(ToString::to_string).collect(),
+            attributes: vec!["name".into()],
+            ..Default::default()
+        };
+        let config = Config { callers: vec![rule("one", one), rule("two", two)], ..config() };
+        let expected: &[&str] = if *overlap { &["callers[1]"] } else { &[] };
+        assert_eq!(read(&config).err().unwrap_or_default(), expected, "{case}");
+    }
+    let twice = Config { callers: vec![callers().remove(0), callers().remove(0)], ..config() };
+    assert_eq!(read(&twice).unwrap_err(), ["callers[1].name", "callers[1]"]);
+}
+
+#[test]
+fn a_network_beyond_this_machine_is_noticed() {
+    assert_eq!(policy().open_networks().collect::<Vec<_>>(), ["vpc", "pods"]);
+}
+
+fn policy() -> Policy {
+    read(&config()).unwrap()
+}
+
+fn read(config: &Config) -> Result<Policy, Vec<String>> {
+    let mut faults = Faults::collector(config);
+    let pools = Pools::read(config, &mut faults);
+    let policy = Policy::read(config, pools.as_ref(), &mut faults);
+    faults.finish(policy).map_err(|faults| faults.iter().map(|fault| fault.key.clone()).collect())
+}
+
+fn config() -> Config {
+    Config { pools: vec![pool("eu-west-1_A")], callers: callers(), ..Config::default() }
+}
+
+fn pool(id: &str) -> PoolSettings {
+    let clients = ["client1", "client2", "client3"].map(Into::into).into();
+    PoolSettings { id: id.into(), app_clients: clients, ..PoolSettings::default() }
+}
+
+fn callers() -> Vec<CallerSettings> {
+    let rule = |name: &str, reads, attributes: &[&str]| CallerSettings {
+        name: name.into(),
+        reads,
+        attributes: attributes.iter().map(ToString::to_string).collect(),
+        ..Default::default()
+    };
+    let net = |network: &str, rule| CallerSettings { network: vec![network.into()], ..rule };
+    vec![
+        CallerSettings {
+            app_client: Some("client1".into()),
+            ..rule("web", ReadsSetting::Token, &["email", "name"])
+        },
+        net("127.0.0.0/8", rule("sidecar", ReadsSetting::Any, &["name"])),
+        net("10.0.0.0/8", rule("vpc", ReadsSetting::Any, &["*"])),
+        net("172.16.0.0/12", rule("pods", ReadsSetting::Token, &["name"])),
+    ]
+}
+
+fn web(sub: &str) -> Caller {
+    client("client1", sub)
+}
+
+fn client(client: &str, sub: &str) -> Caller {
+    Caller::for_test(Identity::Person(person(client, sub)), None)
+}
+
+fn machine(client: &str) -> Caller {
+    Caller::for_test(Identity::Machine(client.parse::<ClientId>().unwrap()), None)
+}
+
+fn from(peer: &str) -> Caller {
+    Caller::for_test(Identity::Peer(Some(peer.parse::<IpAddr>().unwrap())), None)
+}
+
+fn person(client: &str, sub: &str) -> Person {
+    let config = config();
+    let pools = Pools::read(&config, &mut Faults::collector(&config)).unwrap();
+    Person {
+        pool: pools.only().unwrap().clone(),
+        client: client.parse().unwrap(),
+        sub: sub.parse().unwrap(),
+        username: sub.parse().unwrap(),
+    }
+}
+
+fn query() -> Query {
+    Query {
+        sub: None,
+        pool: None,
+        attributes: Selection::Everything,
+        include_groups: false,
+        demand: Demand::ANY,
+    }
+}
+
+fn about(sub: &str) -> Query {
+    Query { sub: Some(sub.parse().unwrap()), ..query() }
+}
+
+fn wanting(names: &[&str]) -> Query {
+    Query { attributes: only(names), ..query() }
+}
+
+fn only(names: &[&str]) -> Selection {
+    Selection::Only(names.iter().map(|name| name.parse::<AttributeName>().unwrap()).collect())
+}
+
+fn refused(names: &[&str]) -> Denied {
+    Denied::Attributes(names.iter().map(ToString::to_string).collect())
+}
+
+fn user(sub: &str) -> User {
+    let value = |name: &str| (name.parse().unwrap(), format!("the {name}").into());
+    User {
+        sub: sub.parse().unwrap(),
+        username: "ada".parse().unwrap(),
+        attributes: ["email", "name", "phone_number"].map(value).into(),
+        account: Account::Confirmed,
+        enabled: true,
+        created_at: Some(SystemTime::UNIX_EPOCH),
+        updated_at: Some(SystemTime::UNIX_EPOCH),
+    }
+}
+
+fn freshness() -> Freshness {
+    let now = Moment::now();
+    Freshness { source: Source::Cache, fetched_at: now.wall, age: std::time::Duration::ZERO }
+}
