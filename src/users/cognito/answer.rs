@@ -1,0 +1,173 @@
+//! What Cognito answered, read as the user asked for or as nothing: never a part of a user, never another one.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use aws_sdk_cognitoidentityprovider::{
+    operation::admin_get_user::AdminGetUserOutput,
+    primitives::DateTime,
+    types::{AttributeType, UserStatusType, UserType},
+};
+
+use crate::{
+    attribute::{AttributeName, AttributeValue},
+    user::{Account, Sub, User},
+    users::Failure,
+};
+
+/// What both calls say about a user, under one set of names.
+pub(super) struct Record {
+    username: Option<String>,
+    attributes: Vec<AttributeType>,
+    status: Option<UserStatusType>,
+    enabled: bool,
+    created_at: Option<DateTime>,
+    updated_at: Option<DateTime>,
+}
+
+impl From<AdminGetUserOutput> for Record {
+    fn from(output: AdminGetUserOutput) -> Self {
+        Self {
+            username: Some(output.username),
+            attributes: output.user_attributes.unwrap_or_default(),
+            status: output.user_status,
+            enabled: output.enabled,
+            created_at: output.user_create_date,
+            updated_at: output.user_last_modified_date,
+        }
+    }
+}
+
+impl From<UserType> for Record {
+    fn from(user: UserType) -> Self {
+        Self {
+            username: user.username,
+            attributes: user.attributes.unwrap_or_default(),
+            status: user.user_status,
+            enabled: user.enabled,
+            created_at: user.user_create_date,
+            updated_at: user.user_last_modified_date,
+        }
+    }
+}
+
+/// Reads a record as the user asked for. An alias may match somebody else, and then it is a mismatch.
+pub(super) fn user(record: Record, asked: &Sub) -> Result<User, Failure> {
+    let mut attributes = attributes(record.attributes)?;
+    let sub = attributes.remove(SUB).ok_or(Failure::Garbled)?;
+    if sub.as_str() != asked.as_str() {
+        return Err(Failure::Mismatch);
+    }
+    let username = record.username.and_then(|name| name.parse().ok()).ok_or(Failure::Garbled)?;
+    Ok(User {
+        sub: asked.clone(),
+        username,
+        attributes,
+        account: account(record.status.as_ref()),
+        enabled: record.enabled,
+        created_at: record.created_at.and_then(time),
+        updated_at: record.updated_at.and_then(time),
+    })
+}
+
+fn attributes(list: Vec<AttributeType>) -> Result<BTreeMap<AttributeName, AttributeValue>, Failure> {
+    let mut attributes = BTreeMap::new();
+    for AttributeType { name, value, .. } in list {
+        let name: AttributeName = name.parse().map_err(|_| Failure::Garbled)?;
+        if attributes.insert(name, value.unwrap_or_default().into()).is_some() {
+            return Err(Failure::Garbled);
+        }
+    }
+    Ok(attributes)
+}
+
+fn account(status: Option<&UserStatusType>) -> Account {
+    match status {
+        Some(UserStatusType::Archived) => Account::Archived,
+        Some(UserStatusType::Compromised) => Account::Compromised,
+        Some(UserStatusType::Confirmed) => Account::Confirmed,
+        Some(UserStatusType::ExternalProvider) => Account::ExternalProvider,
+        Some(UserStatusType::ForceChangePassword) => Account::ForceChangePassword,
+        Some(UserStatusType::ResetRequired) => Account::ResetRequired,
+        Some(UserStatusType::Unconfirmed) => Account::Unconfirmed,
+        Some(status) if status.as_str() == "UNKNOWN" => Account::Unknown,
+        _ => Account::Unrecognised,
+    }
+}
+
+fn time(date: DateTime) -> Option<SystemTime> {
+    SystemTime::try_from(date).ok()
+}
+
+const SUB: &str = "sub";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_asked_for_is_taken() {
+        let user =
+            user(record(&[("sub", "a"), ("email", "ada@example.com"), ("custom:plan", "pro")]), &sub("a"))
+                .unwrap();
+        assert_eq!(user.username.as_str(), "ada");
+        let attributes = user.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        assert_eq!(attributes.collect::<Vec<_>>(), [("custom:plan", "pro"), ("email", "ada@example.com")]);
+        assert_eq!(user.account, Account::Confirmed);
+        assert!(user.enabled);
+    }
+
+    #[test]
+    fn another_user_or_half_a_one_is_not() {
+        let nameless = Record { username: None, ..record(&[("sub", "a")]) };
+        let table = [
+            ("another sub", record(&[("sub", "b")]), Failure::Mismatch),
+            ("the sub in another case", record(&[("sub", "A")]), Failure::Mismatch),
+            ("no sub", record(&[("email", "x")]), Failure::Garbled),
+            ("no attributes", record(&[]), Failure::Garbled),
+            ("an attribute twice", record(&[("sub", "a"), ("email", "x"), ("email", "x")]), Failure::Garbled),
+            ("two subs", record(&[("sub", "a"), ("sub", "b")]), Failure::Garbled),
+            ("a nameless attribute", record(&[("sub", "a"), ("", "x")]), Failure::Garbled),
+            ("no username", nameless, Failure::Garbled),
+        ];
+        for (case, record, failure) in table {
+            assert_eq!(user(record, &sub("a")), Err(failure), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_status_of_tomorrow_is_unrecognised() {
+        let table = [
+            ("CONFIRMED", Account::Confirmed),
+            ("UNCONFIRMED", Account::Unconfirmed),
+            ("FORCE_CHANGE_PASSWORD", Account::ForceChangePassword),
+            ("RESET_REQUIRED", Account::ResetRequired),
+            ("EXTERNAL_PROVIDER", Account::ExternalProvider),
+            ("ARCHIVED", Account::Archived),
+            ("COMPROMISED", Account::Compromised),
+            ("UNKNOWN", Account::Unknown),
+            ("SOMETHING_NEW", Account::Unrecognised),
+        ];
+        for (status, expected) in table {
+            assert_eq!(account(Some(&UserStatusType::from(status))), expected, "{status}");
+        }
+        assert_eq!(account(None), Account::Unrecognised);
+    }
+
+    fn record(attributes: &[(&str, &str)]) -> Record {
+        let attribute = |(name, value): &(&str, &str)| {
+            AttributeType::builder().name(*name).value(*value).build().unwrap()
+        };
+        Record {
+            username: Some("ada".into()),
+            attributes: attributes.iter().map(attribute).collect(),
+            status: Some(UserStatusType::Confirmed),
+            enabled: true,
+            created_at: None,
+            updated_at: None,
+        }
+    }
+
+    fn sub(sub: &str) -> Sub {
+        sub.parse().unwrap()
+    }
+}

@@ -1,0 +1,144 @@
+//! Snapshots by user, bounded in bytes. How old one may be is `snapshot`'s business.
+
+use std::{mem::size_of, time::Duration};
+
+use moka::sync::Cache;
+
+use super::snapshot::{Content, Lifetimes, Snapshot};
+use crate::{
+    pool::PoolId,
+    user::{Sub, User},
+};
+
+/// Names one user: never an alias, never a hash.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Key {
+    pub(super) pool: PoolId,
+    pub(super) sub: Sub,
+}
+
+/// Users and absences, each in a store of its own, so that questions for random subs never evict a user.
+#[derive(Debug)]
+pub(super) struct Store {
+    present: Cache<Key, Snapshot>,
+    absent: Cache<Key, Snapshot>,
+}
+
+impl Store {
+    /// Makes an empty store of at most `max_bytes` of users and `max_absent_bytes` of absences.
+    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, lifetimes: Lifetimes) -> Self {
+        Self {
+            present: bounded(max_bytes, lifetimes.fresh),
+            absent: bounded(max_absent_bytes, lifetimes.absent),
+        }
+    }
+
+    /// Returns the latest that is held of a user, whatever its age.
+    pub(super) fn latest(&self, key: &Key) -> Option<Snapshot> {
+        let later = |a: Snapshot, b: Snapshot| if a.began.steady >= b.began.steady { a } else { b };
+        match (self.present.get(key), self.absent.get(key)) {
+            (Some(present), Some(absent)) => Some(later(present, absent)),
+            (present, absent) => present.or(absent),
+        }
+    }
+
+    /// Holds what a fetch brought.
+    pub(super) fn put(&self, key: Key, snapshot: Snapshot) {
+        match snapshot.content {
+            Content::Absent(_) => self.absent.insert(key, snapshot),
+            Content::Present(_) => self.present.insert(key, snapshot),
+        }
+    }
+}
+
+/// The time to live only makes room early: what is past it is not served anyway.
+fn bounded(max_bytes: u64, time_to_live: Duration) -> Cache<Key, Snapshot> {
+    Cache::builder().max_capacity(max_bytes).weigher(weigh).time_to_live(time_to_live).build()
+}
+
+fn weigh(key: &Key, snapshot: &Snapshot) -> u32 {
+    let user = match &snapshot.content {
+        Content::Absent(_) => 0,
+        Content::Present(user) => weigh_user(user),
+    };
+    u32::try_from(ENTRY_BYTES + key.sub.as_str().len() + user).unwrap_or(u32::MAX)
+}
+
+fn weigh_user(user: &User) -> usize {
+    let attributes = user.attributes.iter();
+    let attributes =
+        attributes.map(|(name, value)| ATTRIBUTE_BYTES + name.as_str().len() + value.as_str().len());
+    size_of::<User>() + user.sub.as_str().len() + user.username.as_str().len() + attributes.sum::<usize>()
+}
+
+// moka's own cost of an entry with this key and value: measured with a million users at about 330 bytes, key included.
+const ENTRY_BYTES: usize = 330;
+// Two boxed texts in a map node, each with the allocator's rounding.
+const ATTRIBUTE_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{super::snapshot::Asked, *};
+    use crate::{freshness::Moment, users::test_user};
+
+    const LIFETIMES: Lifetimes =
+        Lifetimes { fresh: Duration::from_secs(60), absent: Duration::from_secs(15) };
+
+    #[test]
+    fn the_bound_holds_in_bytes() {
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
+        for n in 0..200 {
+            let mut user = test_user(&format!("user-{n}"));
+            for a in 0..70 {
+                user.attributes.insert(format!("custom:{a}").parse().unwrap(), "v".repeat(2000).into());
+            }
+            store.put(key(n), present(user));
+        }
+        store.present.run_pending_tasks();
+        assert!(store.present.weighted_size() <= 1 << 20);
+        assert!((1..=7).contains(&store.present.entry_count()), "{}", store.present.entry_count());
+    }
+
+    #[test]
+    fn absences_never_evict_a_user() {
+        let store = Store::new(1 << 20, 1 << 14, LIFETIMES);
+        store.put(key(0), present(test_user("user-0")));
+        for n in 1..10_000 {
+            store.put(key(n), absent());
+        }
+        store.absent.run_pending_tasks();
+        assert!(store.absent.weighted_size() <= 1 << 14);
+        assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Present(_)));
+    }
+
+    #[test]
+    fn the_later_of_a_user_and_an_absence_counts() {
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
+        store.put(key(0), present(test_user("user-0")));
+        store.put(key(0), absent());
+        assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Absent(_)));
+        store.put(key(0), present(test_user("user-0")));
+        assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Present(_)));
+    }
+
+    #[test]
+    fn the_same_sub_in_two_pools_is_two_users() {
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
+        store.put(key(0), present(test_user("user-0")));
+        assert!(store.latest(&Key { pool: "eu-west-1_B".parse().unwrap(), ..key(0) }).is_none());
+    }
+
+    fn key(n: usize) -> Key {
+        Key { pool: "eu-west-1_A".parse().unwrap(), sub: format!("user-{n}").parse().unwrap() }
+    }
+
+    fn present(user: User) -> Snapshot {
+        Snapshot { content: Content::Present(Arc::new(user)), began: Moment::now() }
+    }
+
+    fn absent() -> Snapshot {
+        Snapshot { content: Content::Absent(Asked::BySub), began: Moment::now() }
+    }
+}
