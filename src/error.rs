@@ -1,0 +1,182 @@
+//! All that can go wrong for a caller, and its one translation into a status with details.
+
+use std::{collections::HashMap, time::Duration};
+
+use thiserror::Error;
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{auth::Rejected, policy::Denied, query::Invalid, users::Failure, wire::proto::ErrorReason};
+
+/// Why a call failed; the text is for the log, callers get a constant.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum Error {
+    /// The policy refuses.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// No user was found.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// The question is not valid.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The caller's deadline or our own passed.
+    #[error("the deadline passed")]
+    OutOfTime,
+    /// A credential was refused.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// This version does not offer the call.
+    #[error("the call is not offered by this version")]
+    Unimplemented,
+}
+
+impl Error {
+    /// Returns the gRPC code that callers see.
+    pub fn code(&self) -> Code {
+        self.outward().0
+    }
+
+    /// Returns the published reason, without its prefix.
+    pub fn reason(&self) -> &'static str {
+        let name = self.outward().1.as_str_name();
+        name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+    }
+
+    /// Makes the status that callers see: code, constant text, `ErrorInfo` and `RequestInfo`, and where they help
+    /// `BadRequest` and `RetryInfo` with its trailer `grpc-retry-pushback-ms` (gRFC A6).
+    pub fn into_status(self, request_id: &str) -> Status {
+        let (code, _, text) = self.outward();
+        let mut details = ErrorDetails::new();
+        details.set_error_info(self.reason(), DOMAIN, self.metadata());
+        details.set_request_info(request_id, "");
+        let mut metadata = MetadataMap::new();
+        if let Some((field, problem)) = self.violation() {
+            details.add_bad_request_violation(field, problem);
+        }
+        if let Some(wait) = self.retry_after() {
+            details.set_retry_info(Some(wait));
+            metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(wait.as_secs() * 1000));
+        }
+        Status::with_error_details_and_metadata(code, text, details, metadata)
+    }
+
+    fn outward(&self) -> (Code, ErrorReason, &'static str) {
+        match self {
+            Self::Denied(denied) => denial(denied),
+            Self::Failure(failure) => failed(*failure),
+            Self::Invalid(Invalid::Sub) => (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED),
+            Self::Invalid(Invalid::Field { .. }) => {
+                (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
+            }
+            Self::OutOfTime => (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed"),
+            Self::Rejected(rejected) => rejection(*rejected),
+            Self::Unimplemented => {
+                (Code::Unimplemented, ErrorReason::Unspecified, "the call is not offered by this version")
+            }
+        }
+    }
+
+    fn metadata(&self) -> HashMap<String, String> {
+        match self {
+            Self::Denied(Denied::Attributes(names)) => {
+                HashMap::from([("attributes".to_owned(), names.join(","))])
+            }
+            _ => HashMap::new(),
+        }
+    }
+
+    fn violation(&self) -> Option<(String, &'static str)> {
+        let (field, problem) = match self {
+            Self::Invalid(Invalid::Field { field, problem }) => (field.as_str(), *problem),
+            Self::Invalid(Invalid::Sub) => ("sub", "must be 1 to 128 characters of [A-Za-z0-9_-]"),
+            Self::Denied(Denied::Nobody) => ("sub", "must be given where no access token is"),
+            Self::Denied(Denied::PoolMissing) => {
+                ("user_pool_id", "must be given: several pools are configured")
+            }
+            Self::Denied(Denied::PoolUnknown) => ("user_pool_id", "names no configured pool"),
+            _ => return None,
+        };
+        Some((field.to_owned(), problem))
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER)
+    }
+}
+
+fn denial(denied: &Denied) -> (Code, ErrorReason, &'static str) {
+    match denied {
+        Denied::Ambiguous => (
+            Code::InvalidArgument,
+            ErrorReason::SubjectAmbiguous,
+            "the tokens, sub and user_pool_id given do not name the same user",
+        ),
+        Denied::Anonymous => rejection(Rejected::Missing),
+        Denied::Attributes(_) => (
+            Code::PermissionDenied,
+            ErrorReason::AttributeNotAllowed,
+            "the caller may not read a requested attribute",
+        ),
+        Denied::Caller => {
+            (Code::PermissionDenied, ErrorReason::CallerNotAllowed, "no rule names this caller")
+        }
+        Denied::Disabled => (Code::PermissionDenied, ErrorReason::UserDisabled, "the user is disabled"),
+        Denied::Nobody => (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED),
+        Denied::PoolMissing | Denied::PoolUnknown => {
+            (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
+        }
+        Denied::Subject => (
+            Code::PermissionDenied,
+            ErrorReason::SubjectNotAllowed,
+            "the caller may read only the user whose access token it presents",
+        ),
+    }
+}
+
+fn failed(failure: Failure) -> (Code, ErrorReason, &'static str) {
+    match failure {
+        Failure::Lost | Failure::Mismatch => (Code::Internal, ErrorReason::Internal, "internal error"),
+        Failure::NoSuchUser => (Code::NotFound, ErrorReason::UserNotFound, "there is no such user"),
+        Failure::Throttled => {
+            (Code::Unavailable, ErrorReason::UpstreamThrottled, "Cognito throttles this service; retry")
+        }
+        Failure::Garbled | Failure::Refused | Failure::Unavailable => {
+            (Code::Unavailable, ErrorReason::UpstreamUnavailable, "Cognito cannot be asked at present; retry")
+        }
+    }
+}
+
+fn rejection(rejected: Rejected) -> (Code, ErrorReason, &'static str) {
+    let (reason, text) = match rejected {
+        Rejected::Expired => (ErrorReason::TokenExpired, "the token has expired"),
+        Rejected::IdToken => {
+            (ErrorReason::IdTokenRefused, "an ID token was presented; send the access token")
+        }
+        Rejected::Invalid => (ErrorReason::TokenInvalid, "the token is not accepted"),
+        Rejected::KeysUnavailable => {
+            let text = "the token cannot be verified at present; retry";
+            return (Code::Unavailable, ErrorReason::KeysUnavailable, text);
+        }
+        Rejected::Malformed => {
+            (ErrorReason::TokenMalformed, "the credential is not one bearer token in compact form")
+        }
+        Rejected::Missing => {
+            (ErrorReason::TokenMissing, "an access token is needed in authorization: Bearer")
+        }
+        Rejected::NotYetValid => (ErrorReason::TokenNotYetValid, "the token is not valid yet"),
+        Rejected::WrongType => (ErrorReason::TokenWrongType, "a user's access token is needed"),
+    };
+    (Code::Unauthenticated, reason, text)
+}
+
+const DOMAIN: &str = "userlookup.v1";
+const SUB_MALFORMED: &str = "sub must be given as 1 to 128 characters of [A-Za-z0-9_-]";
+// Long enough for the cool-down of a shared cause, short enough for a person who waits.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

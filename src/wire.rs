@@ -1,0 +1,207 @@
+//! Between the messages of `proto/` and the types of this crate, total in both directions.
+
+pub mod proto;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use self::proto::get_user_request;
+use crate::{
+    attribute::{AttributeName, Selection},
+    freshness::{Demand, Freshness, Moment, Source},
+    policy::Disclosure,
+    query::{Invalid, Query},
+    user::Account,
+};
+
+/// Reads a request that arrived `now` as a valid question, or names the first field that is not.
+pub fn query(message: &proto::GetUserRequest, now: Moment) -> Result<Query, Invalid> {
+    let sub = given(&message.sub).map(str::parse).transpose().map_err(|_| Invalid::Sub)?;
+    let pool = given(&message.user_pool_id).map(str::parse).transpose();
+    Ok(Query {
+        sub,
+        pool: pool
+            .map_err(|_| Invalid::field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI"))?,
+        attributes: selection(&message.attributes)?,
+        include_groups: message.include_groups,
+        demand: demand(message.freshness.as_ref(), now)?,
+    })
+}
+
+/// Puts a disclosure into an answer.
+pub fn reply(disclosure: Disclosure) -> proto::GetUserResponse {
+    proto::GetUserResponse {
+        freshness: Some(freshness(disclosure.freshness)),
+        user: Some(proto::User {
+            sub: disclosure.sub.as_str().to_owned(),
+            user_pool_id: disclosure.pool.as_str().to_owned(),
+            username: disclosure.username.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+            attributes: disclosure.attributes.into_iter().collect(),
+            status: status(disclosure.account).into(),
+            enabled: disclosure.enabled,
+            created_at: disclosure.created_at.map(Into::into),
+            updated_at: disclosure.updated_at.map(Into::into),
+            groups: Vec::new(),
+        }),
+    }
+}
+
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn selection(names: &[String]) -> Result<Selection, Invalid> {
+    if names.is_empty() {
+        return Ok(Selection::Everything);
+    }
+    if names.len() > MAX_ATTRIBUTES {
+        return Err(Invalid::field("attributes", "must be at most 100 names"));
+    }
+    let invalid = |n| move |_| Invalid::field(format!("attributes[{n}]"), "is no attribute name");
+    let named = names.iter().enumerate().filter(|(_, name)| !ALWAYS_RELEASED.contains(&name.as_str()));
+    let names: Result<_, Invalid> =
+        named.map(|(n, name)| name.parse::<AttributeName>().map_err(invalid(n))).collect();
+    names.map(Selection::Only)
+}
+
+fn demand(freshness: Option<&get_user_request::Freshness>, now: Moment) -> Result<Demand, Invalid> {
+    match freshness {
+        None => Ok(Demand::ANY),
+        Some(get_user_request::Freshness::MaxAge(age)) => {
+            let age =
+                age_from(*age).ok_or_else(|| Invalid::field("max_age", "must be 0 s to 10,000 years"))?;
+            Ok(Demand::at_most(age, now))
+        }
+        Some(get_user_request::Freshness::NotOlderThan(time)) => {
+            let demand = time_from(*time).and_then(|time| Demand::not_older_than(time, now));
+            demand.ok_or_else(|| {
+                Invalid::field(
+                    "not_older_than",
+                    "must be a valid time, at most 10 s ahead of this service's clock",
+                )
+            })
+        }
+    }
+}
+
+/// protobuf's own bounds of a Duration, without the negative half.
+fn age_from(age: prost_types::Duration) -> Option<Duration> {
+    let seconds = u64::try_from(age.seconds).ok().filter(|seconds| *seconds <= MAX_DURATION_SECONDS)?;
+    Some(Duration::new(seconds, nanos(age.nanos)?))
+}
+
+/// protobuf's own bounds of a Timestamp: the years 1 to 9999. What is before 1970 is before anything was fetched.
+fn time_from(time: prost_types::Timestamp) -> Option<SystemTime> {
+    let nanos = nanos(time.nanos)?;
+    if !TIMESTAMP_SECONDS.contains(&time.seconds) {
+        return None;
+    }
+    Some(u64::try_from(time.seconds).map_or(UNIX_EPOCH, |seconds| UNIX_EPOCH + Duration::new(seconds, nanos)))
+}
+
+fn nanos(nanos: i32) -> Option<u32> {
+    u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)
+}
+
+fn freshness(freshness: Freshness) -> proto::Freshness {
+    let source = match freshness.source {
+        Source::Cache => proto::Source::Cache,
+        Source::Cognito => proto::Source::Cognito,
+    };
+    proto::Freshness {
+        source: source.into(),
+        fetched_at: Some(freshness.fetched_at.into()),
+        // A duration beyond protobuf's 10,000 years cannot have passed.
+        age: freshness.age.try_into().ok(),
+        stale_reason: proto::StaleReason::Unspecified.into(),
+    }
+}
+
+fn status(account: Account) -> proto::UserStatus {
+    match account {
+        Account::Archived => proto::UserStatus::Archived,
+        Account::Compromised => proto::UserStatus::Compromised,
+        Account::Confirmed => proto::UserStatus::Confirmed,
+        Account::ExternalProvider => proto::UserStatus::ExternalProvider,
+        Account::ForceChangePassword => proto::UserStatus::ForceChangePassword,
+        Account::ResetRequired => proto::UserStatus::ResetRequired,
+        Account::Unconfirmed => proto::UserStatus::Unconfirmed,
+        Account::Unknown => proto::UserStatus::Unknown,
+        Account::Unrecognised => proto::UserStatus::Unspecified,
+    }
+}
+
+// Asking for what every caller gets is no asking at all.
+const ALWAYS_RELEASED: [&str; 4] = ["sub", "user_pool_id", "enabled", "status"];
+const MAX_ATTRIBUTES: usize = 100;
+const MAX_DURATION_SECONDS: u64 = 315_576_000_000;
+const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use prost_types::{Duration as ProtoDuration, Timestamp};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn fields_are_valid_or_named() {
+        let message = proto::GetUserRequest::default;
+        let many = vec!["a".to_owned(); 101];
+        let table = [
+            (proto::GetUserRequest { sub: "a b".into(), ..message() }, Invalid::Sub),
+            (proto::GetUserRequest { user_pool_id: "x".into(), ..message() }, field("user_pool_id")),
+            (proto::GetUserRequest { attributes: many, ..message() }, field("attributes")),
+            (
+                proto::GetUserRequest { attributes: vec!["a".into(), "b c".into()], ..message() },
+                field("attributes[1]"),
+            ),
+            (aged(-1, 0), field("max_age")),
+            (aged(0, -1), field("max_age")),
+            (aged(0, 1_000_000_000), field("max_age")),
+            (aged(315_576_000_001, 0), field("max_age")),
+            (aged(i64::MAX, 0), field("max_age")),
+            (since(253_402_300_800, 0), field("not_older_than")),
+            (since(253_402_300_799, 0), field("not_older_than")),
+            (since(0, -1), field("not_older_than")),
+            (since(i64::MIN, 0), field("not_older_than")),
+        ];
+        for (message, expected) in table {
+            let invalid = query(&message, Moment::now()).unwrap_err();
+            match (&invalid, &expected) {
+                (Invalid::Field { field, .. }, Invalid::Field { field: expected, .. }) => {
+                    assert_eq!(field, expected)
+                }
+                _ => assert_eq!(invalid, expected),
+            }
+        }
+        for good in [
+            message(),
+            aged(0, 0),
+            aged(315_576_000_000, 999_999_999),
+            since(-62_135_596_800, 0),
+            since(1, 0),
+        ] {
+            assert!(query(&good, Moment::now()).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_everything_and_the_always_released_are_nothing() {
+        assert_eq!(selection(&[]), Ok(Selection::Everything));
+        let only = selection(&["sub".into(), "status".into(), "email".into()]).unwrap();
+        assert_eq!(only, Selection::Only(["email".parse().unwrap()].into()));
+    }
+
+    fn field(field: &str) -> Invalid {
+        Invalid::field(field, "")
+    }
+
+    fn aged(seconds: i64, nanos: i32) -> proto::GetUserRequest {
+        let freshness = get_user_request::Freshness::MaxAge(ProtoDuration { seconds, nanos });
+        proto::GetUserRequest { freshness: Some(freshness), ..Default::default() }
+    }
+
+    fn since(seconds: i64, nanos: i32) -> proto::GetUserRequest {
+        let freshness = get_user_request::Freshness::NotOlderThan(Timestamp { seconds, nanos });
+        proto::GetUserRequest { freshness: Some(freshness), ..Default::default() }
+    }
+}
