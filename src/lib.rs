@@ -9,6 +9,8 @@
 //!
 //! The modules below are in reading order, which is their order too: each may import only from those after it.
 
+pub mod server;
+pub mod service;
 pub mod error;
 pub mod wire;
 pub mod users;
