@@ -9,6 +9,9 @@
 //!
 //! The modules below are in reading order, which is their order too: each may import only from those after it.
 
+pub mod cli;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 pub mod server;
 pub mod service;
 pub mod error;

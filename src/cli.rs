@@ -1,0 +1,104 @@
+//! The command line: which command, with what, and the exit code it ends with.
+
+mod client;
+mod get;
+mod healthcheck;
+mod serve;
+mod settings;
+
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use tokio::runtime;
+
+/// Runs the command the process was started with. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no
+/// connection or a failed call, 4 not serving.
+pub fn run() -> ExitCode {
+    let command = Cli::parse().command;
+    let ended = match runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command.run()),
+        Err(error) => Err(Exit::failed(error)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Exit { code, message }) => {
+            // Nobody is left to tell if standard error is closed.
+            drop(writeln!(io::stderr(), "cognito-lookup: {message}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Looks up the attributes of users of an Amazon Cognito user pool, over gRPC.
+#[derive(Debug, Parser)]
+#[command(name = "cognito-lookup", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gRPC API
+    Serve(settings::Arguments),
+    /// Try the service with an embedded Cognito stand-in; not for production
+    #[cfg(feature = "sandbox")]
+    Sandbox(crate::sandbox::Arguments),
+    /// Ask a running service for one user
+    Get(get::Arguments),
+    /// Ask a running service whether it is serving (exit code 4: it is not)
+    Healthcheck(healthcheck::Arguments),
+    /// Look at the settings without serving
+    #[command(subcommand)]
+    Config(settings::Command),
+    /// Say which version this is
+    Version,
+}
+
+impl Command {
+    async fn run(self) -> Result<(), Exit> {
+        match self {
+            Self::Serve(arguments) => serve::run(arguments).await,
+            #[cfg(feature = "sandbox")]
+            Self::Sandbox(arguments) => serve::sandbox(arguments).await,
+            Self::Get(arguments) => get::run(arguments).await,
+            Self::Healthcheck(arguments) => healthcheck::run(arguments).await,
+            Self::Config(command) => settings::run(command),
+            Self::Version => say(format_args!("cognito-lookup {}", env!("CARGO_PKG_VERSION"))),
+        }
+    }
+}
+
+/// How a command failed.
+#[derive(Debug)]
+struct Exit {
+    code: u8,
+    message: String,
+}
+
+impl Exit {
+    fn failed(message: impl Display) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+
+    fn misused(message: impl Display) -> Self {
+        Self { code: 2, message: message.to_string() }
+    }
+
+    fn not_called(message: impl Display) -> Self {
+        Self { code: 3, message: message.to_string() }
+    }
+
+    fn not_serving(message: impl Display) -> Self {
+        Self { code: 4, message: message.to_string() }
+    }
+}
+
+/// Writes a line to standard output.
+fn say(line: impl Display) -> Result<(), Exit> {
+    writeln!(io::stdout(), "{line}").map_err(Exit::failed)
+}

@@ -1,0 +1,79 @@
+//! The flags that settings may come from, and the commands that look at settings.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Exit, say, serve::faulty};
+use crate::{
+    config::{Config, Entry, Flag, Sources},
+    server,
+};
+
+/// Where settings come from. A flag goes before the environment (`COGNITO_LOOKUP_…`), that before the file.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The settings file, in TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The address to serve on [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// The one user pool, such as eu-west-1_AbCdEfGhI
+    #[arg(long, value_name = "ID")]
+    user_pool_id: Option<String>,
+    /// The app clients of the one pool whose access tokens are accepted, separated by commas
+    #[arg(long, value_name = "IDS")]
+    app_clients: Option<String>,
+    /// The attributes that those app clients may read of the token's user, separated by commas
+    #[arg(long, value_name = "NAMES")]
+    attributes: Option<String>,
+    /// The least severe level that is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// The form of a log line: console, json, or auto for console on a terminal only [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl Arguments {
+    /// Reads flags, environment and file.
+    pub(super) fn load(self) -> Result<Config, Exit> {
+        let flags = [
+            ("listen", "--listen", self.listen),
+            ("user_pool_id", "--user-pool-id", self.user_pool_id),
+            ("app_clients", "--app-clients", self.app_clients),
+            ("attributes", "--attributes", self.attributes),
+            ("log.level", "--log-level", self.log_level),
+            ("log.format", "--log-format", self.log_format),
+        ];
+        let given =
+            flags.into_iter().filter_map(|(key, name, value)| Some(Flag { key, name, value: value? }));
+        Config::load(Sources::from_process(self.config, given.collect())).map_err(faulty)
+    }
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check the settings and say all that is wrong (exit code 2)
+    Check(Arguments),
+    /// Print every setting with its value and where it came from
+    Print(Arguments),
+}
+
+/// Checks or prints the settings that `serve` would take with the same flags.
+pub(super) fn run(command: Command) -> Result<(), Exit> {
+    match command {
+        Command::Check(arguments) => {
+            server::check(&arguments.load()?).map_err(faulty)?;
+            say("the settings are good")
+        }
+        Command::Print(arguments) => {
+            let config = arguments.load()?.sound().map_err(faulty)?;
+            let line =
+                |entry: Entry| say(format_args!("{} = {}  # {}", entry.key, entry.value, entry.origin));
+            config.entries().into_iter().try_for_each(line)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The service with nothing else to install: an embedded Cognito stand-in on loopback, and the real server before it.
+
+mod banner;
+pub mod standin;
+
+use std::{fs, io, net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use thiserror::Error;
+
+use self::standin::{PeopleError, Pool, StandIn};
+use crate::config::{CallerSettings, Config, Credentials, PoolSettings, Reads, ShutdownSettings};
+
+/// How to set up the sandbox.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The loopback address to serve on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    listen: SocketAddr,
+    /// The loopback address of the Cognito stand-in
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9229")]
+    cognito: SocketAddr,
+    /// A JSON file of the people to begin with, in place of Ada, Grace and Bob
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+}
+
+/// A stand-in that runs, and what the server before it needs to know. Dropping it ends the stand-in.
+#[derive(Debug)]
+pub struct Sandbox {
+    listen: SocketAddr,
+    standin: StandIn,
+}
+
+impl Sandbox {
+    /// Starts the stand-in, on loopback or not at all.
+    pub fn start(arguments: &Arguments) -> Result<Self, Error> {
+        for address in [arguments.listen, arguments.cognito] {
+            if !address.ip().is_loopback() {
+                return Err(Error::Exposed(address));
+            }
+        }
+        let pool = match &arguments.users {
+            None => Pool::sandbox(),
+            Some(path) => {
+                Pool::from_json(&fs::read_to_string(path).map_err(|error| Error::File(path.clone(), error))?)
+                    .map_err(|error| Error::People(path.clone(), error))?
+            }
+        };
+        let standin = StandIn::start_at(pool, arguments.cognito)
+            .map_err(|error| Error::Listener(arguments.cognito, error))?;
+        Ok(Self { listen: arguments.listen, standin })
+    }
+
+    /// Returns settings for a server before the stand-in: people's tokens read their own user, and this machine reads
+    /// anyone by `sub`.
+    pub fn config(&self) -> Config {
+        let web = self.standin.pool().web_clients.iter().enumerate().map(|(n, client)| CallerSettings {
+            name: if n == 0 { "web".to_owned() } else { format!("web-{}", n + 1) },
+            app_client: Some(client.clone()),
+            reads: Reads::Token,
+            attributes: ["name", "email", "locale", "custom:plan"].map(Into::into).into(),
+            ..CallerSettings::default()
+        });
+        let sidecar = CallerSettings {
+            name: "sidecar".to_owned(),
+            network: ["127.0.0.0/8", "::1/128"].map(Into::into).into(),
+            reads: Reads::Any,
+            attributes: ["name", "email", "username"].map(Into::into).into(),
+            ..CallerSettings::default()
+        };
+        Config {
+            listen: self.listen,
+            pools: vec![self.pool()],
+            callers: web.chain([sidecar]).collect(),
+            shutdown: ShutdownSettings { delay: std::time::Duration::ZERO, ..ShutdownSettings::default() },
+            ..Config::default()
+        }
+    }
+
+    /// Returns what to tell a newcomer: what runs where, whose tokens there are, and calls to paste.
+    pub fn banner(&self, listen: SocketAddr) -> String {
+        banner::text(&self.standin, listen)
+    }
+
+    fn pool(&self) -> PoolSettings {
+        PoolSettings {
+            id: self.standin.pool_id().to_owned(),
+            app_clients: self.standin.pool().web_clients.clone(),
+            issuer: Some(self.standin.issuer().to_owned()),
+            jwks_url: Some(self.standin.jwks_url()),
+            endpoint_url: Some(self.standin.endpoint_url()),
+            federated: true,
+            credentials: Credentials::Placeholder,
+            ..PoolSettings::default()
+        }
+    }
+}
+
+/// Why the sandbox did not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It would have been reached from elsewhere.
+    #[error("{0} is not a loopback address, and the sandbox has no secrets worth the name")]
+    Exposed(SocketAddr),
+    /// The users file could not be read.
+    #[error("{path}: {1}", path = .0.display())]
+    File(PathBuf, io::Error),
+    /// The stand-in could not listen.
+    #[error("the Cognito stand-in cannot listen on {0}: {1}; choose another with --cognito")]
+    Listener(SocketAddr, io::Error),
+    /// The users file does not say who there is.
+    #[error("{path}: {1}", path = .0.display())]
+    People(PathBuf, PeopleError),
+}

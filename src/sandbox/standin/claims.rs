@@ -1,0 +1,200 @@
+//! The claims of the three kinds of token, as Cognito writes them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::person::Person;
+
+/// One sign-in: what the tokens of a refresh keep from the first ones.
+#[derive(Clone)]
+pub(super) struct SignIn {
+    pub(super) username: String,
+    pub(super) client_id: String,
+    event_id: String,
+    origin_jti: String,
+    auth_time: u64,
+}
+
+impl SignIn {
+    pub(super) fn new(username: &str, client_id: &str) -> Self {
+        Self {
+            username: username.to_owned(),
+            client_id: client_id.to_owned(),
+            event_id: random(),
+            origin_jti: random(),
+            auth_time: now(),
+        }
+    }
+}
+
+/// An access token's claims for `person`.
+pub(super) fn access(issuer: &str, person: &Person, sign_in: &SignIn) -> Value {
+    json!(Access {
+        common: Common::new(issuer, person, sign_in, "access"),
+        client_id: &sign_in.client_id,
+        scope: SELF_SERVICE_SCOPE,
+        username: &person.username,
+    })
+}
+
+/// An ID token's claims for `person`: the attributes are among them.
+pub(super) fn id(issuer: &str, person: &Person, sign_in: &SignIn) -> Value {
+    json!(Id {
+        common: Common::new(issuer, person, sign_in, "id"),
+        aud: &sign_in.client_id,
+        username: &person.username,
+        attributes: person
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.as_str(), typed(name, value)))
+            .collect(),
+    })
+}
+
+/// A client-credentials token's claims: no user, and `sub` is the client.
+pub(super) fn machine(issuer: &str, client_id: &str, scope: &str) -> Value {
+    let now = now();
+    json!({
+        "sub": client_id, "token_use": "access", "scope": scope, "auth_time": now, "iss": issuer,
+        "exp": now + LIFETIME.as_secs(), "iat": now, "version": 2, "jti": random(), "client_id": client_id,
+    })
+}
+
+#[derive(Serialize)]
+struct Common<'a> {
+    sub: &'a str,
+    #[serde(rename = "cognito:groups", skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [String],
+    iss: &'a str,
+    origin_jti: &'a str,
+    event_id: &'a str,
+    token_use: &'static str,
+    auth_time: u64,
+    exp: u64,
+    iat: u64,
+    jti: String,
+}
+
+impl<'a> Common<'a> {
+    fn new(issuer: &'a str, person: &'a Person, sign_in: &'a SignIn, token_use: &'static str) -> Self {
+        let now = now();
+        Self {
+            sub: &person.sub,
+            groups: &person.groups,
+            iss: issuer,
+            origin_jti: &sign_in.origin_jti,
+            event_id: &sign_in.event_id,
+            token_use,
+            auth_time: sign_in.auth_time,
+            exp: now + LIFETIME.as_secs(),
+            iat: now,
+            jti: random(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Access<'a> {
+    #[serde(flatten)]
+    common: Common<'a>,
+    client_id: &'a str,
+    scope: &'static str,
+    username: &'a str,
+}
+
+#[derive(Serialize)]
+struct Id<'a> {
+    #[serde(flatten)]
+    common: Common<'a>,
+    aud: &'a str,
+    #[serde(rename = "cognito:username")]
+    username: &'a str,
+    #[serde(flatten)]
+    attributes: BTreeMap<&'a str, Value>,
+}
+
+fn typed(name: &str, value: &str) -> Value {
+    match name {
+        "email_verified" | "phone_number_verified" => json!(value == "true"),
+        "identities" => serde_json::from_str(value).unwrap_or_else(|_| json!(value)),
+        _ => json!(value),
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn random() -> String {
+    Uuid::new_v4().to_string()
+}
+
+/// How long every token is valid.
+pub(super) const LIFETIME: Duration = Duration::from_hours(1);
+/// The only scope of a sign-in through the API.
+pub(super) const SELF_SERVICE_SCOPE: &str = "aws.cognito.signin.user.admin";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(claims: &Value) -> Vec<&str> {
+        let mut names: Vec<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn an_access_token_has_cognitos_claims() {
+        let mut person = Person::local("eve", "Secret-1");
+        let sign_in = SignIn::new("eve", "client");
+        let mut expected = vec![
+            "auth_time",
+            "client_id",
+            "event_id",
+            "exp",
+            "iat",
+            "iss",
+            "jti",
+            "origin_jti",
+            "scope",
+            "sub",
+            "token_use",
+            "username",
+        ];
+        assert_eq!(names(&access("https://issuer", &person, &sign_in)), expected);
+        person.groups.push("staff".to_owned());
+        let claims = access("https://issuer", &person, &sign_in);
+        expected.insert(2, "cognito:groups");
+        expected.sort_unstable();
+        assert_eq!(names(&claims), expected);
+        assert_eq!((&claims["username"], &claims["token_use"]), (&json!("eve"), &json!("access")));
+        assert_eq!(claims["exp"].as_u64(), claims["iat"].as_u64().map(|iat| iat + 3600));
+    }
+
+    #[test]
+    fn an_id_token_has_the_attributes_and_no_client_id() {
+        let mut person = Person::local("eve", "Secret-1");
+        person.attributes.insert("email_verified".to_owned(), "true".to_owned());
+        person.attributes.insert("custom:plan".to_owned(), "1".to_owned());
+        let claims = id("https://issuer", &person, &SignIn::new("eve", "client"));
+        assert_eq!((&claims["email_verified"], &claims["custom:plan"]), (&json!(true), &json!("1")));
+        assert_eq!((&claims["aud"], &claims["cognito:username"]), (&json!("client"), &json!("eve")));
+        assert!(
+            claims.get("client_id").is_none()
+                && claims.get("username").is_none()
+                && claims.get("scope").is_none()
+        );
+    }
+
+    #[test]
+    fn a_machine_token_has_no_user() {
+        let claims = machine("https://issuer", "robot", "a/read a/write");
+        assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("robot"), &json!("robot")));
+        assert!(claims.get("username").is_none() && claims.get("cognito:groups").is_none());
+    }
+}

@@ -1,0 +1,164 @@
+//! RSA keys, made at start and kept in memory only.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::rand::{self, SystemRandom};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::{Value, json};
+
+use super::state::lock;
+
+/// Which key signs a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signer {
+    /// The pool's first key, which signs access tokens.
+    Access,
+    /// The pool's second key, which signs ID tokens.
+    Id,
+    /// A sound key with a `kid` of its own that no JWKS of this stand-in has.
+    Foreign,
+}
+
+/// The keys of one pool; a clone shares them.
+#[derive(Clone)]
+pub struct Keys {
+    access: Arc<Key>,
+    id: Arc<Key>,
+    foreign: Arc<Key>,
+}
+
+impl Keys {
+    /// The keys that all stand-ins of this process share unless told otherwise; the first call makes them.
+    ///
+    /// # Errors
+    /// When the keys cannot be made.
+    pub fn shared() -> io::Result<Self> {
+        let mut shared = lock(&SHARED);
+        if let Some(keys) = shared.as_ref() {
+            return Ok(keys.clone());
+        }
+        Ok(shared.insert(Self::generate()?).clone())
+    }
+
+    /// Three new keys, which takes a noticeable part of a second.
+    ///
+    /// # Errors
+    /// When the keys cannot be made.
+    pub fn generate() -> io::Result<Self> {
+        let make = || Key::generate().map(Arc::new);
+        Ok(Self { access: make()?, id: make()?, foreign: make()? })
+    }
+
+    /// The body of the JWKS: the access key, then the ID key.
+    pub(super) fn jwks(&self) -> Value {
+        json!({"keys": [self.access.jwk(), self.id.jwk()]})
+    }
+
+    pub(super) fn key(&self, signer: Signer) -> &Key {
+        match signer {
+            Signer::Access => &self.access,
+            Signer::Id => &self.id,
+            Signer::Foreign => &self.foreign,
+        }
+    }
+
+    pub(super) fn replace_access(&mut self, key: Key) {
+        self.access = Arc::new(key);
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("access", &self.access.kid)
+            .field("id", &self.id.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An RSA-2048 key with its `kid`.
+pub(super) struct Key {
+    pair: KeyPair,
+    pub(super) kid: String,
+    n: String,
+    e: String,
+}
+
+impl Key {
+    pub(super) fn generate() -> io::Result<Self> {
+        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?;
+        let (n, e) = components(&pair)?;
+        // Like Cognito's: 32 bytes of standard base64, so it always ends in `=` and often has a `+` or `/`.
+        let mut kid = [0; 32];
+        rand::fill(&mut kid).map_err(io::Error::other)?;
+        Ok(Self { pair, kid: STANDARD.encode(kid), n, e })
+    }
+
+    /// `base64url(header).base64url(claims).base64url(signature)`; the two texts are taken as they are.
+    pub(super) fn sign(&self, header: &str, claims: &str) -> String {
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.signature(message.as_bytes()));
+        format!("{message}.{signature}")
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "a generated key signs any message into a buffer of its modulus' length"
+    )]
+    fn signature(&self, message: &[u8]) -> Vec<u8> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).expect("RSA signs");
+        signature
+    }
+
+    /// What checks this key's signatures.
+    pub(super) fn verifier(&self) -> DecodingKey {
+        DecodingKey::from_rsa_der(self.pair.public_key().as_ref())
+    }
+
+    fn jwk(&self) -> Value {
+        json!({"alg": "RS256", "e": self.e, "kid": self.kid, "kty": "RSA", "n": self.n, "use": "sig"})
+    }
+}
+
+fn components(pair: &KeyPair) -> io::Result<(String, String)> {
+    let public = DecodingKey::from_rsa_der(pair.public_key().as_ref());
+    let jwk = Jwk::from_decoding_key(&public, Some(Algorithm::RS256)).map_err(io::Error::other)?;
+    match jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) => Ok((rsa.n, rsa.e)),
+        _ => Err(io::Error::other("not an RSA key")),
+    }
+}
+
+static SHARED: Mutex<Option<Keys>> = Mutex::new(None);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_jwks_has_the_two_pool_keys_in_order() {
+        let keys = Keys::shared().expect("keys");
+        let jwks = keys.jwks();
+        let kids: Vec<_> =
+            jwks["keys"].as_array().expect("keys").iter().map(|key| key["kid"].as_str()).collect();
+        assert_eq!(kids, [Signer::Access, Signer::Id].map(|signer| Some(keys.key(signer).kid.as_str())));
+        let modulus = URL_SAFE_NO_PAD.decode(jwks["keys"][0]["n"].as_str().expect("n")).expect("base64url");
+        assert_eq!((modulus.len(), &jwks["keys"][0]["e"]), (256, &json!("AQAB")));
+    }
+
+    #[test]
+    fn kids_look_like_cognitos() {
+        let keys = Keys::shared().expect("keys");
+        for signer in [Signer::Access, Signer::Id, Signer::Foreign] {
+            assert!(keys.key(signer).kid.len() == 44 && keys.key(signer).kid.ends_with('='));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The client-credentials grant and the discovery document.
+
+use std::collections::HashMap;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::claims::LIFETIME;
+use super::pool::{Machine, Pool};
+use super::reply::Reply;
+use super::state::State;
+
+type Form = HashMap<String, String>;
+
+/// Answers `POST /oauth2/token`: a token, or OAuth's own error with status 400.
+pub(super) fn answer(state: &State, headers: &HeaderMap, form: &Form) -> Reply {
+    match grant(&state.pool, headers, form) {
+        Ok((machine, scope)) => Reply::json(
+            200,
+            &json!({
+                "access_token": state.machine_token(&machine.id, &scope),
+                "expires_in": LIFETIME.as_secs(),
+                "token_type": "Bearer",
+            }),
+        ),
+        Err(error) => Reply::json(400, &json!({"error": error})),
+    }
+}
+
+/// The OIDC discovery document.
+pub(super) fn discovery(state: &State) -> Value {
+    json!({
+        "issuer": state.issuer,
+        "jwks_uri": format!("{}/.well-known/jwks.json", state.issuer),
+        "token_endpoint": format!("{}/oauth2/token", state.endpoint),
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_types_supported": ["code", "token"],
+        "subject_types_supported": ["public"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+    })
+}
+
+fn grant<'a>(
+    pool: &'a Pool,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<(&'a Machine, String), &'static str> {
+    match form.get("grant_type").map(String::as_str) {
+        Some("client_credentials") => {}
+        Some(_) => return Err("unsupported_grant_type"),
+        None => return Err("invalid_request"),
+    }
+    let (id, secret) = credentials(headers, form)?;
+    if pool.web_clients.contains(&id) {
+        return Err("unauthorized_client");
+    }
+    let machine = pool.machines.iter().find(|machine| machine.id == id && machine.secret == secret);
+    let machine = machine.ok_or("invalid_client")?;
+    Ok((machine, scope(machine, form.get("scope").map_or("", String::as_str))?))
+}
+
+fn credentials(headers: &HeaderMap, form: &Form) -> Result<(String, String), &'static str> {
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        let id = form.get("client_id").ok_or("invalid_request")?;
+        return Ok((id.clone(), form.get("client_secret").cloned().unwrap_or_default()));
+    };
+    let encoded =
+        header.to_str().ok().and_then(|text| text.strip_prefix("Basic ")).ok_or("invalid_client")?;
+    let decoded = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let (id, secret) = decoded.as_deref().and_then(|text| text.split_once(':')).ok_or("invalid_client")?;
+    Ok((id.to_owned(), secret.to_owned()))
+}
+
+fn scope(machine: &Machine, asked: &str) -> Result<String, &'static str> {
+    let asked: Vec<&str> = asked.split_ascii_whitespace().collect();
+    if asked.is_empty() {
+        return Ok(machine.scopes.join(" "));
+    }
+    let allowed = asked.iter().all(|&scope| machine.scopes.iter().any(|known| known == scope));
+    if allowed { Ok(asked.join(" ")) } else { Err("invalid_scope") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(header: Option<&str>, fields: &[(&str, &str)]) -> Result<String, &'static str> {
+        let pool = Pool::sandbox();
+        let mut headers = HeaderMap::new();
+        if let Some(pair) = header {
+            let value = format!("Basic {}", STANDARD.encode(pair)).parse().expect("a header");
+            headers.insert(AUTHORIZATION, value);
+        }
+        let form = fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        grant(&pool, &headers, &form).map(|(_, scope)| scope)
+    }
+
+    const GRANT: (&str, &str) = ("grant_type", "client_credentials");
+    const ID: (&str, &str) = ("client_id", "sandboxmachine000000000001");
+    const SECRET: (&str, &str) = ("client_secret", "sandbox-secret-not-a-secret");
+    const BASIC: Option<&str> = Some("sandboxmachine000000000001:sandbox-secret-not-a-secret");
+
+    #[test]
+    fn a_client_proves_itself_by_header_or_form() {
+        assert_eq!(asked(BASIC, &[GRANT]).as_deref(), Ok("user-lookup/read"));
+        assert_eq!(
+            asked(None, &[GRANT, ID, SECRET, ("scope", "user-lookup/read")]).as_deref(),
+            Ok("user-lookup/read")
+        );
+    }
+
+    #[test]
+    fn refusals_are_oauths_own() {
+        assert_eq!(asked(BASIC, &[]), Err("invalid_request"));
+        assert_eq!(asked(BASIC, &[("grant_type", "password")]), Err("unsupported_grant_type"));
+        assert_eq!(asked(None, &[GRANT]), Err("invalid_request"));
+        assert_eq!(asked(None, &[GRANT, ID]), Err("invalid_client"));
+        assert_eq!(asked(Some("sandboxmachine000000000001:wrong"), &[GRANT]), Err("invalid_client"));
+        assert_eq!(asked(BASIC, &[GRANT, ("scope", "user-lookup/write")]), Err("invalid_scope"));
+        assert_eq!(asked(Some("sandboxwebclient0000000001:"), &[GRANT]), Err("unauthorized_client"));
+    }
+}

@@ -1,0 +1,66 @@
+//! People in the shapes of the API.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::person::Person;
+
+/// Cognito's `AttributeType`; a missing value is the empty one.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Attribute {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) value: String,
+}
+
+/// The output of AdminGetUser.
+pub(super) fn admin(person: &Person) -> Value {
+    named(person, "UserAttributes", attributes(person))
+}
+
+/// A `UserType`: the same with the attributes under another name.
+pub(super) fn user(person: &Person) -> Value {
+    named(person, "Attributes", attributes(person))
+}
+
+/// As [`user`], with only the attributes in `wanted`.
+pub(super) fn projected(person: &Person, wanted: &[String]) -> Value {
+    let mut attributes = attributes(person);
+    attributes.retain(|attribute| wanted.iter().any(|name| attribute.get("Name") == Some(&json!(name))));
+    named(person, "Attributes", attributes)
+}
+
+/// `sub` and the attributes, as a list of names and values.
+pub(super) fn attributes(person: &Person) -> Vec<Value> {
+    let others = person.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    std::iter::once(("sub", person.sub.as_str()))
+        .chain(others)
+        .map(|(name, value)| json!({"Name": name, "Value": value}))
+        .collect()
+}
+
+/// Seconds since 1970 with the milliseconds that AWS sends.
+pub(super) fn seconds(time: SystemTime) -> Value {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    json!(Duration::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX)).as_secs_f64())
+}
+
+/// A list of attributes by name; the last of a repeated name counts.
+pub(super) fn collect(attributes: Vec<Attribute>) -> BTreeMap<String, String> {
+    attributes.into_iter().map(|attribute| (attribute.name, attribute.value)).collect()
+}
+
+fn named(person: &Person, attributes_name: &str, attributes: Vec<Value>) -> Value {
+    json!({
+        "Username": person.username,
+        attributes_name: attributes,
+        "UserCreateDate": seconds(person.created_at),
+        "UserLastModifiedDate": seconds(person.modified_at),
+        "Enabled": person.enabled,
+        "UserStatus": person.status,
+    })
+}

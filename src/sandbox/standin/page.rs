@@ -1,0 +1,79 @@
+//! Pages of a list.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::failure::Failure;
+
+/// One page and the token of the next, if there is one.
+#[derive(Debug)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next: Option<String>,
+}
+
+/// The page at `token`, or the first; `limit` is 0 to 60, and 60 where it is 0 or missing.
+pub(super) fn page<T>(
+    items: impl Iterator<Item = T>,
+    limit: Option<u32>,
+    token: Option<&str>,
+) -> Result<Page<T>, Failure> {
+    let limit = size(limit)?;
+    let start = token.map_or(Ok(0), offset)?;
+    let mut rest = items.skip(start);
+    let items: Vec<T> = rest.by_ref().take(limit).collect();
+    let next = rest.next().map(|_| URL_SAFE_NO_PAD.encode(format!("{PREFIX}{}", start + limit)));
+    Ok(Page { items, next })
+}
+
+fn size(limit: Option<u32>) -> Result<usize, Failure> {
+    match limit {
+        None | Some(0) => Ok(LARGEST),
+        Some(limit) => match usize::try_from(limit) {
+            Ok(limit) if limit <= LARGEST => Ok(limit),
+            _ => Err(Failure::InvalidParameter(format!(
+                "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: \
+                 Member must have value less than or equal to 60"
+            ))),
+        },
+    }
+}
+
+fn offset(token: &str) -> Result<usize, Failure> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let offset = text.strip_prefix(PREFIX).and_then(|digits| digits.parse().ok());
+    offset.ok_or_else(|| Failure::InvalidParameter("Invalid pagination token given.".to_owned()))
+}
+
+const LARGEST: usize = 60;
+const PREFIX: &str = "standin:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_follow_each_other_to_the_end() {
+        let first = page(0..5, Some(2), None).expect("a page");
+        let second = page(0..5, Some(2), first.next.as_deref()).expect("a page");
+        let third = page(0..5, Some(2), second.next.as_deref()).expect("a page");
+        assert_eq!([first.items, second.items, third.items], [vec![0, 1], vec![2, 3], vec![4]]);
+        assert!(second.next.is_some() && third.next.is_none());
+    }
+
+    #[test]
+    fn a_full_last_page_has_no_token() {
+        assert!(page(0..2, Some(2), None).expect("a page").next.is_none());
+        assert_eq!(page(0..61, None, None).expect("a page").items.len(), 60);
+        assert_eq!(page(0..61, Some(0), None).expect("a page").items.len(), 60);
+    }
+
+    #[test]
+    fn a_large_limit_and_a_foreign_token_are_refused() {
+        assert!(page(0..5, Some(61), None).expect_err("refused").to_string().contains("'61'"));
+        assert!(
+            page(0..5, None, Some("nonsense")).expect_err("refused").to_string().contains("pagination token")
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! What a stand-in is started with: a pool's id, its app clients and its people.
+
+use std::fmt;
+
+use super::people::{self, PeopleError};
+use super::person::Person;
+use super::roster;
+
+/// A user pool at its start.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// The pool's id, such as `eu-west-1_Sandbox01`; the part before `_` is the Region.
+    pub id: String,
+    /// The ids of the app clients through which people sign in; tokens made for tests carry the first.
+    pub web_clients: Vec<String>,
+    /// The app clients that take tokens with the client-credentials grant.
+    pub machines: Vec<Machine>,
+    /// The users.
+    pub people: Vec<Person>,
+}
+
+impl Pool {
+    /// The pool of the `sandbox` command with its three people: `ada`, a federated one, and `bob`, who is disabled.
+    #[must_use]
+    pub fn sandbox() -> Self {
+        Self {
+            id: "eu-west-1_Sandbox01".to_owned(),
+            web_clients: vec!["sandboxwebclient0000000001".to_owned()],
+            machines: vec![Machine::sandbox()],
+            people: roster::people(),
+        }
+    }
+
+    /// The sandbox's pool with the people of a users file instead of its own.
+    ///
+    /// ```json
+    /// {"users": [{"username": "ada", "password": "Ada-Sandbox-1", "attributes": {"email": "ada@example.com"}}]}
+    /// ```
+    /// Of a user only `username` is required. `sub` is random when left out; `groups` is a list of names, `enabled` is
+    /// true unless said, and `status` is one of Cognito's words (`CONFIRMED` when left out).
+    ///
+    /// # Errors
+    /// For what is not such a file, an unknown field, an unusable `sub`, and a username or `sub` that appears twice.
+    pub fn from_json(text: &str) -> Result<Self, PeopleError> {
+        Ok(Self { people: people::parse(text)?, ..Self::sandbox() })
+    }
+}
+
+/// An app client for the client-credentials grant.
+#[derive(Clone)]
+pub struct Machine {
+    /// The client's id, which is also the `sub` of its tokens.
+    pub id: String,
+    /// The client's secret.
+    pub secret: String,
+    /// The scopes it may ask for, such as `user-lookup/read`; it gets all of them when it names none.
+    pub scopes: Vec<String>,
+}
+
+impl Machine {
+    fn sandbox() -> Self {
+        Self {
+            id: "sandboxmachine000000000001".to_owned(),
+            secret: "sandbox-secret-not-a-secret".to_owned(),
+            scopes: vec!["user-lookup/read".to_owned()],
+        }
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("id", &self.id).field("scopes", &self.scopes).finish_non_exhaustive()
+    }
+}

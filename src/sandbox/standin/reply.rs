@@ -1,0 +1,56 @@
+//! A whole HTTP answer as a value.
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// An HTTP answer that a test has made up.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// An answer with this status (200 to 999), content type and body.
+    pub fn new(status: u16, content_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![("content-type".to_owned(), content_type.into())];
+        Self { status, headers, body: body.into() }
+    }
+
+    /// An answer of plain JSON.
+    #[must_use]
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self::new(status, "application/json", body.to_string())
+    }
+
+    /// The same answer with one more header; one that HTTP does not allow is answered 500.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(super) fn amazon(status: u16, body: &Value) -> Self {
+        Self::new(status, "application/x-amz-json-1.1", body.to_string())
+            .header("x-amzn-requestid", Uuid::new_v4().to_string())
+    }
+
+    fn build(self) -> Result<Response<Body>, http::Error> {
+        let mut response = Response::builder().status(self.status).body(Body::from(self.body))?;
+        for (name, value) in self.headers {
+            response.headers_mut().append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+        }
+        Ok(response)
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response<Body> {
+        self.build()
+            .unwrap_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())
+    }
+}

@@ -1,0 +1,40 @@
+//! What the serving thread and the [`StandIn`](super::StandIn) share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::directory::Directory;
+use super::keys::Keys;
+use super::pool::Pool;
+use super::script::Script;
+
+pub(super) struct State {
+    /// The pool at its start; its people live on in the directory.
+    pub(super) pool: Pool,
+    pub(super) endpoint: String,
+    pub(super) issuer: String,
+    pub(super) directory: Mutex<Directory>,
+    pub(super) keys: Mutex<Keys>,
+    pub(super) script: Script,
+}
+
+impl State {
+    pub(super) fn new(pool: Pool, endpoint: &str, keys: Keys) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            issuer: format!("{endpoint}/{}", pool.id),
+            directory: Mutex::new(Directory::new(pool.people.clone())),
+            keys: Mutex::new(keys),
+            script: Script::default(),
+            pool,
+        }
+    }
+
+    pub(super) fn directory(&self) -> MutexGuard<'_, Directory> {
+        lock(&self.directory)
+    }
+}
+
+/// Locks what one panicked test must not spoil for the others.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,79 @@
+//! The stand-in over its socket: what the tests share.
+
+mod faults;
+mod lifecycle;
+mod reading;
+mod signin;
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::{Value, json};
+
+use super::{Pool, StandIn};
+
+fn standin() -> StandIn {
+    StandIn::start(Pool::sandbox()).expect("a stand-in")
+}
+
+fn open(address: SocketAddr, head: &str, body: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    let length = body.len();
+    let request =
+        format!("{head}\r\nhost: standin\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes())?;
+    Ok(stream)
+}
+
+fn exchange(address: SocketAddr, head: &str, body: &str) -> io::Result<(u16, String)> {
+    let mut text = String::new();
+    open(address, head, body)?.read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
+}
+
+fn head(operation: &str) -> String {
+    format!("POST / HTTP/1.1\r\nx-amz-target: AWSCognitoIdentityProviderService.{operation}")
+}
+
+fn call(standin: &StandIn, operation: &str, input: &Value) -> (u16, Value) {
+    let (status, body) =
+        exchange(standin.address(), &head(operation), &input.to_string()).expect("an answer");
+    (status, serde_json::from_str(&body).expect("JSON"))
+}
+
+/// Calls with the pool's id; the answer must be a success.
+fn ok(standin: &StandIn, operation: &str, mut input: Value) -> Value {
+    input["UserPoolId"] = json!(POOL);
+    let (status, output) = call(standin, operation, &input);
+    assert_eq!(status, 200, "{operation}: {output}");
+    output
+}
+
+/// Calls with the pool's id; the answer must be an error, whose name and words are returned.
+fn refused(standin: &StandIn, operation: &str, mut input: Value) -> (String, String) {
+    if input.get("UserPoolId").is_none() {
+        input["UserPoolId"] = json!(POOL);
+    }
+    let (status, output) = call(standin, operation, &input);
+    assert_eq!(status, 400, "{operation}: {output}");
+    let text = |name: &str| output[name].as_str().expect("text").to_owned();
+    (text("__type"), text("message"))
+}
+
+fn sign_in(standin: &StandIn, username: &str, password: &str) -> (u16, Value) {
+    let parameters = json!({"USERNAME": username, "PASSWORD": password});
+    call(
+        standin,
+        "InitiateAuth",
+        &json!({"AuthFlow": "USER_PASSWORD_AUTH", "ClientId": WEB, "AuthParameters": parameters}),
+    )
+}
+
+fn get(standin: &StandIn, path: &str) -> (u16, String) {
+    exchange(standin.address(), &format!("GET {path} HTTP/1.1"), "").expect("an answer")
+}
+
+const POOL: &str = "eu-west-1_Sandbox01";
+const WEB: &str = "sandboxwebclient0000000001";

@@ -1,0 +1,103 @@
+//! Faults, holds and counts.
+
+use std::io::{self, Read};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::{Fault, Reply};
+use super::{POOL, call, exchange, get, head, ok, open, refused, standin};
+
+#[test]
+fn a_published_document_replaces_the_jwks_until_cleared() {
+    let standin = standin();
+    let path = format!("/{POOL}/.well-known/jwks.json");
+    standin.publish(Reply::new(503, "text/plain", "down").header("location", "http://127.0.0.1:1/"));
+    assert_eq!(get(&standin, &path), (503, "down".to_owned()));
+    standin.clear("jwks");
+    assert_eq!(get(&standin, &path).0, 200);
+}
+
+#[test]
+fn scripted_errors_come_with_cognitos_names() {
+    let standin = standin();
+    let ada = json!({"Username": "ada"});
+    standin.fault("AdminGetUser", Fault::Throttle);
+    standin.fault_next("AdminGetUser", 1, Fault::AccessDenied);
+    assert_eq!(refused(&standin, "AdminGetUser", ada.clone()).0, "AccessDeniedException");
+    let throttled = refused(&standin, "AdminGetUser", ada.clone());
+    assert_eq!(throttled, ("TooManyRequestsException".to_owned(), "Rate exceeded".to_owned()));
+    standin.fault("AdminGetUser", Fault::ServerError);
+    let (status, body) = call(&standin, "AdminGetUser", &ada);
+    assert_eq!((status, &body["__type"]), (500, &json!("InternalErrorException")));
+    standin.fault("AdminGetUser", Fault::Garbage(Reply::new(200, "text/html", "<html>")));
+    let garbage = exchange(standin.address(), &head("AdminGetUser"), "{}").expect("an answer");
+    assert_eq!(garbage, (200, "<html>".to_owned()));
+    standin.clear("AdminGetUser");
+    standin.fault_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(1)));
+    ok(&standin, "AdminGetUser", ada);
+    assert_eq!(standin.calls("AdminGetUser"), 5);
+}
+
+#[test]
+fn a_lie_is_another_users_record() {
+    let standin = standin();
+    standin.fault("AdminGetUser", Fault::Lie("bob".to_owned()));
+    standin.fault("ListUsers", Fault::Lie("bob".to_owned()));
+    assert_eq!(ok(&standin, "AdminGetUser", json!({"Username": "ada"}))["Username"], "bob");
+    let filter = json!({"Filter": "sub = \"x\""});
+    assert_eq!(ok(&standin, "ListUsers", filter)["Users"][0]["Username"], "bob");
+    assert_eq!(standin.last_input("AdminGetUser").expect("an input")["Username"], "ada");
+}
+
+#[test]
+fn a_reset_is_seen_as_one() {
+    let standin = standin();
+    standin.fault_next("AdminGetUser", 1, Fault::Reset);
+    let error = exchange(standin.address(), &head("AdminGetUser"), "{}").expect_err("no answer");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    ok(&standin, "AdminGetUser", json!({"Username": "ada"}));
+}
+
+#[tokio::test]
+async fn a_hanging_call_ends_when_its_client_goes() {
+    let standin = standin();
+    standin.fault("AdminGetUser", Fault::Hang);
+    let stream = open(standin.address(), &head("AdminGetUser"), "{}").expect("a connection");
+    standin.reached("AdminGetUser", 1).await;
+    assert_eq!(standin.in_flight("AdminGetUser"), 1);
+    drop(stream);
+    standin.settled("AdminGetUser").await;
+}
+
+#[tokio::test]
+async fn a_dripping_body_has_no_end() {
+    let standin = standin();
+    standin.fault("AdminGetUser", Fault::Drip(Duration::from_millis(1)));
+    let mut stream = open(standin.address(), &head("AdminGetUser"), "{}").expect("a connection");
+    let mut some = [0; 400];
+    stream.read_exact(&mut some).expect("bytes");
+    let text = String::from_utf8_lossy(&some);
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("\r\n1\r\n \r\n1\r\n "), "{text}");
+    assert_eq!(standin.in_flight("AdminGetUser"), 1);
+    drop(stream);
+    standin.settled("AdminGetUser").await;
+}
+
+#[tokio::test]
+async fn held_calls_wait_for_the_release() {
+    let standin = standin();
+    let hold = standin.hold("AdminGetUser");
+    let address = standin.address();
+    let body = json!({"UserPoolId": POOL, "Username": "ada"}).to_string();
+    let waiting: Vec<_> = std::iter::repeat_n(body, 2)
+        .map(|body| thread::spawn(move || exchange(address, &head("AdminGetUser"), &body)))
+        .collect();
+    standin.reached("AdminGetUser", 2).await;
+    assert_eq!(standin.in_flight("AdminGetUser"), 2);
+    hold.release();
+    for thread in waiting {
+        assert_eq!(thread.join().expect("no panic").expect("an answer").0, 200);
+    }
+}

@@ -1,0 +1,43 @@
+//! Start, stop and return.
+
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::json;
+
+use super::super::{Fault, Pool, StandIn};
+use super::{head, ok, open, standin};
+
+#[test]
+fn a_stopped_standin_refuses_and_comes_back_as_it_was() {
+    let standin = standin();
+    standin.edit("ada", |ada| ada.enabled = false).expect("ada");
+    let hanging = {
+        standin.fault_next("GetUser", 1, Fault::Hang);
+        open(standin.address(), &head("GetUser"), "{}").expect("a connection")
+    };
+    standin.stop().expect("stops");
+    let refused = TcpStream::connect(standin.address()).expect_err("nobody listens");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    let mut left = Vec::new();
+    assert!({ hanging }.read_to_end(&mut left).is_err() || left.is_empty());
+    standin.resume().expect("serves");
+    assert_eq!(ok(&standin, "AdminGetUser", json!({"Username": "ada"}))["Enabled"], false);
+}
+
+#[test]
+fn another_may_take_the_address_of_a_stopped_one() {
+    let first = standin();
+    ok(&first, "AdminGetUser", json!({"Username": "ada"}));
+    first.stop().expect("stops");
+    let second = StandIn::start_at(Pool::sandbox(), first.address()).expect("a stand-in");
+    ok(&second, "AdminGetUser", json!({"Username": "ada"}));
+    assert_eq!((first.calls("AdminGetUser"), second.calls("AdminGetUser")), (1, 1));
+}
+
+#[test]
+fn only_loopback_is_served() {
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let error = StandIn::start_at(Pool::sandbox(), everywhere).expect_err("refused");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}

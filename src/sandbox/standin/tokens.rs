@@ -1,0 +1,185 @@
+//! Tokens for tests and for the sandbox's banner, made without a sign-in.
+
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::StandIn;
+use super::claims::{self, SignIn};
+use super::keys::{Key, Signer};
+use super::person::Person;
+use super::state::{State, lock};
+
+impl StandIn {
+    /// An access token of the user with that username, valid for an hour; `None` when there is no such user.
+    ///
+    /// Disabled users get one too: Cognito's tokens outlive a disabling.
+    #[must_use]
+    pub fn access_token(&self, username: &str) -> Option<String> {
+        let person = self.person(username)?;
+        Some(self.state.access_token(&person, &self.sign_in(&person)))
+    }
+
+    /// An ID token of the user with that username, valid for an hour; `None` when there is no such user.
+    #[must_use]
+    pub fn id_token(&self, username: &str) -> Option<String> {
+        let person = self.person(username)?;
+        Some(self.state.id_token(&person, &self.sign_in(&person)))
+    }
+
+    /// A client-credentials token; neither the client nor the scopes need be known to the pool.
+    #[must_use]
+    pub fn machine_token(&self, client_id: &str, scopes: &[&str]) -> String {
+        self.state.machine_token(client_id, &scopes.join(" "))
+    }
+
+    /// The claims of a new access token, to be edited and signed; `None` when there is no such user.
+    #[must_use]
+    pub fn access_claims(&self, username: &str) -> Option<Value> {
+        let person = self.person(username)?;
+        Some(claims::access(self.issuer(), &person, &self.sign_in(&person)))
+    }
+
+    /// The claims of a new client-credentials token, to be edited and signed.
+    #[must_use]
+    pub fn machine_claims(&self, client_id: &str, scopes: &[&str]) -> Value {
+        claims::machine(self.issuer(), client_id, &scopes.join(" "))
+    }
+
+    /// The header that the signer's tokens have: its `kid` and RS256.
+    #[must_use]
+    pub fn header(&self, signer: Signer) -> Value {
+        json!({"kid": self.kid(signer), "alg": "RS256"})
+    }
+
+    /// The signer's present `kid`.
+    #[must_use]
+    pub fn kid(&self, signer: Signer) -> String {
+        lock(&self.state.keys).key(signer).kid.clone()
+    }
+
+    /// A token with this header and these claims. The signature is RS256's whatever the header says.
+    #[must_use]
+    pub fn sign(&self, signer: Signer, header: &Value, claims: &Value) -> String {
+        self.sign_raw(signer, &header.to_string(), &claims.to_string())
+    }
+
+    /// As [`sign`](Self::sign), of two texts taken as they are: JSON with repeated names, or no JSON at all.
+    #[must_use]
+    pub fn sign_raw(&self, signer: Signer, header: &str, claims: &str) -> String {
+        lock(&self.state.keys).key(signer).sign(header, claims)
+    }
+
+    /// Replaces the access key by a new one under a new `kid`; the old one leaves the JWKS.
+    ///
+    /// # Errors
+    /// When the key cannot be made.
+    pub fn rotate(&self) -> io::Result<()> {
+        let key = Key::generate()?;
+        lock(&self.state.keys).replace_access(key);
+        Ok(())
+    }
+
+    /// The JWKS as it truly is, to be edited and [published](Self::publish).
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        lock(&self.state.keys).jwks()
+    }
+
+    fn sign_in(&self, person: &Person) -> SignIn {
+        SignIn::new(&person.username, self.pool().web_clients.first().map_or("", String::as_str))
+    }
+}
+
+impl State {
+    pub(super) fn access_token(&self, person: &Person, sign_in: &SignIn) -> String {
+        self.token(Signer::Access, &claims::access(&self.issuer, person, sign_in))
+    }
+
+    pub(super) fn id_token(&self, person: &Person, sign_in: &SignIn) -> String {
+        self.token(Signer::Id, &claims::id(&self.issuer, person, sign_in))
+    }
+
+    pub(super) fn machine_token(&self, client_id: &str, scope: &str) -> String {
+        self.token(Signer::Access, &claims::machine(&self.issuer, client_id, scope))
+    }
+
+    fn token(&self, signer: Signer, claims: &Value) -> String {
+        let keys = lock(&self.keys);
+        let key = keys.key(signer);
+        // Written out to keep Cognito's order; a `kid` is base64 and needs no escaping.
+        key.sign(&format!(r#"{{"kid":"{}","alg":"RS256"}}"#, key.kid), &claims.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::jwk::JwkSet;
+    use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode};
+
+    use super::super::{Keys, Pool};
+    use super::*;
+
+    fn verified(standin: &StandIn, key: usize, token: &str) -> Option<Value> {
+        let set: JwkSet = serde_json::from_value(standin.jwks()).expect("a JWKS");
+        let key = DecodingKey::from_jwk(&set.keys[key]).expect("an RSA key");
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.validate_aud = false;
+        decode(token, &key, &validation).ok().map(|data: TokenData<Value>| data.claims)
+    }
+
+    fn standin() -> StandIn {
+        StandIn::start(Pool::sandbox()).expect("a stand-in")
+    }
+
+    #[test]
+    fn access_and_id_tokens_are_signed_by_their_own_keys() {
+        let standin = standin();
+        let access = standin.access_token("ada").expect("ada");
+        let id = standin.id_token("ada").expect("ada");
+        assert_eq!(verified(&standin, 0, &access).expect("the access key")["username"], "ada");
+        assert_eq!(verified(&standin, 1, &id).expect("the ID key")["token_use"], "id");
+        assert!(verified(&standin, 1, &access).is_none() && verified(&standin, 0, &id).is_none());
+        assert!(standin.access_token("nobody").is_none());
+    }
+
+    #[test]
+    fn the_header_is_cognitos_to_the_byte() {
+        let standin = standin();
+        let token = standin.machine_token("robot", &["a/read"]);
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().expect("a header")).expect("base64url");
+        let expected = format!(r#"{{"kid":"{}","alg":"RS256"}}"#, standin.kid(Signer::Access));
+        assert_eq!(String::from_utf8(header).expect("text"), expected);
+    }
+
+    #[test]
+    fn rotation_publishes_a_new_kid_and_forgets_the_old() {
+        let standin = standin();
+        let (before, token) = (standin.kid(Signer::Access), standin.access_token("ada").expect("ada"));
+        standin.rotate().expect("a new key");
+        assert_ne!(standin.kid(Signer::Access), before);
+        assert!(!standin.jwks().to_string().contains(&before));
+        assert!(verified(&standin, 0, &token).is_none());
+        assert!(verified(&standin, 0, &standin.access_token("ada").expect("ada")).is_some());
+    }
+
+    #[test]
+    fn a_pool_with_keys_of_its_own_accepts_no_other_tokens() {
+        let address = ([127, 0, 0, 1], 0).into();
+        let keys = Keys::generate().expect("keys");
+        let (own, other) =
+            (StandIn::start_with(Pool::sandbox(), address, keys).expect("a stand-in"), standin());
+        assert!(verified(&own, 0, &other.access_token("ada").expect("ada")).is_none());
+    }
+
+    #[test]
+    fn the_foreign_key_is_in_no_jwks() {
+        let standin = standin();
+        let claims = standin.access_claims("ada").expect("ada");
+        let forged = standin.sign(Signer::Foreign, &standin.header(Signer::Access), &claims);
+        assert!(verified(&standin, 0, &forged).is_none() && verified(&standin, 1, &forged).is_none());
+        assert!(!standin.jwks().to_string().contains(&standin.kid(Signer::Foreign)));
+    }
+}
