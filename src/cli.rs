@@ -102,3 +102,15 @@ impl Exit {
 fn say(line: impl Display) -> Result<(), Exit> {
     writeln!(io::stdout(), "{line}").map_err(Exit::failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

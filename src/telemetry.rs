@@ -11,7 +11,8 @@ use crate::config::{LogFormat, LogLevel, LogSettings};
 /// The level is for this crate. Of others only warnings are heard, for at finer levels some write whole requests.
 pub fn start(settings: &LogSettings) {
     let filter = EnvFilter::new(directives(settings.level));
-    let log = fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Where standard error is closed, a complaint about it would be a panic.
+    let log = fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     let started = match settings.format {
         LogFormat::Auto if io::stderr().is_terminal() => log.try_init(),
         LogFormat::Console => log.try_init(),

@@ -54,20 +54,21 @@ impl Users {
         let subject = permit.subject();
         let key = Key { pool: subject.pool.id.clone(), sub: subject.sub.clone() };
         let asked = asked(subject);
-        let held = || {
+        let held = |now| {
             let held = self.0.store.latest(&key)?;
-            self.0.lifetimes.allow(&held, asked, permit.demand(), Moment::now()).then_some(held)
+            self.0.lifetimes.allow(&held, asked, permit.demand(), now).then_some(held)
         };
-        if let Some(snapshot) = held() {
-            return Found::of(&snapshot, Source::Cache);
+        let now = Moment::now();
+        if let Some(snapshot) = held(now) {
+            return Found::of(&snapshot, Source::Cache, now);
         }
         // The fetch that is under way may have begun too early for the demand, or may have asked in the less conclusive
         // way; the one after it did not, unless somebody else's came first.
         for _ in 0..MAX_FLIGHTS {
-            let snapshot =
-                self.0.flights.join(key.clone(), held, || self.clone().fetch(subject.clone())).await?;
+            let fetch = || self.clone().fetch(subject.clone());
+            let snapshot = self.0.flights.join(key.clone(), || held(Moment::now()), fetch).await?;
             if snapshot.answers(asked, permit.demand()) {
-                return Found::of(&snapshot, Source::Cognito);
+                return Found::of(&snapshot, Source::Cognito, Moment::now());
             }
         }
         Err(Failure::Lost)
@@ -96,9 +97,9 @@ pub struct Found {
 }
 
 impl Found {
-    fn of(snapshot: &Snapshot, source: Source) -> Result<Self, Failure> {
+    fn of(snapshot: &Snapshot, source: Source, now: Moment) -> Result<Self, Failure> {
         let Content::Present(user) = &snapshot.content else { return Err(Failure::NoSuchUser) };
-        let age = snapshot.began.steady.elapsed();
+        let age = now.steady.saturating_duration_since(snapshot.began.steady);
         let freshness = Freshness { source, fetched_at: snapshot.began.wall, age };
         Ok(Self { user: Arc::clone(user), freshness })
     }

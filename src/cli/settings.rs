@@ -12,6 +12,7 @@ use crate::{
 
 /// Where settings come from. A flag goes before the environment (`COGNITO_LOOKUP_…`), that before the file.
 #[derive(Args, Debug)]
+#[group(id = "settings")]
 pub(super) struct Arguments {
     /// The settings file, in TOML
     #[arg(long, value_name = "FILE")]

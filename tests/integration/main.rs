@@ -1,1 +1,32 @@
-//! The one integration-test binary.
+//! The one integration-test binary: the real server on loopback, called through the generated client, before the
+//! scriptable Cognito stand-in.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and its tables are long"
+)]
+
+// Which tokens are accepted and how the others are refused.
+mod authentication;
+// The binary: its commands, exit codes and settings.
+mod command;
+// How many calls Cognito gets.
+mod coalescing;
+// How old an answer may be.
+mod freshness;
+// What a lookup answers.
+mod get_user;
+// Which module may import which.
+mod layering;
+// Starting, health, reflection, stopping.
+mod lifecycle;
+// Cognito or the key server slow, broken, lying or gone.
+mod outage;
+// What never appears in a log.
+mod secrecy;
+// The running server, its stand-in, and what to ask them; no tests.
+mod support;

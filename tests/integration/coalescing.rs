@@ -1,0 +1,73 @@
+use cognito_lookup::{
+    sandbox::standin::Fault,
+    wire::proto::{Source, user_service_client::UserServiceClient},
+};
+use futures_util::future::join_all;
+use tonic::{Code, Request};
+
+use crate::support::{ADA, App, about, connect, failure, source};
+
+#[tokio::test]
+async fn a_thousand_cold_reads_of_one_user_are_one_call() {
+    let app = App::start().await;
+    let held = app.cognito.hold("AdminGetUser");
+    // A connection carries 100 calls at once.
+    let channels = join_all((0..10).map(|_| connect(app.address))).await;
+    let asking = (0..1000).map(|n| {
+        let mut users = UserServiceClient::new(channels[n % 10].clone());
+        async move { users.get_user(Request::new(about(ADA))).await }
+    });
+    let opening = async {
+        app.cognito.reached("AdminGetUser", 1).await;
+        held.release();
+    };
+    let (answers, ()) = tokio::join!(join_all(asking), opening);
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1000);
+    assert_eq!(app.lookups(), 1);
+}
+
+#[tokio::test]
+async fn a_hit_makes_no_call() {
+    let app = App::start().await;
+    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cognito);
+    for _ in 0..10 {
+        assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
+        assert_eq!(source(&app.by_token(&app.token("ada")).await.unwrap()), Source::Cache);
+    }
+    assert_eq!(app.lookups(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
+    let app = App::start().await;
+    app.cognito.fault_next("AdminGetUser", 1, Fault::AccessDenied);
+    let held = app.cognito.hold("AdminGetUser");
+    let asking = join_all((0..50).map(|_| app.by_sub(ADA)));
+    let opening = async {
+        app.cognito.reached("AdminGetUser", 1).await;
+        held.release();
+    };
+    let (answers, ()) = tokio::join!(asking, opening);
+    let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
+    let failed: Vec<_> = failed.map(failure).collect();
+    assert!(!failed.is_empty());
+    assert!(failed.iter().all(|failed| *failed == (Code::Unavailable, "UPSTREAM_UNAVAILABLE".to_owned())));
+    assert!(app.by_sub(ADA).await.is_ok());
+}
+
+#[tokio::test]
+async fn callers_that_leave_neither_stop_nor_repeat_a_fetch() {
+    let app = App::start().await;
+    let held = app.cognito.hold("AdminGetUser");
+    for _ in 0..300 {
+        tokio::select! {
+            biased;
+            _ = app.by_sub(ADA) => panic!("answered while Cognito was held"),
+            () = app.cognito.reached("AdminGetUser", 1) => {}
+        }
+    }
+    held.release();
+    // Whoever comes now waits for the very fetch that all the others left.
+    assert!(app.by_sub(ADA).await.is_ok());
+    assert_eq!(app.lookups(), 1);
+}

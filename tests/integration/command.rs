@@ -1,0 +1,233 @@
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+const GOOD: &str = r#"
+[[pools]]
+id = "eu-west-1_AbCdEfGhI"
+app_clients = ["3n4b5urk1ft4fl3mg5e62d9ado"]
+
+[[callers]]
+name = "web"
+app_client = "3n4b5urk1ft4fl3mg5e62d9ado"
+reads = "token"
+attributes = ["name", "email"]
+"#;
+
+#[test]
+fn good_settings_are_good() {
+    let (folder, file) = settings(GOOD);
+    let output = run(&["config", "check", "--config", &file], &[]);
+    assert_eq!((code(&output), stdout(&output).trim()), (0, "the settings are good"));
+    drop(folder);
+    let one_pool = [
+        ("COGNITO_LOOKUP_USER_POOL_ID", "eu-west-1_AbCdEfGhI"),
+        ("COGNITO_LOOKUP_APP_CLIENTS", "3n4b5urk1ft4fl3mg5e62d9ado"),
+        ("COGNITO_LOOKUP_ATTRIBUTES", "name,email"),
+    ];
+    assert_eq!(code(&run(&["config", "check"], &one_pool)), 0, "one pool needs no file");
+}
+
+#[test]
+fn all_that_is_wrong_is_said_with_its_source() {
+    let (_folder, file) = settings(
+        r#"colour = "red"
+[cache]
+fresh_for = "soon"
+[[pools]]
+id = "nowhere"
+app_clients = ["a"]
+[[callers]]
+name = "web"
+app_client = "b"
+attributes = []
+"#,
+    );
+    for command in [&["config", "check"][..], &["serve"]] {
+        let arguments = [command, &["--config", &file, "--listen", "nowhere"]].concat();
+        let output = run(&arguments, &[("COGNITO_LOOKUP_LIMITS__REQUEST_TIMEOUT", "1h")]);
+        assert_eq!(code(&output), 2);
+        let said = String::from_utf8(output.stderr).unwrap();
+        for expected in [
+            "colour: is not a setting (",
+            "settings.toml line 1)",
+            "cache.fresh_for:",
+            "settings.toml line 3)",
+            "pools[0].id:",
+            "settings.toml line 5)",
+            "callers[0].attributes:",
+            "settings.toml line 10)",
+            "(environment COGNITO_LOOKUP_LIMITS__REQUEST_TIMEOUT)",
+            "(flag --listen)",
+        ] {
+            assert!(said.contains(expected), "{expected} is missing in:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn no_settings_at_all_say_what_is_needed() {
+    let output = run(&["serve"], &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(code(&output), 2);
+    assert!(said.contains("user_pool_id") && said.contains("[[callers]]"), "{said}");
+}
+
+#[test]
+fn every_setting_is_printed_with_its_source() {
+    let (_folder, file) = settings(GOOD);
+    let output = run(
+        &["config", "print", "--config", &file, "--log-level", "debug"],
+        &[("COGNITO_LOOKUP_CACHE__FRESH_FOR", "5s")],
+    );
+    let said = stdout(&output);
+    for expected in [
+        "cache.fresh_for = 5s  # environment COGNITO_LOOKUP_CACHE__FRESH_FOR",
+        "log.level = debug  # flag --log-level",
+        "limits.request_timeout = 3s  # default",
+    ] {
+        assert!(said.contains(expected), "{expected} is missing in:\n{said}");
+    }
+}
+
+#[test]
+fn a_version_is_told() {
+    let expected = format!("cognito-lookup {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(stdout(&run(&["version"], &[])).trim(), expected);
+}
+
+#[test]
+fn nobody_there_is_no_call() {
+    for command in ["get", "healthcheck"] {
+        assert_eq!(code(&run(&[command, "--address", "http://127.0.0.1:1"], &[])), 3, "{command}");
+        assert_eq!(code(&run(&[command, "--address", "not a url"], &[])), 2, "{command}");
+    }
+}
+
+#[test]
+fn the_sandbox_answers_and_drains() {
+    let sandbox = Sandbox::start(&[]);
+    let address = &sandbox.address;
+    assert_eq!(stdout(&run(&["healthcheck", "--address", address], &[])).trim(), "SERVING");
+
+    let got = run(&["get", "--address", address], &[("COGNITO_LOOKUP_TOKEN", sandbox.export("ADA_TOKEN"))]);
+    let user: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    assert_eq!(user["user"]["attributes"]["email"], "ada@example.com");
+    let got = run(&["get", "--address", address, "--sub", crate::support::GRACE], &[]);
+    let user: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    assert_eq!(user["user"]["username"], "Google_1034567890");
+
+    let refused =
+        run(&["get", "--address", address], &[("COGNITO_LOOKUP_TOKEN", sandbox.export("BOB_TOKEN"))]);
+    assert_eq!(code(&refused), 3);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("USER_DISABLED"));
+    assert_eq!(sandbox.terminate(), Some(0));
+}
+
+#[test]
+fn the_sandbox_has_the_people_of_a_file() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("people.json");
+    let people = r#"{"users": [{"username": "eve", "sub": "e", "attributes": {"name": "Eve"}}]}"#;
+    fs::write(&file, people).unwrap();
+    let sandbox = Sandbox::start(&["--users", file.to_str().unwrap()]);
+    let got = run(
+        &["get", "--address", &sandbox.address],
+        &[("COGNITO_LOOKUP_TOKEN", sandbox.export("EVE_TOKEN"))],
+    );
+    let user: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    assert_eq!(user["user"]["attributes"]["name"], "Eve");
+    assert_eq!(sandbox.terminate(), Some(0));
+
+    fs::write(&file, r#"{"users": [{"username": "eve", "pasword": "x"}]}"#).unwrap();
+    let output = run(&["sandbox", "--users", file.to_str().unwrap()], &[]);
+    assert_eq!(code(&output), 2);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("pasword"));
+}
+
+#[test]
+fn the_sandbox_is_on_loopback_or_not_at_all() {
+    for arguments in [["--listen", "0.0.0.0:0"], ["--cognito", "0.0.0.0:0"], ["--listen", "[::]:0"]] {
+        let output = run(&[&["sandbox"], &arguments[..]].concat(), &[]);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
+    }
+}
+
+/// The sandbox as a process of its own, killed when dropped.
+struct Sandbox {
+    process: Child,
+    address: String,
+    exports: Vec<(String, String)>,
+}
+
+impl Sandbox {
+    fn start(arguments: &[&str]) -> Self {
+        let fixed = ["sandbox", "--listen", "127.0.0.1:0", "--cognito", "127.0.0.1:0"];
+        let mut process = command(&[&fixed, arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let banner = BufReader::new(process.stdout.take().unwrap());
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let serving = log.lines().map_while(Result::ok).any(|line| line.contains("\"message\":\"serving\""));
+        assert!(serving, "the sandbox ended before it served");
+        let lines =
+            banner.lines().map_while(Result::ok).take_while(|line| !line.starts_with("# by access token"));
+        let lines: Vec<String> = lines.collect();
+        let address =
+            lines.iter().find_map(|line| line.trim().strip_prefix("gRPC")?.trim().split(' ').next());
+        let exports = lines.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        let exports = exports.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { address: format!("http://{}", address.unwrap()), exports, process }
+    }
+
+    fn export(&self, name: &str) -> &str {
+        &self.exports.iter().find(|(known, _)| known == name).unwrap().1
+    }
+
+    fn terminate(mut self) -> Option<i32> {
+        let process = self.process.id().to_string();
+        assert!(Command::new("kill").arg(process).status().unwrap().success());
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn settings(text: &str) -> (TempDir, String) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("settings.toml");
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (folder, file)
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    command(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"));
+    command.args(arguments).env_clear();
+    command
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}

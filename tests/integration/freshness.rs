@@ -1,0 +1,110 @@
+use std::time::{Duration, SystemTime};
+
+use cognito_lookup::wire::proto::{GetUserRequest, Source, get_user_request};
+use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
+
+use crate::support::{ADA, App, about, assert_failure, max_age, source};
+
+fn asking(freshness: Option<get_user_request::Freshness>) -> Request<GetUserRequest> {
+    Request::new(GetUserRequest { freshness, ..about(ADA) })
+}
+
+fn not_older_than(time: SystemTime) -> Option<get_user_request::Freshness> {
+    Some(get_user_request::Freshness::NotOlderThan(time.into()))
+}
+
+#[tokio::test]
+async fn an_answer_says_how_fresh_it_is() {
+    let app = App::start().await;
+    let before = SystemTime::now();
+    let first = app.by_sub(ADA).await.unwrap().freshness.unwrap();
+    let second = app.by_sub(ADA).await.unwrap().freshness.unwrap();
+    assert_eq!((first.source(), second.source()), (Source::Cognito, Source::Cache));
+    assert_eq!(first.fetched_at, second.fetched_at);
+    let fetched_at = SystemTime::try_from(first.fetched_at.unwrap()).unwrap();
+    assert!(before <= fetched_at && fetched_at <= SystemTime::now());
+    let ages = [first, second].map(|freshness| Duration::try_from(freshness.age.unwrap()).unwrap());
+    assert!(ages[0] <= ages[1] && ages[1] < Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn an_age_of_zero_asks_cognito_now() {
+    let app = App::start().await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    app.cognito.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into()))).unwrap();
+    let cached = app.ask(asking(max_age(30))).await.unwrap();
+    assert_eq!(
+        (source(&cached), cached.user.unwrap().attributes["name"].as_str()),
+        (Source::Cache, "Ada Lovelace")
+    );
+    let fetched = app.ask(asking(max_age(0))).await.unwrap();
+    assert_eq!(
+        (source(&fetched), fetched.user.unwrap().attributes["name"].as_str()),
+        (Source::Cognito, "Changed")
+    );
+    assert_eq!(app.by_sub(ADA).await.unwrap().user.unwrap().attributes["name"], "Changed", "and it is kept");
+    assert_eq!(app.lookups(), 2);
+}
+
+#[tokio::test]
+async fn a_write_is_read_by_whoever_says_when_it_was() {
+    let app = App::start().await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    app.cognito.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into()))).unwrap();
+    let written = SystemTime::now();
+    let answer = app.ask(asking(not_older_than(written))).await.unwrap();
+    assert_eq!(answer.user.unwrap().attributes["name"], "Changed");
+    assert_eq!(source(&app.ask(asking(not_older_than(written))).await.unwrap()), Source::Cache);
+    assert_eq!(app.lookups(), 2);
+}
+
+#[tokio::test]
+async fn a_fetch_begun_before_the_demand_does_not_meet_it() {
+    let app = App::start().await;
+    let held = app.cognito.hold("AdminGetUser");
+    let early = app.by_sub(ADA);
+    let late = async {
+        app.cognito.reached("AdminGetUser", 1).await;
+        let asked = app.ask(asking(max_age(0)));
+        let opened = async {
+            // The first answer is about the old name; what is read before it leaves Cognito is not new enough.
+            app.cognito
+                .edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into())))
+                .unwrap();
+            held.release();
+        };
+        tokio::join!(asked, opened).0
+    };
+    let (early, late) = tokio::join!(early, late);
+    assert!(early.is_ok());
+    assert_eq!(late.unwrap().user.unwrap().attributes["name"], "Changed");
+    assert_eq!(app.lookups(), 2);
+}
+
+#[tokio::test]
+async fn what_is_past_its_freshness_is_asked_for_again() {
+    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(20)).await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    let mut answered = 0;
+    while app.lookups() < 3 && answered < 100_000 {
+        let freshness = app.by_sub(ADA).await.unwrap().freshness.unwrap();
+        let age = Duration::try_from(freshness.age.unwrap()).unwrap();
+        assert!(freshness.source() == Source::Cognito || age < Duration::from_millis(20), "{age:?}");
+        answered += 1;
+    }
+    assert!(answered >= 2 && app.lookups() == 3, "{answered} answers, {} lookups", app.lookups());
+}
+
+#[tokio::test]
+async fn a_time_to_come_is_no_bound() {
+    let app = App::start().await;
+    let soon = app.ask(asking(not_older_than(SystemTime::now() + Duration::from_secs(5)))).await.unwrap();
+    assert_eq!(source(&soon), Source::Cognito);
+    let far = app.ask(asking(not_older_than(SystemTime::now() + Duration::from_secs(60)))).await;
+    let status = assert_failure(far, Code::InvalidArgument, "FIELD_INVALID");
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "not_older_than");
+    let negative = app.ask(asking(max_age(-1))).await;
+    let status = assert_failure(negative, Code::InvalidArgument, "FIELD_INVALID");
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "max_age");
+}

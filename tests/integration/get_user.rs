@@ -1,0 +1,217 @@
+use cognito_lookup::{
+    config::BareSub,
+    sandbox::standin::{Fault, Pool, StandIn},
+    wire::proto::{GetUserRequest, UserStatus},
+};
+use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
+
+use crate::support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, bearing, names};
+
+#[tokio::test]
+async fn a_token_gets_what_is_released_of_its_user_and_nothing_else() {
+    let app = App::start().await;
+    let answer = app.by_token(&app.token("ada")).await.unwrap();
+    assert_eq!(names(&answer), ["email", "name"]);
+    let user = answer.user.unwrap();
+    assert_eq!(user.sub, ADA);
+    assert_eq!(user.user_pool_id, app.cognito.pool_id());
+    assert_eq!(user.attributes["email"], "ada@example.com");
+    assert_eq!((user.status(), user.enabled), (UserStatus::Confirmed, true));
+    assert_eq!((user.username.as_str(), user.created_at, user.updated_at), ("", None, None));
+    assert!(user.groups.is_empty());
+    assert_eq!(app.cognito.last_input("AdminGetUser").unwrap()["Username"], "ada");
+}
+
+#[tokio::test]
+async fn a_network_reads_anyone_by_sub() {
+    let app = App::start().await;
+    let answer = app.by_sub(ADA).await.unwrap();
+    assert_eq!(names(&answer), ["name"]);
+    assert_eq!(answer.user.unwrap().sub, ADA);
+    let status = app.ask(Request::new(GetUserRequest::default())).await.unwrap_err();
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "sub");
+}
+
+#[tokio::test]
+async fn an_entry_cached_for_one_caller_is_cut_for_another() {
+    let app = App::start().await;
+    for _ in 0..2 {
+        assert_eq!(names(&app.by_token(&app.token("ada")).await.unwrap()), ["email", "name"]);
+        assert_eq!(names(&app.by_sub(ADA).await.unwrap()), ["name"]);
+    }
+    assert_eq!(app.lookups(), 1);
+}
+
+#[tokio::test]
+async fn a_federated_user_is_found_by_token_and_by_sub() {
+    let app = App::start().await;
+    let answer = app.by_token(&app.token("Google_1034567890")).await.unwrap();
+    assert_eq!(answer.user.unwrap().status(), UserStatus::ExternalProvider);
+    assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (1, 0));
+
+    let app = App::start().await;
+    assert_eq!(app.by_sub(GRACE).await.unwrap().user.unwrap().sub, GRACE);
+    assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (1, 1));
+    assert_eq!(app.cognito.last_input("ListUsers").unwrap()["Filter"], format!("sub = \"{GRACE}\""));
+}
+
+#[tokio::test]
+async fn a_pool_can_be_asked_without_admin_get_user() {
+    let app = App::with(|config| config.pools[0].bare_sub = BareSub::ListUsers).await;
+    assert_eq!(app.by_sub(ADA).await.unwrap().user.unwrap().sub, ADA);
+    assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (0, 1));
+}
+
+#[tokio::test]
+async fn named_attributes_are_a_part_of_what_is_released() {
+    let app = App::start().await;
+    let wanting = |names: &[&str]| GetUserRequest {
+        attributes: names.iter().map(ToString::to_string).collect(),
+        ..GetUserRequest::default()
+    };
+    let token = app.token("ada");
+    let answer = app.ask(bearing(&token, wanting(&["email", "sub"]))).await.unwrap();
+    assert_eq!(names(&answer), ["email"]);
+
+    let before = app.lookups();
+    let app2 = App::start().await;
+    let refused =
+        app2.ask(bearing(&app2.token("ada"), wanting(&["phone_number", "email", "custom:plan"]))).await;
+    let status = assert_failure(refused, Code::PermissionDenied, "ATTRIBUTE_NOT_ALLOWED");
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.metadata["attributes"], "custom:plan,phone_number");
+    assert_eq!((before, app2.lookups()), (1, 0), "the check comes before any fetch");
+}
+
+#[tokio::test]
+async fn groups_are_not_released() {
+    let app = App::start().await;
+    let wish = GetUserRequest { include_groups: true, ..GetUserRequest::default() };
+    assert_failure(
+        app.ask(bearing(&app.token("ada"), wish)).await,
+        Code::PermissionDenied,
+        "ATTRIBUTE_NOT_ALLOWED",
+    );
+}
+
+#[tokio::test]
+async fn pseudo_attributes_are_released_by_their_names() {
+    let app =
+        App::with(|config| config.callers[0].attributes = vec!["username".into(), "created_at".into()]).await;
+    let user = app.by_token(&app.token("ada")).await.unwrap().user.unwrap();
+    assert_eq!(user.username, "ada");
+    assert!(user.created_at.is_some() && user.updated_at.is_none() && user.attributes.is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_not_found_and_not_asked_for_again() {
+    let app = App::start().await;
+    for _ in 0..3 {
+        assert_failure(app.by_sub("nobody").await, Code::NotFound, "USER_NOT_FOUND");
+    }
+    assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (1, 1));
+}
+
+#[tokio::test]
+async fn an_absence_found_by_sub_hides_nobody_whose_token_is_verified() {
+    let app = App::with(|config| config.pools[0].federated = false).await;
+    assert_failure(app.by_sub(GRACE).await, Code::NotFound, "USER_NOT_FOUND");
+    let answer = app.by_token(&app.token("Google_1034567890")).await.unwrap();
+    assert_eq!(answer.user.unwrap().sub, GRACE);
+    assert_eq!(app.by_sub(GRACE).await.unwrap().user.unwrap().sub, GRACE, "the later knowledge counts");
+}
+
+#[tokio::test]
+async fn a_deleted_user_with_a_live_token_is_not_found() {
+    let app = App::start().await;
+    let token = app.token("ada");
+    app.cognito.remove("ada").unwrap();
+    assert_failure(app.by_token(&token).await, Code::NotFound, "USER_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_refused_by_token_and_told_of_by_sub() {
+    let app = App::start().await;
+    assert_failure(app.by_token(&app.token("bob")).await, Code::PermissionDenied, "USER_DISABLED");
+    assert!(!app.by_sub(BOB).await.unwrap().user.unwrap().enabled);
+}
+
+#[tokio::test]
+async fn an_answer_about_somebody_else_is_an_internal_error_and_not_kept() {
+    let app = App::start().await;
+    let token = app.token("ada");
+    app.cognito.fault("AdminGetUser", Fault::Lie("bob".into()));
+    for _ in 0..2 {
+        assert_failure(app.by_token(&token).await, Code::Internal, "INTERNAL");
+    }
+    assert_eq!(app.lookups(), 2);
+    app.cognito.clear("AdminGetUser");
+    assert_eq!(app.by_token(&token).await.unwrap().user.unwrap().sub, ADA);
+    app.cognito.fault("ListUsers", Fault::Lie("bob".into()));
+    assert_failure(app.by_sub("somebody").await, Code::Internal, "INTERNAL");
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_refused_before_cognito_is_asked() {
+    let app = App::start().await;
+    for sub in ["a b", "\" or sub ^= \"", "é", &"s".repeat(129)] {
+        let status = assert_failure(app.by_sub(sub).await, Code::InvalidArgument, "SUB_MALFORMED");
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "sub");
+    }
+    let unknown_pool = GetUserRequest { user_pool_id: "eu-west-1_Other".into(), ..about(ADA) };
+    let status =
+        assert_failure(app.ask(Request::new(unknown_pool)).await, Code::InvalidArgument, "FIELD_INVALID");
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "user_pool_id");
+    assert_eq!(app.lookups(), 0);
+}
+
+#[tokio::test]
+async fn what_is_given_must_name_one_user() {
+    let app = App::start().await;
+    let (ada, grace) = (app.token("ada"), app.token("Google_1034567890"));
+    let presented = |token: &str| GetUserRequest { access_token: token.into(), ..GetUserRequest::default() };
+    for ambiguous in [bearing(&ada, about(BOB)), bearing(&ada, presented(&grace))] {
+        assert_failure(app.ask(ambiguous).await, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
+    }
+    assert_eq!(app.lookups(), 0);
+    for one in [bearing(&ada, about(ADA)), bearing(&ada, presented(&ada)), Request::new(presented(&ada))] {
+        assert_eq!(app.ask(one).await.unwrap().user.unwrap().sub, ADA);
+    }
+}
+
+#[tokio::test]
+async fn the_same_sub_in_two_pools_never_meets() {
+    let other = StandIn::start(Pool { id: "eu-west-1_Sandbox02".into(), ..Pool::sandbox() }).unwrap();
+    other.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
+    let app = App::with(|config| {
+        let mut pool = crate::support::config(&other).pools.remove(0);
+        pool.app_clients = vec![WEB.into()];
+        config.pools.push(pool);
+    })
+    .await;
+    let in_pool = |id: &str| Request::new(GetUserRequest { user_pool_id: id.into(), ..about(ADA) });
+    for _ in 0..2 {
+        let one = app.ask(in_pool("eu-west-1_Sandbox01")).await.unwrap().user.unwrap();
+        let two = app.ask(in_pool("eu-west-1_Sandbox02")).await.unwrap().user.unwrap();
+        assert_eq!(
+            (one.attributes["name"].as_str(), two.attributes["name"].as_str()),
+            ("Ada Lovelace", "Another Ada")
+        );
+    }
+    assert_failure(app.by_sub(ADA).await, Code::InvalidArgument, "FIELD_INVALID");
+}
+
+#[tokio::test]
+async fn a_request_id_is_returned_with_answers_and_failures() {
+    let app = App::start().await;
+    let mut users =
+        cognito_lookup::wire::proto::user_service_client::UserServiceClient::new(app.channel.clone());
+    let mut request = Request::new(about(ADA));
+    request.metadata_mut().insert("x-request-id", "my-request.1".parse().unwrap());
+    let response = users.get_user(request).await.unwrap();
+    assert_eq!(response.metadata().get("x-request-id").unwrap(), "my-request.1");
+    let status = app.by_sub("nobody").await.unwrap_err();
+    let id = status.get_details_request_info().unwrap().request_id;
+    assert_eq!(status.metadata().get("x-request-id").unwrap(), id.as_str());
+}

@@ -1,0 +1,123 @@
+use std::time::Duration;
+
+use cognito_lookup::{
+    sandbox::standin::{Fault, Reply},
+    wire::proto::Source,
+};
+use serde_json::json;
+use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
+
+use crate::support::{ADA, App, GRACE, about, assert_failure, source};
+
+#[tokio::test]
+async fn cognito_down_is_unavailable_and_heals() {
+    let app = App::start().await;
+    app.cognito.stop().unwrap();
+    let status = assert_failure(app.by_sub(ADA).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+    assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
+    app.cognito.resume().unwrap();
+    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cognito, "a failure is not kept");
+}
+
+#[tokio::test]
+async fn what_is_fresh_is_served_while_cognito_is_down() {
+    let app = App::start().await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    app.cognito.stop().unwrap();
+    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
+    assert_eq!(source(&app.by_token(&app.token("ada")).await.unwrap()), Source::Cache);
+}
+
+#[tokio::test]
+async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
+    let garbage = |body: &str| Fault::Garbage(Reply::new(200, "application/x-amz-json-1.1", body));
+    let user = |attributes: serde_json::Value| {
+        let body = json!({"Username": "ada", "Enabled": true, "UserStatus": "CONFIRMED", "UserAttributes": attributes});
+        Fault::Garbage(Reply::json(200, &body))
+    };
+    let email = json!({"Name": "email", "Value": "ada@example.com"});
+    let sub = json!({"Name": "sub", "Value": ADA});
+    let table = [
+        ("throttled", Fault::Throttle, "UPSTREAM_THROTTLED"),
+        ("failing", Fault::ServerError, "UPSTREAM_UNAVAILABLE"),
+        ("denying", Fault::AccessDenied, "UPSTREAM_UNAVAILABLE"),
+        ("resetting", Fault::Reset, "UPSTREAM_UNAVAILABLE"),
+        ("hanging", Fault::Hang, "UPSTREAM_UNAVAILABLE"),
+        ("dripping", Fault::Drip(Duration::from_millis(300)), "UPSTREAM_UNAVAILABLE"),
+        ("half a JSON", garbage("{\"Username\": \"a"), "UPSTREAM_UNAVAILABLE"),
+        ("HTML", Fault::Garbage(Reply::new(200, "text/html", "<html>")), "UPSTREAM_UNAVAILABLE"),
+        ("nothing", garbage(""), "UPSTREAM_UNAVAILABLE"),
+        ("no attributes", user(json!([])), "UPSTREAM_UNAVAILABLE"),
+        ("an attribute twice", user(json!([sub, email, email])), "UPSTREAM_UNAVAILABLE"),
+    ];
+    for (case, fault, reason) in table {
+        let app = App::start().await;
+        app.cognito.fault("AdminGetUser", fault);
+        let status = app.by_sub(ADA).await.unwrap_err();
+        assert_eq!(crate::support::failure(&status), (Code::Unavailable, reason.to_owned()), "{case}");
+        assert!(!status.message().contains("ada@example.com"), "{case}");
+        assert!(app.lookups() <= 2, "at most one retry: {case}");
+        app.cognito.clear("AdminGetUser");
+        assert!(app.by_sub(ADA).await.is_ok(), "nothing of it is kept: {case}");
+    }
+}
+
+#[tokio::test]
+async fn a_denied_fallback_is_no_absence() {
+    let app = App::start().await;
+    app.cognito.fault("ListUsers", Fault::AccessDenied);
+    assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    app.cognito.clear("ListUsers");
+    assert!(app.by_sub(GRACE).await.is_ok());
+}
+
+#[tokio::test]
+async fn several_users_of_one_sub_are_nobody() {
+    let app = App::start().await;
+    let user = json!({"Username": "x", "Enabled": true, "Attributes": [{"Name": "sub", "Value": GRACE}]});
+    app.cognito.fault("ListUsers", Fault::Garbage(Reply::json(200, &json!({"Users": [user, user]}))));
+    assert_failure(app.by_sub(GRACE).await, Code::Internal, "INTERNAL");
+}
+
+#[tokio::test]
+async fn empty_pages_are_followed_a_few() {
+    let app = App::start().await;
+    let empty = || Fault::Garbage(Reply::json(200, &json!({"Users": [], "PaginationToken": "more"})));
+    app.cognito.fault("ListUsers", empty());
+    assert_failure(app.by_sub("nobody").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    assert_eq!(app.cognito.calls("ListUsers"), 5);
+    app.cognito.clear("ListUsers");
+    app.cognito.fault_next("ListUsers", 2, empty());
+    let found = Fault::Garbage(Reply::json(
+        200,
+        &json!({"Users": [
+            {"Username": "x", "Enabled": true, "Attributes": [{"Name": "sub", "Value": "somebody"}]},
+        ]}),
+    ));
+    app.cognito.fault_next("ListUsers", 1, found);
+    assert_eq!(app.by_sub("somebody").await.unwrap().user.unwrap().sub, "somebody");
+}
+
+#[tokio::test]
+async fn a_deadline_is_answered_and_the_fetch_still_lands() {
+    let app = App::start().await;
+    let held = app.cognito.hold("AdminGetUser");
+    // As a bare header, for tonic's client would watch the deadline itself and not wait for the server's word.
+    let mut request = Request::new(about(ADA));
+    request.metadata_mut().insert("grpc-timeout", "200m".parse().unwrap());
+    assert_failure(app.ask(request).await, Code::DeadlineExceeded, "DEADLINE");
+    held.release();
+    app.cognito.settled("AdminGetUser").await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    assert_eq!(app.lookups(), 1);
+}
+
+#[tokio::test]
+async fn our_own_deadline_is_answered_too() {
+    let app = App::with(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
+    let held = app.cognito.hold("AdminGetUser");
+    assert_failure(app.by_sub(ADA).await, Code::DeadlineExceeded, "DEADLINE");
+    held.release();
+}

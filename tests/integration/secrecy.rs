@@ -1,0 +1,130 @@
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Command, Stdio},
+};
+
+use cognito_lookup::{
+    sandbox::standin::{Fault, Pool, StandIn},
+    wire::proto::{GetUserRequest, user_service_client::UserServiceClient},
+};
+use tempfile::TempDir;
+use tonic::Request;
+
+use crate::support::{ADA, BOB, GRACE, WEB, about, bearing, connect};
+
+// Not `standin()`: its people's values are marked, so that each can be told from any other text.
+fn marked() -> StandIn {
+    let cognito = StandIn::start(Pool::sandbox()).unwrap();
+    cognito
+        .edit("ada", |ada| {
+            for (name, value) in &mut ada.attributes {
+                *value = format!("canary-{name}-canary");
+            }
+        })
+        .unwrap();
+    cognito
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_personal_is_in_the_finest_log() {
+    let cognito = marked();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("settings.toml");
+    fs::write(&file, settings(&cognito)).unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
+        .args(["serve", "--log-level", "trace", "--config"])
+        .arg(&file)
+        .env_clear()
+        .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "canary-key"), ("RUST_LOG", "trace")])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(process.stderr.take().unwrap());
+    let mut text = String::new();
+    let address = loop {
+        let mut line = String::new();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the server ended:\n{text}");
+        text.push_str(&line);
+        let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if fields["message"] == "listening" {
+            break fields["address"].as_str().unwrap().parse().unwrap();
+        }
+    };
+    let mut users = UserServiceClient::new(connect(address).await);
+    let secrets = ask_everything(&mut users, &cognito).await;
+    assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
+    log.read_to_string(&mut text).unwrap();
+    process.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(process.wait().unwrap().success());
+
+    assert!(text.contains("\"reason\":\"TOKEN_INVALID\""), "the calls were logged:\n{text}");
+    for secret in
+        secrets.iter().map(String::as_str).chain(["canary", ADA, BOB, GRACE, "ada@example.com", "secret-sub"])
+    {
+        assert!(!text.contains(secret), "{secret} is in the log:\n{text}");
+    }
+}
+
+/// Calls that succeed and fail in every way there is, and what must not be seen of them.
+async fn ask_everything(
+    users: &mut UserServiceClient<tonic::transport::Channel>,
+    cognito: &StandIn,
+) -> Vec<String> {
+    let good = cognito.access_token("ada").unwrap();
+    // The keys may not be there yet.
+    while users.get_user(bearing(&good, GetUserRequest::default())).await.is_err() {}
+    let forged = format!("{}x", &good[..good.len() - 1]);
+    let tokens = [
+        forged,
+        cognito.id_token("ada").unwrap(),
+        cognito.access_token("bob").unwrap(),
+        "secret-one.secret-two.secret-three".into(),
+    ];
+    for token in &tokens {
+        assert!(users.get_user(bearing(token, GetUserRequest::default())).await.is_err());
+    }
+    for sub in ["secret-sub", "secret sub"] {
+        assert!(users.get_user(Request::new(about(sub))).await.is_err());
+    }
+    for fault in
+        [Fault::Throttle, Fault::AccessDenied, Fault::ServerError, Fault::Reset, Fault::Lie("ada".into())]
+    {
+        cognito.fault("AdminGetUser", fault);
+        assert!(users.get_user(Request::new(about("secret-sub-2"))).await.is_err());
+    }
+    cognito.clear("AdminGetUser");
+    assert!(users.get_user(Request::new(about(ADA))).await.is_ok());
+    let parts = tokens.iter().chain([&good]).flat_map(|token| token.split('.').skip(1));
+    parts.map(ToOwned::to_owned).collect()
+}
+
+fn settings(cognito: &StandIn) -> String {
+    format!(
+        r#"listen = "127.0.0.1:0"
+[shutdown]
+delay = "0s"
+[[pools]]
+id = "{id}"
+issuer = "{issuer}"
+jwks_url = "{jwks}"
+endpoint_url = "{endpoint}"
+app_clients = ["{WEB}"]
+federated = true
+[[callers]]
+name = "web"
+app_client = "{WEB}"
+attributes = ["*"]
+[[callers]]
+name = "sidecar"
+network = ["127.0.0.1/32"]
+reads = "any"
+attributes = ["*"]
+"#,
+        id = cognito.pool_id(),
+        issuer = cognito.issuer(),
+        jwks = cognito.jwks_url(),
+        endpoint = cognito.endpoint_url(),
+    )
+}

@@ -1,0 +1,177 @@
+use std::{net::SocketAddr, time::Duration};
+
+use cognito_lookup::{
+    config::{CallerSettings, Config, Credentials, PoolSettings, Reads, ShutdownSettings},
+    sandbox::standin::{Pool, StandIn},
+    server,
+    wire::proto::{
+        self, GetUserRequest, GetUserResponse,
+        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+        user_service_client::UserServiceClient,
+    },
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::{Code, Request, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+pub(crate) const ADA: &str = "ada00000-5a4d-4b0c-8000-000000000001";
+pub(crate) const GRACE: &str = "900913e0-5a4d-4b0c-8000-000000000002";
+pub(crate) const BOB: &str = "b0b00000-5a4d-4b0c-8000-000000000003";
+pub(crate) const WEB: &str = "sandboxwebclient0000000001";
+
+/// A real server on a port of its own, before a stand-in of its own.
+pub(crate) struct App {
+    pub(crate) cognito: StandIn,
+    pub(crate) address: SocketAddr,
+    pub(crate) channel: Channel,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<Result<(), server::Error>>,
+}
+
+impl App {
+    /// Starts a server with the usual settings and waits until it serves.
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Starts a server with changed settings and waits until it serves.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let app = Self::not_ready(standin(), change).await;
+        app.healthy(ServingStatus::Serving).await;
+        app
+    }
+
+    /// Starts a server without waiting until it serves.
+    pub(crate) async fn not_ready(cognito: StandIn, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&cognito);
+        change(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        #[expect(clippy::disallowed_methods, reason = "joined by `stopped`")]
+        let ended = tokio::spawn(server::run(config, listener, async { drop(stopped.await) }));
+        Self { cognito, address, channel: connect(address).await, stop: Some(stop), ended }
+    }
+
+    /// Asks for a user, with a fresh connection's worth of patience.
+    pub(crate) async fn ask(&self, request: Request<GetUserRequest>) -> Result<GetUserResponse, Status> {
+        let mut users = UserServiceClient::new(self.channel.clone());
+        users.get_user(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Asks by a person's access token.
+    pub(crate) async fn by_token(&self, token: &str) -> Result<GetUserResponse, Status> {
+        self.ask(bearing(token, GetUserRequest::default())).await
+    }
+
+    /// Asks by `sub`, without a credential.
+    pub(crate) async fn by_sub(&self, sub: &str) -> Result<GetUserResponse, Status> {
+        self.ask(Request::new(about(sub))).await
+    }
+
+    pub(crate) fn token(&self, username: &str) -> String {
+        self.cognito.access_token(username).unwrap()
+    }
+
+    /// How many calls about users Cognito got, of any kind.
+    pub(crate) fn lookups(&self) -> usize {
+        self.cognito.calls("AdminGetUser") + self.cognito.calls("ListUsers")
+    }
+
+    /// Waits until the server says it is so.
+    pub(crate) async fn healthy(&self, wanted: ServingStatus) {
+        let mut health = HealthClient::new(self.channel.clone());
+        let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        while let Some(response) = told.message().await.unwrap() {
+            if response.status() == wanted {
+                return;
+            }
+        }
+        panic!("the server ended before it was {wanted:?}");
+    }
+
+    /// Tells the server to stop.
+    pub(crate) fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Waits until the server has stopped.
+    pub(crate) async fn stopped(self) -> StandIn {
+        self.ended.await.unwrap().unwrap();
+        self.cognito
+    }
+}
+
+pub(crate) fn standin() -> StandIn {
+    StandIn::start(Pool::sandbox()).unwrap()
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+/// A pool before the stand-in; its app client reads by token, this machine reads anyone by `sub`.
+pub(crate) fn config(cognito: &StandIn) -> Config {
+    let rule = |name: &str, reads, attributes: &[&str]| CallerSettings {
+        name: name.into(),
+        reads,
+        attributes: attributes.iter().map(ToString::to_string).collect(),
+        ..CallerSettings::default()
+    };
+    Config {
+        pools: vec![PoolSettings {
+            id: cognito.pool_id().into(),
+            app_clients: vec![WEB.into()],
+            issuer: Some(cognito.issuer().into()),
+            jwks_url: Some(cognito.jwks_url()),
+            endpoint_url: Some(cognito.endpoint_url()),
+            federated: true,
+            credentials: Credentials::Placeholder,
+            ..PoolSettings::default()
+        }],
+        callers: vec![
+            CallerSettings { app_client: Some(WEB.into()), ..rule("web", Reads::Token, &["name", "email"]) },
+            CallerSettings { network: vec!["127.0.0.1/32".into()], ..rule("sidecar", Reads::Any, &["name"]) },
+        ],
+        shutdown: ShutdownSettings { delay: Duration::ZERO, grace: Duration::from_secs(20) },
+        ..Config::default()
+    }
+}
+
+pub(crate) fn bearing(token: &str, message: GetUserRequest) -> Request<GetUserRequest> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+pub(crate) fn about(sub: &str) -> GetUserRequest {
+    GetUserRequest { sub: sub.into(), ..GetUserRequest::default() }
+}
+
+/// An age that the answer must not pass.
+pub(crate) fn max_age(seconds: i64) -> Option<proto::get_user_request::Freshness> {
+    let age = prost_types::Duration { seconds, nanos: 0 };
+    Some(proto::get_user_request::Freshness::MaxAge(age))
+}
+
+/// What a caller can tell of a failure: its code and reason.
+pub(crate) fn failure(status: &Status) -> (Code, String) {
+    let info = status.get_details_error_info();
+    (status.code(), info.map(|info| info.reason).unwrap_or_default())
+}
+
+#[track_caller]
+pub(crate) fn assert_failure(answer: Result<GetUserResponse, Status>, code: Code, reason: &str) -> Status {
+    let status = answer.unwrap_err();
+    assert_eq!(failure(&status), (code, reason.to_owned()));
+    status
+}
+
+/// The names of the attributes in an answer.
+pub(crate) fn names(answer: &GetUserResponse) -> Vec<&str> {
+    answer.user.as_ref().unwrap().attributes.keys().map(String::as_str).collect()
+}
+
+pub(crate) fn source(answer: &GetUserResponse) -> proto::Source {
+    answer.freshness.as_ref().unwrap().source()
+}
