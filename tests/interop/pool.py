@@ -1,0 +1,82 @@
+"""A user pool in an emulator, filled through boto3."""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+PASSWORD = "Correct-Horse-7"
+
+
+@dataclass(frozen=True)
+class User:
+    """A person in the pool."""
+
+    username: str
+    sub: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What one sign-in gave."""
+
+    access: str
+    id: str
+
+
+class Pool:
+    """A pool with three app clients: `web` has a rule, `unruled` is accepted but has none, `stranger` is not accepted."""
+
+    def __init__(self, cognito: Any, endpoint_url: str) -> None:
+        self._cognito = cognito
+        plan = {"Name": "plan", "AttributeDataType": "String", "Mutable": True}
+        self.id: str = cognito.create_user_pool(PoolName="interop", Schema=[plan])["UserPool"]["Id"]
+        self.endpoint_url = endpoint_url
+        self.jwks_url = f"{endpoint_url}/{self.id}/.well-known/jwks.json"
+        self.web, self.unruled, self.stranger = map(self._app_client, ["web", "unruled", "stranger"])
+        self.ada = self.user("ada", name="Ada Lovelace", email="ada@example.com", **{"custom:plan": "gold"})
+        self.issuer: str = claims(self.sign_in(self.ada).access)["iss"]
+
+    def user(self, username: str = "", **attributes: str) -> User:
+        """A new confirmed user; a random username by default."""
+        username = username or f"user-{uuid4().hex[:12]}"
+        key = {"UserPoolId": self.id, "Username": username}
+        self._cognito.admin_create_user(
+            **key, MessageAction="SUPPRESS", TemporaryPassword=PASSWORD, UserAttributes=pairs(attributes)
+        )
+        self._cognito.admin_set_user_password(**key, Password=PASSWORD, Permanent=True)
+        held = self._cognito.admin_get_user(**key)["UserAttributes"]
+        return User(username, next(pair["Value"] for pair in held if pair["Name"] == "sub"))
+
+    def update(self, user: User, **attributes: str) -> None:
+        self._cognito.admin_update_user_attributes(
+            UserPoolId=self.id, Username=user.username, UserAttributes=pairs(attributes)
+        )
+
+    def disable(self, user: User) -> None:
+        self._cognito.admin_disable_user(UserPoolId=self.id, Username=user.username)
+
+    def sign_in(self, user: User, app_client: str = "") -> Tokens:
+        """The tokens of a sign-in through the app client, `web` by default."""
+        result = self._cognito.initiate_auth(
+            AuthFlow="USER_PASSWORD_AUTH",
+            ClientId=app_client or self.web,
+            AuthParameters={"USERNAME": user.username, "PASSWORD": PASSWORD},
+        )["AuthenticationResult"]
+        return Tokens(result["AccessToken"], result["IdToken"])
+
+    def _app_client(self, name: str) -> str:
+        flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+        made = self._cognito.create_user_pool_client(UserPoolId=self.id, ClientName=name, ExplicitAuthFlows=flows)
+        return made["UserPoolClient"]["ClientId"]
+
+
+def claims(token: str) -> dict[str, Any]:
+    """The claims of a token, unverified."""
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+def pairs(attributes: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Name": name, "Value": value} for name, value in attributes.items()]

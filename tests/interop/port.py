@@ -1,0 +1,56 @@
+"""A port of loopback on which nothing answers until it is told to."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Port:
+    """A port held but closed: who connects to it is refused at once."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    @contextmanager
+    def answering(self, body: bytes) -> Iterator[None]:
+        """Answers every GET with these bytes of JSON."""
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler(body), bind_and_activate=False)
+        server.socket.close()
+        server.socket = self._socket
+        server.server_activate()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextmanager
+def closed_port() -> Iterator[Port]:
+    port = Port()
+    try:
+        yield port
+    finally:
+        port.close()
+
+
+def handler(body: bytes) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keeps the test's output clean."""
+
+    return Handler

@@ -1,0 +1,25 @@
+"""Python stubs made from `proto/`, as a client's build would make them."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from grpc_tools import protoc
+
+PROTO = Path(__file__).parents[2] / "proto"
+FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup").rglob("*.proto"))
+
+
+def generate(directory: Path) -> None:
+    """Makes the stubs; `google.rpc` comes from googleapis-common-protos."""
+    out = [f"--python_out={directory}", f"--grpc_python_out={directory}"]
+    include = Path(protoc.__file__).parent / "_proto"
+    assert protoc.main(["protoc", f"-I{PROTO}", f"-I{include}", *out, *FILES]) == 0
+    sys.path.insert(0, str(directory))
+
+
+def user_service() -> tuple[ModuleType, ModuleType]:
+    """The messages and the stubs of the user service, once they are made."""
+    name = "userlookup.v1.user_service_pb2"
+    return importlib.import_module(name), importlib.import_module(f"{name}_grpc")

@@ -1,0 +1,34 @@
+"""Logs keep no secret, at any level."""
+
+from pathlib import Path
+
+import health
+from client import Grpcio
+from pool import Pool
+from service import serving, settings
+
+VALUES = {"name": "Canary Bird", "email": "canary@cage.example", "custom:plan": "canary-seed"}
+
+
+def test_logs_hold_no_token_no_value_and_no_sub(pool: Pool, tmp_path: Path) -> None:
+    user = pool.user("canary-in-a-mine", **VALUES)
+    tokens = pool.sign_in(user)
+    stranger = pool.sign_in(user, pool.stranger)
+    with serving(tmp_path, settings(pool, log={"level": "trace"})) as service:
+        health.await_serving(service.address)
+        ask = Grpcio().get_user
+        assert ask(service.address, tokens.access).code == "OK"
+        assert ask(service.address, tokens.access, maxAge="0s").code == "OK"
+        assert ask(service.address, sub=user.sub).code == "OK"
+        assert ask(service.address, tokens.access, attributes=["custom:plan"]).code == "PERMISSION_DENIED"
+        for bad in [tokens.id, stranger.access, tokens.access[:-9]]:
+            assert ask(service.address, bad).code == "UNAUTHENTICATED"
+        assert ask(service.address, accessToken=tokens.access).code == "OK"
+        assert ask(service.address, sub=user.username).code == "INTERNAL"
+        assert service.child.stop() == 0
+        log = service.child.output()
+    assert '"level":"TRACE"' in log or '"level":"DEBUG"' in log
+    # The header of a token is the same for everyone; its claims and its signature are the secret.
+    parts = [part for token in [tokens.access, tokens.id, stranger.access] for part in token.split(".")[1:]]
+    for secret in [user.sub, user.username, *VALUES.values(), *parts]:
+        assert secret not in log, next(line for line in log.splitlines() if secret in line)

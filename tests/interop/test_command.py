@@ -1,0 +1,59 @@
+"""The command line: settings checked, a user read, an orderly end."""
+
+from pathlib import Path
+
+import pytest
+
+import health
+from client import found
+from pool import Pool
+from service import Service, command, serving, settings, sidecar, write
+
+
+def test_good_settings_pass(pool: Pool, tmp_path: Path) -> None:
+    done = command(tmp_path, "config", "check", "--config", write(tmp_path, settings(pool)))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", [["config", "check"], ["serve"]])
+def test_bad_settings_are_named_with_their_lines(pool: Pool, tmp_path: Path, verb: list[str]) -> None:
+    callers = [sidecar() | {"reads": "everyone", "colour": "blue"}]
+    file = write(tmp_path, settings(pool, callers=callers))
+    done = command(tmp_path, *verb, "--config", file)
+    assert done.returncode == 2, done
+    text = file.read_text().splitlines()
+    for key in ["reads", "colour"]:
+        line = next(number for number, line in enumerate(text, 1) if line.startswith(f"{key} ="))
+        told = [said for said in done.stderr.splitlines() if key in said]
+        assert any(str(line) in said for said in told), f"{key} of line {line} in: {done.stderr}"
+
+
+def test_get_prints_the_user_of_a_token(service: Service, pool: Pool, tmp_path: Path) -> None:
+    token = pool.sign_in(pool.ada).access
+    (tmp_path / "token").write_text(token)
+    by_file = command(tmp_path, "get", "--address", service.url, "--token-file", tmp_path / "token")
+    by_environment = command(tmp_path, "get", "--address", service.url, COGNITO_LOOKUP_TOKEN=token)
+    for done in [by_file, by_environment]:
+        assert done.returncode == 0, done.stderr
+        user = found(done.stdout).reply["user"]
+        assert (user["sub"], user["userPoolId"]) == (pool.ada.sub, pool.id)
+        assert user["attributes"] == {"name": "Ada Lovelace", "email": "ada@example.com"}
+
+
+def test_get_prints_the_user_of_a_sub(service: Service, pool: Pool, tmp_path: Path) -> None:
+    done = command(tmp_path, "get", "--address", service.url, "--sub", pool.ada.sub)
+    assert done.returncode == 0, done.stderr
+    assert found(done.stdout).reply["user"]["attributes"] == {"name": "Ada Lovelace"}
+
+
+def test_get_fails_where_the_service_refuses(service: Service, tmp_path: Path) -> None:
+    done = command(tmp_path, "get", "--address", service.url, "--sub", "nobody")
+    assert done.returncode == 3
+    assert "USER_NOT_FOUND" in done.stderr
+
+
+def test_a_server_asked_to_end_ends_though_a_client_stays(pool: Pool, tmp_path: Path) -> None:
+    shutdown = {"delay": "0s", "grace": "1s"}
+    with serving(tmp_path, settings(pool, shutdown=shutdown)) as service, health.watch(service.address) as states:
+        assert next(states) in {"SERVING", "NOT_SERVING"}
+        assert service.child.stop() == 0

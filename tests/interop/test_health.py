@@ -1,0 +1,29 @@
+"""Health and reflection, for anyone."""
+
+from pathlib import Path
+
+import pytest
+
+import health
+from client import BufCurl, Grpcurl
+from service import Service, command
+
+SERVICES = ["userlookup.v1.UserService", "userlookup.v1.AdminService", "grpc.health.v1.Health"]
+
+
+@pytest.mark.parametrize("name", ["", *SERVICES[:2]])
+def test_a_ready_server_serves(service: Service, name: str) -> None:
+    assert health.check(service.address, name) == "SERVING"
+    with health.watch(service.address, name) as states:
+        assert next(states) == "SERVING"
+
+
+@pytest.mark.parametrize("client", [Grpcurl, BufCurl])
+def test_reflection_lists_every_service(
+    service: Service, client: type[Grpcurl] | type[BufCurl], tmp_path: Path
+) -> None:
+    assert client(tmp_path).services(service.address) >= set(SERVICES)
+
+
+def test_healthcheck_finds_it_serving(service: Service, tmp_path: Path) -> None:
+    assert command(tmp_path, "healthcheck", "--address", service.url).returncode == 0

@@ -1,0 +1,62 @@
+"""What is answered while Cognito, or its keys, cannot be reached."""
+
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+import health
+from client import Answer, Grpcio
+from emulator import EMULATORS
+from pool import Pool
+from port import closed_port
+from service import command, pool_table, serving, settings
+
+
+@pytest.mark.parametrize("name", EMULATORS)
+def test_cognito_down(name: str, tmp_path: Path) -> None:
+    (tmp_path / "emulator").mkdir()
+    (tmp_path / "service").mkdir()
+    with EMULATORS[name](tmp_path / "emulator") as emulator:
+        pool = emulator.pool()
+        known, unknown = pool.sign_in(pool.ada), pool.sign_in(pool.user(name="Unread"))
+        with serving(tmp_path / "service", settings(pool)) as service:
+            health.await_serving(service.address)
+            assert Grpcio().get_user(service.address, known.access).code == "OK"
+            emulator.child.kill()
+            check_unavailable(Grpcio().get_user(service.address, unknown.access))
+            cached = Grpcio().get_user(service.address, known.access)
+            assert cached.reply["freshness"]["source"] == "SOURCE_CACHE"
+            # Refused without a question to Cognito, which could not answer it.
+            refused = Grpcio().get_user(service.address, unknown.id)
+            assert refused.refusal() == ("UNAUTHENTICATED", "ID_TOKEN_REFUSED")
+
+
+def check_unavailable(answer: Answer) -> None:
+    assert answer.refusal() == ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")
+    assert answer.detail("RetryInfo")["retryDelay"].endswith("s")
+    assert int(answer.metadata["grpc-retry-pushback-ms"]) > 0
+
+
+def test_keys_down_at_the_start(pool: Pool, tmp_path: Path) -> None:
+    with closed_port() as port:
+        token = pool.sign_in(pool.ada).access
+        table = pool_table(pool, jwks_url=f"http://{port.address}/jwks.json")
+        with serving(tmp_path, settings(pool, pools=[table])) as service, health.watch(service.address) as states:
+            assert next(states) == "NOT_SERVING"
+            assert healthcheck(tmp_path, service.url) == 4
+            answer = Grpcio().get_user(service.address, token)
+            assert answer.refusal() == ("UNAVAILABLE", "KEYS_UNAVAILABLE")
+            with urlopen(pool.jwks_url, timeout=10) as keys, port.answering(keys.read()):
+                assert next(states) == "SERVING"
+                assert healthcheck(tmp_path, service.url) == 0
+                assert Grpcio().get_user(service.address, token).code == "OK"
+
+
+def test_healthcheck_without_a_server(tmp_path: Path) -> None:
+    with closed_port() as port:
+        assert healthcheck(tmp_path, f"http://{port.address}") == 3
+
+
+def healthcheck(directory: Path, url: str) -> int:
+    return command(directory, "healthcheck", "--address", url).returncode
