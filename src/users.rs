@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use self::{
     cognito::Cognito,
-    flight::{Flights, Landing},
+    flight::{Failed, Flights, Landing},
     snapshot::{Asked, Content, Lifetimes, Snapshot},
     store::{Key, Store},
 };
@@ -66,26 +66,35 @@ impl Users {
         // way; the one after it did not, unless somebody else's came first.
         for _ in 0..MAX_FLIGHTS {
             let fetch = || self.clone().fetch(subject.clone());
-            let snapshot = self.0.flights.join(key.clone(), || held(Moment::now()), fetch).await?;
-            if snapshot.answers(asked, permit.demand()) {
-                return Found::of(&snapshot, Source::Cognito, Moment::now());
+            match self.0.flights.join(key.clone(), || held(Moment::now()), fetch).await {
+                Ok(snapshot) if snapshot.answers(asked, permit.demand()) => {
+                    return Found::of(&snapshot, Source::Cognito, Moment::now());
+                }
+                Err(failed) if failed.asked.is_none_or(|other| other == asked) => return Err(failed.failure),
+                Ok(_) | Err(_) => {}
             }
         }
-        Err(Failure::Lost)
+        Err(Failure::Unavailable)
     }
 
     async fn fetch(self, subject: Subject) -> Landing {
-        let began = Moment::now();
-        let cognito = self.0.cognito.get(&subject.pool.id).ok_or(Failure::Lost)?;
-        let user = match &subject.username {
-            Some(username) => cognito.by_username(username, &subject.sub).await?,
-            None => cognito.by_sub(&subject.sub).await?,
+        let (began, asked) = (Moment::now(), asked(&subject));
+        let failed = |failure| Failed { failure, asked: Some(asked) };
+        let content = match self.ask(&subject).await.map_err(failed)? {
+            None => Content::Absent(asked),
+            Some(user) => Content::Present(Arc::new(user)),
         };
-        let content =
-            user.map_or_else(|| Content::Absent(asked(&subject)), |user| Content::Present(Arc::new(user)));
         let snapshot = Snapshot { content, began };
         self.0.store.put(Key { pool: subject.pool.id.clone(), sub: subject.sub }, snapshot.clone());
         Ok(snapshot)
+    }
+
+    async fn ask(&self, subject: &Subject) -> Result<Option<User>, Failure> {
+        let cognito = self.0.cognito.get(&subject.pool.id).ok_or(Failure::Lost)?;
+        match &subject.username {
+            Some(username) => cognito.by_username(username, &subject.sub).await,
+            None => cognito.by_sub(&subject.sub).await,
+        }
     }
 }
 
@@ -130,6 +139,9 @@ pub enum Failure {
     /// Cognito knows no such user.
     #[error("Cognito knows no such user")]
     NoSuchUser,
+    /// Too many other users are being fetched.
+    #[error("too many users are being fetched at once")]
+    Overloaded,
     /// Cognito refuses this service: credentials, permissions or the pool are wrong. An operator must act.
     #[error("Cognito refuses this service: check its credentials, its IAM permissions and the pool id")]
     Refused,

@@ -10,6 +10,7 @@ use aws_sdk_cognitoidentityprovider::{
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
+use tokio::time::timeout;
 use tracing::{error, warn};
 
 use self::answer::Record;
@@ -53,8 +54,13 @@ impl Cognito {
         self.admin_get_user(username.as_str(), sub).await
     }
 
-    /// Asks for the user with this `sub`, in the way that is set for the pool; none if Cognito knows none.
+    /// Asks for the user with this `sub`, in the way that is set for the pool; none if Cognito knows none. All the calls
+    /// that takes end within 2 s, for nobody waits longer.
     pub(super) async fn by_sub(&self, sub: &Sub) -> Result<Option<User>, Failure> {
+        timeout(TOTAL_TIMEOUT, self.search(sub)).await.unwrap_or(Err(Failure::Unavailable))
+    }
+
+    async fn search(&self, sub: &Sub) -> Result<Option<User>, Failure> {
         match self.pool.bare_sub {
             Lookup::AdminGetUser => self.admin_get_user(sub.as_str(), sub).await,
             Lookup::AdminGetUserThenListUsers => match self.admin_get_user(sub.as_str(), sub).await? {

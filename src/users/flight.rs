@@ -7,17 +7,36 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Failure, snapshot::Snapshot, store::Key};
+use super::{
+    Failure,
+    snapshot::{Asked, Snapshot},
+    store::Key,
+};
 
 /// What a fetch brought, or why it brought nothing; a failure is shared by its waiters and never stored.
-pub(super) type Landing = Result<Snapshot, Failure>;
+pub(super) type Landing = Result<Snapshot, Failed>;
+
+/// A fetch that brought nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// How Cognito was asked: asked otherwise, it may answer. None if the failure is our own.
+    pub(super) asked: Option<Asked>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, asked: None }
+    }
+}
 
 /// The fetches under way; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flights(Arc<Mutex<HashMap<Key, watch::Receiver<Option<Landing>>>>>);
 
 impl Flights {
-    /// Waits for the fetch of `key` that is under way, or asks `held` once more, or else starts `fetch`.
+    /// Waits for the fetch of `key` that is under way, or asks `held` once more, or else starts `fetch`; refused
+    /// where 256 others are under way.
     ///
     /// `fetch` must store what it brings before it ends: then `held`, asked while no other fetch can start or end,
     /// cannot miss it. Cancel safe: a caller that leaves neither stops nor restarts a fetch.
@@ -30,32 +49,42 @@ impl Flights {
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let mut landing = {
-            let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match flights.get(&key) {
-                Some(landing) => landing.clone(),
-                None => {
-                    if let Some(snapshot) = held() {
-                        return Ok(snapshot);
-                    }
-                    let landing = self.launch(key.clone(), fetch());
-                    flights.insert(key, landing.clone());
-                    landing
-                }
+        let mut landing = match self.board(&key, held)? {
+            Boarding::Held(snapshot) => return Ok(snapshot),
+            Boarding::Joined(landing) => landing,
+            Boarding::Opened(sender, landing) => {
+                self.launch(key, sender, fetch());
+                landing
             }
         };
         match landing.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(landing)) => landing.clone(),
             // The task panicked or the runtime is going down.
-            _ => Err(Failure::Lost),
+            _ => Err(Failure::Lost.into()),
         }
     }
 
-    fn launch<F>(&self, key: Key, fetch: F) -> watch::Receiver<Option<Landing>>
+    fn board(&self, key: &Key, held: impl FnOnce() -> Option<Snapshot>) -> Result<Boarding, Failed> {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(landing) = flights.get(key) {
+            return Ok(Boarding::Joined(landing.clone()));
+        }
+        if let Some(snapshot) = held() {
+            return Ok(Boarding::Held(snapshot));
+        }
+        if flights.len() >= MAX_FLIGHTS {
+            return Err(Failure::Overloaded.into());
+        }
+        let (sender, landing) = watch::channel(None);
+        flights.insert(key.clone(), landing.clone());
+        Ok(Boarding::Opened(sender, landing))
+    }
+
+    /// Not under the lock, which a runtime that is going down would take again by dropping the task at once.
+    fn launch<F>(&self, key: Key, sender: watch::Sender<Option<Landing>>, fetch: F)
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let (sender, landing) = watch::channel(None);
         let clearing = Clearing { flights: self.clone(), key };
         // Never joined: it is bounded by the time limits of its fetch, and whoever waits sees it end or vanish.
         #[expect(clippy::disallowed_methods, reason = "this is the owner of the fetches")]
@@ -65,8 +94,13 @@ impl Flights {
             drop(clearing);
             sender.send_replace(Some(landed));
         });
-        landing
     }
+}
+
+enum Boarding {
+    Held(Snapshot),
+    Joined(watch::Receiver<Option<Landing>>),
+    Opened(watch::Sender<Option<Landing>>, watch::Receiver<Option<Landing>>),
 }
 
 /// Takes a fetch off the list, however it ends.
@@ -80,6 +114,9 @@ impl Drop for Clearing {
         self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
+
+// More than Cognito's default quota of 120 reads a second lets begin within the 2 s that a fetch may last.
+const MAX_FLIGHTS: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -129,7 +166,8 @@ mod tests {
     #[tokio::test]
     async fn what_landed_meanwhile_is_not_fetched_again() {
         let flights = Flights::default();
-        let landing = flights.join(key(), || Some(snapshot()), || async { Err(Failure::Throttled) }).await;
+        let landing =
+            flights.join(key(), || Some(snapshot()), || async { Err(Failure::Throttled.into()) }).await;
         assert!(landing.is_ok());
         assert!(flights.0.lock().unwrap().is_empty());
     }
@@ -137,9 +175,9 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_shared_and_not_kept() {
         let flights = Flights::default();
-        let fail = || flights.join(key(), || None, || async { Err(Failure::Throttled) });
+        let fail = || flights.join(key(), || None, || async { Err(Failure::Throttled.into()) });
         let (one, two) = tokio::join!(fail(), fail());
-        assert_eq!([one.unwrap_err(), two.unwrap_err()], [Failure::Throttled; 2]);
+        assert_eq!([one.unwrap_err().failure, two.unwrap_err().failure], [Failure::Throttled; 2]);
         assert!(flights.join(key(), || None, || async { Ok(snapshot()) }).await.is_ok());
     }
 
@@ -147,8 +185,33 @@ mod tests {
     async fn a_fetch_that_panics_is_lost_and_cleared() {
         let flights = Flights::default();
         let landing = flights.join(key(), || None, || async { panic!("a bug") }).await;
-        assert_eq!(landing.unwrap_err(), Failure::Lost);
+        assert_eq!(landing.unwrap_err().failure, Failure::Lost);
         assert!(flights.join(key(), || None, || async { Ok(snapshot()) }).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn too_many_fetches_at_once_are_refused_and_end() {
+        let (flights, count, gate) =
+            (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let numbered = |n: usize| Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
+        let mut waiting: Vec<_> = (0..MAX_FLIGHTS)
+            .map(|n| Box::pin(flights.join(numbered(n), || None, || counted(&count, &gate))))
+            .collect();
+        for flight in &mut waiting {
+            assert!(futures_util::FutureExt::now_or_never(flight).is_none());
+        }
+        let refused = flights.join(numbered(MAX_FLIGHTS), || None, || counted(&count, &gate)).await;
+        assert_eq!(refused.unwrap_err().failure, Failure::Overloaded);
+        let joined = flights.join(numbered(0), || None, || counted(&count, &gate));
+        let open = async {
+            while count.load(Ordering::SeqCst) < MAX_FLIGHTS {
+                yield_now().await;
+            }
+            gate.notify_waiters();
+        };
+        let (joined, all, ()) = tokio::join!(joined, join_all(waiting), open);
+        assert!(joined.is_ok() && all.iter().all(Result::is_ok));
+        assert!(flights.0.lock().unwrap().is_empty());
     }
 
     fn counted(count: &Arc<AtomicUsize>, gate: &Arc<Notify>) -> impl Future<Output = Landing> + Send + use<> {

@@ -35,18 +35,21 @@ impl Store {
 
     /// Returns the latest that is held of a user, whatever its age.
     pub(super) fn latest(&self, key: &Key) -> Option<Snapshot> {
-        let later = |a: Snapshot, b: Snapshot| if a.began.steady >= b.began.steady { a } else { b };
-        match (self.present.get(key), self.absent.get(key)) {
-            (Some(present), Some(absent)) => Some(later(present, absent)),
-            (present, absent) => present.or(absent),
-        }
+        self.present.get(key).or_else(|| self.absent.get(key))
     }
 
-    /// Holds what a fetch brought.
+    /// Holds what a fetch brought, and nothing else of that user: were a deleted user's entry left, it would be served
+    /// again once the absence is gone. One user's fetches follow one another, so no two callers put the same key.
     pub(super) fn put(&self, key: Key, snapshot: Snapshot) {
         match snapshot.content {
-            Content::Absent(_) => self.absent.insert(key, snapshot),
-            Content::Present(_) => self.present.insert(key, snapshot),
+            Content::Absent(_) => {
+                self.present.invalidate(&key);
+                self.absent.insert(key, snapshot);
+            }
+            Content::Present(_) => {
+                self.absent.invalidate(&key);
+                self.present.insert(key, snapshot);
+            }
         }
     }
 }
@@ -65,16 +68,19 @@ fn weigh(key: &Key, snapshot: &Snapshot) -> u32 {
 }
 
 fn weigh_user(user: &User) -> usize {
-    let attributes = user.attributes.iter();
-    let attributes =
-        attributes.map(|(name, value)| ATTRIBUTE_BYTES + name.as_str().len() + value.as_str().len());
-    size_of::<User>() + user.sub.as_str().len() + user.username.as_str().len() + attributes.sum::<usize>()
+    let nodes = user.attributes.len().div_ceil(MAP_NODE_FILL) * MAP_NODE_BYTES;
+    let text = |text: &str| ALLOCATION_BYTES + text.len();
+    let texts = user.attributes.iter().map(|(name, value)| text(name.as_str()) + text(value.as_str()));
+    size_of::<User>() + text(user.sub.as_str()) + text(user.username.as_str()) + nodes + texts.sum::<usize>()
 }
 
 // moka's own cost of an entry with this key and value: measured with a million users at about 330 bytes, key included.
 const ENTRY_BYTES: usize = 330;
-// Two boxed texts in a map node, each with the allocator's rounding.
-const ATTRIBUTE_BYTES: usize = 64;
+// A node of the map has room for 11 pairs of 16-byte pointers, and splits into halves of 6.
+const MAP_NODE_BYTES: usize = 11 * 32 + 16;
+const MAP_NODE_FILL: usize = 6;
+// An allocator's header and rounding.
+const ALLOCATION_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -114,13 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_a_user_and_an_absence_counts() {
+    fn the_later_of_a_user_and_an_absence_counts_and_the_other_is_forgotten() {
         let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
         store.put(key(0), present(test_user("user-0")));
         store.put(key(0), absent());
         assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Absent(_)));
+        store.absent.invalidate(&key(0));
+        assert!(store.latest(&key(0)).is_none(), "a deleted user does not come back when its absence goes");
+        store.put(key(0), absent());
         store.put(key(0), present(test_user("user-0")));
         assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Present(_)));
+        store.present.invalidate(&key(0));
+        assert!(store.latest(&key(0)).is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tonic::{Code, Request};
 
 use crate::support::{ADA, App, about, connect, failure, source};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_cold_reads_of_one_user_are_one_call() {
     let app = App::start().await;
     let held = app.cognito.hold("AdminGetUser");

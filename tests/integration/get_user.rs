@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use cognito_lookup::{
     config::BareSub,
     sandbox::standin::{Fault, Pool, StandIn},
@@ -6,7 +8,7 @@ use cognito_lookup::{
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, bearing, names};
+use crate::support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, bearing, max_age, names};
 
 #[tokio::test]
 async fn a_token_gets_what_is_released_of_its_user_and_nothing_else() {
@@ -128,6 +130,38 @@ async fn a_deleted_user_with_a_live_token_is_not_found() {
     let token = app.token("ada");
     app.cognito.remove("ada").unwrap();
     assert_failure(app.by_token(&token).await, Code::NotFound, "USER_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_deleted_user_does_not_come_back_when_the_absence_is_forgotten() {
+    let app = App::with(|config| config.cache.absent_for = Duration::from_millis(1)).await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    app.cognito.remove("ada").unwrap();
+    let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
+    assert_failure(app.ask(Request::new(now)).await, Code::NotFound, "USER_NOT_FOUND");
+    for _ in 0..20 {
+        assert_failure(app.by_sub(ADA).await, Code::NotFound, "USER_NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_search_by_sub_is_not_held_against_the_users_token() {
+    let app = App::start().await;
+    let token = app.token("Google_1034567890");
+    app.cognito.fault("ListUsers", Fault::AccessDenied);
+    let held = app.cognito.hold("ListUsers");
+    let by_token = async {
+        app.cognito.reached("ListUsers", 1).await;
+        let asked = app.by_token(&token);
+        let opened = async {
+            app.cognito.settled("AdminGetUser").await;
+            held.release();
+        };
+        tokio::join!(asked, opened).0
+    };
+    let (by_sub, by_token) = tokio::join!(app.by_sub(GRACE), by_token);
+    assert_failure(by_sub, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    assert_eq!(by_token.unwrap().user.unwrap().sub, GRACE);
 }
 
 #[tokio::test]
