@@ -21,8 +21,8 @@ use crate::{
     user::{Sub, Username},
 };
 
-/// What a request brings to say who it comes from.
-#[derive(Debug)]
+/// What a request brings to say who it comes from: secrets, so it has no `Debug`.
+#[expect(missing_debug_implementations, reason = "it holds tokens")]
 pub struct Credentials<'a> {
     /// The call's metadata, for `authorization`.
     pub metadata: &'a MetadataMap,

@@ -17,7 +17,6 @@ use crate::{
 };
 
 /// A token that was read but not verified: its parts may be used to choose a pool and a key, and for nothing else.
-#[derive(Debug)]
 pub(super) struct Unverified<'a> {
     token: BearerToken<'a>,
     header: Header,
@@ -29,6 +28,8 @@ impl<'a> Unverified<'a> {
     pub(super) fn read(token: BearerToken<'a>) -> Result<Self, Rejected> {
         let header: Header = json(token.header)?;
         header.check()?;
+        // Here too, so that what no key could make good costs no fetch of keys.
+        URL_SAFE_NO_PAD.decode(token.signature).map_err(|_| Rejected::Malformed)?;
         Ok(Self { token, header, claims: json(token.payload)? })
     }
 
@@ -60,7 +61,7 @@ pub(super) struct Claimed {
     pub(super) user: Option<(Sub, Username)>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Header {
     alg: String,
     kid: String,
@@ -99,7 +100,8 @@ impl Header {
             other if OTHER_ALGORITHMS.contains(&other) => return Err(Rejected::Invalid),
             _ => return Err(Rejected::Malformed),
         }
-        if self.kid.is_empty() || self.kid.len() > MAX_KEY_ID_BYTES || self.cty == Presence::Present {
+        let named = (1..=MAX_KEY_ID_BYTES).contains(&self.kid.len()) && !self.kid.contains(char::is_control);
+        if !named || self.cty == Presence::Present {
             Err(Rejected::Malformed)
         } else if refused.contains(&Presence::Present) {
             Err(Rejected::Invalid)
@@ -112,7 +114,7 @@ impl Header {
 }
 
 /// Typed, so that a claim given twice is refused; claims that are not listed are ignored.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Deserialize)]
 struct Claims {
     iss: Option<Value<String>>,
     sub: Option<Value<String>>,
@@ -152,12 +154,14 @@ impl Claims {
     fn check_time(&self, now: SystemTime) -> Result<(), Rejected> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let expires = seconds(&self.exp)?.ok_or(Rejected::Invalid)?;
-        let begins = [seconds(&self.nbf)?, seconds(&self.iat)?];
+        let issued = seconds(&self.iat)?;
+        let begins = [seconds(&self.nbf)?, issued];
+        let begun = issued.map_or(now, |issued| issued.min(now));
         if now >= expires.saturating_add(LEEWAY) {
             Err(Rejected::Expired)
         } else if begins.iter().flatten().any(|begin| *begin > now.saturating_add(LEEWAY)) {
             Err(Rejected::NotYetValid)
-        } else if expires > now.saturating_add(MAX_LIFETIME).saturating_add(LEEWAY) {
+        } else if expires > begun.saturating_add(MAX_LIFETIME).saturating_add(LEEWAY) {
             Err(Rejected::Invalid)
         } else {
             Ok(())
@@ -166,7 +170,7 @@ impl Claims {
 }
 
 /// A JSON value of the type a claim must have, or of another: which of the two decides the reason of a refusal.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum Value<T> {
     Is(T),

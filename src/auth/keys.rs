@@ -11,7 +11,7 @@ use jsonwebtoken::DecodingKey;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
@@ -46,22 +46,23 @@ impl Keys {
         Ok(Self { state, wanted, task })
     }
 
-    /// Returns the key named `id`, waiting for one fetch if it is unknown and none was tried in the last 10 s.
-    /// Cancel safe: a caller that leaves changes nothing.
+    /// Returns the key named `id`. If it is unknown and no fetch was tried in the last 10 s, waits for one, at most 2 s.
+    /// Unknown after that it is no key of this pool; unknown without that it may be a new one, and nobody is to be
+    /// logged out over it. Cancel safe: a caller that leaves changes nothing.
     pub(super) async fn key(&self, id: &str) -> Result<Arc<DecodingKey>, Rejected> {
         let mut state = self.state.clone();
         if let Some(key) = state.borrow_and_update().key(id) {
             return Ok(key);
         }
-        let rested = state.borrow().tried.is_none_or(|tried| tried.elapsed() >= COOL_DOWN);
-        if rested {
-            self.wanted.notify_one();
-            state.changed().await.map_err(|_| Rejected::KeysUnavailable)?;
+        if state.borrow().tried.is_some_and(|tried| tried.elapsed() < COOL_DOWN) {
+            return state.borrow().key(id).ok_or(Rejected::KeysUnavailable);
         }
+        self.wanted.notify_one();
+        let fetched = timeout(PATIENCE, state.changed()).await;
         let state = state.borrow();
         match state.key(id) {
             Some(key) => Ok(key),
-            None if state.failed || state.current().is_none() => Err(Rejected::KeysUnavailable),
+            None if !matches!(fetched, Ok(Ok(()))) || state.failed => Err(Rejected::KeysUnavailable),
             None => Err(Rejected::Invalid),
         }
     }
@@ -156,6 +157,8 @@ impl Refresh {
 
 // An unknown key id causes at most one fetch in this time (aws-jwt-verify's penalty box holds as long).
 const COOL_DOWN: Duration = Duration::from_secs(10);
+// Less than a caller waits by default, so that it is told what is missing.
+const PATIENCE: Duration = Duration::from_secs(2);
 // While there are no keys nobody is served, so the return of the key server is looked for often.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 // A key that Cognito withdrew is refused at the latest after this time.

@@ -6,7 +6,7 @@ use cognito_lookup::{
 use serde_json::{Value, json};
 use tonic::{Code, Request};
 
-use crate::support::{ADA, App, WEB, assert_failure, bearing, standin};
+use crate::support::{ADA, App, WEB, assert_failure, bearing, failure, standin};
 
 #[tokio::test]
 async fn a_bad_token_is_refused_with_its_reason_and_costs_nothing() {
@@ -108,7 +108,9 @@ async fn no_single_bit_of_a_token_can_be_flipped() {
         bytes[at] ^= 1;
         let Ok(token) = String::from_utf8(bytes) else { continue };
         let status = app.by_token(&token).await.unwrap_err();
-        assert_eq!(status.code(), Code::Unauthenticated, "byte {at}");
+        // Another key's name may be a new key's.
+        let renamed = at < good.find('.').unwrap() && failure(&status).1 == "KEYS_UNAVAILABLE";
+        assert!(renamed || status.code() == Code::Unauthenticated, "byte {at}: {status:?}");
     }
     assert_eq!(app.lookups(), 0);
 }
@@ -207,8 +209,10 @@ async fn unknown_key_names_do_not_cause_fetches_in_the_cool_down() {
             &json!({"alg": "RS256", "kid": format!("unknown-{n}")}),
             &claims,
         );
-        assert_failure(app.by_token(&token).await, Code::Unauthenticated, "TOKEN_INVALID");
+        // It may be a new key's name, and nobody is to be logged out over that.
+        assert_failure(app.by_token(&token).await, Code::Unavailable, "KEYS_UNAVAILABLE");
     }
+    assert!(app.by_token(&app.token("ada")).await.is_ok());
     assert_eq!(app.cognito.calls("jwks"), 1, "the one at the start");
 }
 
@@ -254,4 +258,25 @@ async fn a_key_set_that_is_no_use_leaves_the_server_unready() {
         app.cognito.reached("jwks", 2).await;
         assert_failure(app.by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
     }
+}
+
+#[tokio::test]
+async fn a_token_behind_the_message_is_no_credential() {
+    let app = App::with(|config| config.callers.truncate(1)).await;
+    let stream = tokio::net::TcpStream::connect(app.address).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
+    tokio::spawn(connection);
+    let request = http::Request::post(format!("http://{}/userlookup.v1.UserService/GetUser", app.address));
+    let request =
+        request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();
+    let (response, mut body) = client.send_request(request, false).unwrap();
+    // An empty message: not compressed, of no bytes.
+    body.send_data(vec![0; 5].into(), false).unwrap();
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("authorization", format!("Bearer {}", app.token("ada")).parse().unwrap());
+    body.send_trailers(trailers).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "16");
+    assert_eq!(app.lookups(), 0);
 }

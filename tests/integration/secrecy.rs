@@ -75,7 +75,8 @@ async fn ask_everything(
     let good = cognito.access_token("ada").unwrap();
     // The keys may not be there yet.
     while users.get_user(bearing(&good, GetUserRequest::default())).await.is_err() {}
-    let forged = format!("{}x", &good[..good.len() - 1]);
+    let bobs = cognito.access_token("bob").unwrap();
+    let forged = format!("{}.{}", good.rsplit_once('.').unwrap().0, bobs.rsplit_once('.').unwrap().1);
     let tokens = [
         forged,
         cognito.id_token("ada").unwrap(),
