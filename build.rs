@@ -12,6 +12,9 @@ const FILES: [&str; 4] = [
     "userlookup/v1/user_service.proto",
 ];
 
+// Their Debug is written by hand, in `wire::proto`.
+const PERSONAL: [&str; 3] = ["BatchGetUsersRequest", "GetUserRequest", "User"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
@@ -19,6 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("userlookup.v1.binpb"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .btree_map(".")
+        .skip_debug(PERSONAL)
+        .type_attribute("BatchGetUsersRequest.freshness", "#[derive(Debug)]")
+        .type_attribute("GetUserRequest.freshness", "#[derive(Debug)]")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(descriptors)?;
     Ok(())

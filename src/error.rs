@@ -83,7 +83,7 @@ impl Error {
     fn metadata(&self) -> HashMap<String, String> {
         match self {
             Self::Denied(Denied::Attributes(names)) => {
-                HashMap::from([("attributes".to_owned(), names.join(","))])
+                HashMap::from([("attributes".to_owned(), listed(names))])
             }
             _ => HashMap::new(),
         }
@@ -106,6 +106,21 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER)
     }
+}
+
+/// Lists whole names up to 1 KiB: what is in the trailers counts against a client's limit of them.
+fn listed(names: &[String]) -> String {
+    let mut list = String::new();
+    for name in names {
+        if list.len() + name.len() >= MAX_LIST_BYTES {
+            break;
+        }
+        if !list.is_empty() {
+            list.push(',');
+        }
+        list.push_str(name);
+    }
+    list
 }
 
 fn denial(denied: &Denied) -> (Code, ErrorReason, &'static str) {
@@ -141,6 +156,9 @@ fn failed(failure: Failure) -> (Code, ErrorReason, &'static str) {
     match failure {
         Failure::Lost | Failure::Mismatch => (Code::Internal, ErrorReason::Internal, "internal error"),
         Failure::NoSuchUser => (Code::NotFound, ErrorReason::UserNotFound, "there is no such user"),
+        Failure::Overloaded => {
+            (Code::ResourceExhausted, ErrorReason::Overloaded, "this service has too much to do; retry")
+        }
         Failure::Throttled => {
             (Code::Unavailable, ErrorReason::UpstreamThrottled, "Cognito throttles this service; retry")
         }
@@ -173,6 +191,7 @@ fn rejection(rejected: Rejected) -> (Code, ErrorReason, &'static str) {
     (Code::Unauthenticated, reason, text)
 }
 
+const MAX_LIST_BYTES: usize = 1024;
 const DOMAIN: &str = "userlookup.v1";
 const SUB_MALFORMED: &str = "sub must be given as 1 to 128 characters of [A-Za-z0-9_-]";
 // Long enough for the cool-down of a shared cause, short enough for a person who waits.

@@ -189,7 +189,8 @@ pub enum Denied {
     #[error("no credential was presented, and no rule names the caller's network")]
     Anonymous,
     /// These attributes, sorted, were named and are not released.
-    #[error("attributes were asked for that the caller may not read: {}", .0.join(", "))]
+    // Not which: a caller may write anything into a name.
+    #[error("{} attributes were asked for that the caller may not read", .0.len())]
     Attributes(Vec<String>),
     /// No rule names the caller.
     #[error("no rule names the caller")]

@@ -147,13 +147,20 @@ fn read_clients(ids: &[String], key: &str, faults: &mut Collector<'_>) -> Option
 }
 
 fn read_url(url: &str, key: &str, faults: &mut Collector<'_>) -> Option<Uri> {
-    let uri = url.parse::<Uri>().ok().filter(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-    });
-    if uri.is_none() {
+    let Some(uri) = url.parse::<Uri>().ok().filter(is_web) else {
         faults.add(key, "is no http or https URL");
+        return None;
+    };
+    // It would be logged with the URL.
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        faults.add(key, "must not hold a user name or password");
+        return None;
     }
-    uri
+    Some(uri)
+}
+
+fn is_web(uri: &Uri) -> bool {
+    matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
 }
 
 fn lookup(settings: &PoolSettings) -> Lookup {
@@ -230,6 +237,8 @@ mod tests {
         settings.endpoint_url = Some("ftp://x".into());
         let keys = read(&settings).unwrap_err();
         assert_eq!(keys, ["pools[0].id", "pools[0].app_clients[0]", "pools[0].endpoint_url"]);
+        settings.endpoint_url = Some("https://user:secret@example.com".into());
+        assert!(read(&settings).unwrap_err().contains(&"pools[0].endpoint_url".to_owned()));
         settings.app_clients.clear();
         assert!(read(&settings).unwrap_err().contains(&"pools[0].app_clients".to_owned()));
     }

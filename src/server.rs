@@ -2,6 +2,7 @@
 
 mod health;
 mod plan;
+mod trailers;
 
 use std::{future::pending, io, sync::Arc, time::Duration};
 
@@ -11,9 +12,16 @@ use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
 };
-use tonic::transport::{
-    self, Server,
-    server::{Router, TcpIncoming},
+use tonic::{
+    body::Body,
+    transport::{
+        self, Server,
+        server::{Router, TcpIncoming},
+    },
+};
+use tower::{
+    layer::util::{Identity, Stack},
+    util::MapRequestLayer,
 };
 use tracing::{info, warn};
 
@@ -77,6 +85,8 @@ pub async fn run(
         () = sleep(config.shutdown.delay) => {}
     }
     drop(stop);
+    // Ends the streams of those who watch the health, which would hold the drain to its last second.
+    drop(reporter);
     match timeout(config.shutdown.grace, serving).await {
         Ok(ended) => ended?,
         Err(_) => warn!("calls or connections did not end in time and are cut"),
@@ -105,12 +115,14 @@ pub enum Error {
     Transport(#[from] transport::Error),
 }
 
-fn router(service: Service, reporter: &Reporter, reflection: bool) -> Result<Router, Error> {
+fn router(service: Service, reporter: &Reporter, reflection: bool) -> Result<Router<Layers>, Error> {
     let users = UserServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let admin = AdminServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let health = reporter.service().max_decoding_message_size(MAX_MESSAGE_BYTES);
     // grpcurl up to 1.8 and others of its age speak v1alpha only.
     let (v1, v1alpha) = if reflection {
-        (Some(reflected().build_v1()?), Some(reflected().build_v1alpha()?))
+        let v1 = reflected().build_v1()?.max_decoding_message_size(MAX_MESSAGE_BYTES);
+        (Some(v1), Some(reflected().build_v1alpha()?.max_decoding_message_size(MAX_MESSAGE_BYTES)))
     } else {
         (None, None)
     };
@@ -121,12 +133,16 @@ fn router(service: Service, reporter: &Reporter, reflection: bool) -> Result<Rou
         .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(MapRequestLayer::new(trailers::dropped as Mapping))
         .add_service(users)
         .add_service(admin)
-        .add_service(reporter.service())
+        .add_service(health)
         .add_optional_service(v1)
         .add_optional_service(v1alpha))
 }
+
+type Mapping = fn(http::Request<Body>) -> http::Request<Body>;
+type Layers = Stack<MapRequestLayer<Mapping>, Identity>;
 
 fn reflected() -> tonic_reflection::server::Builder<'static> {
     // The details of our statuses are in messages of google.rpc; with their descriptors clients can show them.

@@ -4,7 +4,6 @@ mod call;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use self::call::Call;
@@ -53,8 +52,7 @@ impl UserService for Service {
         request: Request<proto::GetUserRequest>,
     ) -> Result<Response<proto::GetUserResponse>, Status> {
         let call = Call::begin("userlookup.v1.UserService/GetUser", request.metadata());
-        let limit = call.limit(self.request_timeout);
-        let outcome = timeout(limit, self.answer(request)).await.unwrap_or(Err(Error::OutOfTime));
+        let outcome = call.bounded(self.request_timeout, self.answer(request)).await;
         call.end(outcome)
     }
 

@@ -132,9 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn of_the_process_only_our_variables_are_kept() {
-        let sources = Sources::from_process(None, Vec::new());
-        assert!(sources.environment.iter().all(|(name, _)| is_ours(name)));
+    fn only_settings_are_ours() {
+        for (name, ours) in
+            [("COGNITO_LOOKUP_LISTEN", true), ("COGNITO_LOOKUP_", true), ("PATH", false), (TOKEN, false)]
+        {
+            assert_eq!(is_ours(OsStr::new(name)), ours, "{name}");
+        }
     }
 
     #[test]

@@ -55,8 +55,13 @@ grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" -d '{{\"max_age\":
         region = standin.pool_id().split('_').next().unwrap_or_default(),
         cognito = standin.endpoint_url(),
         pool = standin.pool_id(),
-        username = person.username,
+        username = quoted(&person.username),
     )
+}
+
+/// Quotes a text for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Makes a shell variable's name of a username.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::{
     Code, Response, Status,
     metadata::{MetadataMap, MetadataValue},
@@ -37,9 +37,22 @@ impl Call {
         }
     }
 
-    /// Returns the lesser of the caller's limit and our own. The caller's is cut by a tenth, at most 20 ms, for at its
-    /// full length tonic answers `CANCELLED` before we can answer `DEADLINE_EXCEEDED`.
-    pub(super) fn limit(&self, own: Duration) -> Duration {
+    /// Runs the call within the lesser of the caller's limit and our own. The caller's is cut by a tenth, at most 20 ms,
+    /// for at its full length tonic answers `CANCELLED` before we can answer `DEADLINE_EXCEEDED`. A call that cannot be
+    /// answered in time is not begun: what it would have Cognito asked for, nobody would see.
+    pub(super) async fn bounded<T>(
+        &self,
+        own: Duration,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let limit = self.limit(own);
+        if limit < SHORTEST {
+            return Err(Error::OutOfTime);
+        }
+        timeout(limit, call).await.unwrap_or(Err(Error::OutOfTime))
+    }
+
+    fn limit(&self, own: Duration) -> Duration {
         let callers = self.grpc_timeout.map(|limit| limit - (limit / 10).min(Duration::from_millis(20)));
         callers.map_or(own, |limit| limit.min(own))
     }
@@ -145,6 +158,7 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     }
 }
 
+const SHORTEST: Duration = Duration::from_millis(1);
 const REQUEST_ID: &str = "x-request-id";
 
 #[cfg(test)]
@@ -176,6 +190,16 @@ mod tests {
             let limit = Call::begin("test", &metadata).limit(Duration::from_secs(3));
             assert_eq!(limit, Duration::from_millis(expected), "{header:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_without_time_is_not_begun() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("grpc-timeout", "1n".parse().unwrap());
+        let call = Call::begin("test", &metadata);
+        let outcome: Result<(), Error> =
+            call.bounded(Duration::from_secs(3), async { panic!("begun") }).await;
+        assert_eq!(outcome, Err(Error::OutOfTime));
     }
 
     #[test]

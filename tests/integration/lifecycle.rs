@@ -72,7 +72,9 @@ async fn a_stopping_server_says_so_first_and_fails_no_call_it_took() {
     assert_eq!(told.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     held.release();
     assert!(stop.await.unwrap().is_ok());
-    drop((told, health));
+    // The watcher is told good-bye rather than holding the drain until it is cut.
+    assert_eq!(told.message().await.unwrap(), None);
+    drop(health);
     app.stopped().await;
 }
 
@@ -83,6 +85,17 @@ async fn an_idle_peer_cannot_hold_a_stopping_server() {
     app.stop();
     app.stopped().await;
     drop(idle.read(&mut [0; 64]).await);
+}
+
+#[tokio::test]
+async fn no_service_takes_a_large_message() {
+    let app = App::start().await;
+    let large = "x".repeat(65 * 1024);
+    let health =
+        HealthClient::new(app.channel.clone()).check(HealthCheckRequest { service: large.clone() }).await;
+    assert_eq!(health.unwrap_err().code(), Code::OutOfRange);
+    let user = app.ask(tonic::Request::new(crate::support::about(&large))).await;
+    assert_eq!(user.unwrap_err().code(), Code::OutOfRange);
 }
 
 #[tokio::test]

@@ -70,8 +70,10 @@ fn label(at: usize, entry: &Value) -> String {
 }
 
 fn check(person: &Person) -> Result<(), (&'static str, &'static str)> {
-    if person.username.is_empty() || person.username.chars().count() > 128 {
-        return Err(("username", "must have 1 to 128 characters"));
+    let unseen = |c: char| c.is_control() || c.is_whitespace();
+    if person.username.is_empty() || person.username.chars().count() > 128 || person.username.contains(unseen)
+    {
+        return Err(("username", "must have 1 to 128 characters, none of them white space"));
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if person.sub.is_empty() || person.sub.len() > 128 || !person.sub.chars().all(legal) {
