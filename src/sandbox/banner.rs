@@ -44,13 +44,14 @@ grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" {listen} {method}
 grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {listen} {method}
 
 # without grpcurl
-COGNITO_LOOKUP_TOKEN=${name}_TOKEN cognito-lookup get --address http://{listen}
+COGNITO_LOOKUP_TOKEN=${name}_TOKEN {program} get --address http://{listen}
 
 # change something with the AWS CLI, and see it arrive
 AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws cognito-idp admin-update-user-attributes --region {region} \\
   --endpoint-url {cognito} --user-pool-id {pool} --username {username} --user-attributes Name=name,Value=Changed
 grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" -d '{{\"max_age\": \"0s\"}}' {listen} {method}
 ",
+        program = std::env::args().next().as_deref().map_or_else(|| "cognito-lookup".into(), quoted),
         sub = person.sub,
         region = standin.pool_id().split('_').next().unwrap_or_default(),
         cognito = standin.endpoint_url(),
@@ -59,8 +60,12 @@ grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" -d '{{\"max_age\":
     )
 }
 
-/// Quotes a text for a shell.
+/// Quotes a text for a shell, if it needs that.
 fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    if text.chars().all(plain) {
+        return text.to_owned();
+    }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
