@@ -61,6 +61,17 @@ pub struct Freshness {
     pub fetched_at: SystemTime,
     /// How long ago that was, by the steady clock.
     pub age: Duration,
+    /// Why an answer past its freshness is served; none if it is fresh.
+    pub stale_reason: Option<StaleReason>,
+}
+
+/// Why an answer past its freshness is served.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StaleReason {
+    /// Cognito throttles this service.
+    UpstreamThrottled,
+    /// Cognito failed, or did not answer in time.
+    UpstreamUnavailable,
 }
 
 /// Who answered.

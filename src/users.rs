@@ -12,12 +12,12 @@ use thiserror::Error;
 use self::{
     cognito::Cognito,
     flight::{Failed, Flights, Landing},
-    snapshot::{Asked, Content, Lifetimes, Snapshot},
+    snapshot::{Asked, Content, Lifetimes, Snapshot, Verdict},
     store::{Key, Store},
 };
 use crate::{
     config::CacheSettings,
-    freshness::{Freshness, Moment, Source},
+    freshness::{Demand, Freshness, Moment, Source, StaleReason},
     policy::{Permit, Subject},
     pool::{PoolId, Pools},
     user::User,
@@ -43,7 +43,8 @@ impl Users {
         for pool in pools.iter() {
             cognito.insert(pool.id.clone(), Cognito::connect(Arc::clone(pool)).await);
         }
-        let lifetimes = Lifetimes { fresh: settings.fresh_for, absent: settings.absent_for };
+        let lifetimes =
+            Lifetimes { fresh: settings.fresh_for, usable: settings.usable_for, absent: settings.absent_for };
         let store = Store::new(settings.max_bytes, settings.max_absent_bytes, lifetimes);
         Self(Arc::new(Inner { cognito, flights: Flights::default(), lifetimes, store }))
     }
@@ -51,41 +52,69 @@ impl Users {
     /// Returns the user the permit names, as fresh as it demands or not at all. Cancel safe: a fetch that is under way
     /// goes on, bounded in time, and what it brings is held.
     pub async fn find(&self, permit: &Permit) -> Result<Found, Failure> {
-        let subject = permit.subject();
-        let key = Key { pool: subject.pool.id.clone(), sub: subject.sub.clone() };
-        let asked = asked(subject);
-        let held = |now| {
-            let held = self.0.store.latest(&key)?;
-            self.0.lifetimes.allow(&held, asked, permit.demand(), now).then_some(held)
-        };
-        let now = Moment::now();
-        if let Some(snapshot) = held(now) {
-            return Found::of(&snapshot, Source::Cache, now);
+        let question = Question::of(permit);
+        if let Some(found) = self.held(&question) {
+            return found;
         }
         // The fetch that is under way may have begun too early for the demand, or may have asked in the less conclusive
         // way; the one after it did not, unless somebody else's came first.
         for _ in 0..MAX_FLIGHTS {
-            let fetch = || self.clone().fetch(subject.clone());
-            match self.0.flights.join(key.clone(), || held(Moment::now()), fetch).await {
-                Ok(snapshot) if snapshot.answers(asked, permit.demand()) => {
-                    return Found::of(&snapshot, Source::Cognito, Moment::now());
+            let landed = || {
+                self.0
+                    .store
+                    .latest(&question.key)
+                    .filter(|held| self.verdict(&question, held, Moment::now()) != Verdict::Fetch)
+            };
+            let fetch = || self.clone().fetch(question.subject.clone());
+            match self.0.flights.join(question.key.clone(), landed, fetch).await {
+                Ok(snapshot) if snapshot.answers(question.asked, question.demand) => {
+                    return Found::of(&snapshot, Source::Cognito, None, Moment::now());
                 }
-                Err(failed) if failed.asked.is_none_or(|other| other == asked) => return Err(failed.failure),
+                Err(failed) if failed.asked.is_none_or(|other| other == question.asked) => {
+                    return self.held(&question).unwrap_or(Err(failed.failure));
+                }
                 Ok(_) | Err(_) => {}
             }
         }
         Err(Failure::Unavailable)
     }
 
+    /// Returns what is held if it may be served; only a hit here causes a refresh, so that nobody is asked for whom
+    /// nobody asks (a user that is looked up is a billed one).
+    fn held(&self, question: &Question<'_>) -> Option<Result<Found, Failure>> {
+        let (now, held) = (Moment::now(), self.0.store.latest(&question.key)?);
+        let stale_reason = match self.verdict(question, &held, now) {
+            Verdict::Fetch => return None,
+            Verdict::Serve => None,
+            Verdict::ServeAndRefresh => {
+                let fetch = || self.clone().fetch(question.subject.clone());
+                self.0.flights.refresh(question.key.clone(), fetch);
+                None
+            }
+            Verdict::ServeStale(reason) => Some(reason),
+        };
+        Some(Found::of(&held, Source::Cache, stale_reason, now))
+    }
+
+    fn verdict(&self, question: &Question<'_>, held: &Snapshot, now: Moment) -> Verdict {
+        self.0.lifetimes.judge(held, question.asked, question.demand, now)
+    }
+
     async fn fetch(self, subject: Subject) -> Landing {
         let (began, asked) = (Moment::now(), asked(&subject));
-        let failed = |failure| Failed { failure, asked: Some(asked) };
-        let content = match self.ask(&subject).await.map_err(failed)? {
-            None => Content::Absent(asked),
-            Some(user) => Content::Present(Arc::new(user)),
+        let key = Key { pool: subject.pool.id.clone(), sub: subject.sub.clone() };
+        let content = match self.ask(&subject).await {
+            Ok(None) => Content::Absent(asked),
+            Ok(Some(user)) => Content::Present(Arc::new(user)),
+            Err(failure) => {
+                if let Some(reason) = failure.stale_reason() {
+                    self.0.store.note_failure(&key, reason);
+                }
+                return Err(Failed { failure, asked: Some(asked) });
+            }
         };
-        let snapshot = Snapshot { content, began };
-        self.0.store.put(Key { pool: subject.pool.id.clone(), sub: subject.sub }, snapshot.clone());
+        let snapshot = Snapshot { content, began, failed: None, pace: fastrand::u8(90..=110) };
+        self.0.store.put(key, snapshot.clone());
         Ok(snapshot)
     }
 
@@ -98,6 +127,22 @@ impl Users {
     }
 }
 
+/// A permit in the terms of the store and the flights.
+struct Question<'a> {
+    subject: &'a Subject,
+    key: Key,
+    asked: Asked,
+    demand: Demand,
+}
+
+impl<'a> Question<'a> {
+    fn of(permit: &'a Permit) -> Self {
+        let subject = permit.subject();
+        let key = Key { pool: subject.pool.id.clone(), sub: subject.sub.clone() };
+        Self { subject, key, asked: asked(subject), demand: permit.demand() }
+    }
+}
+
 /// A user and how fresh what is known of it is; made by [`Users::find`] only.
 #[derive(Debug)]
 pub struct Found {
@@ -106,10 +151,19 @@ pub struct Found {
 }
 
 impl Found {
-    fn of(snapshot: &Snapshot, source: Source, now: Moment) -> Result<Self, Failure> {
+    fn of(
+        snapshot: &Snapshot,
+        source: Source,
+        stale_reason: Option<StaleReason>,
+        now: Moment,
+    ) -> Result<Self, Failure> {
         let Content::Present(user) = &snapshot.content else { return Err(Failure::NoSuchUser) };
-        let age = now.steady.saturating_duration_since(snapshot.began.steady);
-        let freshness = Freshness { source, fetched_at: snapshot.began.wall, age };
+        let freshness = Freshness {
+            source,
+            fetched_at: snapshot.began.wall,
+            age: now.steady.saturating_duration_since(snapshot.began.steady),
+            stale_reason,
+        };
         Ok(Self { user: Arc::clone(user), freshness })
     }
 
@@ -151,6 +205,17 @@ pub enum Failure {
     /// Cognito failed, or did not answer in time.
     #[error("Cognito failed or did not answer in time")]
     Unavailable,
+}
+
+impl Failure {
+    /// Returns why what is held is served in place of an answer; none for a failure that is an answer, or is ours.
+    fn stale_reason(self) -> Option<StaleReason> {
+        match self {
+            Self::Throttled => Some(StaleReason::UpstreamThrottled),
+            Self::Garbled | Self::Refused | Self::Unavailable => Some(StaleReason::UpstreamUnavailable),
+            Self::Lost | Self::Mismatch | Self::NoSuchUser | Self::Overloaded => None,
+        }
+    }
 }
 
 fn asked(subject: &Subject) -> Asked {

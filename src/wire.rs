@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use self::proto::get_user_request;
 use crate::{
     attribute::{AttributeName, Selection},
-    freshness::{Demand, Freshness, Moment, Source},
+    freshness::{Demand, Freshness, Moment, Source, StaleReason},
     policy::Disclosure,
     query::{Invalid, Query},
     user::Account,
@@ -112,7 +112,15 @@ fn freshness(freshness: Freshness) -> proto::Freshness {
         fetched_at: Some(freshness.fetched_at.into()),
         // A duration beyond protobuf's 10,000 years cannot have passed.
         age: freshness.age.try_into().ok(),
-        stale_reason: proto::StaleReason::Unspecified.into(),
+        stale_reason: stale_reason(freshness.stale_reason).into(),
+    }
+}
+
+fn stale_reason(reason: Option<StaleReason>) -> proto::StaleReason {
+    match reason {
+        None => proto::StaleReason::Unspecified,
+        Some(StaleReason::UpstreamThrottled) => proto::StaleReason::UpstreamThrottled,
+        Some(StaleReason::UpstreamUnavailable) => proto::StaleReason::UpstreamUnavailable,
     }
 }
 

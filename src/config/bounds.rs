@@ -23,6 +23,7 @@ fn durations(config: &Config, faults: &mut Collector<'_>) {
     let (cache, limits, shutdown) = (&config.cache, &config.limits, &config.shutdown);
     for (key, value, bounds) in [
         ("cache.fresh_for", cache.fresh_for, MILLISECOND..=DAY),
+        ("cache.usable_for", cache.usable_for, cache.fresh_for.min(DAY)..=DAY),
         ("cache.absent_for", cache.absent_for, MILLISECOND..=HOUR),
         ("limits.request_timeout", limits.request_timeout, REQUEST),
         ("shutdown.delay", shutdown.delay, PAUSE),
@@ -72,6 +73,7 @@ mod tests {
         assert_eq!(
             faults(|config| {
                 config.cache.fresh_for = MILLISECOND;
+                config.cache.usable_for = DAY;
                 config.cache.absent_for = HOUR;
                 config.cache.max_bytes = bytesize::MIB;
                 config.cache.max_absent_bytes = 1;
@@ -97,6 +99,7 @@ mod tests {
         });
         let expected = [
             "cache.fresh_for: 1day 1ns is out of bounds: from 1ms to 1day",
+            "cache.usable_for: 15m is out of bounds: from 1day to 1day",
             "cache.absent_for: 0s is out of bounds: from 1ms to 1h",
             "limits.request_timeout: 1m 1s is out of bounds: from 10ms to 1m",
             "shutdown.delay: 10m 1ns is out of bounds: from 0s to 10m",

@@ -89,6 +89,9 @@ pub struct CacheSettings {
     /// How long a user found is served without asking Cognito; `1ms` to `24h`, default `60s`.
     #[serde(with = "text::duration")]
     pub fresh_for: Duration,
+    /// How long a user found is served while Cognito cannot answer; `fresh_for` to `24h`, default `15min`.
+    #[serde(with = "text::duration")]
+    pub usable_for: Duration,
     /// How long a user not found is remembered as absent; `1ms` to `1h`, default `15s`.
     #[serde(with = "text::duration")]
     pub absent_for: Duration,
@@ -104,6 +107,7 @@ impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             fresh_for: Duration::from_secs(60),
+            usable_for: Duration::from_secs(15 * 60),
             absent_for: Duration::from_secs(15),
             max_bytes: 256 * bytesize::MIB,
             max_absent_bytes: 8 * bytesize::MIB,

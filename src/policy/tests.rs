@@ -299,5 +299,10 @@ fn user(sub: &str) -> User {
 
 fn freshness() -> Freshness {
     let now = Moment::now();
-    Freshness { source: Source::Cache, fetched_at: now.wall, age: std::time::Duration::ZERO }
+    Freshness {
+        source: Source::Cache,
+        fetched_at: now.wall,
+        age: std::time::Duration::ZERO,
+        stale_reason: None,
+    }
 }

@@ -64,6 +64,16 @@ impl Flights {
         }
     }
 
+    /// Starts `fetch` unless one of `key` is under way or 256 others are, and waits for nothing.
+    pub(super) fn refresh<F>(&self, key: Key, fetch: impl FnOnce() -> F)
+    where
+        F: Future<Output = Landing> + Send + 'static,
+    {
+        if let Ok(Boarding::Opened(sender, _)) = self.board(&key, || None) {
+            self.launch(key, sender, fetch());
+        }
+    }
+
     fn board(&self, key: &Key, held: impl FnOnce() -> Option<Snapshot>) -> Result<Boarding, Failed> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(landing) = flights.get(key) {
@@ -173,6 +183,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_refresh_waits_for_nothing_and_is_joined() {
+        let (flights, count, gate) =
+            (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        for _ in 0..3 {
+            flights.refresh(key(), || counted(&count, &gate));
+        }
+        gate.notify_one();
+        assert!(flights.join(key(), || None, || counted(&count, &gate)).await.is_ok());
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
     async fn a_failure_is_shared_and_not_kept() {
         let flights = Flights::default();
         let fail = || flights.join(key(), || None, || async { Err(Failure::Throttled.into()) });
@@ -224,7 +246,7 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        Snapshot { content: Content::Absent(Asked::BySub), began: Moment::now() }
+        Snapshot { content: Content::Absent(Asked::BySub), began: Moment::now(), failed: None, pace: 100 }
     }
 
     fn key() -> Key {

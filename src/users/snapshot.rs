@@ -2,17 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{
-    freshness::{Demand, Moment},
+    freshness::{Demand, Moment, StaleReason},
     user::User,
 };
 
-/// What one fetch brought, and when that fetch began.
+/// What one fetch brought, when that fetch began, and whether another has failed since.
 #[derive(Clone, Debug)]
 pub(super) struct Snapshot {
     pub(super) content: Content,
     /// Before the question was sent: whatever was written before it is seen.
     pub(super) began: Moment,
+    /// The last fetch since then that failed: when it ended, and why.
+    pub(super) failed: Option<(Instant, StaleReason)>,
+    /// How long this one's lifetimes are, in percent, 90 to 110: so that what was fetched together is not fetched
+    /// together again.
+    pub(super) pace: u8,
 }
 
 /// What one fetch brought.
@@ -33,22 +40,50 @@ pub(super) enum Asked {
     ByUsername,
 }
 
-/// How long snapshots are served.
+/// How long snapshots are served; `fresh` is at most `usable`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lifetimes {
+    /// A user is served without asking; past half of it, one hit asks in the background.
     pub(super) fresh: Duration,
+    /// A user is served while Cognito cannot answer.
+    pub(super) usable: Duration,
+    /// An absence is served.
     pub(super) absent: Duration,
 }
 
+/// What to do with a snapshot when asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// Ask Cognito, and let the caller wait.
+    Fetch,
+    /// Serve it.
+    Serve,
+    /// Serve it, and ask Cognito in the background.
+    ServeAndRefresh,
+    /// Serve it, and say why it is no fresher.
+    ServeStale(StaleReason),
+}
+
 impl Lifetimes {
-    /// Returns true if and only if `snapshot` may be served to a question asked this way with this demand.
-    pub(super) fn allow(&self, snapshot: &Snapshot, asked: Asked, demand: Demand, now: Moment) -> bool {
+    /// Decides for a question asked this way with this demand. After a failed fetch Cognito is left in peace for 1 s, as
+    /// far as this user goes.
+    pub(super) fn judge(&self, snapshot: &Snapshot, asked: Asked, demand: Demand, now: Moment) -> Verdict {
+        if !snapshot.answers(asked, demand) {
+            return Verdict::Fetch;
+        }
         let age = now.steady.saturating_duration_since(snapshot.began.steady);
-        let fresh = match &snapshot.content {
-            Content::Present(_) => age < self.fresh,
-            Content::Absent(_) => age < self.absent,
-        };
-        fresh && snapshot.answers(asked, demand)
+        let within = |lifetime: Duration| age < lifetime * u32::from(snapshot.pace) / 100;
+        let resting =
+            snapshot.failed.filter(|(ended, _)| now.steady.saturating_duration_since(*ended) < REST);
+        match (&snapshot.content, resting) {
+            (Content::Absent(_), _) if within(self.absent) => Verdict::Serve,
+            (Content::Absent(_), _) => Verdict::Fetch,
+            (Content::Present(_), _) if within(self.fresh / 2) => Verdict::Serve,
+            (Content::Present(_), None) if within(self.fresh) => Verdict::ServeAndRefresh,
+            (Content::Present(_), Some(_)) if within(self.fresh) => Verdict::Serve,
+            (Content::Present(_), Some((_, reason))) if within(self.usable) => Verdict::ServeStale(reason),
+            (Content::Present(_), _) => Verdict::Fetch,
+        }
     }
 }
 
@@ -62,54 +97,109 @@ impl Snapshot {
     }
 }
 
+const REST: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIFETIMES: Lifetimes =
-        Lifetimes { fresh: Duration::from_secs(60), absent: Duration::from_secs(15) };
+    const LIFETIMES: Lifetimes = Lifetimes {
+        fresh: Duration::from_secs(60),
+        usable: Duration::from_secs(900),
+        absent: Duration::from_secs(15),
+    };
 
     #[tokio::test(start_paused = true)]
-    async fn a_snapshot_is_served_while_it_is_fresh_and_meets_the_demand() {
+    async fn the_verdict_follows_from_age_demand_and_failures() {
         use Asked::{BySub, ByUsername};
-        let began = Moment::now();
-        tokio::time::advance(Duration::from_secs(1000)).await;
+        use Verdict::{Fetch, Serve, ServeAndRefresh, ServeStale};
+        let begin = Moment::now();
+        tokio::time::advance(Duration::from_secs(10_000)).await;
         let end = Moment::now();
-        let at = |age: u64| Moment { steady: began.steady + Duration::from_secs(age), ..end };
+        let at = |age: u64| Moment { steady: begin.steady + Duration::from_secs(age), ..end };
         let at_most = |seconds: u64, age: u64| Demand::at_most(Duration::from_secs(seconds), at(age));
         let user = || Content::Present(Arc::new(crate::users::test_user("a")));
+        let any = Demand::ANY;
+        let stale = ServeStale(StaleReason::UpstreamThrottled);
+        // What is held, its age, when a fetch failed (as an age), how it is asked for, what is demanded, the verdict.
         let table = [
-            ("a new user", user(), 0, BySub, Demand::ANY, true),
-            ("a user up to its freshness", user(), 59, BySub, Demand::ANY, true),
-            ("a user at its freshness", user(), 60, BySub, Demand::ANY, false),
-            ("young enough for the demand", user(), 5, BySub, at_most(5, 5), true),
-            ("too old for the demand", user(), 6, BySub, at_most(5, 6), false),
-            ("cached, where Cognito is to be asked", user(), 1, ByUsername, at_most(0, 1), false),
-            ("a demand does not lengthen freshness", user(), 60, BySub, at_most(90, 60), false),
-            ("an absence", Content::Absent(BySub), 14, BySub, Demand::ANY, true),
-            ("an absence past its time", Content::Absent(BySub), 15, BySub, Demand::ANY, false),
-            ("an absence by sub, asked by token", Content::Absent(BySub), 1, ByUsername, Demand::ANY, false),
+            ("a new user", user(), 0, None, BySub, any, Serve),
+            ("up to half of its freshness", user(), 29, None, BySub, any, Serve),
+            ("past half of it", user(), 30, None, BySub, any, ServeAndRefresh),
+            ("up to its freshness", user(), 59, None, BySub, any, ServeAndRefresh),
+            ("past half of it, a refresh just failed", user(), 40, Some(40), BySub, any, Serve),
+            ("past half of it, a refresh failed before", user(), 40, Some(39), BySub, any, ServeAndRefresh),
+            ("past its freshness", user(), 60, None, BySub, any, Fetch),
+            ("past its freshness, a fetch just failed", user(), 60, Some(60), BySub, any, stale),
+            ("past its freshness, a fetch failed before", user(), 60, Some(59), BySub, any, Fetch),
+            ("up to its use, a fetch just failed", user(), 899, Some(899), BySub, any, stale),
+            ("past its use, a fetch just failed", user(), 900, Some(900), BySub, any, Fetch),
+            ("young enough for the demand", user(), 5, None, BySub, at_most(5, 5), Serve),
+            ("too old for the demand", user(), 6, None, BySub, at_most(5, 6), Fetch),
             (
-                "an absence by username, asked by sub",
-                Content::Absent(ByUsername),
-                1,
+                "too old for the demand, a fetch just failed",
+                user(),
+                90,
+                Some(90),
                 BySub,
-                Demand::ANY,
-                true,
+                at_most(80, 90),
+                Fetch,
             ),
+            ("stale, and the demand allows it", user(), 90, Some(90), BySub, at_most(100, 90), stale),
+            ("cached, where Cognito is to be asked", user(), 1, None, ByUsername, at_most(0, 1), Fetch),
+            ("a demand does not lengthen freshness", user(), 60, None, BySub, at_most(90, 60), Fetch),
+            ("an absence", Content::Absent(BySub), 14, None, BySub, any, Serve),
+            ("an absence past its time", Content::Absent(BySub), 15, None, BySub, any, Fetch),
+            ("an absence, never stale", Content::Absent(BySub), 15, Some(15), BySub, any, Fetch),
+            ("an absence by sub, asked by token", Content::Absent(BySub), 1, None, ByUsername, any, Fetch),
+            ("an absence by username, asked by sub", Content::Absent(ByUsername), 1, None, BySub, any, Serve),
             (
                 "an absence by username, asked by token",
                 Content::Absent(ByUsername),
                 1,
+                None,
                 ByUsername,
-                Demand::ANY,
-                true,
+                any,
+                Serve,
             ),
-            ("an absence too old for the demand", Content::Absent(BySub), 2, BySub, at_most(1, 2), false),
+            (
+                "an absence too old for the demand",
+                Content::Absent(BySub),
+                2,
+                None,
+                BySub,
+                at_most(1, 2),
+                Fetch,
+            ),
         ];
-        for (case, content, age, asked, demand, allowed) in table {
-            let snapshot = Snapshot { content, began };
-            assert_eq!(LIFETIMES.allow(&snapshot, asked, demand, at(age)), allowed, "{case}");
+        for (case, content, age, failed, asked, demand, verdict) in table {
+            let failed = failed.map(|age| (at(age).steady, StaleReason::UpstreamThrottled));
+            let snapshot = Snapshot { content, began: begin, failed, pace: 100 };
+            assert_eq!(LIFETIMES.judge(&snapshot, asked, demand, at(age)), verdict, "{case}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_lifetime_is_spread() {
+        let begin = Moment::now();
+        tokio::time::advance(Duration::from_secs(10_000)).await;
+        let end = Moment::now();
+        let judge = |content: Content, pace, failed: Option<u64>, age: u64| {
+            let at = |age: u64| begin.steady + Duration::from_secs(age);
+            let failed = failed.map(|age| (at(age), StaleReason::UpstreamUnavailable));
+            let now = Moment { steady: at(age), ..end };
+            LIFETIMES.judge(&Snapshot { content, began: begin, failed, pace }, Asked::BySub, Demand::ANY, now)
+        };
+        let user = || Content::Present(Arc::new(crate::users::test_user("a")));
+        let stale = Verdict::ServeStale(StaleReason::UpstreamUnavailable);
+        for (pace, half, fresh, usable, absent) in [(90, 27, 54, 810, 14), (110, 33, 66, 990, 17)] {
+            assert_eq!(judge(user(), pace, None, half - 1), Verdict::Serve);
+            assert_eq!(judge(user(), pace, None, half), Verdict::ServeAndRefresh);
+            assert_eq!(judge(user(), pace, None, fresh), Verdict::Fetch);
+            assert_eq!(judge(user(), pace, Some(usable - 1), usable - 1), stale);
+            assert_eq!(judge(user(), pace, Some(usable), usable), Verdict::Fetch);
+            assert_eq!(judge(Content::Absent(Asked::BySub), pace, None, absent - 1), Verdict::Serve);
+            assert_eq!(judge(Content::Absent(Asked::BySub), pace, None, absent), Verdict::Fetch);
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::{mem::size_of, time::Duration};
 
 use moka::sync::Cache;
+use tokio::time::Instant;
 
 use super::snapshot::{Content, Lifetimes, Snapshot};
 use crate::{
+    freshness::StaleReason,
     pool::PoolId,
     user::{Sub, User},
 };
@@ -28,7 +30,7 @@ impl Store {
     /// Makes an empty store of at most `max_bytes` of users and `max_absent_bytes` of absences.
     pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, lifetimes: Lifetimes) -> Self {
         Self {
-            present: bounded(max_bytes, lifetimes.fresh),
+            present: bounded(max_bytes, lifetimes.usable),
             absent: bounded(max_absent_bytes, lifetimes.absent),
         }
     }
@@ -36,6 +38,13 @@ impl Store {
     /// Returns the latest that is held of a user, whatever its age.
     pub(super) fn latest(&self, key: &Key) -> Option<Snapshot> {
         self.present.get(key).or_else(|| self.absent.get(key))
+    }
+
+    /// Notes on what is held of a user that a fetch failed just now.
+    pub(super) fn note_failure(&self, key: &Key, reason: StaleReason) {
+        if let Some(snapshot) = self.present.get(key) {
+            self.present.insert(key.clone(), Snapshot { failed: Some((Instant::now(), reason)), ..snapshot });
+        }
     }
 
     /// Holds what a fetch brought, and nothing else of that user: were a deleted user's entry left, it would be served
@@ -55,8 +64,9 @@ impl Store {
 }
 
 /// The time to live only makes room early: what is past it is not served anyway.
-fn bounded(max_bytes: u64, time_to_live: Duration) -> Cache<Key, Snapshot> {
-    Cache::builder().max_capacity(max_bytes).weigher(weigh).time_to_live(time_to_live).build()
+fn bounded(max_bytes: u64, lifetime: Duration) -> Cache<Key, Snapshot> {
+    let longest = lifetime * 11 / 10;
+    Cache::builder().max_capacity(max_bytes).weigher(weigh).time_to_live(longest).build()
 }
 
 fn weigh(key: &Key, snapshot: &Snapshot) -> u32 {
@@ -89,8 +99,11 @@ mod tests {
     use super::{super::snapshot::Asked, *};
     use crate::{freshness::Moment, users::test_user};
 
-    const LIFETIMES: Lifetimes =
-        Lifetimes { fresh: Duration::from_secs(60), absent: Duration::from_secs(15) };
+    const LIFETIMES: Lifetimes = Lifetimes {
+        fresh: Duration::from_secs(60),
+        usable: Duration::from_secs(900),
+        absent: Duration::from_secs(15),
+    };
 
     #[test]
     fn the_bound_holds_in_bytes() {
@@ -135,6 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_noted_on_a_user_and_ends_with_the_next_fetch() {
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
+        store.note_failure(&key(0), StaleReason::UpstreamThrottled);
+        assert!(store.latest(&key(0)).is_none());
+        let fetched = present(test_user("user-0"));
+        store.put(key(0), fetched.clone());
+        store.note_failure(&key(0), StaleReason::UpstreamThrottled);
+        let noted = store.latest(&key(0)).unwrap();
+        assert_eq!((noted.failed.unwrap().1, noted.began), (StaleReason::UpstreamThrottled, fetched.began));
+        store.put(key(0), fetched);
+        assert!(store.latest(&key(0)).unwrap().failed.is_none());
+    }
+
+    #[test]
     fn the_same_sub_in_two_pools_is_two_users() {
         let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
         store.put(key(0), present(test_user("user-0")));
@@ -146,10 +173,10 @@ mod tests {
     }
 
     fn present(user: User) -> Snapshot {
-        Snapshot { content: Content::Present(Arc::new(user)), began: Moment::now() }
+        Snapshot { content: Content::Present(Arc::new(user)), began: Moment::now(), failed: None, pace: 100 }
     }
 
     fn absent() -> Snapshot {
-        Snapshot { content: Content::Absent(Asked::BySub), began: Moment::now() }
+        Snapshot { content: Content::Absent(Asked::BySub), began: Moment::now(), failed: None, pace: 100 }
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use cognito_lookup::{
     sandbox::standin::Fault,
     wire::proto::{Source, user_service_client::UserServiceClient},
@@ -70,4 +72,23 @@ async fn callers_that_leave_neither_stop_nor_repeat_a_fetch() {
     // Whoever comes now waits for the very fetch that all the others left.
     assert!(app.by_sub(ADA).await.is_ok());
     assert_eq!(app.lookups(), 1);
+}
+
+#[tokio::test]
+async fn a_hit_past_half_of_its_freshness_is_served_and_refreshes_once() {
+    let app = App::with(|config| config.cache.fresh_for = Duration::from_secs(2)).await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    let held = app.cognito.hold("AdminGetUser");
+    let mut hits = 0;
+    while app.cognito.calls("AdminGetUser") < 2 {
+        assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
+        hits += 1;
+        assert!(hits < 1_000_000);
+    }
+    for _ in 0..100 {
+        assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache, "nobody waits for a refresh");
+    }
+    assert_eq!(app.lookups(), 2);
+    held.release();
+    app.cognito.settled("AdminGetUser").await;
 }

@@ -87,13 +87,14 @@ async fn what_is_past_its_freshness_is_asked_for_again() {
     let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(20)).await;
     assert!(app.by_sub(ADA).await.is_ok());
     let mut answered = 0;
+    // Its freshness is spread by a tenth.
     while app.lookups() < 3 && answered < 100_000 {
         let freshness = app.by_sub(ADA).await.unwrap().freshness.unwrap();
         let age = Duration::try_from(freshness.age.unwrap()).unwrap();
-        assert!(freshness.source() == Source::Cognito || age < Duration::from_millis(20), "{age:?}");
+        assert!(freshness.source() == Source::Cognito || age < Duration::from_millis(22), "{age:?}");
         answered += 1;
     }
-    assert!(answered >= 2 && app.lookups() == 3, "{answered} answers, {} lookups", app.lookups());
+    assert!(answered >= 2 && app.lookups() >= 3, "{answered} answers, {} lookups", app.lookups());
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use cognito_lookup::{
     sandbox::standin::{Fault, Reply},
-    wire::proto::Source,
+    wire::proto::{GetUserRequest, Source, StaleReason},
 };
 use serde_json::json;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, GRACE, about, assert_failure, source};
+use crate::support::{ADA, App, GRACE, about, assert_failure, max_age, source};
 
 #[tokio::test]
 async fn cognito_down_is_unavailable_and_heals() {
@@ -28,6 +28,86 @@ async fn what_is_fresh_is_served_while_cognito_is_down() {
     app.cognito.stop().unwrap();
     assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
     assert_eq!(source(&app.by_token(&app.token("ada")).await.unwrap()), Source::Cache);
+}
+
+#[tokio::test]
+async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
+    let cases = [
+        (Fault::Throttle, StaleReason::UpstreamThrottled),
+        (Fault::ServerError, StaleReason::UpstreamUnavailable),
+        (Fault::AccessDenied, StaleReason::UpstreamUnavailable),
+        (Fault::Reset, StaleReason::UpstreamUnavailable),
+    ];
+    for (fault, reason) in cases {
+        let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+        assert!(app.by_sub(ADA).await.is_ok());
+        app.cognito.fault("AdminGetUser", fault);
+        let freshness = loop {
+            let freshness = app.by_sub(ADA).await.unwrap().freshness.unwrap();
+            if freshness.stale_reason() != StaleReason::Unspecified {
+                break freshness;
+            }
+        };
+        assert_eq!((freshness.source(), freshness.stale_reason()), (Source::Cache, reason));
+        let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
+        assert_eq!(
+            app.ask(Request::new(now)).await.unwrap_err().code(),
+            Code::Unavailable,
+            "a demand is a hard bound"
+        );
+
+        app.cognito.clear("AdminGetUser");
+        let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
+        let healed = app.ask(Request::new(now)).await.unwrap().freshness.unwrap();
+        assert_eq!(healed.stale_reason(), StaleReason::Unspecified);
+    }
+}
+
+#[tokio::test]
+async fn what_is_past_its_use_is_not_served() {
+    let app = App::with(|config| {
+        config.cache.fresh_for = Duration::from_millis(1);
+        config.cache.usable_for = Duration::from_millis(1);
+    })
+    .await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    app.cognito.stop().unwrap();
+    let refused = loop {
+        if let Err(status) = app.by_sub(ADA).await {
+            break status;
+        }
+    };
+    assert_eq!(refused.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_failing_cognito_is_asked_once_a_second_about_a_user() {
+    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    app.cognito.fault("AdminGetUser", Fault::AccessDenied);
+    while app.lookups() < 2 {
+        assert!(app.by_sub(ADA).await.is_ok());
+    }
+    let begun = tokio::time::Instant::now();
+    for _ in 0..500 {
+        assert!(app.by_sub(ADA).await.is_ok());
+    }
+    // Each second may have seen one more, beside the one that the first loop may have left under way.
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    assert!(app.lookups() <= 4 + seconds, "{} lookups in {seconds} s", app.lookups());
+}
+
+#[tokio::test]
+async fn a_mismatch_is_never_covered_by_what_is_held() {
+    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    app.cognito.fault("AdminGetUser", Fault::Lie("bob".into()));
+    let refused = loop {
+        if let Err(status) = app.by_sub(ADA).await {
+            break status;
+        }
+    };
+    assert_eq!(crate::support::failure(&refused), (Code::Internal, "INTERNAL".to_owned()));
 }
 
 #[tokio::test]

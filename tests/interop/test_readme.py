@@ -92,9 +92,9 @@ def test_every_setting_is_described_with_its_default(tmp_path: Path) -> None:
 
 
 def humane(value: str) -> str:
-    """A duration in seconds, as the README writes the short ones."""
+    """A duration as the README writes it: a minute in seconds, more in `min`."""
     minutes = re.fullmatch(r"(\d+)m", value)
-    return f"{int(minutes[1]) * 60}s" if minutes else value
+    return ("60s" if minutes[1] == "1" else f"{minutes[1]}min") if minutes else value
 
 
 def steady(answer: dict) -> dict:
