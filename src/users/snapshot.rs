@@ -110,6 +110,7 @@ mod tests {
     };
 
     #[tokio::test(start_paused = true)]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     async fn the_verdict_follows_from_age_demand_and_failures() {
         use Asked::{BySub, ByUsername};
         use Verdict::{Fetch, Serve, ServeAndRefresh, ServeStale};
