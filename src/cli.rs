@@ -15,6 +15,8 @@ use std::{
 use clap::{Parser, Subcommand};
 use tokio::runtime;
 
+use crate::config::Faults;
+
 /// Runs the command the process was started with. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no
 /// connection or a failed call, 4 not serving.
 pub fn run() -> ExitCode {
@@ -83,6 +85,10 @@ struct Exit {
 impl Exit {
     fn failed(message: impl Display) -> Self {
         Self { code: 1, message: message.to_string() }
+    }
+
+    fn faulty(faults: Faults) -> Self {
+        Self::misused(format_args!("the settings are wrong:\n{faults}"))
     }
 
     fn misused(message: impl Display) -> Self {

@@ -1,15 +1,19 @@
 //! The rules a token must pass, as pure functions: its header, whose it says it is, its signature, its claims.
 //! Until the signature is checked, whatever was read is named `unverified`.
 
+mod header;
+mod part;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::Deserialize;
 
+use self::{
+    header::Header,
+    part::{Value, json},
+};
 use super::{Rejected, bearer::BearerToken};
 use crate::{
     pool::{ClientId, Pool},
@@ -59,58 +63,6 @@ pub(super) struct Claimed {
     pub(super) client: ClientId,
     /// None for a client-credentials token, which speaks for a machine.
     pub(super) user: Option<(Sub, Username)>,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: String,
-    #[serde(default)]
-    typ: Option<Value<String>>,
-    #[serde(default)]
-    cty: Presence,
-    #[serde(default)]
-    crit: Presence,
-    #[serde(default)]
-    b64: Presence,
-    #[serde(default)]
-    jwk: Presence,
-    #[serde(default)]
-    jku: Presence,
-    #[serde(default)]
-    x5u: Presence,
-    #[serde(default)]
-    x5c: Presence,
-    #[serde(default)]
-    x5t: Presence,
-    #[serde(default, rename = "x5t#S256")]
-    x5t_s256: Presence,
-}
-
-impl Header {
-    fn check(&self) -> Result<(), Rejected> {
-        let refused = [self.crit, self.b64, self.jwk, self.jku, self.x5u, self.x5c, self.x5t, self.x5t_s256];
-        let type_is_ours = match &self.typ {
-            None => true,
-            Some(Value::Is(typ)) => TYPES.iter().any(|ours| typ.eq_ignore_ascii_case(ours)),
-            Some(Value::IsNot(_)) => false,
-        };
-        match self.alg.as_str() {
-            "RS256" => {}
-            other if OTHER_ALGORITHMS.contains(&other) => return Err(Rejected::Invalid),
-            _ => return Err(Rejected::Malformed),
-        }
-        let named = (1..=MAX_KEY_ID_BYTES).contains(&self.kid.len()) && !self.kid.contains(char::is_control);
-        if !named || self.cty == Presence::Present {
-            Err(Rejected::Malformed)
-        } else if refused.contains(&Presence::Present) {
-            Err(Rejected::Invalid)
-        } else if !type_is_ours {
-            Err(Rejected::WrongType)
-        } else {
-            Ok(())
-        }
-    }
 }
 
 /// Typed, so that a claim given twice is refused; claims that are not listed are ignored.
@@ -169,46 +121,6 @@ impl Claims {
     }
 }
 
-/// A JSON value of the type a claim must have, or of another: which of the two decides the reason of a refusal.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value<T> {
-    Is(T),
-    IsNot(IgnoredAny),
-}
-
-impl Value<String> {
-    fn parsed<T: std::str::FromStr>(&self) -> Result<T, Rejected> {
-        match self {
-            Self::Is(text) => text.parse().map_err(|_| Rejected::Invalid),
-            Self::IsNot(_) => Err(Rejected::Invalid),
-        }
-    }
-}
-
-/// Whether a header parameter is there at all, whatever it holds (`null` too).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Presence {
-    #[default]
-    Absent,
-    Present,
-}
-
-impl<'de> Deserialize<'de> for Presence {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self::Present)
-    }
-}
-
-fn json<T: DeserializeOwned>(part: &str) -> Result<T, Rejected> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejected::Malformed)?;
-    // serde would take an array for a struct, field by field.
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(Rejected::Malformed);
-    }
-    serde_json::from_slice(&bytes).map_err(|_| Rejected::Malformed)
-}
-
 fn text(claim: &Option<Value<String>>) -> Option<&str> {
     match claim {
         Some(Value::Is(text)) => Some(text),
@@ -224,14 +136,6 @@ fn seconds(claim: &Option<Value<u64>>) -> Result<Option<Duration>, Rejected> {
     }
 }
 
-// Cognito sends none; the others are RFC 9068's and RFC 7519's names for an access token.
-const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
-// Real algorithms that we do not take: their tokens are well formed, and still not ours.
-const OTHER_ALGORITHMS: [&str; 13] = [
-    "HS256", "HS384", "HS512", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
-    "ES256K", "EdDSA",
-];
-const MAX_KEY_ID_BYTES: usize = 128;
 const LEEWAY: Duration = Duration::from_secs(10);
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 

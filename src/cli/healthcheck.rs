@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::Args;
 
-use super::{Exit, client, say, serve::faulty, settings};
+use super::{Exit, client, say, settings};
 use crate::wire::proto::health::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -23,7 +23,9 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
     let address = match arguments.address {
         Some(address) => address,
-        None => format!("http://{}", reachable(arguments.settings.load()?.sound().map_err(faulty)?.listen)),
+        None => {
+            format!("http://{}", reachable(arguments.settings.load()?.sound().map_err(Exit::faulty)?.listen))
+        }
     };
     let mut health = HealthClient::new(client::connect(&address).await?);
     let response =

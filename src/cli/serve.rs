@@ -6,17 +6,14 @@ use tokio::{
 };
 
 use super::{Exit, settings};
-use crate::{
-    config::{Config, Faults},
-    server, telemetry,
-};
+use crate::{config::Config, server, telemetry};
 
 /// Serves with the settings of flags, environment and file.
 pub(super) async fn run(arguments: settings::Arguments) -> Result<(), Exit> {
     let config = arguments.load()?;
     telemetry::start(&config.log);
     // Before the port is bound, so that a faulty start never takes it.
-    server::check(&config).map_err(faulty)?;
+    server::check(&config).map_err(Exit::faulty)?;
     serve(config).await
 }
 
@@ -32,10 +29,6 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
     config.listen = listener.local_addr().map_err(Exit::failed)?;
     super::say(sandbox.banner(config.listen))?;
     serve_on(config, listener).await
-}
-
-pub(super) fn faulty(faults: Faults) -> Exit {
-    Exit::misused(format_args!("the settings are wrong:\n{faults}"))
 }
 
 async fn serve(config: Config) -> Result<(), Exit> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Exit, say, serve::faulty};
+use super::{Exit, say};
 use crate::{
     config::{Config, Entry, Flag, Sources},
     server,
@@ -50,7 +50,7 @@ impl Arguments {
         ];
         let given =
             flags.into_iter().filter_map(|(key, name, value)| Some(Flag { key, name, value: value? }));
-        Config::load(Sources::from_process(self.config, given.collect())).map_err(faulty)
+        Config::load(Sources::from_process(self.config, given.collect())).map_err(Exit::faulty)
     }
 }
 
@@ -67,11 +67,11 @@ pub(super) enum Command {
 pub(super) fn run(command: Command) -> Result<(), Exit> {
     match command {
         Command::Check(arguments) => {
-            server::check(&arguments.load()?).map_err(faulty)?;
+            server::check(&arguments.load()?).map_err(Exit::faulty)?;
             say("the settings are good")
         }
         Command::Print(arguments) => {
-            let config = arguments.load()?.sound().map_err(faulty)?;
+            let config = arguments.load()?.sound().map_err(Exit::faulty)?;
             let line =
                 |entry: Entry| say(format_args!("{} = {}  # {}", entry.key, entry.value, entry.origin));
             config.entries().into_iter().try_for_each(line)

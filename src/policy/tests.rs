@@ -1,11 +1,13 @@
-use std::net::IpAddr;
+use std::{net::IpAddr, time::SystemTime};
 
 use super::*;
 use crate::{
-    attribute::AttributeName,
+    attribute::Selection,
+    auth::Person,
     config::{CallerSettings, Faults, PoolSettings, Reads as ReadsSetting},
-    freshness::{Freshness, Moment, Source},
+    freshness::{Demand, Freshness, Moment, Source},
     pool::ClientId,
+    user::{Account, User},
 };
 
 #[test]

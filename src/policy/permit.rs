@@ -1,0 +1,105 @@
+//! What the policy grants: leave to look up one user, and then to disclose some of what is found.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::Denied;
+use crate::{
+    attribute::{CREATED_AT, Selection, UPDATED_AT, USERNAME},
+    auth::Person,
+    freshness::{Demand, Freshness},
+    pool::{Pool, PoolId},
+    user::{Account, Sub, User, Username},
+};
+
+/// Leave to look up one user and to disclose some of what is found; made by [`Policy::permit`] only.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    pub(super) caller: Arc<str>,
+    pub(super) subject: Subject,
+    pub(super) attributes: Selection,
+    pub(super) demand: Demand,
+}
+
+impl Permit {
+    /// Returns the configured name of the caller.
+    pub fn caller(&self) -> &str {
+        &self.caller
+    }
+
+    /// Returns the user to look up.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Returns how fresh the answer must be.
+    pub fn demand(&self) -> Demand {
+        self.demand
+    }
+
+    /// Cuts a user to what this permit allows; the only origin of [`Disclosure`]. A disabled user's own token
+    /// discloses nothing.
+    pub fn disclose(&self, user: &User, freshness: Freshness) -> Result<Disclosure, Denied> {
+        if !user.enabled && self.subject.username.is_some() {
+            return Err(Denied::Disabled);
+        }
+        let allowed = |name: &str| self.attributes.contains(name);
+        let attributes = user.attributes.iter().filter(|(name, _)| allowed(name.as_str()));
+        Ok(Disclosure {
+            sub: user.sub.clone(),
+            pool: self.subject.pool.id.clone(),
+            username: allowed(USERNAME).then(|| user.username.clone()),
+            attributes: attributes
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
+            account: user.account,
+            enabled: user.enabled,
+            created_at: user.created_at.filter(|_| allowed(CREATED_AT)),
+            updated_at: user.updated_at.filter(|_| allowed(UPDATED_AT)),
+            freshness,
+        })
+    }
+}
+
+/// Whom a permit is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Subject {
+    /// The user's pool.
+    pub pool: Arc<Pool>,
+    /// The user.
+    pub sub: Sub,
+    /// The pool's name for the user, known if and only if the user's own token was presented.
+    pub username: Option<Username>,
+}
+
+impl Subject {
+    pub(super) fn of(person: &Person) -> Self {
+        Self {
+            pool: Arc::clone(&person.pool),
+            sub: person.sub.clone(),
+            username: Some(person.username.clone()),
+        }
+    }
+}
+
+/// What may leave about one user: nothing in it was withheld by a rule. Its parts are personal, so it has no `Debug`.
+#[expect(missing_debug_implementations, reason = "everything in it is personal")]
+pub struct Disclosure {
+    /// The user.
+    pub sub: Sub,
+    /// The user's pool.
+    pub pool: PoolId,
+    /// The pool's name for the user, if released.
+    pub username: Option<Username>,
+    /// The released attributes, name and value.
+    pub attributes: Vec<(String, String)>,
+    /// Where the user stands in the sign-up and password flows.
+    pub account: Account,
+    /// Whether the user may sign in.
+    pub enabled: bool,
+    /// When the user was created, if released.
+    pub created_at: Option<SystemTime>,
+    /// When the user was last modified, if released.
+    pub updated_at: Option<SystemTime>,
+    /// How fresh all of it is.
+    pub freshness: Freshness,
+}

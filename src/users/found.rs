@@ -1,0 +1,86 @@
+//! What a lookup brings: a user and how fresh it is, or why there is none.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::snapshot::{Content, Snapshot};
+use crate::{
+    freshness::{Freshness, Moment, Source, StaleReason},
+    user::User,
+};
+
+/// A user and how fresh what is known of it is; made by [`Users::find`] only.
+#[derive(Debug)]
+pub struct Found {
+    user: Arc<User>,
+    freshness: Freshness,
+}
+
+impl Found {
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        source: Source,
+        stale_reason: Option<StaleReason>,
+        now: Moment,
+    ) -> Result<Self, Failure> {
+        let Content::Present(user) = &snapshot.content else { return Err(Failure::NoSuchUser) };
+        let freshness = Freshness {
+            source,
+            fetched_at: snapshot.began.wall,
+            age: now.steady.saturating_duration_since(snapshot.began.steady),
+            stale_reason,
+        };
+        Ok(Self { user: Arc::clone(user), freshness })
+    }
+
+    /// Returns the user, uncut: only a permit may disclose it.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// Returns how fresh it is.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+}
+
+/// Why no user was found; the text is for the log, callers get a constant.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Failure {
+    /// Cognito's answer is no user.
+    #[error("Cognito's answer could not be read as a user")]
+    Garbled,
+    /// The fetch ended without a result: a fault of ours.
+    #[error("a fetch ended without a result")]
+    Lost,
+    /// Cognito answered with somebody else, or with several users.
+    #[error("Cognito answered with another user than the one asked for")]
+    Mismatch,
+    /// Cognito knows no such user.
+    #[error("Cognito knows no such user")]
+    NoSuchUser,
+    /// Too many other users are being fetched.
+    #[error("too many users are being fetched at once")]
+    Overloaded,
+    /// Cognito refuses this service: credentials, permissions or the pool are wrong. An operator must act.
+    #[error("Cognito refuses this service: check its credentials, its IAM permissions and the pool id")]
+    Refused,
+    /// Cognito throttles this service.
+    #[error("Cognito throttles this service")]
+    Throttled,
+    /// Cognito failed, or did not answer in time.
+    #[error("Cognito failed or did not answer in time")]
+    Unavailable,
+}
+
+impl Failure {
+    /// Returns why what is held is served in place of an answer; none for a failure that is an answer, or is ours.
+    pub(super) fn stale_reason(self) -> Option<StaleReason> {
+        match self {
+            Self::Throttled => Some(StaleReason::UpstreamThrottled),
+            Self::Garbled | Self::Refused | Self::Unavailable => Some(StaleReason::UpstreamUnavailable),
+            Self::Lost | Self::Mismatch | Self::NoSuchUser | Self::Overloaded => None,
+        }
+    }
+}
