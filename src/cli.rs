@@ -45,14 +45,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the gRPC API
+    /// Serve the gRPC API; settings come from flags, the environment (COGNITO_LOOKUP_…) and a file, in this order
     Serve(settings::Arguments),
     /// Try the service with an embedded Cognito stand-in; not for production
     #[cfg(feature = "sandbox")]
     Sandbox(crate::sandbox::Arguments),
     /// Ask a running service for one user
     Get(get::Arguments),
-    /// Ask a running service whether it is serving (exit code 4: it is not)
+    /// Ask a running service whether it is serving (exit code 3: no answer, 4: it is not)
     Healthcheck(healthcheck::Arguments),
     /// Look at the settings without serving
     #[command(subcommand)]

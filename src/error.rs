@@ -26,6 +26,9 @@ pub enum Error {
     /// The caller's deadline or our own passed.
     #[error("the deadline passed")]
     OutOfTime,
+    /// The call panicked: a fault of ours.
+    #[error("the call panicked")]
+    Panicked,
     /// A credential was refused.
     #[error(transparent)]
     Rejected(#[from] Rejected),
@@ -73,6 +76,7 @@ impl Error {
                 (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
             }
             Self::OutOfTime => (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed"),
+            Self::Panicked => failed(Failure::Lost),
             Self::Rejected(rejected) => rejection(*rejected),
             Self::Unimplemented => {
                 (Code::Unimplemented, ErrorReason::Unspecified, "the call is not offered by this version")

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::permit::{Disclosure, Permit, Subject};
+pub use self::permit::{Disclosure, Known, Permit, Subject};
 use self::rule::{Reads, Rule};
 use crate::{
     attribute::AttributeName,
@@ -48,7 +48,7 @@ impl Policy {
         let attributes = rule.attributes.narrow(query.attributes).map_err(|names| {
             Denied::Attributes(names.iter().map(AttributeName::as_str).map(ToOwned::to_owned).collect())
         })?;
-        Ok(Permit { caller: Arc::clone(&rule.name), subject, attributes, demand: query.demand })
+        Ok(Permit { subject, attributes, demand: query.demand })
     }
 
     fn rule(&self, identity: &Identity) -> Result<&Rule, Denied> {
@@ -82,7 +82,7 @@ impl Policy {
             Some(id) => self.pools.by_id(id).ok_or(Denied::PoolUnknown)?,
             None => self.pools.only().ok_or(Denied::PoolMissing)?,
         };
-        Ok(Subject { pool: Arc::clone(pool), sub, username: None })
+        Ok(Subject { pool: Arc::clone(pool), sub, known: Known::BySub })
     }
 }
 
@@ -93,7 +93,7 @@ pub enum Denied {
     #[error("the tokens and fields given name different users")]
     Ambiguous,
     /// There is no credential where one is needed.
-    #[error("no credential was presented, and no rule names the caller's network")]
+    #[error("no credential was presented where one is needed")]
     Anonymous,
     /// These attributes, sorted, were named and are not released.
     // Not which: a caller may write anything into a name.

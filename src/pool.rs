@@ -8,6 +8,7 @@ use http::Uri;
 
 use crate::config::{BareSub, Collector, Config, Credentials, PoolSettings};
 
+use self::id::is_region;
 pub use self::id::{ClientId, InvalidClientId, InvalidPoolId, PoolId};
 
 /// One configured user pool, every part of it valid.
@@ -47,32 +48,31 @@ impl Pool {
     fn read(settings: &PoolSettings, key: &str, faults: &mut Collector<'_>) -> Option<Self> {
         let id = faults.parsed::<PoolId>(&format!("{key}.id"), &settings.id);
         let app_clients = read_clients(&settings.app_clients, &format!("{key}.app_clients"), faults);
-        let endpoint_url =
-            settings.endpoint_url.as_deref().map(|url| read_url(url, &format!("{key}.endpoint_url"), faults));
-        let id = id?;
-        let home = id.region().map(ToOwned::to_owned);
-        let region = settings.region.clone().or_else(|| home.clone());
-        if region.is_none() {
-            faults.add(format!("{key}.region"), "must be set: the pool's id does not begin with a Region");
-        }
-        let issuers = settings.issuer.clone().map_or_else(
-            || home.iter().flat_map(|region| issuers(region, &id)).collect(),
-            |issuer| vec![issuer],
-        );
-        if issuers.iter().all(String::is_empty) {
+        let mut url = |name: &str, url: &Option<String>| {
+            url.as_deref().map_or(Some(None), |url| read_url(url, &format!("{key}.{name}"), faults).map(Some))
+        };
+        let endpoint_url = url("endpoint_url", &settings.endpoint_url);
+        let (issuer, jwks_url) = (url("issuer", &settings.issuer), url("jwks_url", &settings.jwks_url));
+        let region = read_region(settings, id.as_ref(), key, faults);
+        if issuer == Some(None) && id.as_ref().is_some_and(|id| id.region().is_none()) {
             faults.add(format!("{key}.issuer"), "must be set: the pool's id does not begin with a Region");
         }
-        let jwks_url = settings.jwks_url.clone().or_else(|| Some(format!("{}{JWKS_PATH}", issuers.first()?)));
-        let jwks_url = read_url(&jwks_url?, &format!("{key}.jwks_url"), faults)?;
+        let (id, issuer) = (id?, issuer?);
+        let issuers = match (&settings.issuer, id.region()) {
+            (Some(issuer), _) => vec![issuer.clone()],
+            (None, home) => issuers(home?, &id).into(),
+        };
+        let published = || format!("{}{JWKS_PATH}", issuers.first()?).parse().ok();
+        drop(issuer);
         Some(Self {
-            id,
             app_clients: app_clients?,
-            endpoint_url: endpoint_url.map_or(Some(None), |url| url.map(|url| Some(url.to_string())))?,
+            endpoint_url: endpoint_url?.map(|url| url.to_string()),
+            jwks_url: jwks_url?.or_else(published)?,
             issuers,
-            jwks_url,
             bare_sub: lookup(settings),
             credentials: settings.credentials,
             region: region?,
+            id,
         })
     }
 
@@ -144,6 +144,22 @@ fn read_clients(ids: &[String], key: &str, faults: &mut Collector<'_>) -> Option
     let clients: Vec<_> =
         ids.iter().enumerate().map(|(n, id)| faults.parsed(&format!("{key}[{n}]"), id)).collect();
     clients.into_iter().collect()
+}
+
+fn read_region(
+    settings: &PoolSettings,
+    id: Option<&PoolId>,
+    key: &str,
+    faults: &mut Collector<'_>,
+) -> Option<String> {
+    let key = format!("{key}.region");
+    match (settings.region.as_deref(), id?.region()) {
+        (Some(region), _) if is_region(region) => return Some(region.to_owned()),
+        (Some(region), _) => faults.add(key, format_args!("{region:?} is no Region such as eu-west-1")),
+        (None, Some(home)) => return Some(home.to_owned()),
+        (None, None) => faults.add(key, "must be set: the pool's id does not begin with a Region"),
+    }
+    None
 }
 
 fn read_url(url: &str, key: &str, faults: &mut Collector<'_>) -> Option<Uri> {
@@ -241,6 +257,22 @@ mod tests {
         assert!(read(&settings).unwrap_err().contains(&"pools[0].endpoint_url".to_owned()));
         settings.app_clients.clear();
         assert!(read(&settings).unwrap_err().contains(&"pools[0].app_clients".to_owned()));
+    }
+
+    #[test]
+    fn each_part_is_valid_by_itself() {
+        let with = |change: fn(&mut PoolSettings)| {
+            let mut settings =
+                PoolSettings { jwks_url: Some("http://127.0.0.1:1/keys".into()), ..settings("eu-west-1_A") };
+            change(&mut settings);
+            read(&settings).unwrap_err()
+        };
+        assert_eq!(with(|pool| pool.issuer = Some("foo".into())), ["pools[0].issuer"]);
+        assert_eq!(with(|pool| pool.issuer = Some(String::new())), ["pools[0].issuer"]);
+        assert_eq!(with(|pool| pool.region = Some("no where".into())), ["pools[0].region"]);
+        assert_eq!(with(|pool| pool.jwks_url = Some("keys".into())), ["pools[0].jwks_url"]);
+        let both = with(|pool| (pool.issuer, pool.region) = (Some("foo".into()), Some(String::new())));
+        assert_eq!(both, ["pools[0].issuer", "pools[0].region"]);
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 mod health;
 mod plan;
+mod preface;
 mod trailers;
 
-use std::{future::pending, io, sync::Arc, time::Duration};
+use std::{future::pending, io, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt as _;
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -15,7 +17,7 @@ use tokio::{
 use tonic::{
     body::Body,
     transport::{
-        self, Server,
+        self,
         server::{Router, TcpIncoming},
     },
 };
@@ -25,11 +27,10 @@ use tower::{
 };
 use tracing::{info, warn};
 
-pub use self::plan::check;
-use self::{health::Reporter, plan::Plan};
+use self::{health::Reporter, plan::Plan, preface::Prompt};
 use crate::{
     auth::{Authenticator, StartError},
-    config::{Config, Faults},
+    config::{Config, Faults, ShutdownSettings},
     service::Service,
     users::Users,
     wire::proto::{
@@ -37,57 +38,82 @@ use crate::{
     },
 };
 
-/// Serves on `listener` until `shutdown` is ready, then drains: health says so, new calls are taken for
-/// `shutdown.delay` more, and those under way have `shutdown.grace` to end.
+/// Reads the settings and serves them: [`Server::read`] and then [`Server::serve`].
 pub async fn run(
     config: Config,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let plan = Plan::read(&config)?;
-    plan.warn();
-    let authenticator = Arc::new(Authenticator::start(&plan.pools)?);
-    let service = Service {
-        authenticator: Arc::clone(&authenticator),
-        policy: Arc::new(plan.policy),
-        users: Users::connect(&plan.pools, &config.cache).await,
-        request_timeout: config.limits.request_timeout,
-    };
-    let reporter = Reporter::new();
-    let router = router(service, &reporter, config.reflection)?;
+    Server::read(config)?.serve(listener, shutdown).await
+}
 
-    info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = router.serve_with_incoming_shutdown(incoming, async { drop(stopped.await) });
-    tokio::pin!(serving);
+/// A server whose settings are valid in every part.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    plan: Plan,
+}
 
-    let welcome = async {
-        authenticator.ready().await;
-        reporter.serving();
-        info!("serving");
-        pending::<()>().await;
-    };
-    tokio::select! {
-        ended = &mut serving => return Ok(ended?),
-        () = welcome => {}
-        () = shutdown => {}
+impl Server {
+    /// Reads the settings, or says all that is wrong with them.
+    pub fn read(config: Config) -> Result<Self, Faults> {
+        Ok(Self { plan: Plan::read(&config)?, config })
     }
 
-    info!(
-        delay_ms = milliseconds(config.shutdown.delay),
-        grace_ms = milliseconds(config.shutdown.grace),
-        "stopping"
-    );
+    /// Serves on `listener` until `shutdown` is ready, then drains: health says so, new calls are taken for
+    /// `shutdown.delay` more, and those under way have `shutdown.grace` to end.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self { config, plan } = self;
+        plan.warn();
+        let authenticator = Arc::new(Authenticator::start(&plan.pools)?);
+        let service = Service {
+            authenticator: Arc::clone(&authenticator),
+            policy: Arc::new(plan.policy),
+            users: Users::connect(&plan.pools, &config.cache).await,
+            request_timeout: config.limits.request_timeout,
+        };
+        let reporter = Reporter::new();
+        let router = router(service, &reporter, config.reflection)?;
+
+        info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map_ok(Prompt::new);
+        let serving = router.serve_with_incoming_shutdown(incoming, async { drop(stopped.await) });
+        tokio::pin!(serving);
+
+        let welcome = async {
+            authenticator.ready().await;
+            reporter.serving();
+            info!("serving");
+            pending::<()>().await;
+        };
+        tokio::select! {
+            ended = &mut serving => return Ok(ended?),
+            () = welcome => {}
+            () = shutdown => {}
+        }
+        drain(&config.shutdown, reporter, stop, serving).await
+    }
+}
+
+/// Says good-bye first, and stops last.
+async fn drain(
+    times: &ShutdownSettings,
+    reporter: Reporter,
+    stop: oneshot::Sender<()>,
+    mut serving: Pin<&mut impl Future<Output = Result<(), transport::Error>>>,
+) -> Result<(), Error> {
+    let (delay, grace) = (times.delay, times.grace);
+    info!(delay_ms = milliseconds(delay), grace_ms = milliseconds(grace), "stopping");
     reporter.not_serving();
     tokio::select! {
         ended = &mut serving => return Ok(ended?),
-        () = sleep(config.shutdown.delay) => {}
+        () = sleep(delay) => {}
     }
     drop(stop);
     // Ends the streams of those who watch the health, which would hold the drain to its last second.
     drop(reporter);
-    match timeout(config.shutdown.grace, serving).await {
+    match timeout(grace, serving).await {
         Ok(ended) => ended?,
         Err(_) => warn!("calls or connections did not end in time and are cut"),
     }
@@ -126,7 +152,7 @@ fn router(service: Service, reporter: &Reporter, reflection: bool) -> Result<Rou
     } else {
         (None, None)
     };
-    Ok(Server::builder()
+    Ok(transport::Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))

@@ -18,7 +18,7 @@ use self::{
 use crate::{
     config::CacheSettings,
     freshness::{Demand, Moment, Source},
-    policy::{Permit, Subject},
+    policy::{Known, Permit, Subject},
     pool::{PoolId, Pools},
     user::User,
 };
@@ -58,7 +58,7 @@ impl Users {
         }
         // The fetch that is under way may have begun too early for the demand, or may have asked in the less conclusive
         // way; the one after it did not, unless somebody else's came first.
-        for _ in 0..MAX_FLIGHTS {
+        for _ in 0..MAX_TRIES {
             let landed = || {
                 self.0
                     .store
@@ -101,7 +101,7 @@ impl Users {
     }
 
     async fn fetch(self, subject: Subject) -> Landing {
-        let (began, asked) = (Moment::now(), asked(&subject));
+        let (began, asked) = (Moment::now(), Asked::from(&subject.known));
         let key = Key { pool: subject.pool.id.clone(), sub: subject.sub.clone() };
         let content = match self.ask(&subject).await {
             Ok(None) => Content::Absent(asked),
@@ -120,9 +120,9 @@ impl Users {
 
     async fn ask(&self, subject: &Subject) -> Result<Option<User>, Failure> {
         let cognito = self.0.cognito.get(&subject.pool.id).ok_or(Failure::Lost)?;
-        match &subject.username {
-            Some(username) => cognito.by_username(username, &subject.sub).await,
-            None => cognito.by_sub(&subject.sub).await,
+        match &subject.known {
+            Known::BySub => cognito.by_sub(&subject.sub).await,
+            Known::ByToken(username) => cognito.by_username(username, &subject.sub).await,
         }
     }
 }
@@ -139,18 +139,20 @@ impl<'a> Question<'a> {
     fn of(permit: &'a Permit) -> Self {
         let subject = permit.subject();
         let key = Key { pool: subject.pool.id.clone(), sub: subject.sub.clone() };
-        Self { subject, key, asked: asked(subject), demand: permit.demand() }
+        Self { subject, key, asked: Asked::from(&subject.known), demand: permit.demand() }
     }
 }
 
-fn asked(subject: &Subject) -> Asked {
-    match subject.username {
-        Some(_) => Asked::ByUsername,
-        None => Asked::BySub,
+impl From<&Known> for Asked {
+    fn from(known: &Known) -> Self {
+        match known {
+            Known::BySub => Self::BySub,
+            Known::ByToken(_) => Self::ByUsername,
+        }
     }
 }
 
-const MAX_FLIGHTS: usize = 3;
+const MAX_TRIES: usize = 3;
 
 #[cfg(test)]
 pub(crate) fn test_user(sub: &str) -> User {

@@ -13,7 +13,7 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep_until, timeout},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::fetch::Fetcher;
 pub(super) use self::fetch::FetcherError;
@@ -127,6 +127,10 @@ impl Refresh {
             let fetched = self.fetcher.fetch(&self.url).await.and_then(|body| Ok(KeySet::parse(&body)?));
             match &fetched {
                 Ok(set) => info!(jwks.url = %self.url, keys = set.len(), "signing keys fetched"),
+                // Once an outage, for the tries may be many.
+                Err(error) if self.state.borrow().failed => {
+                    debug!(jwks.url = %self.url, %error, "still no signing keys")
+                }
                 Err(error) => warn!(jwks.url = %self.url, %error, "signing keys could not be fetched"),
             }
             let now = Instant::now();

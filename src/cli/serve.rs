@@ -1,20 +1,24 @@
 //! `serve` and `sandbox`: serves until the process is told to stop.
 
+use std::net::SocketAddr;
+
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
 };
 
 use super::{Exit, settings};
-use crate::{config::Config, server, telemetry};
+use crate::{server::Server, telemetry};
 
 /// Serves with the settings of flags, environment and file.
 pub(super) async fn run(arguments: settings::Arguments) -> Result<(), Exit> {
     let config = arguments.load()?;
     telemetry::start(&config.log);
+    let address = config.listen;
     // Before the port is bound, so that a faulty start never takes it.
-    server::check(&config).map_err(Exit::faulty)?;
-    serve(config).await
+    let server = Server::read(config).map_err(Exit::faulty)?;
+    serve(server, bind(address).await?).await
 }
 
 /// Serves people who do not exist.
@@ -23,33 +27,49 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
     use crate::sandbox::Sandbox;
 
     let sandbox = Sandbox::start(&arguments).map_err(Exit::misused)?;
-    let mut config = sandbox.config();
+    let config = sandbox.config();
     telemetry::start(&config.log);
-    let listener = bind(&config).await?;
-    config.listen = listener.local_addr().map_err(Exit::failed)?;
-    super::say(sandbox.banner(config.listen))?;
-    serve_on(config, listener).await
+    let listener = bind(config.listen).await?;
+    super::say(sandbox.banner(listener.local_addr().map_err(Exit::failed)?))?;
+    serve(Server::read(config).map_err(Exit::faulty)?, listener).await
 }
 
-async fn serve(config: Config) -> Result<(), Exit> {
-    let listener = bind(&config).await?;
-    serve_on(config, listener).await
+async fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| {
+        Exit::failed(format_args!("cannot listen on {address}: {error}; choose another with --listen"))
+    })
 }
 
-async fn bind(config: &Config) -> Result<TcpListener, Exit> {
-    TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| Exit::failed(format_args!("cannot listen on {}: {error}", config.listen)))
-}
-
-async fn serve_on(config: Config, listener: TcpListener) -> Result<(), Exit> {
-    let mut terminated = signal(SignalKind::terminate()).map_err(Exit::failed)?;
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(Exit::failed)?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
+/// Drains on the first SIGTERM or SIGINT, and ends at once on the second.
+async fn serve(server: Server, listener: TcpListener) -> Result<(), Exit> {
+    let mut signals = Signals::new().map_err(Exit::failed)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let signalled = async {
+        signals.next().await;
+        drop(stop);
+        signals.next().await;
     };
-    server::run(config, listener, shutdown).await.map_err(Exit::failed)
+    tokio::select! {
+        ended = server.serve(listener, async { drop(stopped.await) }) => ended.map_err(Exit::failed),
+        () = signalled => Err(Exit::failed("cut short by a second signal")),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::{Exit, say};
 use crate::{
     config::{Config, Entry, Flag, Sources},
-    server,
+    server::Server,
 };
 
 /// Where settings come from. A flag goes before the environment (`COGNITO_LOOKUP_…`), that before the file.
@@ -67,7 +67,7 @@ pub(super) enum Command {
 pub(super) fn run(command: Command) -> Result<(), Exit> {
     match command {
         Command::Check(arguments) => {
-            server::check(&arguments.load()?).map_err(Exit::faulty)?;
+            Server::read(arguments.load()?).map_err(Exit::faulty)?;
             say("the settings are good")
         }
         Command::Print(arguments) => {

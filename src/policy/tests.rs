@@ -75,7 +75,7 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
         let permit = policy().permit(caller, query.clone());
         let by_token = permit.map(|permit| {
             assert_eq!(permit.subject().sub.as_str(), "ada", "{case}");
-            permit.subject().username.is_some()
+            permit.subject().known != Known::BySub
         });
         assert_eq!(by_token, *expected, "{case}");
     }

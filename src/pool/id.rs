@@ -16,17 +16,7 @@ impl PoolId {
 
     /// Returns the Region that the id begins with; none for an emulator's id (`local_…`).
     pub(super) fn region(&self) -> Option<&str> {
-        let (prefix, _) = self.0.split_once('_')?;
-        let parts: Vec<_> = prefix.split('-').collect();
-        let [partition, middle @ .., number] = parts.as_slice() else { return None };
-        let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
-        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        (partition.len() == 2
-            && letters(partition)
-            && !middle.is_empty()
-            && middle.iter().all(letters)
-            && digits)
-            .then_some(prefix)
+        self.0.split_once('_').map(|(prefix, _)| prefix).filter(|prefix| is_region(prefix))
     }
 }
 
@@ -89,6 +79,15 @@ impl FromStr for ClientId {
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("is no app client id: 1 to 128 characters of [A-Za-z0-9_+]")]
 pub struct InvalidClientId;
+
+/// Returns true if and only if `text` has the form of a Region, such as `us-gov-west-1`.
+pub(super) fn is_region(text: &str) -> bool {
+    let parts: Vec<_> = text.split('-').collect();
+    let [partition, middle @ .., number] = parts.as_slice() else { return false };
+    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    partition.len() == 2 && letters(partition) && !middle.is_empty() && middle.iter().all(letters) && digits
+}
 
 #[cfg(test)]
 mod tests {

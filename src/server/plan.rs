@@ -36,8 +36,3 @@ impl Plan {
         }
     }
 }
-
-/// Says all that is wrong with the settings; what [`super::run`] would refuse.
-pub fn check(config: &Config) -> Result<(), Faults> {
-    Plan::read(config).map(drop)
-}

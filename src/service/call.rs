@@ -1,7 +1,8 @@
 //! One call as it is observed: its request id, the time it may take, and the one line that says how it ended.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 use tonic::{
     Code, Response, Status,
@@ -49,7 +50,12 @@ impl Call {
         if limit < SHORTEST {
             return Err(Error::OutOfTime);
         }
-        timeout(limit, call).await.unwrap_or(Err(Error::OutOfTime))
+        // A call owns nothing that others share and could find broken: the parts they share lock for moments only.
+        let call = AssertUnwindSafe(call).catch_unwind();
+        match timeout(limit, call).await {
+            Ok(outcome) => outcome.unwrap_or(Err(Error::Panicked)),
+            Err(_) => Err(Error::OutOfTime),
+        }
     }
 
     fn limit(&self, own: Duration) -> Duration {
@@ -200,6 +206,14 @@ mod tests {
         let outcome: Result<(), Error> =
             call.bounded(Duration::from_secs(3), async { panic!("begun") }).await;
         assert_eq!(outcome, Err(Error::OutOfTime));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_is_an_internal_error() {
+        let call = Call::begin("test", &MetadataMap::new());
+        let outcome: Result<(), Error> =
+            call.bounded(Duration::from_secs(3), async { panic!("a bug") }).await;
+        assert_eq!(outcome.map_err(|error| error.code()), Err(Code::Internal));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::Failure;
 use crate::{
     config::Credentials,
     pool::{Lookup, Pool},
+    telemetry::chain,
     user::{Sub, User, Username},
 };
 
@@ -123,19 +124,33 @@ impl Cognito {
                 Failure::Refused
             }
             (SdkError::ConstructionFailure(_), _) => Failure::Refused,
+            // Neither the network nor time: no credentials were found, or TLS does not trust the other end.
+            (SdkError::DispatchFailure(cause), _) if !cause.is_io() && !cause.is_timeout() => {
+                Failure::Refused
+            }
             _ => Failure::Unavailable,
         };
         let (pool, code) = (&self.pool.id, error.code().unwrap_or_else(|| kind(error)));
         let request = error.meta().request_id().unwrap_or_default();
+        let cause = cause(error);
+        macro_rules! log {
+            ($level:ident) => {
+                $level!(pool.id = %pool, aws.operation = operation, aws.code = code, aws.request_id = request, cause, "{failure}")
+            };
+        }
         match failure {
-            Failure::Refused => {
-                error!(pool.id = %pool, aws.operation = operation, aws.code = code, aws.request_id = request, "{failure}")
-            }
-            _ => {
-                warn!(pool.id = %pool, aws.operation = operation, aws.code = code, aws.request_id = request, "{failure}")
-            }
+            Failure::Refused => log!(error),
+            _ => log!(warn),
         }
         failure
+    }
+}
+
+/// Tells why no request was sent; there is nothing of the request in it yet.
+fn cause<E>(error: &SdkError<E>) -> Option<String> {
+    match error {
+        SdkError::DispatchFailure(cause) => cause.as_connector_error().map(|error| chain(error)),
+        _ => None,
     }
 }
 

@@ -82,7 +82,7 @@ impl Flights {
         if let Some(snapshot) = held() {
             return Ok(Boarding::Held(snapshot));
         }
-        if flights.len() >= MAX_FLIGHTS {
+        if flights.len() >= MAX_FETCHES {
             return Err(Failure::Overloaded.into());
         }
         let (sender, landing) = watch::channel(None);
@@ -126,7 +126,7 @@ impl Drop for Clearing {
 }
 
 // More than Cognito's default quota of 120 reads a second lets begin within the 2 s that a fetch may last.
-const MAX_FLIGHTS: usize = 256;
+const MAX_FETCHES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -216,17 +216,17 @@ mod tests {
         let (flights, count, gate) =
             (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let numbered = |n: usize| Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
-        let mut waiting: Vec<_> = (0..MAX_FLIGHTS)
+        let mut waiting: Vec<_> = (0..MAX_FETCHES)
             .map(|n| Box::pin(flights.join(numbered(n), || None, || counted(&count, &gate))))
             .collect();
         for flight in &mut waiting {
             assert!(futures_util::FutureExt::now_or_never(flight).is_none());
         }
-        let refused = flights.join(numbered(MAX_FLIGHTS), || None, || counted(&count, &gate)).await;
+        let refused = flights.join(numbered(MAX_FETCHES), || None, || counted(&count, &gate)).await;
         assert_eq!(refused.unwrap_err().failure, Failure::Overloaded);
         let joined = flights.join(numbered(0), || None, || counted(&count, &gate));
         let open = async {
-            while count.load(Ordering::SeqCst) < MAX_FLIGHTS {
+            while count.load(Ordering::SeqCst) < MAX_FETCHES {
                 yield_now().await;
             }
             gate.notify_waiters();

@@ -104,7 +104,9 @@ fn a_version_is_told() {
 fn nobody_there_is_no_call() {
     for command in ["get", "healthcheck"] {
         assert_eq!(code(&run(&[command, "--address", "http://127.0.0.1:1"], &[])), 3, "{command}");
-        assert_eq!(code(&run(&[command, "--address", "not a url"], &[])), 2, "{command}");
+        for address in ["not a url", "127.0.0.1:50051", "https://127.0.0.1:50051"] {
+            assert_eq!(code(&run(&[command, "--address", address], &[])), 2, "{command} {address}");
+        }
     }
 }
 
@@ -120,6 +122,11 @@ fn the_sandbox_answers_and_drains() {
     let got = run(&["get", "--address", address, "--sub", crate::support::GRACE], &[]);
     let user: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
     assert_eq!(user["user"]["username"], "Google_1034567890");
+
+    let refused = run(&["get", "--address", address, "--sub", "a b", "--attributes", "phone_number"], &[]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("sub: must be 1 to 128 characters"));
+    let refused = run(&["get", "--address", address, "--sub", "a", "--attributes", "phone_number"], &[]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("attributes: phone_number"));
 
     let refused =
         run(&["get", "--address", address], &[("COGNITO_LOOKUP_TOKEN", sandbox.export("BOB_TOKEN"))]);
@@ -156,6 +163,21 @@ fn the_sandbox_is_on_loopback_or_not_at_all() {
         assert_eq!(code(&output), 2, "{arguments:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (_folder, file) =
+        settings(&format!("listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"10min\"\n{GOOD}"));
+    let mut process = command(&["serve", "--config", &file]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let kill = || Command::new("kill").arg(process.id().to_string()).status().unwrap();
+    assert!(log.any(|line| line.contains("\"message\":\"listening\"")));
+    assert!(kill().success());
+    assert!(log.any(|line| line.contains("\"message\":\"stopping\"")));
+    assert!(kill().success());
+    assert!(log.any(|line| line.contains("second signal")));
+    assert_eq!(process.wait().unwrap().code(), Some(1));
 }
 
 /// The sandbox as a process of its own, killed when dropped.

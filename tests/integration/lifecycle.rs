@@ -9,7 +9,7 @@ use cognito_lookup::wire::proto::{
     },
     user_service_client::UserServiceClient,
 };
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tonic::{Code, Status};
 
 use crate::support::{ADA, App, failure, standin};
@@ -80,11 +80,17 @@ async fn a_stopping_server_says_so_first_and_fails_no_call_it_took() {
 
 #[tokio::test]
 async fn an_idle_peer_cannot_hold_a_stopping_server() {
-    let mut app = App::with(|config| config.shutdown.grace = Duration::from_millis(100)).await;
-    let mut idle = TcpStream::connect(app.address).await.unwrap();
+    let mut app = App::with(|config| config.shutdown.grace = Duration::from_secs(600)).await;
+    let silent = TcpStream::connect(app.address).await.unwrap();
+    let mut half = TcpStream::connect(app.address).await.unwrap();
+    half.write_all(b"PRI * HTTP/2.0").await.unwrap();
+    // The server takes connections in turn, so with this one's answer it has all three.
+    let idle = crate::support::connect(app.address).await;
+    let health = HealthClient::new(idle.clone()).check(HealthCheckRequest::default()).await;
+    assert!(health.is_ok());
     app.stop();
-    app.stopped().await;
-    drop(idle.read(&mut [0; 64]).await);
+    let stopped = tokio::time::timeout(Duration::from_secs(60), app.stopped()).await;
+    assert!(stopped.is_ok(), "held by {silent:?} or {half:?}, or by {idle:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::set::InvalidSet;
+use crate::telemetry::chain;
 
 /// A client for one key server.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ pub(in crate::auth) enum FetcherError {
 pub(super) enum FetchError {
     #[error("the answer broke off or is larger than {MAX_BODY_BYTES} bytes")]
     Body,
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed: {}", chain(.0))]
     Connection(#[from] hyper_util::client::legacy::Error),
     #[error(transparent)]
     Set(#[from] InvalidSet),
