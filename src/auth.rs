@@ -75,7 +75,7 @@ impl Authenticator {
         let unverified = Unverified::read(token)?;
         // Before any fetch: a token must not choose whom we ask for keys (RFC 8725, section 3.8).
         let pool = unverified.unverified_issuer().and_then(|issuer| self.pools.by_issuer(issuer));
-        let pool = pool.ok_or(Rejected::Invalid)?;
+        let pool = pool.ok_or(Rejected::Invalid(Fault::Issuer))?;
         let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
         let key = keys.key(unverified.unverified_key_id()).await?;
         let Claimed { client, user } = unverified.verify(&key, pool, SystemTime::now())?;
@@ -155,9 +155,9 @@ pub enum Rejected {
     /// It is an ID token.
     #[error("an ID token was presented")]
     IdToken,
-    /// Signature, key, issuer, client or a claim is not accepted; which one is not told apart.
-    #[error("the token's signature, key, issuer, client or claims are not accepted")]
-    Invalid,
+    /// It is not accepted. Callers are not told what for.
+    #[error("the token is not accepted: {0}")]
+    Invalid(Fault),
     /// We cannot know: there are no keys to verify with.
     #[error("the pool's signing keys cannot be had")]
     KeysUnavailable,
@@ -173,6 +173,35 @@ pub enum Rejected {
     /// It is no access token, or a machine's where a person's is needed.
     #[error("the token is of the wrong type")]
     WrongType,
+}
+
+/// What is wrong with a token that is well formed.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Fault {
+    /// Its header asks for another algorithm than RS256.
+    #[error("its algorithm is not RS256")]
+    Algorithm,
+    /// Its `client_id` is not among the pool's `app_clients`.
+    #[error("its client_id is not among the pool's app_clients")]
+    Client,
+    /// Its header asks for something that must be followed or refused.
+    #[error("its header has a parameter that is not taken")]
+    Header,
+    /// Its `iss` is not that of a configured pool.
+    #[error("its iss is not that of a configured pool")]
+    Issuer,
+    /// The pool publishes no key of its `kid`.
+    #[error("the pool has no key of its kid")]
+    Key,
+    /// Its `exp` is missing or too far ahead.
+    #[error("its exp is missing or more than a day after its iat")]
+    Lifetime,
+    /// Its signature is not by that key.
+    #[error("its signature is not by the pool's key")]
+    Signature,
+    /// Its `sub` or `username` is none.
+    #[error("its sub or username is none")]
+    Subject,
 }
 
 /// Why no keys can be fetched at all, whatever the network does.

@@ -45,7 +45,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the gRPC API; settings come from flags, the environment (COGNITO_LOOKUP_…) and a file, in this order
+    /// Serve the gRPC API; settings come from flags, the environment (`COGNITO_LOOKUP_…`) and a file, in this order
     Serve(settings::Arguments),
     /// Try the service with an embedded Cognito stand-in; not for production
     #[cfg(feature = "sandbox")]

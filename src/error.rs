@@ -178,7 +178,7 @@ fn rejection(rejected: Rejected) -> (Code, ErrorReason, &'static str) {
         Rejected::IdToken => {
             (ErrorReason::IdTokenRefused, "an ID token was presented; send the access token")
         }
-        Rejected::Invalid => (ErrorReason::TokenInvalid, "the token is not accepted"),
+        Rejected::Invalid(_) => (ErrorReason::TokenInvalid, "the token is not accepted"),
         Rejected::KeysUnavailable => {
             let text = "the token cannot be verified at present; retry";
             return (Code::Unavailable, ErrorReason::KeysUnavailable, text);

@@ -14,7 +14,7 @@ use self::{
     header::Header,
     part::{Value, json},
 };
-use super::{Rejected, bearer::BearerToken};
+use super::{Fault, Rejected, bearer::BearerToken};
 use crate::{
     pool::{ClientId, Pool},
     user::{Sub, Username},
@@ -51,7 +51,7 @@ impl<'a> Unverified<'a> {
     pub(super) fn verify(self, key: &DecodingKey, pool: &Pool, now: SystemTime) -> Result<Claimed, Rejected> {
         let good = crypto::verify(self.token.signature, self.token.signed.as_bytes(), key, Algorithm::RS256);
         if !good.unwrap_or_default() {
-            return Err(Rejected::Invalid);
+            return Err(Rejected::Invalid(Fault::Signature));
         }
         self.claims.check(pool, now)
     }
@@ -81,23 +81,24 @@ struct Claims {
 impl Claims {
     fn check(&self, pool: &Pool, now: SystemTime) -> Result<Claimed, Rejected> {
         if !text(&self.iss).is_some_and(|iss| pool.issuers.iter().any(|own| own == iss)) {
-            return Err(Rejected::Invalid);
+            return Err(Rejected::Invalid(Fault::Issuer));
         }
         match text(&self.token_use) {
             Some("access") => {}
             Some("id") => return Err(Rejected::IdToken),
             _ => return Err(Rejected::WrongType),
         }
-        let client =
-            text(&self.client_id).and_then(|id| pool.app_clients.get(id)).ok_or(Rejected::Invalid)?;
+        let client = text(&self.client_id)
+            .and_then(|id| pool.app_clients.get(id))
+            .ok_or(Rejected::Invalid(Fault::Client))?;
         self.check_time(now)?;
-        let sub = text(&self.sub).ok_or(Rejected::Invalid)?;
+        let sub = text(&self.sub).ok_or(Rejected::Invalid(Fault::Subject))?;
         let user = match &self.username {
             None => None,
             Some(_) if sub == client.as_str() => None,
             Some(name) => Some(name.parsed::<Username>()?),
         };
-        let sub: Sub = sub.parse().map_err(|_| Rejected::Invalid)?;
+        let sub: Sub = sub.parse().map_err(|_| Rejected::Invalid(Fault::Subject))?;
         Ok(Claimed { client: client.clone(), user: user.map(|name| (sub, name)) })
     }
 
@@ -105,7 +106,7 @@ impl Claims {
     /// Cognito's (developer guide, "Understanding the access token").
     fn check_time(&self, now: SystemTime) -> Result<(), Rejected> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let expires = seconds(&self.exp)?.ok_or(Rejected::Invalid)?;
+        let expires = seconds(&self.exp)?.ok_or(Rejected::Invalid(Fault::Lifetime))?;
         let issued = seconds(&self.iat)?;
         let begins = [seconds(&self.nbf)?, issued];
         let begun = issued.map_or(now, |issued| issued.min(now));
@@ -114,7 +115,7 @@ impl Claims {
         } else if begins.iter().flatten().any(|begin| *begin > now.saturating_add(LEEWAY)) {
             Err(Rejected::NotYetValid)
         } else if expires > begun.saturating_add(MAX_LIFETIME).saturating_add(LEEWAY) {
-            Err(Rejected::Invalid)
+            Err(Rejected::Invalid(Fault::Lifetime))
         } else {
             Ok(())
         }

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use self::fetch::Fetcher;
 pub(super) use self::fetch::FetcherError;
 use self::set::KeySet;
-use super::Rejected;
+use super::{Fault, Rejected};
 use crate::pool::Pool;
 
 /// The keys of one pool. Dropping it ends its task.
@@ -63,7 +63,7 @@ impl Keys {
         match state.key(id) {
             Some(key) => Ok(key),
             None if !matches!(fetched, Ok(Ok(()))) || state.failed => Err(Rejected::KeysUnavailable),
-            None => Err(Rejected::Invalid),
+            None => Err(Rejected::Invalid(Fault::Key)),
         }
     }
 

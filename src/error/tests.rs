@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::auth::Fault;
 
 #[test]
 fn every_error_has_its_code_and_reason() {
@@ -11,7 +12,7 @@ fn every_error_has_its_code_and_reason() {
     let table: &[(Error, Code, &str)] = &[
         (Rejected::Missing.into(), Unauthenticated, "TOKEN_MISSING"),
         (Rejected::Malformed.into(), Unauthenticated, "TOKEN_MALFORMED"),
-        (Rejected::Invalid.into(), Unauthenticated, "TOKEN_INVALID"),
+        (Rejected::Invalid(Fault::Issuer).into(), Unauthenticated, "TOKEN_INVALID"),
         (Rejected::IdToken.into(), Unauthenticated, "ID_TOKEN_REFUSED"),
         (Rejected::WrongType.into(), Unauthenticated, "TOKEN_WRONG_TYPE"),
         (Rejected::Expired.into(), Unauthenticated, "TOKEN_EXPIRED"),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::part::{Presence, Value};
-use crate::auth::Rejected;
+use crate::auth::{Fault, Rejected};
 
 #[derive(Deserialize)]
 pub(super) struct Header {
@@ -42,14 +42,14 @@ impl Header {
         };
         match self.alg.as_str() {
             "RS256" => {}
-            other if OTHER_ALGORITHMS.contains(&other) => return Err(Rejected::Invalid),
+            other if OTHER_ALGORITHMS.contains(&other) => return Err(Rejected::Invalid(Fault::Algorithm)),
             _ => return Err(Rejected::Malformed),
         }
         let named = (1..=MAX_KEY_ID_BYTES).contains(&self.kid.len()) && !self.kid.contains(char::is_control);
         if !named || self.cty == Presence::Present {
             Err(Rejected::Malformed)
         } else if refused.contains(&Presence::Present) {
-            Err(Rejected::Invalid)
+            Err(Rejected::Invalid(Fault::Header))
         } else if !type_is_ours {
             Err(Rejected::WrongType)
         } else {

@@ -6,7 +6,7 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
-use crate::auth::Rejected;
+use crate::auth::{Fault, Rejected};
 
 /// A JSON value of the type a claim must have, or of another: which of the two decides the reason of a refusal.
 #[derive(Deserialize)]
@@ -19,8 +19,8 @@ pub(super) enum Value<T> {
 impl Value<String> {
     pub(super) fn parsed<T: std::str::FromStr>(&self) -> Result<T, Rejected> {
         match self {
-            Self::Is(text) => text.parse().map_err(|_| Rejected::Invalid),
-            Self::IsNot(_) => Err(Rejected::Invalid),
+            Self::Is(text) => text.parse().map_err(|_| Rejected::Invalid(Fault::Subject)),
+            Self::IsNot(_) => Err(Rejected::Invalid(Fault::Subject)),
         }
     }
 }
