@@ -11,7 +11,7 @@ use crate::{
     user::{Account, Sub, User, Username},
 };
 
-/// Leave to look up one user and to disclose some of what is found; made by [`Policy::permit`] only.
+/// Leave to look up one user and to disclose some of what is found; made by [`super::Policy::permit`] only.
 #[derive(Clone, Debug)]
 pub struct Permit {
     pub(super) subject: Subject,

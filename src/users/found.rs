@@ -10,7 +10,7 @@ use crate::{
     user::User,
 };
 
-/// A user and how fresh what is known of it is; made by [`Users::find`] only.
+/// A user and how fresh what is known of it is; made by [`super::Users::find`] only.
 #[derive(Debug)]
 pub struct Found {
     user: Arc<User>,
