@@ -3,14 +3,8 @@
 //! A flag wins over the environment, the environment over the file, the file over the default.
 //! Unknown keys are refused, and every fault is reported at once with its key and its source.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
-
-use serde::{Deserialize, Serialize};
-
-use self::tree::Tree;
-
 mod bounds;
+mod choice;
 mod faults;
 mod file;
 mod origin;
@@ -20,13 +14,23 @@ mod sources;
 mod text;
 mod tree;
 
-pub use self::faults::{Collector, Fault, Faults};
-pub use self::origin::Origin;
-pub use self::settings::{
-    BareSub, CacheSettings, CallerSettings, Credentials, LimitSettings, LogFormat, LogLevel, LogSettings,
-    PoolSettings, Reads, ShutdownSettings,
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
 };
-pub use self::sources::{Flag, Sources, token};
+
+use serde::{Deserialize, Serialize};
+
+use self::tree::Tree;
+pub use self::{
+    faults::{Collector, Fault, Faults},
+    origin::Origin,
+    settings::{
+        BareSub, CacheSettings, CallerSettings, Credentials, LimitSettings, LogFormat, LogLevel, LogSettings,
+        PoolSettings, Reads, ShutdownSettings,
+    },
+    sources::{Flag, Sources, token},
+};
 
 /// Every setting of the service, and where each came from.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -36,6 +40,7 @@ pub struct Config {
     #[serde(deserialize_with = "text::address")]
     pub listen: SocketAddr,
     /// The id of the one pool, in place of `[[pools]]`; default none.
+    #[serde(deserialize_with = "text::optional")]
     pub user_pool_id: Option<String>,
     /// The app clients of the one pool whose access tokens are accepted; default empty.
     #[serde(deserialize_with = "text::list")]
@@ -44,6 +49,7 @@ pub struct Config {
     #[serde(deserialize_with = "text::list")]
     pub attributes: Vec<String>,
     /// Whether gRPC reflection is served; default `true`.
+    #[serde(deserialize_with = "text::boolean")]
     pub reflection: bool,
     /// The user pools, one `[[pools]]` each; default none.
     pub pools: Vec<PoolSettings>,
@@ -99,13 +105,11 @@ impl Config {
     }
 
     /// Where the value of `key` came from; for a key not itself set, where its nearest set parent did.
-    #[must_use]
     pub fn origin(&self, key: &str) -> Origin {
         origin::nearest(&self.origins, key).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
     /// Every setting in declaration order.
-    #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let entry =
             |(key, value)| Entry { origin: self.origins.get(&key).cloned().unwrap_or_default(), key, value };
@@ -295,12 +299,12 @@ app_clients = ["a", 3]
         let variables = [("LISTEN", "localhost:1"), ("CACHE__FRESH_FRO", "1s")];
         let flags = [flag("shutdown.grace", "--grace", "11min")];
         let expected = [
-            "reflection: invalid type: string \"yes\", expected a boolean (settings.toml line 2)",
+            "reflection: `yes` is not true or false (settings.toml line 2)",
             "colour: is not a setting (settings.toml line 3)",
             "cache.fresh_for: `90x` is not a duration such as 60s or 15min (settings.toml line 5)",
             "cache.absent_for: 2h is out of bounds: from 1ms to 1h (settings.toml line 6)",
-            "log.level: unknown variant `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace` (settings.toml line 8)",
-            "pools[0].app_clients[1]: invalid type: integer `3`, expected a string (settings.toml line 10)",
+            "log.level: must be error, warn, info, debug or trace, not `loud` (settings.toml line 8)",
+            "pools[0].app_clients: `[\"a\",3]` is not a list such as [\"a\", \"b\"] (settings.toml line 10)",
             "cache.fresh_fro: is not a setting; did you mean COGNITO_LOOKUP_CACHE__FRESH_FOR? (environment COGNITO_LOOKUP_CACHE__FRESH_FRO)",
             "listen: `localhost:1` is not an address and port such as 127.0.0.1:50051 (environment COGNITO_LOOKUP_LISTEN)",
             "shutdown.grace: 11m is out of bounds: from 0s to 10m (flag --grace)",
@@ -310,8 +314,19 @@ app_clients = ["a", 3]
 
     #[test]
     fn a_key_at_fault_is_told_once() {
-        let expected = "pools[0].id: invalid type: integer `3`, expected a string (settings.toml line 2)";
+        let expected = "pools[0].id: `3` is not text in quotes such as \"a\" (settings.toml line 2)";
         assert_eq!(faults("[[pools]]\nid = 3", &[], &[]), [expected]);
+    }
+
+    #[test]
+    fn what_nothing_set_is_told_as_not_set() {
+        let expected = "cache.usable_for: the default 15m is out of bounds: from 20m to 1day (not set)";
+        assert_eq!(faults("[cache]\nfresh_for = \"20min\"", &[], &[]), [expected]);
+        let config = Config::default();
+        let mut collector = Faults::collector(&config);
+        collector.add("pools", "must name a user pool");
+        let told = collector.finish(Some(())).unwrap_err().to_string();
+        assert_eq!(told, "pools: must name a user pool (not set)");
     }
 
     #[test]

@@ -90,8 +90,9 @@ pub struct Pools(Arc<[Arc<Pool>]>);
 impl Pools {
     /// Reads every pool's settings; none if anything is wrong, which `faults` then says.
     pub fn read(config: &Config, faults: &mut Collector<'_>) -> Option<Self> {
-        if config.pools.is_empty() && !config.uses_shorthand() {
+        if config.pools.is_empty() {
             faults.add("pools", "must name a user pool: set user_pool_id, or [[pools]] in the settings file");
+            return None;
         }
         let pools: Vec<Option<Pool>> = config
             .pools

@@ -101,7 +101,10 @@ impl Sandbox {
 #[derive(Debug, Error)]
 pub enum Error {
     /// It would have been reached from elsewhere.
-    #[error("{0} is not a loopback address, and the sandbox has no secrets worth the name")]
+    #[error(
+        "{0} is not a loopback address: anyone who reaches the sandbox can mint tokens and read its users, so it \
+         listens on loopback only"
+    )]
     Exposed(SocketAddr),
     /// The users file could not be read.
     #[error("{path}: {1}", path = .0.display())]

@@ -24,9 +24,12 @@ pub(super) async fn run(arguments: settings::Arguments) -> Result<(), Exit> {
 /// Serves people who do not exist.
 #[cfg(feature = "sandbox")]
 pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), Exit> {
-    use crate::sandbox::Sandbox;
+    use crate::sandbox::{Error, Sandbox};
 
-    let sandbox = Sandbox::start(&arguments).map_err(Exit::misused)?;
+    let sandbox = Sandbox::start(&arguments).map_err(|error| match error {
+        Error::Listener(..) => Exit::failed(error),
+        Error::Exposed(_) | Error::File(..) | Error::People(..) => Exit::misused(error),
+    })?;
     let config = sandbox.config();
     telemetry::start(&config.log);
     let listener = bind(config.listen).await?;

@@ -1,17 +1,16 @@
 //! The bounds of the settings, beyond their types.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use humantime::format_duration;
 
-use super::faults::{Collector, Faults};
-use super::{Config, text};
+use super::{
+    Config, Origin,
+    faults::{Collector, Faults},
+    text,
+};
 
-/// Checks that every number is within its bounds.
-///
-/// # Errors
-/// Every key out of its bounds.
+/// Checks that every number is within its bounds; fails with every key that is not.
 pub(super) fn check(config: &Config) -> Result<(), Faults> {
     let mut faults = Faults::collector(config);
     durations(config, &mut faults);
@@ -31,8 +30,9 @@ fn durations(config: &Config, faults: &mut Collector<'_>) {
     ] {
         if !bounds.contains(&value) {
             let [value, low, high] = [value, *bounds.start(), *bounds.end()].map(format_duration);
-            let message = format!("{value} is out of bounds: from {low} to {high}");
-            faults.add(key, message);
+            // The fault will say that nothing set it, so the reader must learn here whose value it is.
+            let whose = if config.origin(key) == Origin::Default { "the default " } else { "" };
+            faults.add(key, format!("{whose}{value} is out of bounds: from {low} to {high}"));
         }
     }
 }
@@ -62,6 +62,9 @@ mod tests {
     fn faults(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::default();
         change(&mut config);
+        for table in ["cache", "limits", "shutdown"] {
+            config.origins.insert(table.to_owned(), Origin::Flag("--all".to_owned()));
+        }
         let found = check(&config).err().map(|faults| faults.0);
         found.into_iter().flatten().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
     }

@@ -1,21 +1,23 @@
 //! What is wrong with the settings: all of it together, each fault with its key and source.
 
-use std::error::Error;
-use std::fmt::{self, Display, Formatter};
-use std::slice;
-use std::str::FromStr;
+use std::{
+    error::Error,
+    fmt::{self, Display, Formatter},
+    slice,
+    str::FromStr,
+};
 
-use super::{Config, Origin};
+use super::{Config, Origin, shorthand};
 
 /// One thing wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {message} ({origin})")]
+#[error("{key}: {message} ({})", place(origin))]
 pub struct Fault {
     /// The key at fault, such as `callers[0].attributes`; `config` for the file as a whole.
     pub key: String,
     /// What is wrong and, where it helps, what would be right.
     pub message: String,
-    /// Where the value came from.
+    /// Where the value came from; [`Origin::Default`], shown as `not set`, if no source set it.
     pub origin: Origin,
 }
 
@@ -66,11 +68,11 @@ pub struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// Adds a fault of `key`; its source is looked up. A key already at fault was reset to its default, of which the
-    /// user need not hear.
+    /// Adds a fault of `key`; its source is looked up. A key already at fault was reset to its default, and one that a
+    /// faulty shorthand stands for was never set, of which the user need not hear.
     pub fn add(&mut self, key: impl Into<String>, message: impl Display) {
         let key = key.into();
-        if self.faults.iter().any(|known| known.key == key) {
+        if self.faults.iter().any(|known| known.key == key) || shorthand::owes(self.config, &key) {
             return;
         }
         self.faults.push(Fault { origin: self.config.origin(&key), message: message.to_string(), key });
@@ -91,5 +93,12 @@ impl Collector<'_> {
             (None, Some(read)) => Ok(read),
             (faults, _) => Err(faults.unwrap_or_else(|| Faults(Vec::new()))),
         }
+    }
+}
+
+fn place(origin: &Origin) -> String {
+    match origin {
+        Origin::Default => "not set".to_owned(),
+        set => set.to_string(),
     }
 }

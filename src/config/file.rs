@@ -1,22 +1,18 @@
 //! The settings file: TOML, with the line of every key.
 
-use std::fs;
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use serde::Deserialize as _;
-use serde::de::IntoDeserializer as _;
+use serde::{Deserialize as _, de::IntoDeserializer as _};
 use serde_json::Value;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
-use super::Fault;
-use super::origin::Origin;
-use super::tree::Tree;
+use super::{Fault, origin::Origin, tree::Tree};
 
-/// Sets in `tree` what the file at `path` sets; `named` says where the path came from.
-///
-/// # Errors
-/// The fault of a file that cannot be read or is not TOML.
+/// Sets in `tree` what the file at `path` sets; `named` says where the path came from. Fails on a file that cannot be
+/// read or is not TOML.
 pub(super) fn merge(tree: &mut Tree, path: PathBuf, named: Origin) -> Result<(), Fault> {
     let text = fs::read_to_string(&path)
         .map_err(|error| fault(format!("cannot read {}: {error}", path.display()), named))?;
@@ -149,16 +145,39 @@ mod tests {
                 "pools[1].idd: is not a setting; did you mean `pools[1].id`? (f line 5)",
             ),
             ("user_pool_id = inf", "user_pool_id: is a number out of range (f line 1)"),
-            (
-                "app_clients = \"a,b\"",
-                "app_clients: invalid type: string \"a,b\", expected a sequence (f line 1)",
-            ),
+            ("app_clients = \"a,b\"", "app_clients: `a,b` is not a list such as [\"a\", \"b\"] (f line 1)"),
             ("app_clients = [\"a\", \" \"]", "app_clients: an item of the list is empty (f line 1)"),
-            ("listen = 3", "listen: invalid type: integer `3`, expected a string (f line 1)"),
+            (
+                "app_clients = [\"a\", 3]",
+                "app_clients: `[\"a\",3]` is not a list such as [\"a\", \"b\"] (f line 1)",
+            ),
+            ("listen = 3", "listen: `3` is not an address and port such as 127.0.0.1:50051 (f line 1)"),
+            ("user_pool_id = 3", "user_pool_id: `3` is not text in quotes such as \"a\" (f line 1)"),
+            (
+                "[[callers]]\nname = [\"a\"]",
+                "callers[0].name: `[\"a\"]` is not text in quotes such as \"a\" (f line 2)",
+            ),
+            ("[[pools]]\nfederated = 1", "pools[0].federated: `1` is not true or false (f line 2)"),
+            (
+                "[[pools]]\nbare_sub = \"scan\"",
+                "pools[0].bare_sub: must be admin-get-user or list-users, not `scan` (f line 2)",
+            ),
+            (
+                "[[callers]]\nreads = \"sometimes\"",
+                "callers[0].reads: must be token or any, not `sometimes` (f line 2)",
+            ),
+            (
+                "[cache]\nfresh_for = 60",
+                "cache.fresh_for: `60` is not a duration such as 60s or 15min (f line 2)",
+            ),
+            (
+                "[cache]\nfresh_for = 1979-05-27",
+                "cache.fresh_for: `{…}` is not a duration such as 60s or 15min (f line 2)",
+            ),
             ("[cache]\nmax_bytes = -1", "cache.max_bytes: `-1` is not a size such as 256MiB (f line 2)"),
             (
                 "[cache]\nfresh_for = {a = 1}",
-                "cache.fresh_for: invalid type: map, expected a string (f line 2)",
+                "cache.fresh_for: `{…}` is not a duration such as 60s or 15min (f line 2)",
             ),
         ] {
             assert_eq!(faults(text).first().map(String::as_str), Some(expected));

@@ -1,8 +1,10 @@
 //! Where a value came from.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    path::PathBuf,
+};
 
 /// Where a value came from; sources sort from the file to the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,28 +4,35 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::text;
+use super::{choice, text};
 
 /// One user pool: `[[pools]]`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolSettings {
     /// The pool id, such as `eu-west-1_AbCdEfGhI`; required.
+    #[serde(deserialize_with = "text::string")]
     pub id: String,
     /// The app clients whose access tokens are accepted; default empty.
     #[serde(deserialize_with = "text::list")]
     pub app_clients: Vec<String>,
     /// The AWS region; default the one that the id begins with.
+    #[serde(deserialize_with = "text::optional")]
     pub region: Option<String>,
     /// The `iss` that tokens must carry; default follows from region and id.
+    #[serde(deserialize_with = "text::optional")]
     pub issuer: Option<String>,
     /// Where the signing keys are fetched; default follows from the issuer.
+    #[serde(deserialize_with = "text::optional")]
     pub jwks_url: Option<String>,
     /// The Cognito endpoint, for emulators and private endpoints; default that of the region.
+    #[serde(deserialize_with = "text::optional")]
     pub endpoint_url: Option<String>,
     /// Whether the pool holds federated users; default `false`.
+    #[serde(deserialize_with = "text::boolean")]
     pub federated: bool,
     /// The Cognito call that finds a user by bare `sub`; default `admin-get-user`.
+    #[serde(deserialize_with = "choice::deserialize")]
     pub bare_sub: BareSub,
     /// Whose credentials calls are signed with; no setting, so that none can come from a file.
     #[serde(skip)]
@@ -58,13 +65,16 @@ pub enum BareSub {
 #[serde(default, deny_unknown_fields)]
 pub struct CallerSettings {
     /// The name in logs and audit records; required.
+    #[serde(deserialize_with = "text::string")]
     pub name: String,
     /// The app client whose token makes this caller; default none.
+    #[serde(deserialize_with = "text::optional")]
     pub app_client: Option<String>,
     /// The networks from which a caller needs no credential, such as `127.0.0.1/32`; default empty.
     #[serde(deserialize_with = "text::list")]
     pub network: Vec<String>,
     /// Whose attributes it may read; default `token`.
+    #[serde(deserialize_with = "choice::deserialize")]
     pub reads: Reads,
     /// The attributes it may read, `*` for all; default empty.
     #[serde(deserialize_with = "text::list")]
@@ -153,8 +163,10 @@ impl Default for ShutdownSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// The least severe level that is logged; default `info`.
+    #[serde(deserialize_with = "choice::deserialize")]
     pub level: LogLevel,
     /// The form of a log line; default `auto`.
+    #[serde(deserialize_with = "choice::deserialize")]
     pub format: LogFormat,
 }
 

@@ -2,23 +2,32 @@
 
 use super::{CallerSettings, Config, Faults, Origin};
 
-/// Spells the shorthand out, so that nobody above needs to know of it; half a one is a fault.
+/// Spells the shorthand out, so that nobody above needs to know of it; half a one is a fault, and so is one beside
+/// `[[pools]]`.
 pub(super) fn expand(mut config: Config) -> Config {
-    if !config.uses_shorthand() {
+    if set(&config).next().is_none() {
         return config;
     }
-    let known = config.faults.len();
     config.faults = check(&config).map_or_else(|faults| faults.0, |()| Vec::new());
-    if config.faults.len() == known { spelled_out(config) } else { config }
+    if is_faulty(&config) { config } else { spelled_out(config) }
+}
+
+/// Returns true if and only if the shorthand stands for `key` and is at fault itself, so that a fault of `key` would
+/// only repeat that.
+pub(super) fn owes(config: &Config, key: &str) -> bool {
+    OWED.contains(&key) && is_faulty(config)
+}
+
+fn is_faulty(config: &Config) -> bool {
+    config.faults.iter().any(|fault| KEYS.contains(&&*fault.key))
 }
 
 fn check(config: &Config) -> Result<(), Faults> {
     let mut faults = Faults::collector(config);
-    if config.pools.len() > 1 || config.pools.iter().any(|pool| !pool.id.is_empty()) {
-        faults.add(
-            "user_pool_id",
-            "and its app_clients and attributes stand for the one pool; use [[pools]] and [[callers]] alone",
-        );
+    let beside = config.pools.len() > 1 || config.pools.iter().any(|pool| !pool.id.is_empty());
+    if let Some(key) = set(config).next().filter(|_| beside) {
+        faults.add(key, "is for one pool alone, and [[pools]] names pools too; use one of the two");
+        return faults.finish(Some(()));
     }
     if config.user_pool_id.is_none() {
         faults.add("user_pool_id", "must be set where app_clients or attributes are");
@@ -31,9 +40,14 @@ fn check(config: &Config) -> Result<(), Faults> {
     faults.finish(Some(()))
 }
 
+/// Returns the keys of the shorthand that are set.
+fn set(config: &Config) -> impl Iterator<Item = &'static str> {
+    let set = [config.user_pool_id.is_some(), !config.app_clients.is_empty(), !config.attributes.is_empty()];
+    KEYS.into_iter().zip(set).filter_map(|(key, set)| set.then_some(key))
+}
+
 fn spelled_out(mut config: Config) -> Config {
-    let [pool, clients, attributes] =
-        ["user_pool_id", "app_clients", "attributes"].map(|key| config.origin(key));
+    let [pool, clients, attributes] = KEYS.map(|key| config.origin(key));
     let mut one = config.pools.pop().unwrap_or_default();
     one.id = config.user_pool_id.clone().unwrap_or_default();
     one.app_clients.clone_from(&config.app_clients);
@@ -55,19 +69,21 @@ fn spelled_out(mut config: Config) -> Config {
 }
 
 impl Config {
-    /// Returns true if and only if any part of the one-pool shorthand is set.
-    pub fn uses_shorthand(&self) -> bool {
-        self.user_pool_id.is_some() || !self.app_clients.is_empty() || !self.attributes.is_empty()
-    }
-
     fn note(&mut self, key: &str, origin: &Origin) {
         self.origins.insert(key.to_owned(), origin.clone());
     }
 }
 
+const KEYS: [&str; 3] = ["user_pool_id", "app_clients", "attributes"];
+// A pool's other settings, such as an emulator's address, are its own.
+const OWED: [&str; 4] = ["pools", "callers", "pools[0].id", "pools[0].app_clients"];
+
 #[cfg(test)]
 mod tests {
-    use super::{super::Sources, *};
+    use super::{
+        super::{Sources, origin::PREFIX},
+        *,
+    };
 
     #[test]
     fn one_pool_is_spelled_out_with_its_sources() {
@@ -110,10 +126,46 @@ mod tests {
         assert_eq!(keys(&both), ["user_pool_id"]);
     }
 
+    #[test]
+    fn a_shorthand_beside_pools_is_one_fault() {
+        let two = [("USER_POOL_ID", "a"), ("POOLS__0__ID", "b")];
+        let one = [("ATTRIBUTES", "name"), ("POOLS__0__ID", "b"), ("POOLS__1__ID", "c")];
+        for (variables, key) in [(&two[..], "user_pool_id"), (&one, "attributes")] {
+            let text = "is for one pool alone, and [[pools]] names pools too; use one of the two";
+            let expected = format!("{key}: {text} (environment {PREFIX}{})", key.to_uppercase());
+            assert_eq!(load(variables).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn modules_above_do_not_repeat_its_faults() {
+        let beside = ("POOLS__0__ENDPOINT_URL", "ftp://x");
+        for variables in [
+            &[("USER_POOL_ID", "eu-west-1_A"), beside][..],
+            &[("USER_POOL_ID", "eu-west-1_A"), ("APP_CLIENTS", "a,,b"), ("ATTRIBUTES", "name"), beside],
+            &[("USER_POOL_ID", "eu-west-1_A"), ("POOLS__0__ID", "eu-west-1_B"), beside],
+        ] {
+            let config = read(variables).unwrap();
+            let own = config.faults.len();
+            let mut collector = Faults::collector(&config);
+            for key in OWED.into_iter().chain(["pools[0].endpoint_url", "callers[0].name"]) {
+                collector.add(key, "is wrong");
+            }
+            assert_eq!(collector.finish(Some(())).unwrap_err().iter().count(), own + 2, "{variables:?}");
+        }
+        let none = Config::default();
+        let mut collector = Faults::collector(&none);
+        collector.add("pools", "is wrong");
+        assert!(collector.finish(Some(())).is_err(), "without a shorthand it is told");
+    }
+
     fn load(variables: &[(&str, &str)]) -> Result<Config, Faults> {
+        read(variables).and_then(Config::sound)
+    }
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, Faults> {
         let environment =
-            variables.iter().map(|(name, value)| (format!("COGNITO_LOOKUP_{name}").into(), value.into()));
+            variables.iter().map(|(name, value)| (format!("{PREFIX}{name}").into(), value.into()));
         Config::load(Sources { file: None, environment: environment.collect(), flags: Vec::new() })
-            .and_then(Config::sound)
     }
 }

@@ -1,12 +1,15 @@
 //! The sources of the settings, and their order: the file, then the environment, then the flags.
 
-use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
-use super::Fault;
-use super::file;
-use super::origin::{Origin, PREFIX};
-use super::tree::Tree;
+use super::{
+    Fault, file,
+    origin::{Origin, PREFIX},
+    tree::Tree,
+};
 
 /// Everything that settings are read from.
 #[derive(Clone, Debug, Default)]
@@ -39,16 +42,13 @@ pub fn token() -> Option<String> {
 
 impl Sources {
     /// The file and flags given, and the `COGNITO_LOOKUP_…` variables of this process.
-    #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
     pub fn from_process(file: Option<PathBuf>, flags: Vec<Flag>) -> Self {
         Self { file, environment: std::env::vars_os().filter(|(name, _)| is_ours(name)).collect(), flags }
     }
 
-    /// Sets in `tree` what the sources set, the weakest first.
-    ///
-    /// # Errors
-    /// The fault of a file that cannot be read or is not TOML: what the others add to it is then unknown.
+    /// Sets in `tree` what the sources set, the weakest first. Fails on a file that cannot be read or is not TOML: what
+    /// the others add to it is then unknown.
     pub(super) fn merge_into(mut self, tree: &mut Tree) -> Result<(), Fault> {
         if let Some((path, named)) = self.take_file() {
             file::merge(tree, path, named)?;
@@ -116,8 +116,10 @@ const TOKEN: &str = "COGNITO_LOOKUP_TOKEN";
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
-    use super::super::{Config, Origin};
-    use super::*;
+    use super::{
+        super::{Config, Origin},
+        *,
+    };
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let owned = |(name, value): &(&str, &str)| (format!("{PREFIX}{name}").into(), value.into());
@@ -208,6 +210,9 @@ mod tests {
             ("LISTEN", "", "listen: is empty; leave it unset for the default"),
             ("LISTEN", "unix:/run/x", "listen: a Unix socket is not supported by this version"),
             ("APP_CLIENTS", "a,,b", "app_clients: an item of the list is empty"),
+            ("LOG__FORMAT", "xml", "log.format: must be auto, console or json, not `xml`"),
+            ("CALLERS__0__READS", "sometimes", "callers[0].reads: must be token or any, not `sometimes`"),
+            ("CACHE__FRESH_FOR", "60", "cache.fresh_for: `60` is not a duration such as 60s or 15min"),
             ("CACHE__MAX_BYTES", "lots", "cache.max_bytes: `lots` is not a size such as 256MiB"),
         ]);
     }

@@ -2,14 +2,11 @@
 
 use std::net::SocketAddr;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
-/// Reads text as the type of `example`; a list is separated by commas, and empty text is an empty list.
-///
-/// # Errors
-/// What the text should have been.
+/// Reads text as the type of `example`; a list is separated by commas, and empty text is an empty list. Fails with what
+/// the text should have been.
 pub(super) fn typed(example: &Value, text: &str) -> Result<Value, String> {
     match example {
         Value::Array(rows) if rows.is_empty() => Ok(split(text)),
@@ -58,36 +55,73 @@ pub(super) fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// Reads a socket address.
-pub(super) fn address<'de, D: Deserializer<'de>>(source: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(source)?;
-    if text.starts_with("unix:") {
-        return Err(D::Error::custom("a Unix socket is not supported by this version"));
+/// Shows a value in a complaint: text as it is, what is within a table not at all.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(_) => "{…}".to_owned(),
+        value => value.to_string(),
     }
-    let wrong = || format!("`{text}` is not an address and port such as 127.0.0.1:50051");
-    text.parse().map_err(|_| D::Error::custom(wrong()))
 }
 
-/// Reads a list of strings, none of them blank.
+/// Reads a value with `read`, which has none for what is not `wanted`; that then is the failure.
+fn read<'de, D: Deserializer<'de>, T>(
+    source: D,
+    wanted: &str,
+    read: impl FnOnce(&Value) -> Option<T>,
+) -> Result<T, D::Error> {
+    let value = Value::deserialize(source)?;
+    read(&value).ok_or_else(|| D::Error::custom(format_args!("`{}` is not {wanted}", shown(&value))))
+}
+
+/// Reads a socket address; fails on anything else.
+pub(super) fn address<'de, D: Deserializer<'de>>(source: D) -> Result<SocketAddr, D::Error> {
+    let value = Value::deserialize(source)?;
+    if value.as_str().is_some_and(|text| text.starts_with("unix:")) {
+        return Err(D::Error::custom("a Unix socket is not supported by this version"));
+    }
+    let wanted = "an address and port such as 127.0.0.1:50051";
+    read(value, wanted, |value| value.as_str()?.parse().ok()).map_err(D::Error::custom)
+}
+
+/// Reads a list of strings, none of them blank; fails on anything else.
 pub(super) fn list<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<String>, D::Error> {
-    let items = Vec::<String>::deserialize(source)?;
+    let items = read(source, r#"a list such as ["a", "b"]"#, |value| {
+        value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+    })?;
     if items.iter().any(|item| item.trim().is_empty()) {
         return Err(D::Error::custom("an item of the list is empty"));
     }
     Ok(items)
 }
 
+/// Reads true or false; fails on anything else.
+pub(super) fn boolean<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
+    read(source, "true or false", Value::as_bool)
+}
+
+/// Reads a string; fails on anything else.
+pub(super) fn string<'de, D: Deserializer<'de>>(source: D) -> Result<String, D::Error> {
+    read(source, STRING, |value| value.as_str().map(str::to_owned))
+}
+
+/// Reads a string or none; fails on anything else.
+pub(super) fn optional<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {
+    read(source, STRING, |value| match value {
+        Value::Null => Some(None),
+        value => value.as_str().map(|text| Some(text.to_owned())),
+    })
+}
+
 /// Durations such as `60s` or `15min`.
 pub(super) mod duration {
     use std::time::Duration;
 
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserializer, Serializer};
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(source)?;
-        let wrong = || format!("`{text}` is not a duration such as 60s or 15min");
-        humantime::parse_duration(&text).map_err(|_| D::Error::custom(wrong()))
+        let wanted = "a duration such as 60s or 15min";
+        super::read(source, wanted, |value| humantime::parse_duration(value.as_str()?).ok())
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(value: &Duration, sink: S) -> Result<S::Ok, S::Error> {
@@ -98,15 +132,11 @@ pub(super) mod duration {
 /// Sizes such as `256MiB`, or a number of bytes.
 pub(super) mod size {
     use bytesize::{ByteSize, MIB};
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serializer};
-    use serde_json::Value;
+    use serde::{Deserializer, Serializer};
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<u64, D::Error> {
-        let text = super::plain(&Value::deserialize(source)?);
-        let wrong = || format!("`{text}` is not a size such as 256MiB");
-        let size: ByteSize = text.parse().map_err(|_| D::Error::custom(wrong()))?;
-        Ok(size.as_u64())
+        let size = |text: String| text.parse::<ByteSize>().ok().map(|size| size.as_u64());
+        super::read(source, "a size such as 256MiB", |value| size(super::shown(value)))
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(value: &u64, sink: S) -> Result<S::Ok, S::Error> {
@@ -121,6 +151,8 @@ pub(super) mod size {
         }
     }
 }
+
+const STRING: &str = r#"text in quotes such as "a""#;
 
 #[cfg(test)]
 mod tests {

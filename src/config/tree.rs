@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::origin::{self, Origin};
-use super::{CallerSettings, Config, Fault, PoolSettings, text};
+use super::{
+    CallerSettings, Config, Fault, PoolSettings,
+    origin::{self, Origin},
+    text,
+};
 
 /// The values set so far over the defaults, where each came from, and what was wrong.
 pub(super) struct Tree {

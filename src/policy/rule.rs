@@ -71,7 +71,7 @@ impl Rule {
 
 /// Reads every caller's settings; none if anything is wrong, which `faults` then says.
 pub(super) fn read(config: &Config, pools: Option<&Pools>, faults: &mut Collector<'_>) -> Option<Vec<Rule>> {
-    if config.callers.is_empty() && !config.uses_shorthand() {
+    if config.callers.is_empty() {
         faults.add("callers", "must name a caller: set attributes, or [[callers]] in the settings file");
     }
     let rules: Vec<Option<Rule>> = config

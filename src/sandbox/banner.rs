@@ -1,6 +1,6 @@
 //! What the sandbox tells a newcomer.
 
-use std::net::SocketAddr;
+use std::{collections::HashSet, iter, net::SocketAddr};
 
 use super::standin::{Person, StandIn};
 
@@ -16,18 +16,19 @@ pub(super) fn text(standin: &StandIn, listen: SocketAddr) -> String {
         cognito = standin.endpoint_url(),
         pool = standin.pool_id(),
     );
-    text.extend(people.iter().map(|person| format!("\n{}", describe(standin, person))));
-    let caller = people.iter().find(|person| person.enabled);
-    text.extend(
-        caller.map(|person| format!("\n{}", calls(standin, listen, person, &shell_name(&person.username)))),
-    );
+    let names = shell_names(&people);
+    let named = || people.iter().zip(&names);
+    text.extend(named().map(|(person, name)| format!("\n{}", describe(standin, person, name))));
+    match named().find(|(person, _)| person.enabled) {
+        Some((person, name)) => text.push_str(&format!("\n{}", calls(standin, listen, person, name))),
+        None => text.push_str("\n# nobody in the pool is enabled, so there are no calls to paste\n"),
+    }
     text
 }
 
-fn describe(standin: &StandIn, person: &Person) -> String {
+fn describe(standin: &StandIn, person: &Person, name: &str) -> String {
     let disabled = if person.enabled { "" } else { ", disabled" };
     let token = standin.access_token(&person.username).unwrap_or_default();
-    let name = shell_name(&person.username);
     format!(
         "# {}, {}{disabled}, sub {}\nexport {name}_TOKEN={token}\n",
         person.username, person.status, person.sub
@@ -69,9 +70,57 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Makes a shell variable's name of a username.
+/// Makes shell variables' names of usernames, no two the same: `A_B` and `A_B_2` of `a.b` and `a-b`.
+fn shell_names(people: &[Person]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let unique = |person: &Person| {
+        let base = shell_name(&person.username);
+        let numbered = (2..=people.len()).map(|n| format!("{base}_{n}"));
+        let name = iter::once(base.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
+        name.unwrap_or(base)
+    };
+    people.iter().map(unique).collect()
+}
+
 fn shell_name(username: &str) -> String {
     let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     let name: String = username.chars().map(letter).collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::standin::Pool, *};
+
+    #[test]
+    fn no_two_people_share_a_variable() {
+        let text =
+            banner(r#"[{"username": "a.b"}, {"username": "a-b"}, {"username": "a_b_2"}, {"username": "1"}]"#);
+        let names: Vec<&str> =
+            text.lines().filter_map(|line| Some(line.strip_prefix("export ")?.split_once('=')?.0)).collect();
+        assert_eq!(names, ["A_B_TOKEN", "A_B_2_TOKEN", "A_B_2_2_TOKEN", "_1_TOKEN"]);
+    }
+
+    #[test]
+    fn the_calls_carry_the_token_of_the_first_who_is_enabled() {
+        let text = banner(r#"[{"username": "a.b", "enabled": false}, {"username": "a-b"}]"#);
+        assert!(text.contains("authorization: Bearer $A_B_2_TOKEN"), "{text}");
+        assert!(!text.contains(NOBODY), "{text}");
+    }
+
+    #[test]
+    fn without_anybody_enabled_it_says_why_there_are_no_calls() {
+        for people in ["[]", r#"[{"username": "eve", "enabled": false}]"#] {
+            let text = banner(people);
+            assert!(text.ends_with(&format!("\n{NOBODY}\n")), "{text}");
+            assert!(!text.contains("grpcurl"), "{text}");
+        }
+    }
+
+    fn banner(people: &str) -> String {
+        let pool = Pool::from_json(&format!(r#"{{"users": {people}}}"#)).unwrap();
+        text(&StandIn::start(pool).unwrap(), SocketAddr::from(([127, 0, 0, 1], 50051)))
+    }
+
+    const NOBODY: &str = "# nobody in the pool is enabled, so there are no calls to paste";
 }

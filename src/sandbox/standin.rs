@@ -3,13 +3,6 @@
 //! The `sandbox` command shows it to people; the tests script it: see [`StandIn::fault`], [`StandIn::hold`] and
 //! [`StandIn::reached`]. It checks no signatures of requests and keeps everything in memory.
 
-use std::fmt;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
-
-use tokio::net::TcpSocket;
-
 mod cable;
 mod claims;
 mod control;
@@ -32,18 +25,26 @@ mod server;
 mod state;
 mod tokens;
 
-#[cfg(test)]
-mod tests;
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+};
 
-pub use faults::{Fault, Hold};
-pub use keys::{Keys, Signer};
-pub use people::PeopleError;
-pub use person::{Person, Status};
-pub use pool::{Machine, Pool};
-pub use reply::Reply;
+use tokio::net::TcpSocket;
 
-use server::Server;
-use state::{State, lock};
+pub use self::{
+    faults::{Fault, Hold},
+    keys::{Keys, Signer},
+    people::PeopleError,
+    person::{Person, Status},
+    pool::{Machine, Pool},
+    reply::Reply,
+};
+use self::{
+    server::Server,
+    state::{State, lock},
+};
 
 /// A running stand-in. It serves from a thread of its own until it is stopped or dropped.
 pub struct StandIn {
@@ -53,26 +54,18 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Serves `pool` on a free port of 127.0.0.1, with the keys that all stand-ins of this process share.
-    ///
-    /// # Errors
-    /// When the port cannot be bound, the thread cannot be started or the first keys cannot be made.
+    /// Serves `pool` on a free port of 127.0.0.1, with the keys that all stand-ins of this process share. Fails when
+    /// the port cannot be bound, the thread cannot be started or the first keys cannot be made.
     pub fn start(pool: Pool) -> io::Result<Self> {
         Self::start_at(pool, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
-    /// As [`start`](Self::start), at a given loopback address.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start), and when the address is not a loopback one.
+    /// As [`start`](Self::start), at a given address; fails also when that is not a loopback one.
     pub fn start_at(pool: Pool, address: SocketAddr) -> io::Result<Self> {
         Self::start_with(pool, address, Keys::shared()?)
     }
 
     /// As [`start_at`](Self::start_at), with keys of its own: needed by two pools that must not accept each other's tokens.
-    ///
-    /// # Errors
-    /// As [`start_at`](Self::start_at).
     pub fn start_with(pool: Pool, address: SocketAddr, keys: Keys) -> io::Result<Self> {
         let socket = server::reserve(address)?;
         let address = socket.local_addr()?;
@@ -84,10 +77,8 @@ impl StandIn {
 
     /// Closes the port and every connection. The address stays reserved, so connecting to it is refused.
     ///
-    /// People, keys, faults and counts survive until [`resume`](Self::resume). Stopping twice does nothing.
-    ///
-    /// # Errors
-    /// When the address cannot be reserved again; a later [`resume`](Self::resume) tries anew.
+    /// People, keys, faults and counts survive until [`resume`](Self::resume). Stopping twice does nothing. Fails when
+    /// the address cannot be reserved again; a later [`resume`](Self::resume) tries anew.
     pub fn stop(&self) -> io::Result<()> {
         let mut phase = lock(&self.phase);
         *phase = match std::mem::replace(&mut *phase, Phase::Down) {
@@ -101,10 +92,8 @@ impl StandIn {
         Ok(())
     }
 
-    /// Serves again at the same address. Resuming one that serves already does nothing.
-    ///
-    /// # Errors
-    /// When the address was taken meanwhile or the thread cannot be started.
+    /// Serves again at the same address. Resuming one that serves already does nothing. Fails when the address was
+    /// taken meanwhile or the thread cannot be started.
     pub fn resume(&self) -> io::Result<()> {
         let mut phase = lock(&self.phase);
         *phase = match std::mem::replace(&mut *phase, Phase::Down) {
@@ -116,43 +105,36 @@ impl StandIn {
     }
 
     /// The loopback address it serves at.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The base URL for an AWS SDK or the AWS CLI, such as `http://127.0.0.1:41234`.
-    #[must_use]
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The URL of the client-credentials call.
-    #[must_use]
     pub fn token_url(&self) -> String {
         format!("{}/oauth2/token", self.endpoint_url())
     }
 
     /// The id of the pool.
-    #[must_use]
     pub fn pool_id(&self) -> &str {
         &self.state.pool.id
     }
 
     /// The `iss` of its tokens: the endpoint's URL and the pool's id.
-    #[must_use]
     pub fn issuer(&self) -> &str {
         &self.state.issuer
     }
 
     /// Where its JWKS is.
-    #[must_use]
     pub fn jwks_url(&self) -> String {
         format!("{}/.well-known/jwks.json", self.state.issuer)
     }
 
     /// The pool as it was given: the app clients are current, the people are those at the start.
-    #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.state.pool
     }
@@ -173,3 +155,6 @@ enum Phase {
     Stopped(TcpSocket),
     Down,
 }
+
+#[cfg(test)]
+mod tests;

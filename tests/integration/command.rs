@@ -1,6 +1,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     process::{Child, Command, Output, Stdio},
 };
 
@@ -51,7 +52,7 @@ attributes = []
         let arguments = [command, &["--config", &file, "--listen", "nowhere"]].concat();
         let output = run(&arguments, &[("COGNITO_LOOKUP_LIMITS__REQUEST_TIMEOUT", "1h")]);
         assert_eq!(code(&output), 2);
-        let said = String::from_utf8(output.stderr).unwrap();
+        let said = stderr(&output);
         for expected in [
             "colour: is not a setting (",
             "settings.toml line 1)",
@@ -72,9 +73,32 @@ attributes = []
 #[test]
 fn no_settings_at_all_say_what_is_needed() {
     let output = run(&["serve"], &[]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = stderr(&output);
     assert_eq!(code(&output), 2);
     assert!(said.contains("user_pool_id") && said.contains("[[callers]]"), "{said}");
+    assert!(said.contains("(not set)") && !said.contains("default"), "{said}");
+}
+
+#[test]
+fn a_faulty_shorthand_is_all_that_is_said() {
+    let half = [("COGNITO_LOOKUP_USER_POOL_ID", "eu-west-1_AbCdEfGhI")];
+    let expected = "cognito-lookup: the settings are wrong:
+app_clients: must be set where user_pool_id is (not set)
+attributes: must be set where user_pool_id is (not set)
+";
+    let (_folder, file) = settings(GOOD);
+    let arguments = ["config", "check", "--config", &file];
+    assert_eq!(stderr(&run(&["config", "check"], &half)), expected);
+    let beside = stderr(&run(&arguments, &half));
+    let expected = "cognito-lookup: the settings are wrong:
+user_pool_id: is for one pool alone, and [[pools]] names pools too; use one of the two (environment COGNITO_LOOKUP_USER_POOL_ID)
+";
+    assert_eq!(beside, expected);
+    let item = [half[0], ("COGNITO_LOOKUP_APP_CLIENTS", "a,,b"), ("COGNITO_LOOKUP_ATTRIBUTES", "name")];
+    let expected = "cognito-lookup: the settings are wrong:
+app_clients: an item of the list is empty (environment COGNITO_LOOKUP_APP_CLIENTS)
+";
+    assert_eq!(stderr(&run(&["config", "check"], &item)), expected);
 }
 
 #[test]
@@ -131,7 +155,7 @@ fn the_sandbox_answers_and_drains() {
     let refused =
         run(&["get", "--address", address], &[("COGNITO_LOOKUP_TOKEN", sandbox.export("BOB_TOKEN"))]);
     assert_eq!(code(&refused), 3);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("USER_DISABLED"));
+    assert!(stderr(&refused).contains("USER_DISABLED"));
     assert_eq!(sandbox.terminate(), Some(0));
 }
 
@@ -153,7 +177,7 @@ fn the_sandbox_has_the_people_of_a_file() {
     fs::write(&file, r#"{"users": [{"username": "eve", "pasword": "x"}]}"#).unwrap();
     let output = run(&["sandbox", "--users", file.to_str().unwrap()], &[]);
     assert_eq!(code(&output), 2);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("pasword"));
+    assert!(stderr(&output).contains("pasword"));
 }
 
 #[test]
@@ -161,7 +185,26 @@ fn the_sandbox_is_on_loopback_or_not_at_all() {
     for arguments in [["--listen", "0.0.0.0:0"], ["--cognito", "0.0.0.0:0"], ["--listen", "[::]:0"]] {
         let output = run(&[&["sandbox"], &arguments[..]].concat(), &[]);
         assert_eq!(code(&output), 2, "{arguments:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
+        let said = stderr(&output);
+        assert!(said.contains("can mint tokens") && said.contains("on loopback only"), "{said}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_no_misuse_and_the_flag_for_another_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let free = "127.0.0.1:0";
+    let (_folder, file) = settings(GOOD);
+    for (arguments, flag) in [
+        (["sandbox", "--listen", &taken, "--cognito", free], "--listen"),
+        (["sandbox", "--listen", free, "--cognito", &taken], "--cognito"),
+        (["serve", "--listen", &taken, "--config", &file], "--listen"),
+    ] {
+        let output = run(&arguments, &[]);
+        let said = stderr(&output);
+        assert_eq!(code(&output), 1, "{said}");
+        assert!(said.contains(&taken) && said.contains(&format!("choose another with {flag}")), "{said}");
     }
 }
 
@@ -248,6 +291,10 @@ fn command(arguments: &[&str]) -> Command {
 
 fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 fn stdout(output: &Output) -> String {

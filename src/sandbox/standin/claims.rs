@@ -1,7 +1,9 @@
 //! The claims of the three kinds of token, as Cognito writes them.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};

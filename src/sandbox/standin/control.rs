@@ -5,20 +5,20 @@
 
 use serde_json::Value;
 
-use super::StandIn;
-use super::faults::{Fault, Hold};
-use super::person::Person;
-use super::reply::Reply;
+use super::{
+    StandIn,
+    faults::{Fault, Hold},
+    person::Person,
+    reply::Reply,
+};
 
 impl StandIn {
     /// How many calls of `operation` have arrived, answered or not.
-    #[must_use]
     pub fn calls(&self, operation: &str) -> usize {
         self.state.script.tally(operation).borrow().arrived
     }
 
     /// How many calls of `operation` are waiting for their answer; one whose client has gone is not.
-    #[must_use]
     pub fn in_flight(&self, operation: &str) -> usize {
         self.state.script.tally(operation).borrow().in_flight
     }
@@ -36,7 +36,6 @@ impl StandIn {
     }
 
     /// The input of the last call of `operation`: the JSON or form it sent, null where it sends none.
-    #[must_use]
     pub fn last_input(&self, operation: &str) -> Option<Value> {
         self.state.script.last_input(operation)
     }
@@ -67,13 +66,11 @@ impl StandIn {
     }
 
     /// The user with that username or, if local, that `sub`, as it is now.
-    #[must_use]
     pub fn person(&self, name: &str) -> Option<Person> {
         self.state.directory().find(name).ok().cloned()
     }
 
     /// Everybody in the pool, as they are now.
-    #[must_use]
     pub fn people(&self) -> Vec<Person> {
         self.state.directory().people().to_vec()
     }
@@ -84,13 +81,11 @@ impl StandIn {
     }
 
     /// Changes a user and its modification time; `None` when there is no such user.
-    #[must_use = "there may be no such user"]
     pub fn edit(&self, name: &str, change: impl FnOnce(&mut Person)) -> Option<()> {
         self.state.directory().edit(name, change).ok()
     }
 
     /// Removes a user and ends its sessions; `None` when there is no such user.
-    #[must_use = "there may be no such user"]
     pub fn remove(&self, name: &str) -> Option<Person> {
         self.state.directory().remove(name).ok()
     }

@@ -1,13 +1,10 @@
 //! The people of the pool and their sessions, as they are now.
 
-use std::collections::HashMap;
-use std::time::SystemTime;
+use std::{collections::HashMap, time::SystemTime};
 
 use uuid::Uuid;
 
-use super::claims::SignIn;
-use super::failure::Failure;
-use super::person::Person;
+use super::{claims::SignIn, failure::Failure, person::Person};
 
 /// People in the order of their making, and sign-ins by refresh token.
 #[derive(Default)]

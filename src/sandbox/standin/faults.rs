@@ -1,19 +1,17 @@
 //! What can go wrong on purpose.
 
-use std::convert::Infallible;
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::{
+    body::{Body, Bytes},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::cable::Plug;
-use super::failure::Failure;
-use super::reply::Reply;
-use super::script::Call;
+use super::{cable::Plug, failure::Failure, reply::Reply, script::Call};
 
 /// A fault that an operation shows instead of, or before, its answer.
 #[derive(Clone, Debug)]
@@ -40,7 +38,6 @@ pub enum Fault {
 
 /// Keeps the calls of one operation waiting until it is released or dropped.
 #[derive(Debug)]
-#[must_use = "dropping it lets the calls go on"]
 pub struct Hold {
     pub(super) _gate: watch::Sender<()>,
 }

@@ -1,7 +1,6 @@
 //! The `Filter` of ListUsers: one attribute, `=` or `^=`, a value in double quotes.
 
-use super::failure::Failure;
-use super::person::Person;
+use super::{failure::Failure, person::Person};
 
 /// A filter that was understood.
 #[derive(Debug, Eq, PartialEq)]

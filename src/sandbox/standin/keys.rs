@@ -1,16 +1,23 @@
 //! RSA keys, made at start and kept in memory only.
 
-use std::fmt;
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex},
+};
 
-use aws_lc_rs::rand::{self, SystemRandom};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use aws_lc_rs::{
+    rand::{self, SystemRandom},
+    rsa::{KeyPair, KeySize},
+    signature::{KeyPair as _, RSA_PKCS1_SHA256},
+};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, Jwk},
+};
 use serde_json::{Value, json};
 
 use super::state::lock;
@@ -35,10 +42,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys that all stand-ins of this process share unless told otherwise; the first call makes them.
-    ///
-    /// # Errors
-    /// When the keys cannot be made.
+    /// The keys that all stand-ins of this process share unless told otherwise; the first call makes them, or fails
+    /// when they cannot be made.
     pub fn shared() -> io::Result<Self> {
         let mut shared = lock(&SHARED);
         if let Some(keys) = shared.as_ref() {
@@ -47,10 +52,7 @@ impl Keys {
         Ok(shared.insert(Self::generate()?).clone())
     }
 
-    /// Three new keys, which takes a noticeable part of a second.
-    ///
-    /// # Errors
-    /// When the keys cannot be made.
+    /// Three new keys, which takes a noticeable part of a second; fails when they cannot be made.
     pub fn generate() -> io::Result<Self> {
         let make = || Key::generate().map(Arc::new);
         Ok(Self { access: make()?, id: make()?, foreign: make()? })

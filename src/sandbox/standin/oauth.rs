@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use axum::http::{HeaderMap, header::AUTHORIZATION};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::claims::LIFETIME;
-use super::pool::{Machine, Pool};
-use super::reply::Reply;
-use super::state::State;
+use super::{
+    claims::LIFETIME,
+    pool::{Machine, Pool},
+    reply::Reply,
+    state::State,
+};
 
 type Form = HashMap<String, String>;
 

@@ -7,12 +7,10 @@ mod read;
 mod shape;
 mod signin;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::failure::Failure;
-use super::state::State;
+use super::{failure::Failure, state::State};
 
 type Answer = Result<Value, Failure>;
 

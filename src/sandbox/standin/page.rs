@@ -1,7 +1,6 @@
 //! Pages of a list.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::failure::Failure;
 

@@ -103,8 +103,7 @@ fn refuse_repeats(people: &[Person]) -> Result<(), PeopleError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::person::Status;
-    use super::*;
+    use super::{super::person::Status, *};
 
     fn complaint(text: &str) -> String {
         parse(text).expect_err("must be refused").to_string()

@@ -1,8 +1,6 @@
 //! One user of the pool.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::time::SystemTime;
+use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -51,13 +49,11 @@ impl Person {
     }
 
     /// Whether Cognito resolves `name` to this user: the username, or the `sub` of a local one.
-    #[must_use]
     pub fn answers_to(&self, name: &str) -> bool {
         self.username == name || (self.sub == name && self.status != Status::ExternalProvider)
     }
 
     /// The value of an attribute, `sub` among them.
-    #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
         match name {
             "sub" => Some(&self.sub),

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use super::people::{self, PeopleError};
-use super::person::Person;
-use super::roster;
+use super::{
+    people::{self, PeopleError},
+    person::Person,
+    roster,
+};
 
 /// A user pool at its start.
 #[derive(Clone, Debug)]
@@ -21,7 +23,6 @@ pub struct Pool {
 
 impl Pool {
     /// The pool of the `sandbox` command with its three people: `ada`, a federated one, and `bob`, who is disabled.
-    #[must_use]
     pub fn sandbox() -> Self {
         Self {
             id: "eu-west-1_Sandbox01".to_owned(),
@@ -37,10 +38,8 @@ impl Pool {
     /// {"users": [{"username": "ada", "password": "Ada-Sandbox-1", "attributes": {"email": "ada@example.com"}}]}
     /// ```
     /// Of a user only `username` is required. `sub` is random when left out; `groups` is a list of names, `enabled` is
-    /// true unless said, and `status` is one of Cognito's words (`CONFIRMED` when left out).
-    ///
-    /// # Errors
-    /// For what is not such a file, an unknown field, an unusable `sub`, and a username or `sub` that appears twice.
+    /// true unless said, and `status` is one of Cognito's words (`CONFIRMED` when left out). Fails on what is not such
+    /// a file, an unknown field, an unusable `sub`, and a username or `sub` that appears twice.
     pub fn from_json(text: &str) -> Result<Self, PeopleError> {
         Ok(Self { people: people::parse(text)?, ..Self::sandbox() })
     }

@@ -1,8 +1,10 @@
 //! A whole HTTP answer as a value.
 
-use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
-use axum::response::IntoResponse;
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, StatusCode},
+    response::IntoResponse,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -22,13 +24,11 @@ impl Reply {
     }
 
     /// An answer of plain JSON.
-    #[must_use]
     pub fn json(status: u16, body: &Value) -> Self {
         Self::new(status, "application/json", body.to_string())
     }
 
     /// The same answer with one more header; one that HTTP does not allow is answered 500.
-    #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

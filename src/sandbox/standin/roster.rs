@@ -66,8 +66,7 @@ fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::person::Status;
-    use super::*;
+    use super::{super::person::Status, *};
 
     #[test]
     fn there_is_one_of_each_kind() {

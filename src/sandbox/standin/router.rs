@@ -1,23 +1,25 @@
 //! The HTTP side: which request is which operation.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::FormRejection;
-use axum::extract::{ConnectInfo, Form, Path, State as Shared};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{ConnectInfo, Form, Path, State as Shared, rejection::FormRejection},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
 use serde_json::{Value, json};
 
-use super::cable::Plug;
-use super::failure::Failure;
-use super::faults::{self, Fault, Verdict};
-use super::reply::Reply;
-use super::state::{State, lock};
-use super::{oauth, operations};
+use super::{
+    cable::Plug,
+    failure::Failure,
+    faults::{self, Fault, Verdict},
+    oauth, operations,
+    reply::Reply,
+    state::{State, lock},
+};
 
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()

@@ -1,13 +1,17 @@
 //! The script of a test: per operation what shall go wrong, and what has been asked.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Mutex,
+};
 
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::faults::{Fault, Hold};
-use super::state::lock;
+use super::{
+    faults::{Fault, Hold},
+    state::lock,
+};
 
 /// Faults and counts by operation.
 #[derive(Default)]

@@ -1,13 +1,17 @@
 //! The thread that serves: its end closes the port and every connection with it.
 
-use std::io;
-use std::net::SocketAddr;
-use std::thread::{self, JoinHandle};
+use std::{
+    io,
+    net::SocketAddr,
+    thread::{self, JoinHandle},
+};
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+};
 
 use super::cable::{Door, Plug};
 

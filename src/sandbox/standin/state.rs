@@ -2,10 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::directory::Directory;
-use super::keys::Keys;
-use super::pool::Pool;
-use super::script::Script;
+use super::{directory::Directory, keys::Keys, pool::Pool, script::Script};
 
 pub(super) struct State {
     /// The pool at its start; its people live on in the directory.

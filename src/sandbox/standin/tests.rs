@@ -5,8 +5,10 @@ mod lifecycle;
 mod reading;
 mod signin;
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+};
 
 use serde_json::{Value, json};
 

@@ -4,76 +4,67 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::StandIn;
-use super::claims::{self, SignIn};
-use super::keys::{Key, Signer};
-use super::person::Person;
-use super::state::{State, lock};
+use super::{
+    StandIn,
+    claims::{self, SignIn},
+    keys::{Key, Signer},
+    person::Person,
+    state::{State, lock},
+};
 
 impl StandIn {
     /// An access token of the user with that username, valid for an hour; `None` when there is no such user.
     ///
     /// Disabled users get one too: Cognito's tokens outlive a disabling.
-    #[must_use]
     pub fn access_token(&self, username: &str) -> Option<String> {
         let person = self.person(username)?;
         Some(self.state.access_token(&person, &self.sign_in(&person)))
     }
 
     /// An ID token of the user with that username, valid for an hour; `None` when there is no such user.
-    #[must_use]
     pub fn id_token(&self, username: &str) -> Option<String> {
         let person = self.person(username)?;
         Some(self.state.id_token(&person, &self.sign_in(&person)))
     }
 
     /// A client-credentials token; neither the client nor the scopes need be known to the pool.
-    #[must_use]
     pub fn machine_token(&self, client_id: &str, scopes: &[&str]) -> String {
         self.state.machine_token(client_id, &scopes.join(" "))
     }
 
     /// The claims of a new access token, to be edited and signed; `None` when there is no such user.
-    #[must_use]
     pub fn access_claims(&self, username: &str) -> Option<Value> {
         let person = self.person(username)?;
         Some(claims::access(self.issuer(), &person, &self.sign_in(&person)))
     }
 
     /// The claims of a new client-credentials token, to be edited and signed.
-    #[must_use]
     pub fn machine_claims(&self, client_id: &str, scopes: &[&str]) -> Value {
         claims::machine(self.issuer(), client_id, &scopes.join(" "))
     }
 
     /// The header that the signer's tokens have: its `kid` and RS256.
-    #[must_use]
     pub fn header(&self, signer: Signer) -> Value {
         json!({"kid": self.kid(signer), "alg": "RS256"})
     }
 
     /// The signer's present `kid`.
-    #[must_use]
     pub fn kid(&self, signer: Signer) -> String {
         lock(&self.state.keys).key(signer).kid.clone()
     }
 
     /// A token with this header and these claims. The signature is RS256's whatever the header says.
-    #[must_use]
     pub fn sign(&self, signer: Signer, header: &Value, claims: &Value) -> String {
         self.sign_raw(signer, &header.to_string(), &claims.to_string())
     }
 
     /// As [`sign`](Self::sign), of two texts taken as they are: JSON with repeated names, or no JSON at all.
-    #[must_use]
     pub fn sign_raw(&self, signer: Signer, header: &str, claims: &str) -> String {
         lock(&self.state.keys).key(signer).sign(header, claims)
     }
 
-    /// Replaces the access key by a new one under a new `kid`; the old one leaves the JWKS.
-    ///
-    /// # Errors
-    /// When the key cannot be made.
+    /// Replaces the access key by a new one under a new `kid`; the old one leaves the JWKS. Fails when the key cannot
+    /// be made.
     pub fn rotate(&self) -> io::Result<()> {
         let key = Key::generate()?;
         lock(&self.state.keys).replace_access(key);
@@ -81,7 +72,6 @@ impl StandIn {
     }
 
     /// The JWKS as it truly is, to be edited and [published](Self::publish).
-    #[must_use]
     pub fn jwks(&self) -> Value {
         lock(&self.state.keys).jwks()
     }
@@ -114,13 +104,13 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use jsonwebtoken::jwk::JwkSet;
-    use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode};
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, jwk::JwkSet};
 
-    use super::super::{Keys, Pool};
-    use super::*;
+    use super::{
+        super::{Keys, Pool},
+        *,
+    };
 
     fn verified(standin: &StandIn, key: usize, token: &str) -> Option<Value> {
         let set: JwkSet = serde_json::from_value(standin.jwks()).expect("a JWKS");

@@ -3,11 +3,15 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::failure::Failure;
-use super::super::person::{Person, Status};
-use super::super::state::State;
-use super::shape::Attribute;
-use super::{Answer, Named, parse, shape};
+use super::{
+    super::{
+        failure::Failure,
+        person::{Person, Status},
+        state::State,
+    },
+    Answer, Named, parse,
+    shape::{self, Attribute},
+};
 
 pub(super) fn create(state: &State, input: &Value) -> Answer {
     let asked: Create = parse(input)?;

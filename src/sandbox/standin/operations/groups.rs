@@ -3,9 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::page::page;
-use super::super::state::State;
-use super::{Answer, parse, shape};
+use super::{
+    super::{page::page, state::State},
+    Answer, parse, shape,
+};
 
 pub(super) fn list(state: &State, input: &Value) -> Answer {
     let asked: List = parse(input)?;

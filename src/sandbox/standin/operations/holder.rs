@@ -1,15 +1,18 @@
 //! What the holder of an access token may read of itself.
 
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, TokenData, Validation, decode};
+use jsonwebtoken::{Algorithm, TokenData, Validation, decode, errors::ErrorKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::claims::SELF_SERVICE_SCOPE;
-use super::super::failure::Failure;
-use super::super::keys::Signer;
-use super::super::state::{State, lock};
-use super::{Answer, parse, shape, signin};
+use super::{
+    super::{
+        claims::SELF_SERVICE_SCOPE,
+        failure::Failure,
+        keys::Signer,
+        state::{State, lock},
+    },
+    Answer, parse, shape, signin,
+};
 
 pub(super) fn get_user(state: &State, input: &Value) -> Answer {
     let asked: Presented = parse(input)?;

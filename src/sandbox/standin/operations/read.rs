@@ -3,11 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::failure::Failure;
-use super::super::filter::Filter;
-use super::super::page::page;
-use super::super::state::State;
-use super::{Answer, Named, parse, shape};
+use super::{
+    super::{failure::Failure, filter::Filter, page::page, state::State},
+    Answer, Named, parse, shape,
+};
 
 pub(super) fn admin_get_user(state: &State, input: &Value) -> Answer {
     let asked: Named = parse(input)?;

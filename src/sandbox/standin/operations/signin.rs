@@ -6,11 +6,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::claims::{LIFETIME, SignIn};
-use super::super::failure::Failure;
-use super::super::person::{Person, Status};
-use super::super::state::State;
-use super::{Answer, parse};
+use super::{
+    super::{
+        claims::{LIFETIME, SignIn},
+        failure::Failure,
+        person::{Person, Status},
+        state::State,
+    },
+    Answer, parse,
+};
 
 pub(super) fn initiate_auth(state: &State, input: &Value) -> Answer {
     let asked: Initiate = parse(input)?;

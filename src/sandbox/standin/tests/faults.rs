@@ -1,13 +1,17 @@
 //! Faults, holds and counts.
 
-use std::io::{self, Read};
-use std::thread;
-use std::time::Duration;
+use std::{
+    io::{self, Read},
+    thread,
+    time::Duration,
+};
 
 use serde_json::json;
 
-use super::super::{Fault, Reply};
-use super::{POOL, call, exchange, get, head, ok, open, refused, standin};
+use super::{
+    super::{Fault, Reply},
+    POOL, call, exchange, get, head, ok, open, refused, standin,
+};
 
 #[test]
 fn a_published_document_replaces_the_jwks_until_cleared() {

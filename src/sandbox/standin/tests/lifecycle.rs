@@ -1,12 +1,16 @@
 //! Start, stop and return.
 
-use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::{
+    io::{self, Read},
+    net::{SocketAddr, TcpStream},
+};
 
 use serde_json::json;
 
-use super::super::{Fault, Pool, StandIn};
-use super::{head, ok, open, standin};
+use super::{
+    super::{Fault, Pool, StandIn},
+    head, ok, open, standin,
+};
 
 #[test]
 fn a_stopped_standin_refuses_and_comes_back_as_it_was() {

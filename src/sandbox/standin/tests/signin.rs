@@ -1,7 +1,6 @@
 //! Signing in, taking tokens, and an administrator at work.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{WEB, call, exchange, ok, refused, sign_in, standin};
