@@ -6,7 +6,7 @@ use crate::{
     auth::Person,
     config::{CallerSettings, Faults, PoolSettings, Reads as ReadsSetting},
     freshness::{Demand, Freshness, Moment, Source},
-    pool::ClientId,
+    pool::{ClientId, Pool},
     user::{Account, User},
 };
 
@@ -51,6 +51,10 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
     let both = |own, presented| {
         Caller::for_test(Identity::Person(person("client1", own)), Some(person("client2", presented)))
     };
+    let two_pools = Caller::for_test(
+        Identity::Person(person("client1", "ada")),
+        Some(Person { pool: pool_of("eu-west-1_B"), ..person("client1", "ada") }),
+    );
     let other_pool = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
     let own_pool = Query { pool: Some("eu-west-1_A".parse().unwrap()), ..about("ada") };
     let presented =
@@ -62,6 +66,7 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
         ("the token's, another pool named", web("ada"), other_pool.clone(), Err(Denied::Ambiguous)),
         ("two tokens of one user", both("ada", "ada"), query(), Ok(true)),
         ("two tokens of two users", both("ada", "bob"), query(), Err(Denied::Ambiguous)),
+        ("two tokens of one sub in two pools", two_pools, query(), Err(Denied::Ambiguous)),
         ("a token presented over a network", presented.clone(), query(), Ok(true)),
         ("a token presented, another named", presented, about("bob"), Err(Denied::Ambiguous)),
         ("a bare sub", from("127.0.0.1"), about("ada"), Ok(false)),
@@ -171,6 +176,7 @@ fn no_two_rules_match_the_same_caller() {
     let table: &[(&str, &[&str], &[&str], bool)] = &[
         ("the same network", &["127.0.0.1/32"], &["127.0.0.1/32"], true),
         ("one within the other", &["10.0.0.0/8"], &["192.168.0.0/16", "10.1.0.0/16"], true),
+        ("one around the other", &["10.1.0.0/16"], &["192.168.0.0/16", "10.0.0.0/8"], true),
         ("side by side", &["10.0.0.0/16"], &["10.1.0.0/16"], false),
         ("another family", &["0.0.0.0/0"], &["::/0"], false),
     ];
@@ -249,11 +255,15 @@ fn from(peer: &str) -> Caller {
     Caller::for_test(Identity::Peer(Some(peer.parse::<IpAddr>().unwrap())), None)
 }
 
-fn person(client: &str, sub: &str) -> Person {
-    let config = config();
+fn pool_of(id: &str) -> Arc<Pool> {
+    let config = Config { pools: vec![pool(id)], ..config() };
     let pools = Pools::read(&config, &mut Faults::collector(&config)).unwrap();
+    pools.only().unwrap().clone()
+}
+
+fn person(client: &str, sub: &str) -> Person {
     Person {
-        pool: pools.only().unwrap().clone(),
+        pool: pool_of("eu-west-1_A"),
         client: client.parse().unwrap(),
         sub: sub.parse().unwrap(),
         username: sub.parse().unwrap(),

@@ -222,7 +222,8 @@ mod tests {
         for flight in &mut waiting {
             assert!(futures_util::FutureExt::now_or_never(flight).is_none());
         }
-        let refused = flights.join(numbered(MAX_FETCHES), || None, || counted(&count, &gate)).await;
+        let refused = flights.join(numbered(MAX_FETCHES), || None, || counted(&count, &gate));
+        let refused = futures_util::FutureExt::now_or_never(refused).expect("refused at once");
         assert_eq!(refused.unwrap_err().failure, Failure::Overloaded);
         let joined = flights.join(numbered(0), || None, || counted(&count, &gate));
         let open = async {

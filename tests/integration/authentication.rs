@@ -1,7 +1,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cognito_lookup::{
     sandbox::standin::{Fault, Keys, Pool, Signer, StandIn},
-    wire::proto::{GetUserRequest, health::health_check_response::ServingStatus},
+    wire::proto::{
+        GetUserRequest,
+        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+    },
 };
 use serde_json::{Value, json};
 use tonic::{Code, Request};
@@ -222,7 +225,9 @@ async fn keys_that_come_late_make_the_server_serve() {
     cognito.fault("jwks", Fault::ServerError);
     let app = App::not_ready(cognito, |_| {}).await;
     app.cognito.reached("jwks", 1).await;
-    app.healthy(ServingStatus::NotServing).await;
+    let mut health = HealthClient::new(app.channel.clone());
+    let told = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(told.status(), ServingStatus::NotServing);
     let token = app.token("ada");
     assert_failure(app.by_token(&token).await, Code::Unavailable, "KEYS_UNAVAILABLE");
     assert!(app.by_sub(ADA).await.is_ok(), "who needs no key is served");
@@ -245,17 +250,23 @@ async fn known_keys_outlive_their_server() {
 #[tokio::test]
 async fn a_key_set_that_is_no_use_leaves_the_server_unready() {
     use cognito_lookup::sandbox::standin::Reply;
-    for reply in [
-        Reply::new(200, "text/html", "<html>"),
-        Reply::json(200, &json!({"keys": []})),
-        Reply::new(200, "application/json", "x".repeat(65 * 1024)),
-        Reply::json(404, &json!({"keys": []})),
-        Reply::new(302, "text/plain", "").header("location", "http://127.0.0.1:1/"),
+    // The keys themselves are good: all stand-ins of a process share them.
+    let good = standin().jwks();
+    for (case, reply) in [
+        ("HTML", Reply::new(200, "text/html", "<html>")),
+        ("no keys", Reply::json(200, &json!({"keys": []}))),
+        ("too long", Reply::new(200, "application/json", format!("{good}{}", " ".repeat(64 * 1024)))),
+        ("not the server's own", Reply::json(203, &good)),
+        ("not found", Reply::json(404, &good)),
+        ("elsewhere", Reply::json(302, &good).header("location", "http://127.0.0.1:1/")),
     ] {
         let cognito = standin();
         cognito.publish(reply);
         let app = App::not_ready(cognito, |_| {}).await;
-        app.cognito.reached("jwks", 2).await;
+        tokio::select! {
+            () = app.cognito.reached("jwks", 2) => {}
+            () = app.healthy(ServingStatus::Serving) => panic!("it serves: {case}"),
+        }
         assert_failure(app.by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
     }
 }

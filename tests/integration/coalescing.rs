@@ -1,13 +1,15 @@
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use cognito_lookup::{
+    freshness::Demand,
     sandbox::standin::Fault,
+    users::Failure,
     wire::proto::{Source, user_service_client::UserServiceClient},
 };
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, future::join_all};
 use tonic::{Code, Request};
 
-use crate::support::{ADA, App, about, connect, failure, source};
+use crate::support::{ADA, App, GRACE, Parts, about, connect, failure, source};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_cold_reads_of_one_user_are_one_call() {
@@ -91,4 +93,21 @@ async fn a_hit_past_half_of_its_freshness_is_served_and_refreshes_once() {
     assert_eq!(app.lookups(), 2);
     held.release();
     app.cognito.settled("AdminGetUser").await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_more_than_three_fetches() {
+    let parts = Parts::start().await;
+    parts.cognito.fault("ListUsers", Fault::AccessDenied);
+    let by_sub = parts.permit(GRACE, "", Demand::ANY).await;
+    let token = parts.cognito.access_token("Google_1034567890").unwrap();
+    let by_token = parts.permit(GRACE, &token, Demand::ANY).await;
+    let mut patient = pin!(parts.users.find(&by_token));
+    for _ in 0..3 {
+        let mut other = pin!(parts.users.find(&by_sub));
+        assert!(other.as_mut().now_or_never().is_none());
+        assert!(patient.as_mut().now_or_never().is_none());
+        assert_eq!(other.await.unwrap_err(), Failure::Refused);
+    }
+    assert_eq!(patient.await.unwrap_err(), Failure::Unavailable);
 }

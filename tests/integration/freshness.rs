@@ -1,10 +1,17 @@
-use std::time::{Duration, SystemTime};
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
-use cognito_lookup::wire::proto::{GetUserRequest, Source, get_user_request};
+use cognito_lookup::{
+    freshness::{Demand, Moment},
+    wire::proto::{GetUserRequest, Source, get_user_request},
+};
+use futures_util::FutureExt as _;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, about, assert_failure, max_age, source};
+use crate::support::{ADA, App, Parts, about, assert_failure, max_age, source};
 
 fn asking(freshness: Option<get_user_request::Freshness>) -> Request<GetUserRequest> {
     Request::new(GetUserRequest { freshness, ..about(ADA) })
@@ -80,6 +87,24 @@ async fn a_fetch_begun_before_the_demand_does_not_meet_it() {
     assert!(early.is_ok());
     assert_eq!(late.unwrap().user.unwrap().attributes["name"], "Changed");
     assert_eq!(app.lookups(), 2);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_fetch_begun_before_the_demand_gets_the_next() {
+    let parts = Parts::start().await;
+    let held = parts.cognito.hold("AdminGetUser");
+    let any = parts.permit(ADA, "", Demand::ANY).await;
+    let mut early = pin!(parts.users.find(&any));
+    assert!(early.as_mut().now_or_never().is_none());
+    parts.cognito.reached("AdminGetUser", 1).await;
+    let now = Moment::now();
+    let new = parts.permit(ADA, "", Demand::at_most(Duration::ZERO, now)).await;
+    let mut late = pin!(parts.users.find(&new));
+    assert!(late.as_mut().now_or_never().is_none());
+    held.release();
+    assert!(early.await.unwrap().freshness().fetched_at <= now.wall);
+    assert!(late.await.unwrap().freshness().fetched_at >= now.wall);
+    assert_eq!(parts.cognito.calls("AdminGetUser"), 2);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
 use cognito_lookup::wire::proto::{
     BatchGetUsersRequest, EraseUserRequest, ExpireUserRequest, ExplainAccessRequest, InspectUserRequest,
@@ -9,10 +9,14 @@ use cognito_lookup::wire::proto::{
     },
     user_service_client::UserServiceClient,
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
-use tonic::{Code, Status};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tonic::{Code, Request, Status};
 
-use crate::support::{ADA, App, failure, standin};
+use crate::support::{ADA, App, connect, failure, standin};
 
 #[tokio::test]
 async fn health_is_told_for_the_server_and_each_service() {
@@ -73,9 +77,45 @@ async fn a_stopping_server_says_so_first_and_fails_no_call_it_took() {
     held.release();
     assert!(stop.await.unwrap().is_ok());
     // The watcher is told good-bye rather than holding the drain until it is cut.
-    assert_eq!(told.message().await.unwrap(), None);
+    let good_bye = timeout(Duration::from_secs(15), told.message()).await.expect("a watcher is let go");
+    assert_eq!(good_bye.unwrap(), None);
     drop(health);
     app.stopped().await;
+}
+
+#[tokio::test]
+async fn a_stopping_server_takes_new_connections_until_its_delay_is_over() {
+    let mut app = App::with(|config| config.shutdown.delay = Duration::from_secs(60)).await;
+    let mut health = HealthClient::new(app.channel.clone());
+    let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(told.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    app.stop();
+    assert_eq!(told.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    for _ in 0..20 {
+        let mut users = UserServiceClient::new(connect(app.address).await);
+        assert!(users.get_user(crate::support::about(ADA)).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_call_under_way_ends_before_its_server() {
+    let mut app = App::start().await;
+    let held = app.cognito.hold("AdminGetUser");
+    let mut health = HealthClient::new(app.channel.clone());
+    let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let mut users = UserServiceClient::new(app.channel.clone());
+    let mut call = pin!(users.get_user(crate::support::about(ADA)));
+    tokio::select! {
+        answer = &mut call => panic!("answered while Cognito was held: {answer:?}"),
+        () = app.cognito.reached("AdminGetUser", 1) => {}
+    }
+    app.stop();
+    while told.message().await.unwrap().is_some() {}
+    // While another starts and serves, one that does not wait would have ended.
+    drop(App::start().await);
+    assert!(!app.has_ended());
+    held.release();
+    assert!(call.await.is_ok());
 }
 
 #[tokio::test]
@@ -85,11 +125,11 @@ async fn an_idle_peer_cannot_hold_a_stopping_server() {
     let mut half = TcpStream::connect(app.address).await.unwrap();
     half.write_all(b"PRI * HTTP/2.0").await.unwrap();
     // The server takes connections in turn, so with this one's answer it has all three.
-    let idle = crate::support::connect(app.address).await;
+    let idle = connect(app.address).await;
     let health = HealthClient::new(idle.clone()).check(HealthCheckRequest::default()).await;
     assert!(health.is_ok());
     app.stop();
-    let stopped = tokio::time::timeout(Duration::from_secs(60), app.stopped()).await;
+    let stopped = timeout(Duration::from_secs(60), app.stopped()).await;
     assert!(stopped.is_ok(), "held by {silent:?} or {half:?}, or by {idle:?}");
 }
 
@@ -100,9 +140,125 @@ async fn no_service_takes_a_large_message() {
     let health =
         HealthClient::new(app.channel.clone()).check(HealthCheckRequest { service: large.clone() }).await;
     assert_eq!(health.unwrap_err().code(), Code::OutOfRange);
-    let user = app.ask(tonic::Request::new(crate::support::about(&large))).await;
+    let user = app.ask(Request::new(crate::support::about(&large))).await;
     assert_eq!(user.unwrap_err().code(), Code::OutOfRange);
+    let inspect = InspectUserRequest { sub: large.clone(), ..InspectUserRequest::default() };
+    let admin = AdminServiceClient::new(app.channel.clone()).inspect_user(inspect).await;
+    assert_eq!(admin.unwrap_err().code(), Code::OutOfRange);
 }
+
+#[tokio::test]
+async fn reflection_answers_no_large_message() {
+    // Two versions of one protocol, alike but in the names of their packages.
+    macro_rules! answered {
+        ($version:ident, $channel:expr, $host:expr) => {{
+            use tonic_reflection::pb::$version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+                server_reflection_request::MessageRequest,
+            };
+            let request = ServerReflectionRequest {
+                host: $host,
+                message_request: Some(MessageRequest::ListServices(String::new())),
+            };
+            let answer = ServerReflectionClient::new($channel)
+                .server_reflection_info(tokio_stream::once(request))
+                .await;
+            answer.unwrap().into_inner().message().await.unwrap().is_some()
+        }};
+    }
+    let app = App::start().await;
+    for (size, taken) in [(60 * 1024, true), (65 * 1024, false)] {
+        assert_eq!(answered!(v1, app.channel.clone(), "x".repeat(size)), taken);
+        assert_eq!(answered!(v1alpha, app.channel.clone(), "x".repeat(size)), taken);
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_room_for_two_tokens_and_no_more() {
+    let app = App::start().await;
+    let with = |size: usize| {
+        let mut request = Request::new(crate::support::about(ADA));
+        request.metadata_mut().insert("x-filling", "x".repeat(size).parse().unwrap());
+        request
+    };
+    assert!(app.ask(with(48 * 1024)).await.is_ok());
+    assert!(app.ask(with(80 * 1024)).await.is_err());
+    assert_eq!(app.lookups(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_floods_is_ended() {
+    let app = App::start().await;
+    // ":method: POST", ":scheme: http" and ":path: /" of the static table; without a method it is no request.
+    let (request, malformed) = ([0x83, 0x86, 0x84], [0x86, 0x84]);
+    let opened = |n: u32, fields: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, fields);
+    let taken_back = |n: u32| [opened(n, &request), frame(RST_STREAM, 0, 2 * n + 1, &CANCEL)].concat();
+    let flood = |times: u32, one: &dyn Fn(u32) -> Vec<u8>| (0..times).flat_map(one).collect::<Vec<u8>>();
+    for (case, frames, survives) in [
+        ("nothing", Vec::new(), true),
+        ("a few requests taken back", flood(10, &taken_back), true),
+        ("a thousand requests taken back", flood(1000, &taken_back), false),
+        ("a thousand malformed requests", flood(1000, &|n| opened(n, &malformed)), true),
+        ("two thousand malformed requests", flood(2000, &|n| opened(n, &malformed)), false),
+    ] {
+        assert_eq!(survives_of(app.address, &frames).await, survives, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_carries_a_hundred_calls() {
+    let app = App::start().await;
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    let (kind, payload) = next_frame(&mut stream).await.unwrap();
+    assert_eq!(kind, SETTINGS);
+    let streams = payload.chunks(6).find(|setting| setting[..2] == MAX_CONCURRENT_STREAMS);
+    assert_eq!(streams.unwrap()[2..], 100_u32.to_be_bytes());
+}
+
+/// Sends `frames` and a ping over a connection of their own. True if the ping is answered, false if the server ends it.
+async fn survives_of(address: SocketAddr, frames: &[u8]) -> bool {
+    let (mut incoming, mut outgoing) = TcpStream::connect(address).await.unwrap().into_split();
+    let all = [PREFACE, &frame(SETTINGS, 0, 0, &[]), frames, &frame(PING, 0, 0, &[0; 8])].concat();
+    let send = async { drop(outgoing.write_all(&all).await) };
+    let receive = async {
+        while let Ok((kind, _)) = next_frame(&mut incoming).await {
+            match kind {
+                PING => return true,
+                GOAWAY => return false,
+                _ => {}
+            }
+        }
+        false
+    };
+    tokio::join!(send, receive).1
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The kind and payload of the next frame.
+async fn next_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await?;
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut payload).await?;
+    Ok((head[3], payload))
+}
+
+// RFC 9113, sections 3.4, 6 and 7.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
+const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
 
 #[tokio::test]
 async fn reflection_can_be_switched_off() {

@@ -145,6 +145,25 @@ async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_call_that_hangs_is_made_once_more() {
+    let app = App::start().await;
+    let token = app.token("ada");
+    app.cognito.fault_next("AdminGetUser", 1, Fault::Hang);
+    assert!(app.by_token(&token).await.is_ok());
+    assert_eq!(app.lookups(), 2);
+}
+
+#[tokio::test]
+async fn the_calls_of_one_search_share_its_time() {
+    let app = App::start().await;
+    // Each of the two operations ends within its own time, and both together do not.
+    app.cognito.fault_next("AdminGetUser", 1, Fault::Hang);
+    app.cognito.fault_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(500)));
+    app.cognito.fault("ListUsers", Fault::Hang);
+    assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+}
+
+#[tokio::test]
 async fn a_denied_fallback_is_no_absence() {
     let app = App::start().await;
     app.cognito.fault("ListUsers", Fault::AccessDenied);

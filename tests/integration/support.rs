@@ -1,17 +1,27 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use cognito_lookup::{
-    config::{CallerSettings, Config, Credentials, PoolSettings, Reads, ShutdownSettings},
+    attribute::Selection,
+    auth::{self, Authenticator},
+    config::{CallerSettings, Config, Credentials, Faults, PoolSettings, Reads, ShutdownSettings},
+    freshness::Demand,
+    policy::{Permit, Policy},
+    pool::Pools,
+    query::Query,
     sandbox::standin::{Pool, StandIn},
     server,
+    users::Users,
     wire::proto::{
         self, GetUserRequest, GetUserResponse,
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
         user_service_client::UserServiceClient,
     },
 };
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tonic::{Code, Request, Status, transport::Channel};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
+use tonic::{Code, Request, Status, metadata::MetadataMap, transport::Channel};
 use tonic_types::StatusExt as _;
 
 pub(crate) const ADA: &str = "ada00000-5a4d-4b0c-8000-000000000001";
@@ -95,10 +105,52 @@ impl App {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
-    /// Waits until the server has stopped.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_finished()
+    }
+
+    /// Waits until the server has stopped; one that never does fails the test rather than hang it.
     pub(crate) async fn stopped(self) -> StandIn {
-        self.ended.await.unwrap().unwrap();
+        timeout(Duration::from_secs(40), self.ended).await.expect("the server stops").unwrap().unwrap();
         self.cognito
+    }
+}
+
+/// The parts of a server that find users, without the server: a test can poll each question by hand.
+pub(crate) struct Parts {
+    pub(crate) cognito: StandIn,
+    pub(crate) users: Users,
+    authenticator: Authenticator,
+    policy: Policy,
+}
+
+impl Parts {
+    /// Makes them from the usual settings and waits for the keys.
+    pub(crate) async fn start() -> Self {
+        let cognito = standin();
+        let config = config(&cognito);
+        let mut faults = Faults::collector(&config);
+        let pools = Pools::read(&config, &mut faults).unwrap();
+        let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
+        let authenticator = Authenticator::start(&pools).unwrap();
+        authenticator.ready().await;
+        let users = Users::connect(&pools, &config.cache).await;
+        Self { cognito, users, authenticator, policy }
+    }
+
+    /// Leave for this machine to ask about a user, whose access token may be given too.
+    pub(crate) async fn permit(&self, sub: &str, access_token: &str, demand: Demand) -> Permit {
+        let (metadata, peer) = (MetadataMap::new(), Some(Ipv4Addr::LOCALHOST.into()));
+        let credentials = auth::Credentials { metadata: &metadata, access_token, peer };
+        let caller = self.authenticator.authenticate(credentials).await.unwrap();
+        let query = Query {
+            sub: Some(sub.parse().unwrap()),
+            pool: None,
+            attributes: Selection::Everything,
+            include_groups: false,
+            demand,
+        };
+        self.policy.permit(&caller, query).unwrap()
     }
 }
 

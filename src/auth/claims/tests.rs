@@ -176,6 +176,21 @@ fn a_token_without_a_user_is_a_machines() {
     assert_eq!(check(&claims.to_string()).unwrap().user, None);
 }
 
+#[test]
+fn a_signature_that_no_key_could_make_good_is_malformed_before_a_key_is_asked_for() {
+    let [header, claims] =
+        [json!({"alg": "RS256", "kid": "k1"}), good()].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let read = |signature: &str| {
+        let token = format!("{header}.{claims}.{signature}");
+        let read = Unverified::read(BearerToken::parse(&token).unwrap());
+        read.map(|unverified| unverified.unverified_key_id().to_owned())
+    };
+    assert_eq!(read("AAAA"), Ok("k1".to_owned()));
+    for bad in ["A", "AAAAA", "AB", "AAB"] {
+        assert_eq!(read(bad), Err(Rejected::Malformed), "{bad}");
+    }
+}
+
 fn check(claims: &str) -> Result<Claimed, Rejected> {
     json::<Claims>(&URL_SAFE_NO_PAD.encode(claims))?.check(&pool(), UNIX_EPOCH + Duration::from_secs(NOW))
 }

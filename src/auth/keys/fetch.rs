@@ -83,3 +83,20 @@ pub(super) enum FetchError {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_BODY_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::{net::TcpListener, time::Instant};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_answers_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let fetcher = Fetcher::new(&url).unwrap();
+        let begun = Instant::now();
+        assert!(fetcher.fetch(&url).await.is_err());
+        assert!(begun.elapsed() <= TOTAL_TIMEOUT);
+    }
+}
