@@ -59,11 +59,12 @@ impl Users {
         // The fetch that is under way may have begun too early for the demand, or may have asked in the less conclusive
         // way; the one after it did not, unless somebody else's came first.
         for _ in 0..MAX_TRIES {
+            // Not what is stale: that would be taken for what a fetch has just brought.
             let landed = || {
-                self.0
-                    .store
-                    .latest(&question.key)
-                    .filter(|held| self.verdict(&question, held, Moment::now()) != Verdict::Fetch)
+                let verdict = |held: &Snapshot| self.verdict(&question, held, Moment::now());
+                let fresh =
+                    |held: &Snapshot| matches!(verdict(held), Verdict::Serve | Verdict::ServeAndRefresh);
+                self.0.store.latest(&question.key).filter(fresh)
             };
             let fetch = || self.clone().fetch(question.subject.clone());
             match self.0.flights.join(question.key.clone(), landed, fetch).await {

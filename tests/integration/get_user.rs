@@ -3,7 +3,7 @@ use std::time::Duration;
 use cognito_lookup::{
     config::BareSub,
     sandbox::standin::{Fault, Pool, StandIn},
-    wire::proto::{GetUserRequest, UserStatus},
+    wire::proto::{GetUserRequest, Source, StaleReason, UserStatus},
 };
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
@@ -162,6 +162,34 @@ async fn a_failed_search_by_sub_is_not_held_against_the_users_token() {
     let (by_sub, by_token) = tokio::join!(app.by_sub(GRACE), by_token);
     assert_failure(by_sub, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert_eq!(by_token.unwrap().user.unwrap().sub, GRACE);
+}
+
+#[tokio::test]
+async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
+    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    let token = app.token("Google_1034567890");
+    let before = app.by_token(&token).await.unwrap();
+    app.cognito.fault("ListUsers", Fault::AccessDenied);
+    let held = app.cognito.hold("ListUsers");
+    let search = async {
+        // Until what is held is past its freshness, and so is searched for.
+        loop {
+            tokio::select! {
+                biased;
+                () = app.cognito.reached("ListUsers", 1) => return,
+                answer = app.by_sub(GRACE) => assert!(answer.is_ok()),
+            }
+        }
+    };
+    search.await;
+    let opening = async {
+        tokio::task::yield_now().await;
+        held.release();
+    };
+    let (after, ()) = tokio::join!(app.by_token(&token), opening);
+    let [before, after] = [before, after.unwrap()].map(|answer| answer.freshness.unwrap());
+    let labelled = after.stale_reason() != StaleReason::Unspecified && after.source() == Source::Cache;
+    assert!(labelled || before.fetched_at != after.fetched_at, "what is of before says so: {after:?}");
 }
 
 #[tokio::test]
