@@ -60,8 +60,7 @@ impl UserService for Service {
         &self,
         request: Request<proto::BatchGetUsersRequest>,
     ) -> Result<Response<proto::BatchGetUsersResponse>, Status> {
-        Call::begin("userlookup.v1.UserService/BatchGetUsers", request.metadata())
-            .end(Err(Error::Unimplemented))
+        unbuilt("userlookup.v1.UserService/BatchGetUsers", &request)
     }
 }
 
@@ -71,30 +70,32 @@ impl AdminService for Service {
         &self,
         request: Request<proto::InspectUserRequest>,
     ) -> Result<Response<proto::InspectUserResponse>, Status> {
-        Call::begin("userlookup.v1.AdminService/InspectUser", request.metadata())
-            .end(Err(Error::Unimplemented))
+        unbuilt("userlookup.v1.AdminService/InspectUser", &request)
     }
 
     async fn expire_user(
         &self,
         request: Request<proto::ExpireUserRequest>,
     ) -> Result<Response<proto::ExpireUserResponse>, Status> {
-        Call::begin("userlookup.v1.AdminService/ExpireUser", request.metadata())
-            .end(Err(Error::Unimplemented))
+        unbuilt("userlookup.v1.AdminService/ExpireUser", &request)
     }
 
     async fn erase_user(
         &self,
         request: Request<proto::EraseUserRequest>,
     ) -> Result<Response<proto::EraseUserResponse>, Status> {
-        Call::begin("userlookup.v1.AdminService/EraseUser", request.metadata()).end(Err(Error::Unimplemented))
+        unbuilt("userlookup.v1.AdminService/EraseUser", &request)
     }
 
     async fn explain_access(
         &self,
         request: Request<proto::ExplainAccessRequest>,
     ) -> Result<Response<proto::ExplainAccessResponse>, Status> {
-        Call::begin("userlookup.v1.AdminService/ExplainAccess", request.metadata())
-            .end(Err(Error::Unimplemented))
+        unbuilt("userlookup.v1.AdminService/ExplainAccess", &request)
     }
+}
+
+/// Answers a call that the contract has and this version has not.
+fn unbuilt<Q, A>(method: &'static str, request: &Request<Q>) -> Result<Response<A>, Status> {
+    Call::begin(method, request.metadata()).end(Err(Error::Unimplemented))
 }
