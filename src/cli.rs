@@ -21,11 +21,18 @@ use crate::config::Faults;
 /// connection or a failed call, 4 not serving.
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
-    let ended = match runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(command.run()),
-        Err(error) => Err(Exit::failed(error)),
+    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(Err(Exit::failed(error))),
     };
-    match ended {
+    let code = ended(runtime.block_on(command.run()));
+    // Not dropped, which would wait for name look-ups that nobody waits for any more.
+    runtime.shutdown_background();
+    code
+}
+
+fn ended(outcome: Result<(), Exit>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Exit { code, message }) => {
             // Nobody is left to tell if standard error is closed.

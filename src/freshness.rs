@@ -68,6 +68,8 @@ pub struct Freshness {
 /// Why an answer past its freshness is served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StaleReason {
+    /// This service allowed itself no further call to Cognito.
+    BudgetExhausted,
     /// Cognito throttles this service.
     UpstreamThrottled,
     /// Cognito failed, or did not answer in time.

@@ -73,7 +73,7 @@ impl Server {
             request_timeout: config.limits.request_timeout,
         };
         let reporter = Reporter::new();
-        let router = router(service, &reporter, config.reflection)?;
+        let router = router(service, &reporter, &config)?;
 
         info!(address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "listening");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -141,18 +141,20 @@ pub enum Error {
     Transport(#[from] transport::Error),
 }
 
-fn router(service: Service, reporter: &Reporter, reflection: bool) -> Result<Router<Layers>, Error> {
+fn router(service: Service, reporter: &Reporter, config: &Config) -> Result<Router<Layers>, Error> {
     let users = UserServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let admin = AdminServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let health = reporter.service().max_decoding_message_size(MAX_MESSAGE_BYTES);
     // grpcurl up to 1.8 and others of its age speak v1alpha only.
-    let (v1, v1alpha) = if reflection {
+    let (v1, v1alpha) = if config.reflection {
         let v1 = reflected().build_v1()?.max_decoding_message_size(MAX_MESSAGE_BYTES);
         (Some(v1), Some(reflected().build_v1alpha()?.max_decoding_message_size(MAX_MESSAGE_BYTES)))
     } else {
         (None, None)
     };
     Ok(transport::Server::builder()
+        // For what our own limit does not see: a request whose message never comes.
+        .timeout(config.limits.request_timeout + MESSAGE_PATIENCE)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
@@ -190,5 +192,6 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 // hyper's own bounds, which tonic would lift (RUSTSEC-2024-0003).
 const MAX_LOCAL_RESETS: usize = 1024;
 const MAX_PENDING_RESETS: usize = 20;
+const MESSAGE_PATIENCE: Duration = Duration::from_secs(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);

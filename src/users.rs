@@ -6,7 +6,9 @@ mod found;
 mod snapshot;
 mod store;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 pub use self::found::{Failure, Found};
 use self::{
@@ -53,26 +55,40 @@ impl Users {
     /// goes on, bounded in time, and what it brings is held.
     pub async fn find(&self, permit: &Permit) -> Result<Found, Failure> {
         let question = Question::of(permit);
-        if let Some(found) = self.held(&question) {
-            return found;
+        let failure = match self.held(&question) {
+            Held::Served(found) => return found,
+            Held::Nothing => return self.fetched(&question).await,
+            Held::Usable => match timeout(BRIEFLY, self.fetched(&question)).await {
+                Ok(Err(failure)) => failure,
+                Ok(found) => return found,
+                Err(_) => Failure::Unavailable,
+            },
+        };
+        let Some(reason) = failure.stale_reason() else { return Err(failure) };
+        self.0.store.note_failure(&question.key, reason);
+        match self.held(&question) {
+            Held::Served(found) => found,
+            Held::Nothing | Held::Usable => Err(failure),
         }
-        // The fetch that is under way may have begun too early for the demand, or may have asked in the less conclusive
-        // way; the one after it did not, unless somebody else's came first.
+    }
+
+    /// Waits for Cognito. The fetch that is under way may have begun too early for the demand, or may have asked in the
+    /// less conclusive way; the one after it did not, unless somebody else's came first.
+    async fn fetched(&self, question: &Question<'_>) -> Result<Found, Failure> {
+        // Not what is stale: that would be taken for what a fetch has just brought.
+        let landed = || {
+            let verdict = |held: &Snapshot| self.verdict(question, held, Moment::now());
+            let fresh = |held: &Snapshot| matches!(verdict(held), Verdict::Serve | Verdict::ServeAndRefresh);
+            self.0.store.latest(&question.key).filter(fresh)
+        };
         for _ in 0..MAX_TRIES {
-            // Not what is stale: that would be taken for what a fetch has just brought.
-            let landed = || {
-                let verdict = |held: &Snapshot| self.verdict(&question, held, Moment::now());
-                let fresh =
-                    |held: &Snapshot| matches!(verdict(held), Verdict::Serve | Verdict::ServeAndRefresh);
-                self.0.store.latest(&question.key).filter(fresh)
-            };
             let fetch = || self.clone().fetch(question.subject.clone());
             match self.0.flights.join(question.key.clone(), landed, fetch).await {
                 Ok(snapshot) if snapshot.answers(question.asked, question.demand) => {
                     return Found::of(&snapshot, Source::Cognito, None, Moment::now());
                 }
                 Err(failed) if failed.asked.is_none_or(|other| other == question.asked) => {
-                    return self.held(&question).unwrap_or(Err(failed.failure));
+                    return Err(failed.failure);
                 }
                 Ok(_) | Err(_) => {}
             }
@@ -80,12 +96,14 @@ impl Users {
         Err(Failure::Unavailable)
     }
 
-    /// Returns what is held if it may be served; only a hit here causes a refresh, so that nobody is asked for whom
-    /// nobody asks (a user that is looked up is a billed one).
-    fn held(&self, question: &Question<'_>) -> Option<Result<Found, Failure>> {
-        let (now, held) = (Moment::now(), self.0.store.latest(&question.key)?);
+    /// Looks at what is held; only a hit here causes a refresh, so that nobody is asked for whom nobody asks (a user that
+    /// is looked up is a billed one).
+    fn held(&self, question: &Question<'_>) -> Held {
+        let (now, latest) = (Moment::now(), self.0.store.latest(&question.key));
+        let Some(held) = latest else { return Held::Nothing };
         let stale_reason = match self.verdict(question, &held, now) {
-            Verdict::Fetch => return None,
+            Verdict::Fetch => return Held::Nothing,
+            Verdict::FetchBriefly => return Held::Usable,
             Verdict::Serve => None,
             Verdict::ServeAndRefresh => {
                 let fetch = || self.clone().fetch(question.subject.clone());
@@ -94,7 +112,7 @@ impl Users {
             }
             Verdict::ServeStale(reason) => Some(reason),
         };
-        Some(Found::of(&held, Source::Cache, stale_reason, now))
+        Held::Served(Found::of(&held, Source::Cache, stale_reason, now))
     }
 
     fn verdict(&self, question: &Question<'_>, held: &Snapshot, now: Moment) -> Verdict {
@@ -108,8 +126,11 @@ impl Users {
             Ok(None) => Content::Absent(asked),
             Ok(Some(user)) => Content::Present(Arc::new(user)),
             Err(failure) => {
-                if let Some(reason) = failure.stale_reason() {
-                    self.0.store.note_failure(&key, reason);
+                match failure.stale_reason() {
+                    Some(reason) => self.0.store.note_failure(&key, reason),
+                    // The name is somebody else's now, so the one that is held is gone.
+                    None if failure == Failure::Mismatch => self.0.store.forget(&key),
+                    None => {}
                 }
                 return Err(Failed { failure, asked: Some(asked) });
             }
@@ -126,6 +147,16 @@ impl Users {
             Known::ByToken(username) => cognito.by_username(username, &subject.sub).await,
         }
     }
+}
+
+/// What the store has for a question.
+enum Held {
+    /// Nothing that may be served.
+    Nothing,
+    /// What is to be answered at once.
+    Served(Result<Found, Failure>),
+    /// What may be served if Cognito cannot answer.
+    Usable,
 }
 
 /// A permit in the terms of the store and the flights.
@@ -154,6 +185,8 @@ impl From<&Known> for Asked {
 }
 
 const MAX_TRIES: usize = 3;
+// Cognito answers within a fraction of it, and callers with an answer at hand should not wait out a hanging one.
+const BRIEFLY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 pub(crate) fn test_user(sub: &str) -> User {

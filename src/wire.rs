@@ -119,6 +119,7 @@ fn freshness(freshness: Freshness) -> proto::Freshness {
 fn stale_reason(reason: Option<StaleReason>) -> proto::StaleReason {
     match reason {
         None => proto::StaleReason::Unspecified,
+        Some(StaleReason::BudgetExhausted) => proto::StaleReason::BudgetExhausted,
         Some(StaleReason::UpstreamThrottled) => proto::StaleReason::UpstreamThrottled,
         Some(StaleReason::UpstreamUnavailable) => proto::StaleReason::UpstreamUnavailable,
     }

@@ -71,6 +71,9 @@ fn json(response: proto::GetUserResponse) -> Value {
     let freshness = response.freshness.unwrap_or_default();
     let time = |time: Option<prost_types::Timestamp>| time.map(|time| time.to_string());
     let age = freshness.age.map(|age| age.to_string());
+    let stale_reason =
+        Some(freshness.stale_reason()).filter(|reason| *reason != proto::StaleReason::Unspecified);
+    let stale_reason = stale_reason.map(|reason| reason.as_str_name());
     let answer = json!({
         "user": {
             "sub": user.sub,
@@ -87,6 +90,7 @@ fn json(response: proto::GetUserResponse) -> Value {
             "source": freshness.source().as_str_name(),
             "fetchedAt": time(freshness.fetched_at),
             "age": age,
+            "staleReason": stale_reason,
         },
     });
     without_nulls(answer)

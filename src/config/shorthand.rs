@@ -24,7 +24,8 @@ fn is_faulty(config: &Config) -> bool {
 
 fn check(config: &Config) -> Result<(), Faults> {
     let mut faults = Faults::collector(config);
-    let beside = config.pools.len() > 1 || config.pools.iter().any(|pool| !pool.id.is_empty());
+    let beside = config.pools.len() > 1
+        || config.pools.iter().any(|pool| !pool.id.is_empty() || !pool.app_clients.is_empty());
     if let Some(key) = set(config).next().filter(|_| beside) {
         faults.add(key, "is for one pool alone, and [[pools]] names pools too; use one of the two");
         return faults.finish(Some(()));

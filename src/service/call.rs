@@ -111,6 +111,8 @@ impl Call {
         }
         match code {
             Code::Internal => log!(error),
+            // Anybody can cause it with a made-up key name; where keys are really missing, their task says so.
+            _ if matches!(cause, Error::Rejected(_)) => log!(info),
             Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => log!(warn),
             _ => log!(info),
         }

@@ -49,7 +49,7 @@ impl Flights {
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let mut landing = match self.board(&key, held)? {
+        let mut landing = match self.board(&key, held, MAX_FETCHES)? {
             Boarding::Held(snapshot) => return Ok(snapshot),
             Boarding::Joined(landing) => landing,
             Boarding::Opened(sender, landing) => {
@@ -64,17 +64,23 @@ impl Flights {
         }
     }
 
-    /// Starts `fetch` unless one of `key` is under way or 256 others are, and waits for nothing.
+    /// Starts `fetch` unless one of `key` is under way or 128 others are, and waits for nothing: half of the room is for
+    /// those whom somebody waits for.
     pub(super) fn refresh<F>(&self, key: Key, fetch: impl FnOnce() -> F)
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        if let Ok(Boarding::Opened(sender, _)) = self.board(&key, || None) {
+        if let Ok(Boarding::Opened(sender, _)) = self.board(&key, || None, MAX_FETCHES / 2) {
             self.launch(key, sender, fetch());
         }
     }
 
-    fn board(&self, key: &Key, held: impl FnOnce() -> Option<Snapshot>) -> Result<Boarding, Failed> {
+    fn board(
+        &self,
+        key: &Key,
+        held: impl FnOnce() -> Option<Snapshot>,
+        most: usize,
+    ) -> Result<Boarding, Failed> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(landing) = flights.get(key) {
             return Ok(Boarding::Joined(landing.clone()));
@@ -82,7 +88,7 @@ impl Flights {
         if let Some(snapshot) = held() {
             return Ok(Boarding::Held(snapshot));
         }
-        if flights.len() >= MAX_FETCHES {
+        if flights.len() >= most {
             return Err(Failure::Overloaded.into());
         }
         let (sender, landing) = watch::channel(None);
@@ -192,6 +198,19 @@ mod tests {
         gate.notify_one();
         assert!(flights.join(key(), || None, || counted(&count, &gate)).await.is_ok());
         assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn refreshes_leave_half_of_the_room() {
+        let (flights, count, gate) =
+            (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        for n in 0..MAX_FETCHES {
+            let key = Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
+            flights.refresh(key, || counted(&count, &gate));
+        }
+        assert_eq!(flights.0.lock().unwrap().len(), MAX_FETCHES / 2);
+        let waited_for = flights.join(key(), || None, || async { Ok(snapshot()) }).await;
+        assert!(waited_for.is_ok());
     }
 
     #[tokio::test]

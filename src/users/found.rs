@@ -78,9 +78,10 @@ impl Failure {
     /// Returns why what is held is served in place of an answer; none for a failure that is an answer, or is ours.
     pub(super) fn stale_reason(self) -> Option<StaleReason> {
         match self {
+            Self::Overloaded => Some(StaleReason::BudgetExhausted),
             Self::Throttled => Some(StaleReason::UpstreamThrottled),
             Self::Garbled | Self::Refused | Self::Unavailable => Some(StaleReason::UpstreamUnavailable),
-            Self::Lost | Self::Mismatch | Self::NoSuchUser | Self::Overloaded => None,
+            Self::Lost | Self::Mismatch | Self::NoSuchUser => None,
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Lifetimes {
 pub(super) enum Verdict {
     /// Ask Cognito, and let the caller wait.
     Fetch,
+    /// Ask Cognito, and let the caller wait briefly: what is held is of use.
+    FetchBriefly,
     /// Serve it.
     Serve,
     /// Serve it, and ask Cognito in the background.
@@ -82,6 +84,7 @@ impl Lifetimes {
             (Content::Present(_), None) if within(self.fresh) => Verdict::ServeAndRefresh,
             (Content::Present(_), Some(_)) if within(self.fresh) => Verdict::Serve,
             (Content::Present(_), Some((_, reason))) if within(self.usable) => Verdict::ServeStale(reason),
+            (Content::Present(_), None) if within(self.usable) => Verdict::FetchBriefly,
             (Content::Present(_), _) => Verdict::Fetch,
         }
     }
@@ -113,7 +116,7 @@ mod tests {
     #[expect(clippy::too_many_lines, reason = "a table")]
     async fn the_verdict_follows_from_age_demand_and_failures() {
         use Asked::{BySub, ByUsername};
-        use Verdict::{Fetch, Serve, ServeAndRefresh, ServeStale};
+        use Verdict::{Fetch, FetchBriefly, Serve, ServeAndRefresh, ServeStale};
         let begin = Moment::now();
         tokio::time::advance(Duration::from_secs(10_000)).await;
         let end = Moment::now();
@@ -130,10 +133,11 @@ mod tests {
             ("up to its freshness", user(), 59, None, BySub, any, ServeAndRefresh),
             ("past half of it, a refresh just failed", user(), 40, Some(40), BySub, any, Serve),
             ("past half of it, a refresh failed before", user(), 40, Some(39), BySub, any, ServeAndRefresh),
-            ("past its freshness", user(), 60, None, BySub, any, Fetch),
+            ("past its freshness", user(), 60, None, BySub, any, FetchBriefly),
             ("past its freshness, a fetch just failed", user(), 60, Some(60), BySub, any, stale),
-            ("past its freshness, a fetch failed before", user(), 60, Some(59), BySub, any, Fetch),
+            ("past its freshness, a fetch failed before", user(), 60, Some(59), BySub, any, FetchBriefly),
             ("up to its use, a fetch just failed", user(), 899, Some(899), BySub, any, stale),
+            ("past its use", user(), 900, None, BySub, any, Fetch),
             ("past its use, a fetch just failed", user(), 900, Some(900), BySub, any, Fetch),
             ("young enough for the demand", user(), 5, None, BySub, at_most(5, 5), Serve),
             ("too old for the demand", user(), 6, None, BySub, at_most(5, 6), Fetch),
@@ -148,7 +152,7 @@ mod tests {
             ),
             ("stale, and the demand allows it", user(), 90, Some(90), BySub, at_most(100, 90), stale),
             ("cached, where Cognito is to be asked", user(), 1, None, ByUsername, at_most(0, 1), Fetch),
-            ("a demand does not lengthen freshness", user(), 60, None, BySub, at_most(90, 60), Fetch),
+            ("a demand does not lengthen freshness", user(), 60, None, BySub, at_most(90, 60), FetchBriefly),
             ("an absence", Content::Absent(BySub), 14, None, BySub, any, Serve),
             ("an absence past its time", Content::Absent(BySub), 15, None, BySub, any, Fetch),
             ("an absence, never stale", Content::Absent(BySub), 15, Some(15), BySub, any, Fetch),
@@ -196,7 +200,7 @@ mod tests {
         for (pace, half, fresh, usable, absent) in [(90, 27, 54, 810, 14), (110, 33, 66, 990, 17)] {
             assert_eq!(judge(user(), pace, None, half - 1), Verdict::Serve);
             assert_eq!(judge(user(), pace, None, half), Verdict::ServeAndRefresh);
-            assert_eq!(judge(user(), pace, None, fresh), Verdict::Fetch);
+            assert_eq!(judge(user(), pace, None, fresh), Verdict::FetchBriefly);
             assert_eq!(judge(user(), pace, Some(usable - 1), usable - 1), stale);
             assert_eq!(judge(user(), pace, Some(usable), usable), Verdict::Fetch);
             assert_eq!(judge(Content::Absent(Asked::BySub), pace, None, absent - 1), Verdict::Serve);

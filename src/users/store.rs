@@ -2,7 +2,7 @@
 
 use std::{mem::size_of, time::Duration};
 
-use moka::sync::Cache;
+use moka::{ops::compute::Op, sync::Cache};
 use tokio::time::Instant;
 
 use super::snapshot::{Content, Lifetimes, Snapshot};
@@ -40,11 +40,20 @@ impl Store {
         self.present.get(key).or_else(|| self.absent.get(key))
     }
 
-    /// Notes on what is held of a user that a fetch failed just now.
+    /// Notes on what is held of a user, if anything is, that Cognito could not answer just now.
     pub(super) fn note_failure(&self, key: &Key, reason: StaleReason) {
-        if let Some(snapshot) = self.present.get(key) {
-            self.present.insert(key.clone(), Snapshot { failed: Some((Instant::now(), reason)), ..snapshot });
-        }
+        let failed = Some((Instant::now(), reason));
+        // In one step: what a fetch brings at the same moment must not be replaced by what was held before it.
+        self.present.entry_by_ref(key).and_compute_with(|held| match held {
+            Some(held) => Op::Put(Snapshot { failed, ..held.into_value() }),
+            None => Op::Nop,
+        });
+    }
+
+    /// Forgets a user of whom what is held is no longer true.
+    pub(super) fn forget(&self, key: &Key) {
+        self.present.invalidate(key);
+        self.absent.invalidate(key);
     }
 
     /// Holds what a fetch brought, and nothing else of that user: were a deleted user's entry left, it would be served

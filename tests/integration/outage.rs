@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use cognito_lookup::{
     sandbox::standin::{Fault, Reply},
-    wire::proto::{GetUserRequest, Source, StaleReason},
+    wire::proto::{GetUserRequest, Source, StaleReason, user_service_client::UserServiceClient},
 };
+use futures_util::future::join_all;
 use serde_json::json;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, GRACE, about, assert_failure, max_age, source};
+use crate::support::{ADA, App, GRACE, about, assert_failure, connect, max_age, source};
 
 #[tokio::test]
 async fn cognito_down_is_unavailable_and_heals() {
@@ -64,6 +65,44 @@ async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
 }
 
 #[tokio::test]
+async fn a_hanging_cognito_is_not_waited_out_where_something_is_held() {
+    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    app.cognito.fault("AdminGetUser", Fault::Hang);
+    loop {
+        // Less than the 2 s that a hanging fetch takes, more than the 0.5 s it is waited for.
+        let mut request = Request::new(about(ADA));
+        request.metadata_mut().insert("grpc-timeout", "1500m".parse().unwrap());
+        let freshness = app.ask(request).await.unwrap().freshness.unwrap();
+        if freshness.stale_reason() == StaleReason::UpstreamUnavailable {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_more_is_fetched_what_is_held_is_served() {
+    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    let held = app.cognito.hold("AdminGetUser");
+    let channels = join_all((0..4).map(|_| connect(app.address))).await;
+    let asking = (0..256).map(|n| {
+        let mut users = UserServiceClient::new(channels[n % 4].clone());
+        async move { users.get_user(about(&format!("nobody-{n}"))).await }
+    });
+    let looking = async {
+        app.cognito.reached("AdminGetUser", 257).await;
+        let refused = app.by_sub("one-more").await;
+        let stale = app.by_sub(ADA).await.unwrap().freshness.unwrap();
+        held.release();
+        (refused, stale)
+    };
+    let (_, (refused, stale)) = tokio::join!(join_all(asking), looking);
+    assert_failure(refused, Code::ResourceExhausted, "OVERLOADED");
+    assert_eq!(stale.stale_reason(), StaleReason::BudgetExhausted);
+}
+
+#[tokio::test]
 async fn what_is_past_its_use_is_not_served() {
     let app = App::with(|config| {
         config.cache.fresh_for = Duration::from_millis(1);
@@ -108,6 +147,11 @@ async fn a_mismatch_is_never_covered_by_what_is_held() {
         }
     };
     assert_eq!(crate::support::failure(&refused), (Code::Internal, "INTERNAL".to_owned()));
+    app.cognito.fault("AdminGetUser", Fault::Throttle);
+    for _ in 0..3 {
+        // Nor later, when there is no answer: whose name is somebody else's is gone.
+        assert_failure(app.by_sub(ADA).await, Code::Unavailable, "UPSTREAM_THROTTLED");
+    }
 }
 
 #[tokio::test]
