@@ -274,14 +274,7 @@ async fn a_key_set_that_is_no_use_leaves_the_server_unready() {
 #[tokio::test]
 async fn a_token_behind_the_message_is_no_credential() {
     let app = App::with(|config| config.callers.truncate(1)).await;
-    let stream = tokio::net::TcpStream::connect(app.address).await.unwrap();
-    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
-    #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
-    tokio::spawn(connection);
-    let request = http::Request::post(format!("http://{}/userlookup.v1.UserService/GetUser", app.address));
-    let request =
-        request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();
-    let (response, mut body) = client.send_request(request, false).unwrap();
+    let (response, mut body) = app.raw_call().await;
     // An empty message: not compressed, of no bytes.
     body.send_data(vec![0; 5].into(), false).unwrap();
     let mut trailers = http::HeaderMap::new();

@@ -136,14 +136,7 @@ async fn an_idle_peer_cannot_hold_a_stopping_server() {
 #[tokio::test]
 async fn a_request_whose_message_never_comes_is_ended() {
     let app = App::with(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
-    let stream = TcpStream::connect(app.address).await.unwrap();
-    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
-    #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
-    tokio::spawn(connection);
-    let request = http::Request::post(format!("http://{}/userlookup.v1.UserService/GetUser", app.address));
-    let request =
-        request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap();
-    let (response, body) = client.send_request(request, false).unwrap();
+    let (response, body) = app.raw_call().await;
     let response = timeout(Duration::from_secs(30), response).await.expect("it is held for ever").unwrap();
     assert_eq!(response.headers()["grpc-status"], "1");
     drop(body);

@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use cognito_lookup::{
     attribute::Selection,
     auth::{self, Authenticator},
@@ -20,7 +21,12 @@ use cognito_lookup::{
         user_service_client::UserServiceClient,
     },
 };
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
 use tonic::{Code, Request, Status, metadata::MetadataMap, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -77,6 +83,18 @@ impl App {
     /// Asks by `sub`, without a credential.
     pub(crate) async fn by_sub(&self, sub: &str) -> Result<GetUserResponse, Status> {
         self.ask(Request::new(about(sub))).await
+    }
+
+    /// Begins a `GetUser` frame by frame, for what no client library does.
+    pub(crate) async fn raw_call(&self) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
+        tokio::spawn(connection);
+        let request =
+            http::Request::post(format!("http://{}/userlookup.v1.UserService/GetUser", self.address));
+        let request = request.header("content-type", "application/grpc").header("te", "trailers");
+        client.send_request(request.body(()).unwrap(), false).unwrap()
     }
 
     pub(crate) fn token(&self, username: &str) -> String {
