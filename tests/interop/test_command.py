@@ -1,13 +1,18 @@
 """The command line: settings checked, a user read, an orderly end."""
 
+import json
+import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import health
+from child import environment
 from client import found
 from pool import Pool
-from service import Service, command, serving, settings, sidecar, write
+from service import CREDENTIALS, Service, binary, command, serving, settings, sidecar, write
 
 
 def test_good_settings_pass(pool: Pool, tmp_path: Path) -> None:
@@ -57,3 +62,21 @@ def test_a_server_asked_to_end_ends_though_a_client_stays(pool: Pool, tmp_path: 
     with serving(tmp_path, settings(pool, shutdown=shutdown)) as service, health.watch(service.address) as states:
         assert next(states) in {"SERVING", "NOT_SERVING"}
         assert service.child.stop() == 0
+
+
+def test_the_log_is_for_people_on_a_terminal_and_json_elsewhere(pool: Pool, tmp_path: Path) -> None:
+    file = write(tmp_path, settings(pool))
+    terminal, standard_error = pty.openpty()
+    arguments = [binary(), "serve", "--config", file]
+    process = subprocess.Popen(arguments, stderr=standard_error, env=environment(tmp_path, CREDENTIALS))
+    try:
+        told = b""
+        while b"listening" not in told:
+            told += os.read(terminal, 4096)
+    finally:
+        process.terminate()
+        process.wait(15)
+    assert b"INFO" in told and b"{" not in told
+    with serving(tmp_path, settings(pool)) as service:
+        lines = service.child.output().splitlines()
+    assert lines and all(json.loads(line)["level"] for line in lines)
