@@ -47,7 +47,11 @@ impl Cognito {
             let word = "placeholder";
             loader = loader.credentials_provider(config::Credentials::new(word, word, None, None, word));
         }
-        Self { client: Client::new(&loader.load().await), pool }
+        let shared = loader.load().await;
+        if let (None, Some(url)) = (&pool.endpoint_url, shared.endpoint_url()) {
+            warn!(pool.id = %pool.id, url, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls elsewhere");
+        }
+        Self { client: Client::new(&shared), pool }
     }
 
     /// Asks for the user of this name, who must have this `sub`; none if Cognito knows none.

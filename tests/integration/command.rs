@@ -210,6 +210,21 @@ fn a_port_in_use_is_no_misuse_and_the_flag_for_another_is_named() {
 }
 
 #[test]
+fn calls_that_the_environment_sends_elsewhere_are_warned_of() {
+    let (_folder, file) = settings(&format!("listen = \"127.0.0.1:0\"\n{GOOD}"));
+    for (diverted, variables) in [(true, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")][..]), (false, &[])] {
+        let mut serve = command(&["serve", "--config", &file]);
+        let mut process = serve.envs(variables.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let started: Vec<_> = log.take_while(|line| !line.contains("\"message\":\"listening\"")).collect();
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let warned = started.iter().any(|line| line.contains("sends this pool's calls elsewhere"));
+        assert_eq!(warned, diverted, "{started:?}");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let (_folder, file) =
         settings(&format!("listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"10min\"\n{GOOD}"));
