@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use self::{
     header::Header,
-    part::{Value, json},
+    part::{Presence, Value, json},
 };
 use super::{Fault, Rejected, bearer::BearerToken};
 use crate::{
@@ -76,6 +76,9 @@ struct Claims {
     exp: Option<Value<u64>>,
     iat: Option<Value<u64>>,
     nbf: Option<Value<u64>>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "it is typed to be refused if given twice")]
+    scope: Presence,
 }
 
 impl Claims {

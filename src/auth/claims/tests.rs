@@ -128,6 +128,7 @@ fn claims_are_cognitos_for_this_pool_and_client() {
         (edit("iat", json!(1.5)), malformed),
         (twice("sub", "\"abc\""), malformed),
         (twice("exp", "1"), malformed),
+        (twice("scope", "\"openid\""), malformed),
         (twice("iss", "\"x\""), malformed),
         (twice("client_id", "\"client1\""), malformed),
         (twice("token_use", "\"access\""), malformed),
