@@ -54,16 +54,17 @@ impl Pool {
         let endpoint_url = url("endpoint_url", &settings.endpoint_url);
         let (issuer, jwks_url) = (url("issuer", &settings.issuer), url("jwks_url", &settings.jwks_url));
         let region = read_region(settings, id.as_ref(), key, faults);
-        if issuer == Some(None) && id.as_ref().is_some_and(|id| id.region().is_none()) {
-            faults.add(format!("{key}.issuer"), "must be set: the pool's id does not begin with a Region");
-        }
-        let (id, issuer) = (id?, issuer?);
+        let id = id?;
         let issuers = match (&settings.issuer, id.region()) {
-            (Some(issuer), _) => vec![issuer.clone()],
-            (None, home) => issuers(home?, &id).into(),
-        };
+            // As it was written: tokens are compared with it byte for byte.
+            (Some(written), _) => issuer?.map(|_| vec![written.clone()]),
+            (None, Some(home)) => Some(issuers(home, &id).into()),
+            (None, None) => {
+                faults.add(format!("{key}.issuer"), NO_REGION);
+                None
+            }
+        }?;
         let published = || format!("{}{JWKS_PATH}", issuers.first()?).parse().ok();
-        drop(issuer);
         Some(Self {
             app_clients: app_clients?,
             endpoint_url: endpoint_url?.map(|url| url.to_string()),
@@ -158,7 +159,7 @@ fn read_region(
         (Some(region), _) if is_region(region) => return Some(region.to_owned()),
         (Some(region), _) => faults.add(key, format_args!("{region:?} is no Region such as eu-west-1")),
         (None, Some(home)) => return Some(home.to_owned()),
-        (None, None) => faults.add(key, "must be set: the pool's id does not begin with a Region"),
+        (None, None) => faults.add(key, NO_REGION),
     }
     None
 }
@@ -203,6 +204,7 @@ fn is_aws(url: &str) -> bool {
     })
 }
 
+const NO_REGION: &str = "must be set: the pool's id does not begin with a Region";
 const JWKS_PATH: &str = "/.well-known/jwks.json";
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 mod header;
 mod part;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
@@ -95,14 +98,10 @@ impl Claims {
             .and_then(|id| pool.app_clients.get(id))
             .ok_or(Rejected::Invalid(Fault::Client))?;
         self.check_time(now)?;
-        let sub = text(&self.sub).ok_or(Rejected::Invalid(Fault::Subject))?;
-        let user = match &self.username {
-            None => None,
-            Some(_) if sub == client.as_str() => None,
-            Some(name) => Some(name.parsed::<Username>()?),
-        };
-        let sub: Sub = sub.parse().map_err(|_| Rejected::Invalid(Fault::Subject))?;
-        Ok(Claimed { client: client.clone(), user: user.map(|name| (sub, name)) })
+        let sub: Sub = subject(&self.sub)?;
+        let machine = self.username.is_none() || sub.as_str() == client.as_str();
+        let user = if machine { None } else { Some((sub, subject(&self.username)?)) };
+        Ok(Claimed { client: client.clone(), user })
     }
 
     /// RFC 7519, sections 4.1.4 to 4.1.6. Cognito's longest access token lives a day, so one that claims more is not
@@ -130,6 +129,11 @@ fn text(claim: &Option<Value<String>>) -> Option<&str> {
         Some(Value::Is(text)) => Some(text),
         _ => None,
     }
+}
+
+fn subject<T: FromStr>(claim: &Option<Value<String>>) -> Result<T, Rejected> {
+    let parsed = text(claim).and_then(|text| text.parse().ok());
+    parsed.ok_or(Rejected::Invalid(Fault::Subject))
 }
 
 fn seconds(claim: &Option<Value<u64>>) -> Result<Option<Duration>, Rejected> {

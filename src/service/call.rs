@@ -66,17 +66,15 @@ impl Call {
     /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
     pub(super) fn end<T>(mut self, outcome: Result<T, Error>) -> Result<Response<T>, Status> {
         self.ended = true;
-        match &outcome {
-            Ok(_) => self.log_success(),
-            Err(error) => self.log_failure(error),
-        }
         match outcome {
             Ok(message) => {
+                self.log_success();
                 let mut response = Response::new(message);
                 self.mark(response.metadata_mut());
                 Ok(response)
             }
             Err(error) => {
+                self.log_failure(&error);
                 let mut status = error.into_status(&self.request_id);
                 self.mark(status.metadata_mut());
                 Err(status)

@@ -103,10 +103,10 @@ impl Snapshot {
 const REST: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const LIFETIMES: Lifetimes = Lifetimes {
+    pub(in crate::users) const LIFETIMES: Lifetimes = Lifetimes {
         fresh: Duration::from_secs(60),
         usable: Duration::from_secs(900),
         absent: Duration::from_secs(15),

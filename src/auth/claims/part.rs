@@ -6,7 +6,7 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
-use crate::auth::{Fault, Rejected};
+use crate::auth::Rejected;
 
 /// A JSON value of the type a claim must have, or of another: which of the two decides the reason of a refusal.
 #[derive(Deserialize)]
@@ -14,15 +14,6 @@ use crate::auth::{Fault, Rejected};
 pub(super) enum Value<T> {
     Is(T),
     IsNot(IgnoredAny),
-}
-
-impl Value<String> {
-    pub(super) fn parsed<T: std::str::FromStr>(&self) -> Result<T, Rejected> {
-        match self {
-            Self::Is(text) => text.parse().map_err(|_| Rejected::Invalid(Fault::Subject)),
-            Self::IsNot(_) => Err(Rejected::Invalid(Fault::Subject)),
-        }
-    }
 }
 
 /// Whether a header parameter is there at all, whatever it holds (`null` too).
