@@ -49,6 +49,7 @@ fn start(settings: &str) -> Duration {
 fn settings(cognito: &StandIn) -> String {
     format!(
         r#"listen = "127.0.0.1:0"
+admin_listen = "127.0.0.1:0"
 [[pools]]
 id = "{}"
 issuer = "{}"

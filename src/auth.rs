@@ -28,8 +28,17 @@ pub struct Credentials<'a> {
     pub metadata: &'a MetadataMap,
     /// The request's `access_token` field; empty if not given.
     pub access_token: &'a str,
-    /// The address of the connection's other end; none for a connection that has no IP address.
-    pub peer: Option<IpAddr>,
+    /// The connection's other end.
+    pub peer: Peer,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Peer {
+    /// An address on the network.
+    Ip(IpAddr),
+    /// A process on this machine, over a Unix socket.
+    Unix,
 }
 
 /// Verifies what requests present against the keys of the configured pools.
@@ -122,8 +131,8 @@ impl Caller {
 pub enum Identity {
     /// An app client by itself: a client-credentials token in `authorization`.
     Machine(ClientId),
-    /// Nobody but the other end of the connection, if that has an IP address.
-    Peer(Option<IpAddr>),
+    /// Nobody but the other end of the connection.
+    Peer(Peer),
     /// An app client on behalf of a user: a user's token in `authorization`.
     Person(Person),
 }

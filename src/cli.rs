@@ -21,7 +21,7 @@ use crate::config::Faults;
 /// connection or a failed call, 4 not serving.
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
-    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return ended(Err(Exit::failed(error))),
     };

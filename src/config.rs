@@ -7,6 +7,7 @@ mod bounds;
 mod choice;
 mod faults;
 mod file;
+mod listen;
 mod origin;
 mod settings;
 mod shorthand;
@@ -24,10 +25,11 @@ use serde::{Deserialize, Serialize};
 use self::tree::Tree;
 pub use self::{
     faults::{Collector, Fault, Faults},
+    listen::{Listen, NoListen},
     origin::Origin,
     settings::{
-        BareSub, CacheSettings, CallerSettings, Credentials, LimitSettings, LogFormat, LogLevel, LogSettings,
-        PoolSettings, Reads, ShutdownSettings,
+        BareSub, CacheSettings, CallerSettings, ClientCertificate, Credentials, LimitSettings, LogFormat,
+        LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings, TlsSettings,
     },
     sources::{Flag, Sources, token},
 };
@@ -36,9 +38,17 @@ pub use self::{
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The address that gRPC is served on; default `127.0.0.1:50051`.
+    /// Where gRPC is served; default `127.0.0.1:50051`.
+    pub listen: Listen,
+    /// The file mode of the socket where `listen` is `unix:PATH`; default `0600`.
+    #[serde(with = "text::mode")]
+    pub socket_mode: u32,
+    /// The address of the port for probes and metrics, in plain HTTP; default `127.0.0.1:9090`.
     #[serde(deserialize_with = "text::address")]
-    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    /// The threads that serve; 0 to 1,024, default 0: one for each core.
+    #[serde(deserialize_with = "text::number")]
+    pub workers: usize,
     /// The id of the one pool, in place of `[[pools]]`; default none.
     #[serde(deserialize_with = "text::optional")]
     pub user_pool_id: Option<String>,
@@ -57,7 +67,9 @@ pub struct Config {
     pub callers: Vec<CallerSettings>,
     /// How long and how much is remembered.
     pub cache: CacheSettings,
-    /// What one request may take.
+    /// How connections are encrypted.
+    pub tls: TlsSettings,
+    /// What connections and requests may take.
     pub limits: LimitSettings,
     /// How the process ends.
     pub shutdown: ShutdownSettings,
@@ -120,7 +132,10 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
+            listen: Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 50051))),
+            socket_mode: 0o600,
+            admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            workers: 0,
             user_pool_id: None,
             app_clients: Vec::new(),
             attributes: Vec::new(),
@@ -128,6 +143,7 @@ impl Default for Config {
             pools: Vec::new(),
             callers: Vec::new(),
             cache: CacheSettings::default(),
+            tls: TlsSettings::default(),
             limits: LimitSettings::default(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
@@ -267,8 +283,9 @@ reads = "any"
         let config = load(FILE, &[("APP_CLIENTS", "a, b")], &[]).unwrap();
         let entries = config.entries();
         let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-        assert_eq!(keys[..5], ["listen", "user_pool_id", "app_clients", "attributes", "reflection"]);
-        assert_eq!(keys[5..7], ["pools[0].id", "pools[0].app_clients"]);
+        assert_eq!(keys[..4], ["listen", "socket_mode", "admin_listen", "workers"]);
+        assert_eq!(keys[4..8], ["user_pool_id", "app_clients", "attributes", "reflection"]);
+        assert_eq!(keys[8..10], ["pools[0].id", "pools[0].app_clients"]);
         assert_eq!(keys.last(), Some(&"log.format"));
         for (key, value, origin) in [
             ("user_pool_id", "", "default"),
@@ -306,7 +323,7 @@ app_clients = ["a", 3]
             "log.level: must be error, warn, info, debug or trace, not `loud` (settings.toml line 8)",
             "pools[0].app_clients: `[\"a\",3]` is not a list such as [\"a\", \"b\"] (settings.toml line 10)",
             "cache.fresh_fro: is not a setting; did you mean COGNITO_LOOKUP_CACHE__FRESH_FOR? (environment COGNITO_LOOKUP_CACHE__FRESH_FRO)",
-            "listen: `localhost:1` is not an address and port such as 127.0.0.1:50051 (environment COGNITO_LOOKUP_LISTEN)",
+            "listen: `localhost:1` is not an address and port such as 127.0.0.1:50051, or unix: and a path (environment COGNITO_LOOKUP_LISTEN)",
             "shutdown.grace: 11m is out of bounds: from 0s to 10m (flag --grace)",
         ];
         assert_eq!(faults(file, &variables, &flags), expected);

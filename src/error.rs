@@ -1,7 +1,8 @@
 //! All that can go wrong for a caller, and its one translation into a status with details.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, error::Error as _, sync::Arc, time::Duration};
 
+use http::Response;
 use thiserror::Error;
 use tonic::{
     Code, Status,
@@ -14,12 +15,18 @@ use crate::{auth::Rejected, policy::Denied, query::Invalid, users::Failure, wire
 /// Why a call failed; the text is for the log, callers get a constant.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Error {
+    /// The call came another way than through the server's own.
+    #[error("the call did not come through `Calls`")]
+    Astray,
     /// The policy refuses.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// No user was found.
     #[error(transparent)]
     Failure(#[from] Failure),
+    /// A service that is not ours, such as health, answered so.
+    #[error("a service that is not ours answered {0:?}")]
+    Foreign(Code),
     /// The question is not valid.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -35,9 +42,24 @@ pub enum Error {
     /// This version does not offer the call.
     #[error("the call is not offered by this version")]
     Unimplemented,
+    /// The message is too large or is none.
+    #[error("the message of the call cannot be read")]
+    Unreadable,
 }
 
 impl Error {
+    /// Returns what failed in a response that tonic made; none if nothing did.
+    pub fn of<B>(response: &Response<B>) -> Option<Self> {
+        let status = response.extensions().get::<Status>()?;
+        let ours = status.source().and_then(|source| source.downcast_ref::<Self>());
+        Some(ours.cloned().unwrap_or_else(|| match status.code() {
+            // What tonic's codec says of a message that is too large, and of one that is no protobuf.
+            Code::OutOfRange | Code::Internal => Self::Unreadable,
+            Code::Unimplemented => Self::Unimplemented,
+            code => Self::Foreign(code),
+        }))
+    }
+
     /// Returns the gRPC code that callers see.
     pub fn code(&self) -> Code {
         self.outward().0
@@ -69,8 +91,10 @@ impl Error {
 
     fn outward(&self) -> (Code, ErrorReason, &'static str) {
         match self {
+            Self::Astray => failed(Failure::Lost),
             Self::Denied(denied) => denial(denied),
             Self::Failure(failure) => failed(*failure),
+            Self::Foreign(code) => (*code, ErrorReason::Unspecified, code.description()),
             Self::Invalid(Invalid::Sub) => (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED),
             Self::Invalid(Invalid::Field { .. }) => {
                 (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
@@ -80,6 +104,10 @@ impl Error {
             Self::Rejected(rejected) => rejection(*rejected),
             Self::Unimplemented => {
                 (Code::Unimplemented, ErrorReason::Unspecified, "the call is not offered by this version")
+            }
+            Self::Unreadable => {
+                let text = "the message is larger than this service reads, or is not the method's";
+                (Code::InvalidArgument, ErrorReason::FieldInvalid, text)
             }
         }
     }
@@ -109,6 +137,15 @@ impl Error {
 
     fn retry_after(&self) -> Option<Duration> {
         matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER)
+    }
+}
+
+/// The way out through tonic's generated code, which knows statuses only; [`Error::of`] finds the error in it again.
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let mut status = Self::new(error.code(), error.outward().2);
+        status.set_source(Arc::new(error));
+        status
     }
 }
 

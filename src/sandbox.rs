@@ -9,7 +9,10 @@ use clap::Args;
 use thiserror::Error;
 
 use self::standin::{PeopleError, Pool, StandIn};
-use crate::config::{CallerSettings, Config, Credentials, PoolSettings, Reads, ShutdownSettings};
+use crate::{
+    config::{CallerSettings, Config, Credentials, Listen, PoolSettings, Reads, ShutdownSettings},
+    server::Listeners,
+};
 
 /// How to set up the sandbox.
 #[derive(Args, Debug)]
@@ -17,6 +20,9 @@ pub struct Arguments {
     /// The loopback address to serve on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
+    /// The loopback address for probes and metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    admin_listen: SocketAddr,
     /// The loopback address of the Cognito stand-in
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9229")]
     cognito: SocketAddr,
@@ -29,13 +35,14 @@ pub struct Arguments {
 #[derive(Debug)]
 pub struct Sandbox {
     listen: SocketAddr,
+    admin_listen: SocketAddr,
     standin: StandIn,
 }
 
 impl Sandbox {
     /// Starts the stand-in, on loopback or not at all.
     pub fn start(arguments: &Arguments) -> Result<Self, Error> {
-        for address in [arguments.listen, arguments.cognito] {
+        for address in [arguments.listen, arguments.admin_listen, arguments.cognito] {
             if !address.ip().is_loopback() {
                 return Err(Error::Exposed(address));
             }
@@ -49,7 +56,7 @@ impl Sandbox {
         };
         let standin = StandIn::start_at(pool, arguments.cognito)
             .map_err(|error| Error::Listener(arguments.cognito, error))?;
-        Ok(Self { listen: arguments.listen, standin })
+        Ok(Self { listen: arguments.listen, admin_listen: arguments.admin_listen, standin })
     }
 
     /// Returns settings for a server before the stand-in: people's tokens read their own user, and this machine reads
@@ -70,7 +77,8 @@ impl Sandbox {
             ..CallerSettings::default()
         };
         Config {
-            listen: self.listen,
+            listen: Listen::Tcp(self.listen),
+            admin_listen: self.admin_listen,
             pools: vec![self.pool()],
             callers: web.chain([sidecar]).collect(),
             shutdown: ShutdownSettings { delay: std::time::Duration::ZERO, ..ShutdownSettings::default() },
@@ -79,8 +87,8 @@ impl Sandbox {
     }
 
     /// Returns what to tell a newcomer: what runs where, whose tokens there are, and calls to paste.
-    pub fn banner(&self, listen: SocketAddr) -> String {
-        banner::text(&self.standin, listen)
+    pub fn banner(&self, listeners: &Listeners) -> io::Result<String> {
+        Ok(banner::text(&self.standin, &listeners.grpc()?, listeners.admin()?))
     }
 
     fn pool(&self) -> PoolSettings {

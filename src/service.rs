@@ -1,12 +1,16 @@
 //! The RPCs: one straight line from a request to its answer, and what must happen for every outcome around it.
 
 mod call;
+mod calls;
+mod method;
+mod trailers;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use self::call::Call;
+use self::calls::Arrival;
+pub use self::calls::Calls;
 use crate::{
     auth::{Authenticator, Credentials},
     error::Error,
@@ -28,14 +32,18 @@ pub struct Service {
     pub policy: Arc<Policy>,
     /// The users themselves.
     pub users: Users,
-    /// How long a call may take; a caller's `grpc-timeout` may shorten it.
-    pub request_timeout: Duration,
 }
 
 impl Service {
+    /// Returns when everything is there that answers need: the keys of every pool and the credentials for Cognito,
+    /// however long that takes.
+    pub async fn ready(&self) {
+        tokio::join!(self.authenticator.ready(), self.users.ready());
+    }
+
     async fn answer(&self, request: Request<proto::GetUserRequest>) -> Result<proto::GetUserResponse, Error> {
-        let peer = request.remote_addr().map(|address| address.ip());
-        let (metadata, _, message) = request.into_parts();
+        let (metadata, mut extensions, message) = request.into_parts();
+        let Arrival { peer } = extensions.remove().ok_or(Error::Astray)?;
         let credentials = Credentials { metadata: &metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         let query = wire::query(&message, Moment::now())?;
@@ -51,16 +59,14 @@ impl UserService for Service {
         &self,
         request: Request<proto::GetUserRequest>,
     ) -> Result<Response<proto::GetUserResponse>, Status> {
-        let call = Call::begin("userlookup.v1.UserService/GetUser", request.metadata());
-        let outcome = call.bounded(self.request_timeout, self.answer(request)).await;
-        call.end(outcome)
+        Ok(Response::new(self.answer(request).await?))
     }
 
     async fn batch_get_users(
         &self,
-        request: Request<proto::BatchGetUsersRequest>,
+        _: Request<proto::BatchGetUsersRequest>,
     ) -> Result<Response<proto::BatchGetUsersResponse>, Status> {
-        unbuilt("userlookup.v1.UserService/BatchGetUsers", &request)
+        Err(Error::Unimplemented.into())
     }
 }
 
@@ -68,34 +74,29 @@ impl UserService for Service {
 impl AdminService for Service {
     async fn inspect_user(
         &self,
-        request: Request<proto::InspectUserRequest>,
+        _: Request<proto::InspectUserRequest>,
     ) -> Result<Response<proto::InspectUserResponse>, Status> {
-        unbuilt("userlookup.v1.AdminService/InspectUser", &request)
+        Err(Error::Unimplemented.into())
     }
 
     async fn expire_user(
         &self,
-        request: Request<proto::ExpireUserRequest>,
+        _: Request<proto::ExpireUserRequest>,
     ) -> Result<Response<proto::ExpireUserResponse>, Status> {
-        unbuilt("userlookup.v1.AdminService/ExpireUser", &request)
+        Err(Error::Unimplemented.into())
     }
 
     async fn erase_user(
         &self,
-        request: Request<proto::EraseUserRequest>,
+        _: Request<proto::EraseUserRequest>,
     ) -> Result<Response<proto::EraseUserResponse>, Status> {
-        unbuilt("userlookup.v1.AdminService/EraseUser", &request)
+        Err(Error::Unimplemented.into())
     }
 
     async fn explain_access(
         &self,
-        request: Request<proto::ExplainAccessRequest>,
+        _: Request<proto::ExplainAccessRequest>,
     ) -> Result<Response<proto::ExplainAccessResponse>, Status> {
-        unbuilt("userlookup.v1.AdminService/ExplainAccess", &request)
+        Err(Error::Unimplemented.into())
     }
-}
-
-/// Answers a call that the contract has and this version has not.
-fn unbuilt<Q, A>(method: &'static str, request: &Request<Q>) -> Result<Response<A>, Status> {
-    Call::begin(method, request.metadata()).end(Err(Error::Unimplemented))
 }

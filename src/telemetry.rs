@@ -1,4 +1,6 @@
-//! Logging: one line an event, for people on a terminal, as JSON elsewhere.
+//! Logging: one line an event, for people on a terminal, as JSON elsewhere; and what is counted, in `metrics`.
+
+pub mod metrics;
 
 use std::{
     error::Error,

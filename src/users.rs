@@ -8,7 +8,8 @@ mod store;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use futures_util::future::join_all;
+use tokio::{runtime::Handle, time::timeout};
 
 pub use self::found::{Failure, Found};
 use self::{
@@ -38,9 +39,9 @@ struct Inner {
 }
 
 impl Users {
-    /// Prepares to ask every pool's Cognito, with credentials of the usual AWS chain, which are first needed and looked
-    /// for by the first fetch.
-    pub async fn connect(pools: &Pools, settings: &CacheSettings) -> Self {
+    /// Prepares to ask every pool's Cognito, with credentials of the usual AWS chain, on the runtime `upstream`, in which
+    /// this must run too.
+    pub async fn connect(pools: Pools, settings: CacheSettings, upstream: Handle) -> Self {
         let mut cognito = HashMap::new();
         for pool in pools.iter() {
             cognito.insert(pool.id.clone(), Cognito::connect(Arc::clone(pool)).await);
@@ -48,7 +49,12 @@ impl Users {
         let lifetimes =
             Lifetimes { fresh: settings.fresh_for, usable: settings.usable_for, absent: settings.absent_for };
         let store = Store::new(settings.max_bytes, settings.max_absent_bytes, lifetimes);
-        Self(Arc::new(Inner { cognito, flights: Flights::default(), lifetimes, store }))
+        Self(Arc::new(Inner { cognito, flights: Flights::new(upstream), lifetimes, store }))
+    }
+
+    /// Returns when credentials were found for every pool, however long that takes; must run in the runtime `upstream`.
+    pub async fn ready(&self) {
+        join_all(self.0.cognito.values().map(Cognito::ready)).await;
     }
 
     /// Returns the user the permit names, as fresh as it demands or not at all. Cancel safe: a fetch that is under way

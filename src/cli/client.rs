@@ -10,9 +10,10 @@ use tonic_types::StatusExt as _;
 
 use super::Exit;
 
-/// Connects to a service at a URL such as `http://127.0.0.1:50051`; every call over it ends within 5 s.
+/// Connects to a service at a URL such as `http://127.0.0.1:50051`, or `unix:PATH`; every call over it ends within 5 s.
 pub(super) async fn connect(address: &str) -> Result<Channel, Exit> {
-    let plain = address.starts_with("http://").then(|| Endpoint::from_shared(address.to_owned()));
+    let is_plain = ["http://", "unix:"].iter().any(|scheme| address.starts_with(scheme));
+    let plain = is_plain.then(|| Endpoint::from_shared(address.to_owned()));
     // Nor https: this version speaks no TLS, and would send a token in clear to where none is expected.
     let Some(Ok(endpoint)) = plain else {
         return Err(Exit::misused(format_args!(
@@ -40,4 +41,4 @@ pub(super) fn failed(status: &Status) -> Exit {
 /// Where `serve` listens unless told otherwise.
 pub(super) const DEFAULT_ADDRESS: &str = "http://127.0.0.1:50051";
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);

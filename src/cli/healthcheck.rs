@@ -1,8 +1,12 @@
-//! `healthcheck`: what an orchestrator runs where it cannot speak gRPC.
+//! `healthcheck`: what an orchestrator runs where it cannot ask by itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::Args;
+use http::{Request, StatusCode, header};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{Exit, client, say, settings};
 use crate::wire::proto::health::{
@@ -12,27 +16,54 @@ use crate::wire::proto::health::{
 /// Which service to ask. Without an address it is the one that `serve` would start with the same settings.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// The service's URL [default: that of the `listen` setting]
+    /// The URL of a gRPC port to ask by the health protocol [default: /readyz at the `admin_listen` setting]
     #[arg(long, value_name = "URL")]
     address: Option<String>,
     #[command(flatten)]
     settings: settings::Arguments,
 }
 
-/// Asks for the health of the server as a whole.
+/// Asks whether calls are welcome.
 pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
-    let address = match arguments.address {
-        Some(address) => address,
+    match arguments.address {
+        Some(address) => by_grpc(&address).await,
         None => {
-            format!("http://{}", reachable(arguments.settings.load()?.sound().map_err(Exit::faulty)?.listen))
+            let config = arguments.settings.load()?.sound().map_err(Exit::faulty)?;
+            // In the clear whatever the gRPC port speaks, so no certificate is needed to ask.
+            let address = reachable(config.admin_listen);
+            let asked = timeout(client::TIMEOUT, by_http(address)).await;
+            asked.unwrap_or_else(|_| Err(Exit::not_called(format_args!("nobody answers at {address}"))))
         }
-    };
-    let mut health = HealthClient::new(client::connect(&address).await?);
+    }
+}
+
+async fn by_grpc(address: &str) -> Result<(), Exit> {
+    let mut health = HealthClient::new(client::connect(address).await?);
     let response =
         health.check(HealthCheckRequest::default()).await.map_err(|status| client::failed(&status))?;
     match response.into_inner().status() {
         ServingStatus::Serving => say("SERVING"),
         other => Err(Exit::not_serving(other.as_str_name())),
+    }
+}
+
+async fn by_http(address: SocketAddr) -> Result<(), Exit> {
+    let nobody = || Exit::not_called(format_args!("nobody answers at {address}"));
+    let stream = TcpStream::connect(address).await.map_err(|_| nobody())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| nobody())?;
+    let request = Request::get("/readyz").header(header::HOST, address.to_string());
+    let request = request.body(String::new()).map_err(Exit::failed)?;
+    let asked = async {
+        tokio::select! {
+            // A connection whose end comes first has no answer on it.
+            biased;
+            response = sender.send_request(request) => response.map_err(|_| nobody()),
+            _ = connection => Err(nobody()),
+        }
+    };
+    match asked.await?.status() {
+        StatusCode::OK => say("SERVING"),
+        _ => Err(Exit::not_serving("NOT_SERVING")),
     }
 }
 

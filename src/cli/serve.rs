@@ -1,24 +1,23 @@
 //! `serve` and `sandbox`: serves until the process is told to stop.
 
-use std::net::SocketAddr;
-
 use tokio::{
-    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 
 use super::{Exit, settings};
-use crate::{server::Server, telemetry};
+use crate::{
+    server::{Listeners, Reloader, Server},
+    telemetry,
+};
 
 /// Serves with the settings of flags, environment and file.
 pub(super) async fn run(arguments: settings::Arguments) -> Result<(), Exit> {
     let config = arguments.load()?;
     telemetry::start(&config.log);
-    let address = config.listen;
-    // Before the port is bound, so that a faulty start never takes it.
-    let server = Server::read(config).map_err(Exit::faulty)?;
-    serve(server, bind(address).await?).await
+    // Before the ports are bound, so that a faulty start never takes them.
+    let server = Server::read(config.clone()).map_err(Exit::faulty)?;
+    serve(server, Listeners::bind(&config).await.map_err(Exit::failed)?).await
 }
 
 /// Serves people who do not exist.
@@ -32,21 +31,14 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
     })?;
     let config = sandbox.config();
     telemetry::start(&config.log);
-    let listener = bind(config.listen).await?;
-    super::say(sandbox.banner(listener.local_addr().map_err(Exit::failed)?))?;
-    serve(Server::read(config).map_err(Exit::faulty)?, listener).await
+    let listeners = Listeners::bind(&config).await.map_err(Exit::failed)?;
+    super::say(sandbox.banner(&listeners).map_err(Exit::failed)?)?;
+    serve(Server::read(config).map_err(Exit::faulty)?, listeners).await
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| {
-        Exit::failed(format_args!("cannot listen on {address}: {error}; choose another with --listen"))
-    })
-}
-
-/// Drains on the first SIGTERM or SIGINT, and ends at once on the second.
-async fn serve(server: Server, listener: TcpListener) -> Result<(), Exit> {
-    let mut signals = Signals::new().map_err(Exit::failed)?;
+/// Drains on the first SIGTERM or SIGINT, and ends at once on the second; looks at its files on SIGHUP.
+async fn serve(server: Server, listeners: Listeners) -> Result<(), Exit> {
+    let mut signals = Signals::new(server.reloader()).map_err(Exit::failed)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let signalled = async {
         signals.next().await;
@@ -54,25 +46,36 @@ async fn serve(server: Server, listener: TcpListener) -> Result<(), Exit> {
         signals.next().await;
     };
     tokio::select! {
-        ended = server.serve(listener, async { drop(stopped.await) }) => ended.map_err(Exit::failed),
+        ended = server.serve(listeners, async { drop(stopped.await) }) => ended.map_err(Exit::failed),
         () = signalled => Err(Exit::failed("cut short by a second signal")),
     }
 }
 
 struct Signals {
-    terminate: Signal,
+    hang_up: Signal,
     interrupt: Signal,
+    reloader: Reloader,
+    terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    fn new(reloader: Reloader) -> std::io::Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reloader,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
+    /// Returns with the next signal to end.
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.hang_up.recv() => self.reloader.reload(),
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+            }
         }
     }
 }

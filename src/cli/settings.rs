@@ -17,9 +17,12 @@ pub(super) struct Arguments {
     /// The settings file, in TOML
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The address to serve on [default: 127.0.0.1:50051]
+    /// The address to serve on, or unix: and the path of a socket [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// The address for probes and metrics [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
     /// The one user pool, such as eu-west-1_AbCdEfGhI
     #[arg(long, value_name = "ID")]
     user_pool_id: Option<String>,
@@ -42,6 +45,7 @@ impl Arguments {
     pub(super) fn load(self) -> Result<Config, Exit> {
         let flags = [
             ("listen", "--listen", self.listen),
+            ("admin_listen", "--admin-listen", self.admin_listen),
             ("user_pool_id", "--user-pool-id", self.user_pool_id),
             ("app_clients", "--app-clients", self.app_clients),
             ("attributes", "--attributes", self.attributes),

@@ -2,6 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use bytesize::{KIB, MIB};
 use humantime::format_duration;
 
 use super::{
@@ -12,48 +13,91 @@ use super::{
 
 /// Checks that every number is within its bounds; fails with every key that is not.
 pub(super) fn check(config: &Config) -> Result<(), Faults> {
-    let mut faults = Faults::collector(config);
-    durations(config, &mut faults);
-    sizes(config, &mut faults);
-    faults.finish(Some(()))
+    let mut check = Check { config, faults: Faults::collector(config) };
+    check.durations();
+    check.sizes();
+    check.numbers();
+    check.faults.finish(Some(()))
 }
 
-fn durations(config: &Config, faults: &mut Collector<'_>) {
-    let (cache, limits, shutdown) = (&config.cache, &config.limits, &config.shutdown);
-    for (key, value, bounds) in [
-        ("cache.fresh_for", cache.fresh_for, MILLISECOND..=DAY),
-        ("cache.usable_for", cache.usable_for, cache.fresh_for.min(DAY)..=DAY),
-        ("cache.absent_for", cache.absent_for, MILLISECOND..=HOUR),
-        ("limits.request_timeout", limits.request_timeout, REQUEST),
-        ("shutdown.delay", shutdown.delay, PAUSE),
-        ("shutdown.grace", shutdown.grace, PAUSE),
-    ] {
-        if !bounds.contains(&value) {
-            let [value, low, high] = [value, *bounds.start(), *bounds.end()].map(format_duration);
-            // The fault will say that nothing set it, so the reader must learn here whose value it is.
-            let whose = if config.origin(key) == Origin::Default { "the default " } else { "" };
-            faults.add(key, format!("{whose}{value} is out of bounds: from {low} to {high}"));
+struct Check<'a> {
+    config: &'a Config,
+    faults: Collector<'a>,
+}
+
+impl Check<'_> {
+    fn durations(&mut self) {
+        let Config { cache, limits, shutdown, tls, .. } = self.config;
+        for (key, value, bounds) in [
+            ("cache.fresh_for", cache.fresh_for, MILLISECOND..=DAY),
+            ("cache.usable_for", cache.usable_for, cache.fresh_for.min(DAY)..=DAY),
+            ("cache.absent_for", cache.absent_for, MILLISECOND..=HOUR),
+            ("tls.check_every", tls.check_every, Duration::from_millis(100)..=HOUR),
+            ("limits.request_timeout", limits.request_timeout, SHORT..=MINUTE),
+            ("limits.handshake_timeout", limits.handshake_timeout, SHORT..=MINUTE),
+            ("limits.stall_timeout", limits.stall_timeout, SHORT..=TEN_MINUTES),
+            ("limits.connection_age", limits.connection_age, SHORT..=DAY),
+            ("limits.keepalive_interval", limits.keepalive_interval, SHORT..=HOUR),
+            ("limits.keepalive_timeout", limits.keepalive_timeout, SHORT..=TEN_MINUTES),
+            ("shutdown.delay", shutdown.delay, Duration::ZERO..=TEN_MINUTES),
+            ("shutdown.grace", shutdown.grace, Duration::ZERO..=TEN_MINUTES),
+        ] {
+            self.within(key, value, bounds, |value| format_duration(value).to_string());
         }
+    }
+
+    fn sizes(&mut self) {
+        let Config { cache, limits, .. } = self.config;
+        for (key, value, bounds) in [
+            ("limits.header_list", limits.header_list, 4 * KIB..=MIB),
+            ("limits.message", limits.message, KIB..=4 * MIB),
+            ("cache.max_bytes", cache.max_bytes, MIB..=MOST_BYTES),
+            ("cache.max_absent_bytes", cache.max_absent_bytes, 1..=MOST_BYTES),
+        ] {
+            self.within(key, value, bounds, text::size::format);
+        }
+    }
+
+    fn numbers(&mut self) {
+        let Config { limits, workers, .. } = self.config;
+        for (key, value, bounds) in [
+            ("workers", *workers, 0..=1_024),
+            ("limits.connections", limits.connections, 1..=1_000_000),
+            ("limits.connections_per_peer", limits.connections_per_peer, 1..=1_000_000),
+            ("limits.streams", limits.streams, 1..=10_000),
+            ("limits.local_error_resets", limits.local_error_resets, 1..=1_000_000),
+            ("limits.pending_accept_resets", limits.pending_accept_resets, 1..=10_000),
+        ] {
+            self.within(key, value, bounds, |value| value.to_string());
+        }
+    }
+
+    fn within<N: Copy + PartialOrd>(
+        &mut self,
+        key: &str,
+        value: N,
+        bounds: RangeInclusive<N>,
+        show: impl Fn(N) -> String,
+    ) {
+        if bounds.contains(&value) {
+            return;
+        }
+        let [value, low, high] = [value, *bounds.start(), *bounds.end()].map(show);
+        // The fault will say that nothing set it, so the reader must learn here whose value it is.
+        let whose = if self.config.origin(key) == Origin::Default { "the default " } else { "" };
+        self.faults.add(key, format!("{whose}{value} is out of bounds: from {low} to {high}"));
     }
 }
 
-fn sizes(config: &Config, faults: &mut Collector<'_>) {
-    for (key, value, low) in [
-        ("cache.max_bytes", config.cache.max_bytes, bytesize::MIB),
-        ("cache.max_absent_bytes", config.cache.max_absent_bytes, 1),
-    ] {
-        if value < low {
-            let [value, low] = [value, low].map(text::size::format);
-            faults.add(key, format!("{value} is out of bounds: at least {low}"));
-        }
-    }
-}
-
+// More than any machine has.
+const MOST_BYTES: u64 = 1024 * bytesize::TIB;
 const MILLISECOND: Duration = Duration::from_millis(1);
+// A test may want it short; less would end every call.
+const SHORT: Duration = Duration::from_millis(10);
+const MINUTE: Duration = Duration::from_secs(60);
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const REQUEST: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
-const PAUSE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -62,7 +106,7 @@ mod tests {
     fn faults(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::default();
         change(&mut config);
-        for table in ["cache", "limits", "shutdown"] {
+        for table in ["cache", "limits", "shutdown", "workers"] {
             config.origins.insert(table.to_owned(), Origin::Flag("--all".to_owned()));
         }
         let found = check(&config).err().map(|faults| faults.0);
@@ -78,11 +122,11 @@ mod tests {
                 config.cache.fresh_for = MILLISECOND;
                 config.cache.usable_for = DAY;
                 config.cache.absent_for = HOUR;
-                config.cache.max_bytes = bytesize::MIB;
+                config.cache.max_bytes = MIB;
                 config.cache.max_absent_bytes = 1;
                 config.limits.request_timeout = Duration::from_millis(10);
                 config.shutdown.delay = Duration::ZERO;
-                config.shutdown.grace = *PAUSE.end();
+                config.shutdown.grace = TEN_MINUTES;
             }),
             none
         );
@@ -94,11 +138,14 @@ mod tests {
         let found = faults(|config| {
             config.cache.fresh_for = DAY + SLIGHTLY;
             config.cache.absent_for = Duration::ZERO;
-            config.cache.max_bytes = bytesize::MIB - 1;
+            config.cache.max_bytes = MIB - 1;
             config.cache.max_absent_bytes = 0;
             config.limits.request_timeout = Duration::from_secs(61);
-            config.shutdown.delay = *PAUSE.end() + SLIGHTLY;
+            config.shutdown.delay = TEN_MINUTES + SLIGHTLY;
             config.shutdown.grace = HOUR;
+            config.limits.header_list = 4 * KIB - 1;
+            config.limits.streams = 0;
+            config.workers = 1_025;
         });
         let expected = [
             "cache.fresh_for: 1day 1ns is out of bounds: from 1ms to 1day",
@@ -107,8 +154,11 @@ mod tests {
             "limits.request_timeout: 1m 1s is out of bounds: from 10ms to 1m",
             "shutdown.delay: 10m 1ns is out of bounds: from 0s to 10m",
             "shutdown.grace: 1h is out of bounds: from 0s to 10m",
-            "cache.max_bytes: 1048575 is out of bounds: at least 1MiB",
-            "cache.max_absent_bytes: 0 is out of bounds: at least 1",
+            "limits.header_list: 4095 is out of bounds: from 4KiB to 1MiB",
+            "cache.max_bytes: 1048575 is out of bounds: from 1MiB to 1073741824MiB",
+            "cache.max_absent_bytes: 0 is out of bounds: from 1 to 1073741824MiB",
+            "workers: 1025 is out of bounds: from 0 to 1024",
+            "limits.streams: 0 is out of bounds: from 1 to 10000",
         ];
         assert_eq!(found, expected);
     }

@@ -151,7 +151,10 @@ mod tests {
                 "app_clients = [\"a\", 3]",
                 "app_clients: `[\"a\",3]` is not a list such as [\"a\", \"b\"] (f line 1)",
             ),
-            ("listen = 3", "listen: `3` is not an address and port such as 127.0.0.1:50051 (f line 1)"),
+            (
+                "listen = 3",
+                "listen: `3` is not an address and port such as 127.0.0.1:50051, or unix: and a path (f line 1)",
+            ),
             ("user_pool_id = 3", "user_pool_id: `3` is not text in quotes such as \"a\" (f line 1)"),
             (
                 "[[callers]]\nname = [\"a\"]",

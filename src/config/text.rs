@@ -76,12 +76,12 @@ fn read<'de, D: Deserializer<'de>, T>(
 
 /// Reads a socket address; fails on anything else.
 pub(super) fn address<'de, D: Deserializer<'de>>(source: D) -> Result<SocketAddr, D::Error> {
-    let value = Value::deserialize(source)?;
-    if value.as_str().is_some_and(|text| text.starts_with("unix:")) {
-        return Err(D::Error::custom("a Unix socket is not supported by this version"));
-    }
-    let wanted = "an address and port such as 127.0.0.1:50051";
-    read(value, wanted, |value| value.as_str()?.parse().ok()).map_err(D::Error::custom)
+    read(source, "an address and port such as 127.0.0.1:9090", |value| value.as_str()?.parse().ok())
+}
+
+/// Reads a whole number that fits its type; fails on anything else.
+pub(super) fn number<'de, D: Deserializer<'de>, N: TryFrom<u64>>(source: D) -> Result<N, D::Error> {
+    read(source, "a whole number", |value| N::try_from(value.as_u64()?).ok())
 }
 
 /// Reads a list of strings, none of them blank; fails on anything else.
@@ -129,9 +129,23 @@ pub(super) mod duration {
     }
 }
 
+/// File modes in octal, such as `0660`.
+pub(super) mod mode {
+    use serde::{Deserializer, Serializer};
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<u32, D::Error> {
+        let mode = |text: &str| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+        super::read(source, "a file mode in octal such as \"0660\"", |value| mode(value.as_str()?))
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(value: &u32, sink: S) -> Result<S::Ok, S::Error> {
+        sink.collect_str(&format_args!("{value:04o}"))
+    }
+}
+
 /// Sizes such as `256MiB`, or a number of bytes.
 pub(super) mod size {
-    use bytesize::{ByteSize, MIB};
+    use bytesize::{ByteSize, KIB, MIB};
     use serde::{Deserializer, Serializer};
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<u64, D::Error> {
@@ -147,6 +161,7 @@ pub(super) mod size {
     pub(in crate::config) fn format(bytes: u64) -> String {
         match bytes {
             1.. if bytes.is_multiple_of(MIB) => format!("{}MiB", bytes / MIB),
+            1.. if bytes.is_multiple_of(KIB) => format!("{}KiB", bytes / KIB),
             _ => bytes.to_string(),
         }
     }

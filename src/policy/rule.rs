@@ -1,9 +1,8 @@
 //! One configured caller: how it is known, whom it may read, and what of them.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use ipnet::IpNet;
-
+use super::network::Network;
 use crate::{
     attribute::Selection,
     auth::Identity,
@@ -26,7 +25,7 @@ pub(super) enum Who {
     /// By the app client of a user's token.
     AppClient(ClientId),
     /// By the network it calls from, without a credential.
-    Network(Vec<IpNet>),
+    Network(Vec<Network>),
 }
 
 /// Whom a caller may read.
@@ -43,10 +42,8 @@ impl Rule {
     pub(super) fn matches(&self, identity: &Identity) -> bool {
         match (&self.who, identity) {
             (Who::AppClient(client), Identity::Person(person)) => *client == person.client,
-            (Who::Network(networks), Identity::Peer(Some(peer))) => {
-                // A dual-stack socket shows an IPv4 peer as ::ffff:a.b.c.d.
-                let peer: IpAddr = peer.to_canonical();
-                networks.iter().any(|network| network.contains(&peer))
+            (Who::Network(networks), Identity::Peer(peer)) => {
+                networks.iter().any(|network| network.contains(*peer))
             }
             _ => false,
         }
@@ -55,14 +52,14 @@ impl Rule {
     /// Returns true if and only if somebody beyond this machine may be matched without a credential.
     pub(super) fn is_open(&self) -> bool {
         let Who::Network(networks) = &self.who else { return false };
-        networks.iter().any(|network| !(network.network().is_loopback() && network.broadcast().is_loopback()))
+        networks.iter().any(|network| !network.is_local())
     }
 
     fn overlaps(&self, other: &Self) -> bool {
         match (&self.who, &other.who) {
             (Who::AppClient(own), Who::AppClient(others)) => own == others,
             (Who::Network(own), Who::Network(others)) => {
-                own.iter().any(|net| others.iter().any(|other| net.contains(other) || other.contains(net)))
+                own.iter().any(|network| others.iter().any(|other| network.overlaps(*other)))
             }
             _ => false,
         }
@@ -124,8 +121,10 @@ fn read_who(
             Some(Who::AppClient(client))
         }
         (None, networks @ [_, ..]) => {
-            let read =
-                |(n, text): (usize, &String)| read_network(text, &format!("{key}.network[{n}]"), faults);
+            let read = |(n, text): (usize, &String)| {
+                let fault = |problem| faults.add(format!("{key}.network[{n}]"), problem);
+                Network::read(text).map_err(fault).ok()
+            };
             let networks: Vec<_> = networks.iter().enumerate().map(read).collect();
             networks.into_iter().collect::<Option<_>>().map(Who::Network)
         }
@@ -134,19 +133,6 @@ fn read_who(
             None
         }
     }
-}
-
-fn read_network(text: &str, key: &str, faults: &mut Collector<'_>) -> Option<IpNet> {
-    let network: Option<IpNet> = text.parse().ok();
-    match network {
-        Some(network) if network == network.trunc() => return Some(network),
-        Some(network) => faults.add(key, format!("has host bits set: write {}", network.trunc())),
-        None if text == "unix" => {
-            faults.add(key, "names unix sockets, which this version does not listen on")
-        }
-        None => faults.add(key, format!("{text:?} is no network such as 127.0.0.1/32")),
-    }
-    None
 }
 
 fn read_reads(caller: &CallerSettings, key: &str, faults: &mut Collector<'_>) -> Option<Reads> {

@@ -1,9 +1,9 @@
-use std::{net::IpAddr, time::SystemTime};
+use std::time::SystemTime;
 
 use super::*;
 use crate::{
     attribute::Selection,
-    auth::Person,
+    auth::{Peer, Person},
     config::{CallerSettings, Faults, PoolSettings, Reads as ReadsSetting},
     freshness::{Demand, Freshness, Moment, Source},
     pool::{ClientId, Pool},
@@ -28,8 +28,8 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
         ("loopback as a dual-stack socket shows it", from("::ffff:127.0.0.1"), about("ada"), Ok(&["name"])),
         ("from elsewhere", from("192.0.2.1"), about("ada"), Err(Denied::Anonymous)),
         (
-            "from no address",
-            Caller::for_test(Identity::Peer(None), None),
+            "over a Unix socket that no rule names",
+            Caller::for_test(Identity::Peer(Peer::Unix), None),
             about("ada"),
             Err(Denied::Anonymous),
         ),
@@ -57,8 +57,10 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
     );
     let other_pool = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
     let own_pool = Query { pool: Some("eu-west-1_A".parse().unwrap()), ..about("ada") };
-    let presented =
-        Caller::for_test(Identity::Peer("127.0.0.1".parse().ok()), Some(person("client1", "ada")));
+    let presented = Caller::for_test(
+        Identity::Peer(Peer::Ip("127.0.0.1".parse().unwrap())),
+        Some(person("client1", "ada")),
+    );
     let table: &[(&str, Caller, Query, Result<bool, Denied>)] = &[
         ("the token's", web("ada"), query(), Ok(true)),
         ("the token's, named too", web("ada"), own_pool.clone(), Ok(true)),
@@ -158,7 +160,7 @@ fn faulty_rules_are_refused_all_at_once() {
         ),
         ("no network", net(&["localhost"]), &["callers[0].network[0]"]),
         ("host bits", net(&["10.0.0.1/8"]), &["callers[0].network[0]"]),
-        ("unix", net(&["127.0.0.1/32", "unix"]), &["callers[0].network[1]"]),
+        ("a path", net(&["unix", "unix:/run/x"]), &["callers[0].network[1]"]),
         (
             "many faults",
             CallerSettings { name: String::new(), app_client: Some("x".into()), attributes: vec![], ..web() },
@@ -179,6 +181,8 @@ fn no_two_rules_match_the_same_caller() {
         ("one around the other", &["10.1.0.0/16"], &["192.168.0.0/16", "10.0.0.0/8"], true),
         ("side by side", &["10.0.0.0/16"], &["10.1.0.0/16"], false),
         ("another family", &["0.0.0.0/0"], &["::/0"], false),
+        ("Unix sockets twice", &["unix"], &["10.0.0.0/8", "unix"], true),
+        ("Unix sockets beside all addresses", &["unix"], &["0.0.0.0/0", "::/0"], false),
     ];
     for (case, one, two, overlap) in table {
         let rule = |name: &str, networks: &[&str]| CallerSettings {
@@ -252,7 +256,7 @@ fn machine(client: &str) -> Caller {
 }
 
 fn from(peer: &str) -> Caller {
-    Caller::for_test(Identity::Peer(Some(peer.parse::<IpAddr>().unwrap())), None)
+    Caller::for_test(Identity::Peer(Peer::Ip(peer.parse().unwrap())), None)
 }
 
 fn pool_of(id: &str) -> Arc<Pool> {

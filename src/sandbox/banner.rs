@@ -3,14 +3,16 @@
 use std::{collections::HashSet, iter, net::SocketAddr};
 
 use super::standin::{Person, StandIn};
+use crate::config::Listen;
 
 /// Returns the banner: a warning, what runs where, each person's token, and calls to paste.
-pub(super) fn text(standin: &StandIn, listen: SocketAddr) -> String {
+pub(super) fn text(standin: &StandIn, listen: &Listen, admin: SocketAddr) -> String {
     let people = standin.people();
     let mut text = format!(
         "cognito-lookup sandbox: NOT FOR PRODUCTION, everything in it is made up and gone when it ends
 
   gRPC             {listen} (plaintext, reflection on)
+  Probes, metrics  http://{admin}/readyz, /livez, /metrics
   Cognito stand-in {cognito} (user pool {pool})
 ",
         cognito = standin.endpoint_url(),
@@ -35,7 +37,7 @@ fn describe(standin: &StandIn, person: &Person, name: &str) -> String {
     )
 }
 
-fn calls(standin: &StandIn, listen: SocketAddr, person: &Person, name: &str) -> String {
+fn calls(standin: &StandIn, listen: &Listen, person: &Person, name: &str) -> String {
     let method = "userlookup.v1.UserService/GetUser";
     format!(
         "# by access token: the user it speaks for, as the app client may read it
@@ -119,7 +121,8 @@ mod tests {
 
     fn banner(people: &str) -> String {
         let pool = Pool::from_json(&format!(r#"{{"users": {people}}}"#)).unwrap();
-        text(&StandIn::start(pool).unwrap(), SocketAddr::from(([127, 0, 0, 1], 50051)))
+        let [listen, admin] = [50051, 9090].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        text(&StandIn::start(pool).unwrap(), &Listen::Tcp(listen), admin)
     }
 
     const NOBODY: &str = "# nobody in the pool is enabled, so there are no calls to paste";

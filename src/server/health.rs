@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, pin::Pin};
 
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
+use super::probe::Probe;
 use crate::wire::proto::{
     admin_service_server,
     health::{
@@ -16,38 +16,18 @@ use crate::wire::proto::{
     user_service_server,
 };
 
-/// Where the server says how it is. It begins as not serving.
-#[derive(Debug)]
-pub(super) struct Reporter(watch::Sender<ServingStatus>);
-
-impl Reporter {
-    pub(super) fn new() -> Self {
-        Self(watch::Sender::new(ServingStatus::NotServing))
-    }
-
-    /// Says that calls are welcome.
-    pub(super) fn serving(&self) {
-        self.0.send_replace(ServingStatus::Serving);
-    }
-
-    /// Says that no new calls are welcome.
-    pub(super) fn not_serving(&self) {
-        self.0.send_replace(ServingStatus::NotServing);
-    }
-
-    /// Returns the service that tells.
-    pub(super) fn service(&self) -> health_server::HealthServer<Health> {
-        health_server::HealthServer::new(Health(self.0.subscribe()))
-    }
-}
-
 /// Tells how the server is. Needs no credentials.
 #[derive(Debug)]
-pub(super) struct Health(watch::Receiver<ServingStatus>);
+pub(super) struct Health(Probe);
 
 impl Health {
+    /// Returns the service that tells what `probe` sees.
+    pub(super) fn service(probe: Probe) -> health_server::HealthServer<Self> {
+        health_server::HealthServer::new(Self(probe))
+    }
+
     fn now(&self) -> HealthCheckResponse {
-        response(*self.0.borrow())
+        response(self.0.is_ready())
     }
 }
 
@@ -77,15 +57,20 @@ impl health_server::Health for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let known = SERVICES.contains(&request.get_ref().service.as_str());
-        let changes = WatchStream::new(self.0.clone());
-        let told = changes
-            .map(move |status| Ok(response(if known { status } else { ServingStatus::ServiceUnknown })));
+        // Ends with the probe, so that watchers do not hold a drain to its last second.
+        let changes = WatchStream::new(self.0.changes());
+        let told = changes.map(move |ready| Ok(if known { response(ready) } else { unknown() }));
         Ok(Response::new(Box::pin(told)))
     }
 }
 
-fn response(status: ServingStatus) -> HealthCheckResponse {
+fn response(ready: bool) -> HealthCheckResponse {
+    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
     HealthCheckResponse { status: status.into() }
+}
+
+fn unknown() -> HealthCheckResponse {
+    HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() }
 }
 
 const SERVICES: [&str; 3] = ["", user_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];

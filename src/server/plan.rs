@@ -1,18 +1,26 @@
 //! The settings as the parts they describe, every fault in them found at once.
 
+use std::sync::Arc;
+
 use tracing::warn;
 
+use super::tls::Tls;
 use crate::{
-    config::{Config, Faults},
+    config::{Config, Faults, Listen},
     policy::Policy,
     pool::Pools,
+    telemetry::metrics::Metrics,
 };
 
 /// What the server is to be, valid in every part.
 #[derive(Debug)]
 pub(super) struct Plan {
+    pub(super) metrics: Metrics,
     pub(super) pools: Pools,
-    pub(super) policy: Policy,
+    pub(super) policy: Arc<Policy>,
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Whether somebody beyond this machine can connect, and would do so in the clear.
+    exposed: bool,
 }
 
 impl Plan {
@@ -21,7 +29,17 @@ impl Plan {
         let mut faults = Faults::collector(config);
         let pools = Pools::read(config, &mut faults);
         let policy = Policy::read(config, pools.as_ref(), &mut faults);
-        faults.finish(pools.zip(policy).map(|(pools, policy)| Self { pools, policy }))
+        let metrics = Metrics::new();
+        let tls = Tls::read(config, &metrics, &mut faults).map(Arc::new);
+        let exposed = tls.is_none() && matches!(config.listen, Listen::Tcp(at) if !at.ip().is_loopback());
+        let read = pools.zip(policy);
+        faults.finish(read.map(|(pools, policy)| Self {
+            metrics,
+            pools,
+            policy: Arc::new(policy),
+            tls,
+            exposed,
+        }))
     }
 
     /// Tells an operator what is allowed and unusual.
@@ -30,6 +48,11 @@ impl Plan {
             for url in pool.unusual_urls() {
                 warn!(pool.id = %pool.id, url, "a pool is asked at an address that is not AWS's own over HTTPS");
             }
+        }
+        if self.exposed {
+            warn!(
+                "without tls.certificate tokens and attributes travel in the clear, unless a mesh encrypts them"
+            );
         }
         for caller in self.policy.open_networks() {
             warn!(caller.name = caller, "a caller beyond this machine is let in without a credential");

@@ -3,14 +3,13 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::time::{Instant, timeout};
-use tonic::{
-    Code, Response, Status,
-    metadata::{MetadataMap, MetadataValue},
-};
+use http::{HeaderMap, HeaderValue, Response, header::HeaderName};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Code, body::Body};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
+use super::method;
 use crate::error::Error;
 
 /// A call under way. One that is dropped before its end was cancelled by its caller.
@@ -18,74 +17,65 @@ use crate::error::Error;
 pub(super) struct Call {
     method: &'static str,
     request_id: String,
-    grpc_timeout: Option<Duration>,
     begun: Instant,
+    deadline: Instant,
     ended: bool,
 }
 
 impl Call {
     /// Begins to observe a call by the name it takes from `x-request-id`, or by a new UUID where that is missing or
-    /// not 1 to 64 characters of `[A-Za-z0-9._-]`.
-    pub(super) fn begin(method: &'static str, metadata: &MetadataMap) -> Self {
-        let text = |key| metadata.get(key).and_then(|value| value.to_str().ok());
+    /// not 1 to 64 characters of `[A-Za-z0-9._-]`. It may take as long as `longest`, or its `grpc-timeout` if that is
+    /// less, which is cut by a tenth, at most 20 ms: the answer must be there before the caller's own clock ends the
+    /// call, for then it learns nothing of the reason (and a tonic client calls it `CANCELLED`).
+    pub(super) fn begin(path: &str, headers: &HeaderMap, longest: Duration) -> Self {
+        let text = |key: HeaderName| headers.get(key).and_then(|value| value.to_str().ok());
         let request_id = text(REQUEST_ID).filter(|id| is_request_id(id));
+        let callers = text(GRPC_TIMEOUT).and_then(grpc_timeout);
+        let begun = Instant::now();
         Self {
-            method,
+            method: method::of(path),
             request_id: request_id.map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned),
-            grpc_timeout: text("grpc-timeout").and_then(grpc_timeout),
-            begun: Instant::now(),
+            begun,
+            deadline: begun + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
             ended: false,
         }
     }
 
-    /// Runs the call within the lesser of the caller's limit and our own. The caller's is cut by a tenth, at most 20 ms,
-    /// for at its full length tonic answers `CANCELLED` before we can answer `DEADLINE_EXCEEDED`. A call that cannot be
-    /// answered in time is not begun: what it would have Cognito asked for, nobody would see.
-    pub(super) async fn bounded<T>(
-        &self,
-        own: Duration,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let limit = self.limit(own);
-        if limit < SHORTEST {
+    /// Runs the call until its deadline. One that cannot be answered in time is not begun: what it would have Cognito
+    /// asked for, nobody would see.
+    pub(super) async fn bounded<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
+        if self.deadline < self.begun + SHORTEST {
             return Err(Error::OutOfTime);
         }
         // A call owns nothing that others share and could find broken: the parts they share lock for moments only.
         let call = AssertUnwindSafe(call).catch_unwind();
-        match timeout(limit, call).await {
-            Ok(outcome) => outcome.unwrap_or(Err(Error::Panicked)),
+        match timeout_at(self.deadline, call).await {
+            Ok(outcome) => outcome.map_err(|_| Error::Panicked),
             Err(_) => Err(Error::OutOfTime),
         }
     }
 
-    fn limit(&self, own: Duration) -> Duration {
-        let callers = self.grpc_timeout.map(|limit| limit - (limit / 10).min(Duration::from_millis(20)));
-        callers.map_or(own, |limit| limit.min(own))
-    }
-
     /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
-    pub(super) fn end<T>(mut self, outcome: Result<T, Error>) -> Result<Response<T>, Status> {
+    pub(super) fn end(mut self, outcome: Result<Response<Body>, Error>) -> Response<Body> {
         self.ended = true;
-        match outcome {
-            Ok(message) => {
+        let failed = outcome.and_then(|response| match Error::of(&response) {
+            None => Ok(response),
+            Some(error) => Err(error),
+        });
+        let mut response = match failed {
+            Ok(response) => {
                 self.log_success();
-                let mut response = Response::new(message);
-                self.mark(response.metadata_mut());
-                Ok(response)
+                response
             }
             Err(error) => {
                 self.log_failure(&error);
-                let mut status = error.into_status(&self.request_id);
-                self.mark(status.metadata_mut());
-                Err(status)
+                error.into_status(&self.request_id).into_http()
             }
+        };
+        if let Ok(id) = HeaderValue::try_from(&self.request_id) {
+            response.headers_mut().insert(REQUEST_ID, id);
         }
-    }
-
-    fn mark(&self, metadata: &mut MetadataMap) {
-        if let Ok(id) = MetadataValue::try_from(&self.request_id) {
-            metadata.insert(REQUEST_ID, id);
-        }
+        response
     }
 
     fn log_success(&self) {
@@ -164,15 +154,17 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     }
 }
 
+const AHEAD: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(1);
-const REQUEST_ID: &str = "x-request-id";
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_callers_deadline_shortens_ours() {
+    #[tokio::test(start_paused = true)]
+    async fn the_callers_deadline_shortens_ours() {
         let table = [
             (None, 3000),
             (Some("1S"), 980),
@@ -184,50 +176,56 @@ mod tests {
             (Some("1"), 3000),
             (Some("S"), 3000),
             (Some("-1S"), 3000),
+            (Some("1X"), 3000),
             (Some("123456789S"), 3000),
+            (Some("12345678901234567890S"), 3000),
             (Some("1s"), 3000),
             (Some("1é"), 3000),
         ];
         for (header, expected) in table {
-            let mut metadata = MetadataMap::new();
-            if let Some(value) = header.and_then(|header| MetadataValue::try_from(header).ok()) {
-                metadata.insert("grpc-timeout", value);
-            }
-            let limit = Call::begin("test", &metadata).limit(Duration::from_secs(3));
-            assert_eq!(limit, Duration::from_millis(expected), "{header:?}");
+            let value = header.map(|header| HeaderValue::from_bytes(header.as_bytes()).unwrap());
+            let headers = value.map(|value| (GRPC_TIMEOUT, value));
+            let call = begin(headers.into_iter().collect());
+            assert_eq!(call.deadline - Instant::now(), Duration::from_millis(expected), "{header:?}");
         }
     }
 
     #[tokio::test]
     async fn a_call_without_time_is_not_begun() {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("grpc-timeout", "1n".parse().unwrap());
-        let call = Call::begin("test", &metadata);
-        let outcome: Result<(), Error> =
-            call.bounded(Duration::from_secs(3), async { panic!("begun") }).await;
-        assert_eq!(outcome, Err(Error::OutOfTime));
+        let timeout = (GRPC_TIMEOUT, HeaderValue::from_static("1n"));
+        let outcome = begin([timeout].into_iter().collect()).bounded(async { panic!("begun") }).await;
+        assert_eq!(outcome, Err::<(), _>(Error::OutOfTime));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_with_its_time() {
+        let timeout = (GRPC_TIMEOUT, HeaderValue::from_static("100m"));
+        let call = begin([timeout].into_iter().collect());
+        let outcome = call.bounded(std::future::pending::<()>()).await;
+        assert_eq!((outcome, call.begun.elapsed()), (Err(Error::OutOfTime), Duration::from_millis(90)));
     }
 
     #[tokio::test]
     async fn a_call_that_panics_is_an_internal_error() {
-        let call = Call::begin("test", &MetadataMap::new());
-        let outcome: Result<(), Error> =
-            call.bounded(Duration::from_secs(3), async { panic!("a bug") }).await;
-        assert_eq!(outcome.map_err(|error| error.code()), Err(Code::Internal));
+        let outcome = begin(HeaderMap::new()).bounded(async { panic!("a bug") }).await;
+        assert_eq!(outcome.map_err(|error: Error| error.code()), Err::<(), _>(Code::Internal));
     }
 
     #[test]
     fn a_request_id_is_taken_or_made() {
-        let begin = |id: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert(REQUEST_ID, id.parse().unwrap());
-            Call::begin("test", &metadata).request_id.clone()
+        let id = |id: &str| {
+            let headers = [(REQUEST_ID, HeaderValue::try_from(id).unwrap())];
+            begin(headers.into_iter().collect()).request_id.clone()
         };
         for good in ["a", "0198c5d6-1.X_y", &"x".repeat(64)] {
-            assert_eq!(begin(good), good);
+            assert_eq!(id(good), good);
         }
         for bad in ["", "a b", "a\"b", "a,b", &"x".repeat(65)] {
-            assert!(Uuid::parse_str(&begin(bad)).is_ok(), "{bad:?}");
+            assert!(Uuid::parse_str(&id(bad)).is_ok(), "{bad:?}");
         }
+    }
+
+    fn begin(headers: HeaderMap) -> Call {
+        Call::begin("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3))
     }
 }

@@ -6,11 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_cognitoidentityprovider::{
-    Client, config,
+    Client,
+    config::{self, ProvideCredentials as _, SharedCredentialsProvider},
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
 use self::answer::Record;
@@ -26,6 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Cognito {
     client: Client,
+    credentials: Option<SharedCredentialsProvider>,
     pool: Arc<Pool>,
 }
 
@@ -51,7 +53,18 @@ impl Cognito {
         if let (None, Some(url)) = (&pool.endpoint_url, shared.endpoint_url()) {
             warn!(pool.id = %pool.id, url, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls elsewhere");
         }
-        Self { client: Client::new(&shared), pool }
+        Self { client: Client::new(&shared), credentials: shared.credentials_provider(), pool }
+    }
+
+    /// Returns when credentials were found, however long that takes.
+    pub(super) async fn ready(&self) {
+        let Some(credentials) = &self.credentials else { return };
+        let mut wait = FIRST_WAIT;
+        while let Err(error) = credentials.provide_credentials().await {
+            warn!(pool.id = %self.pool.id, cause = chain(&error), "no AWS credentials yet");
+            sleep(wait).await;
+            wait = (wait * 2).min(LAST_WAIT);
+        }
     }
 
     /// Asks for the user of this name, who must have this `sub`; none if Cognito knows none.
@@ -174,3 +187,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(2);
 const BACKOFF: Duration = Duration::from_millis(100);
 const MAX_PAGES: usize = 5;
+// The endpoints of containers and instances answer late while a machine starts.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_secs(30);

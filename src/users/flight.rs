@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     Failure,
@@ -31,10 +31,18 @@ impl From<Failure> for Failed {
 }
 
 /// The fetches under way; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Flights(Arc<Mutex<HashMap<Key, watch::Receiver<Option<Landing>>>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Flights {
+    under_way: Arc<Mutex<HashMap<Key, watch::Receiver<Option<Landing>>>>>,
+    upstream: Handle,
+}
 
 impl Flights {
+    /// Begins with none; every fetch will run on the runtime `upstream`.
+    pub(super) fn new(upstream: Handle) -> Self {
+        Self { under_way: Arc::default(), upstream }
+    }
+
     /// Waits for the fetch of `key` that is under way, or asks `held` once more, or else starts `fetch`; refused
     /// where 256 others are under way.
     ///
@@ -81,7 +89,7 @@ impl Flights {
         held: impl FnOnce() -> Option<Snapshot>,
         most: usize,
     ) -> Result<Boarding, Failed> {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(landing) = flights.get(key) {
             return Ok(Boarding::Joined(landing.clone()));
         }
@@ -103,8 +111,7 @@ impl Flights {
     {
         let clearing = Clearing { flights: self.clone(), key };
         // Never joined: it is bounded by the time limits of its fetch, and whoever waits sees it end or vanish.
-        #[expect(clippy::disallowed_methods, reason = "this is the owner of the fetches")]
-        tokio::spawn(async move {
+        self.upstream.spawn(async move {
             let landed = fetch.await;
             // Before the news: a waiter who asks again must not find a fetch that is over.
             drop(clearing);
@@ -127,7 +134,7 @@ struct Clearing {
 
 impl Drop for Clearing {
     fn drop(&mut self) {
-        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
@@ -150,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn every_waiter_shares_one_fetch() {
         let (flights, count, gate) =
-            (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let waiters = (0..1000).map(|_| flights.join(key(), || None, || counted(&count, &gate)));
         let open = async {
             yield_now().await;
@@ -159,13 +166,13 @@ mod tests {
         let (landings, ()) = tokio::join!(join_all(waiters), open);
         assert!(landings.iter().all(Result::is_ok));
         assert_eq!(count.load(Ordering::SeqCst), 1);
-        assert!(flights.0.lock().unwrap().is_empty());
+        assert!(flights.under_way.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_thousand_callers_that_leave_change_nothing() {
         let (flights, count, gate) =
-            (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         for _ in 0..1000 {
             let leaving = flights.join(key(), || None, || counted(&count, &gate));
             tokio::select! {
@@ -181,17 +188,17 @@ mod tests {
 
     #[tokio::test]
     async fn what_landed_meanwhile_is_not_fetched_again() {
-        let flights = Flights::default();
+        let flights = Flights::new(Handle::current());
         let landing =
             flights.join(key(), || Some(snapshot()), || async { Err(Failure::Throttled.into()) }).await;
         assert!(landing.is_ok());
-        assert!(flights.0.lock().unwrap().is_empty());
+        assert!(flights.under_way.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_refresh_waits_for_nothing_and_is_joined() {
         let (flights, count, gate) =
-            (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         for _ in 0..3 {
             flights.refresh(key(), || counted(&count, &gate));
         }
@@ -203,19 +210,19 @@ mod tests {
     #[tokio::test]
     async fn refreshes_leave_half_of_the_room() {
         let (flights, count, gate) =
-            (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         for n in 0..MAX_FETCHES {
             let key = Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
             flights.refresh(key, || counted(&count, &gate));
         }
-        assert_eq!(flights.0.lock().unwrap().len(), MAX_FETCHES / 2);
+        assert_eq!(flights.under_way.lock().unwrap().len(), MAX_FETCHES / 2);
         let waited_for = flights.join(key(), || None, || async { Ok(snapshot()) }).await;
         assert!(waited_for.is_ok());
     }
 
     #[tokio::test]
     async fn a_failure_is_shared_and_not_kept() {
-        let flights = Flights::default();
+        let flights = Flights::new(Handle::current());
         let fail = || flights.join(key(), || None, || async { Err(Failure::Throttled.into()) });
         let (one, two) = tokio::join!(fail(), fail());
         assert_eq!([one.unwrap_err().failure, two.unwrap_err().failure], [Failure::Throttled; 2]);
@@ -224,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_that_panics_is_lost_and_cleared() {
-        let flights = Flights::default();
+        let flights = Flights::new(Handle::current());
         let landing = flights.join(key(), || None, || async { panic!("a bug") }).await;
         assert_eq!(landing.unwrap_err().failure, Failure::Lost);
         assert!(flights.join(key(), || None, || async { Ok(snapshot()) }).await.is_ok());
@@ -233,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn too_many_fetches_at_once_are_refused_and_end() {
         let (flights, count, gate) =
-            (Flights::default(), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let numbered = |n: usize| Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
         let mut waiting: Vec<_> = (0..MAX_FETCHES)
             .map(|n| Box::pin(flights.join(numbered(n), || None, || counted(&count, &gate))))
@@ -253,7 +260,7 @@ mod tests {
         };
         let (joined, all, ()) = tokio::join!(joined, join_all(waiting), open);
         assert!(joined.is_ok() && all.iter().all(Result::is_ok));
-        assert!(flights.0.lock().unwrap().is_empty());
+        assert!(flights.under_way.lock().unwrap().is_empty());
     }
 
     fn counted(count: &Arc<AtomicUsize>, gate: &Arc<Notify>) -> impl Future<Output = Landing> + Send + use<> {

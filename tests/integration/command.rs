@@ -211,7 +211,8 @@ fn a_port_in_use_is_no_misuse_and_the_flag_for_another_is_named() {
 
 #[test]
 fn calls_that_the_environment_sends_elsewhere_are_warned_of() {
-    let (_folder, file) = settings(&format!("listen = \"127.0.0.1:0\"\n{GOOD}"));
+    let (_folder, file) =
+        settings(&format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{GOOD}"));
     for (diverted, variables) in [(true, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")][..]), (false, &[])] {
         let mut serve = command(&["serve", "--config", &file]);
         let mut process = serve.envs(variables.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
@@ -226,8 +227,9 @@ fn calls_that_the_environment_sends_elsewhere_are_warned_of() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let (_folder, file) =
-        settings(&format!("listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"10min\"\n{GOOD}"));
+    let (_folder, file) = settings(&format!(
+        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"10min\"\n{GOOD}"
+    ));
     let mut process = command(&["serve", "--config", &file]).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
     let kill = || Command::new("kill").arg(process.id().to_string()).status().unwrap();
@@ -239,6 +241,9 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(process.wait().unwrap().code(), Some(1));
 }
 
+const ANYWHERE: &[&str] =
+    &["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cognito", "127.0.0.1:0"];
+
 /// The sandbox as a process of its own, killed when dropped.
 struct Sandbox {
     process: Child,
@@ -248,8 +253,8 @@ struct Sandbox {
 
 impl Sandbox {
     fn start(arguments: &[&str]) -> Self {
-        let fixed = ["sandbox", "--listen", "127.0.0.1:0", "--cognito", "127.0.0.1:0"];
-        let mut process = command(&[&fixed, arguments].concat())
+        let fixed = [&["sandbox"], ANYWHERE].concat();
+        let mut process = command(&[&fixed[..], arguments].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -301,7 +306,7 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"));
-    command.args(arguments).env_clear();
+    command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }
 

@@ -1,13 +1,16 @@
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
-use cognito_lookup::wire::proto::{
-    BatchGetUsersRequest, EraseUserRequest, ExpireUserRequest, ExplainAccessRequest, InspectUserRequest,
-    admin_service_client::AdminServiceClient,
-    health::{
-        HealthCheckRequest, HealthListRequest, health_check_response::ServingStatus,
-        health_client::HealthClient,
+use cognito_lookup::{
+    server::Listeners,
+    wire::proto::{
+        BatchGetUsersRequest, EraseUserRequest, ExpireUserRequest, ExplainAccessRequest, InspectUserRequest,
+        admin_service_client::AdminServiceClient,
+        health::{
+            HealthCheckRequest, HealthListRequest, health_check_response::ServingStatus,
+            health_client::HealthClient,
+        },
+        user_service_client::UserServiceClient,
     },
-    user_service_client::UserServiceClient,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -138,7 +141,7 @@ async fn a_request_whose_message_never_comes_is_ended() {
     let app = App::with(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
     let (response, body) = app.raw_call().await;
     let response = timeout(Duration::from_secs(30), response).await.expect("it is held for ever").unwrap();
-    assert_eq!(response.headers()["grpc-status"], "1");
+    assert_eq!(response.headers()["grpc-status"], "4");
     drop(body);
 }
 
@@ -148,12 +151,12 @@ async fn no_service_takes_a_large_message() {
     let large = "x".repeat(65 * 1024);
     let health =
         HealthClient::new(app.channel.clone()).check(HealthCheckRequest { service: large.clone() }).await;
-    assert_eq!(health.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(health.unwrap_err().code(), Code::InvalidArgument);
     let user = app.ask(Request::new(crate::support::about(&large))).await;
-    assert_eq!(user.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(user.unwrap_err().code(), Code::InvalidArgument);
     let inspect = InspectUserRequest { sub: large.clone(), ..InspectUserRequest::default() };
     let admin = AdminServiceClient::new(app.channel.clone()).inspect_user(inspect).await;
-    assert_eq!(admin.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(admin.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
@@ -305,9 +308,9 @@ async fn faulty_settings_stop_the_server_before_it_serves() {
     let mut config = crate::support::config(&cognito);
     config.callers[0].attributes.clear();
     config.pools[0].id = "x".into();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listeners = Listeners::bind(&config).await.unwrap();
     let error =
-        cognito_lookup::server::run(config, listener, std::future::pending()).await.unwrap_err().to_string();
+        cognito_lookup::server::run(config, listeners, std::future::pending()).await.unwrap_err().to_string();
     assert!(error.contains("callers[0].attributes") && error.contains("pools[0].id"), "{error}");
     assert_eq!(cognito.calls("jwks"), 0);
 }

@@ -26,6 +26,8 @@ mod layering;
 mod lifecycle;
 // Cognito or the key server slow, broken, lying or gone.
 mod outage;
+// What orchestrators, load balancers and Prometheus are told.
+mod probes;
 // What never appears in a log.
 mod secrecy;
 // The running server, its stand-in, and what to ask them; no tests.

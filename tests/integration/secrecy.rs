@@ -115,6 +115,7 @@ async fn ask_everything(
 fn settings(cognito: &StandIn) -> String {
     format!(
         r#"listen = "127.0.0.1:0"
+admin_listen = "127.0.0.1:0"
 [shutdown]
 delay = "0s"
 [[pools]]

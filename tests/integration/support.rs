@@ -7,13 +7,13 @@ use bytes::Bytes;
 use cognito_lookup::{
     attribute::Selection,
     auth::{self, Authenticator},
-    config::{CallerSettings, Config, Credentials, Faults, PoolSettings, Reads, ShutdownSettings},
+    config::{CallerSettings, Config, Credentials, Faults, Listen, PoolSettings, Reads, ShutdownSettings},
     freshness::Demand,
     policy::{Permit, Policy},
     pool::Pools,
     query::Query,
     sandbox::standin::{Pool, StandIn},
-    server,
+    server::{self, Listeners},
     users::Users,
     wire::proto::{
         self, GetUserRequest, GetUserResponse,
@@ -22,7 +22,9 @@ use cognito_lookup::{
     },
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    runtime::Handle,
     sync::oneshot,
     task::JoinHandle,
     time::timeout,
@@ -39,6 +41,7 @@ pub(crate) const WEB: &str = "sandboxwebclient0000000001";
 pub(crate) struct App {
     pub(crate) cognito: StandIn,
     pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
     pub(crate) channel: Channel,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Result<(), server::Error>>,
@@ -61,12 +64,18 @@ impl App {
     pub(crate) async fn not_ready(cognito: StandIn, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&cognito);
         change(&mut config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listeners = Listeners::bind(&config).await.unwrap();
+        let (address, admin) = (listeners.grpc().unwrap(), listeners.admin().unwrap());
+        // Over a Unix socket a test makes its own connections.
+        let (address, channel) = match address {
+            Listen::Tcp(address) if config.tls.certificate.is_none() => (address, connect(address).await),
+            Listen::Tcp(address) => (address, lazy(address)),
+            Listen::Unix(_) => (admin, lazy(admin)),
+        };
         let (stop, stopped) = oneshot::channel();
         #[expect(clippy::disallowed_methods, reason = "joined by `stopped`")]
-        let ended = tokio::spawn(server::run(config, listener, async { drop(stopped.await) }));
-        Self { cognito, address, channel: connect(address).await, stop: Some(stop), ended }
+        let ended = tokio::spawn(server::run(config, listeners, async { drop(stopped.await) }));
+        Self { cognito, address, admin, channel, stop: Some(stop), ended }
     }
 
     /// Asks for a user, with a fresh connection's worth of patience.
@@ -85,16 +94,21 @@ impl App {
         self.ask(Request::new(about(sub))).await
     }
 
-    /// Begins a `GetUser` frame by frame, for what no client library does.
-    pub(crate) async fn raw_call(&self) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+    /// Opens a connection of its own, for what no client library does.
+    pub(crate) async fn raw(&self) -> h2::client::SendRequest<Bytes> {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
         tokio::spawn(connection);
+        client.ready().await.unwrap()
+    }
+
+    /// Begins a `GetUser` frame by frame.
+    pub(crate) async fn raw_call(&self) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
         let request =
             http::Request::post(format!("http://{}/userlookup.v1.UserService/GetUser", self.address));
         let request = request.header("content-type", "application/grpc").header("te", "trailers");
-        client.send_request(request.body(()).unwrap(), false).unwrap()
+        self.raw().await.send_request(request.body(()).unwrap(), false).unwrap()
     }
 
     pub(crate) fn token(&self, username: &str) -> String {
@@ -116,6 +130,13 @@ impl App {
             }
         }
         panic!("the server ended before it was {wanted:?}");
+    }
+
+    /// A series of `/metrics`, by its name and labels as they are written there; 0 if it is not there.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let (_, text) = http_get(self.admin, "/metrics").await;
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// Tells the server to stop.
@@ -152,13 +173,13 @@ impl Parts {
         let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
         let authenticator = Authenticator::start(&pools).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(&pools, &config.cache).await;
+        let users = Users::connect(pools, config.cache.clone(), Handle::current()).await;
         Self { cognito, users, authenticator, policy }
     }
 
     /// Leave for this machine to ask about a user, whose access token may be given too.
     pub(crate) async fn permit(&self, sub: &str, access_token: &str, demand: Demand) -> Permit {
-        let (metadata, peer) = (MetadataMap::new(), Some(Ipv4Addr::LOCALHOST.into()));
+        let (metadata, peer) = (MetadataMap::new(), auth::Peer::Ip(Ipv4Addr::LOCALHOST.into()));
         let credentials = auth::Credentials { metadata: &metadata, access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await.unwrap();
         let query = Query {
@@ -170,6 +191,10 @@ impl Parts {
         };
         self.policy.permit(&caller, query).unwrap()
     }
+}
+
+fn lazy(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
 pub(crate) fn standin() -> StandIn {
@@ -188,7 +213,11 @@ pub(crate) fn config(cognito: &StandIn) -> Config {
         attributes: attributes.iter().map(ToString::to_string).collect(),
         ..CallerSettings::default()
     };
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Config {
+        listen: Listen::Tcp(anywhere),
+        admin_listen: anywhere,
+        workers: 2,
         pools: vec![PoolSettings {
             id: cognito.pool_id().into(),
             app_clients: vec![WEB.into()],
@@ -222,6 +251,17 @@ pub(crate) fn about(sub: &str) -> GetUserRequest {
 pub(crate) fn max_age(seconds: i64) -> Option<proto::get_user_request::Freshness> {
     let age = prost_types::Duration { seconds, nanos: 0 };
     Some(proto::get_user_request::Freshness::MaxAge(age))
+}
+
+/// Asks the port for probes, and returns the status and the body.
+pub(crate) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// What a caller can tell of a failure: its code and reason.

@@ -53,6 +53,7 @@ def settings(pool: Pool, **changes: Any) -> dict[str, Any]:
     """Settings for one pool, a caller by its app client and a caller by its network."""
     return {
         "listen": "127.0.0.1:0",
+        "admin_listen": "127.0.0.1:0",
         "shutdown": {"delay": "0s", "grace": "5s"},
         "pools": [pool_table(pool)],
         "callers": [web(pool), sidecar()],

@@ -15,14 +15,14 @@ from service import binary, command
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 DEFAULT = "127.0.0.1:50051"
+ANYWHERE = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
     """The address of a sandbox, and what its banner says to export."""
     directory = tmp_path_factory.mktemp("sandbox")
-    arguments = [binary(), "sandbox", "--listen", "127.0.0.1:0", "--cognito", "127.0.0.1:0"]
-    with running(arguments, directory) as child:
+    with running([binary(), "sandbox", *ANYWHERE], directory) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r"(admin-update-user-attributes)")
         exports = dict(re.findall(r"(?m)^export (\w+)=(\S+)$", child.output()))
@@ -61,7 +61,7 @@ def test_the_users_file_is_taken(tmp_path: Path) -> None:
     (people,) = [block for block in blocks("json") if '"users"' in block]
     file = tmp_path / "people.json"
     file.write_text(people)
-    with running([binary(), "sandbox", "--listen", "127.0.0.1:0", "--cognito", "127.0.0.1:0", "--users", file], tmp_path) as child:
+    with running([binary(), "sandbox", *ANYWHERE, "--users", file], tmp_path) as child:
         assert child.find(r"(export EVE_TOKEN=\S+)")
 
 

@@ -1,0 +1,191 @@
+//! The life of one connection: its handshake, its calls, and an end in good order if it can be had.
+
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::http2,
+    service::{Service, service_fn},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tonic::body::Body;
+use tracing::debug;
+
+use super::{
+    frames::Watched,
+    listener::Arrived,
+    probe::Probe,
+    stage::{Stage, Stages},
+    tls::Tls,
+    unread::{Answer, Unread},
+};
+use crate::{
+    auth::Peer,
+    config::LimitSettings,
+    service::Calls,
+    telemetry::metrics::{Cut, CutReason, Metrics},
+};
+
+/// What every connection needs; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) calls: Calls,
+    pub(super) grace: Duration,
+    pub(super) limits: Arc<LimitSettings>,
+    pub(super) metrics: Metrics,
+    pub(super) probe: Probe,
+    pub(super) stages: Stages,
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+impl Host {
+    /// Serves a connection until it ends. Dropped, it cuts the connection.
+    pub(super) async fn serve(self, arrived: Arrived) {
+        let (peer, mut stages) = (arrived.peer, self.stages.clone());
+        let ended = tokio::select! {
+            ended = self.welcome(arrived) => ended,
+            () = stages.reached(Stage::Cut) => Err(DRAIN),
+        };
+        if let Err(End::Cut(reason)) = ended {
+            debug!(?reason, ?peer, "connection cut");
+            self.metrics.connections_cut.get_or_create(&Cut { reason }).inc();
+        }
+    }
+
+    async fn welcome(&self, Arrived { peer, stream }: Arrived) -> Result<(), End> {
+        let deadline = Instant::now() + self.limits.handshake_timeout;
+        let stream = stream.here()?;
+        match &self.tls {
+            None => self.converse(Watched::new(stream, deadline), peer).await,
+            Some(tls) => {
+                let handshake = timeout_at(deadline, tls.acceptor().accept(stream)).await;
+                let stream = handshake.map_err(|_| HANDSHAKE)?.map_err(|_| HANDSHAKE)?;
+                self.converse(Watched::new(stream, deadline), peer).await
+            }
+        }
+    }
+
+    /// Asks the client to leave when the server closes or the connection is old, and cuts it when it has not left
+    /// within the grace; a client that leaves its answers unread is cut at once.
+    async fn converse<S>(&self, stream: S, peer: Peer) -> Result<(), End>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut stages = self.stages.clone();
+        let unread = Unread::default();
+        let service = self.service(peer, unread.clone());
+        let mut connection = pin!(self.protocol().serve_connection(TokioIo::new(stream), service));
+        let mut stalled = pin!(unread.stalled(self.limits.stall_timeout));
+        tokio::select! {
+            ended = connection.as_mut() => return End::of(ended),
+            () = stalled.as_mut() => return Err(End::Cut(CutReason::Stall)),
+            () = stages.reached(Stage::Closing) => {}
+            () = sleep(jittered(self.limits.connection_age)) => {}
+        }
+        // A GOAWAY, and a second one when the client has seen the first: no call on its way to us is lost
+        // (RFC 9113, section 6.8).
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = timeout(self.grace, connection) => ended.map_or(Err(DRAIN), End::of),
+            () = stalled => Err(End::Cut(CutReason::Stall)),
+        }
+    }
+
+    fn service(
+        &self,
+        peer: Peer,
+        unread: Unread,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Response<Answer>,
+        Error = Infallible,
+        Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<>,
+    > + use<> {
+        let (calls, probe) = (self.calls.clone(), self.probe.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let (calls, probe, unread) = (calls.clone(), probe.clone(), unread.clone());
+            async move {
+                let response = match probe.load_balancer(request.uri().path()) {
+                    Some(status) => status.into_http(),
+                    None => calls.answer(request.map(Body::new), peer).await,
+                };
+                Ok(response.map(|body| unread.answer(body)))
+            }
+        })
+    }
+
+    fn protocol(&self) -> http2::Builder<TokioExecutor> {
+        let limits = &self.limits;
+        let mut protocol = http2::Builder::new(TokioExecutor::new());
+        protocol
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(bounded(limits.streams))
+            .max_local_error_reset_streams(limits.local_error_resets)
+            .max_pending_accept_reset_streams(limits.pending_accept_resets)
+            .max_header_list_size(bounded(limits.header_list))
+            .keep_alive_interval(limits.keepalive_interval)
+            .keep_alive_timeout(limits.keepalive_timeout)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER);
+        protocol
+    }
+}
+
+/// How a connection ended that did not end by itself.
+enum End {
+    /// We cut it.
+    Cut(CutReason),
+    /// Its other end broke it off, or the protocol.
+    Broken,
+}
+
+impl End {
+    fn of(ended: Result<(), hyper::Error>) -> Result<(), Self> {
+        ended.map_err(|error| match io_kind(&error) {
+            Some(io::ErrorKind::QuotaExceeded) => Self::Cut(CutReason::Flood),
+            Some(io::ErrorKind::TimedOut) => HANDSHAKE,
+            _ => Self::Broken,
+        })
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Broken
+    }
+}
+
+fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Spread by a tenth, so that clients which came together do not leave together.
+fn jittered(age: Duration) -> Duration {
+    age.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+/// The bounds of the settings are well within.
+fn bounded(number: impl TryInto<u32>) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
+}
+
+const HANDSHAKE: End = End::Cut(CutReason::Handshake);
+const DRAIN: End = End::Cut(CutReason::Drain);
+// Envoy's advice for the edge; a request is one message of at most 64 KiB.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+// Of one call; the largest answer, 140 KB, goes in a few turns.
+const SEND_BUFFER: usize = 64 * 1024;

@@ -1,0 +1,206 @@
+//! What a client sends, watched frame by frame as it is read: it must begin in time, and what carries no call must not
+//! outnumber the calls. h2 answers every ping and every setting, however many there are.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// A connection whose incoming frames are watched.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    /// Until the preface is whole.
+    patience: Option<Pin<Box<Sleep>>>,
+    reader: Reader,
+}
+
+impl<S> Watched<S> {
+    /// Waits for the connection preface of RFC 9113, section 3.4, until `deadline`; then reading fails, as it does
+    /// with a flood.
+    pub(super) fn new(stream: S, deadline: Instant) -> Self {
+        Self { stream, patience: Some(Box::pin(sleep_until(deadline))), reader: Reader::new() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending => {
+                let Some(patience) = &mut this.patience else { return Poll::Pending };
+                ready!(patience.as_mut().poll(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            failed => return failed,
+        }
+        let read = buf.filled().get(before..).unwrap_or_default();
+        let outcome = this.reader.read(read);
+        if this.reader.begun {
+            this.patience = None;
+        }
+        Poll::Ready(outcome.map_err(|Flood| io::Error::from(io::ErrorKind::QuotaExceeded)))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Reads the heads of frames, however the bytes are cut, and passes over the rest.
+#[derive(Debug)]
+struct Reader {
+    /// Bytes to pass over before the next head.
+    skip: usize,
+    head: [u8; HEAD_BYTES],
+    filled: usize,
+    /// Whether the preface is whole.
+    begun: bool,
+    /// How many more frames may come that carry no call.
+    credit: u32,
+}
+
+/// More frames came that carry no call than the calls account for.
+#[derive(Debug, Eq, PartialEq)]
+struct Flood;
+
+impl Reader {
+    const fn new() -> Self {
+        Self { skip: PREFACE_BYTES, head: [0; HEAD_BYTES], filled: 0, begun: false, credit: MAX_CREDIT }
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
+        loop {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = bytes.get(skipped..).unwrap_or_default();
+            self.begun |= self.skip == 0;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            bytes = self.fill(bytes);
+            if self.filled == HEAD_BYTES {
+                self.filled = 0;
+                let [high, middle, low, kind, ..] = self.head;
+                self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
+                self.account(kind)?;
+            }
+        }
+    }
+
+    /// Takes what is missing of the head, and returns the rest.
+    fn fill<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let missing = self.head.get_mut(self.filled..).unwrap_or_default();
+        let taken = missing.len().min(bytes.len());
+        let (head, rest) = bytes.split_at(taken);
+        missing.iter_mut().zip(head).for_each(|(slot, byte)| *slot = *byte);
+        self.filled += taken;
+        rest
+    }
+
+    fn account(&mut self, kind: u8) -> Result<(), Flood> {
+        match kind {
+            HEADERS => self.credit = (self.credit + CREDIT_OF_CALL).min(MAX_CREDIT),
+            // h2 bounds those itself.
+            DATA | CONTINUATION => {}
+            _ => self.credit = self.credit.checked_sub(1).ok_or(Flood)?,
+        }
+        Ok(())
+    }
+}
+
+// RFC 9113, sections 3.4, 4.1 and 6.
+const PREFACE_BYTES: usize = 24;
+const HEAD_BYTES: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+// A call brings a reset, some window updates and a ping of the client's bandwidth estimate: not nearly this many.
+const CREDIT_OF_CALL: u32 = 100;
+// What a hundred calls at once may be owed; a client that pings each second uses 300 in the life of a connection.
+const MAX_CREDIT: u32 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: u8 = 6;
+
+    #[test]
+    fn frames_are_found_however_the_bytes_are_cut() {
+        let bytes =
+            [&[b'P'; PREFACE_BYTES][..], &frame(PING, 8), &frame(DATA, 200), &frame(PING, 8)].concat();
+        for size in 1..bytes.len() {
+            let mut reader = Reader::new();
+            bytes.chunks(size).for_each(|chunk| assert_eq!(reader.read(chunk), Ok(())));
+            assert_eq!((reader.credit, reader.skip, reader.filled), (MAX_CREDIT - 2, 0, 0), "{size}");
+        }
+    }
+
+    #[test]
+    fn the_preface_is_whole_with_its_last_byte() {
+        let mut reader = Reader::new();
+        for n in 1..=PREFACE_BYTES {
+            assert!(!reader.begun);
+            reader.read(b"P").unwrap();
+            assert_eq!(reader.begun, n == PREFACE_BYTES);
+        }
+    }
+
+    #[test]
+    fn frames_without_calls_are_a_flood() {
+        let of_call = CREDIT_OF_CALL as usize;
+        for (case, calls, others, flood) in [
+            ("as many as are owed", 0, MAX_CREDIT as usize, false),
+            ("one more", 0, MAX_CREDIT as usize + 1, true),
+            ("a call every hundred", 1, of_call, false),
+            ("a call every hundred and one", 1, of_call + 1, true),
+        ] {
+            let round = [frame(HEADERS, 5).repeat(calls), frame(PING, 8).repeat(others)].concat();
+            let mut reader = Reader::new();
+            reader.read(&[b'P'; PREFACE_BYTES]).unwrap();
+            let rounds = if calls == 0 { 1 } else { MAX_CREDIT + 1 };
+            let outcome = (0..rounds).try_for_each(|_| reader.read(&round));
+            assert_eq!(outcome.is_err(), flood, "{case}");
+        }
+    }
+
+    fn frame(kind: u8, length: u8) -> Vec<u8> {
+        let payload = vec![0xff; usize::from(length)];
+        [&[0, 0, length, kind, 0, 0, 0, 0, 1][..], &payload].concat()
+    }
+}

@@ -1,0 +1,113 @@
+//! The ports: bound before anything is served, on the network or as a Unix socket.
+
+mod socket;
+
+use std::{io, net::SocketAddr};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
+
+use self::socket::SocketFile;
+use crate::{
+    auth::Peer,
+    config::{Config, Listen},
+};
+
+/// The two ports of a server, taken and not yet served.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(super) grpc: Listener,
+    pub(super) admin: TcpListener,
+}
+
+impl Listeners {
+    /// Takes both ports that the settings name; must be called in a Tokio runtime. Fails with the flag that names another.
+    pub async fn bind(config: &Config) -> Result<Self, BindError> {
+        let failed = |flag, place: &str, cause| BindError { flag, place: place.to_owned(), cause };
+        let grpc = match &config.listen {
+            Listen::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+            Listen::Unix(path) => SocketFile::bind(path, config.socket_mode)
+                .map(|(listener, file)| Listener::Unix(listener, file)),
+        };
+        let grpc = grpc.map_err(|cause| failed("--listen", &config.listen.to_string(), cause))?;
+        let admin = TcpListener::bind(config.admin_listen).await;
+        let admin =
+            admin.map_err(|cause| failed("--admin-listen", &config.admin_listen.to_string(), cause))?;
+        Ok(Self { grpc, admin })
+    }
+
+    /// Returns where gRPC is served: the port that was dealt where the settings left it open.
+    pub fn grpc(&self) -> io::Result<Listen> {
+        self.grpc.place()
+    }
+
+    /// Returns where probes are answered.
+    pub fn admin(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+}
+
+/// A port could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {place}: {cause}; choose another with {flag}")]
+pub struct BindError {
+    flag: &'static str,
+    place: String,
+    cause: io::Error,
+}
+
+/// The port that gRPC is served on.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+impl Listener {
+    /// Returns the next connection. Cancel safe.
+    pub(super) async fn accept(&self) -> io::Result<Arrived> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // A gRPC message is a few small writes, none of which should wait for the other side's answer.
+                stream.set_nodelay(true)?;
+                Ok(Arrived { peer: Peer::Ip(address.ip()), stream: Stream::Tcp(stream.into_std()?) })
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Arrived { peer: Peer::Unix, stream: Stream::Unix(stream.into_std()?) })
+            }
+        }
+    }
+
+    pub(super) fn place(&self) -> io::Result<Listen> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
+            Self::Unix(_, file) => Ok(Listen::Unix(file.path().to_owned())),
+        }
+    }
+}
+
+/// A connection that was accepted, bound to no runtime yet.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) peer: Peer,
+    pub(super) stream: Stream,
+}
+
+/// Its two ways of being.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// Binds the connection to the runtime it is to be served on, in which this must be called.
+    pub(super) fn here(self) -> io::Result<Either<TcpStream, UnixStream>> {
+        Ok(match self {
+            Self::Tcp(stream) => Either::Left(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Either::Right(UnixStream::from_std(stream)?),
+        })
+    }
+}

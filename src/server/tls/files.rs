@@ -1,0 +1,163 @@
+//! The files of TLS, read together, and what rustls makes of them.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+
+use crate::config::{ClientCertificate, Collector, TlsSettings};
+
+/// Where the files are.
+#[derive(Debug)]
+pub(super) struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+    client_certificate: ClientCertificate,
+    pub(super) check_every: Duration,
+}
+
+/// What is wrong with the files, and the setting that names the one at fault.
+#[derive(Debug)]
+pub(super) struct Bad {
+    pub(super) key: &'static str,
+    pub(super) problem: String,
+}
+
+/// What the files hold. The key is among it, so it has no `Debug` of its own.
+#[derive(Default, Eq, PartialEq)]
+pub(super) struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Contents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Contents(redacted)")
+    }
+}
+
+impl Files {
+    /// Reads the settings; none where TLS is not set, or if anything is wrong, which `faults` then says.
+    pub(super) fn of(settings: &TlsSettings, faults: &mut Collector<'_>) -> Option<Self> {
+        let TlsSettings { certificate, key, client_ca, client_certificate, check_every } = settings;
+        let asked = *client_certificate != ClientCertificate::Off;
+        if !asked && client_ca.is_some() {
+            faults
+                .add("tls.client_certificate", "must be \"required\" or \"optional\" where client_ca is set");
+        }
+        if asked && client_ca.is_none() {
+            faults.add("tls.client_ca", "must be set where client certificates are asked for");
+        }
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(Self {
+                certificate: certificate.into(),
+                key: key.into(),
+                client_ca: client_ca.as_ref().filter(|_| asked).map(PathBuf::from),
+                client_certificate: *client_certificate,
+                check_every: *check_every,
+            }),
+            (Some(_), None) => {
+                faults.add("tls.key", "must be set where tls.certificate is");
+                None
+            }
+            (None, Some(_)) => {
+                faults.add(CERTIFICATE, "must be set where tls.key is");
+                None
+            }
+            (None, None) => {
+                if asked || client_ca.is_some() {
+                    faults.add(CERTIFICATE, "must be set for client certificates to be asked for");
+                }
+                None
+            }
+        }
+    }
+
+    /// Reads all files, twice if need be: where they are being replaced one by one, a mixture is not taken for them.
+    pub(super) fn read(&self) -> Result<Contents, Bad> {
+        let mut contents = self.read_once()?;
+        for _ in 0..MAX_READS {
+            let again = self.read_once()?;
+            if again == contents {
+                break;
+            }
+            contents = again;
+        }
+        Ok(contents)
+    }
+
+    fn read_once(&self) -> Result<Contents, Bad> {
+        let file = |key, path: &PathBuf| {
+            fs::read(path).map_err(|error| Bad { key, problem: format!("{}: {error}", path.display()) })
+        };
+        Ok(Contents {
+            certificate: file(CERTIFICATE, &self.certificate)?,
+            key: file(KEY, &self.key)?,
+            client_ca: self.client_ca.as_ref().map(|path| file(CLIENT_CA, path)).transpose()?,
+        })
+    }
+}
+
+impl Contents {
+    /// Makes the configuration of a server that speaks HTTP/2 over TLS 1.2 and 1.3.
+    pub(super) fn config(&self, files: &Files) -> Result<ServerConfig, Bad> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let certificates = certificates(CERTIFICATE, &self.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|error| bad(KEY, format_args!("holds no private key in PEM: {error}")))?;
+        let certified =
+            CertifiedKey::from_der(certificates, key, &provider).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => bad(KEY, "is not the key of the certificate"),
+                error => bad(KEY, error),
+            })?;
+        let verifier = self.verifier(files.client_certificate, &provider)?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| bad(CERTIFICATE, error))?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+
+    fn verifier(
+        &self,
+        asked: ClientCertificate,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, Bad> {
+        let Some(client_ca) = &self.client_ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(CLIENT_CA, client_ca)? {
+            roots.add(certificate).map_err(|error| bad(CLIENT_CA, error))?;
+        }
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+        let verifier = match asked {
+            ClientCertificate::Optional => verifier.allow_unauthenticated(),
+            ClientCertificate::Off | ClientCertificate::Required => verifier,
+        };
+        verifier.build().map_err(|error| bad(CLIENT_CA, error))
+    }
+}
+
+fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Bad> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| bad(key, format_args!("is not PEM: {error}")))?;
+    if certificates.is_empty() { Err(bad(key, "holds no certificate in PEM")) } else { Ok(certificates) }
+}
+
+fn bad(key: &'static str, problem: impl ToString) -> Bad {
+    Bad { key, problem: problem.to_string() }
+}
+
+const CERTIFICATE: &str = "tls.certificate";
+const KEY: &str = "tls.key";
+const CLIENT_CA: &str = "tls.client_ca";
+const MAX_READS: usize = 5;

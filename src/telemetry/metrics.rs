@@ -1,0 +1,141 @@
+//! What is counted, in the text format of `OpenMetrics`. Every label has few values: none comes from a request.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::SystemTime,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text},
+    metrics::{counter::Counter, family::Family, info::Info},
+    registry::Registry,
+};
+
+pub use prometheus_client::metrics::gauge::Gauge;
+
+/// The counters and gauges of one server; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// The connections that each worker serves.
+    pub connections: Family<OfWorker, Gauge>,
+    /// The connections that were refused on arrival.
+    pub connections_refused: Family<Refusal, Counter>,
+    /// The connections that were cut rather than ended in good order.
+    pub connections_cut: Family<Cut, Counter>,
+    /// The failures to accept a connection, for want of file descriptors above all.
+    pub accept_failures: Counter,
+    /// The times that changed TLS files were found bad, and the old ones stayed.
+    pub tls_reload_failures: Counter,
+    tls_loaded: Gauge<f64, AtomicU64>,
+    registry: Arc<Registry>,
+}
+
+impl Metrics {
+    /// Registers everything, under the prefix `cognito_lookup_`.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("cognito_lookup");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What is running", build);
+        let mut metrics = Self {
+            connections: Family::default(),
+            connections_refused: Family::default(),
+            connections_cut: Family::default(),
+            accept_failures: Counter::default(),
+            tls_reload_failures: Counter::default(),
+            tls_loaded: Gauge::default(),
+            registry: Arc::default(),
+        };
+        metrics.prepare();
+        metrics.register(&mut registry);
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let connections = "Connections being served";
+        registry.register("connections", connections, self.connections.clone());
+        let refused = "Connections refused on arrival";
+        registry.register("connections_refused", refused, self.connections_refused.clone());
+        let cut = "Connections cut rather than ended in good order";
+        registry.register("connections_cut", cut, self.connections_cut.clone());
+        let accept = "Failures to accept a connection";
+        registry.register("accept_failures", accept, self.accept_failures.clone());
+        let failures = "Changed TLS files that were bad, so that the old ones stayed";
+        registry.register("tls_reload_failures", failures, self.tls_reload_failures.clone());
+        let loaded = "When the TLS files in use were loaded, in seconds since 1970; 0 without TLS";
+        registry.register("tls_loaded_timestamp_seconds", loaded, self.tls_loaded.clone());
+    }
+
+    /// Makes every series at once: a rate over one that first appears with its first event misses that event.
+    fn prepare(&self) {
+        for limit in [Limit::Connections, Limit::ConnectionsPerPeer] {
+            drop(self.connections_refused.get_or_create(&Refusal { limit }));
+        }
+        for reason in [CutReason::Drain, CutReason::Flood, CutReason::Handshake, CutReason::Stall] {
+            drop(self.connections_cut.get_or_create(&Cut { reason }));
+        }
+    }
+
+    /// Notes that the TLS files in use were loaded now.
+    pub fn tls_loaded(&self) {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.tls_loaded.set(since.as_secs_f64());
+    }
+
+    /// Writes everything as `OpenMetrics` text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Which worker, counted from 0.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OfWorker {
+    /// Its number.
+    pub worker: u32,
+}
+
+/// Which limit refused a connection.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct Refusal {
+    /// The limit's setting.
+    pub limit: Limit,
+}
+
+/// A limit on arriving connections.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+pub enum Limit {
+    /// `limits.connections`.
+    Connections,
+    /// `limits.connections_per_peer`.
+    ConnectionsPerPeer,
+}
+
+/// Why a connection was cut.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct Cut {
+    /// The reason.
+    pub reason: CutReason,
+}
+
+/// Why a connection was cut.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+pub enum CutReason {
+    /// It did not end in the time given for that.
+    Drain,
+    /// It sent too many frames that carry no call.
+    Flood,
+    /// Its handshake or preface failed or did not come in time.
+    Handshake,
+    /// Its client left answers unread.
+    Stall,
+}

@@ -1,0 +1,54 @@
+use cognito_lookup::wire::proto::health::health_check_response::ServingStatus;
+use http::Request;
+use std::time::Duration;
+
+use crate::support::{App, http_get, standin};
+
+#[tokio::test]
+async fn orchestrators_are_told_in_plain_http() {
+    let app = App::start().await;
+    for (path, status, body) in [
+        ("/livez", 200, "live\n"),
+        ("/readyz", 200, "ready\n"),
+        ("/startupz", 200, "started\n"),
+        ("/version", 200, concat!("cognito-lookup ", env!("CARGO_PKG_VERSION"), "\n")),
+        ("/", 404, "there are /livez /readyz /startupz /metrics /version\n"),
+    ] {
+        assert_eq!(http_get(app.admin, path).await, (status, body.to_owned()), "{path}");
+    }
+    let (status, metrics) = http_get(app.admin, "/metrics").await;
+    assert_eq!(status, 200);
+    assert!(metrics.contains("cognito_lookup_connections{worker=\"1\"}") && metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_server_without_keys_is_live_and_not_ready() {
+    let cognito = standin();
+    cognito.stop().unwrap();
+    let app = App::not_ready(cognito, |_| {}).await;
+    for (path, expected) in [("/livez", 200), ("/startupz", 200), ("/readyz", 503)] {
+        assert_eq!(http_get(app.admin, path).await.0, expected, "{path}");
+    }
+    assert_eq!(load_balancer(&app).await, "14");
+}
+
+#[tokio::test]
+async fn a_stopping_server_is_live_and_not_ready() {
+    let mut app = App::with(|config| config.shutdown.delay = Duration::from_secs(60)).await;
+    assert_eq!(load_balancer(&app).await, "0");
+    app.stop();
+    app.healthy(ServingStatus::NotServing).await;
+    assert_eq!(load_balancer(&app).await, "14", "the health service's own code would be 0");
+    for (path, expected) in [("/livez", 200), ("/startupz", 200), ("/readyz", 503)] {
+        assert_eq!(http_get(app.admin, path).await.0, expected, "{path}");
+    }
+}
+
+/// What an application load balancer is told: the gRPC code.
+async fn load_balancer(app: &App) -> String {
+    let mut client = app.raw().await;
+    let request = Request::post(format!("http://{}/AWS.ALB/healthcheck", app.address));
+    let request = request.header("content-type", "application/grpc").body(()).unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    response.await.unwrap().headers()["grpc-status"].to_str().unwrap().to_owned()
+}
