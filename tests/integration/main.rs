@@ -12,6 +12,8 @@
 
 // Which tokens are accepted and how the others are refused.
 mod authentication;
+// Authorities, certificates and the files they are in; no tests.
+mod certificates;
 // The binary: its commands, exit codes and settings.
 mod command;
 // How many calls Cognito gets.
@@ -32,3 +34,5 @@ mod probes;
 mod secrecy;
 // The running server, its stand-in, and what to ask them; no tests.
 mod support;
+// Encryption, client certificates, and their files replaced.
+mod tls;

@@ -27,7 +27,7 @@ use tokio::{
     runtime::Handle,
     sync::oneshot,
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tonic::{Code, Request, Status, metadata::MetadataMap, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -137,6 +137,28 @@ impl App {
         let (_, text) = http_get(self.admin, "/metrics").await;
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a series is as wanted.
+    pub(crate) async fn metric_is(&self, series: &str, wanted: impl Fn(f64) -> bool) {
+        for _ in 0..6_000 {
+            if wanted(self.metric(series).await) {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{series} is {}", self.metric(series).await);
+    }
+
+    /// Waits until the port for probes says that the server is ready.
+    pub(crate) async fn ready(&self) {
+        for _ in 0..6_000 {
+            if http_get(self.admin, "/readyz").await.0 == 200 {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the server is never ready");
     }
 
     /// Tells the server to stop.

@@ -1,0 +1,139 @@
+use std::{fs, path::PathBuf};
+
+use cognito_lookup::config::{ClientCertificate, Config, TlsSettings};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::{
+    ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use tempfile::TempDir;
+
+/// One who signs certificates.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) pem: String,
+}
+
+/// A certificate and its key, both in PEM.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Identity {
+    pub(crate) fn der(&self) -> Vec<u8> {
+        CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap().to_vec()
+    }
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A server's certificate for `localhost`.
+    pub(crate) fn server(&self) -> Identity {
+        self.sign(params("localhost", ExtendedKeyUsagePurpose::ServerAuth))
+    }
+
+    pub(crate) fn client(&self, name: &str) -> Identity {
+        self.sign(params(name, ExtendedKeyUsagePurpose::ClientAuth))
+    }
+
+    /// A client's certificate that was good until 2021.
+    pub(crate) fn expired(&self) -> Identity {
+        let mut params = params("late", ExtendedKeyUsagePurpose::ClientAuth);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Identity { certificate, key: key.serialize_pem() }
+    }
+}
+
+fn params(name: &str, usage: ExtendedKeyUsagePurpose) -> CertificateParams {
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.extended_key_usages = vec![usage];
+    params
+}
+
+/// The files that a server reads, in a folder that goes with this.
+pub(crate) struct Files(TempDir);
+
+impl Files {
+    pub(crate) fn new(identity: &Identity, client_ca: &Authority) -> Self {
+        let files = Self(TempDir::new().unwrap());
+        files.write(identity);
+        files.write_client_ca(&client_ca.pem);
+        files
+    }
+
+    pub(crate) fn write(&self, Identity { certificate, key }: &Identity) {
+        fs::write(self.path("server.pem"), certificate).unwrap();
+        fs::write(self.path("server.key"), key).unwrap();
+    }
+
+    pub(crate) fn write_client_ca(&self, pem: &str) {
+        fs::write(self.path("clients.pem"), pem).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Has a server use them.
+    pub(crate) fn set(&self, asked: ClientCertificate) -> impl FnOnce(&mut Config) {
+        let name = |name| Some(self.path(name).to_str().unwrap().to_owned());
+        let tls = TlsSettings {
+            certificate: name("server.pem"),
+            key: name("server.key"),
+            client_ca: name("clients.pem").filter(|_| asked != ClientCertificate::Off),
+            client_certificate: asked,
+            ..TlsSettings::default()
+        };
+        move |config| config.tls = tls
+    }
+}
+
+/// How a client shakes hands that trusts `servers` and may present a certificate.
+pub(crate) fn client_config(servers: &[&Authority], identity: Option<&Identity>) -> ClientConfig {
+    client_config_of(ALL_VERSIONS, servers, identity)
+}
+
+pub(crate) fn client_config_of(
+    versions: &[&'static SupportedProtocolVersion],
+    servers: &[&Authority],
+    identity: Option<&Identity>,
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for server in servers {
+        roots.add(CertificateDer::from_pem_slice(server.pem.as_bytes()).unwrap()).unwrap();
+    }
+    let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some(identity) => {
+            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+            config.with_client_auth_cert(vec![identity.der().into()], key).unwrap()
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}

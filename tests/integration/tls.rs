@@ -1,0 +1,312 @@
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::symlink,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use cognito_lookup::{
+    config::{ClientCertificate, Config, TlsSettings},
+    server::Server,
+    wire::proto::{
+        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+        user_service_client::UserServiceClient,
+    },
+};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName, version};
+use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::sleep};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::transport::{Channel, Endpoint, Error};
+use tower::service_fn;
+
+use crate::{
+    certificates::{Authority, Files, client_config, client_config_of},
+    support::{ADA, App, about, standin},
+};
+
+#[tokio::test]
+async fn calls_travel_encrypted() {
+    let authority = Authority::new("servers");
+    let app = serving(&Files::new(&authority.server(), &authority), ClientCertificate::Off).await;
+    for version in [&version::TLS12, &version::TLS13] {
+        let stream = handshake(app.address, client_config_of(&[version], &[&authority], None)).await.unwrap();
+        let session = stream.get_ref().1;
+        assert_eq!(session.protocol_version(), Some(version.version));
+        assert_eq!(session.alpn_protocol(), Some(&b"h2"[..]));
+    }
+    let channel = connect(app.address, client_config(&[&authority], None)).await.unwrap();
+    assert!(UserServiceClient::new(channel).get_user(about(ADA)).await.is_ok());
+    let mut old = client_config(&[&authority], None);
+    old.alpn_protocols = vec![b"http/1.1".to_vec()];
+    assert!(handshake(app.address, old).await.is_err(), "a client that speaks no HTTP/2");
+    let stranger = client_config(&[&Authority::new("others")], None);
+    assert!(handshake(app.address, stranger).await.is_err(), "a client that does not trust the server");
+    assert!(app.by_sub(ADA).await.is_err(), "a client that does not encrypt");
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_asked_for_as_is_set() {
+    use ClientCertificate::{Off, Optional, Required};
+    let (servers, clients, others) = (Authority::new("servers"), Authority::new("c"), Authority::new("o"));
+    let files = Files::new(&servers.server(), &clients);
+    let identities = [
+        ("none", None, [true, true, false]),
+        ("a good one", Some(clients.client("billing")), [true, true, true]),
+        ("another authority's", Some(others.client("billing")), [true, false, false]),
+        ("a server's", Some(clients.server()), [true, false, false]),
+        ("one that has expired", Some(clients.expired()), [true, false, false]),
+        ("one it signed itself", Some(Authority::new("billing").client("billing")), [true, false, false]),
+    ];
+    for (n, asked) in [Off, Optional, Required].into_iter().enumerate() {
+        let app = serving(&files, asked).await;
+        for (case, identity, expected) in &identities {
+            let accepted = is_answered(app.address, client_config(&[&servers], identity.as_ref())).await;
+            assert_eq!(accepted, expected[n], "{asked:?}, {case}");
+        }
+    }
+}
+
+/// Four backends call all the while, now on connections they have, now on new ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn rotating_everything_under_load_fails_no_call() {
+    let (servers, new_servers) = (Authority::new("servers"), Authority::new("new servers"));
+    let (clients, new_clients) = (Authority::new("clients"), Authority::new("new clients"));
+    let files = Files::new(&servers.server(), &clients);
+    let app = serving(&files, ClientCertificate::Required).await;
+    let old = client_config(&[&servers], Some(&clients.client("billing")));
+    let new = client_config(&[&new_servers], Some(&new_clients.client("billing")));
+    let presenting =
+        |client: &Authority| client_config(&[&servers, &new_servers], Some(&client.client("billing")));
+    let load = Load::start(app.address, presenting(&clients));
+
+    for _ in 0..3 {
+        let loaded = app.metric(LOADED).await;
+        files.write(&servers.server());
+        app.metric_is(LOADED, |now| now > loaded).await;
+    }
+    let loaded = app.metric(LOADED).await;
+    files.write_client_ca(&format!("{}{}", clients.pem, new_clients.pem));
+    app.metric_is(LOADED, |now| now > loaded).await;
+    load.present(presenting(&new_clients));
+    load.another_round().await;
+    let loaded = app.metric(LOADED).await;
+    files.write(&new_servers.server());
+    files.write_client_ca(&new_clients.pem);
+    app.metric_is(LOADED, |now| now > loaded).await;
+    load.another_round().await;
+
+    load.end().await;
+    assert!(is_answered(app.address, new).await);
+    assert!(!is_answered(app.address, old).await, "the old authority is not trusted any more");
+}
+
+#[tokio::test]
+async fn a_bad_file_keeps_the_old_set() {
+    let authority = Authority::new("servers");
+    let (first, second) = (authority.server(), authority.server());
+    let files = Files::new(&first, &authority);
+    let app = serving(&files, ClientCertificate::Required).await;
+    let client = || client_config(&[&authority], Some(&authority.client("billing")));
+    let mut failures = 0.0;
+    type Spoil<'a> = (&'a str, &'a dyn Fn());
+    let cases: &[Spoil<'_>] = &[
+        ("no certificate", &|| fs::write(files.path("server.pem"), "nothing").unwrap()),
+        ("another's key", &|| fs::write(files.path("server.key"), &second.key).unwrap()),
+        ("no key", &|| fs::write(files.path("server.key"), "").unwrap()),
+        ("no file", &|| fs::remove_file(files.path("server.pem")).unwrap()),
+        ("no authority", &|| files.write_client_ca("")),
+        ("an authority cut short", &|| files.write_client_ca(&authority.pem[..200])),
+    ];
+    for (case, spoil) in cases {
+        let loaded = app.metric(LOADED).await;
+        spoil();
+        failures += 1.0;
+        app.metric_is(FAILURES, |now| now >= failures).await;
+        assert_eq!(served(app.address, client()).await, first.der(), "{case}");
+        assert!(is_answered(app.address, client()).await, "{case}");
+        files.write(&first);
+        files.write_client_ca(&authority.pem);
+        app.metric_is(LOADED, |now| now > loaded).await;
+    }
+    assert_eq!(app.metric(FAILURES).await as usize, cases.len(), "each is told once");
+    let loaded = app.metric(LOADED).await;
+    files.write(&second);
+    app.metric_is(LOADED, |now| now > loaded).await;
+    assert_eq!(served(app.address, client()).await, second.der());
+}
+
+/// A volume of Kubernetes: each file is a link into `..data`, which is a link that is swapped.
+#[tokio::test]
+async fn a_swapped_link_is_a_change() {
+    let authority = Authority::new("servers");
+    let (first, second) = (authority.server(), authority.server());
+    let volume = Files::new(&first, &authority);
+    for (name, identity) in [("..1", &first), ("..2", &second)] {
+        fs::create_dir(volume.path(name)).unwrap();
+        fs::write(volume.path(name).join("server.pem"), &identity.certificate).unwrap();
+        fs::write(volume.path(name).join("server.key"), &identity.key).unwrap();
+    }
+    symlink("..1", volume.path("..data")).unwrap();
+    for name in ["server.pem", "server.key"] {
+        fs::remove_file(volume.path(name)).unwrap();
+        symlink(format!("..data/{name}"), volume.path(name)).unwrap();
+    }
+    let app = serving(&volume, ClientCertificate::Off).await;
+    assert_eq!(served(app.address, client_config(&[&authority], None)).await, first.der());
+    let loaded = app.metric(LOADED).await;
+    symlink("..2", volume.path("..new")).unwrap();
+    fs::rename(volume.path("..new"), volume.path("..data")).unwrap();
+    app.metric_is(LOADED, |now| now > loaded).await;
+    assert_eq!(served(app.address, client_config(&[&authority], None)).await, second.der());
+}
+
+#[test]
+fn faulty_settings_are_named() {
+    let authority = Authority::new("servers");
+    let (one, other) = (authority.server(), authority.server());
+    let files = Files::new(&one, &authority);
+    fs::write(files.path("other.key"), other.key).unwrap();
+    fs::write(files.path("empty"), "").unwrap();
+    let name = |name: &str| Some(files.path(name).to_str().unwrap().to_owned());
+    let good = || {
+        let mut config = Config::default();
+        files.set(ClientCertificate::Required)(&mut config);
+        config.tls
+    };
+    let none = TlsSettings::default;
+    let table: &[(&str, TlsSettings, &[&str])] = &[
+        ("all is well", good(), &[]),
+        ("nothing is set", none(), &[]),
+        ("no key", TlsSettings { key: None, ..good() }, &["tls.key: must be set where tls.certificate is"]),
+        ("no certificate", TlsSettings { certificate: None, ..good() }, &["tls.certificate: must be set"]),
+        ("no file", TlsSettings { key: name("gone"), ..good() }, &["tls.key: ", "gone: No such file"]),
+        ("no PEM", TlsSettings { certificate: name("empty"), ..good() }, &["tls.certificate: holds no"]),
+        (
+            "no key in it",
+            TlsSettings { key: name("server.pem"), ..good() },
+            &["tls.key: holds no private key"],
+        ),
+        ("another's", TlsSettings { key: name("other.key"), ..good() }, &["tls.key: is not the key of the"]),
+        ("no authority", TlsSettings { client_ca: None, ..good() }, &["tls.client_ca: must be set where"]),
+        (
+            "an authority for nothing",
+            TlsSettings { client_certificate: ClientCertificate::Off, ..good() },
+            &["tls.client_certificate: must be \"required\" or \"optional\""],
+        ),
+        (
+            "client certificates in the clear",
+            TlsSettings { client_ca: name("clients.pem"), ..none() },
+            &["tls.certificate: must be set", "tls.client_certificate: must be"],
+        ),
+    ];
+    let cognito = standin();
+    for (case, tls, expected) in table {
+        let config = Config { tls: tls.clone(), ..crate::support::config(&cognito) };
+        let said = Server::read(config).err().map(|faults| faults.to_string()).unwrap_or_default();
+        assert_eq!(said.is_empty(), expected.is_empty(), "{case}: {said}");
+        assert!(expected.iter().all(|text| said.contains(text)), "{case}: {said}");
+        assert!(!said.contains("PRIVATE"), "{case}: {said}");
+    }
+}
+
+async fn serving(files: &Files, asked: ClientCertificate) -> App {
+    let set = files.set(asked);
+    let app = App::not_ready(standin(), |config| {
+        set(config);
+        config.tls.check_every = CHECK;
+    })
+    .await;
+    app.ready().await;
+    app
+}
+
+async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+async fn connect(address: SocketAddr, config: ClientConfig) -> Result<Channel, Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let stream = move |_| {
+        let config = config.clone();
+        async move { handshake(address, config).await.map(TokioIo::new) }
+    };
+    endpoint.connect_with_connector(service_fn(stream)).await
+}
+
+/// Of TLS 1.3, a client learns only with its first answer that its certificate was refused.
+async fn is_answered(address: SocketAddr, config: ClientConfig) -> bool {
+    let Ok(channel) = connect(address, config).await else { return false };
+    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+    answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving)
+}
+
+/// The certificate that a new connection is shown.
+async fn served(address: SocketAddr, config: ClientConfig) -> Vec<u8> {
+    let stream = handshake(address, config).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// Backends that connect, call and connect again, all the while; a call that fails fails the test.
+struct Load {
+    config: watch::Sender<ClientConfig>,
+    rounds: Arc<AtomicUsize>,
+    backends: JoinSet<()>,
+}
+
+impl Load {
+    fn start(address: SocketAddr, config: ClientConfig) -> Self {
+        let (config, rounds, mut backends) =
+            (watch::Sender::new(config), Arc::<AtomicUsize>::default(), JoinSet::new());
+        for _ in 0..BACKENDS {
+            let (config, rounds) = (config.subscribe(), Arc::clone(&rounds));
+            backends.spawn(async move {
+                while config.has_changed().is_ok() {
+                    let presented = config.borrow().clone();
+                    let mut users = UserServiceClient::new(connect(address, presented).await.unwrap());
+                    for _ in 0..10 {
+                        users.get_user(about(ADA)).await.unwrap();
+                    }
+                    rounds.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        Self { config, rounds, backends }
+    }
+
+    fn present(&self, config: ClientConfig) {
+        self.config.send_replace(config);
+    }
+
+    /// Waits until every backend has begun a round after this moment, and ended it.
+    async fn another_round(&self) {
+        let before = self.rounds.load(SeqCst);
+        // Each may still end one that it had begun, and one may be ahead of the others by many.
+        for _ in 0..10_000 {
+            if self.rounds.load(SeqCst) >= before + 10 * BACKENDS {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the backends stand still");
+    }
+
+    async fn end(mut self) {
+        assert!(self.rounds.load(SeqCst) > 0);
+        drop(self.config);
+        while let Some(ended) = self.backends.join_next().await {
+            ended.expect("no call fails");
+        }
+    }
+}
+
+const LOADED: &str = "cognito_lookup_tls_loaded_timestamp_seconds";
+const FAILURES: &str = "cognito_lookup_tls_reload_failures_total";
+const BACKENDS: usize = 4;
+const CHECK: Duration = Duration::from_millis(100);
