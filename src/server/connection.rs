@@ -11,7 +11,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tonic::body::Body;
 use tracing::debug;
@@ -70,8 +70,8 @@ impl Host {
         }
     }
 
-    /// Asks the client to leave when the server closes or the connection is old, and cuts it when it has not left
-    /// within the grace; a client that leaves its answers unread is cut at once.
+    /// Asks the client to leave when the server closes or the connection is old; one that is old and has not left
+    /// within the grace is cut, and so is one whose client leaves its answers unread.
     async fn converse<S>(&self, stream: S, peer: Peer) -> Result<(), End>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -81,18 +81,20 @@ impl Host {
         let service = self.service(peer, unread.clone());
         let mut connection = pin!(self.protocol().serve_connection(TokioIo::new(stream), service));
         let mut stalled = pin!(unread.stalled(self.limits.stall_timeout));
-        tokio::select! {
+        let patience = tokio::select! {
             ended = connection.as_mut() => return End::of(ended),
             () = stalled.as_mut() => return Err(End::Cut(CutReason::Stall)),
-            () = stages.reached(Stage::Closing) => {}
-            () = sleep(jittered(self.limits.connection_age)) => {}
-        }
+            // Until the server cuts what is left.
+            () = stages.reached(Stage::Closing) => None,
+            () = sleep(jittered(self.limits.connection_age)) => Some(self.grace),
+        };
         // A GOAWAY, and a second one when the client has seen the first: no call on its way to us is lost
         // (RFC 9113, section 6.8).
         connection.as_mut().graceful_shutdown();
         tokio::select! {
-            ended = timeout(self.grace, connection) => ended.map_or(Err(DRAIN), End::of),
+            ended = connection => End::of(ended),
             () = stalled => Err(End::Cut(CutReason::Stall)),
+            () = sleep(patience.unwrap_or_default()), if patience.is_some() => Err(DRAIN),
         }
     }
 

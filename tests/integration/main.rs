@@ -18,6 +18,8 @@ mod certificates;
 mod command;
 // How many calls Cognito gets.
 mod coalescing;
+// Stopping under load, and with clients that hold on.
+mod drain;
 // How old an answer may be.
 mod freshness;
 // What a lookup answers.
@@ -30,8 +32,12 @@ mod lifecycle;
 mod outage;
 // What orchestrators, load balancers and Prometheus are told.
 mod probes;
+// The binary as a process of its own; no tests.
+mod process;
 // What never appears in a log.
 mod secrecy;
+// What signals do, what systemd is told, and a Unix socket from start to end.
+mod signals;
 // The running server, its stand-in, and what to ask them; no tests.
 mod support;
 // Encryption, client certificates, and their files replaced.

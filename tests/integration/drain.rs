@@ -1,0 +1,164 @@
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use cognito_lookup::wire::proto::{
+    GetUserRequest,
+    health::{HealthCheckRequest, health_client::HealthClient},
+};
+use h2::{
+    RecvStream,
+    client::{self, SendRequest},
+};
+use http::{HeaderMap, Request};
+use prost::Message as _;
+use tokio::{
+    net::TcpStream,
+    sync::Semaphore,
+    task::{JoinSet, spawn_blocking},
+};
+
+use crate::{
+    process::Process,
+    support::{ADA, about, connect, standin},
+};
+
+/// A hundred stops, each while eight clients call without pause and five others hold on to their connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_under_load_fails_no_call_it_took_and_comes_in_time() {
+    let cognito = Arc::new(standin());
+    // Two at a time, for there may be two cores.
+    let (turns, mut runs) = (Arc::new(Semaphore::new(2)), JoinSet::new());
+    for run in 0..100 {
+        let (cognito, turns) = (Arc::clone(&cognito), Arc::clone(&turns));
+        runs.spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
+            let process = spawn_blocking(move || Process::serve(&cognito, SETTINGS)).await.unwrap();
+            let address: SocketAddr = process.place.parse().unwrap();
+            let stuck = Stuck::on(address).await;
+            let mut load = JoinSet::new();
+            (0..8).for_each(|_| drop(load.spawn(call_until_asked_to_leave(address))));
+            // Each has begun, so the stop comes amidst their calls.
+            let answered = one_call(&mut open(address).await, ADA).await;
+            assert_eq!(answered, Some("0".to_owned()));
+            process.signal("TERM");
+            let answered: usize = load.join_all().await.into_iter().sum();
+            assert!(answered > 0, "run {run}");
+            let ended = move || {
+                process.logged("calls or connections did not end in time and are cut");
+                process.ended()
+            };
+            let code = spawn_blocking(ended).await.unwrap();
+            assert_eq!(code, Some(0), "run {run}");
+            drop(stuck);
+        });
+    }
+    while let Some(ended) = runs.join_next().await {
+        ended.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_for_cognito_are_answered_before_the_end() {
+    let cognito = standin();
+    let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");
+    let address: SocketAddr = process.place.parse().unwrap();
+    let held = cognito.hold("AdminGetUser");
+    let mut clients = JoinSet::new();
+    for n in 0..8 {
+        let sub = format!("nobody-{n}");
+        clients.spawn(async move { one_call(&mut open(address).await, &sub).await });
+    }
+    cognito.reached("AdminGetUser", 8).await;
+    process.signal("TERM");
+    process.logged("stopping");
+    while TcpStream::connect(address).await.is_ok() {}
+    held.release();
+    assert!(clients.join_all().await.into_iter().all(|code| code.is_some()));
+    assert_eq!(process.ended(), Some(0));
+}
+
+/// Clients that would hold a stop for ever.
+struct Stuck {
+    _silent: TcpStream,
+    _idle: tonic::transport::Channel,
+    _watching: tonic::Streaming<cognito_lookup::wire::proto::health::HealthCheckResponse>,
+    /// One whose connection nobody reads any more: its pings stay unanswered.
+    _deaf: (SendRequest<Bytes>, client::Connection<TcpStream>),
+    /// One that takes no byte of its answer.
+    _full: (SendRequest<Bytes>, Option<client::ResponseFuture>, JoinSet<()>),
+}
+
+impl Stuck {
+    async fn on(address: SocketAddr) -> Self {
+        let idle = connect(address).await;
+        let watching = HealthClient::new(idle.clone()).watch(HealthCheckRequest::default()).await;
+        let deaf = client::handshake(TcpStream::connect(address).await.unwrap()).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut closed = client::Builder::new();
+        closed.initial_window_size(0);
+        let (sender, connection) = closed.handshake(stream).await.unwrap();
+        let mut driver = JoinSet::new();
+        driver.spawn(async { drop(connection.await) });
+        let mut full = sender.ready().await.unwrap();
+        let unread = call(&mut full, ADA);
+        Self {
+            _silent: TcpStream::connect(address).await.unwrap(),
+            _idle: idle,
+            _watching: watching.unwrap().into_inner(),
+            _deaf: deaf,
+            _full: (full, unread, driver),
+        }
+    }
+}
+
+async fn open(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = client::handshake(stream).await.unwrap();
+    #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
+    tokio::spawn(connection);
+    sender.ready().await.unwrap()
+}
+
+/// Calls until the server asks to leave; a call that was sent must be answered. Returns how many were.
+async fn call_until_asked_to_leave(address: SocketAddr) -> usize {
+    let (mut client, mut answered) = (open(address).await, 0);
+    while let Some(code) = one_call(&mut client, ADA).await {
+        assert_eq!(code, "0", "after {answered} calls");
+        answered += 1;
+    }
+    answered
+}
+
+/// The code of a call; none if the connection takes no more calls.
+async fn one_call(client: &mut SendRequest<Bytes>, sub: &str) -> Option<String> {
+    std::future::poll_fn(|cx| client.poll_ready(cx)).await.ok()?;
+    let response = call(client, sub)?;
+    let (head, mut body) = response.await.expect("a call that was sent is answered").into_parts();
+    while let Some(data) = body.data().await {
+        let data = data.expect("the answer comes whole");
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    let trailers: Option<HeaderMap> = RecvStream::trailers(&mut body).await.expect("with its code");
+    let code = |headers: &HeaderMap| Some(headers.get("grpc-status")?.to_str().unwrap().to_owned());
+    code(&head.headers).or_else(|| code(&trailers?))
+}
+
+/// Sends a call; none if the connection takes no more.
+fn call(client: &mut SendRequest<Bytes>, sub: &str) -> Option<client::ResponseFuture> {
+    let request = Request::post("http://localhost/userlookup.v1.UserService/GetUser");
+    let request = request.header("content-type", "application/grpc").header("te", "trailers").body(());
+    let (response, mut body) = client.send_request(request.unwrap(), false).ok()?;
+    let message: GetUserRequest = about(sub);
+    let length = u32::try_from(message.encoded_len()).unwrap().to_be_bytes();
+    let frame = [&[0], &length[..], &message.encode_to_vec()].concat();
+    body.send_data(frame.into(), true).ok()?;
+    Some(response)
+}
+
+const SETTINGS: &str = r#"
+listen = "127.0.0.1:0"
+workers = 2
+[shutdown]
+delay = "10ms"
+grace = "300ms"
+"#;

@@ -1,0 +1,135 @@
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use cognito_lookup::sandbox::standin::StandIn;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::support::WEB;
+
+/// The built binary before a stand-in, killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    log: Receiver<Value>,
+    /// Where gRPC is served, as the log tells it.
+    pub(crate) place: String,
+    pub(crate) admin: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Process {
+    /// Starts `serve` with these settings beside those of the pool and of a caller on this machine, and waits until it
+    /// serves.
+    pub(crate) fn serve(cognito: &StandIn, settings: &str) -> Self {
+        Self::serve_by("exec \"$0\" \"$@\"", cognito, settings, &[])
+    }
+
+    /// Starts it by a line of shell, in which `exec "$0" "$@"` is the command.
+    pub(crate) fn serve_by(
+        line: &str,
+        cognito: &StandIn,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("settings.toml");
+        fs::write(&file, format!("{settings}\n{}", pool(cognito))).unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", line, env!("CARGO_BIN_EXE_cognito-lookup"), "serve", "--config"])
+            .arg(&file)
+            .env_clear()
+            .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
+            .env("COGNITO_LOOKUP_ADMIN_LISTEN", "127.0.0.1:0")
+            .envs(environment.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (lines, log) = channel();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || {
+            let lines_read = errors.lines().map_while(Result::ok);
+            let values = lines_read.map(|line| serde_json::from_str(&line).unwrap_or(Value::String(line)));
+            values.map_while(|value| lines.send(value).ok()).for_each(drop);
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = Self { child, log, place: String::new(), admin: nowhere, _folder: folder };
+        let listening = process.logged("listening");
+        process.place = listening["address"].as_str().unwrap().to_owned();
+        process.admin = listening["admin.address"].as_str().unwrap().parse().unwrap();
+        process.logged("serving");
+        process
+    }
+
+    /// Waits until the log has a line of this message, and returns it.
+    pub(crate) fn logged(&self, message: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        let mut before = Vec::new();
+        while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if line["message"] == message {
+                return line;
+            }
+            before.push(line);
+        }
+        panic!("{message:?} is not logged: {before:#?}");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Waits for the end, and returns the exit code; one that never ends fails the test.
+    pub(crate) fn ended(mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the process does not end");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn pool(cognito: &StandIn) -> String {
+    format!(
+        r#"[[pools]]
+id = "{id}"
+issuer = "{issuer}"
+jwks_url = "{jwks}"
+endpoint_url = "{endpoint}"
+app_clients = ["{WEB}"]
+[[callers]]
+name = "web"
+app_client = "{WEB}"
+attributes = ["name"]
+[[callers]]
+name = "sidecar"
+network = ["127.0.0.0/8", "unix"]
+reads = "any"
+attributes = ["name"]
+"#,
+        id = cognito.pool_id(),
+        issuer = cognito.issuer(),
+        jwks = cognito.jwks_url(),
+        endpoint = cognito.endpoint_url(),
+    )
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
