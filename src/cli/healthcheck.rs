@@ -1,6 +1,9 @@
 //! `healthcheck`: what an orchestrator runs where it cannot ask by itself.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
+};
 
 use clap::Args;
 use http::{Request, StatusCode, header};
@@ -53,15 +56,13 @@ async fn by_http(address: SocketAddr) -> Result<(), Exit> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| nobody())?;
     let request = Request::get("/readyz").header(header::HOST, address.to_string());
     let request = request.body(String::new()).map_err(Exit::failed)?;
-    let asked = async {
-        tokio::select! {
-            // A connection whose end comes first has no answer on it.
-            biased;
-            response = sender.send_request(request) => response.map_err(|_| nobody()),
-            _ = connection => Err(nobody()),
-        }
+    let mut asked = pin!(sender.send_request(request));
+    let response = tokio::select! {
+        response = asked.as_mut() => response,
+        // The server closes behind its answer, which is there then.
+        _ = connection => asked.await,
     };
-    match asked.await?.status() {
+    match response.map_err(|_| nobody())?.status() {
         StatusCode::OK => say("SERVING"),
         _ => Err(Exit::not_serving("NOT_SERVING")),
     }

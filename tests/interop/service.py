@@ -25,6 +25,7 @@ class Service:
 
     child: Child
     address: str
+    admin: str
 
     @property
     def url(self) -> str:
@@ -37,7 +38,7 @@ def serving(directory: Path, settings: Mapping[str, Any]) -> Iterator[Service]:
     file = write(directory, settings)
     with running([binary(), "serve", "--config", file], directory, **CREDENTIALS) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
-        yield Service(child, line["address"])
+        yield Service(child, line["address"], line["admin.address"])
 
 
 def command(directory: Path, *arguments: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:

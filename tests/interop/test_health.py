@@ -1,6 +1,7 @@
 """Health and reflection, for anyone."""
 
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -27,3 +28,11 @@ def test_reflection_lists_every_service(
 
 def test_healthcheck_finds_it_serving(service: Service, tmp_path: Path) -> None:
     assert command(tmp_path, "healthcheck", "--address", service.url).returncode == 0
+    by_settings = command(tmp_path, "healthcheck", COGNITO_LOOKUP_ADMIN_LISTEN=service.admin)
+    assert (by_settings.returncode, by_settings.stdout) == (0, "SERVING\n")
+
+
+@pytest.mark.parametrize("path", ["livez", "readyz", "startupz"])
+def test_probes_are_answered(service: Service, path: str) -> None:
+    with urlopen(f"http://{service.admin}/{path}", timeout=10) as answer:
+        assert answer.status == 200

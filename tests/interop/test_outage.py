@@ -45,6 +45,7 @@ def test_keys_down_at_the_start(pool: Pool, tmp_path: Path) -> None:
         with serving(tmp_path, settings(pool, pools=[table])) as service, health.watch(service.address) as states:
             assert next(states) == "NOT_SERVING"
             assert healthcheck(tmp_path, service.url) == 4
+            assert command(tmp_path, "healthcheck", COGNITO_LOOKUP_ADMIN_LISTEN=service.admin).returncode == 4
             answer = Grpcio().get_user(service.address, token)
             assert answer.refusal() == ("UNAVAILABLE", "KEYS_UNAVAILABLE")
             with urlopen(pool.jwks_url, timeout=10) as keys, port.answering(keys.read()):
@@ -56,6 +57,7 @@ def test_keys_down_at_the_start(pool: Pool, tmp_path: Path) -> None:
 def test_healthcheck_without_a_server(tmp_path: Path) -> None:
     with closed_port() as port:
         assert healthcheck(tmp_path, f"http://{port.address}") == 3
+        assert command(tmp_path, "healthcheck", COGNITO_LOOKUP_ADMIN_LISTEN=port.address).returncode == 3
 
 
 def healthcheck(directory: Path, url: str) -> int:
