@@ -110,9 +110,10 @@ impl Host {
     > + use<> {
         let (calls, probe) = (self.calls.clone(), self.probe.clone());
         service_fn(move |request: Request<Incoming>| {
-            let (calls, probe, unread) = (calls.clone(), probe.clone(), unread.clone());
+            let told = probe.load_balancer(request.uri().path());
+            let (calls, unread) = (calls.clone(), unread.clone());
             async move {
-                let response = match probe.load_balancer(request.uri().path()) {
+                let response = match told {
                     Some(status) => status.into_http(),
                     None => calls.answer(request.map(Body::new), peer).await,
                 };
