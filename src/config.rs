@@ -28,8 +28,8 @@ pub use self::{
     listen::{Listen, NoListen},
     origin::Origin,
     settings::{
-        BareSub, CacheSettings, CallerSettings, ClientCertificate, Credentials, LimitSettings, LogFormat,
-        LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings, TlsSettings,
+        BareSub, BudgetSettings, CacheSettings, CallerSettings, ClientCertificate, Credentials,
+        LimitSettings, LogFormat, LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings, TlsSettings,
     },
     sources::{Flag, Sources, token},
 };
@@ -67,6 +67,8 @@ pub struct Config {
     pub callers: Vec<CallerSettings>,
     /// How long and how much is remembered.
     pub cache: CacheSettings,
+    /// What may be asked of Cognito.
+    pub budget: BudgetSettings,
     /// How connections are encrypted.
     pub tls: TlsSettings,
     /// What connections and requests may take.
@@ -143,6 +145,7 @@ impl Default for Config {
             pools: Vec::new(),
             callers: Vec::new(),
             cache: CacheSettings::default(),
+            budget: BudgetSettings::default(),
             tls: TlsSettings::default(),
             limits: LimitSettings::default(),
             shutdown: ShutdownSettings::default(),

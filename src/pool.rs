@@ -30,6 +30,8 @@ pub struct Pool {
     pub credentials: Credentials,
     /// The Region whose API is asked.
     pub region: String,
+    /// The AWS account; none where one is for all. With the Region it tells whose quotas calls are counted against.
+    pub account: Option<String>,
 }
 
 /// How a user is looked up whose `sub` alone is known.
@@ -54,6 +56,7 @@ impl Pool {
         let endpoint_url = url("endpoint_url", &settings.endpoint_url);
         let (issuer, jwks_url) = (url("issuer", &settings.issuer), url("jwks_url", &settings.jwks_url));
         let region = read_region(settings, id.as_ref(), key, faults);
+        let account = read_account(settings, key, faults);
         let id = id?;
         let issuers = match (&settings.issuer, id.region()) {
             // As it was written: tokens are compared with it byte for byte.
@@ -73,6 +76,7 @@ impl Pool {
             bare_sub: lookup(settings),
             credentials: settings.credentials,
             region: region?,
+            account: account?,
             id,
         })
     }
@@ -162,6 +166,15 @@ fn read_region(
         (None, None) => faults.add(key, NO_REGION),
     }
     None
+}
+
+fn read_account(settings: &PoolSettings, key: &str, faults: &mut Collector<'_>) -> Option<Option<String>> {
+    let good = |account: &String| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    if !settings.account.iter().all(good) {
+        faults.add(format!("{key}.account"), "is no AWS account id: 12 digits in quotes");
+        return None;
+    }
+    Some(settings.account.clone())
 }
 
 fn read_url(url: &str, key: &str, faults: &mut Collector<'_>) -> Option<Uri> {
@@ -274,6 +287,8 @@ mod tests {
         assert_eq!(with(|pool| pool.issuer = Some(String::new())), ["pools[0].issuer"]);
         assert_eq!(with(|pool| pool.region = Some("no where".into())), ["pools[0].region"]);
         assert_eq!(with(|pool| pool.jwks_url = Some("keys".into())), ["pools[0].jwks_url"]);
+        assert_eq!(with(|pool| pool.account = Some("12345678901x".into())), ["pools[0].account"]);
+        assert_eq!(with(|pool| pool.account = Some("1234567890123".into())), ["pools[0].account"]);
         let both = with(|pool| (pool.issuer, pool.region) = (Some("foo".into()), Some(String::new())));
         assert_eq!(both, ["pools[0].issuer", "pools[0].region"]);
     }

@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config) -> Result<(), Faults> {
     check.durations();
     check.sizes();
     check.numbers();
+    check.rates();
     check.faults.finish(Some(()))
 }
 
@@ -72,6 +73,23 @@ impl Check<'_> {
         }
     }
 
+    fn rates(&mut self) {
+        let Config { budget, callers, .. } = self.config;
+        let shares = callers.iter().enumerate();
+        let shares =
+            shares.map(|(n, caller)| (format!("callers[{n}].misses_per_second"), caller.misses_per_second));
+        let rates = [
+            ("budget.user_reads_per_second", budget.user_reads_per_second),
+            ("budget.lists_per_second", budget.lists_per_second),
+            ("budget.group_reads_per_second", budget.group_reads_per_second),
+        ];
+        for (key, rate) in rates.map(|(key, rate)| (key.to_owned(), rate)).into_iter().chain(shares) {
+            if let Some(rate) = rate {
+                self.within(&key, rate, 1..=MOST_PER_SECOND, |rate| rate.to_string());
+            }
+        }
+    }
+
     fn within<N: Copy + PartialOrd>(
         &mut self,
         key: &str,
@@ -84,13 +102,16 @@ impl Check<'_> {
         }
         let [value, low, high] = [value, *bounds.start(), *bounds.end()].map(show);
         // The fault will say that nothing set it, so the reader must learn here whose value it is.
-        let whose = if self.config.origin(key) == Origin::Default { "the default " } else { "" };
+        let is_default = self.config.origin(key) == Origin::Default;
+        let whose = if is_default { "the default " } else { "" };
         self.faults.add(key, format!("{whose}{value} is out of bounds: from {low} to {high}"));
     }
 }
 
 // More than any machine has.
 const MOST_BYTES: u64 = 1024 * bytesize::TIB;
+// Beyond any quota, and few enough to keep a second's calls in memory.
+const MOST_PER_SECOND: usize = 100_000;
 const MILLISECOND: Duration = Duration::from_millis(1);
 // A test may want it short; less would end every call.
 const SHORT: Duration = Duration::from_millis(10);
@@ -102,11 +123,12 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CallerSettings;
 
     fn faults(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::default();
         change(&mut config);
-        for table in ["cache", "limits", "shutdown", "workers"] {
+        for table in ["budget", "cache", "limits", "shutdown", "workers", "callers"] {
             config.origins.insert(table.to_owned(), Origin::Flag("--all".to_owned()));
         }
         let found = check(&config).err().map(|faults| faults.0);
@@ -127,6 +149,8 @@ mod tests {
                 config.limits.request_timeout = Duration::from_millis(10);
                 config.shutdown.delay = Duration::ZERO;
                 config.shutdown.grace = TEN_MINUTES;
+                config.budget.user_reads_per_second = Some(1);
+                config.budget.lists_per_second = Some(MOST_PER_SECOND);
             }),
             none
         );
@@ -146,6 +170,10 @@ mod tests {
             config.limits.header_list = 4 * KIB - 1;
             config.limits.streams = 0;
             config.workers = 1_025;
+            config.budget.user_reads_per_second = Some(0);
+            config.budget.lists_per_second = Some(0);
+            config.budget.group_reads_per_second = Some(MOST_PER_SECOND + 1);
+            config.callers = vec![CallerSettings { misses_per_second: Some(0), ..CallerSettings::default() }];
         });
         let expected = [
             "cache.fresh_for: 1day 1ns is out of bounds: from 1ms to 1day",
@@ -159,6 +187,10 @@ mod tests {
             "cache.max_absent_bytes: 0 is out of bounds: from 1 to 1073741824MiB",
             "workers: 1025 is out of bounds: from 0 to 1024",
             "limits.streams: 0 is out of bounds: from 1 to 10000",
+            "budget.user_reads_per_second: 0 is out of bounds: from 1 to 100000",
+            "budget.lists_per_second: 0 is out of bounds: from 1 to 100000",
+            "budget.group_reads_per_second: 100001 is out of bounds: from 1 to 100000",
+            "callers[0].misses_per_second: 0 is out of bounds: from 1 to 100000",
         ];
         assert_eq!(found, expected);
     }

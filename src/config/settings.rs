@@ -34,6 +34,9 @@ pub struct PoolSettings {
     /// The Cognito call that finds a user by bare `sub`; default `admin-get-user`.
     #[serde(deserialize_with = "choice::deserialize")]
     pub bare_sub: BareSub,
+    /// The AWS account, 12 digits, where pools are in several; default one for all pools without it.
+    #[serde(deserialize_with = "text::optional")]
+    pub account: Option<String>,
     /// Whose credentials calls are signed with; no setting, so that none can come from a file.
     #[serde(skip)]
     pub credentials: Credentials,
@@ -79,6 +82,10 @@ pub struct CallerSettings {
     /// The attributes it may read, `*` for all; default empty.
     #[serde(deserialize_with = "text::list")]
     pub attributes: Vec<String>,
+    /// How many users a second may be fetched because of it, in each account and Region; 1 to 100000, default no bound
+    /// but the budget.
+    #[serde(deserialize_with = "text::rate")]
+    pub misses_per_second: Option<usize>,
 }
 
 /// Whose attributes a caller may read.
@@ -173,6 +180,23 @@ pub enum ClientCertificate {
 }
 
 /// What connections and requests may take: `[limits]`.
+/// What may be asked of Cognito, in each account and Region: `[budget]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BudgetSettings {
+    /// The calls a second of `AdminGetUser`; 1 to 100000, default 80 % of what Cognito allows, or 96 if it does not say.
+    #[serde(deserialize_with = "text::rate")]
+    pub user_reads_per_second: Option<usize>,
+    /// The calls a second of `ListUsers`; 1 to 100000, default 80 % of what Cognito allows, or 24 if it does not say.
+    #[serde(deserialize_with = "text::rate")]
+    pub lists_per_second: Option<usize>,
+    /// The calls a second of `AdminListGroupsForUser`; 1 to 100000, default 80 % of what Cognito allows, or 40 if it does
+    /// not say.
+    #[serde(deserialize_with = "text::rate")]
+    pub group_reads_per_second: Option<usize>,
+}
+
+/// What one request may take: `[limits]`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitSettings {

@@ -113,6 +113,14 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(source: D) -> Result<Option<St
     })
 }
 
+/// Reads a whole number or none, spelled as a number or as text; fails on anything else.
+pub(super) fn rate<'de, D: Deserializer<'de>>(source: D) -> Result<Option<usize>, D::Error> {
+    read(source, "a whole number such as 20", |value| match value {
+        Value::Null => Some(None),
+        value => shown(value).parse().ok().map(Some),
+    })
+}
+
 /// Durations such as `60s` or `15min`.
 pub(super) mod duration {
     use std::time::Duration;
@@ -207,6 +215,16 @@ mod tests {
         {
             assert_eq!(size::deserialize(&value).unwrap(), bytes, "{value}");
             assert_eq!(size::deserialize(json!(size::format(bytes))).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn rates_are_read_from_every_source() {
+        for (value, expected) in [(json!(20), Some(20)), (json!("20"), Some(20)), (Value::Null, None)] {
+            assert_eq!(rate(&value).unwrap(), expected, "{value}");
+        }
+        for value in [json!(-1), json!(1.5), json!("x"), json!(""), json!(true), json!([1])] {
+            assert!(rate(&value).is_err(), "{value}");
         }
     }
 
