@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::permit::{Disclosure, Known, Permit, Subject};
+pub use self::permit::{Disclosure, Known, Permit, Share, Subject};
 use self::rule::{Reads, Rule};
 use crate::{
     attribute::AttributeName,
@@ -49,7 +49,7 @@ impl Policy {
         let attributes = rule.attributes.narrow(query.attributes).map_err(|names| {
             Denied::Attributes(names.iter().map(AttributeName::as_str).map(ToOwned::to_owned).collect())
         })?;
-        Ok(Permit { subject, attributes, demand: query.demand })
+        Ok(Permit { subject, attributes, demand: query.demand, share: rule.share.clone() })
     }
 
     fn rule(&self, identity: &Identity) -> Result<&Rule, Denied> {

@@ -17,6 +17,7 @@ pub struct Permit {
     pub(super) subject: Subject,
     pub(super) attributes: Selection,
     pub(super) demand: Demand,
+    pub(super) share: Option<Share>,
 }
 
 impl Permit {
@@ -28,6 +29,11 @@ impl Permit {
     /// Returns how fresh the answer must be.
     pub fn demand(&self) -> Demand {
         self.demand
+    }
+
+    /// Returns what the caller may have fetched; none if only the budget itself bounds that.
+    pub fn share(&self) -> Option<&Share> {
+        self.share.as_ref()
     }
 
     /// Cuts a user to what this permit allows; the only origin of [`Disclosure`]. A disabled user's own token
@@ -53,6 +59,15 @@ impl Permit {
             proof: Proof(()),
         })
     }
+}
+
+/// One caller's share of the budget towards Cognito.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Share {
+    /// The caller's name, by which it is told from the others.
+    pub caller: Arc<str>,
+    /// How many users a second may be fetched because of it, at least one.
+    pub misses_per_second: usize,
 }
 
 /// Whom a permit is about.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::network::Network;
+use super::{Share, network::Network};
 use crate::{
     attribute::Selection,
     auth::Identity,
@@ -17,6 +17,7 @@ pub(super) struct Rule {
     pub(super) who: Who,
     pub(super) reads: Reads,
     pub(super) attributes: Selection,
+    pub(super) share: Option<Share>,
 }
 
 /// How a caller is known.
@@ -102,7 +103,10 @@ fn read_one(
     let who = read_who(caller, key, pools, faults);
     let reads = read_reads(caller, key, faults);
     let attributes = read_attributes(&caller.attributes, &format!("{key}.attributes"), faults);
-    Some(Rule { name: caller.name.as_str().into(), who: who?, reads: reads?, attributes: attributes? })
+    let name: Arc<str> = caller.name.as_str().into();
+    let share = caller.misses_per_second;
+    let share = share.map(|misses_per_second| Share { caller: Arc::clone(&name), misses_per_second });
+    Some(Rule { name, who: who?, reads: reads?, attributes: attributes?, share })
 }
 
 fn read_who(
