@@ -72,7 +72,7 @@ impl Error {
     }
 
     /// Makes the status that callers see: code, constant text, `ErrorInfo` and `RequestInfo`, and where they help
-    /// `BadRequest` and `RetryInfo` with its trailer `grpc-retry-pushback-ms` (gRFC A6).
+    /// `BadRequest` and `RetryInfo`, of one to two times the wait, with its trailer `grpc-retry-pushback-ms` (gRFC A6).
     pub fn into_status(self, request_id: &str) -> Status {
         let (code, _, text) = self.outward();
         let mut details = ErrorDetails::new();
@@ -83,8 +83,11 @@ impl Error {
             details.add_bad_request_violation(field, problem);
         }
         if let Some(wait) = self.retry_after() {
-            details.set_retry_info(Some(wait));
-            metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(wait.as_secs() * 1000));
+            // Spread, for whoever is refused at one moment would otherwise come back at one moment.
+            let wait = wait.mul_f64(1.0 + fastrand::f64()).as_millis();
+            let wait = u64::try_from(wait).unwrap_or(u64::MAX);
+            details.set_retry_info(Some(Duration::from_millis(wait)));
+            metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(wait));
         }
         Status::with_error_details_and_metadata(code, text, details, metadata)
     }
@@ -136,7 +139,10 @@ impl Error {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER)
+        match self {
+            Self::Failure(Failure::OverBudget(wait)) => Some(*wait),
+            _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
+        }
     }
 }
 
@@ -197,6 +203,10 @@ fn failed(failure: Failure) -> (Code, ErrorReason, &'static str) {
     match failure {
         Failure::Lost | Failure::Mismatch => (Code::Internal, ErrorReason::Internal, "internal error"),
         Failure::NoSuchUser => (Code::NotFound, ErrorReason::UserNotFound, "there is no such user"),
+        Failure::OverBudget(_) => {
+            let text = "this service may not ask Cognito more at present; retry";
+            (Code::ResourceExhausted, ErrorReason::BudgetExhausted, text)
+        }
         Failure::Overloaded => {
             (Code::ResourceExhausted, ErrorReason::Overloaded, "this service has too much to do; retry")
         }

@@ -107,8 +107,9 @@ async fn service(plan: &Plan, config: &Config, upstream: &Handle) -> Result<Serv
         let _there = upstream.enter();
         Arc::new(Authenticator::start(&plan.pools)?)
     };
-    let users = Users::connect(plan.pools.clone(), config.cache.clone(), upstream.clone());
-    let users = upstream.spawn(users).await.map_err(|_| Error::Upstream)?;
+    let (pools, cache, budget) = (plan.pools.clone(), config.cache.clone(), config.budget.clone());
+    let users = upstream.spawn(async move { Users::connect(&pools, &cache, &budget).await });
+    let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(&plan.policy), users })
 }
 

@@ -43,12 +43,12 @@ impl Service {
 
     async fn answer(&self, request: Request<proto::GetUserRequest>) -> Result<proto::GetUserResponse, Error> {
         let (metadata, mut extensions, message) = request.into_parts();
-        let Arrival { peer } = extensions.remove().ok_or(Error::Astray)?;
+        let Arrival { peer, deadline } = extensions.remove().ok_or(Error::Astray)?;
         let credentials = Credentials { metadata: &metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         let query = wire::query(&message, Moment::now())?;
         let permit = self.policy.permit(&caller, query)?;
-        let found = self.users.find(&permit).await?;
+        let found = self.users.find(&permit, deadline).await?;
         Ok(wire::reply(permit.disclose(found.user(), found.freshness())?))
     }
 }

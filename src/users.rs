@@ -1,5 +1,6 @@
 //! Finds the user a [`Permit`] names, fresh enough for its demand: from the store, or by a fetch shared by all who wait.
 
+mod budget;
 mod cognito;
 mod flight;
 mod found;
@@ -9,21 +10,22 @@ mod store;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use self::found::{Failure, Found};
 use self::{
+    budget::{Budget, Claim, Lane},
     cognito::Cognito,
     flight::{Failed, Flights, Landing},
     snapshot::{Asked, Content, Lifetimes, Snapshot, Verdict},
     store::{Key, Store},
 };
 use crate::{
-    config::CacheSettings,
-    freshness::{Demand, Moment, Source},
-    policy::{Known, Permit, Subject},
+    config::{BudgetSettings, CacheSettings},
+    freshness::{Demand, Moment, Source, StaleReason},
+    policy::{Known, Permit, Share, Subject},
     pool::{PoolId, Pools},
-    user::User,
+    user::Username,
 };
 
 /// The users of the configured pools: what is held of them, and the way to ask for more; cheap to clone.
@@ -39,48 +41,71 @@ struct Inner {
 }
 
 impl Users {
-    /// Prepares to ask every pool's Cognito, with credentials of the usual AWS chain, on the runtime `upstream`, in which
-    /// this must run too.
-    pub async fn connect(pools: Pools, settings: CacheSettings, upstream: Handle) -> Self {
-        let mut cognito = HashMap::new();
+    /// Prepares to ask every pool's Cognito, with credentials of the usual AWS chain, and begins to ask what it allows.
+    /// The runtime this is called in is the one on which Cognito will be asked.
+    pub async fn connect(pools: &Pools, cache: &CacheSettings, budget: &BudgetSettings) -> Self {
+        let (mut cognito, mut budgets) = (HashMap::new(), HashMap::new());
         for pool in pools.iter() {
-            cognito.insert(pool.id.clone(), Cognito::connect(Arc::clone(pool)).await);
+            let payer = (pool.account.as_deref(), pool.region.as_str());
+            let known = budgets.get(&payer).map(Arc::clone);
+            let budget = known.clone().unwrap_or_else(|| Arc::new(Budget::new(budget)));
+            let one = Cognito::connect(Arc::clone(pool), Arc::clone(&budget)).await;
+            if known.is_none() {
+                #[expect(clippy::disallowed_methods, reason = "bounded by the time limits of its calls")]
+                tokio::spawn(one.clone().learn_limits());
+                budgets.insert(payer, budget);
+            }
+            cognito.insert(pool.id.clone(), one);
         }
-        let lifetimes =
-            Lifetimes { fresh: settings.fresh_for, usable: settings.usable_for, absent: settings.absent_for };
-        let store = Store::new(settings.max_bytes, settings.max_absent_bytes, lifetimes);
-        Self(Arc::new(Inner { cognito, flights: Flights::new(upstream), lifetimes, store }))
+        Self::new(cognito, cache, budgets.len())
     }
 
-    /// Returns when credentials were found for every pool, however long that takes; must run in the runtime `upstream`.
+    /// Returns when credentials were found for every pool, however long that takes; to be called in the runtime on which
+    /// Cognito is asked.
     pub async fn ready(&self) {
         join_all(self.0.cognito.values().map(Cognito::ready)).await;
     }
 
-    /// Returns the user the permit names, as fresh as it demands or not at all. Cancel safe: a fetch that is under way
-    /// goes on, bounded in time, and what it brings is held.
-    pub async fn find(&self, permit: &Permit) -> Result<Found, Failure> {
+    fn new(cognito: HashMap<PoolId, Cognito>, cache: &CacheSettings, budgets: usize) -> Self {
+        let lifetimes =
+            Lifetimes { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
+        let store = Store::new(cache.max_bytes, cache.max_absent_bytes, lifetimes);
+        let flights = Flights::new(MAX_FETCHES * budgets.max(1));
+        Self(Arc::new(Inner { cognito, flights, lifetimes, store }))
+    }
+
+    /// Returns the user the permit names, as fresh as it demands or not at all; at once where the budget has no call left
+    /// that begins before `deadline`. Cancel safe: a fetch that is under way goes on, bounded in time, and what it brings
+    /// is held.
+    pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
         let question = Question::of(permit);
         let failure = match self.held(&question) {
             Held::Served(found) => return found,
-            Held::Nothing => return self.fetched(&question).await,
-            Held::Usable => match timeout(BRIEFLY, self.fetched(&question)).await {
-                Ok(Err(failure)) => failure,
-                Ok(found) => return found,
-                Err(_) => Failure::Unavailable,
+            Held::Nothing => return self.fetched(&question, deadline).await,
+            Held::Usable => match self.fetched_briefly(&question, deadline).await {
+                Ok(found) => return Ok(found),
+                Err(failure) => failure,
             },
         };
-        let Some(reason) = failure.stale_reason() else { return Err(failure) };
-        self.0.store.note_failure(&question.key, reason);
-        match self.held(&question) {
-            Held::Served(found) => found,
-            Held::Nothing | Held::Usable => Err(failure),
-        }
+        let stale = failure.stale_reason().and_then(|reason| self.stale(&question, reason));
+        stale.unwrap_or(Err(failure))
+    }
+
+    /// Waits for Cognito, but not long: what is held is of use, and half of the caller's time is left to serve it.
+    async fn fetched_briefly(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
+        let now = Instant::now();
+        let by = now + BRIEFLY.min(deadline.saturating_duration_since(now) / 2);
+        let fetched = timeout_at(by, self.fetched(question, by)).await;
+        fetched.unwrap_or_else(|_| {
+            // For the others, who need not find out one by one.
+            self.0.store.note_failure(&question.key, StaleReason::UpstreamUnavailable);
+            Err(Failure::Unavailable)
+        })
     }
 
     /// Waits for Cognito. The fetch that is under way may have begun too early for the demand, or may have asked in the
     /// less conclusive way; the one after it did not, unless somebody else's came first.
-    async fn fetched(&self, question: &Question<'_>) -> Result<Found, Failure> {
+    async fn fetched(&self, question: &Question<'_>, by: Instant) -> Result<Found, Failure> {
         // Not what is stale: that would be taken for what a fetch has just brought.
         let landed = || {
             let verdict = |held: &Snapshot| self.verdict(question, held, Moment::now());
@@ -88,14 +113,13 @@ impl Users {
             self.0.store.latest(&question.key).filter(fresh)
         };
         for _ in 0..MAX_TRIES {
-            let fetch = || self.clone().fetch(question.subject.clone());
-            match self.0.flights.join(question.key.clone(), landed, fetch).await {
+            let book = || self.book(question, Lane::Foreground, by);
+            let fetch = |departs| self.clone().fetch(question.subject.clone(), Lane::Foreground, departs);
+            match self.0.flights.join(question.key.clone(), by, landed, book, fetch).await {
                 Ok(snapshot) if snapshot.answers(question.asked, question.demand) => {
                     return Found::of(&snapshot, Source::Cognito, None, Moment::now());
                 }
-                Err(failed) if failed.asked.is_none_or(|other| other == question.asked) => {
-                    return Err(failed.failure);
-                }
+                Err(failed) if failed.is_final_for(question.asked) => return Err(failed.failure),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -112,8 +136,7 @@ impl Users {
             Verdict::FetchBriefly => return Held::Usable,
             Verdict::Serve => None,
             Verdict::ServeAndRefresh => {
-                let fetch = || self.clone().fetch(question.subject.clone());
-                self.0.flights.refresh(question.key.clone(), fetch);
+                self.refresh(question);
                 None
             }
             Verdict::ServeStale(reason) => Some(reason),
@@ -121,23 +144,46 @@ impl Users {
         Held::Served(Found::of(&held, Source::Cache, stale_reason, now))
     }
 
+    /// What is held once more, now that the fetch for it has failed: it may have changed, and gone.
+    fn stale(&self, question: &Question<'_>, reason: StaleReason) -> Option<Result<Found, Failure>> {
+        let now = Moment::now();
+        let held = self.0.store.latest(&question.key)?.failed(now.steady, reason);
+        let stale_reason = match self.verdict(question, &held, now) {
+            Verdict::Fetch | Verdict::FetchBriefly => return None,
+            Verdict::Serve | Verdict::ServeAndRefresh => None,
+            Verdict::ServeStale(reason) => Some(reason),
+        };
+        Some(Found::of(&held, Source::Cache, stale_reason, now))
+    }
+
+    fn refresh(&self, question: &Question<'_>) {
+        let book = || self.book(question, Lane::Background, Instant::now());
+        let fetch = |departs| self.clone().fetch(question.subject.clone(), Lane::Background, departs);
+        self.0.flights.refresh(question.key.clone(), book, fetch);
+    }
+
     fn verdict(&self, question: &Question<'_>, held: &Snapshot, now: Moment) -> Verdict {
         self.0.lifetimes.judge(held, question.asked, question.demand, now)
     }
 
-    async fn fetch(self, subject: Subject) -> Landing {
-        let (began, asked) = (Moment::now(), Asked::from(&subject.known));
-        let key = Key { pool: subject.pool.id.clone(), sub: subject.sub.clone() };
-        let content = match self.ask(&subject).await {
+    /// A refresh is nobody's miss, so no caller's share pays for it.
+    fn book(&self, question: &Question<'_>, lane: Lane, by: Instant) -> Result<Instant, Failure> {
+        let cognito = self.cognito(&question.key)?;
+        let share = question.share.filter(|_| lane == Lane::Foreground);
+        let category = cognito.category(&question.subject.known);
+        cognito.budget().book(&Claim { category, user: &question.key, lane, share }, by)
+    }
+
+    async fn fetch(self, subject: Subject, lane: Lane, departs: Instant) -> Landing {
+        sleep_until(departs).await;
+        let (began, key) = (Moment::now(), Key::of(&subject));
+        let held = self.username(&key);
+        let (asked, answer) = self.cognito(&key)?.ask(&key, &subject.known, held.as_ref(), lane).await;
+        let content = match answer {
             Ok(None) => Content::Absent(asked),
             Ok(Some(user)) => Content::Present(Arc::new(user)),
             Err(failure) => {
-                match failure.stale_reason() {
-                    Some(reason) => self.0.store.note_failure(&key, reason),
-                    // The name is somebody else's now, so the one that is held is gone.
-                    None if failure == Failure::Mismatch => self.0.store.forget(&key),
-                    None => {}
-                }
+                self.note(&key, failure);
                 return Err(Failed { failure, asked: Some(asked) });
             }
         };
@@ -146,12 +192,26 @@ impl Users {
         Ok(snapshot)
     }
 
-    async fn ask(&self, subject: &Subject) -> Result<Option<User>, Failure> {
-        let cognito = self.0.cognito.get(&subject.pool.id).ok_or(Failure::Lost)?;
-        match &subject.known {
-            Known::BySub => cognito.by_sub(&subject.sub).await,
-            Known::ByToken(username) => cognito.by_username(username, &subject.sub).await,
+    fn note(&self, key: &Key, failure: Failure) {
+        match failure.stale_reason() {
+            // Ours to say, at no cost, each time anew: others may have more of it.
+            Some(StaleReason::BudgetExhausted) => {}
+            Some(reason) => self.0.store.note_failure(key, reason),
+            // The name is somebody else's now, so the one that is held is gone.
+            None if failure == Failure::Mismatch => self.0.store.forget(key),
+            None => {}
         }
+    }
+
+    fn username(&self, key: &Key) -> Option<Username> {
+        match self.0.store.latest(key)?.content {
+            Content::Absent(_) => None,
+            Content::Present(user) => Some(user.username.clone()),
+        }
+    }
+
+    fn cognito(&self, key: &Key) -> Result<&Cognito, Failure> {
+        self.0.cognito.get(&key.pool).ok_or(Failure::Lost)
     }
 }
 
@@ -171,13 +231,20 @@ struct Question<'a> {
     key: Key,
     asked: Asked,
     demand: Demand,
+    share: Option<&'a Share>,
 }
 
 impl<'a> Question<'a> {
     fn of(permit: &'a Permit) -> Self {
         let subject = permit.subject();
-        let key = Key { pool: subject.pool.id.clone(), sub: subject.sub.clone() };
-        Self { subject, key, asked: Asked::from(&subject.known), demand: permit.demand() }
+        let (asked, demand) = (Asked::from(&subject.known), permit.demand());
+        Self { subject, key: Key::of(subject), asked, demand, share: permit.share() }
+    }
+}
+
+impl Key {
+    fn of(subject: &Subject) -> Self {
+        Self { pool: subject.pool.id.clone(), sub: subject.sub.clone() }
     }
 }
 
@@ -191,12 +258,15 @@ impl From<&Known> for Asked {
 }
 
 const MAX_TRIES: usize = 3;
+// As many as Cognito's default quota of 120 reads a second lets begin within the 3 s that a caller waits for one to
+// begin and the 2 s that it may last.
+const MAX_FETCHES: usize = 600;
 // Cognito answers within a fraction of it, and callers with an answer at hand should not wait out a hanging one.
 const BRIEFLY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
-pub(crate) fn test_user(sub: &str) -> User {
-    User {
+pub(crate) fn test_user(sub: &str) -> crate::user::User {
+    crate::user::User {
         sub: sub.parse().unwrap(),
         username: "ada".parse().unwrap(),
         attributes: std::collections::BTreeMap::new(),

@@ -31,6 +31,7 @@ fn every_error_has_its_code_and_reason() {
         (Invalid::field("max_age", "x").into(), InvalidArgument, "FIELD_INVALID"),
         (Failure::NoSuchUser.into(), NotFound, "USER_NOT_FOUND"),
         (Failure::Throttled.into(), Unavailable, "UPSTREAM_THROTTLED"),
+        (Failure::OverBudget(Duration::from_millis(70)).into(), ResourceExhausted, "BUDGET_EXHAUSTED"),
         (Failure::Overloaded.into(), ResourceExhausted, "OVERLOADED"),
         (Failure::Unavailable.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
         (Failure::Refused.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
@@ -52,7 +53,7 @@ fn every_error_has_its_code_and_reason() {
         assert_eq!(status.get_details_bad_request().is_some(), error.violation().is_some(), "{error:?}");
     }
     let answered = table.iter().map(|(_, _, reason)| *reason);
-    let later = ["SCOPE_MISSING", "BUDGET_EXHAUSTED"];
+    let later = ["SCOPE_MISSING"];
     let published = (0..).map_while(|number| ErrorReason::try_from(number).ok());
     let published = published.map(|reason| reason.as_str_name().trim_start_matches("ERROR_REASON_"));
     assert_eq!(answered.chain(later).collect::<BTreeSet<_>>(), published.collect::<BTreeSet<_>>());
@@ -79,4 +80,22 @@ fn a_bad_field_is_named_with_its_path() {
     let violations = status.get_details_bad_request().unwrap().field_violations;
     assert_eq!(violations[0].field, "attributes[3]");
     assert_eq!(violations[0].description, "is no attribute name");
+}
+
+#[test]
+fn a_retry_is_told_for_when_it_helps_and_spread() {
+    for (failure, from) in [(Failure::OverBudget(Duration::from_millis(70)), 70), (Failure::Throttled, 1000)]
+    {
+        let mut waits = BTreeSet::new();
+        for _ in 0..100 {
+            let status = Error::from(failure).into_status("r");
+            let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap().as_millis();
+            let pushback =
+                status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap().to_owned();
+            assert_eq!(pushback, wait.to_string());
+            assert!((from..=2 * from).contains(&wait), "{failure:?}: {wait} ms");
+            waits.insert(wait);
+        }
+        assert!(waits.len() > 20, "{waits:?}");
+    }
 }

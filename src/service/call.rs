@@ -41,6 +41,11 @@ impl Call {
         }
     }
 
+    /// Returns when the call must have been answered.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Runs the call until its deadline. One that cannot be answered in time is not begun: what it would have Cognito
     /// asked for, nobody would see.
     pub(super) async fn bounded<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {

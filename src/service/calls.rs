@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{Request, Response};
+use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service as _, service::Routes};
 
 use super::{call::Call, trailers};
@@ -15,12 +16,14 @@ pub struct Calls {
     longest: Duration,
 }
 
-/// What the connection says of a call; tonic's generated code leaves it no way but the request's
+/// What the connection and the clock say of a call; tonic's generated code leaves it no way but the request's
 /// extensions, from which the service takes it at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     /// The other end of the connection.
     pub(super) peer: Peer,
+    /// When the call must have been answered.
+    pub(super) deadline: Instant,
 }
 
 impl Calls {
@@ -34,7 +37,7 @@ impl Calls {
     pub async fn answer(mut self, request: Request<Body>, peer: Peer) -> Response<Body> {
         let mut request = trailers::dropped(request);
         let call = Call::begin(request.uri().path(), request.headers(), self.longest);
-        request.extensions_mut().insert(Arrival { peer });
+        request.extensions_mut().insert(Arrival { peer, deadline: call.deadline() });
         let outcome = call.bounded(self.routes.call(request)).await;
         call.end(outcome.map(|Ok(response)| response))
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::{
     Failure,
@@ -24,45 +24,63 @@ pub(super) struct Failed {
     pub(super) asked: Option<Asked>,
 }
 
+impl Failed {
+    /// Returns true if and only if a question asked this way need not be asked anew: `sub` may miss whom a name finds.
+    pub(super) fn is_final_for(self, asked: Asked) -> bool {
+        self.asked.is_none_or(|other| other == Asked::ByUsername || asked == Asked::BySub)
+    }
+}
+
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
         Self { failure, asked: None }
     }
 }
 
-/// The fetches under way; cheap to clone.
+/// The fetches under way, or waiting for the budget to let them begin; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Flights {
-    under_way: Arc<Mutex<HashMap<Key, watch::Receiver<Option<Landing>>>>>,
+    under_way: Arc<Mutex<HashMap<Key, Flight>>>,
+    most: usize,
     upstream: Handle,
 }
 
+/// A fetch as those see it who wait for it.
+#[derive(Clone, Debug)]
+struct Flight {
+    departs: Instant,
+    landing: watch::Receiver<Option<Landing>>,
+}
+
 impl Flights {
-    /// Begins with none; every fetch will run on the runtime `upstream`.
-    pub(super) fn new(upstream: Handle) -> Self {
-        Self { under_way: Arc::default(), upstream }
+    /// Makes room for `most` fetches at a time, all of which will run on the runtime in which this is called, whatever
+    /// runtime their callers are on.
+    pub(super) fn new(most: usize) -> Self {
+        Self { under_way: Arc::default(), most, upstream: Handle::current() }
     }
 
-    /// Waits for the fetch of `key` that is under way, or asks `held` once more, or else starts `fetch`; refused
-    /// where 256 others are under way.
+    /// Waits for the fetch of `key` that is under way, or asks `held` once more, or else books and starts one; refused
+    /// where too many others are under way, where `book` refuses, and where one under way begins too late for `by`.
     ///
-    /// `fetch` must store what it brings before it ends: then `held`, asked while no other fetch can start or end,
-    /// cannot miss it. Cancel safe: a caller that leaves neither stops nor restarts a fetch.
+    /// `fetch` is told when to begin, and must store what it brings before it ends: then `held`, asked while no other
+    /// fetch can start or end, cannot miss it. Cancel safe: a caller that leaves neither stops nor restarts a fetch.
     pub(super) async fn join<F>(
         &self,
         key: Key,
+        by: Instant,
         held: impl FnOnce() -> Option<Snapshot>,
-        fetch: impl FnOnce() -> F,
+        book: impl FnOnce() -> Result<Instant, Failure>,
+        fetch: impl FnOnce(Instant) -> F,
     ) -> Landing
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let mut landing = match self.board(&key, held, MAX_FETCHES)? {
+        let mut landing = match self.board(&key, held, book, self.most)? {
             Boarding::Held(snapshot) => return Ok(snapshot),
-            Boarding::Joined(landing) => landing,
-            Boarding::Opened(sender, landing) => {
-                self.launch(key, sender, fetch());
-                landing
+            Boarding::Joined(flight) => flight.in_time(by)?,
+            Boarding::Opened(sender, flight) => {
+                self.launch(key, sender, fetch(flight.departs));
+                flight.landing
             }
         };
         match landing.wait_for(Option::is_some).await.as_deref() {
@@ -72,14 +90,18 @@ impl Flights {
         }
     }
 
-    /// Starts `fetch` unless one of `key` is under way or 128 others are, and waits for nothing: half of the room is for
-    /// those whom somebody waits for.
-    pub(super) fn refresh<F>(&self, key: Key, fetch: impl FnOnce() -> F)
-    where
+    /// Starts a fetch unless one of `key` is under way, `book` refuses, or others take half of the room: the other half
+    /// is for those whom somebody waits for. Waits for nothing.
+    pub(super) fn refresh<F>(
+        &self,
+        key: Key,
+        book: impl FnOnce() -> Result<Instant, Failure>,
+        fetch: impl FnOnce(Instant) -> F,
+    ) where
         F: Future<Output = Landing> + Send + 'static,
     {
-        if let Ok(Boarding::Opened(sender, _)) = self.board(&key, || None, MAX_FETCHES / 2) {
-            self.launch(key, sender, fetch());
+        if let Ok(Boarding::Opened(sender, flight)) = self.board(&key, || None, book, self.most / 2) {
+            self.launch(key, sender, fetch(flight.departs));
         }
     }
 
@@ -87,11 +109,12 @@ impl Flights {
         &self,
         key: &Key,
         held: impl FnOnce() -> Option<Snapshot>,
+        book: impl FnOnce() -> Result<Instant, Failure>,
         most: usize,
     ) -> Result<Boarding, Failed> {
         let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(landing) = flights.get(key) {
-            return Ok(Boarding::Joined(landing.clone()));
+        if let Some(flight) = flights.get(key) {
+            return Ok(Boarding::Joined(flight.clone()));
         }
         if let Some(snapshot) = held() {
             return Ok(Boarding::Held(snapshot));
@@ -99,9 +122,11 @@ impl Flights {
         if flights.len() >= most {
             return Err(Failure::Overloaded.into());
         }
+        let departs = book()?;
         let (sender, landing) = watch::channel(None);
-        flights.insert(key.clone(), landing.clone());
-        Ok(Boarding::Opened(sender, landing))
+        let flight = Flight { departs, landing };
+        flights.insert(key.clone(), flight.clone());
+        Ok(Boarding::Opened(sender, flight))
     }
 
     /// Not under the lock, which a runtime that is going down would take again by dropping the task at once.
@@ -110,7 +135,7 @@ impl Flights {
         F: Future<Output = Landing> + Send + 'static,
     {
         let clearing = Clearing { flights: self.clone(), key };
-        // Never joined: it is bounded by the time limits of its fetch, and whoever waits sees it end or vanish.
+        // Never joined: it is bounded by the time limits of its calls, and whoever waits sees it end or vanish.
         self.upstream.spawn(async move {
             let landed = fetch.await;
             // Before the news: a waiter who asks again must not find a fetch that is over.
@@ -120,10 +145,21 @@ impl Flights {
     }
 }
 
+impl Flight {
+    /// Returns where to wait, unless the fetch begins so late that nothing comes of waiting until `by`.
+    fn in_time(self, by: Instant) -> Result<watch::Receiver<Option<Landing>>, Failed> {
+        let now = Instant::now();
+        if self.departs > now && self.departs >= by {
+            return Err(Failure::OverBudget(self.departs - now).into());
+        }
+        Ok(self.landing)
+    }
+}
+
 enum Boarding {
     Held(Snapshot),
-    Joined(watch::Receiver<Option<Landing>>),
-    Opened(watch::Sender<Option<Landing>>, watch::Receiver<Option<Landing>>),
+    Joined(Flight),
+    Opened(watch::Sender<Option<Landing>>, Flight),
 }
 
 /// Takes a fetch off the list, however it ends.
@@ -138,15 +174,15 @@ impl Drop for Clearing {
     }
 }
 
-// More than Cognito's default quota of 120 reads a second lets begin within the 2 s that a fetch may last.
-const MAX_FETCHES: usize = 256;
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
-    use futures_util::future::join_all;
-    use tokio::{sync::Notify, task::yield_now};
+    use futures_util::{FutureExt as _, future::join_all};
+    use tokio::{sync::Notify, task::yield_now, time::sleep_until};
 
     use super::*;
     use crate::{
@@ -157,8 +193,9 @@ mod tests {
     #[tokio::test]
     async fn every_waiter_shares_one_fetch() {
         let (flights, count, gate) =
-            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let waiters = (0..1000).map(|_| flights.join(key(), || None, || counted(&count, &gate)));
+            (Flights::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let waiters =
+            (0..1000).map(|_| flights.join(key(), later(), || None, now, |_| counted(&count, &gate)));
         let open = async {
             yield_now().await;
             gate.notify_one();
@@ -172,9 +209,9 @@ mod tests {
     #[tokio::test]
     async fn a_thousand_callers_that_leave_change_nothing() {
         let (flights, count, gate) =
-            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         for _ in 0..1000 {
-            let leaving = flights.join(key(), || None, || counted(&count, &gate));
+            let leaving = flights.join(key(), later(), || None, now, |_| counted(&count, &gate));
             tokio::select! {
                 biased;
                 _ = leaving => panic!("landed too early"),
@@ -182,15 +219,16 @@ mod tests {
             }
         }
         gate.notify_one();
-        assert!(flights.join(key(), || None, || counted(&count, &gate)).await.is_ok());
+        assert!(flights.join(key(), later(), || None, now, |_| counted(&count, &gate)).await.is_ok());
         assert_eq!(count.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
     async fn what_landed_meanwhile_is_not_fetched_again() {
-        let flights = Flights::new(Handle::current());
-        let landing =
-            flights.join(key(), || Some(snapshot()), || async { Err(Failure::Throttled.into()) }).await;
+        let flights = Flights::new(MAX_FETCHES);
+        let landing = flights
+            .join(key(), later(), || Some(snapshot()), now, |_| async { Err(Failure::Throttled.into()) })
+            .await;
         assert!(landing.is_ok());
         assert!(flights.under_way.lock().unwrap().is_empty());
     }
@@ -198,60 +236,61 @@ mod tests {
     #[tokio::test]
     async fn a_refresh_waits_for_nothing_and_is_joined() {
         let (flights, count, gate) =
-            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         for _ in 0..3 {
-            flights.refresh(key(), || counted(&count, &gate));
+            flights.refresh(key(), now, |_| counted(&count, &gate));
         }
         gate.notify_one();
-        assert!(flights.join(key(), || None, || counted(&count, &gate)).await.is_ok());
+        assert!(flights.join(key(), later(), || None, now, |_| counted(&count, &gate)).await.is_ok());
         assert_eq!(count.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
     async fn refreshes_leave_half_of_the_room() {
         let (flights, count, gate) =
-            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         for n in 0..MAX_FETCHES {
             let key = Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
-            flights.refresh(key, || counted(&count, &gate));
+            flights.refresh(key, now, |_| counted(&count, &gate));
         }
         assert_eq!(flights.under_way.lock().unwrap().len(), MAX_FETCHES / 2);
-        let waited_for = flights.join(key(), || None, || async { Ok(snapshot()) }).await;
+        let waited_for = flights.join(key(), later(), || None, now, |_| async { Ok(snapshot()) }).await;
         assert!(waited_for.is_ok());
     }
 
     #[tokio::test]
     async fn a_failure_is_shared_and_not_kept() {
-        let flights = Flights::new(Handle::current());
-        let fail = || flights.join(key(), || None, || async { Err(Failure::Throttled.into()) });
+        let flights = Flights::new(MAX_FETCHES);
+        let fail =
+            || flights.join(key(), later(), || None, now, |_| async { Err(Failure::Throttled.into()) });
         let (one, two) = tokio::join!(fail(), fail());
         assert_eq!([one.unwrap_err().failure, two.unwrap_err().failure], [Failure::Throttled; 2]);
-        assert!(flights.join(key(), || None, || async { Ok(snapshot()) }).await.is_ok());
+        assert!(flights.join(key(), later(), || None, now, |_| async { Ok(snapshot()) }).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_fetch_that_panics_is_lost_and_cleared() {
-        let flights = Flights::new(Handle::current());
-        let landing = flights.join(key(), || None, || async { panic!("a bug") }).await;
+        let flights = Flights::new(MAX_FETCHES);
+        let landing = flights.join(key(), later(), || None, now, |_| async { panic!("a bug") }).await;
         assert_eq!(landing.unwrap_err().failure, Failure::Lost);
-        assert!(flights.join(key(), || None, || async { Ok(snapshot()) }).await.is_ok());
+        assert!(flights.join(key(), later(), || None, now, |_| async { Ok(snapshot()) }).await.is_ok());
     }
 
     #[tokio::test]
     async fn too_many_fetches_at_once_are_refused_and_end() {
         let (flights, count, gate) =
-            (Flights::new(Handle::current()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Flights::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let numbered = |n: usize| Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
         let mut waiting: Vec<_> = (0..MAX_FETCHES)
-            .map(|n| Box::pin(flights.join(numbered(n), || None, || counted(&count, &gate))))
+            .map(|n| Box::pin(flights.join(numbered(n), later(), || None, now, |_| counted(&count, &gate))))
             .collect();
         for flight in &mut waiting {
-            assert!(futures_util::FutureExt::now_or_never(flight).is_none());
+            assert!(flight.now_or_never().is_none());
         }
-        let refused = flights.join(numbered(MAX_FETCHES), || None, || counted(&count, &gate));
-        let refused = futures_util::FutureExt::now_or_never(refused).expect("refused at once");
+        let refused = flights.join(numbered(MAX_FETCHES), later(), || None, now, |_| counted(&count, &gate));
+        let refused = refused.now_or_never().expect("refused at once");
         assert_eq!(refused.unwrap_err().failure, Failure::Overloaded);
-        let joined = flights.join(numbered(0), || None, || counted(&count, &gate));
+        let joined = flights.join(numbered(0), later(), || None, now, |_| counted(&count, &gate));
         let open = async {
             while count.load(Ordering::SeqCst) < MAX_FETCHES {
                 yield_now().await;
@@ -261,6 +300,43 @@ mod tests {
         let (joined, all, ()) = tokio::join!(joined, join_all(waiting), open);
         assert!(joined.is_ok() && all.iter().all(Result::is_ok));
         assert!(flights.under_way.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_cannot_wait_for_the_beginning_is_refused_at_once() {
+        let flights = Flights::new(MAX_FETCHES);
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let fetch = |departs| async move {
+            sleep_until(departs).await;
+            Ok(snapshot())
+        };
+        let patient = flights.join(key(), begin + 2 * second, || None, || Ok(begin + second), fetch);
+        let mut patient = Box::pin(patient);
+        assert!(patient.as_mut().now_or_never().is_none());
+        let hasty = flights.join(key(), begin + second / 2, || None, || panic!("booked twice"), fetch);
+        let refused = hasty.now_or_never().expect("refused at once").unwrap_err();
+        assert_eq!(refused.failure, Failure::OverBudget(second));
+        assert!(patient.await.is_ok());
+        assert_eq!(Instant::now(), begin + second);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_booked_is_not_begun() {
+        let flights = Flights::new(MAX_FETCHES);
+        let spent = || Err(Failure::OverBudget(Duration::from_secs(1)));
+        let begun = |_| async { panic!("begun") };
+        let refused = flights.join(key(), later(), || None, spent, begun).await.unwrap_err();
+        assert_eq!(refused.failure, Failure::OverBudget(Duration::from_secs(1)));
+        flights.refresh(key(), spent, begun);
+        assert!(flights.under_way.lock().unwrap().is_empty());
+    }
+
+    fn now() -> Result<Instant, Failure> {
+        Ok(Instant::now())
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(3)
     }
 
     fn counted(count: &Arc<AtomicUsize>, gate: &Arc<Notify>) -> impl Future<Output = Landing> + Send + use<> {
@@ -275,6 +351,8 @@ mod tests {
     fn snapshot() -> Snapshot {
         Snapshot { content: Content::Absent(Asked::BySub), began: Moment::now(), failed: None, pace: 100 }
     }
+
+    const MAX_FETCHES: usize = 256;
 
     fn key() -> Key {
         Key { pool: "eu-west-1_A".parse().unwrap(), sub: "a".parse().unwrap() }

@@ -1,6 +1,6 @@
 //! What a lookup brings: a user and how fresh it is, or why there is none.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -60,6 +60,9 @@ pub enum Failure {
     /// Cognito knows no such user.
     #[error("Cognito knows no such user")]
     NoSuchUser,
+    /// The budget for calls to Cognito has none left for this one in time; there will be one after this long.
+    #[error("the budget for calls to Cognito is spent")]
+    OverBudget(Duration),
     /// Too many other users are being fetched.
     #[error("too many users are being fetched at once")]
     Overloaded,
@@ -78,7 +81,7 @@ impl Failure {
     /// Returns why what is held is served in place of an answer; none for a failure that is an answer, or is ours.
     pub(super) fn stale_reason(self) -> Option<StaleReason> {
         match self {
-            Self::Overloaded => Some(StaleReason::BudgetExhausted),
+            Self::OverBudget(_) | Self::Overloaded => Some(StaleReason::BudgetExhausted),
             Self::Throttled => Some(StaleReason::UpstreamThrottled),
             Self::Garbled | Self::Refused | Self::Unavailable => Some(StaleReason::UpstreamUnavailable),
             Self::Lost | Self::Mismatch | Self::NoSuchUser => None,

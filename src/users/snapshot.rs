@@ -91,6 +91,11 @@ impl Lifetimes {
 }
 
 impl Snapshot {
+    /// Returns the same with a failed fetch noted on it.
+    pub(super) fn failed(self, ended: Instant, reason: StaleReason) -> Self {
+        Self { failed: Some((ended, reason)), ..self }
+    }
+
     /// Returns true if and only if this meets the demand and is conclusive for a question asked this way: an absence
     /// found by `sub` is none for a user whose token was just verified.
     pub(super) fn answers(&self, asked: Asked, demand: Demand) -> bool {

@@ -42,10 +42,10 @@ impl Store {
 
     /// Notes on what is held of a user, if anything is, that Cognito could not answer just now.
     pub(super) fn note_failure(&self, key: &Key, reason: StaleReason) {
-        let failed = Some((Instant::now(), reason));
+        let now = Instant::now();
         // In one step: what a fetch brings at the same moment must not be replaced by what was held before it.
         self.present.entry_by_ref(key).and_compute_with(|held| match held {
-            Some(held) => Op::Put(Snapshot { failed, ..held.into_value() }),
+            Some(held) => Op::Put(held.into_value().failed(now, reason)),
             None => Op::Nop,
         });
     }

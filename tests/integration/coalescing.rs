@@ -9,7 +9,7 @@ use cognito_lookup::{
 use futures_util::{FutureExt as _, future::join_all};
 use tonic::{Code, Request};
 
-use crate::support::{ADA, App, GRACE, Parts, about, connect, failure, source};
+use crate::support::{ADA, App, GRACE, Parts, about, connect, failure, patience, source};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_cold_reads_of_one_user_are_one_call() {
@@ -102,9 +102,9 @@ async fn nobody_waits_for_more_than_three_fetches() {
     let by_sub = parts.permit(GRACE, "", Demand::ANY).await;
     let token = parts.cognito.access_token("Google_1034567890").unwrap();
     let by_token = parts.permit(GRACE, &token, Demand::ANY).await;
-    let mut patient = pin!(parts.users.find(&by_token));
+    let mut patient = pin!(parts.users.find(&by_token, patience()));
     for _ in 0..3 {
-        let mut other = pin!(parts.users.find(&by_sub));
+        let mut other = pin!(parts.users.find(&by_sub, patience()));
         assert!(other.as_mut().now_or_never().is_none());
         assert!(patient.as_mut().now_or_never().is_none());
         assert_eq!(other.await.unwrap_err(), Failure::Refused);

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, Parts, about, assert_failure, max_age, source};
+use crate::support::{ADA, App, Parts, about, assert_failure, max_age, patience, source};
 
 fn asking(freshness: Option<get_user_request::Freshness>) -> Request<GetUserRequest> {
     Request::new(GetUserRequest { freshness, ..about(ADA) })
@@ -94,12 +94,12 @@ async fn whoever_waits_for_a_fetch_begun_before_the_demand_gets_the_next() {
     let parts = Parts::start().await;
     let held = parts.cognito.hold("AdminGetUser");
     let any = parts.permit(ADA, "", Demand::ANY).await;
-    let mut early = pin!(parts.users.find(&any));
+    let mut early = pin!(parts.users.find(&any, patience()));
     assert!(early.as_mut().now_or_never().is_none());
     parts.cognito.reached("AdminGetUser", 1).await;
     let now = Moment::now();
     let new = parts.permit(ADA, "", Demand::at_most(Duration::ZERO, now)).await;
-    let mut late = pin!(parts.users.find(&new));
+    let mut late = pin!(parts.users.find(&new, patience()));
     assert!(late.as_mut().now_or_never().is_none());
     held.release();
     assert!(early.await.unwrap().freshness().fetched_at <= now.wall);

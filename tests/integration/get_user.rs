@@ -166,7 +166,11 @@ async fn a_failed_search_by_sub_is_not_held_against_the_users_token() {
 
 #[tokio::test]
 async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
-    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    let app = App::with(|config| {
+        config.cache.fresh_for = Duration::from_millis(1);
+        config.pools[0].bare_sub = BareSub::ListUsers;
+    })
+    .await;
     let token = app.token("Google_1034567890");
     let before = app.by_token(&token).await.unwrap();
     app.cognito.fault("ListUsers", Fault::AccessDenied);

@@ -82,16 +82,20 @@ async fn a_hanging_cognito_is_not_waited_out_where_something_is_held() {
 
 #[tokio::test]
 async fn where_no_more_is_fetched_what_is_held_is_served() {
-    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    let app = App::with(|config| {
+        config.cache.fresh_for = Duration::from_millis(1);
+        config.budget.user_reads_per_second = Some(10_000);
+    })
+    .await;
     assert!(app.by_sub(ADA).await.is_ok());
     let held = app.cognito.hold("AdminGetUser");
-    let channels = join_all((0..4).map(|_| connect(app.address))).await;
-    let asking = (0..256).map(|n| {
-        let mut users = UserServiceClient::new(channels[n % 4].clone());
+    let channels = join_all((0..7).map(|_| connect(app.address))).await;
+    let asking = (0..600).map(|n| {
+        let mut users = UserServiceClient::new(channels[n % 7].clone());
         async move { users.get_user(about(&format!("nobody-{n}"))).await }
     });
     let looking = async {
-        app.cognito.reached("AdminGetUser", 257).await;
+        app.cognito.reached("AdminGetUser", 601).await;
         let refused = app.by_sub("one-more").await;
         let stale = app.by_sub(ADA).await.unwrap().freshness.unwrap();
         held.release();

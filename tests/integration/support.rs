@@ -24,10 +24,9 @@ use cognito_lookup::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    runtime::Handle,
     sync::oneshot,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tonic::{Code, Request, Status, metadata::MetadataMap, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -195,7 +194,7 @@ impl Parts {
         let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
         let authenticator = Authenticator::start(&pools).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(pools, config.cache.clone(), Handle::current()).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget).await;
         Self { cognito, users, authenticator, policy }
     }
 
@@ -217,6 +216,11 @@ impl Parts {
 
 fn lazy(address: SocketAddr) -> Channel {
     Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+/// The deadline of a caller with as much time as the service gives.
+pub(crate) fn patience() -> Instant {
+    Instant::now() + Duration::from_secs(3)
 }
 
 pub(crate) fn standin() -> StandIn {

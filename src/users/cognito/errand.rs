@@ -1,0 +1,148 @@
+//! One fetch: the calls it takes to find one user, each paid for, with one retry among them at most.
+
+use std::time::Duration;
+
+use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    super::{
+        Failure,
+        budget::{Category, Claim, Lane},
+        snapshot::Asked,
+        store::Key,
+    },
+    Cognito, answer, fault,
+};
+use crate::{
+    pool::Lookup,
+    user::{User, Username},
+};
+
+/// The way to one user.
+#[derive(Debug)]
+pub(super) struct Errand<'a> {
+    cognito: &'a Cognito,
+    user: &'a Key,
+    lane: Lane,
+    ends: Instant,
+    /// Whether the next call is paid for: the first one is, for who cannot pay does not begin.
+    is_paid: bool,
+    is_retried: bool,
+}
+
+impl<'a> Errand<'a> {
+    /// Sets out, with the first call paid for; the errand should end by `ends`.
+    pub(super) fn begin(cognito: &'a Cognito, user: &'a Key, lane: Lane, ends: Instant) -> Self {
+        Self { cognito, user, lane, ends, is_paid: true, is_retried: false }
+    }
+
+    /// Asks in the way that is set for the pool, and tells how it asked. By the username that is `held`, where it may
+    /// ask so: one call then finds a federated user too, and tells for certain that a user is gone.
+    pub(super) async fn by_sub(&mut self, held: Option<&Username>) -> (Asked, Result<Option<User>, Failure>) {
+        if let Some(name) = held.filter(|_| self.cognito.pool.bare_sub != Lookup::ListUsers) {
+            match self.admin_get_user(name.as_str()).await {
+                // The name is somebody else's now, which tells nothing of whose it was.
+                Err(Failure::Mismatch) => {}
+                answer => return (Asked::ByUsername, answer),
+            }
+        }
+        (Asked::BySub, self.search().await)
+    }
+
+    async fn search(&mut self) -> Result<Option<User>, Failure> {
+        let user = self.user;
+        match self.cognito.pool.bare_sub {
+            Lookup::AdminGetUser => self.admin_get_user(user.sub.as_str()).await,
+            Lookup::AdminGetUserThenListUsers => match self.admin_get_user(user.sub.as_str()).await? {
+                None => self.list_users().await,
+                found => Ok(found),
+            },
+            Lookup::ListUsers => self.list_users().await,
+        }
+    }
+
+    /// Asks for the user with this name, who must have the `sub` asked for; none if Cognito knows none.
+    pub(super) async fn admin_get_user(&mut self, name: &str) -> Result<Option<User>, Failure> {
+        let Cognito { client, pool, .. } = self.cognito;
+        let request = client.admin_get_user().user_pool_id(pool.id.as_str()).username(name);
+        let output = self.call("AdminGetUser", Category::UserReads, || request.clone().send()).await?;
+        output.map(|output| answer::user(output.into(), &self.user.sub)).transpose()
+    }
+
+    /// The filter is an exact match, its value free of quotes by `Sub`'s alphabet. A filtered page may be empty and not
+    /// be the last (API reference, `ListUsers`), so pages are followed, a few.
+    async fn list_users(&mut self) -> Result<Option<User>, Failure> {
+        let Cognito { client, pool, .. } = self.cognito;
+        let filter = format!("sub = \"{}\"", self.user.sub.as_str());
+        let request = client.list_users().user_pool_id(pool.id.as_str()).filter(filter);
+        let mut token = None;
+        for _ in 0..MAX_PAGES {
+            let request = request.clone().set_pagination_token(token);
+            let page = self.call("ListUsers", Category::Lists, || request.clone().send()).await?;
+            let Some(page) = page else { return Ok(None) };
+            let mut users = page.users.unwrap_or_default();
+            match (users.pop(), users.as_slice()) {
+                (Some(user), []) => return answer::user(user.into(), &self.user.sub).map(Some),
+                (Some(_), [_, ..]) => return Err(Failure::Mismatch),
+                (None, _) => token = page.pagination_token,
+            }
+            if token.is_none() {
+                return Ok(None);
+            }
+        }
+        Err(Failure::Unavailable)
+    }
+
+    /// Makes a call once it is paid for, and once more if it just failed; none if there is no such user. What is
+    /// throttled or refused is so the next time too.
+    async fn call<T, E, F>(
+        &mut self,
+        operation: &'static str,
+        category: Category,
+        send: impl Fn() -> F,
+    ) -> Result<Option<T>, Failure>
+    where
+        E: ProvideErrorMetadata,
+        F: Future<Output = Result<T, SdkError<E>>>,
+    {
+        self.pay(category).await?;
+        loop {
+            let error = match send().await {
+                Ok(output) => return Ok(Some(output)),
+                Err(error) if error.code() == Some("UserNotFoundException") => return Ok(None),
+                Err(error) => error,
+            };
+            let failure = fault::sort(&self.cognito.pool.id, operation, &error);
+            if failure == Failure::Throttled {
+                self.cognito.budget.throttled(category);
+            }
+            if failure != Failure::Unavailable || self.is_retried {
+                return Err(failure);
+            }
+            self.is_retried = true;
+            sleep(BACKOFF.mul_f64(fastrand::f64())).await;
+            self.cognito.budget.book_retry(&self.claim(category)).map_err(|_| failure)?;
+        }
+    }
+
+    async fn pay(&mut self, category: Category) -> Result<(), Failure> {
+        if std::mem::take(&mut self.is_paid) {
+            return Ok(());
+        }
+        let by = match self.lane {
+            Lane::Background => Instant::now(),
+            Lane::Foreground => self.ends,
+        };
+        let at = self.cognito.budget.book(&self.claim(category), by)?;
+        tokio::time::sleep_until(at).await;
+        Ok(())
+    }
+
+    fn claim(&self, category: Category) -> Claim<'a> {
+        Claim { category, user: self.user, lane: self.lane, share: None }
+    }
+}
+
+const BACKOFF: Duration = Duration::from_millis(100);
+const MAX_PAGES: usize = 5;
