@@ -4,6 +4,8 @@ mod budget;
 mod cognito;
 mod flight;
 mod found;
+#[cfg(test)]
+mod model;
 mod snapshot;
 mod store;
 
@@ -78,27 +80,33 @@ impl Users {
     /// that begins before `deadline`. Cancel safe: a fetch that is under way goes on, bounded in time, and what it brings
     /// is held.
     pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
-        let question = Question::of(permit);
-        let failure = match self.held(&question) {
+        self.answer(&Question::of(permit), deadline).await
+    }
+
+    async fn answer(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
+        let failure = match self.held(question) {
             Held::Served(found) => return found,
-            Held::Nothing => return self.fetched(&question, deadline).await,
-            Held::Usable => match self.fetched_briefly(&question, deadline).await {
+            Held::Nothing => return self.fetched(question, deadline).await,
+            Held::Usable => match self.fetched_briefly(question, deadline).await {
                 Ok(found) => return Ok(found),
                 Err(failure) => failure,
             },
         };
-        let stale = failure.stale_reason().and_then(|reason| self.stale(&question, reason));
+        let stale = failure.stale_reason().and_then(|reason| self.stale(question, reason));
         stale.unwrap_or(Err(failure))
     }
 
-    /// Waits for Cognito, but not long: what is held is of use, and half of the caller's time is left to serve it.
+    /// Waits for Cognito, but not long: what is held is of use, and half of the caller's time is left to serve it. Half
+    /// of the wait may be for the budget, so that our own queue is not taken for Cognito's failing.
     async fn fetched_briefly(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
         let now = Instant::now();
-        let by = now + BRIEFLY.min(deadline.saturating_duration_since(now) / 2);
-        let fetched = timeout_at(by, self.fetched(question, by)).await;
+        let patience = BRIEFLY.min(deadline.saturating_duration_since(now) / 2);
+        let fetched = timeout_at(now + patience, self.fetched(question, now + patience / 2)).await;
         fetched.unwrap_or_else(|_| {
-            // For the others, who need not find out one by one.
-            self.0.store.note_failure(&question.key, StaleReason::UpstreamUnavailable);
+            // For the others, who need not find out one by one; but a short deadline says nothing of Cognito.
+            if patience == BRIEFLY {
+                self.0.store.note_failure(&question.key, StaleReason::UpstreamUnavailable);
+            }
             Err(Failure::Unavailable)
         })
     }

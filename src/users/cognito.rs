@@ -4,6 +4,8 @@ mod answer;
 mod errand;
 mod fault;
 mod limits;
+#[cfg(test)]
+pub(super) mod network;
 
 use std::{sync::Arc, time::Duration};
 

@@ -105,6 +105,11 @@ impl Flights {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.under_way.lock().unwrap().len()
+    }
+
     fn board(
         &self,
         key: &Key,

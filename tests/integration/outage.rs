@@ -229,6 +229,17 @@ async fn several_users_of_one_sub_are_nobody() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_list_is_no_absence() {
+    let app = App::start().await;
+    for body in ["", "{}", r#"{"Username": "ada", "UserAttributes": []}"#] {
+        app.cognito.fault("ListUsers", Fault::Garbage(Reply::new(200, "application/x-amz-json-1.1", body)));
+        assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    }
+    app.cognito.clear("ListUsers");
+    assert!(app.by_sub(GRACE).await.is_ok(), "nothing of it is kept");
+}
+
+#[tokio::test]
 async fn empty_pages_are_followed_a_few() {
     let app = App::start().await;
     let empty = || Fault::Garbage(Reply::json(200, &json!({"Users": [], "PaginationToken": "more"})));

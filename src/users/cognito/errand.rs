@@ -81,7 +81,8 @@ impl<'a> Errand<'a> {
             let request = request.clone().set_pagination_token(token);
             let page = self.call("ListUsers", Category::Lists, || request.clone().send()).await?;
             let Some(page) = page else { return Ok(None) };
-            let mut users = page.users.unwrap_or_default();
+            // An empty list says that there is nobody; none at all says nothing.
+            let mut users = page.users.ok_or(Failure::Garbled)?;
             match (users.pop(), users.as_slice()) {
                 (Some(user), []) => return answer::user(user.into(), &self.user.sub).map(Some),
                 (Some(_), [_, ..]) => return Err(Failure::Mismatch),

@@ -1,0 +1,89 @@
+//! A network in memory, below the SDK: with it the paused clock of a test is the only one.
+
+use std::{fmt, future::pending, sync::Arc};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_cognitoidentityprovider::config::{
+    Credentials, SharedCredentialsProvider, SharedHttpClient,
+    http::{HttpRequest, HttpResponse},
+};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    result::ConnectorError,
+};
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt as _, Full};
+
+use super::{Budget, Cognito};
+use crate::pool::Pool;
+
+/// One call as the other end gets it.
+pub(in crate::users) struct Request {
+    pub(in crate::users) operation: String,
+    pub(in crate::users) input: serde_json::Value,
+}
+
+/// What comes back.
+pub(in crate::users) enum Reply {
+    /// A whole answer: status and body.
+    Answer(u16, String),
+    /// A part of a body, and then a reset.
+    Cut(String),
+    /// Nothing, ever.
+    Nothing,
+    /// A reset.
+    Reset,
+}
+
+/// The other end.
+pub(in crate::users) type Peer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
+
+impl Cognito {
+    /// Prepares to ask `peer`.
+    pub(in crate::users) fn before(peer: &Peer, pool: Arc<Pool>, budget: Arc<Budget>) -> Self {
+        let connector = SharedHttpConnector::new(Connector(Arc::clone(peer)));
+        let client: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
+        let word = "placeholder";
+        let credentials = Credentials::new(word, word, None, None, word);
+        let shared = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(client);
+        Self::over(&shared.build(), pool, budget)
+    }
+}
+
+struct Connector(Peer);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let input = request.body().bytes().and_then(|body| serde_json::from_slice(body).ok());
+        let reply = (self.0)(Request { operation, input: input.unwrap_or_default() });
+        HttpConnectorFuture::new(async move {
+            match reply.await {
+                Reply::Answer(status, body) => response(status, SdkBody::from(body)),
+                Reply::Cut(body) => {
+                    let part = Full::new(Bytes::from(body)).map_err(|_| "impossible");
+                    response(200, SdkBody::from_body_1_x(part.with_trailers(async { Some(Err("reset")) })))
+                }
+                Reply::Nothing => pending().await,
+                Reply::Reset => Err(ConnectorError::io("reset".into())),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+fn response(status: u16, body: SdkBody) -> Result<HttpResponse, ConnectorError> {
+    Ok(HttpResponse::new(status.try_into().expect("a status"), body))
+}

@@ -1,0 +1,200 @@
+//! A model of what may be answered, held against the real thing under schedules of faults on a paused clock.
+//!
+//! A schedule follows from its seed alone: Cognito is delayed, throttled, reset, garbled, denied and lied about, people
+//! change, vanish and give up their names, the wall clock steps, and callers leave. `MODEL_SEEDS=4711..4712` replays
+//! one; by default there are 1,000.
+
+mod oracle;
+mod world;
+
+use std::{collections::HashMap, ops::Range, panic, sync::Arc, thread};
+
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout, timeout_at},
+};
+
+use self::{
+    oracle::{Asking, Outcome},
+    world::{PEOPLE, World},
+};
+use super::*;
+use crate::{
+    pool::{Lookup, Pool},
+    user::Sub,
+};
+
+#[test]
+fn nothing_is_answered_that_was_not_so() {
+    let seeds = seeds();
+    let lanes = thread::available_parallelism().map_or(1, usize::from).min(4) as u64;
+    thread::scope(|scope| {
+        for lane in 0..lanes {
+            let seeds = seeds.clone().filter(move |seed| seed % lanes == lane);
+            scope.spawn(move || seeds.for_each(replay));
+        }
+    });
+}
+
+/// `FIRST..END` of the environment, or the first thousand.
+fn seeds() -> Range<u64> {
+    #[expect(clippy::disallowed_methods, reason = "an option of this test, no setting of the service")]
+    let Ok(text) = std::env::var("MODEL_SEEDS") else { return 0..1000 };
+    let (first, end) = text.split_once("..").expect("MODEL_SEEDS=FIRST..END");
+    first.parse().expect("a first seed")..end.parse().expect("an end")
+}
+
+fn replay(seed: u64) {
+    let played = panic::catch_unwind(|| {
+        fastrand::seed(seed);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(play());
+    });
+    assert!(played.is_ok(), "replay it with MODEL_SEEDS={seed}..{}", seed + 1);
+}
+
+async fn play() {
+    let scene = Scene::set();
+    let mut askings = JoinSet::new();
+    let mut step_of_wall = Duration::ZERO;
+    for _ in 0..fastrand::usize(20..60) {
+        sleep(random(scene.lifetimes.fresh / 2)).await;
+        match fastrand::u8(0..10) {
+            0 => scene.world.change_weather(),
+            1 | 2 => scene.world.change_somebody(),
+            3 => step_of_wall = Duration::from_secs(fastrand::u64(0..7200)),
+            _ => {
+                let who = fastrand::usize(..PEOPLE);
+                for _ in 0..fastrand::usize(1..6) {
+                    let who = if fastrand::bool() { who } else { fastrand::usize(..PEOPLE) };
+                    let asking = scene.asking(who, step_of_wall);
+                    let asked = scene.clone().ask(asking);
+                    askings.spawn(async move { drop(asked.await) });
+                }
+            }
+        }
+        while let Some(ended) = askings.try_join_next() {
+            ended.unwrap();
+        }
+    }
+    while let Some(ended) =
+        timeout(Duration::from_secs(30), askings.join_next()).await.expect("nobody waits for ever")
+    {
+        ended.unwrap();
+    }
+    scene.heal().await;
+    scene.world.check_calls(scene.per_second);
+}
+
+/// One seed's settings, and the two sides.
+#[derive(Clone)]
+struct Scene {
+    users: Users,
+    world: Arc<World>,
+    pool: Arc<Pool>,
+    lifetimes: Lifetimes,
+    per_second: usize,
+}
+
+impl Scene {
+    fn set() -> Self {
+        let bare_sub = [Lookup::AdminGetUser, Lookup::AdminGetUserThenListUsers, Lookup::ListUsers];
+        let pool = Arc::new(Pool {
+            id: "eu-west-1_A".parse().unwrap(),
+            app_clients: ["client1".parse().unwrap()].into(),
+            endpoint_url: None,
+            issuers: Vec::new(),
+            jwks_url: "http://127.0.0.1:1".parse().unwrap(),
+            bare_sub: bare_sub[fastrand::usize(..3)],
+            credentials: crate::config::Credentials::Placeholder,
+            region: "eu-west-1".into(),
+            account: None,
+        });
+        let per_second = fastrand::usize(3..60);
+        let rate = Some(per_second);
+        let budget = BudgetSettings {
+            user_reads_per_second: rate,
+            lists_per_second: rate,
+            group_reads_per_second: rate,
+        };
+        let fresh_for = Duration::from_millis(fastrand::u64(500..20_000));
+        let cache = CacheSettings {
+            fresh_for,
+            usable_for: fresh_for * fastrand::u32(1..10),
+            absent_for: Duration::from_millis(fastrand::u64(500..20_000)),
+            ..CacheSettings::default()
+        };
+        let world = Arc::new(World::new());
+        let cognito =
+            Cognito::before(&World::peer(&world), Arc::clone(&pool), Arc::new(Budget::new(&budget)));
+        let users = Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1);
+        Self { lifetimes: users.0.lifetimes, users, world, pool, per_second }
+    }
+
+    /// A question at random: about this one, by `sub` or by token, with or without a demand, for so long.
+    fn asking(&self, who: usize, step_of_wall: Duration) -> Asking {
+        let now = Moment::now();
+        let now = Moment { wall: now.wall + step_of_wall, ..now };
+        let age = random(self.lifetimes.fresh * 2);
+        let demand = match fastrand::u8(0..10) {
+            0 | 1 => Demand::at_most(age, now),
+            2 => Demand::at_most(Duration::ZERO, now),
+            3 => Demand::not_older_than(now.wall - age, now).unwrap(),
+            _ => Demand::ANY,
+        };
+        let token = self.world.token_of(who).filter(|_| fastrand::bool());
+        let known = token.map_or(Known::BySub, Known::ByToken);
+        let deadline = now.steady + random(Duration::from_secs(4));
+        // Some leave before anything comes.
+        let leaves = (fastrand::u8(0..4) == 0).then(|| now.steady + random(Duration::from_secs(1)));
+        Asking { who, known, demand, begun: now.steady, deadline, leaves }
+    }
+
+    /// Asks, and checks what comes; none if the caller left or its time was over before.
+    async fn ask(self, asking: Asking) -> Option<Outcome> {
+        let subject =
+            Subject { pool: Arc::clone(&self.pool), sub: sub(asking.who), known: asking.known.clone() };
+        let question = Question {
+            subject: &subject,
+            key: Key::of(&subject),
+            asked: Asked::from(&subject.known),
+            demand: asking.demand,
+            share: None,
+        };
+        self.world.note_question(asking.who);
+        let answer = self.users.answer(&question, asking.deadline);
+        let answer = timeout_at(asking.leaves.unwrap_or(asking.deadline), answer).await.ok()?;
+        let outcome = Outcome { answer, at: Instant::now() };
+        oracle::check(&asking, &outcome, &self.world, &self.lifetimes, self.pool.bare_sub);
+        Some(outcome)
+    }
+
+    /// Once all is well, everybody is answered, and with what is so.
+    async fn heal(&self) {
+        self.world.clear();
+        sleep(Duration::from_secs(15)).await;
+        assert_eq!(self.users.0.flights.len(), 0, "a fetch hangs");
+        for who in 0..PEOPLE {
+            for known in
+                [Some(Known::BySub), self.world.token_of(who).map(Known::ByToken)].into_iter().flatten()
+            {
+                let now = Moment::now();
+                let (demand, deadline) =
+                    (Demand::at_most(Duration::ZERO, now), now.steady + Duration::from_secs(3));
+                let asking = Asking { who, known, demand, begun: now.steady, deadline, leaves: None };
+                let outcome = self.clone().ask(asking).await.expect("an answer in time");
+                let is_well = matches!(outcome.answer, Ok(_) | Err(Failure::NoSuchUser | Failure::Mismatch));
+                assert!(is_well, "not healed: {:?}", outcome.answer);
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+fn sub(who: usize) -> Sub {
+    format!("sub-{who}").parse().unwrap()
+}
+
+fn random(most: Duration) -> Duration {
+    most.mul_f64(fastrand::f64())
+}

@@ -1,0 +1,303 @@
+//! The other side: the people as they were at every time, and a Cognito that tells of them as its weather allows.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::super::cognito::network::{Peer, Reply, Request};
+use super::*;
+
+/// How many people there are; every second one is federated, and so not found by `sub` as if by name.
+pub(super) const PEOPLE: usize = 6;
+
+/// What is so about one person from some time on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Truth {
+    pub(super) exists: bool,
+    pub(super) enabled: bool,
+    pub(super) version: usize,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    Denied,
+    Failing,
+    Garbage,
+    Hanging,
+    Lie,
+    Reset,
+    Slow,
+    Throttled,
+}
+
+/// How long each way takes at most while all is well.
+const BRISK: Duration = Duration::from_millis(20);
+
+pub(super) struct World(Mutex<State>);
+
+struct State {
+    people: Vec<Person>,
+    /// One call in so many goes wrong so; and how slow the rest is.
+    weather: Vec<(Fault, u8)>,
+    slowness: Duration,
+    faults: Vec<(Instant, Fault)>,
+    calls: Vec<Call>,
+    questions: Vec<(Instant, usize)>,
+}
+
+struct Call {
+    at: Instant,
+    operation: String,
+    /// Everybody who has the name, or the `sub`, that it asks for.
+    about: Vec<usize>,
+}
+
+struct Person {
+    history: Vec<(Instant, Truth)>,
+    /// For life; of one who is gone it may go to one who comes.
+    name: String,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let truth = |n| Truth { exists: n < PEOPLE - 2, enabled: true, version: 0 };
+        let person = |n| Person { history: vec![(Instant::now(), truth(n))], name: format!("name-{n}") };
+        Self(Mutex::new(State {
+            people: (0..PEOPLE).map(person).collect(),
+            weather: Vec::new(),
+            slowness: BRISK,
+            faults: Vec::new(),
+            calls: Vec::new(),
+            questions: Vec::new(),
+        }))
+    }
+
+    pub(super) fn peer(world: &Arc<Self>) -> Peer {
+        let world = Arc::clone(world);
+        Arc::new(move |request| Box::pin(Arc::clone(&world).reply(request)))
+    }
+
+    async fn reply(self: Arc<Self>, request: Request) -> Reply {
+        let (fault, slowness) = self.arrive(&request);
+        sleep(random(slowness)).await;
+        let truth = self.state().record(&request, fault == Some(Fault::Lie));
+        sleep(random(slowness)).await;
+        match fault {
+            None | Some(Fault::Lie | Fault::Slow) => truth,
+            Some(Fault::Denied) => error("AccessDeniedException"),
+            Some(Fault::Failing) => Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into()),
+            Some(Fault::Garbage) => garbage(truth),
+            Some(Fault::Hanging) => Reply::Nothing,
+            Some(Fault::Reset) => Reply::Reset,
+            Some(Fault::Throttled) => error("TooManyRequestsException"),
+        }
+    }
+
+    fn arrive(&self, request: &Request) -> (Option<Fault>, Duration) {
+        let mut state = self.state();
+        let now = Instant::now();
+        let call = Call { at: now, operation: request.operation.clone(), about: state.about(request) };
+        state.calls.push(call);
+        let fault = state
+            .weather
+            .iter()
+            .find(|(_, percent)| fastrand::u8(0..100) < *percent)
+            .map(|(fault, _)| *fault);
+        let slowness = if fault == Some(Fault::Slow) { Duration::from_secs(2) } else { state.slowness };
+        state.faults.extend(fault.map(|fault| (now, fault)));
+        if slowness > BRISK {
+            state.faults.push((now, Fault::Slow));
+        }
+        (fault, slowness)
+    }
+
+    pub(super) fn change_weather(&self) {
+        use Fault::{Denied, Failing, Garbage, Hanging, Lie, Reset, Slow, Throttled};
+        let mut state = self.state();
+        state.weather.clear();
+        state.slowness = Duration::from_millis(fastrand::u64(0..400));
+        for _ in 0..fastrand::usize(0..3) {
+            let fault =
+                [Denied, Failing, Garbage, Hanging, Lie, Reset, Slow, Throttled][fastrand::usize(..8)];
+            state.weather.push((fault, [10, 50, 100][fastrand::usize(..3)]));
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        let mut state = self.state();
+        state.weather.clear();
+        state.slowness = BRISK;
+    }
+
+    /// Somebody is edited, disabled, deleted, or created anew; or somebody's name goes to another.
+    pub(super) fn change_somebody(&self) {
+        let mut state = self.state();
+        let (who, other) = (fastrand::usize(..PEOPLE), fastrand::usize(..PEOPLE));
+        let truth = state.people[who].now();
+        match fastrand::u8(0..4) {
+            0 => state.set(who, Truth { enabled: !truth.enabled, ..truth }),
+            1 if !state.shares_name(who) => state.set(who, Truth { exists: !truth.exists, ..truth }),
+            2 if state.people[who].was_born() && !truth.exists && !state.people[other].was_born() => {
+                state.people[other].name = state.people[who].name.clone();
+                let truth = state.people[other].now();
+                state.set(other, Truth { exists: true, ..truth });
+            }
+            _ => {}
+        }
+        let truth = state.people[who].now();
+        state.set(who, Truth { version: truth.version + 1, ..truth });
+    }
+
+    /// The name in the token of somebody who has, or had, one.
+    pub(super) fn token_of(&self, who: usize) -> Option<Username> {
+        let state = self.state();
+        let person = Some(&state.people[who]).filter(|person| person.was_born());
+        person.map(|person| person.name.parse().unwrap())
+    }
+
+    pub(super) fn note_question(&self, who: usize) {
+        self.state().questions.push((Instant::now(), who));
+    }
+
+    pub(super) fn history(&self, who: usize) -> Vec<(Instant, Truth)> {
+        self.state().people[who].history.clone()
+    }
+
+    /// Whether one of these went wrong since then.
+    pub(super) fn saw(&self, kinds: &[Fault], since: Instant) -> bool {
+        self.state().faults.iter().any(|(at, fault)| *at >= since && kinds.contains(fault))
+    }
+
+    /// Whether this person's name is, or was, another's.
+    pub(super) fn shares_name(&self, who: usize) -> bool {
+        self.state().shares_name(who)
+    }
+
+    /// No second has more calls than the budget, nobody is read more than 10 times in one, and nobody is asked about for
+    /// whom nobody asked: a wait and a fetch before it at most.
+    pub(super) fn check_calls(&self, per_second: usize) {
+        let state = self.state();
+        let within = |most: usize, is_meant: &dyn Fn(&Call) -> bool| {
+            let calls: Vec<_> =
+                state.calls.iter().filter(|call| is_meant(call)).map(|call| call.at).collect();
+            let mut pairs = calls.iter().zip(calls.iter().skip(most));
+            let over = pairs.find(|(first, last)| **last - **first < Duration::from_secs(1));
+            assert!(over.is_none(), "more than {most} calls in a second");
+        };
+        within(per_second, &|call| call.operation == "AdminGetUser");
+        within(per_second, &|call| call.operation == "ListUsers");
+        (0..PEOPLE).for_each(|who| within(10, &|call| call.about == [who]));
+        for call in &state.calls {
+            let is_for = |(at, who): &(Instant, usize)| {
+                call.about.contains(who) && *at <= call.at && call.at - *at < Duration::from_secs(9)
+            };
+            assert!(state.questions.iter().any(is_for), "a call about {:?} for nobody", call.about);
+        }
+    }
+
+    /// What happened to one person, for whoever replays a seed.
+    pub(super) fn tale(&self, who: usize) -> String {
+        let state = self.state();
+        let begin = state.people[who].history[0].0;
+        let mut lines: Vec<_> =
+            state.people[who].history.iter().map(|(at, truth)| (*at, format!("{truth:?}"))).collect();
+        let calls = state.calls.iter().filter(|call| call.about.contains(&who));
+        lines.extend(calls.map(|call| (call.at, call.operation.clone())));
+        lines.extend(state.faults.iter().map(|(at, fault)| (*at, format!("{fault:?}"))));
+        lines.sort_by_key(|(at, _)| *at);
+        let line = |(at, line): (Instant, String)| format!("\n{:?} {line}", at - begin);
+        format!("now {:?}{}", Instant::now() - begin, lines.into_iter().map(line).collect::<String>())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl State {
+    fn set(&mut self, who: usize, truth: Truth) {
+        self.people[who].history.push((Instant::now(), truth));
+    }
+
+    fn shares_name(&self, who: usize) -> bool {
+        let name = &self.people[who].name;
+        self.people.iter().filter(|person| person.name == *name).count() > 1
+    }
+
+    /// Whom the request finds now.
+    fn find(&self, request: &Request) -> Option<usize> {
+        let is_found = |who: &usize| {
+            let person = &self.people[*who];
+            let is_meant = match request.input["Username"].as_str() {
+                Some(name) => person.name == name || (who.is_multiple_of(2) && name == format!("sub-{who}")),
+                None => request.input["Filter"] == format!("sub = \"sub-{who}\""),
+            };
+            person.now().exists && is_meant
+        };
+        (0..PEOPLE).find(is_found)
+    }
+
+    fn about(&self, request: &Request) -> Vec<usize> {
+        let text = request.input["Username"].as_str().or_else(|| request.input["Filter"].as_str()).unwrap();
+        let is_meant = |who: &usize| text.contains(&format!("sub-{who}")) || self.people[*who].name == text;
+        (0..PEOPLE).filter(is_meant).collect()
+    }
+
+    fn record(&self, request: &Request, is_lie: bool) -> Reply {
+        let found = self.find(request).map(|who| if is_lie { (who + 1) % PEOPLE } else { who });
+        let user = found.map(|who| self.user(who));
+        match (user, request.operation.as_str()) {
+            (user, "ListUsers") => {
+                let users: Vec<_> = user.into_iter().map(|(name, attributes, enabled)| {
+                    json!({"Username": name, "Attributes": attributes, "Enabled": enabled, "UserStatus": "CONFIRMED"})
+                }).collect();
+                Reply::Answer(200, json!({"Users": users}).to_string())
+            }
+            (Some((name, attributes, enabled)), _) => Reply::Answer(
+                200,
+                json!({"Username": name, "UserAttributes": attributes, "Enabled": enabled, "UserStatus": "CONFIRMED"})
+                    .to_string(),
+            ),
+            (None, _) => error("UserNotFoundException"),
+        }
+    }
+
+    fn user(&self, who: usize) -> (&str, Value, bool) {
+        let (person, truth) = (&self.people[who], self.people[who].now());
+        let attribute = |name: &str, value: String| json!({"Name": name, "Value": value});
+        let attributes = json!([
+            attribute("sub", format!("sub-{who}")),
+            attribute("custom:truth", format!("{who} {} {}", truth.version, truth.enabled)),
+        ]);
+        (&person.name, attributes, truth.enabled)
+    }
+}
+
+impl Person {
+    fn was_born(&self) -> bool {
+        self.history.iter().any(|(_, truth)| truth.exists)
+    }
+
+    fn now(&self) -> Truth {
+        self.history.last().unwrap().1
+    }
+}
+
+fn error(code: &str) -> Reply {
+    Reply::Answer(400, json!({"__type": code, "message": "what Cognito says"}).to_string())
+}
+
+fn garbage(truth: Reply) -> Reply {
+    let Reply::Answer(status, body) = truth else { return truth };
+    let half = body.chars().take(body.len() / 2).collect::<String>();
+    match fastrand::u8(0..6) {
+        0 => Reply::Answer(status, half),
+        1 => Reply::Cut(half),
+        2 => Reply::Answer(200, "<html>".into()),
+        3 => Reply::Answer(200, String::new()),
+        4 => Reply::Answer(200, r#"{"Username":"name-0","Enabled":true,"UserAttributes":[]}"#.into()),
+        _ => Reply::Answer(503, "busy".into()),
+    }
+}
