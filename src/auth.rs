@@ -2,6 +2,7 @@
 //! What the caller may then do is `policy`'s business.
 
 mod bearer;
+mod certificate;
 mod claims;
 mod keys;
 
@@ -15,6 +16,10 @@ use self::{
     bearer::BearerToken,
     claims::{Claimed, Unverified},
     keys::{FetcherError, Keys},
+};
+pub use self::{
+    certificate::{AlternativeName, Certificate, InvalidName},
+    claims::Scopes,
 };
 use crate::{
     pool::{ClientId, Pool, PoolId, Pools},
@@ -32,10 +37,19 @@ pub struct Credentials<'a> {
     pub peer: Peer,
 }
 
-/// The other end of a connection.
+/// The other end of a connection; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where it is.
+    pub address: Address,
+    /// Its certificate, if it presented one, which the handshake has verified.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+/// Where the other end of a connection is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Peer {
-    /// An address on the network.
+pub enum Address {
+    /// On the network.
     Ip(IpAddr),
     /// A process on this machine, over a Unix socket.
     Unix,
@@ -63,21 +77,24 @@ impl Authenticator {
     /// Returns who asks, or refuses. A credential that is present and bad is refused, never passed over for the next
     /// kind. Cancel safe; waits for the network only where a token names a key not seen before.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Rejected> {
-        let identity = match BearerToken::from_metadata(credentials.metadata)? {
-            Some(token) => match self.verify(token).await? {
-                Verified::Machine(client) => Identity::Machine(client),
-                Verified::Person(person) => Identity::Person(person),
-            },
-            None => Identity::Peer(credentials.peer),
+        let bearer = match BearerToken::from_metadata(credentials.metadata)? {
+            Some(token) => Some(self.verify(token).await?),
+            None => None,
         };
         let presented = match credentials.access_token {
             "" => None,
-            token => match self.verify(BearerToken::parse(token)?).await? {
-                Verified::Person(person) => Some(person),
-                Verified::Machine(_) => return Err(Rejected::WrongType),
-            },
+            token => Some(self.verify(BearerToken::parse(token)?).await?.person.ok_or(Rejected::WrongType)?),
         };
-        Ok(Caller { identity, presented })
+        let (client, forwarded) =
+            bearer.map_or((None, None), |Verified { client, person }| (Some(client), person));
+        let Peer { address, certificate } = credentials.peer;
+        let identity = match (certificate, client) {
+            (Some(certificate), _) => Identity::Certificate(certificate),
+            (None, Some(client)) if forwarded.is_some() => Identity::Person(client),
+            (None, Some(client)) => Identity::Machine(client),
+            (None, None) => Identity::Address(address),
+        };
+        Ok(Caller { identity, persons: [forwarded, presented] })
     }
 
     async fn verify(&self, token: BearerToken<'_>) -> Result<Verified, Rejected> {
@@ -87,21 +104,24 @@ impl Authenticator {
         let pool = pool.ok_or(Rejected::Invalid(Fault::Issuer))?;
         let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
         let key = keys.key(unverified.unverified_key_id()).await?;
-        let Claimed { client, user } = unverified.verify(&key, pool, SystemTime::now())?;
-        Ok(match user {
-            None => Verified::Machine(client),
-            Some((sub, username)) => {
-                Verified::Person(Person { pool: Arc::clone(pool), client, sub, username })
-            }
-        })
+        let Claimed { client, scopes, user } = unverified.verify(&key, pool, SystemTime::now())?;
+        let person = user.map(|(sub, username)| Person { pool: Arc::clone(pool), sub, username });
+        Ok(Verified { client: Client { id: client, scopes }, person })
     }
 }
 
-/// Who asks, and the user whose token was presented beside that; made by [`Authenticator::authenticate`] only.
+/// What a good token says.
+struct Verified {
+    client: Client,
+    /// None for a client-credentials token, which speaks for a machine.
+    person: Option<Person>,
+}
+
+/// Who asks, and the users whose tokens were presented; made by [`Authenticator::authenticate`] only.
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Identity,
-    presented: Option<Person>,
+    persons: [Option<Person>; 2],
 }
 
 impl Caller {
@@ -112,29 +132,36 @@ impl Caller {
 
     /// Returns every user a verified access token was presented for: of `authorization`, then of `access_token`.
     pub fn persons(&self) -> impl Iterator<Item = &Person> {
-        let own = match &self.identity {
-            Identity::Person(person) => Some(person),
-            Identity::Machine(_) | Identity::Peer(_) => None,
-        };
-        own.into_iter().chain(&self.presented)
+        self.persons.iter().flatten()
     }
 
     /// Makes a caller that nobody authenticated, to test what comes after.
     #[cfg(test)]
-    pub(crate) fn for_test(identity: Identity, presented: Option<Person>) -> Self {
-        Self { identity, presented }
+    pub(crate) fn for_test(identity: Identity, persons: [Option<Person>; 2]) -> Self {
+        Self { identity, persons }
     }
 }
 
 /// Who asks.
 #[derive(Clone, Debug)]
 pub enum Identity {
-    /// An app client by itself: a client-credentials token in `authorization`.
-    Machine(ClientId),
     /// Nobody but the other end of the connection.
-    Peer(Peer),
+    Address(Address),
+    /// The bearer of a client certificate.
+    Certificate(Arc<Certificate>),
+    /// An app client by itself: a client-credentials token in `authorization`.
+    Machine(Client),
     /// An app client on behalf of a user: a user's token in `authorization`.
-    Person(Person),
+    Person(Client),
+}
+
+/// The app client that a token was issued to, and what for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Client {
+    /// The app client.
+    pub id: ClientId,
+    /// The scopes of the token.
+    pub scopes: Scopes,
 }
 
 /// A user whose access token was verified.
@@ -142,17 +169,10 @@ pub enum Identity {
 pub struct Person {
     /// The pool that issued the token.
     pub pool: Arc<Pool>,
-    /// The app client it was issued to.
-    pub client: ClientId,
     /// The user.
     pub sub: Sub,
     /// The pool's name for the user.
     pub username: Username,
-}
-
-enum Verified {
-    Machine(ClientId),
-    Person(Person),
 }
 
 /// Why a credential was refused; the text is for the log, callers get a constant.

@@ -191,6 +191,11 @@ fn denial(denied: &Denied) -> (Code, ErrorReason, &'static str) {
         Denied::PoolMissing | Denied::PoolUnknown => {
             (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
         }
+        Denied::Scope => (
+            Code::PermissionDenied,
+            ErrorReason::ScopeMissing,
+            "the token lacks the scope that this caller must have",
+        ),
         Denied::Subject => (
             Code::PermissionDenied,
             ErrorReason::SubjectNotAllowed,

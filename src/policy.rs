@@ -53,11 +53,19 @@ impl Policy {
     }
 
     fn rule(&self, identity: &Identity) -> Result<&Rule, Denied> {
-        let denied = match identity {
-            Identity::Machine(_) | Identity::Person(_) => Denied::Caller,
-            Identity::Peer(_) => Denied::Anonymous,
-        };
-        self.rules.iter().find(|rule| rule.matches(identity)).ok_or(denied)
+        let mut matching = self.rules.iter().filter(|rule| rule.matches(identity));
+        let rule = matching.next().ok_or(match identity {
+            Identity::Address(_) => Denied::Anonymous,
+            Identity::Certificate(_) | Identity::Machine(_) | Identity::Person(_) => Denied::Caller,
+        })?;
+        // A certificate may have several names; one that names two callers is neither.
+        if matching.next().is_some() {
+            return Err(Denied::Caller);
+        }
+        if rule.lacks_scope(identity) {
+            return Err(Denied::Scope);
+        }
+        Ok(rule)
     }
 
     fn subject(&self, rule: &Rule, caller: &Caller, query: &Query) -> Result<Subject, Denied> {
@@ -115,6 +123,9 @@ pub enum Denied {
     /// The pool named is not configured.
     #[error("the pool named is not configured")]
     PoolUnknown,
+    /// The caller's token lacks the scope that its rule demands.
+    #[error("the caller's token lacks the scope that its rule demands")]
+    Scope,
     /// The caller may read only users whose token it presents.
     #[error("the caller may read only users whose token it presents")]
     Subject,

@@ -113,6 +113,9 @@ impl Pools {
             } else if earlier().any(|other| other.issuers.iter().any(|issuer| pool.issuers.contains(issuer)))
             {
                 faults.add(format!("pools[{n}].issuer"), "is the issuer of another pool too");
+            } else if earlier().any(|other| !other.app_clients.is_disjoint(&pool.app_clients)) {
+                // A caller known by its app client would be whoever one of the two pools says.
+                faults.add(format!("pools[{n}].app_clients"), "names an app client of another pool");
             }
         }
         let pools: Option<Vec<_>> = pools.into_iter().map(|pool| pool.map(Arc::new)).collect();
@@ -299,6 +302,10 @@ mod tests {
         let mut config = Config { pools, ..Config::default() };
         config.pools[2].issuer = Some("https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_A".into());
         assert_eq!(read_all(&config).unwrap_err(), ["pools[1].id", "pools[2].issuer"]);
+        config.pools = ["eu-west-1_A", "eu-west-1_B"].map(settings).into();
+        assert_eq!(read_all(&config).unwrap_err(), ["pools[1].app_clients"]);
+        config.pools[1].app_clients = vec!["client2".into()];
+        assert_eq!(read_all(&config).unwrap().iter().count(), 2);
         config.pools.clear();
         assert_eq!(read_all(&config).unwrap_err(), ["pools"]);
     }

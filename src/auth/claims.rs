@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use self::{
     header::Header,
-    part::{Presence, Value, json},
+    part::{Value, json},
 };
 use super::{Fault, Rejected, bearer::BearerToken};
 use crate::{
@@ -64,8 +64,26 @@ impl<'a> Unverified<'a> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Claimed {
     pub(super) client: ClientId,
+    pub(super) scopes: Scopes,
     /// None for a client-credentials token, which speaks for a machine.
     pub(super) user: Option<(Sub, Username)>,
+}
+
+/// What a token was issued for (RFC 6749, section 3.3); none where it does not say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Scopes(Box<str>);
+
+impl Scopes {
+    /// Returns true if and only if `scope` is one of them, byte for byte.
+    pub fn has(&self, scope: &str) -> bool {
+        self.0.split(' ').any(|own| own == scope)
+    }
+}
+
+impl From<&str> for Scopes {
+    fn from(scopes: &str) -> Self {
+        Self(scopes.into())
+    }
 }
 
 /// Typed, so that a claim given twice is refused; claims that are not listed are ignored.
@@ -79,9 +97,7 @@ struct Claims {
     exp: Option<Value<u64>>,
     iat: Option<Value<u64>>,
     nbf: Option<Value<u64>>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "it is typed to be refused if given twice")]
-    scope: Presence,
+    scope: Option<Value<String>>,
 }
 
 impl Claims {
@@ -101,7 +117,8 @@ impl Claims {
         let sub: Sub = subject(&self.sub)?;
         let machine = self.username.is_none() || sub.as_str() == client.as_str();
         let user = if machine { None } else { Some((sub, subject(&self.username)?)) };
-        Ok(Claimed { client: client.clone(), user })
+        let scopes = text(&self.scope).unwrap_or_default().into();
+        Ok(Claimed { client: client.clone(), scopes, user })
     }
 
     /// RFC 7519, sections 4.1.4 to 4.1.6. Cognito's longest access token lives a day, so one that claims more is not

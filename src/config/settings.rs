@@ -73,7 +73,13 @@ pub struct CallerSettings {
     /// The app client whose token makes this caller; default none.
     #[serde(deserialize_with = "text::optional")]
     pub app_client: Option<String>,
-    /// The networks from which a caller needs no credential, such as `127.0.0.1/32`; default empty.
+    /// The scope that the token must have, such as `user-lookup/read`; default none.
+    #[serde(deserialize_with = "text::optional")]
+    pub scope: Option<String>,
+    /// The name in the client certificate that makes this caller, a URI or a host's name; default none.
+    #[serde(deserialize_with = "text::optional")]
+    pub certificate: Option<String>,
+    /// The networks from which a caller needs no credential, such as `127.0.0.1/32`, or `unix`; default empty.
     #[serde(deserialize_with = "text::list")]
     pub network: Vec<String>,
     /// Whose attributes it may read; default `token`.

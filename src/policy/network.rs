@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::auth::Peer;
+use crate::auth::Address;
 
 /// A network: addresses of one prefix, or the Unix sockets of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,11 +29,11 @@ impl Network {
     }
 
     /// Returns true if and only if `peer` is in the network.
-    pub(super) fn contains(self, peer: Peer) -> bool {
+    pub(super) fn contains(self, peer: Address) -> bool {
         match (self, peer) {
             // A dual-stack socket shows an IPv4 peer as ::ffff:a.b.c.d.
-            (Self::Ip(network), Peer::Ip(address)) => network.contains(&IpAddr::to_canonical(&address)),
-            (Self::Unix, Peer::Unix) => true,
+            (Self::Ip(network), Address::Ip(address)) => network.contains(&IpAddr::to_canonical(&address)),
+            (Self::Unix, Address::Unix) => true,
             _ => false,
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Share, network::Network};
 use crate::{
     attribute::Selection,
-    auth::Identity,
-    config::{CallerSettings, Collector, Config, Reads as ReadsSetting},
+    auth::{AlternativeName, Identity},
+    config::{CallerSettings, ClientCertificate, Collector, Config, Reads as ReadsSetting},
     pool::{ClientId, Pools},
 };
 
@@ -23,8 +23,10 @@ pub(super) struct Rule {
 /// How a caller is known.
 #[derive(Debug)]
 pub(super) enum Who {
-    /// By the app client of a user's token.
-    AppClient(ClientId),
+    /// By the app client of a token, which must have the scope if there is one.
+    AppClient(ClientId, Option<Scope>),
+    /// By a name in the client certificate.
+    Certificate(AlternativeName),
     /// By the network it calls from, without a credential.
     Network(Vec<Network>),
 }
@@ -42,9 +44,20 @@ impl Rule {
     /// Returns true if and only if this rule is about `identity`.
     pub(super) fn matches(&self, identity: &Identity) -> bool {
         match (&self.who, identity) {
-            (Who::AppClient(client), Identity::Person(person)) => *client == person.client,
-            (Who::Network(networks), Identity::Peer(peer)) => {
-                networks.iter().any(|network| network.contains(*peer))
+            (Who::AppClient(id, _), Identity::Machine(client) | Identity::Person(client)) => *id == client.id,
+            (Who::Certificate(name), Identity::Certificate(certificate)) => certificate.has(name),
+            (Who::Network(networks), Identity::Address(address)) => {
+                networks.iter().any(|network| network.contains(*address))
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns true if and only if the token of `identity` lacks the scope that this rule demands.
+    pub(super) fn lacks_scope(&self, identity: &Identity) -> bool {
+        match (&self.who, identity) {
+            (Who::AppClient(_, Some(scope)), Identity::Machine(client) | Identity::Person(client)) => {
+                !client.scopes.has(&scope.0)
             }
             _ => false,
         }
@@ -58,7 +71,8 @@ impl Rule {
 
     fn overlaps(&self, other: &Self) -> bool {
         match (&self.who, &other.who) {
-            (Who::AppClient(own), Who::AppClient(others)) => own == others,
+            (Who::AppClient(own, _), Who::AppClient(others, _)) => own == others,
+            (Who::Certificate(own), Who::Certificate(others)) => own == others,
             (Who::Network(own), Who::Network(others)) => {
                 own.iter().any(|network| others.iter().any(|other| network.overlaps(*other)))
             }
@@ -66,6 +80,10 @@ impl Rule {
         }
     }
 }
+
+/// A scope that a token must have (RFC 6749, section 3.3).
+#[derive(Debug)]
+pub(super) struct Scope(String);
 
 /// Reads every caller's settings; none if anything is wrong, which `faults` then says.
 pub(super) fn read(config: &Config, pools: Option<&Pools>, faults: &mut Collector<'_>) -> Option<Vec<Rule>> {
@@ -76,7 +94,7 @@ pub(super) fn read(config: &Config, pools: Option<&Pools>, faults: &mut Collecto
         .callers
         .iter()
         .enumerate()
-        .map(|(n, caller)| read_one(caller, &format!("callers[{n}]"), pools, faults))
+        .map(|(n, caller)| Reader { caller, key: format!("callers[{n}]"), config, pools }.read(faults))
         .collect();
     for (n, rule) in rules.iter().enumerate() {
         let earlier = || rules.iter().take(n).flatten();
@@ -91,66 +109,100 @@ pub(super) fn read(config: &Config, pools: Option<&Pools>, faults: &mut Collecto
     rules.into_iter().collect()
 }
 
-fn read_one(
-    caller: &CallerSettings,
-    key: &str,
-    pools: Option<&Pools>,
-    faults: &mut Collector<'_>,
-) -> Option<Rule> {
-    if caller.name.is_empty() || caller.name.len() > 64 || caller.name.contains(char::is_control) {
-        faults.add(format!("{key}.name"), "must be 1 to 64 characters");
-    }
-    let who = read_who(caller, key, pools, faults);
-    let reads = read_reads(caller, key, faults);
-    let attributes = read_attributes(&caller.attributes, &format!("{key}.attributes"), faults);
-    let name: Arc<str> = caller.name.as_str().into();
-    let share = caller.misses_per_second;
-    let share = share.map(|misses_per_second| Share { caller: Arc::clone(&name), misses_per_second });
-    Some(Rule { name, who: who?, reads: reads?, attributes: attributes?, share })
+/// One caller's settings, and what they are held against.
+struct Reader<'a> {
+    caller: &'a CallerSettings,
+    key: String,
+    config: &'a Config,
+    pools: Option<&'a Pools>,
 }
 
-fn read_who(
-    caller: &CallerSettings,
-    key: &str,
-    pools: Option<&Pools>,
-    faults: &mut Collector<'_>,
-) -> Option<Who> {
-    match (&caller.app_client, caller.network.as_slice()) {
-        (Some(client), []) => {
-            let key = format!("{key}.app_client");
-            let client: ClientId = faults.parsed(&key, client)?;
-            if pools.is_some_and(|pools| !pools.iter().any(|pool| pool.app_clients.contains(&client))) {
-                faults.add(key, "is in no pool's app_clients, so its tokens are not accepted");
+impl Reader<'_> {
+    fn read(&self, faults: &mut Collector<'_>) -> Option<Rule> {
+        let Self { caller, key, .. } = self;
+        if caller.name.is_empty() || caller.name.len() > 64 || caller.name.contains(char::is_control) {
+            faults.add(format!("{key}.name"), "must be 1 to 64 characters");
+        }
+        let who = self.who(faults);
+        let reads = self.reads(faults);
+        let attributes = read_attributes(&caller.attributes, &format!("{key}.attributes"), faults);
+        let name: Arc<str> = caller.name.as_str().into();
+        let share = caller.misses_per_second;
+        let share = share.map(|misses_per_second| Share { caller: Arc::clone(&name), misses_per_second });
+        Some(Rule { name, who: who?, reads: reads?, attributes: attributes?, share })
+    }
+
+    fn who(&self, faults: &mut Collector<'_>) -> Option<Who> {
+        let CallerSettings { app_client, certificate, network, .. } = self.caller;
+        let scope = self.scope(faults);
+        match (app_client, certificate, network.as_slice()) {
+            (Some(client), None, []) => {
+                self.app_client(client, faults).zip(scope).map(|(id, scope)| Who::AppClient(id, scope))
             }
-            Some(Who::AppClient(client))
-        }
-        (None, networks @ [_, ..]) => {
-            let read = |(n, text): (usize, &String)| {
-                let fault = |problem| faults.add(format!("{key}.network[{n}]"), problem);
-                Network::read(text).map_err(fault).ok()
-            };
-            let networks: Vec<_> = networks.iter().enumerate().map(read).collect();
-            networks.into_iter().collect::<Option<_>>().map(Who::Network)
-        }
-        _ => {
-            faults.add(key, "must be known by exactly one of app_client and network");
-            None
+            (None, Some(name), []) => self.certificate(name, faults).map(Who::Certificate),
+            (None, None, networks @ [_, ..]) => self.networks(networks, faults).map(Who::Network),
+            _ => {
+                let problem = "must be known by exactly one of app_client, certificate and network";
+                faults.add(self.key.as_str(), problem);
+                None
+            }
         }
     }
-}
 
-fn read_reads(caller: &CallerSettings, key: &str, faults: &mut Collector<'_>) -> Option<Reads> {
-    match (caller.reads, &caller.app_client) {
-        (ReadsSetting::Token, _) => Some(Reads::Token),
-        // A user's token names its user; were it to open every other, one leaked token would be the whole pool.
-        (ReadsSetting::Any, Some(_)) => {
-            faults.add(
-                format!("{key}.reads"),
-                "may be \"any\" only for a caller known by network, not by a user's token",
-            );
-            None
+    fn app_client(&self, client: &str, faults: &mut Collector<'_>) -> Option<ClientId> {
+        let key = format!("{}.app_client", self.key);
+        let client: ClientId = faults.parsed(&key, client)?;
+        if self.pools.is_some_and(|pools| !pools.iter().any(|pool| pool.app_clients.contains(&client))) {
+            faults.add(key, "is in no pool's app_clients, so its tokens are not accepted");
         }
-        (ReadsSetting::Any, None) => Some(Reads::Any),
+        Some(client)
+    }
+
+    fn certificate(&self, name: &str, faults: &mut Collector<'_>) -> Option<AlternativeName> {
+        let key = format!("{}.certificate", self.key);
+        let name = faults.parsed(&key, name)?;
+        if self.config.tls.client_certificate == ClientCertificate::Off {
+            faults.add(key, "is never seen: set tls.client_certificate to \"required\" or \"optional\"");
+        }
+        Some(name)
+    }
+
+    fn networks(&self, networks: &[String], faults: &mut Collector<'_>) -> Option<Vec<Network>> {
+        let read = |(n, text): (usize, &String)| {
+            let fault = |problem| faults.add(format!("{}.network[{n}]", self.key), problem);
+            Network::read(text).map_err(fault).ok()
+        };
+        let networks: Vec<_> = networks.iter().enumerate().map(read).collect();
+        networks.into_iter().collect()
+    }
+
+    /// None if it is at fault; a caller need not have one.
+    fn scope(&self, faults: &mut Collector<'_>) -> Option<Option<Scope>> {
+        let Some(scope) = &self.caller.scope else { return Some(None) };
+        let key = format!("{}.scope", self.key);
+        let token = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+        if scope.is_empty() || !scope.chars().all(token) {
+            faults.add(key, format!("{scope:?} is no scope such as user-lookup/read"));
+            return None;
+        }
+        if self.caller.app_client.is_none() {
+            faults.add(key, "is of a token, so the caller must be known by app_client");
+            return None;
+        }
+        Some(Some(Scope(scope.clone())))
+    }
+
+    fn reads(&self, faults: &mut Collector<'_>) -> Option<Reads> {
+        match self.caller {
+            CallerSettings { reads: ReadsSetting::Token, .. } => Some(Reads::Token),
+            // Whatever an app client may ask for itself would open everybody; a scope is given for a purpose.
+            CallerSettings { reads: ReadsSetting::Any, app_client: Some(_), scope: None, .. } => {
+                let problem = "may be \"any\" for an app client only with a scope that its token must have";
+                faults.add(format!("{}.reads", self.key), problem);
+                None
+            }
+            CallerSettings { reads: ReadsSetting::Any, .. } => Some(Reads::Any),
+        }
     }
 }
 

@@ -3,10 +3,10 @@ use std::time::SystemTime;
 use super::*;
 use crate::{
     attribute::Selection,
-    auth::{Peer, Person},
-    config::{CallerSettings, Faults, PoolSettings, Reads as ReadsSetting},
+    auth::{Address, Certificate, Client, Person, Scopes},
+    config::{CallerSettings, ClientCertificate, Faults, PoolSettings, Reads as ReadsSetting, TlsSettings},
     freshness::{Demand, Freshness, Moment, Source},
-    pool::{ClientId, Pool},
+    pool::Pool,
     user::{Account, User},
 };
 
@@ -22,14 +22,38 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
         ("groups", web("ada"), Query { include_groups: true, ..query() }, Err(refused(&["groups"]))),
         ("an unknown client", client("client9", "ada"), query(), Err(Denied::Caller)),
         ("a client of the pool without a rule", client("client3", "ada"), query(), Err(Denied::Caller)),
-        ("a machine", machine("client1"), about("ada"), Err(Denied::Caller)),
+        ("a machine by a sub alone", machine("client1", ""), about("ada"), Err(Denied::Subject)),
+        ("a machine without a rule", machine("client3", ""), about("ada"), Err(Denied::Caller)),
+        ("a machine with its scope", machine("client2", "a user-lookup/read"), about("ada"), Ok(&["name"])),
+        ("a machine without it", machine("client2", "user-lookup/reader"), about("ada"), Err(Denied::Scope)),
+        ("a user's token without it", client("client2", "ada"), query(), Err(Denied::Scope)),
+        ("a certificate", certified(&[BILLING]), about("ada"), Ok(&["email"])),
+        (
+            "a certificate with a name more",
+            certified(&["a.example.com", BILLING]),
+            about("ada"),
+            Ok(&["email"]),
+        ),
+        (
+            "another certificate",
+            certified(&["spiffe://example.com/billing2"]),
+            about("ada"),
+            Err(Denied::Caller),
+        ),
+        ("a certificate without a name", certified(&[]), about("ada"), Err(Denied::Caller)),
+        (
+            "a certificate that names two callers",
+            certified(&[BILLING, "desk.example.com"]),
+            about("ada"),
+            Err(Denied::Caller),
+        ),
         ("everything", from("10.1.2.3"), about("ada"), Ok(&["email", "name", "phone_number"])),
         ("loopback", from("127.0.0.1"), about("ada"), Ok(&["name"])),
         ("loopback as a dual-stack socket shows it", from("::ffff:127.0.0.1"), about("ada"), Ok(&["name"])),
         ("from elsewhere", from("192.0.2.1"), about("ada"), Err(Denied::Anonymous)),
         (
             "over a Unix socket that no rule names",
-            Caller::for_test(Identity::Peer(Peer::Unix), None),
+            Caller::for_test(Identity::Address(Address::Unix), [None, None]),
             about("ada"),
             Err(Denied::Anonymous),
         ),
@@ -49,18 +73,18 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
 #[test]
 fn the_subject_is_the_tokens_user_or_a_bare_sub() {
     let both = |own, presented| {
-        Caller::for_test(Identity::Person(person("client1", own)), Some(person("client2", presented)))
+        Caller::for_test(Identity::Person(of("client1", "")), [Some(person(own)), Some(person(presented))])
     };
     let two_pools = Caller::for_test(
-        Identity::Person(person("client1", "ada")),
-        Some(Person { pool: pool_of("eu-west-1_B"), ..person("client1", "ada") }),
+        Identity::Person(of("client1", "")),
+        [Some(person("ada")), Some(Person { pool: pool_of("eu-west-1_B"), ..person("ada") })],
     );
     let other_pool = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
     let own_pool = Query { pool: Some("eu-west-1_A".parse().unwrap()), ..about("ada") };
-    let presented = Caller::for_test(
-        Identity::Peer(Peer::Ip("127.0.0.1".parse().unwrap())),
-        Some(person("client1", "ada")),
-    );
+    let loopback = Identity::Address(Address::Ip("127.0.0.1".parse().unwrap()));
+    let presented = Caller::for_test(loopback, [None, Some(person("ada"))]);
+    let machine_presenting =
+        Caller::for_test(Identity::Machine(of("client1", "")), [None, Some(person("ada"))]);
     let table: &[(&str, Caller, Query, Result<bool, Denied>)] = &[
         ("the token's", web("ada"), query(), Ok(true)),
         ("the token's, named too", web("ada"), own_pool.clone(), Ok(true)),
@@ -71,6 +95,9 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
         ("two tokens of one sub in two pools", two_pools, query(), Err(Denied::Ambiguous)),
         ("a token presented over a network", presented.clone(), query(), Ok(true)),
         ("a token presented, another named", presented, about("bob"), Err(Denied::Ambiguous)),
+        ("a token that a machine presents", machine_presenting, query(), Ok(true)),
+        ("a machine that presents none", machine("client1", ""), query(), Err(Denied::Anonymous)),
+        ("a bare sub by a certificate", certified(&[BILLING]), about("ada"), Ok(false)),
         ("a bare sub", from("127.0.0.1"), about("ada"), Ok(false)),
         ("a bare sub of a named pool", from("127.0.0.1"), own_pool, Ok(false)),
         ("a bare sub of an unknown pool", from("127.0.0.1"), other_pool, Err(Denied::PoolUnknown)),
@@ -91,7 +118,7 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
 #[test]
 fn a_bare_sub_needs_a_pool_where_there_are_several() {
     let mut config = config();
-    config.pools.push(pool("eu-west-1_B"));
+    config.pools.push(PoolSettings { app_clients: vec!["client4".into()], ..pool("eu-west-1_B") });
     let policy = read(&config).unwrap();
     let caller = from("127.0.0.1");
     assert_eq!(policy.permit(&caller, about("ada")).unwrap_err(), Denied::PoolMissing);
@@ -120,6 +147,7 @@ fn pseudo_attributes_are_released_by_name() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn faulty_rules_are_refused_all_at_once() {
     let web = || callers().remove(0);
     let net = |networks: &[&str]| CallerSettings {
@@ -147,6 +175,22 @@ fn faulty_rules_are_refused_all_at_once() {
             CallerSettings { reads: ReadsSetting::Any, ..web() },
             &["callers[0].reads"],
         ),
+        (
+            "a scope without a token",
+            CallerSettings { scope: Some("a".into()), ..net(&["unix"]) },
+            &["callers[0].scope"],
+        ),
+        ("no scope", CallerSettings { scope: Some("a b".into()), ..web() }, &["callers[0].scope"]),
+        (
+            "a wildcard",
+            CallerSettings { app_client: None, certificate: Some("*.example.com".into()), ..web() },
+            &["callers[0].certificate"],
+        ),
+        (
+            "a certificate and a client",
+            CallerSettings { certificate: Some(BILLING.into()), ..web() },
+            &["callers[0]"],
+        ),
         ("an empty release", CallerSettings { attributes: vec![], ..web() }, &["callers[0].attributes"]),
         (
             "an odd attribute",
@@ -171,6 +215,8 @@ fn faulty_rules_are_refused_all_at_once() {
         assert_eq!(read(&Config { callers: vec![caller.clone()], ..config() }).unwrap_err(), *keys, "{case}");
     }
     assert_eq!(read(&Config { callers: vec![], ..config() }).unwrap_err(), ["callers"]);
+    let unseen = Config { tls: TlsSettings::default(), ..config() };
+    assert_eq!(read(&unseen).unwrap_err(), ["callers[2].certificate", "callers[3].certificate"]);
 }
 
 #[test]
@@ -196,6 +242,8 @@ fn no_two_rules_match_the_same_caller() {
         assert_eq!(read(&config).err().unwrap_or_default(), expected, "{case}");
     }
     let twice = Config { callers: vec![callers().remove(0), callers().remove(0)], ..config() };
+    let certificates = Config { callers: vec![callers().remove(2), callers().remove(2)], ..config() };
+    assert_eq!(read(&certificates).unwrap_err(), ["callers[1].name", "callers[1]"]);
     assert_eq!(read(&twice).unwrap_err(), ["callers[1].name", "callers[1]"]);
 }
 
@@ -216,13 +264,16 @@ fn read(config: &Config) -> Result<Policy, Vec<String>> {
 }
 
 fn config() -> Config {
-    Config { pools: vec![pool("eu-west-1_A")], callers: callers(), ..Config::default() }
+    let tls = TlsSettings { client_certificate: ClientCertificate::Required, ..TlsSettings::default() };
+    Config { pools: vec![pool("eu-west-1_A")], callers: callers(), tls, ..Config::default() }
 }
 
 fn pool(id: &str) -> PoolSettings {
     let clients = ["client1", "client2", "client3"].map(Into::into).into();
     PoolSettings { id: id.into(), app_clients: clients, ..PoolSettings::default() }
 }
+
+const BILLING: &str = "spiffe://example.com/billing";
 
 fn callers() -> Vec<CallerSettings> {
     let rule = |name: &str, reads, attributes: &[&str]| CallerSettings {
@@ -237,6 +288,19 @@ fn callers() -> Vec<CallerSettings> {
             app_client: Some("client1".into()),
             ..rule("web", ReadsSetting::Token, &["email", "name"])
         },
+        CallerSettings {
+            app_client: Some("client2".into()),
+            scope: Some("user-lookup/read".into()),
+            ..rule("support-desk", ReadsSetting::Any, &["name"])
+        },
+        CallerSettings {
+            certificate: Some(BILLING.into()),
+            ..rule("billing", ReadsSetting::Any, &["email"])
+        },
+        CallerSettings {
+            certificate: Some("desk.example.com".into()),
+            ..rule("desk", ReadsSetting::Token, &["name"])
+        },
         net("127.0.0.0/8", rule("sidecar", ReadsSetting::Any, &["name"])),
         net("10.0.0.0/8", rule("vpc", ReadsSetting::Any, &["*"])),
         net("172.16.0.0/12", rule("pods", ReadsSetting::Token, &["name"])),
@@ -248,15 +312,23 @@ fn web(sub: &str) -> Caller {
 }
 
 fn client(client: &str, sub: &str) -> Caller {
-    Caller::for_test(Identity::Person(person(client, sub)), None)
+    Caller::for_test(Identity::Person(of(client, "")), [Some(person(sub)), None])
 }
 
-fn machine(client: &str) -> Caller {
-    Caller::for_test(Identity::Machine(client.parse::<ClientId>().unwrap()), None)
+fn machine(client: &str, scopes: &str) -> Caller {
+    Caller::for_test(Identity::Machine(of(client, scopes)), [None, None])
+}
+
+fn certified(names: &[&str]) -> Caller {
+    Caller::for_test(Identity::Certificate(Certificate::for_test(names).into()), [None, None])
+}
+
+fn of(client: &str, scopes: &str) -> Client {
+    Client { id: client.parse().unwrap(), scopes: Scopes::from(scopes) }
 }
 
 fn from(peer: &str) -> Caller {
-    Caller::for_test(Identity::Peer(Peer::Ip(peer.parse().unwrap())), None)
+    Caller::for_test(Identity::Address(Address::Ip(peer.parse().unwrap())), [None, None])
 }
 
 fn pool_of(id: &str) -> Arc<Pool> {
@@ -265,13 +337,8 @@ fn pool_of(id: &str) -> Arc<Pool> {
     pools.only().unwrap().clone()
 }
 
-fn person(client: &str, sub: &str) -> Person {
-    Person {
-        pool: pool_of("eu-west-1_A"),
-        client: client.parse().unwrap(),
-        sub: sub.parse().unwrap(),
-        username: sub.parse().unwrap(),
-    }
+fn person(sub: &str) -> Person {
+    Person { pool: pool_of("eu-west-1_A"), sub: sub.parse().unwrap(), username: sub.parse().unwrap() }
 }
 
 fn query() -> Query {

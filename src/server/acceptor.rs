@@ -23,11 +23,11 @@ impl Acceptor {
         let mut complained = None;
         loop {
             match self.listener.accept().await {
-                Ok(arrived) => match self.census.admit(arrived.peer) {
+                Ok(arrived) => match self.census.admit(arrived.address) {
                     Ok(seat) => self.workers.deal(arrived, seat),
                     // Closed at once, so that a client can try another replica.
                     Err(limit) => {
-                        debug!(?limit, peer = ?arrived.peer, "connection refused");
+                        debug!(?limit, address = ?arrived.address, "connection refused");
                         self.metrics.connections_refused.get_or_create(&Refusal { limit }).inc();
                     }
                 },

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{auth::Peer, telemetry::metrics::Limit};
+use crate::{auth::Address, telemetry::metrics::Limit};
 
 /// The connections there are; cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Census {
     }
 
     /// Counts a connection from `peer` until its seat is dropped; refused with the limit that it would pass.
-    pub(super) fn admit(&self, peer: Peer) -> Result<Seat, Limit> {
+    pub(super) fn admit(&self, peer: Address) -> Result<Seat, Limit> {
         let Inner { most, most_per_peer, counts } = &*self.0;
         let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= *most {
@@ -74,8 +74,8 @@ impl Drop for Seat {
 
 /// Whom a connection is counted for: of IPv6 the /64, which is what one host is given (RFC 6177, section 2). Who is on
 /// this machine has all of it at hand anyway.
-fn source(peer: Peer) -> Option<IpAddr> {
-    let Peer::Ip(address) = peer else { return None };
+fn source(peer: Address) -> Option<IpAddr> {
+    let Address::Ip(address) = peer else { return None };
     Some(match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
         address => address,
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_connection_too_many_is_refused_and_a_place_given_up_is_free() {
         let census = Census::new(4, 2);
-        let admit = |peer: &str| census.admit(Peer::Ip(peer.parse().unwrap()));
+        let admit = |peer: &str| census.admit(Address::Ip(peer.parse().unwrap()));
         let one = admit("192.0.2.1").unwrap();
         let _two = admit("::ffff:192.0.2.1").unwrap();
         assert_eq!(admit("192.0.2.1").unwrap_err(), Limit::ConnectionsPerPeer);
@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn a_unix_socket_is_bounded_in_all_only() {
         let census = Census::new(2, 1);
-        let seats = [census.admit(Peer::Unix).unwrap(), census.admit(Peer::Unix).unwrap()];
-        assert_eq!(census.admit(Peer::Unix).unwrap_err(), Limit::Connections);
+        let seats = [census.admit(Address::Unix).unwrap(), census.admit(Address::Unix).unwrap()];
+        assert_eq!(census.admit(Address::Unix).unwrap_err(), Limit::Connections);
         drop(seats);
         assert!(census.0.counts.lock().unwrap().of_peer.is_empty());
     }

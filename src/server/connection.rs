@@ -25,7 +25,7 @@ use super::{
     unread::{Answer, Unread},
 };
 use crate::{
-    auth::Peer,
+    auth::{Certificate, Peer},
     config::LimitSettings,
     service::Calls,
     telemetry::metrics::{Cut, CutReason, Metrics},
@@ -46,26 +46,31 @@ pub(super) struct Host {
 impl Host {
     /// Serves a connection until it ends. Dropped, it cuts the connection.
     pub(super) async fn serve(self, arrived: Arrived) {
-        let (peer, mut stages) = (arrived.peer, self.stages.clone());
+        let (address, mut stages) = (arrived.address, self.stages.clone());
         let ended = tokio::select! {
             ended = self.welcome(arrived) => ended,
             () = stages.reached(Stage::Cut) => Err(DRAIN),
         };
         if let Err(End::Cut(reason)) = ended {
-            debug!(?reason, ?peer, "connection cut");
+            debug!(?reason, ?address, "connection cut");
             self.metrics.connections_cut.get_or_create(&Cut { reason }).inc();
         }
     }
 
-    async fn welcome(&self, Arrived { peer, stream }: Arrived) -> Result<(), End> {
+    async fn welcome(&self, Arrived { address, stream }: Arrived) -> Result<(), End> {
         let deadline = Instant::now() + self.limits.handshake_timeout;
         let stream = stream.here()?;
         match &self.tls {
-            None => self.converse(Watched::new(stream, deadline), peer).await,
+            None => {
+                let peer = Peer { address, certificate: None };
+                self.converse(Watched::new(stream, deadline), peer).await
+            }
             Some(tls) => {
                 let handshake = timeout_at(deadline, tls.acceptor().accept(stream)).await;
                 let stream = handshake.map_err(|_| HANDSHAKE)?.map_err(|_| HANDSHAKE)?;
-                self.converse(Watched::new(stream, deadline), peer).await
+                let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let certificate = presented.map(Certificate::read).map(Arc::new);
+                self.converse(Watched::new(stream, deadline), Peer { address, certificate }).await
             }
         }
     }
@@ -111,7 +116,7 @@ impl Host {
         let (calls, probe) = (self.calls.clone(), self.probe.clone());
         service_fn(move |request: Request<Incoming>| {
             let told = probe.load_balancer(request.uri().path());
-            let (calls, unread) = (calls.clone(), unread.clone());
+            let (calls, unread, peer) = (calls.clone(), unread.clone(), peer.clone());
             async move {
                 let response = match told {
                     Some(status) => status.into_http(),

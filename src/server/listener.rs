@@ -9,7 +9,7 @@ use tokio_util::either::Either;
 
 use self::socket::SocketFile;
 use crate::{
-    auth::Peer,
+    auth::Address,
     config::{Config, Listen},
 };
 
@@ -71,11 +71,11 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 // A gRPC message is a few small writes, none of which should wait for the other side's answer.
                 stream.set_nodelay(true)?;
-                Ok(Arrived { peer: Peer::Ip(address.ip()), stream: Stream::Tcp(stream.into_std()?) })
+                Ok(Arrived { address: Address::Ip(address.ip()), stream: Stream::Tcp(stream.into_std()?) })
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Arrived { peer: Peer::Unix, stream: Stream::Unix(stream.into_std()?) })
+                Ok(Arrived { address: Address::Unix, stream: Stream::Unix(stream.into_std()?) })
             }
         }
     }
@@ -91,7 +91,7 @@ impl Listener {
 /// A connection that was accepted, bound to no runtime yet.
 #[derive(Debug)]
 pub(super) struct Arrived {
-    pub(super) peer: Peer,
+    pub(super) address: Address,
     pub(super) stream: Stream,
 }
 

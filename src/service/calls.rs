@@ -18,7 +18,7 @@ pub struct Calls {
 
 /// What the connection and the clock say of a call; tonic's generated code leaves it no way but the request's
 /// extensions, from which the service takes it at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Arrival {
     /// The other end of the connection.
     pub(super) peer: Peer,

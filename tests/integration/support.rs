@@ -200,7 +200,9 @@ impl Parts {
 
     /// Leave for this machine to ask about a user, whose access token may be given too.
     pub(crate) async fn permit(&self, sub: &str, access_token: &str, demand: Demand) -> Permit {
-        let (metadata, peer) = (MetadataMap::new(), auth::Peer::Ip(Ipv4Addr::LOCALHOST.into()));
+        let metadata = MetadataMap::new();
+        let address = auth::Address::Ip(Ipv4Addr::LOCALHOST.into());
+        let peer = auth::Peer { address, certificate: None };
         let credentials = auth::Credentials { metadata: &metadata, access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await.unwrap();
         let query = Query {

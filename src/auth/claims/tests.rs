@@ -161,9 +161,27 @@ fn good_claims_are_taken_whatever_else_they_say() {
         edit("nbf", json!(NOW + 10)),
         edit("iat", json!(NOW + 10)),
         edit("iat", json!(null)),
-        edit("scope", json!(["not", "a", "string"])),
     ] {
         assert_eq!(same, person);
+    }
+}
+
+#[test]
+fn a_scope_is_one_of_those_that_are_named() {
+    let scopes = |scope: serde_json::Value| {
+        let mut claims = good();
+        claims["scope"] = scope;
+        check(&claims.to_string()).unwrap().scopes
+    };
+    for (scope, wanted, has) in [
+        (json!("openid"), "openid", true),
+        (json!("a user-lookup/read b"), "user-lookup/read", true),
+        (json!("user-lookup/readers"), "user-lookup/read", false),
+        (json!("User-Lookup/read"), "user-lookup/read", false),
+        (json!(["user-lookup/read"]), "user-lookup/read", false),
+        (json!(null), "user-lookup/read", false),
+    ] {
+        assert_eq!(scopes(scope.clone()).has(wanted), has, "{scope} {wanted}");
     }
 }
 

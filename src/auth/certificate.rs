@@ -1,0 +1,104 @@
+//! What a client certificate says of its bearer. That it is good was checked by the handshake.
+
+use std::{fmt, str::FromStr};
+
+use rustls::pki_types::CertificateDer;
+use webpki::EndEntityCert;
+
+/// A client certificate, by the subject alternative names that callers are known by (RFC 5280, section 4.2.1.6).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Certificate(Vec<AlternativeName>);
+
+impl Certificate {
+    /// Reads the names of a certificate in DER; one that cannot be read has none.
+    pub fn read(der: &CertificateDer<'_>) -> Self {
+        let Ok(certificate) = EndEntityCert::try_from(der) else { return Self(Vec::new()) };
+        let uris = certificate.valid_uri_names().map(|uri| AlternativeName::Uri(uri.to_owned()));
+        let hosts = certificate.valid_dns_names().map(|host| AlternativeName::Dns(host.to_owned()));
+        Self(uris.chain(hosts).collect())
+    }
+
+    /// Returns true if and only if `name` is one of its names, byte for byte: names of other spellings, and wildcards,
+    /// are other names.
+    pub fn has(&self, name: &AlternativeName) -> bool {
+        self.0.contains(name)
+    }
+
+    /// Makes one that nobody signed, to test what comes after.
+    #[cfg(test)]
+    pub(crate) fn for_test(names: &[&str]) -> Self {
+        Self(names.iter().map(|name| name.parse().unwrap()).collect())
+    }
+}
+
+/// The name of a caller in its certificate: a URI such as `spiffe://example.com/billing`, or a host's name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AlternativeName {
+    /// A `dNSName`.
+    Dns(String),
+    /// A `uniformResourceIdentifier`.
+    Uri(String),
+}
+
+impl FromStr for AlternativeName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let host = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        let is_host = text.chars().all(host) && text.split('.').all(|label| !label.is_empty());
+        match text.split_once("://") {
+            Some((scheme, rest)) if !scheme.is_empty() && !rest.is_empty() => {
+                let graphic = text.chars().all(|c| c.is_ascii_graphic());
+                if graphic { Ok(Self::Uri(text.to_owned())) } else { Err(InvalidName) }
+            }
+            None if is_host => Ok(Self::Dns(text.to_owned())),
+            _ => Err(InvalidName),
+        }
+    }
+}
+
+/// The text is no name that a certificate is compared with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidName;
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is no URI such as spiffe://example.com/billing, and no host's name in lower case")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_uri_or_a_host() {
+        for (text, uri) in [
+            ("spiffe://example.com/billing", Some(true)),
+            ("https://Example.com/A?b#c", Some(true)),
+            ("billing.example.com", Some(false)),
+            ("billing", Some(false)),
+            ("*.example.com", None),
+            ("Billing.example.com", None),
+            ("billing.example.com.", None),
+            ("billing..com", None),
+            ("spiffe://", None),
+            ("://x", None),
+            ("spiffe://example.com/a b", None),
+            ("billing\0", None),
+            ("", None),
+        ] {
+            let read =
+                text.parse::<AlternativeName>().ok().map(|name| matches!(name, AlternativeName::Uri(_)));
+            assert_eq!(read, uri, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_names_nobody() {
+        assert_eq!(
+            Certificate::read(&CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])),
+            Certificate(Vec::new())
+        );
+    }
+}
