@@ -3,7 +3,7 @@ use std::{fs, path::PathBuf};
 use cognito_lookup::config::{ClientCertificate, Config, TlsSettings};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::{
     ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -49,6 +49,14 @@ impl Authority {
 
     pub(crate) fn client(&self, name: &str) -> Identity {
         self.sign(params(name, ExtendedKeyUsagePurpose::ClientAuth))
+    }
+
+    /// A client's certificate with just these alternative names.
+    pub(crate) fn named(&self, names: Vec<SanType>) -> Identity {
+        let mut params = params("billing.example.com", ExtendedKeyUsagePurpose::ClientAuth);
+        params.distinguished_name.push(DnType::CommonName, "billing.example.com");
+        params.subject_alt_names = names;
+        self.sign(params)
     }
 
     /// A client's certificate that was good until 2021.

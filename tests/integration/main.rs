@@ -12,6 +12,8 @@
 
 // Which tokens are accepted and how the others are refused.
 mod authentication;
+// Who asks, and what that lets them read.
+mod callers;
 // Authorities, certificates and the files they are in; no tests.
 mod certificates;
 // The binary: its commands, exit codes and settings.

@@ -231,7 +231,7 @@ async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsS
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
-async fn connect(address: SocketAddr, config: ClientConfig) -> Result<Channel, Error> {
+pub(crate) async fn connect(address: SocketAddr, config: ClientConfig) -> Result<Channel, Error> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let stream = move |_| {
         let config = config.clone();

@@ -1,0 +1,220 @@
+use cognito_lookup::{
+    config::{CallerSettings, ClientCertificate, Config, Reads},
+    wire::proto::{GetUserRequest, GetUserResponse, user_service_client::UserServiceClient},
+};
+use rcgen::SanType;
+use tonic::{Code, Request, Status, transport::Channel};
+
+use crate::{
+    certificates::{Authority, Files, Identity, client_config},
+    support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, bearing, names, standin},
+    tls::connect,
+};
+
+const MACHINE: &str = "sandboxmachine000000000001";
+const OTHER_MACHINE: &str = "sandboxmachine000000000002";
+const SCOPE: &str = "user-lookup/read";
+
+#[tokio::test]
+async fn a_machine_reads_as_its_rule_says() {
+    let app = App::with(rules).await;
+    let desk = app.cognito.machine_token(MACHINE, &[SCOPE]);
+    let answer = app.ask(bearing(&desk, about(GRACE))).await.unwrap();
+    assert_eq!(names(&answer), ["email", "name"], "any user, by sub");
+    let (other, ada) = (app.cognito.machine_token(OTHER_MACHINE, &["x/y"]), app.token("ada"));
+    let presenting = |token: &str| GetUserRequest { access_token: token.into(), ..about("") };
+    let answer = app.ask(bearing(&other, presenting(&ada))).await.unwrap();
+    assert_eq!(names(&answer), ["name"], "the user whose token it presents");
+    assert_eq!(answer.user.unwrap().sub, ADA);
+
+    let (asked, denied) = (app.lookups(), Code::PermissionDenied);
+    let scopeless = app.cognito.machine_token(MACHINE, &["user-lookup/write"]);
+    let unruled = app.cognito.machine_token("sandboxmachine000000000003", &[SCOPE]);
+    for (case, token, message, code, reason) in [
+        ("without its scope", &scopeless, about(BOB), denied, "SCOPE_MISSING"),
+        ("without a rule", &unruled, about(BOB), denied, "CALLER_NOT_ALLOWED"),
+        ("by a sub alone", &other, about(BOB), denied, "SUBJECT_NOT_ALLOWED"),
+        ("about nobody", &desk, about(""), Code::InvalidArgument, "SUB_MALFORMED"),
+        ("about two", &desk, presenting_and(&ada, BOB), Code::InvalidArgument, "SUBJECT_AMBIGUOUS"),
+        (
+            "with a machine's token for a user's",
+            &other,
+            presenting(&desk),
+            Code::Unauthenticated,
+            "TOKEN_WRONG_TYPE",
+        ),
+        (
+            "wanting more",
+            &desk,
+            GetUserRequest { attributes: vec!["custom:plan".into()], ..about(BOB) },
+            denied,
+            "ATTRIBUTE_NOT_ALLOWED",
+        ),
+    ] {
+        let answer = app.ask(bearing(token, message)).await;
+        assert!(answer.is_err(), "{case}");
+        assert_failure(answer, code, reason);
+    }
+    assert_eq!(app.lookups(), asked, "what is refused costs nothing");
+}
+
+#[tokio::test]
+async fn a_certificate_says_who_asks() {
+    let house = House::open().await;
+    let billing = house.channel(&house.clients.client("billing.example.com")).await;
+    let by_sub = ask(&billing, Request::new(about(GRACE))).await.unwrap();
+    assert_eq!(names(&by_sub), ["email"]);
+    let spiffe = house.clients.named(vec![uri("spiffe://example.com/reports")]);
+    let reports = house.channel(&spiffe).await;
+    let token = house.app.token("ada");
+    let forwarded = ask(&reports, bearing(&token, GetUserRequest::default())).await.unwrap();
+    assert_eq!(names(&forwarded), ["name"], "its own rule, and the token's user");
+    assert_eq!(forwarded.user.unwrap().sub, ADA);
+
+    let asked = house.app.lookups();
+    let alone = ask(&reports, Request::new(about(BOB))).await;
+    assert_failure(alone, Code::PermissionDenied, "SUBJECT_NOT_ALLOWED");
+    let id_token = house.app.cognito.id_token("ada").unwrap();
+    let bad = ask(&billing, bearing(&id_token, about(GRACE))).await;
+    assert_failure(bad, Code::Unauthenticated, "ID_TOKEN_REFUSED");
+    let other = ask(&billing, bearing(&token, about(BOB))).await;
+    assert_failure(other, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
+    assert_eq!(house.app.lookups(), asked, "what is refused costs nothing");
+}
+
+/// Good certificates all, of the right authority; the peer's network and a good token would be let in without one.
+#[tokio::test]
+async fn a_certificate_of_another_name_is_nobody() {
+    let house = House::open().await;
+    let token = house.app.token("ada");
+    for (case, names) in [
+        ("another host", vec![dns("accounting.example.com")]),
+        ("a host within", vec![dns("a.billing.example.com")]),
+        ("a wildcard", vec![dns("*.example.com")]),
+        ("upper case", vec![dns("Billing.example.com")]),
+        ("a dot behind", vec![dns("billing.example.com.")]),
+        ("a NUL within", vec![dns("billing.example.com\0.evil.example")]),
+        ("the host as a URI", vec![uri("billing.example.com")]),
+        ("a URI with more behind", vec![uri("spiffe://example.com/reports/x")]),
+        ("two callers' names", vec![dns("billing.example.com"), uri("spiffe://example.com/reports")]),
+        ("no name but the common one", vec![]),
+    ] {
+        let channel = house.channel(&house.clients.named(names)).await;
+        for request in [Request::new(about(ADA)), bearing(&token, GetUserRequest::default())] {
+            let answer = ask(&channel, request).await;
+            assert!(answer.is_err(), "{case}");
+            assert_failure(answer, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+        }
+    }
+    assert_eq!(house.app.lookups(), 0);
+}
+
+#[tokio::test]
+async fn headers_that_tell_of_an_identity_are_ignored() {
+    let house = House::open().await;
+    let nobody = house.channel(&house.clients.client("nobody.example.com")).await;
+    for (name, value) in [
+        ("x-forwarded-client-cert", "By=x;URI=spiffe://example.com/reports;DNS=billing.example.com"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-amzn-oidc-identity", ADA),
+        ("x-user-sub", ADA),
+        ("x-forwarded-authorization", "Bearer x"),
+    ] {
+        let mut request = Request::new(about(ADA));
+        request.metadata_mut().insert(name, value.parse().unwrap());
+        assert_failure(ask(&nobody, request).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+    }
+}
+
+#[tokio::test]
+async fn what_a_broad_caller_cached_never_reaches_a_narrow_one() {
+    for broad_first in [true, false] {
+        let app = App::with(rules).await;
+        let desk = app.cognito.machine_token(MACHINE, &[SCOPE]);
+        let broad = || async { names(&app.ask(bearing(&desk, about(GRACE))).await.unwrap()).join(",") };
+        let narrow = || async { names(&app.by_sub(GRACE).await.unwrap()).join(",") };
+        for turn in 0..4 {
+            let (asked, expected) = if (turn % 2 == 0) == broad_first {
+                (broad().await, "email,name")
+            } else {
+                (narrow().await, "name")
+            };
+            assert_eq!(asked, expected, "{broad_first} {turn}");
+        }
+        let wanted = GetUserRequest { attributes: vec!["email".into()], ..about(GRACE) };
+        assert_failure(app.ask(Request::new(wanted)).await, Code::PermissionDenied, "ATTRIBUTE_NOT_ALLOWED");
+        assert_eq!(app.lookups(), 2, "Grace is federated: asked for by sub, then listed, and then held");
+    }
+}
+
+/// A server that asks for certificates, beside the usual rules.
+struct House {
+    app: App,
+    servers: Authority,
+    clients: Authority,
+    _files: Files,
+}
+
+impl House {
+    async fn open() -> Self {
+        let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+        let files = Files::new(&servers.server(), &clients);
+        let set = files.set(ClientCertificate::Required);
+        let app = App::not_ready(standin(), |config| {
+            set(config);
+            rules(config);
+            config.callers.extend([
+                CallerSettings {
+                    certificate: Some("billing.example.com".into()),
+                    ..rule("billing", Reads::Any, &["email"])
+                },
+                CallerSettings {
+                    certificate: Some("spiffe://example.com/reports".into()),
+                    ..rule("reports", Reads::Token, &["name"])
+                },
+            ]);
+        })
+        .await;
+        app.ready().await;
+        Self { app, servers, clients, _files: files }
+    }
+
+    async fn channel(&self, identity: &Identity) -> Channel {
+        connect(self.app.address, client_config(&[&self.servers], Some(identity))).await.unwrap()
+    }
+}
+
+fn rules(config: &mut Config) {
+    let machines = [MACHINE, OTHER_MACHINE, "sandboxmachine000000000003"];
+    config.pools[0].app_clients.extend(machines.map(Into::into));
+    config.callers.extend([
+        CallerSettings {
+            app_client: Some(MACHINE.into()),
+            scope: Some(SCOPE.into()),
+            ..rule("desk", Reads::Any, &["name", "email"])
+        },
+        CallerSettings { app_client: Some(OTHER_MACHINE.into()), ..rule("other", Reads::Token, &["name"]) },
+    ]);
+    assert!(config.callers.iter().any(|caller| caller.app_client.as_deref() == Some(WEB)));
+}
+
+fn rule(name: &str, reads: Reads, attributes: &[&str]) -> CallerSettings {
+    let attributes = attributes.iter().map(ToString::to_string).collect();
+    CallerSettings { name: name.into(), reads, attributes, ..CallerSettings::default() }
+}
+
+fn presenting_and(token: &str, sub: &str) -> GetUserRequest {
+    GetUserRequest { access_token: token.into(), ..about(sub) }
+}
+
+async fn ask(channel: &Channel, request: Request<GetUserRequest>) -> Result<GetUserResponse, Status> {
+    UserServiceClient::new(channel.clone()).get_user(request).await.map(tonic::Response::into_inner)
+}
+
+fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().unwrap())
+}
+
+fn uri(name: &str) -> SanType {
+    SanType::URI(name.try_into().unwrap())
+}
