@@ -1,4 +1,4 @@
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use cognito_lookup::{
     server::Listeners,
@@ -12,11 +12,7 @@ use cognito_lookup::{
         user_service_client::UserServiceClient,
     },
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tonic::{Code, Request, Status};
 
 use crate::support::{ADA, App, connect, failure, standin};
@@ -197,80 +193,6 @@ async fn a_request_has_room_for_two_tokens_and_no_more() {
     assert!(app.ask(with(80 * 1024)).await.is_err());
     assert_eq!(app.lookups(), 1);
 }
-
-#[tokio::test]
-async fn a_connection_that_floods_is_ended() {
-    let app = App::start().await;
-    // ":method: POST", ":scheme: http" and ":path: /" of the static table; without a method it is no request.
-    let (request, malformed) = ([0x83, 0x86, 0x84], [0x86, 0x84]);
-    let opened = |n: u32, fields: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, fields);
-    let taken_back = |n: u32| [opened(n, &request), frame(RST_STREAM, 0, 2 * n + 1, &CANCEL)].concat();
-    let flood = |times: u32, one: &dyn Fn(u32) -> Vec<u8>| (0..times).flat_map(one).collect::<Vec<u8>>();
-    for (case, frames, survives) in [
-        ("nothing", Vec::new(), true),
-        ("a few requests taken back", flood(10, &taken_back), true),
-        ("a thousand requests taken back", flood(1000, &taken_back), false),
-        ("a thousand malformed requests", flood(1000, &|n| opened(n, &malformed)), true),
-        ("two thousand malformed requests", flood(2000, &|n| opened(n, &malformed)), false),
-    ] {
-        assert_eq!(survives_of(app.address, &frames).await, survives, "{case}");
-    }
-}
-
-#[tokio::test]
-async fn a_connection_carries_a_hundred_calls() {
-    let app = App::start().await;
-    let mut stream = TcpStream::connect(app.address).await.unwrap();
-    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
-    let (kind, payload) = next_frame(&mut stream).await.unwrap();
-    assert_eq!(kind, SETTINGS);
-    let streams = payload.chunks(6).find(|setting| setting[..2] == MAX_CONCURRENT_STREAMS);
-    assert_eq!(streams.unwrap()[2..], 100_u32.to_be_bytes());
-}
-
-/// Sends `frames` and a ping over a connection of their own. True if the ping is answered, false if the server ends it.
-async fn survives_of(address: SocketAddr, frames: &[u8]) -> bool {
-    let (mut incoming, mut outgoing) = TcpStream::connect(address).await.unwrap().into_split();
-    let all = [PREFACE, &frame(SETTINGS, 0, 0, &[]), frames, &frame(PING, 0, 0, &[0; 8])].concat();
-    let send = async { drop(outgoing.write_all(&all).await) };
-    let receive = async {
-        while let Ok((kind, _)) = next_frame(&mut incoming).await {
-            match kind {
-                PING => return true,
-                GOAWAY => return false,
-                _ => {}
-            }
-        }
-        false
-    };
-    tokio::join!(send, receive).1
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// The kind and payload of the next frame.
-async fn next_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> {
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).await?;
-    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-    stream.read_exact(&mut payload).await?;
-    Ok((head[3], payload))
-}
-
-// RFC 9113, sections 3.4, 6 and 7.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const CANCEL: [u8; 4] = [0, 0, 0, 8];
-const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
 
 #[tokio::test]
 async fn reflection_can_be_switched_off() {

@@ -22,6 +22,8 @@ mod command;
 mod coalescing;
 // Stopping under load, and with clients that hold on.
 mod drain;
+// HTTP/2 frame by frame, for what no client library does; no tests.
+mod frames;
 // How old an answer may be.
 mod freshness;
 // What a lookup answers.
@@ -30,6 +32,8 @@ mod get_user;
 mod layering;
 // Starting, health, reflection, stopping.
 mod lifecycle;
+// What a client that means harm can do.
+mod limits;
 // Cognito or the key server slow, broken, lying or gone.
 mod outage;
 // What orchestrators, load balancers and Prometheus are told.

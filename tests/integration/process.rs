@@ -19,6 +19,8 @@ use crate::support::WEB;
 pub(crate) struct Process {
     child: Child,
     log: Receiver<Value>,
+    /// What was logged until it listened.
+    pub(crate) start: Vec<Value>,
     /// Where gRPC is served, as the log tells it.
     pub(crate) place: String,
     pub(crate) admin: SocketAddr,
@@ -60,25 +62,33 @@ impl Process {
             values.map_while(|value| lines.send(value).ok()).for_each(drop);
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = Self { child, log, place: String::new(), admin: nowhere, _folder: folder };
-        let listening = process.logged("listening");
+        let mut process =
+            Self { child, log, start: Vec::new(), place: String::new(), admin: nowhere, _folder: folder };
+        process.start = process.logged_until("listening");
+        let listening = process.start.last().unwrap();
         process.place = listening["address"].as_str().unwrap().to_owned();
         process.admin = listening["admin.address"].as_str().unwrap().parse().unwrap();
         process.logged("serving");
         process
     }
 
-    /// Waits until the log has a line of this message, and returns it.
-    pub(crate) fn logged(&self, message: &str) -> Value {
+    /// Waits until the log has a line of this message.
+    pub(crate) fn logged(&self, message: &str) {
+        self.logged_until(message);
+    }
+
+    /// As [`logged`](Self::logged), and returns what was logged since the last wait, that line being the last.
+    pub(crate) fn logged_until(&self, message: &str) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
-        let mut before = Vec::new();
+        let mut lines = Vec::new();
         while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if line["message"] == message {
-                return line;
+            let found = line["message"] == message;
+            lines.push(line);
+            if found {
+                return lines;
             }
-            before.push(line);
         }
-        panic!("{message:?} is not logged: {before:#?}");
+        panic!("{message:?} is not logged: {lines:#?}");
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -104,10 +104,14 @@ impl App {
 
     /// Begins a `GetUser` frame by frame.
     pub(crate) async fn raw_call(&self) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+        self.raw().await.send_request(self.get_user(), false).unwrap()
+    }
+
+    /// The head of a `GetUser`.
+    pub(crate) fn get_user(&self) -> http::Request<()> {
         let request =
             http::Request::post(format!("http://{}/userlookup.v1.UserService/GetUser", self.address));
-        let request = request.header("content-type", "application/grpc").header("te", "trailers");
-        self.raw().await.send_request(request.body(()).unwrap(), false).unwrap()
+        request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap()
     }
 
     pub(crate) fn token(&self, username: &str) -> String {
@@ -133,9 +137,7 @@ impl App {
 
     /// A series of `/metrics`, by its name and labels as they are written there; 0 if it is not there.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let (_, text) = http_get(self.admin, "/metrics").await;
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        metric(self.admin, series).await
     }
 
     /// Waits until a series is as wanted.
@@ -281,10 +283,24 @@ pub(crate) fn max_age(seconds: i64) -> Option<proto::get_user_request::Freshness
     Some(proto::get_user_request::Freshness::MaxAge(age))
 }
 
+/// As [`App::metric`], of whoever has this port for probes.
+pub(crate) async fn metric(admin: SocketAddr, series: &str) -> f64 {
+    metric_over(TcpStream::connect(admin).await.unwrap(), series).await
+}
+
+pub(crate) async fn metric_over(stream: TcpStream, series: &str) -> f64 {
+    let (_, text) = http_get_over(stream, "/metrics").await;
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
 /// Asks the port for probes, and returns the status and the body.
 pub(crate) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    http_get_over(TcpStream::connect(address).await.unwrap(), path).await
+}
+
+async fn http_get_over(mut stream: TcpStream, path: &str) -> (u16, String) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: probes\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -226,7 +226,13 @@ async fn serving(files: &Files, asked: ClientCertificate) -> App {
 }
 
 async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    handshake_over(TcpStream::connect(address).await?, config).await
+}
+
+pub(crate) async fn handshake_over(
+    stream: TcpStream,
+    config: ClientConfig,
+) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
