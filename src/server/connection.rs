@@ -59,18 +59,19 @@ impl Host {
 
     async fn welcome(&self, Arrived { address, stream }: Arrived) -> Result<(), End> {
         let deadline = Instant::now() + self.limits.handshake_timeout;
-        let stream = stream.here()?;
+        let (stream, stall_timeout) = (stream.here()?, self.limits.stall_timeout);
         match &self.tls {
             None => {
                 let peer = Peer { address, certificate: None };
-                self.converse(Watched::new(stream, deadline), peer).await
+                self.converse(Watched::new(stream, deadline, stall_timeout), peer).await
             }
             Some(tls) => {
                 let handshake = timeout_at(deadline, tls.acceptor().accept(stream)).await;
                 let stream = handshake.map_err(|_| HANDSHAKE)?.map_err(|_| HANDSHAKE)?;
                 let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let certificate = presented.map(Certificate::read).map(Arc::new);
-                self.converse(Watched::new(stream, deadline), Peer { address, certificate }).await
+                self.converse(Watched::new(stream, deadline, stall_timeout), Peer { address, certificate })
+                    .await
             }
         }
     }
@@ -88,7 +89,7 @@ impl Host {
         let mut stalled = pin!(unread.stalled(self.limits.stall_timeout));
         let patience = tokio::select! {
             ended = connection.as_mut() => return End::of(ended),
-            () = stalled.as_mut() => return Err(End::Cut(CutReason::Stall)),
+            () = stalled.as_mut() => return Err(STALL),
             // Until the server cuts what is left.
             () = stages.reached(Stage::Closing) => None,
             () = sleep(jittered(self.limits.connection_age)) => Some(self.grace),
@@ -98,7 +99,7 @@ impl Host {
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             ended = connection => End::of(ended),
-            () = stalled => Err(End::Cut(CutReason::Stall)),
+            () = stalled => Err(STALL),
             () = sleep(patience.unwrap_or_default()), if patience.is_some() => Err(DRAIN),
         }
     }
@@ -157,6 +158,7 @@ impl End {
     fn of(ended: Result<(), hyper::Error>) -> Result<(), Self> {
         ended.map_err(|error| match io_kind(&error) {
             Some(io::ErrorKind::QuotaExceeded) => Self::Cut(CutReason::Flood),
+            Some(io::ErrorKind::ResourceBusy) => STALL,
             Some(io::ErrorKind::TimedOut) => HANDSHAKE,
             _ => Self::Broken,
         })
@@ -192,6 +194,7 @@ fn bounded(number: impl TryInto<u32>) -> u32 {
 
 const HANDSHAKE: End = End::Cut(CutReason::Handshake);
 const DRAIN: End = End::Cut(CutReason::Drain);
+const STALL: End = End::Cut(CutReason::Stall);
 // Envoy's advice for the edge; a request is one message of at most 64 KiB.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;

@@ -1,31 +1,48 @@
 //! What a client sends, watched frame by frame as it is read: it must begin in time, and what carries no call must not
-//! outnumber the calls. h2 answers every ping and every setting, however many there are.
+//! outnumber the calls. h2 answers every ping and every setting, however many there are. And what the client is sent: it
+//! must take some of it in time, for h2 waits for that as long as the connection lasts.
 
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
-/// A connection whose incoming frames are watched.
+/// A connection whose incoming frames are watched, and whether its client takes what it is sent.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
     /// Until the preface is whole.
     patience: Option<Pin<Box<Sleep>>>,
     reader: Reader,
+    stall_timeout: Duration,
+    /// From when the client takes nothing more until it takes some.
+    stalling: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
     /// Waits for the connection preface of RFC 9113, section 3.4, until `deadline`; then reading fails, as it does
-    /// with a flood.
-    pub(super) fn new(stream: S, deadline: Instant) -> Self {
-        Self { stream, patience: Some(Box::pin(sleep_until(deadline))), reader: Reader::new() }
+    /// with a flood. Writing fails when the client takes nothing for `stall_timeout`.
+    pub(super) fn new(stream: S, deadline: Instant, stall_timeout: Duration) -> Self {
+        let patience = Some(Box::pin(sleep_until(deadline)));
+        Self { stream, patience, reader: Reader::new(), stall_timeout, stalling: None }
+    }
+
+    fn taken<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalling = None;
+            return outcome;
+        }
+        let patience = self.stall_timeout;
+        let stalling = self.stalling.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalling.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::ResourceBusy.into()))
     }
 }
 
@@ -57,15 +74,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.taken(cx, outcome)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.taken(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.taken(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -73,7 +93,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.taken(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -156,6 +177,8 @@ const MAX_CREDIT: u32 = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
     use super::*;
 
     const PING: u8 = 6;
@@ -197,6 +220,25 @@ mod tests {
             let outcome = (0..rounds).try_for_each(|_| reader.read(&round));
             assert_eq!(outcome.is_err(), flood, "{case}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_a_little_is_waited_for_and_who_takes_nothing_is_not() {
+        const STALL: Duration = Duration::from_secs(10);
+        let (ours, mut theirs) = duplex(16);
+        let mut watched = Watched::new(ours, Instant::now() + STALL, STALL);
+        let taking = async {
+            for _ in 0..16 {
+                sleep(STALL - Duration::from_millis(1)).await;
+                theirs.read_u8().await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(watched.write_all(&[0; 32]), taking);
+        assert!(written.is_ok());
+        let begun = Instant::now();
+        let written = watched.write_all(&[0]).await;
+        assert_eq!(written.map_err(|error| error.kind()), Err(io::ErrorKind::ResourceBusy));
+        assert_eq!(begun.elapsed(), STALL);
     }
 
     fn frame(kind: u8, length: u8) -> Vec<u8> {

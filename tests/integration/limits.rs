@@ -21,7 +21,7 @@ use http::HeaderValue;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::AsyncWriteExt as _,
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{interval, sleep, timeout},
 };
 use tonic::{
@@ -389,6 +389,48 @@ async fn who_opens_its_window_late_is_answered() {
 }
 
 #[tokio::test]
+async fn who_takes_nothing_from_its_socket_is_cut() {
+    let authority = Authority::new("servers");
+    let settings = |config: &mut Config| {
+        config.callers[1].attributes = vec!["*".to_owned()];
+        config.limits.stall_timeout = SHORT;
+    };
+    let clear = attacked(settings).await;
+    let (encrypted, mut good) = encrypted(&authority, settings).await;
+    // Its windows are as wide as can be, so that nothing but TCP holds an answer up.
+    let wide = i32::MAX as u32;
+    let opening = frame(WINDOW_UPDATE, 0, 0, &(wide - 65_535).to_be_bytes());
+    let opening = [frames::beginning(&[(INITIAL_WINDOW_SIZE, wide)]), opening].concat();
+    let begun = async |app: &App| {
+        let mut eve = Person::local("eve", "secret");
+        eve.attributes = (0..45).map(|n| (format!("custom:{n}"), "x".repeat(2048))).collect();
+        let calls = flood(100, |n| frames::call(id(n), &about(&eve.sub)));
+        app.cognito.put(eve);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        (socket.connect(app.address).await.unwrap(), [&opening[..], &calls].concat())
+    };
+    let is_cut = async |app: &App| {
+        app.metric_is(&cut("Stall"), |cuts| cuts == 1.0).await;
+        app.metric_is(SERVED, |connections| connections == 1.0).await;
+    };
+    let attack = async {
+        let (mut stream, bytes) = begun(&clear).await;
+        stream.write_all(&bytes).await.unwrap();
+        is_cut(&clear).await;
+    };
+    beside(&clear, attack).await;
+    let attack = async {
+        let (stream, bytes) = begun(&encrypted).await;
+        let mut stream = tls::handshake_over(stream, client_config(&[&authority], None)).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        is_cut(&encrypted).await;
+    };
+    while_asking(async || assert!(good.get_user(about(ADA)).await.is_ok()), attack).await;
+}
+
+#[tokio::test]
 async fn a_message_is_bounded_and_in_the_clear() {
     let app = attacked(|_| {}).await;
     let asked = app.lookups();
@@ -715,6 +757,7 @@ fn refused_by(limit: &str) -> String {
 const STATUS_200: [u8; 1] = [0x88];
 const STATUS_431: [u8; 5] = [0x48, 0x83, 0x69, 0x90, 0xff];
 const ACCEPT_FAILURES: &str = "cognito_lookup_accept_failures_total";
+const SERVED: &str = "cognito_lookup_connections{worker=\"0\"}";
 const GRPC_ENCODING: http::HeaderName = http::HeaderName::from_static("grpc-encoding");
 // Long enough for who means well, on a machine that has much else to do.
 const SHORT: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use cognito_lookup::{
-    config::{ClientCertificate, Config, TlsSettings},
+    config::{CallerSettings, ClientCertificate, Config, TlsSettings},
     server::Server,
     wire::proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
@@ -219,6 +219,16 @@ async fn serving(files: &Files, asked: ClientCertificate) -> App {
     let app = App::not_ready(standin(), |config| {
         set(config);
         config.tls.check_every = CHECK;
+        if asked != ClientCertificate::Off {
+            let rule = config.callers[1].clone();
+            let certificate = Some("billing".into());
+            config.callers.push(CallerSettings {
+                name: "billing".into(),
+                network: vec![],
+                certificate,
+                ..rule
+            });
+        }
     })
     .await;
     app.ready().await;

@@ -28,7 +28,8 @@ def service(pool: Pool, authority: Authority, tmp_path: Path) -> Iterator[Servic
     certificate, key = authority.issue("server")
     files = {"certificate": certificate, "key": key, "client_ca": authority.pem}
     tls = {name: str(path) for name, path in files.items()} | {"client_certificate": "required"}
-    with serving(tmp_path, settings(pool, tls=tls)) as running:
+    caller = {"name": "billing", "certificate": "localhost", "reads": "any", "attributes": ["name"]}
+    with serving(tmp_path, settings(pool, tls=tls, callers=[caller])) as running:
         admin = {"COGNITO_LOOKUP_ADMIN_LISTEN": running.admin}
         # It needs no certificate to ask, whatever the gRPC port speaks.
         poll(lambda: command(tmp_path, "healthcheck", **admin).returncode == 0, "SERVING")
