@@ -273,6 +273,24 @@ const MAX_FETCHES: usize = 600;
 const BRIEFLY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) fn test_pool(bare_sub: crate::pool::Lookup) -> crate::pool::Pool {
+    crate::pool::Pool {
+        id: "eu-west-1_A".parse().unwrap(),
+        app_clients: ["client1".parse().unwrap()].into(),
+        endpoint_url: None,
+        issuers: Vec::new(),
+        jwks_url: "http://127.0.0.1:1".parse().unwrap(),
+        bare_sub,
+        credentials: crate::config::Credentials::Placeholder,
+        region: "eu-west-1".into(),
+        account: None,
+    }
+}
+
+#[cfg(test)]
 pub(crate) fn test_user(sub: &str) -> crate::user::User {
     crate::user::User {
         sub: sub.parse().unwrap(),

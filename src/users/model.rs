@@ -99,17 +99,7 @@ struct Scene {
 impl Scene {
     fn set() -> Self {
         let bare_sub = [Lookup::AdminGetUser, Lookup::AdminGetUserThenListUsers, Lookup::ListUsers];
-        let pool = Arc::new(Pool {
-            id: "eu-west-1_A".parse().unwrap(),
-            app_clients: ["client1".parse().unwrap()].into(),
-            endpoint_url: None,
-            issuers: Vec::new(),
-            jwks_url: "http://127.0.0.1:1".parse().unwrap(),
-            bare_sub: bare_sub[fastrand::usize(..3)],
-            credentials: crate::config::Credentials::Placeholder,
-            region: "eu-west-1".into(),
-            account: None,
-        });
+        let pool = Arc::new(test_pool(bare_sub[fastrand::usize(..3)]));
         let per_second = fastrand::usize(3..60);
         let rate = Some(per_second);
         let budget = BudgetSettings {
