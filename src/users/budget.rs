@@ -102,6 +102,11 @@ impl Budget {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn rates(&self) -> [usize; 3] {
+        Category::ALL.map(|category| self.ledger().quota(category).per_second)
+    }
+
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -56,6 +56,12 @@ impl Store {
         self.absent.invalidate(key);
     }
 
+    #[cfg(test)]
+    pub(super) fn absent_bytes(&self) -> u64 {
+        self.absent.run_pending_tasks();
+        self.absent.weighted_size()
+    }
+
     /// Holds what a fetch brought, and nothing else of that user: were a deleted user's entry left, it would be served
     /// again once the absence is gone. One user's fetches follow one another, so no two callers put the same key.
     pub(super) fn put(&self, key: Key, snapshot: Snapshot) {

@@ -1,0 +1,60 @@
+//! What changes at Cognito, and how soon that is seen.
+
+use tokio::time::sleep;
+
+use super::{
+    super::{
+        cognito::network::{Reply, Request},
+        *,
+    },
+    lab::{Lab, NEAR},
+};
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_is_seen_within_its_freshness() {
+    let lab = Lab::start(|_, _| {});
+    type Change = fn(&Request) -> (Duration, Reply);
+    let changes: [(&str, Change); 3] = [
+        ("deleted", |_| (NEAR, Lab::error("UserNotFoundException"))),
+        ("disabled", |request| (NEAR, Lab::user(request, false, None))),
+        ("edited", |request| (NEAR, Lab::user(request, true, Some("new")))),
+    ];
+    for (change, reply) in changes {
+        lab.play(Lab::found);
+        lab.ask(change).await.unwrap();
+        lab.play(reply);
+        let changed = Instant::now();
+        let seen = |answer: Result<Found, Failure>| match answer {
+            Err(failure) => failure == Failure::NoSuchUser,
+            Ok(found) => !found.user().enabled || found.user().attributes.contains_key("custom:plan"),
+        };
+        while !seen(lab.ask(change).await) {
+            sleep(Duration::from_millis(100)).await;
+        }
+        // Half of 60 s, a tenth more, and the refresh.
+        assert!(changed.elapsed() <= Duration::from_millis(33_500), "{change}: {:?}", changed.elapsed());
+        // Whatever happens then, the old is not back.
+        lab.play(|_| (NEAR, Reply::Reset));
+        for _ in 0..100 {
+            let answer = lab.ask(change).await;
+            assert!(seen(answer) || change == "deleted", "{change}");
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_federated_user_is_refreshed_by_name_and_does_not_flap() {
+    let lab = Lab::start(|_, _| {});
+    // As Cognito does for a federated user: by name only.
+    lab.play(|request| match request.input["Username"].as_str() {
+        Some("Google_1") => (NEAR, Lab::found_as("Google_1", "grace")),
+        _ => (NEAR, Lab::error("UserNotFoundException")),
+    });
+    let token = Known::ByToken("Google_1".parse().unwrap());
+    lab.ask_known("grace", token).await.unwrap();
+    for _ in 0..100 {
+        assert!(lab.ask("grace").await.is_ok());
+        sleep(Duration::from_secs(10)).await;
+    }
+}

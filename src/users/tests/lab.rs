@@ -1,0 +1,142 @@
+//! `Users` before a Cognito that does as it is told, on one clock.
+
+use std::sync::Mutex;
+
+use futures_util::FutureExt as _;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::super::{
+    cognito::network::{Peer, Reply, Request},
+    *,
+};
+use crate::{
+    pool::{Lookup, Pool},
+    user::Sub,
+};
+
+/// How long Cognito takes while all is well.
+pub(super) const NEAR: Duration = Duration::from_millis(20);
+
+/// `Users` before a Cognito that does as it is told.
+pub(super) struct Lab {
+    pub(super) users: Users,
+    pub(super) pool: Arc<Pool>,
+    world: Arc<Mutex<World>>,
+}
+
+type Play = Box<dyn Fn(&Request) -> (Duration, Reply) + Send>;
+
+struct World {
+    play: Play,
+    calls: Vec<(Instant, String)>,
+}
+
+impl Lab {
+    pub(super) fn start(change: impl FnOnce(&mut CacheSettings, &mut BudgetSettings)) -> Self {
+        Self::of(Lookup::AdminGetUser, change)
+    }
+
+    pub(super) fn of(bare_sub: Lookup, change: impl FnOnce(&mut CacheSettings, &mut BudgetSettings)) -> Self {
+        let (mut cache, mut budget) = (CacheSettings::default(), BudgetSettings::default());
+        change(&mut cache, &mut budget);
+        let pool = Arc::new(test_pool(bare_sub));
+        let world = Arc::new(Mutex::new(World { play: Box::new(Self::found), calls: Vec::new() }));
+        let seen = Arc::clone(&world);
+        let peer: Peer = Arc::new(move |request| {
+            let mut world = seen.lock().unwrap();
+            world.calls.push((Instant::now(), request.operation.clone()));
+            let (time, reply) = (world.play)(&request);
+            async move {
+                sleep(time).await;
+                reply
+            }
+            .boxed()
+        });
+        let cognito = Cognito::before(&peer, Arc::clone(&pool), Arc::new(Budget::new(&budget)));
+        let users = Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1);
+        Self { users, pool, world }
+    }
+
+    pub(super) fn play(&self, play: impl Fn(&Request) -> (Duration, Reply) + Send + 'static) {
+        self.world.lock().unwrap().play = Box::new(play);
+    }
+
+    pub(super) async fn ask(&self, sub: &str) -> Result<Found, Failure> {
+        self.ask_with(sub, Demand::ANY, None, Duration::from_secs(3)).await
+    }
+
+    pub(super) async fn ask_owned(&self, sub: String) -> Result<Found, Failure> {
+        self.ask(&sub).await
+    }
+
+    pub(super) async fn ask_known(&self, sub: &str, known: Known) -> Result<Found, Failure> {
+        let subject = Subject { pool: Arc::clone(&self.pool), sub: sub.parse().unwrap(), known };
+        let asked = Asked::from(&subject.known);
+        let key = Key::of(&subject);
+        let question = Question { subject: &subject, key, asked, demand: Demand::ANY, share: None };
+        self.users.answer(&question, Instant::now() + Duration::from_secs(3)).await
+    }
+
+    pub(super) async fn ask_with(
+        &self,
+        sub: &str,
+        demand: Demand,
+        share: Option<&Share>,
+        time: Duration,
+    ) -> Result<Found, Failure> {
+        let sub: Sub = sub.parse().unwrap();
+        let subject = Subject { pool: Arc::clone(&self.pool), sub, known: Known::BySub };
+        let key = Key::of(&subject);
+        let question = Question { subject: &subject, key, asked: Asked::BySub, demand, share };
+        self.users.answer(&question, Instant::now() + time).await
+    }
+
+    /// The operations called.
+    pub(super) fn operations(&self) -> Vec<String> {
+        self.world.lock().unwrap().calls.iter().map(|(_, operation)| operation.clone()).collect()
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.world.lock().unwrap().calls.len()
+    }
+
+    /// No second saw more calls than these.
+    pub(super) fn assert_within(&self, most: usize) {
+        let world = self.world.lock().unwrap();
+        let mut pairs = world.calls.iter().zip(world.calls.iter().skip(most));
+        let over = pairs.find(|((first, _), (last, _))| *last - *first < Duration::from_secs(1));
+        assert!(over.is_none(), "more than {most} calls in a second");
+    }
+
+    /// The user asked for.
+    pub(super) fn found(request: &Request) -> (Duration, Reply) {
+        (NEAR, Self::user(request, true, None))
+    }
+
+    pub(super) fn found_as(username: &str, sub: &str) -> Reply {
+        let attributes = json!([{"Name": "sub", "Value": sub}]);
+        let body = json!({"Username": username, "Enabled": true, "UserAttributes": attributes});
+        Reply::Answer(200, body.to_string())
+    }
+
+    /// The user asked for, whose username is the `sub`.
+    pub(super) fn user(request: &Request, enabled: bool, plan: Option<&str>) -> Reply {
+        let filter = || request.input["Filter"].as_str()?.strip_prefix("sub = \"")?.strip_suffix('"');
+        let sub = request.input["Username"].as_str().or_else(filter).unwrap();
+        let attribute = |(name, value): (&str, &str)| json!({"Name": name, "Value": value});
+        let plan = plan.map(|plan| ("custom:plan", plan));
+        let attributes: Vec<_> = [("sub", sub)].into_iter().chain(plan).map(attribute).collect();
+        let body = match request.operation.as_str() {
+            "ListUsers" => {
+                json!({"Users": [{"Username": sub, "Enabled": enabled, "Attributes": attributes}]})
+            }
+            _ => json!({"Username": sub, "Enabled": enabled, "UserAttributes": attributes}),
+        };
+        Reply::Answer(200, body.to_string())
+    }
+
+    pub(super) fn error(code: &str) -> Reply {
+        Reply::Answer(400, json!({"__type": code, "message": "what Cognito says"}).to_string())
+    }
+}

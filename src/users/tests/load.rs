@@ -1,0 +1,165 @@
+//! Herds, floods, and callers that insist.
+
+use futures_util::{FutureExt as _, future::join_all};
+use tokio::{task::JoinSet, time::sleep};
+
+use super::{
+    super::{cognito::network::Reply, *},
+    lab::{Lab, NEAR},
+};
+
+#[tokio::test(start_paused = true)]
+async fn of_a_hundred_thousand_cold_users_the_budget_is_asked_about_and_the_rest_refused_at_once() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    sleep(Duration::from_secs(2)).await;
+    let begun = Instant::now();
+    let mut waiting = Vec::new();
+    let mut refused = 0;
+    for n in 0..100_000 {
+        let mut asking = lab.ask_owned(format!("user-{n}")).boxed();
+        match asking.as_mut().now_or_never() {
+            None => waiting.push(asking),
+            Some(Err(Failure::OverBudget(wait))) => {
+                assert!(wait > Duration::ZERO && wait <= Duration::from_secs(3), "{wait:?}");
+                refused += 1;
+            }
+            Some(other) => panic!("{other:?}"),
+        }
+        if n % 100 == 0 {
+            assert!(lab.ask("ada").now_or_never().expect("a hit is served meanwhile").is_ok());
+        }
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waited to be refused");
+    // The queue is bounded by what begins in time: 24 a quarter of a second, for 2.9 s.
+    assert_eq!((waiting.len(), refused), (12 * 24, 100_000 - 12 * 24));
+    assert!(join_all(waiting).await.iter().all(Result::is_ok));
+    assert!(begun.elapsed() <= Duration::from_secs(3));
+    lab.assert_within(96);
+}
+
+/// Over threads, for here they race.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_thousand_who_ask_about_one_cold_user_make_one_call_a_hundred_times_of_a_hundred() {
+    let lab = Arc::new(Lab::start(|_, _| {}));
+    for round in 1..=100 {
+        let mut herd = JoinSet::new();
+        for _ in 0..10_000 {
+            let (lab, sub) = (Arc::clone(&lab), format!("user-{round}"));
+            herd.spawn(async move { lab.ask(&sub).await.is_ok() });
+        }
+        assert!(herd.join_all().await.into_iter().all(|is_ok| is_ok));
+        assert_eq!(lab.calls(), round);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_expiry_of_a_hot_user_holds_up_nobody_and_makes_one_call() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("hot").await.unwrap();
+    sleep(Duration::from_secs(34)).await;
+    lab.play(|request| (Duration::from_millis(900), Lab::found(request).1));
+    for _ in 0..50_000 {
+        let found = lab.ask("hot").now_or_never().expect("nobody is held up").unwrap();
+        assert_eq!((found.freshness().source, found.freshness().stale_reason), (Source::Cache, None));
+        if fastrand::u8(0..100) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert!(lab.ask("hot").await.unwrap().freshness().age < Duration::from_secs(3));
+    assert_eq!(lab.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_subs_take_nothing_from_those_who_are_known() {
+    let lab = Lab::start(|cache, budget| {
+        cache.max_bytes = 1 << 20;
+        cache.max_absent_bytes = 1 << 16;
+        budget.user_reads_per_second = Some(100_000);
+    });
+    for n in 0..500 {
+        lab.ask(&format!("known-{n}")).await.unwrap();
+    }
+    lab.play(|_| (Duration::ZERO, Lab::error("UserNotFoundException")));
+    let before = lab.calls();
+    for n in 0..5000 {
+        assert_eq!(lab.ask(&format!("random-{n}")).await.unwrap_err(), Failure::NoSuchUser);
+    }
+    assert_eq!(lab.calls() - before, 5000);
+    let hits =
+        (0..500).filter(|n| lab.ask(&format!("known-{n}")).now_or_never().is_some_and(|found| found.is_ok()));
+    assert!(hits.count() >= 495, "a point at most");
+    assert!(lab.users.0.store.absent_bytes() <= 1 << 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_user_is_asked_about_ten_times_a_second_whoever_insists() {
+    let lab = Lab::start(|_, _| {});
+    let insisting = async |lab: &Lab| {
+        for _ in 0..1000 {
+            let demand = Demand::at_most(Duration::ZERO, Moment::now());
+            drop(lab.ask_with("ada", demand, None, Duration::from_millis(500)).await);
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    insisting(&lab).await;
+    assert!(lab.calls() > 50, "{} calls", lab.calls());
+    lab.assert_within(10);
+    // Nor when each answer is somebody else's, and so never kept.
+    let lab = Lab::start(|_, _| {});
+    lab.play(|_| (NEAR, Lab::found_as("ada", "somebody-else")));
+    for _ in 0..1000 {
+        assert!(lab.ask("ada").await.is_err());
+        sleep(Duration::from_millis(10)).await;
+    }
+    lab.assert_within(10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greedy_caller_spends_its_own_share_only() {
+    let lab = Lab::start(|_, _| {});
+    let greedy = Share { caller: "greedy".into(), misses_per_second: 20 };
+    let (mut well, mut refused) = (0, 0);
+    for n in 0..2000 {
+        for m in 0..9 {
+            let sub = format!("random-{n}-{m}");
+            let answer = lab.ask_with(&sub, Demand::ANY, Some(&greedy), Duration::ZERO).now_or_never();
+            refused += usize::from(matches!(answer, Some(Err(Failure::OverBudget(_)))));
+        }
+        well += usize::from(lab.ask(&format!("other-{n}")).await.is_ok());
+        sleep(Duration::from_millis(15)).await;
+    }
+    assert_eq!(well, 2000, "the others are answered");
+    assert!(refused > 16_000, "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_retry_at_once_add_no_calls() {
+    let lab = Lab::start(|_, _| {});
+    lab.play(|_| (NEAR, Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into())));
+    for n in 0..1000 {
+        for _ in 0..4 {
+            assert!(lab.ask_with(&format!("user-{n}"), Demand::ANY, None, Duration::ZERO).await.is_err());
+        }
+    }
+    lab.assert_within(96);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_leave_half_of_the_budget_to_those_who_wait() {
+    let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(40));
+    for n in 0..200 {
+        lab.ask(&format!("known-{n}")).await.unwrap();
+        sleep(Duration::from_millis(30)).await;
+    }
+    sleep(Duration::from_secs(28)).await;
+    // All are past half of their freshness, and one hit each would refresh them all.
+    for n in 0..200 {
+        assert!(lab.ask(&format!("known-{n}")).now_or_never().expect("a hit").is_ok());
+    }
+    for n in 0..5 {
+        let answer = lab.ask_with(&format!("new-{n}"), Demand::ANY, None, Duration::ZERO).await;
+        assert!(answer.is_ok(), "a token at once: {n}");
+    }
+}

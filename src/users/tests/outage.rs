@@ -1,0 +1,156 @@
+//! Cognito throttles, fails, hangs, is slow or is gone.
+
+use futures_util::{FutureExt as _, future::join_all};
+use tokio::time::{advance, sleep};
+
+use super::{
+    super::{cognito::network::Reply, *},
+    lab::{Lab, NEAR},
+};
+
+#[tokio::test(start_paused = true)]
+async fn throttled_it_serves_what_it_has_refuses_the_rest_at_once_and_heals() {
+    let lab = Lab::start(|cache, _| cache.fresh_for = Duration::from_secs(20));
+    for n in 0..50 {
+        lab.ask(&format!("known-{n}")).await.unwrap();
+    }
+    let normal = lab.calls();
+    sleep(Duration::from_secs(23)).await;
+    lab.play(|_| (NEAR, Lab::error("TooManyRequestsException")));
+    let (mut unknown, mut stale) = (0, 0);
+    for second in 0..60 {
+        let began = Instant::now();
+        for n in 0..50 {
+            let found = lab.ask(&format!("known-{n}")).await.unwrap();
+            stale += usize::from(found.freshness().stale_reason == Some(StaleReason::UpstreamThrottled));
+            let strangers = (0..4).map(|m| format!("unknown-{second}-{n}-{m}"));
+            for sub in strangers {
+                let asked = Instant::now();
+                assert_eq!(lab.ask(&sub).await.unwrap_err(), Failure::Throttled);
+                assert!(asked.elapsed() < Duration::from_millis(100), "{:?}", asked.elapsed());
+                unknown += 1;
+            }
+        }
+        advance(Duration::from_secs(1).saturating_sub(began.elapsed())).await;
+    }
+    assert_eq!((unknown, stale), (12_000, 3000));
+    // The budget would have let 96 a second through.
+    assert!(lab.calls() - normal <= 60 * 96 * 11 / 20, "{} calls", lab.calls() - normal);
+
+    lab.play(Lab::found);
+    let healed = Instant::now();
+    sleep(Duration::from_secs(4)).await;
+    let all = join_all((0..96).map(|n| lab.ask_owned(format!("new-{n}")))).await;
+    assert!(all.iter().all(Result::is_ok) && healed.elapsed() <= Duration::from_secs(5));
+    sleep(Duration::from_secs(1)).await;
+    for n in 0..50 {
+        assert_eq!(lab.ask(&format!("known-{n}")).await.unwrap().freshness().stale_reason, None);
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_calls_are_repeated_a_tenth_of_the_time() {
+    for percent in [10, 50, 100] {
+        let lab = Lab::start(|_, _| {});
+        lab.play(move |request| match fastrand::u8(0..100) < percent {
+            true => (NEAR, Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into())),
+            false => Lab::found(request),
+        });
+        let (mut misses, mut well) = (0, 0);
+        for n in 0..1000 {
+            misses += 1;
+            well += usize::from(lab.ask(&format!("user-{n}")).await.is_ok());
+            sleep(Duration::from_millis(15)).await;
+        }
+        // Ten retries are saved up at first.
+        assert!(lab.calls() <= misses * 11 / 10 + 10, "{percent} %: {} calls", lab.calls());
+        assert!(well >= misses * (100 - usize::from(percent)) / 100, "{percent} %: {well} answered");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_one_failure_in_ten_those_who_are_known_are_served() {
+    let lab = Lab::start(|cache, _| cache.fresh_for = Duration::from_secs(2));
+    for n in 0..20 {
+        lab.ask(&format!("user-{n}")).await.unwrap();
+    }
+    lab.play(|request| match fastrand::u8(0..10) {
+        0 => (NEAR, Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into())),
+        _ => Lab::found(request),
+    });
+    for n in 0..4000 {
+        assert!(lab.ask(&format!("user-{}", n % 20)).await.is_ok());
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_cognito_is_given_up_within_two_seconds() {
+    let lab = Lab::start(|_, _| {});
+    lab.play(|_| (NEAR, Reply::Nothing));
+    let asked = Instant::now();
+    assert_eq!(lab.ask("ada").await.unwrap_err(), Failure::Unavailable);
+    assert!(asked.elapsed() <= Duration::from_millis(2001), "{:?}", asked.elapsed());
+    assert_eq!(lab.calls(), 2, "each attempt has one second");
+    let waiting = join_all((0..2000).map(|n| lab.ask_owned(format!("user-{n}")))).await;
+    assert!(waiting.iter().all(Result::is_err));
+    assert_eq!(lab.users.0.flights.len(), 0, "nothing is left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_cognito_holds_up_nobody_who_is_known() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    lab.play(|request| (Duration::from_millis(1500), Lab::found(request).1));
+    let strangers: Vec<_> = (0..1000).map(|n| lab.ask_owned(format!("user-{n}"))).collect();
+    let known = async {
+        for _ in 0..1000 {
+            assert!(lab.ask("ada").now_or_never().expect("at once").is_ok());
+        }
+    };
+    let (strangers, ()) = tokio::join!(join_all(strangers), known);
+    assert!(strangers.iter().all(Result::is_err));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_out_for_two_hours_is_survived_for_the_time_set() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    let (began, before) = (Instant::now(), lab.calls());
+    lab.play(|_| (NEAR, Reply::Reset));
+    let mut served = Duration::ZERO;
+    while began.elapsed() < Duration::from_secs(7200) {
+        match lab.ask("ada").await {
+            Ok(_) => served = began.elapsed(),
+            Err(failure) => assert_eq!(failure, Failure::Unavailable),
+        }
+        if began.elapsed().as_secs() == 120 {
+            // Once a second, and again a tenth of the time, for as long as its freshness is over.
+            assert!(lab.calls() - before <= 110, "{} calls", lab.calls() - before);
+        }
+        sleep(if began.elapsed().as_secs() < 120 { NEAR } else { Duration::from_secs(10) }).await;
+    }
+    let minutes = served.as_secs() / 60;
+    assert!((13..=16).contains(&minutes), "15 min and a tenth more or less, not {served:?}");
+    lab.play(Lab::found);
+    assert!(lab.ask("ada").await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_is_served_while_the_budget_is_spent_and_says_so() {
+    let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(4));
+    lab.ask("ada").await.unwrap();
+    sleep(Duration::from_secs(70)).await;
+    let mut strangers: Vec<_> = (0..20).map(|n| lab.ask_owned(format!("user-{n}")).boxed()).collect();
+    for stranger in &mut strangers {
+        drop(stranger.now_or_never());
+    }
+    let found = lab.ask("ada").now_or_never().expect("at once").unwrap();
+    assert_eq!(found.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
+    let now = Demand::at_most(Duration::from_secs(1), Moment::now());
+    let bound = lab.ask_with("ada", now, None, Duration::from_secs(1)).now_or_never().expect("at once");
+    assert!(matches!(bound, Err(Failure::OverBudget(_))), "a demand is a hard bound");
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(lab.ask("ada").await.unwrap().freshness().stale_reason, None, "it is not noted for others");
+}
