@@ -4,12 +4,14 @@
 //! and `token`.
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     StandIn,
     faults::{Fault, Hold},
     person::Person,
     reply::Reply,
+    state::lock,
 };
 
 impl StandIn {
@@ -35,6 +37,11 @@ impl StandIn {
         let _ = self.state.script.tally(operation).wait_for(|tally| tally.in_flight == 0).await;
     }
 
+    /// When each call of `operation` arrived, 16 bytes each.
+    pub fn arrivals(&self, operation: &str) -> Vec<Instant> {
+        self.state.script.arrivals(operation)
+    }
+
     /// The input of the last call of `operation`: the JSON or form it sent, null where it sends none.
     pub fn last_input(&self, operation: &str) -> Option<Value> {
         self.state.script.last_input(operation)
@@ -53,6 +60,12 @@ impl StandIn {
     /// Forgets the faults of `operation`; a hold is not one.
     pub fn clear(&self, operation: &str) {
         self.state.script.clear(operation);
+    }
+
+    /// From now on `GetProvisionedLimit` tells that so many calls of a category (`UserRead`) are allowed a second. At
+    /// first it tells AWS's defaults.
+    pub fn allow(&self, category: impl Into<String>, calls_per_second: u32) {
+        lock(&self.state.limits).insert(category.into(), calls_per_second);
     }
 
     /// Calls of `operation` that arrive from now on wait for the guard's release, then show their fault if any.

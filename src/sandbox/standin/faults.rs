@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub enum Fault {
     AccessDenied,
     /// The connection is reset without an answer.
     Reset,
+    /// The connection is reset within the body of this answer.
+    Cut(Reply),
     /// No answer ever; ends when the client gives up.
     Hang,
     /// This answer instead.
@@ -69,6 +71,7 @@ pub(super) async fn meet(mut call: Call, plug: &Plug) -> Verdict {
             plug.pull();
             return Verdict::Instead(StatusCode::OK.into_response());
         }
+        Some(Fault::Cut(reply)) => return Verdict::Instead(cut(reply.clone(), plug.clone(), call)),
         Some(Fault::Drip(interval)) => return Verdict::Instead(drip(*interval, call)),
         Some(Fault::Garbage(reply)) => reply.clone(),
         Some(Fault::Throttle) => Failure::Throttled.reply(),
@@ -89,6 +92,20 @@ pub(super) fn twist(input: &mut Value, username: &str) {
             fields.insert("Filter".to_owned(), json!(format!(r#"username = "{quoted}""#)));
         }
     }
+}
+
+/// The first half of a body, and a reset in place of the rest.
+fn cut(reply: Reply, plug: Plug, call: Call) -> Response {
+    let (head, rest) = reply.halves();
+    let head = stream::once(async { Ok::<_, Infallible>(head) });
+    let rest = stream::once(async move {
+        // While nothing comes the head is sent, which a plug that is pulled would keep back.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        plug.pull();
+        drop(call);
+        Ok(rest)
+    });
+    Body::from_stream(head.chain(rest)).into_response()
 }
 
 fn drip(interval: Duration, call: Call) -> Response {

@@ -3,6 +3,7 @@
 mod account;
 mod groups;
 mod holder;
+mod limits;
 mod read;
 mod shape;
 mod signin;
@@ -27,6 +28,7 @@ fn handler(operation: &str) -> Option<fn(&State, &Value) -> Answer> {
     Some(match operation {
         "AdminGetUser" => read::admin_get_user,
         "ListUsers" => read::list_users,
+        "GetProvisionedLimit" => limits::get,
         "DescribeUserPool" => read::describe_user_pool,
         "InitiateAuth" => signin::initiate_auth,
         "GetUser" => holder::get_user,
@@ -69,4 +71,4 @@ struct Named {
     username: String,
 }
 
-const OUTSIDE_POOLS: [&str; 2] = ["InitiateAuth", "GetUser"];
+const OUTSIDE_POOLS: [&str; 3] = ["InitiateAuth", "GetProvisionedLimit", "GetUser"];

@@ -1,7 +1,7 @@
 //! A whole HTTP answer as a value.
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderName, HeaderValue, Response, StatusCode},
     response::IntoResponse,
 };
@@ -37,6 +37,12 @@ impl Reply {
     pub(super) fn amazon(status: u16, body: &Value) -> Self {
         Self::new(status, "application/x-amz-json-1.1", body.to_string())
             .header("x-amzn-requestid", Uuid::new_v4().to_string())
+    }
+
+    /// The body in two parts.
+    pub(super) fn halves(mut self) -> (Bytes, Bytes) {
+        let rest = self.body.split_off(self.body.len() / 2);
+        (self.body.into(), rest.into())
     }
 
     fn build(self) -> Result<Response<Body>, http::Error> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     faults::{Fault, Hold},
@@ -24,6 +24,7 @@ impl Script {
     pub(super) fn arrive(&self, operation: &str, input: Value) -> Call {
         self.lane(operation, |lane| {
             lane.last_input = Some(input);
+            lane.arrivals.push(Instant::now());
             lane.tally.send_modify(|tally| {
                 tally.arrived += 1;
                 tally.in_flight += 1;
@@ -38,6 +39,10 @@ impl Script {
 
     pub(super) fn tally(&self, operation: &str) -> watch::Receiver<Tally> {
         self.lane(operation, |lane| lane.tally.subscribe())
+    }
+
+    pub(super) fn arrivals(&self, operation: &str) -> Vec<Instant> {
+        self.lane(operation, |lane| lane.arrivals.clone())
     }
 
     pub(super) fn last_input(&self, operation: &str) -> Option<Value> {
@@ -74,6 +79,7 @@ impl Script {
 struct Lane {
     tally: watch::Sender<Tally>,
     last_input: Option<Value>,
+    arrivals: Vec<Instant>,
     gate: Option<watch::Receiver<()>>,
     next: VecDeque<Fault>,
     standing: Option<Fault>,

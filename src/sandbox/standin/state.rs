@@ -1,6 +1,9 @@
 //! What the serving thread and the [`StandIn`](super::StandIn) share.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use super::{directory::Directory, keys::Keys, pool::Pool, script::Script};
 
@@ -12,6 +15,8 @@ pub(super) struct State {
     pub(super) directory: Mutex<Directory>,
     pub(super) keys: Mutex<Keys>,
     pub(super) script: Script,
+    /// Calls a second by quota category.
+    pub(super) limits: Mutex<HashMap<String, u32>>,
 }
 
 impl State {
@@ -22,6 +27,7 @@ impl State {
             directory: Mutex::new(Directory::new(pool.people.clone())),
             keys: Mutex::new(keys),
             script: Script::default(),
+            limits: Mutex::new(DEFAULT_LIMITS.map(|(category, limit)| (category.to_owned(), limit)).into()),
             pool,
         }
     }
@@ -35,3 +41,6 @@ impl State {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+// Developer guide, "Quotas in Amazon Cognito".
+const DEFAULT_LIMITS: [(&str, u32); 3] = [("UserRead", 120), ("UserList", 30), ("UserResourceRead", 50)];
