@@ -1,0 +1,54 @@
+//! Where and with what it was measured.
+
+use std::{fs, num::NonZero, process::Command, thread, time::Duration};
+
+/// Returns the machine and the versions. Fails where h2load is missing.
+pub(crate) fn described() -> String {
+    let h2load = version("h2load").expect("h2load must be installed: apt-get install nghttp2-client");
+    let rustc = version("rustc").unwrap_or_else(|| "rustc unknown".to_owned());
+    format!("{}, {} cores; {rustc}, tonic {}, {h2load}", processor(), cores(), locked("tonic"))
+}
+
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Returns how long the processors have worked until now, for whomever.
+pub(crate) fn work() -> Duration {
+    let text = fs::read_to_string("/proc/stat").unwrap();
+    let fields = text.lines().next().unwrap().split_whitespace().skip(1);
+    // All but idling and waiting for disks; what follows steal is counted twice.
+    ticks(fields.take(8).enumerate().filter(|(n, _)| !matches!(n, 3 | 4)).map(|(_, field)| field))
+}
+
+/// Returns how long they have worked until now for this process and for the children that it has waited for.
+pub(crate) fn work_of_bench() -> Duration {
+    let text = fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = text.rsplit_once(") ").unwrap();
+    ticks(fields.split(' ').skip(11).take(4))
+}
+
+/// The clock ticks of proc(5), which last 10 ms on every machine that this is built for.
+fn ticks<'a>(fields: impl Iterator<Item = &'a str>) -> Duration {
+    Duration::from_millis(10 * fields.map(|field| field.parse::<u64>().unwrap()).sum::<u64>())
+}
+
+fn version(program: &str) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| "an unnamed processor".to_owned(), |(_, name)| name.to_owned())
+}
+
+/// The version that this was built with.
+fn locked(name: &str) -> &'static str {
+    let entry = LOCK.split("[[package]]").find(|entry| entry.contains(&format!("\nname = \"{name}\"\n")));
+    let version = entry.and_then(|entry| entry.split_once("version = \"")?.1.split('"').next());
+    version.unwrap_or("unknown")
+}
+
+const LOCK: &str = include_str!("../../Cargo.lock");
