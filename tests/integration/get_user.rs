@@ -8,7 +8,7 @@ use cognito_lookup::{
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, bearing, max_age, names};
+use crate::support::{ADA, App, BOB, GRACE, about, assert_failure, bearing, max_age, names};
 
 #[tokio::test]
 async fn a_token_gets_what_is_released_of_its_user_and_nothing_else() {
@@ -252,7 +252,7 @@ async fn the_same_sub_in_two_pools_never_meets() {
     other.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
     let app = App::with(|config| {
         let mut pool = crate::support::config(&other).pools.remove(0);
-        pool.app_clients = vec![WEB.into()];
+        pool.app_clients = vec!["sandboxwebclient0000000002".into()];
         config.pools.push(pool);
     })
     .await;
@@ -280,4 +280,41 @@ async fn a_request_id_is_returned_with_answers_and_failures() {
     let status = app.by_sub("nobody").await.unwrap_err();
     let id = status.get_details_request_info().unwrap().request_id;
     assert_eq!(status.metadata().get("x-request-id").unwrap(), id.as_str());
+}
+
+#[tokio::test]
+async fn whatever_an_attribute_holds_arrives_byte_for_byte() {
+    let app = App::with(|config| config.callers[1].attributes = vec!["*".into()]).await;
+    let emoji = "\u{1f600}".repeat(512);
+    let values = [
+        "\0",
+        "\r\n",
+        "\u{1b}[31m",
+        "\u{202e}abc",
+        &emoji,
+        r#"{"sub":"b0b00000-5a4d-4b0c-8000-000000000003"}"#,
+        "__proto__",
+        "\r\n$3\r\n",
+        "\u{8}\u{1}\u{12}\u{3}abc",
+        "{} {0} %s %n ${x}",
+        "\u{feff}",
+        "\"; drop",
+    ];
+    let poisoned = |n: usize| format!("custom:a{n}");
+    app.cognito
+        .edit("ada", |ada| {
+            ada.attributes
+                .extend(values.iter().enumerate().map(|(n, value)| (poisoned(n), (*value).to_owned())));
+        })
+        .unwrap();
+    // Fetched, and then from the cache.
+    for source in [Source::Cognito, Source::Cache] {
+        let answer = app.by_sub(ADA).await.unwrap();
+        assert_eq!(crate::support::source(&answer), source);
+        let user = answer.user.unwrap();
+        assert_eq!(user.sub, ADA);
+        for (n, value) in values.iter().enumerate() {
+            assert_eq!(user.attributes[&poisoned(n)], *value);
+        }
+    }
 }

@@ -66,7 +66,7 @@ fn every_external_crate_of_weight_has_one_owner() {
         ("jsonwebtoken", &["auth"]),
         ("moka", &["users/store"]),
         ("prometheus_client", &["telemetry/metrics"]),
-        ("rustls", &["server/tls", "auth/keys/fetch"]),
+        ("rustls", &["server/tls", "auth/certificate", "auth/keys/fetch"]),
         ("sd_notify", &["server/front"]),
         ("tokio_rustls", &["server/tls"]),
         ("toml", &["config"]),

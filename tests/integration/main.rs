@@ -12,6 +12,8 @@
 
 // Which tokens are accepted and how the others are refused.
 mod authentication;
+// How much Cognito is asked, and what who is refused is told.
+mod budget;
 // Who asks, and what that lets them read.
 mod callers;
 // Authorities, certificates and the files they are in; no tests.

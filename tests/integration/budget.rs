@@ -1,0 +1,72 @@
+use std::time::Duration;
+
+use cognito_lookup::{sandbox::standin::Person, wire::proto::user_service_client::UserServiceClient};
+use futures_util::future::join_all;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::support::{ADA, App, about, connect, failure};
+
+#[tokio::test]
+async fn of_a_herd_of_cold_users_as_many_are_asked_about_as_the_budget_lets_begin_in_time() {
+    let app = App::with(|config| config.budget.user_reads_per_second = Some(20)).await;
+    let people = crowd(&app, 400);
+    let channels = join_all((0..4).map(|_| connect(app.address))).await;
+    let asking = people.iter().enumerate().map(|(n, sub)| {
+        let mut users = UserServiceClient::new(channels[n % 4].clone());
+        async move { users.get_user(about(sub)).await }
+    });
+    let answers = join_all(asking).await;
+    let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    for status in &refused {
+        assert_eq!(failure(status), (Code::ResourceExhausted, "BUDGET_EXHAUSTED".to_owned()));
+        let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+        assert!(wait > Duration::from_millis(500) && wait < Duration::from_secs(8), "{wait:?}");
+        assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
+    }
+    let arrivals = app.cognito.arrivals("AdminGetUser");
+    assert_eq!(arrivals.len(), answers.len() - refused.len(), "who is refused costs no call");
+    assert!((20..=80).contains(&arrivals.len()), "{}", arrivals.len());
+    // The network may bring the calls of a quarter of a second late, and so into the next second.
+    let over =
+        arrivals.iter().zip(arrivals.iter().skip(25)).find(|(a, b)| **b - **a < Duration::from_secs(1));
+    assert!(over.is_none(), "more than 25 calls in a second");
+}
+
+#[tokio::test]
+async fn a_caller_with_a_share_is_refused_beyond_it_and_the_others_are_not() {
+    let app = App::with(|config| {
+        config.callers[1].misses_per_second = Some(1);
+        config.limits.request_timeout = Duration::from_millis(900);
+    })
+    .await;
+    let people = crowd(&app, 10);
+    let first = app.by_sub(&people[0]).await;
+    assert!(first.is_ok());
+    let more = join_all(people[1..].iter().map(|sub| app.by_sub(sub))).await;
+    let refused = more
+        .iter()
+        .filter(|answer| answer.as_ref().is_err_and(|status| failure(status).1 == "BUDGET_EXHAUSTED"));
+    assert!(refused.count() >= 8, "one more may begin within the time");
+    assert!(app.by_token(&app.token("ada")).await.is_ok());
+    assert!(app.by_sub(ADA).await.is_ok(), "a hit is no miss");
+}
+
+#[tokio::test]
+async fn cognito_is_asked_what_it_allows() {
+    let app = App::start().await;
+    app.cognito.reached("GetProvisionedLimit", 3).await;
+    let asked = app.cognito.last_input("GetProvisionedLimit").unwrap();
+    assert_eq!(asked["LimitDefinition"]["LimitClass"], "API_CATEGORY");
+    assert_eq!(asked["LimitDefinition"]["Attributes"]["Category"], "UserResourceRead");
+    let arrivals = app.cognito.arrivals("GetProvisionedLimit");
+    assert!(arrivals.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)), "once a second");
+}
+
+/// People that nobody has asked about yet.
+fn crowd(app: &App, size: usize) -> Vec<String> {
+    let people: Vec<_> = (0..size).map(|n| Person::local(format!("person-{n}"), "x")).collect();
+    let subs = people.iter().map(|person| person.sub.clone()).collect();
+    people.into_iter().for_each(|person| app.cognito.put(person));
+    subs
+}
