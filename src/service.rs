@@ -2,8 +2,8 @@
 
 mod call;
 mod calls;
+mod inbound;
 mod method;
-mod trailers;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tracing::error;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
@@ -16,10 +17,13 @@ use crate::config::{LogFormat, LogLevel, LogSettings};
 /// Starts to log on standard error; does nothing if logging was started before in this process.
 ///
 /// From then on panics are logged too, by their place. The level is for this crate. Of others only warnings are heard, for at finer levels some write whole requests.
-pub fn start(settings: &LogSettings) {
+pub fn start(settings: &LogSettings) -> Flush {
+    // Written by a thread of its own: a reader that stalls must stop neither calls nor the end of the process. What does
+    // not fit in the queue is lost.
+    let (writer, flush) = NonBlockingBuilder::default().lossy(true).finish(io::stderr());
     let filter = EnvFilter::new(directives(settings.level));
     // Where standard error is closed, a complaint about it would be a panic.
-    let log = fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    let log = fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     let started = match settings.format {
         LogFormat::Auto if io::stderr().is_terminal() => log.try_init(),
         LogFormat::Console => log.try_init(),
@@ -28,7 +32,12 @@ pub fn start(settings: &LogSettings) {
     if started.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
+    Flush(flush)
 }
+
+/// Dropped at the end of the process, it waits for what was logged to be written, a second at most.
+#[derive(Debug)]
+pub struct Flush(#[expect(dead_code, reason = "it is there to be dropped")] WorkerGuard);
 
 /// Says where, not what: a panic's text may hold anything.
 fn log_panic(info: &panic::PanicHookInfo<'_>) {

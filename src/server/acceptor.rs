@@ -27,7 +27,7 @@ impl Acceptor {
                     Ok(seat) => self.workers.deal(arrived, seat),
                     // Closed at once, so that a client can try another replica.
                     Err(limit) => {
-                        debug!(?limit, address = ?arrived.address, "connection refused");
+                        debug!(?limit, "connection refused");
                         self.metrics.connections_refused.get_or_create(&Refusal { limit }).inc();
                     }
                 },

@@ -44,6 +44,7 @@ impl Admin {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_PATIENCE)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         // How it ended concerns its client only.
@@ -84,5 +85,7 @@ const OPEN_METRICS: http::HeaderValue =
     http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 // Probes and one or two scrapers; whoever opens more waits.
 const MAX_CONNECTIONS: usize = 64;
+// A prober asks at once; who does not must not keep the others waiting for longer than they wait.
+const HEADER_PATIENCE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_millis(100);

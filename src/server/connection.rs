@@ -35,7 +35,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) calls: Calls,
-    pub(super) grace: Duration,
     pub(super) limits: Arc<LimitSettings>,
     pub(super) metrics: Metrics,
     pub(super) probe: Probe,
@@ -46,13 +45,13 @@ pub(super) struct Host {
 impl Host {
     /// Serves a connection until it ends. Dropped, it cuts the connection.
     pub(super) async fn serve(self, arrived: Arrived) {
-        let (address, mut stages) = (arrived.address, self.stages.clone());
+        let mut stages = self.stages.clone();
         let ended = tokio::select! {
             ended = self.welcome(arrived) => ended,
             () = stages.reached(Stage::Cut) => Err(DRAIN),
         };
         if let Err(End::Cut(reason)) = ended {
-            debug!(?reason, ?address, "connection cut");
+            debug!(?reason, "connection cut");
             self.metrics.connections_cut.get_or_create(&Cut { reason }).inc();
         }
     }
@@ -76,8 +75,8 @@ impl Host {
         }
     }
 
-    /// Asks the client to leave when the server closes or the connection is old; one that is old and has not left
-    /// within the grace is cut, and so is one whose client leaves its answers unread.
+    /// Asks the client to leave when the server closes or the connection is old; one that is old and has not left when
+    /// every call must have been answered and taken is cut, and so is one whose client leaves its answers unread.
     async fn converse<S>(&self, stream: S, peer: Peer) -> Result<(), End>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -92,7 +91,7 @@ impl Host {
             () = stalled.as_mut() => return Err(STALL),
             // Until the server cuts what is left.
             () = stages.reached(Stage::Closing) => None,
-            () = sleep(jittered(self.limits.connection_age)) => Some(self.grace),
+            () = sleep(jittered(self.limits.connection_age)) => Some(self.limits.request_timeout + self.limits.stall_timeout),
         };
         // A GOAWAY, and a second one when the client has seen the first: no call on its way to us is lost
         // (RFC 9113, section 6.8).

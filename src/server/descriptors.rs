@@ -5,9 +5,9 @@ use tracing::warn;
 
 /// Returns how many connections may be held: as many as `wanted`, or as the limit on descriptors (`ulimit -n`) leaves
 /// beside those for Cognito and the probes, which must never be in want of one.
-pub(super) fn connections(wanted: usize) -> usize {
+pub(super) fn connections(wanted: usize, threads: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
-    let room = room(limit);
+    let room = room(limit, threads);
     if room < wanted {
         warn!(
             limit,
@@ -19,12 +19,15 @@ pub(super) fn connections(wanted: usize) -> usize {
     wanted.min(room)
 }
 
-fn room(limit: u64) -> usize {
-    usize::try_from(limit.saturating_sub(RESERVED)).unwrap_or(usize::MAX).max(1)
+fn room(limit: u64, threads: usize) -> usize {
+    let reserved = RESERVED + OF_THREAD * threads;
+    usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved).max(1)
 }
 
-// Of the runtimes, the log, the probes' 64 connections, and those to Cognito and the key servers.
-const RESERVED: u64 = 128;
+// Of the log, the probes' 64 connections, and those to Cognito and the key servers.
+const RESERVED: usize = 128;
+// Each serving thread's runtime polls, is woken and hears signals by them.
+const OF_THREAD: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -32,8 +35,15 @@ mod tests {
 
     #[test]
     fn descriptors_are_left_for_the_rest() {
-        for (limit, expected) in [(1024, 896), (129, 1), (128, 1), (0, 1), (u64::MAX, usize::MAX - 128)] {
-            assert_eq!(room(limit), expected, "{limit}");
+        for (limit, threads, expected) in [
+            (1024, 2, 888),
+            (1024, 64, 640),
+            (137, 2, 1),
+            (128, 2, 1),
+            (0, 2, 1),
+            (u64::MAX, 0, usize::MAX - 128),
+        ] {
+            assert_eq!(room(limit, threads), expected, "{limit} {threads}");
         }
     }
 }

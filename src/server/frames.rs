@@ -113,6 +113,7 @@ struct Reader {
     begun: bool,
     /// How many more frames may come that carry no call.
     credit: u32,
+    refilled: Instant,
 }
 
 /// More frames came that carry no call than the calls account for.
@@ -120,8 +121,15 @@ struct Reader {
 struct Flood;
 
 impl Reader {
-    const fn new() -> Self {
-        Self { skip: PREFACE_BYTES, head: [0; HEAD_BYTES], filled: 0, begun: false, credit: MAX_CREDIT }
+    fn new() -> Self {
+        Self {
+            skip: PREFACE_BYTES,
+            head: [0; HEAD_BYTES],
+            filled: 0,
+            begun: false,
+            credit: MAX_CREDIT,
+            refilled: Instant::now(),
+        }
     }
 
     fn read(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
@@ -153,12 +161,26 @@ impl Reader {
         rest
     }
 
+    /// What time brings, for a connection that lives long with few calls; the clock is asked where it matters only.
+    fn refill(&mut self) {
+        let elapsed = self.refilled.elapsed().as_millis() * u128::from(CREDIT_OF_SECOND) / 1000;
+        self.credit = u32::try_from(elapsed).unwrap_or(MAX_CREDIT).min(MAX_CREDIT);
+        if self.credit > 0 {
+            self.refilled = Instant::now();
+        }
+    }
+
     fn account(&mut self, kind: u8) -> Result<(), Flood> {
         match kind {
             HEADERS => self.credit = (self.credit + CREDIT_OF_CALL).min(MAX_CREDIT),
             // h2 bounds those itself.
             DATA | CONTINUATION => {}
-            _ => self.credit = self.credit.checked_sub(1).ok_or(Flood)?,
+            _ => {
+                if self.credit == 0 {
+                    self.refill();
+                }
+                self.credit = self.credit.checked_sub(1).ok_or(Flood)?;
+            }
         }
         Ok(())
     }
@@ -171,7 +193,9 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 // A call brings a reset, some window updates and a ping of the client's bandwidth estimate: not nearly this many.
-const CREDIT_OF_CALL: u32 = 100;
+const CREDIT_OF_CALL: u32 = 20;
+// Keepalives and window updates of a watch that lives for a day.
+const CREDIT_OF_SECOND: u32 = 10;
 // What a hundred calls at once may be owed; a client that pings each second uses 300 in the life of a connection.
 const MAX_CREDIT: u32 = 10_000;
 
@@ -204,14 +228,24 @@ mod tests {
         }
     }
 
-    #[test]
-    fn frames_without_calls_are_a_flood() {
+    #[tokio::test(start_paused = true)]
+    async fn time_brings_what_a_long_watch_needs() {
+        let mut reader = Reader::new();
+        reader.read(&[b'P'; PREFACE_BYTES]).unwrap();
+        reader.read(&frame(PING, 8).repeat(MAX_CREDIT as usize)).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(reader.read(&frame(PING, 8).repeat(CREDIT_OF_SECOND as usize)), Ok(()));
+        assert_eq!(reader.read(&frame(PING, 8)), Err(Flood));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_without_calls_are_a_flood() {
         let of_call = CREDIT_OF_CALL as usize;
         for (case, calls, others, flood) in [
             ("as many as are owed", 0, MAX_CREDIT as usize, false),
             ("one more", 0, MAX_CREDIT as usize + 1, true),
-            ("a call every hundred", 1, of_call, false),
-            ("a call every hundred and one", 1, of_call + 1, true),
+            ("a call with all that it is owed", 1, of_call, false),
+            ("a call with one more", 1, of_call + 1, true),
         ] {
             let round = [frame(HEADERS, 5).repeat(calls), frame(PING, 8).repeat(others)].concat();
             let mut reader = Reader::new();

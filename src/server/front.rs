@@ -49,20 +49,21 @@ impl Front {
         let (stage, stages) = Stages::begin();
         let host = Host {
             calls: Calls::new(routes(service, probe.clone(), config)?, config.limits.request_timeout),
-            grace: config.shutdown.grace,
             limits: Arc::new(config.limits.clone()),
             metrics: plan.metrics.clone(),
             probe: probe.clone(),
             stages,
             tls: plan.tls.clone(),
         };
-        let (workers, workers_ended) = Workers::start(threads(config.workers), host)?;
+        let threads = threads(config.workers);
+        let (workers, workers_ended) = Workers::start(threads, host)?;
         let workers = Arc::new(workers);
         let (address, admin_address) = (listeners.grpc()?, listeners.admin()?);
         let Listeners { grpc: listener, admin: admin_listener } = listeners;
 
         let (metrics, limits) = (plan.metrics.clone(), &config.limits);
-        let census = Census::new(descriptors::connections(limits.connections), limits.connections_per_peer);
+        let most = descriptors::connections(limits.connections, threads);
+        let census = Census::new(most, limits.connections_per_peer);
         let admin = Admin { metrics: metrics.clone(), probe, workers: Arc::clone(&workers) };
         let (mut accepting, mut aside) = (JoinSet::new(), JoinSet::new());
         accepting.spawn(Acceptor { listener, census, metrics, workers }.run());
@@ -76,9 +77,10 @@ impl Front {
         Ok(Self { accepting, aside, stage, workers_ended: Box::pin(workers_ended) })
     }
 
-    /// Returns if nobody accepts or nobody answers probes any more, which is a fault of ours. Cancel safe.
+    /// Returns if nobody accepts, serves or answers probes any more, which is a fault of ours. Cancel safe.
     pub(super) async fn failed(&mut self) {
         tokio::select! {
+            () = &mut self.workers_ended => {}
             _ = self.accepting.join_next() => {}
             _ = self.aside.join_next() => {}
         }

@@ -24,6 +24,11 @@ impl Stages {
         (sender, Self(stages))
     }
 
+    /// Returns true if and only if the server is open.
+    pub(super) fn is_open(&self) -> bool {
+        *self.0.borrow() == Stage::Open
+    }
+
     /// Returns when `stage` is reached; at once if it was, or if nobody is left to tell. Cancel safe.
     pub(super) async fn reached(&mut self, stage: Stage) {
         drop(self.0.wait_for(|now| *now >= stage).await);

@@ -20,32 +20,42 @@ use tonic::{Status, body::Body};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unread(Arc<Counts>);
 
+/// Time is told in periods, so that an answer costs no look at a clock.
 #[derive(Debug, Default)]
 struct Counts {
-    waiting: AtomicUsize,
-    /// How often one was taken.
-    taken: AtomicUsize,
+    /// The period it is.
+    now: AtomicUsize,
+    /// How many wait that began to in an even period, and in an odd one.
+    waiting: [AtomicUsize; 2],
+}
+
+impl Counts {
+    fn of(&self, period: usize) -> &AtomicUsize {
+        let [even, odd] = &self.waiting;
+        if period.is_multiple_of(2) { even } else { odd }
+    }
 }
 
 impl Unread {
     /// Returns `body`, watched.
     pub(super) fn answer(&self, body: Body) -> Answer {
-        let mut answer = Answer { body, unread: self.clone(), waits: false };
-        answer.waits(true);
+        let mut answer = Answer { body, unread: self.clone(), waits_since: None };
+        answer.wait();
         answer
     }
 
-    /// Returns when answers have waited and none was taken for `patience`, or for up to twice as long. Cancel safe.
+    /// Returns when an answer has waited for `patience`, or for up to twice as long, whatever becomes of the others.
+    /// Cancel safe.
     pub(super) async fn stalled(&self, patience: Duration) {
-        let mut last = None;
+        let Counts { now, .. } = &*self.0;
         loop {
             sleep(patience).await;
-            let taken = self.0.taken.load(Relaxed);
-            let waiting = self.0.waiting.load(Relaxed) > 0;
-            if waiting && last == Some(taken) {
+            let ending = now.load(Relaxed);
+            // Those who began in the period before have waited for all of this one.
+            if self.0.of(ending.wrapping_sub(1)).load(Relaxed) > 0 {
                 return;
             }
-            last = waiting.then_some(taken);
+            now.store(ending.wrapping_add(1), Relaxed);
         }
     }
 }
@@ -56,21 +66,21 @@ impl Unread {
 pub(super) struct Answer {
     body: Body,
     unread: Unread,
-    waits: bool,
+    waits_since: Option<usize>,
 }
 
 impl Answer {
-    fn waits(&mut self, waits: bool) {
+    fn wait(&mut self) {
         let counts = &self.unread.0;
-        match (self.waits, waits) {
-            (false, true) => counts.waiting.fetch_add(1, Relaxed),
-            (true, false) => {
-                counts.taken.fetch_add(1, Relaxed);
-                counts.waiting.fetch_sub(1, Relaxed)
-            }
-            _ => return,
-        };
-        self.waits = waits;
+        let period = counts.now.load(Relaxed);
+        counts.of(period).fetch_add(1, Relaxed);
+        self.waits_since = Some(period);
+    }
+
+    fn taken(&mut self) {
+        if let Some(period) = self.waits_since.take() {
+            self.unread.0.of(period).fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -82,9 +92,11 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.waits(false);
+        self.taken();
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.waits(frame.is_some());
+        if frame.is_some() {
+            self.wait();
+        }
         Poll::Ready(frame)
     }
 
@@ -99,7 +111,7 @@ impl http_body::Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.waits(false);
+        self.taken();
     }
 }
 
@@ -139,7 +151,7 @@ mod tests {
             () = unread.stalled(PATIENCE) => panic!("stalled"),
             () = taking => {}
         }
-        assert_eq!(unread.0.waiting.load(Relaxed), 0);
+        assert_eq!(unread.waiting(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -161,7 +173,30 @@ mod tests {
         let taken = unread.answer(full()).collect().await.unwrap().to_bytes();
         assert_eq!(&taken[..], b"answer");
         assert!(unread.answer(Body::new(Empty::<Bytes>::new())).is_end_stream());
-        assert_eq!(unread.0.waiting.load(Relaxed), 0);
+        assert_eq!(unread.waiting(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_nobody_takes_is_a_stall_among_others_that_are_taken() {
+        let unread = Unread::default();
+        let _forgotten = unread.answer(full());
+        let taking = async {
+            loop {
+                sleep(PATIENCE / 4).await;
+                unread.answer(full()).collect().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = unread.stalled(PATIENCE) => {}
+            () = taking => {}
+            () = sleep(3 * PATIENCE) => panic!("not noticed"),
+        }
+    }
+
+    impl Unread {
+        fn waiting(&self) -> usize {
+            self.0.waiting.iter().map(|waiting| waiting.load(Relaxed)).sum()
+        }
     }
 
     fn full() -> Body {

@@ -19,33 +19,47 @@ use tokio::{
 };
 use tracing::error;
 
-use super::{census::Seat, connection::Host, listener::Arrived, stage::Stage};
+use super::{
+    census::Seat,
+    connection::Host,
+    listener::Arrived,
+    stage::{Stage, Stages},
+};
 use crate::telemetry::metrics::{Gauge, Metrics, OfWorker};
 
 /// The serving threads.
 #[derive(Debug)]
-pub(super) struct Workers(Vec<Worker>);
+pub(super) struct Workers {
+    workers: Vec<Worker>,
+    stages: Stages,
+}
 
 impl Workers {
     /// Starts `count` threads, which end when the stage is closing and their last connection is over; what is returned
     /// beside them waits for that. Fails where a thread cannot be had.
     pub(super) fn start(count: usize, host: Host) -> io::Result<(Self, impl Future<Output = ()> + use<>)> {
+        let stages = host.stages.clone();
         let started = (0..count).map(|n| Worker::start(n, host.clone())).collect::<io::Result<Vec<_>>>()?;
         let (workers, ends): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         // An error means that the thread is gone too.
-        Ok((Self(workers), join_all(ends).map(drop)))
+        Ok((Self { workers, stages }, join_all(ends).map(drop)))
     }
 
     /// Gives a connection to the worker that has the fewest.
     pub(super) fn deal(&self, arrived: Arrived, seat: Seat) {
-        if let Some(worker) = self.0.iter().min_by_key(|worker| worker.load.now()) {
-            worker.take(arrived, seat);
+        // One that is gone has no load, and would be dealt everything.
+        let there = self.workers.iter().filter(|worker| !worker.tasks.is_closed());
+        match there.min_by_key(|worker| worker.load.now()) {
+            Some(worker) => worker.take(arrived, seat),
+            None => error!("no serving thread is there"),
         }
     }
 
-    /// Returns true if and only if every worker answers within a second.
+    /// Returns true if and only if every worker answers within a second; one that has ended because the server closes
+    /// need not.
     pub(super) async fn are_alive(&self) -> bool {
-        join_all(self.0.iter().map(Worker::is_alive)).await.into_iter().all(|alive| alive)
+        let answered = join_all(self.workers.iter().map(Worker::is_alive)).await;
+        answered.into_iter().all(|alive| alive) || !self.stages.is_open()
     }
 }
 
@@ -94,6 +108,8 @@ async fn serve(host: Host, mut tasks: mpsc::UnboundedReceiver<Task>) {
     let (mut connections, mut stages, mut closing) = (JoinSet::new(), host.stages.clone(), false);
     while !closing || !connections.is_empty() {
         tokio::select! {
+            // What was dealt before the server closed is served, and then asked to leave like the others.
+            biased;
             Some(task) = tasks.recv() => match task {
                 // Whoever asked may have left.
                 Task::Answer(answer) => drop(answer.send(())),

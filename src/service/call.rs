@@ -46,6 +46,11 @@ impl Call {
         self.deadline
     }
 
+    /// Returns true if and only if its caller may go on asking after the answer has begun.
+    pub(super) fn is_open_ended(&self) -> bool {
+        self.method.starts_with("grpc.reflection.")
+    }
+
     /// Runs the call until its deadline. One that cannot be answered in time is not begun: what it would have Cognito
     /// asked for, nobody would see.
     pub(super) async fn bounded<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
@@ -113,7 +118,7 @@ impl Call {
 
     fn log_cancellation(&self) {
         let Self { method, request_id, .. } = self;
-        info!(
+        debug!(
             rpc.method = method,
             rpc.code = "Cancelled",
             request.id = request_id,

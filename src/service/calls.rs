@@ -6,7 +6,7 @@ use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service as _, service::Routes};
 
-use super::{call::Call, trailers};
+use super::{call::Call, inbound};
 use crate::auth::Peer;
 
 /// The services as a connection sees them; cheap to clone.
@@ -35,10 +35,13 @@ impl Calls {
     /// Answers a call; of a stream, its beginning is bounded. Whatever failed, the answer is a status with its details.
     /// Cancel safe: a call that is dropped is logged as cancelled, and what it began goes on as far as others share it.
     pub async fn answer(mut self, request: Request<Body>, peer: Peer) -> Response<Body> {
-        let mut request = trailers::dropped(request);
         let call = Call::begin(request.uri().path(), request.headers(), self.longest);
+        let mut request = inbound::dropped(request);
+        if call.is_open_ended() {
+            request = inbound::ending(request, Instant::now() + self.longest);
+        }
         request.extensions_mut().insert(Arrival { peer, deadline: call.deadline() });
-        let outcome = call.bounded(self.routes.call(request)).await;
+        let outcome = call.bounded(async { self.routes.call(request).await }).await;
         call.end(outcome.map(|Ok(response)| response))
     }
 }

@@ -142,6 +142,20 @@ async fn a_request_whose_message_never_comes_is_ended() {
 }
 
 #[tokio::test]
+async fn half_a_question_is_not_kept() {
+    let app = App::with(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
+    let path = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let request = http::Request::post(format!("http://{}/{path}", app.address));
+    let request = request.header("content-type", "application/grpc").header("te", "trailers");
+    let (response, mut body) = app.raw().await.send_request(request.body(()).unwrap(), false).unwrap();
+    // A message of 60,000 bytes of which there are ten.
+    body.send_data([&[0, 0, 0, 0xea, 0x60][..], &[0; 10]].concat().into(), false).unwrap();
+    let mut stream = response.await.unwrap().into_body();
+    let ended = async { while stream.data().await.is_some() {} };
+    timeout(Duration::from_secs(30), ended).await.expect("it is kept for ever");
+}
+
+#[tokio::test]
 async fn no_service_takes_a_large_message() {
     let app = App::start().await;
     let large = "x".repeat(65 * 1024);

@@ -269,8 +269,8 @@ async fn calls_pay_for_what_comes_with_them() {
     let app = attacked(|_| {}).await;
     let ping = frame(PING, 0, 0, &[0; 8]);
     let mut wire = Wire::begun(app.address, &[]).await;
-    for n in 0..300 {
-        wire.send(&[frames::call(id(n), &about(ADA)), ping.repeat(90)].concat()).await;
+    for n in 0..1500 {
+        wire.send(&[frames::call(id(n), &about(ADA)), ping.repeat(18)].concat()).await;
         wire.in_step().await.unwrap();
     }
     assert_eq!(app.metric(&cut("Flood")).await, 0.0);
@@ -589,7 +589,7 @@ async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
     let settings = "listen = \"127.0.0.1:0\"\nworkers = 2\n[limits]\nconnections_per_peer = 10000";
     let process = Process::serve_by("ulimit -n 256; exec \"$0\" \"$@\"", &cognito, settings, &[]);
     let address = process.place.parse().unwrap();
-    let warned = process.start.iter().filter(|line| line["connections"] == 128 && line["level"] == "WARN");
+    let warned = process.start.iter().filter(|line| line["connections"] == 120 && line["level"] == "WARN");
     assert_eq!(warned.count(), 1, "{:?}", process.start);
     let good = UserServiceClient::new(connect(address).await);
     let mut held = Vec::new();
@@ -598,7 +598,7 @@ async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
         held.extend(fifty.into_iter().flatten());
         assert!(good.clone().get_user(about(ADA)).await.is_ok());
     }
-    assert_eq!(held.len(), 127);
+    assert_eq!(held.len(), 119);
     let refused = 1000 - held.len();
     assert_eq!(metric(process.admin, &refused_by("Connections")).await as usize, refused);
     // Each of these needs a connection to Cognito.

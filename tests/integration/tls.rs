@@ -172,6 +172,10 @@ fn faulty_settings_are_named() {
     let files = Files::new(&one, &authority);
     fs::write(files.path("other.key"), other.key).unwrap();
     fs::write(files.path("empty"), "").unwrap();
+    let digits = |text: &str| text.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    let secret = one.key.lines().nth(1).unwrap();
+    fs::write(files.path("spaces"), one.key.replace('\n', " ")).unwrap();
+    fs::write(files.path("escapes"), one.key.replace('\n', "\\n")).unwrap();
     let name = |name: &str| Some(files.path(name).to_str().unwrap().to_owned());
     let good = || {
         let mut config = Config::default();
@@ -190,6 +194,21 @@ fn faulty_settings_are_named() {
             "no key in it",
             TlsSettings { key: name("server.pem"), ..good() },
             &["tls.key: holds no private key"],
+        ),
+        (
+            "a key on one line",
+            TlsSettings { key: name("spaces"), ..good() },
+            &["tls.key: holds no private key"],
+        ),
+        (
+            "a key in one word",
+            TlsSettings { key: name("escapes"), ..good() },
+            &["tls.key: holds no private key"],
+        ),
+        (
+            "a device",
+            TlsSettings { key: Some("/dev/zero".into()), ..good() },
+            &["tls.key: /dev/zero: is no file"],
         ),
         ("another's", TlsSettings { key: name("other.key"), ..good() }, &["tls.key: is not the key of the"]),
         ("no authority", TlsSettings { client_ca: None, ..good() }, &["tls.client_ca: must be set where"]),
@@ -210,7 +229,9 @@ fn faulty_settings_are_named() {
         let said = Server::read(config).err().map(|faults| faults.to_string()).unwrap_or_default();
         assert_eq!(said.is_empty(), expected.is_empty(), "{case}: {said}");
         assert!(expected.iter().all(|text| said.contains(text)), "{case}: {said}");
-        assert!(!said.contains("PRIVATE"), "{case}: {said}");
+        for shown in ["PRIVATE", secret, &digits("PRIVATE"), &digits(secret)] {
+            assert!(!said.contains(shown), "{case}: {said}");
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The files of TLS, read together, and what rustls makes of them.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
@@ -96,7 +96,7 @@ impl Files {
 
     fn read_once(&self) -> Result<Contents, Bad> {
         let file = |key, path: &PathBuf| {
-            fs::read(path).map_err(|error| Bad { key, problem: format!("{}: {error}", path.display()) })
+            read(path).map_err(|error| Bad { key, problem: format!("{}: {error}", path.display()) })
         };
         Ok(Contents {
             certificate: file(CERTIFICATE, &self.certificate)?,
@@ -111,8 +111,9 @@ impl Contents {
     pub(super) fn config(&self, files: &Files) -> Result<ServerConfig, Bad> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let certificates = certificates(CERTIFICATE, &self.certificate)?;
+        // Not why: what the reader complains of may quote the key.
         let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|error| bad(KEY, format_args!("holds no private key in PEM: {error}")))?;
+            .map_err(|_| bad(KEY, "holds no private key in PEM (is each line of it a line of its own?)"))?;
         let certified =
             CertifiedKey::from_der(certificates, key, &provider).map_err(|error| match error {
                 rustls::Error::InconsistentKeys(_) => bad(KEY, "is not the key of the certificate"),
@@ -125,6 +126,11 @@ impl Contents {
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
         config.alpn_protocols = vec![b"h2".to_vec()];
+        if self.client_ca.is_some() {
+            // A resumed session would vouch for a certificate that has expired since.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(config)
     }
 
@@ -147,9 +153,18 @@ impl Contents {
     }
 }
 
+/// Reads a file, of which a pipe or a device is none: that might never end.
+fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() || found.len() > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no file of at most 1 MiB"));
+    }
+    fs::read(path)
+}
+
 fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Bad> {
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| bad(key, format_args!("is not PEM: {error}")))?;
+    let certificates = certificates.map_err(|_| bad(key, "is not PEM from end to end"))?;
     if certificates.is_empty() { Err(bad(key, "holds no certificate in PEM")) } else { Ok(certificates) }
 }
 
@@ -161,3 +176,4 @@ const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 const CLIENT_CA: &str = "tls.client_ca";
 const MAX_READS: usize = 5;
+const MAX_BYTES: u64 = 1024 * 1024;
