@@ -143,7 +143,9 @@ async fn a_message_that_dribbles_is_ended_with_its_time() {
 async fn who_is_idle_for_long_is_asked_to_leave() {
     let app = attacked(|config| {
         config.limits.connection_age = Duration::from_millis(300);
-        config.shutdown.grace = SHORT;
+        // Together what is waited for the last calls.
+        config.limits.request_timeout = SHORT;
+        config.limits.stall_timeout = SHORT;
     })
     .await;
     let polite = async {
@@ -270,7 +272,7 @@ async fn calls_pay_for_what_comes_with_them() {
     let ping = frame(PING, 0, 0, &[0; 8]);
     let mut wire = Wire::begun(app.address, &[]).await;
     for n in 0..1500 {
-        wire.send(&[frames::call(id(n), &about(ADA)), ping.repeat(18)].concat()).await;
+        wire.send(&[frames::call(id(n), &about("nobody")), ping.repeat(18)].concat()).await;
         wire.in_step().await.unwrap();
     }
     assert_eq!(app.metric(&cut("Flood")).await, 0.0);
