@@ -1,6 +1,7 @@
 //! Asks one pool's Cognito for a user, over the AWS SDK, and takes no other user for an answer.
 
 mod answer;
+mod bound;
 mod errand;
 mod fault;
 mod limits;
@@ -17,7 +18,7 @@ use aws_sdk_cognitoidentityprovider::{
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, warn};
 
-use self::errand::Errand;
+use self::{bound::Bound, errand::Errand};
 use super::{
     Failure,
     budget::{Budget, Category, Lane},
@@ -69,7 +70,8 @@ impl Cognito {
         let config = config::Builder::from(shared)
             .timeout_config(times.build())
             // A retry is paid for like every call, which the SDK cannot know of: `Errand` makes it.
-            .retry_config(RetryConfig::disabled());
+            .retry_config(RetryConfig::disabled())
+            .interceptor(Bound);
         let credentials = shared.credentials_provider();
         Self { client: Client::from_conf(config.build()), credentials, pool, budget }
     }

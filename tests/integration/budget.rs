@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use cognito_lookup::{sandbox::standin::Person, wire::proto::user_service_client::UserServiceClient};
 use futures_util::future::join_all;
+use tokio::time::Instant;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -16,6 +17,7 @@ async fn of_a_herd_of_cold_users_as_many_are_asked_about_as_the_budget_lets_begi
         let mut users = UserServiceClient::new(channels[n % 4].clone());
         async move { users.get_user(about(sub)).await }
     });
+    let begun = Instant::now();
     let answers = join_all(asking).await;
     let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
     for status in &refused {
@@ -26,11 +28,10 @@ async fn of_a_herd_of_cold_users_as_many_are_asked_about_as_the_budget_lets_begi
     }
     let arrivals = app.cognito.arrivals("AdminGetUser");
     assert_eq!(arrivals.len(), answers.len() - refused.len(), "who is refused costs no call");
-    assert!((20..=80).contains(&arrivals.len()), "{}", arrivals.len());
-    // The network may bring the calls of a quarter of a second late, and so into the next second.
-    let over =
-        arrivals.iter().zip(arrivals.iter().skip(25)).find(|(a, b)| **b - **a < Duration::from_secs(1));
-    assert!(over.is_none(), "more than 25 calls in a second");
+    // Each arrives after it left, so no more have arrived than may have left; by the second that is shown on a paused
+    // clock.
+    let seconds = usize::try_from((*arrivals.last().unwrap() - begun).as_secs()).unwrap() + 1;
+    assert!((20..=20 * seconds).contains(&arrivals.len()), "{} calls in {seconds} s", arrivals.len());
 }
 
 #[tokio::test]

@@ -156,6 +156,11 @@ async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
         ("no attributes", user(json!([])), "UPSTREAM_UNAVAILABLE"),
         ("an attribute twice", user(json!([sub, email, email])), "UPSTREAM_UNAVAILABLE"),
         ("cut within the body", Fault::Cut(Reply::json(200, &whole)), "UPSTREAM_UNAVAILABLE"),
+        (
+            "10 MB",
+            user(json!([sub, {"Name": "email", "Value": "x".repeat(10_000_000)}])),
+            "UPSTREAM_UNAVAILABLE",
+        ),
         ("no such pool", error("ResourceNotFoundException"), "UPSTREAM_UNAVAILABLE"),
         ("not authorized", error("NotAuthorizedException"), "UPSTREAM_UNAVAILABLE"),
         ("expired credentials", error("ExpiredTokenException"), "UPSTREAM_UNAVAILABLE"),

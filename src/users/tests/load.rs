@@ -163,3 +163,22 @@ async fn refreshes_leave_half_of_the_budget_to_those_who_wait() {
         assert!(answer.is_ok(), "a token at once: {n}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_no_more_is_fetched_the_rest_is_refused_at_once_and_what_is_held_is_served() {
+    let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(10_000));
+    lab.ask("ada").await.unwrap();
+    sleep(Duration::from_secs(70)).await;
+    lab.play(|_| (NEAR, Reply::Nothing));
+    let mut waiting: Vec<_> = (0..MAX_FETCHES).map(|n| lab.ask_owned(format!("user-{n}")).boxed()).collect();
+    for stranger in &mut waiting {
+        assert!(stranger.now_or_never().is_none());
+    }
+    let refused = lab.ask("one-more").now_or_never().expect("at once");
+    assert_eq!(refused.unwrap_err(), Failure::Overloaded);
+    let held = lab.ask("ada").now_or_never().expect("at once").unwrap();
+    assert_eq!(held.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
+    drop(join_all(waiting).await);
+    lab.play(Lab::found);
+    assert!(lab.ask("one-more").await.is_ok(), "there is room again");
+}

@@ -1,0 +1,33 @@
+//! No answer is read beyond 1 MiB: the largest user has some 140 KB, and the SDK would read whatever comes.
+
+use std::error::Error;
+
+use aws_sdk_cognitoidentityprovider::config::{
+    ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextMut,
+};
+use aws_smithy_types::body::SdkBody;
+use http_body_util::Limited;
+
+/// Makes a longer answer fail like one that is cut.
+#[derive(Debug)]
+pub(super) struct Bound;
+
+impl Intercept for Bound {
+    fn name(&self) -> &'static str {
+        "Bound"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _settings: &mut ConfigBag,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let body = context.response_mut().body_mut();
+        let whole = std::mem::replace(body, SdkBody::taken());
+        *body = SdkBody::from_body_1_x(Limited::new(whole, MAX_BYTES));
+        Ok(())
+    }
+}
+
+const MAX_BYTES: usize = 1 << 20;
