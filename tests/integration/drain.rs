@@ -111,7 +111,7 @@ impl Stuck {
     }
 }
 
-async fn open(address: SocketAddr) -> SendRequest<Bytes> {
+pub(crate) async fn open(address: SocketAddr) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (sender, connection) = client::handshake(stream).await.unwrap();
     #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
@@ -130,7 +130,7 @@ async fn call_until_asked_to_leave(address: SocketAddr) -> usize {
 }
 
 /// The code of a call; none if the connection takes no more calls.
-async fn one_call(client: &mut SendRequest<Bytes>, sub: &str) -> Option<String> {
+pub(crate) async fn one_call(client: &mut SendRequest<Bytes>, sub: &str) -> Option<String> {
     std::future::poll_fn(|cx| client.poll_ready(cx)).await.ok()?;
     let response = call(client, sub)?;
     let (head, mut body) = match response.await {

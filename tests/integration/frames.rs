@@ -1,6 +1,7 @@
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
+    time::Duration,
 };
 
 use cognito_lookup::wire::proto::GetUserRequest;
@@ -8,6 +9,7 @@ use prost::Message as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
+    time::timeout,
 };
 
 /// One HTTP/2 frame.
@@ -63,8 +65,9 @@ impl Wire {
         self.0.write_all(bytes).await.unwrap();
     }
 
+    /// The next frame; one that never comes fails the test rather than hang it.
     pub(crate) async fn next(&mut self) -> io::Result<Frame> {
-        next(&mut self.0).await
+        timeout(PATIENCE, next(&mut self.0)).await.expect("a frame comes")
     }
 
     /// The next frame of a kind; what comes before it is passed over.
@@ -241,4 +244,5 @@ pub(crate) const NO_ERROR: u32 = 0;
 pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const CANCEL: u32 = 8;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
+const PATIENCE: Duration = Duration::from_secs(30);
 const FINAL: &[u8; 8] = b"the end.";

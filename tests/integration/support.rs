@@ -288,7 +288,7 @@ pub(crate) async fn metric(admin: SocketAddr, series: &str) -> f64 {
     metric_over(TcpStream::connect(admin).await.unwrap(), series).await
 }
 
-pub(crate) async fn metric_over(stream: TcpStream, series: &str) -> f64 {
+async fn metric_over(stream: TcpStream, series: &str) -> f64 {
     let (_, text) = http_get_over(stream, "/metrics").await;
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.map_or(0.0, |value| value.parse().unwrap())
