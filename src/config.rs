@@ -7,12 +7,14 @@ mod bounds;
 mod choice;
 mod faults;
 mod file;
+mod limits;
 mod listen;
 mod origin;
 mod settings;
 mod shorthand;
 mod sources;
 mod text;
+mod tls;
 mod tree;
 
 use std::{
@@ -25,13 +27,15 @@ use serde::{Deserialize, Serialize};
 use self::tree::Tree;
 pub use self::{
     faults::{Collector, Fault, Faults},
+    limits::LimitSettings,
     listen::{Listen, NoListen},
     origin::Origin,
     settings::{
-        BareSub, BudgetSettings, CacheSettings, CallerSettings, ClientCertificate, Credentials,
-        LimitSettings, LogFormat, LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings, TlsSettings,
+        BareSub, BudgetSettings, CacheSettings, CallerSettings, Credentials, LogFormat, LogLevel,
+        LogSettings, PoolSettings, Reads, ShutdownSettings,
     },
     sources::{Flag, Sources, token},
+    tls::{ClientCertificate, TlsSettings},
 };
 
 /// Every setting of the service, and where each came from.
