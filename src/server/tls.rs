@@ -23,24 +23,22 @@ pub(super) struct Tls {
     files: Files,
     metrics: Metrics,
     current: ArcSwap<ServerConfig>,
-    /// What the files held when they were last looked at, good or bad.
-    seen: Mutex<Contents>,
+    /// What the files held when they were last looked at, good or bad; none if they could not be read.
+    seen: Mutex<Option<Contents>>,
 }
 
 impl Tls {
     /// Reads the settings and the files; none where TLS is not set, or if anything is wrong, which `faults` then says.
     pub(super) fn read(config: &Config, metrics: &Metrics, faults: &mut Collector<'_>) -> Option<Self> {
         let files = Files::of(&config.tls, faults)?;
-        let told = |Bad { key, problem }| faults.add(key, problem);
-        let contents = files.read().map_err(told).ok()?;
-        let current =
-            contents.config(&files).map_err(|Bad { key, problem }| faults.add(key, problem)).ok()?;
+        let read = files.read().and_then(|contents| Ok((contents.config(&files)?, contents)));
+        let (current, contents) = read.map_err(|Bad { key, problem }| faults.add(key, problem)).ok()?;
         metrics.tls_loaded();
         Some(Self {
             files,
             metrics: metrics.clone(),
             current: ArcSwap::from_pointee(current),
-            seen: Mutex::new(contents),
+            seen: Mutex::new(Some(contents)),
         })
     }
 
@@ -53,27 +51,24 @@ impl Tls {
     /// for each change; calls under way never notice.
     pub(super) fn reload(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.files.read() {
-            Ok(contents) if contents == *seen => {}
-            Ok(contents) => {
-                match contents.config(&self.files) {
-                    Ok(config) => {
-                        // The sessions of the old set are not resumed: they are in its own store.
-                        self.current.store(Arc::new(config));
-                        self.metrics.tls_loaded();
-                        info!("TLS files reloaded");
-                    }
-                    Err(bad) => self.complain(&bad),
-                }
-                *seen = contents;
-            }
-            Err(bad) => {
-                if *seen != Contents::default() {
-                    self.complain(&bad);
-                }
-                *seen = Contents::default();
-            }
+        let read = self.files.read();
+        if read.as_ref().ok() == seen.as_ref() {
+            return;
         }
+        let (config, contents) = match read {
+            Ok(contents) => (contents.config(&self.files), Some(contents)),
+            Err(bad) => (Err(bad), None),
+        };
+        match config {
+            Ok(config) => {
+                // The sessions of the old set are not resumed: they are in its own store.
+                self.current.store(Arc::new(config));
+                self.metrics.tls_loaded();
+                info!("TLS files reloaded");
+            }
+            Err(bad) => self.complain(&bad),
+        }
+        *seen = contents;
     }
 
     /// Reloads whenever the files have changed, looking at them as often as is set; never returns.

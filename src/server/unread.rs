@@ -60,8 +60,8 @@ impl Unread {
     }
 }
 
-/// The body of an answer. hyper asks it for a frame only when the client has room for one: from a frame to the next
-/// question it waits for the client, from a question to the next frame for us.
+/// The body of an answer. hyper holds a frame until the client has room for some of it, and only then asks for the next:
+/// from a frame to the next question an answer waits for the client, from a question to the next frame for us.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,

@@ -30,8 +30,8 @@ pub(super) struct Bad {
     pub(super) problem: String,
 }
 
-/// What the files hold. The key is among it, so it has no `Debug` of its own.
-#[derive(Default, Eq, PartialEq)]
+/// What the files hold. The key is among it, so its `Debug` shows nothing.
+#[derive(Eq, PartialEq)]
 pub(super) struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -54,7 +54,7 @@ impl Files {
                 .add("tls.client_certificate", "must be \"required\" or \"optional\" where client_ca is set");
         }
         if asked && client_ca.is_none() {
-            faults.add("tls.client_ca", "must be set where client certificates are asked for");
+            faults.add(CLIENT_CA, "must be set where client certificates are asked for");
         }
         match (certificate, key) {
             (Some(certificate), Some(key)) => Some(Self {
@@ -65,7 +65,7 @@ impl Files {
                 check_every: *check_every,
             }),
             (Some(_), None) => {
-                faults.add("tls.key", "must be set where tls.certificate is");
+                faults.add(KEY, "must be set where tls.certificate is");
                 None
             }
             (None, Some(_)) => {
@@ -96,7 +96,7 @@ impl Files {
 
     fn read_once(&self) -> Result<Contents, Bad> {
         let file = |key, path: &PathBuf| {
-            read(path).map_err(|error| Bad { key, problem: format!("{}: {error}", path.display()) })
+            read(path).map_err(|error| bad(key, format_args!("{}: {error}", path.display())))
         };
         Ok(Contents {
             certificate: file(CERTIFICATE, &self.certificate)?,
