@@ -43,7 +43,7 @@ impl Process {
     ) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("settings.toml");
-        fs::write(&file, format!("{settings}\n{}", pool(cognito))).unwrap();
+        fs::write(&file, format!("{settings}\n{}", pool(cognito, "name"))).unwrap();
         let mut child = Command::new("sh")
             .args(["-c", line, env!("CARGO_BIN_EXE_cognito-lookup"), "serve", "--config"])
             .arg(&file)
@@ -117,7 +117,8 @@ impl Drop for Process {
     }
 }
 
-fn pool(cognito: &StandIn) -> String {
+/// Settings of a pool before a stand-in, and of callers by token and on this machine that may read what is `released`.
+pub(crate) fn pool(cognito: &StandIn, released: &str) -> String {
     format!(
         r#"[[pools]]
 id = "{id}"
@@ -128,12 +129,12 @@ app_clients = ["{WEB}"]
 [[callers]]
 name = "web"
 app_client = "{WEB}"
-attributes = ["name"]
+attributes = ["{released}"]
 [[callers]]
 name = "sidecar"
 network = ["127.0.0.0/8", "unix"]
 reads = "any"
-attributes = ["name"]
+attributes = ["{released}"]
 "#,
         id = cognito.pool_id(),
         issuer = cognito.issuer(),
