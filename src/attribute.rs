@@ -92,6 +92,8 @@ impl Selection {
     }
 }
 
+/// What every caller gets of every user it may read, by the names of the fields it is in.
+pub const ALWAYS_RELEASED: [&str; 4] = ["sub", "user_pool_id", "enabled", "status"];
 /// The pseudo-attribute of the pool's username.
 pub const USERNAME: &str = "username";
 /// The pseudo-attribute of the time the user was created.

@@ -128,6 +128,7 @@ impl Error {
         let (field, problem) = match self {
             Self::Invalid(Invalid::Field { field, problem }) => (field.as_str(), *problem),
             Self::Invalid(Invalid::Sub) => ("sub", "must be 1 to 128 characters of [A-Za-z0-9_-]"),
+            Self::Denied(Denied::CallerUnknown) => ("caller", "names no configured caller"),
             Self::Denied(Denied::Nobody) => ("sub", "must be given where no access token is"),
             Self::Denied(Denied::PoolMissing) => {
                 ("user_pool_id", "must be given: several pools are configured")
@@ -186,9 +187,14 @@ fn denial(denied: &Denied) -> (Code, ErrorReason, &'static str) {
         Denied::Caller => {
             (Code::PermissionDenied, ErrorReason::CallerNotAllowed, "no rule names this caller")
         }
+        Denied::NotAdmin => (
+            Code::PermissionDenied,
+            ErrorReason::CallerNotAllowed,
+            "no rule makes this caller an administrator",
+        ),
         Denied::Disabled => (Code::PermissionDenied, ErrorReason::UserDisabled, "the user is disabled"),
         Denied::Nobody => (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED),
-        Denied::PoolMissing | Denied::PoolUnknown => {
+        Denied::CallerUnknown | Denied::PoolMissing | Denied::PoolUnknown => {
             (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
         }
         Denied::Scope => (

@@ -1,6 +1,8 @@
 //! Decides what a caller may see: ([`Caller`], [`Query`]) → [`Permit`], and [`Permit`] + what was found → [`Disclosure`].
 //! Deny by default: what no rule releases is refused.
 
+mod explanation;
+mod mandate;
 mod network;
 mod permit;
 mod rule;
@@ -9,13 +11,17 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::permit::{Disclosure, Known, Permit, Share, Subject};
 use self::rule::{Reads, Rule};
+pub use self::{
+    explanation::{Access, Explanation},
+    mandate::Mandate,
+    permit::{Disclosure, Known, Permit, Share, Subject},
+};
 use crate::{
     attribute::AttributeName,
     auth::{Caller, Identity},
     config::{Collector, Config},
-    pool::Pools,
+    pool::{Pool, PoolId, Pools},
     query::Query,
 };
 
@@ -43,13 +49,14 @@ impl Policy {
     pub fn permit(&self, caller: &Caller, query: Query) -> Result<Permit, Denied> {
         let rule = self.rule(caller.identity())?;
         let subject = self.subject(rule, caller, &query)?;
-        if query.include_groups {
+        if query.include_groups && !rule.groups {
             return Err(Denied::Attributes(vec!["groups".to_owned()]));
         }
         let attributes = rule.attributes.narrow(query.attributes).map_err(|names| {
             Denied::Attributes(names.iter().map(AttributeName::as_str).map(ToOwned::to_owned).collect())
         })?;
-        Ok(Permit { subject, attributes, demand: query.demand, share: rule.share.clone() })
+        let (groups, demand, share) = (query.include_groups, query.demand, rule.share.clone());
+        Ok(Permit { subject, attributes, groups, demand, share })
     }
 
     fn rule(&self, identity: &Identity) -> Result<&Rule, Denied> {
@@ -87,11 +94,15 @@ impl Policy {
             (Reads::Any, None) => return Err(Denied::Nobody),
             (Reads::Any, Some(sub)) => sub.clone(),
         };
-        let pool = match &query.pool {
+        Ok(Subject { pool: self.pool(query.pool.as_ref())?, sub, known: Known::BySub })
+    }
+
+    fn pool(&self, named: Option<&PoolId>) -> Result<Arc<Pool>, Denied> {
+        let pool = match named {
             Some(id) => self.pools.by_id(id).ok_or(Denied::PoolUnknown)?,
             None => self.pools.only().ok_or(Denied::PoolMissing)?,
         };
-        Ok(Subject { pool: Arc::clone(pool), sub, known: Known::BySub })
+        Ok(Arc::clone(pool))
     }
 }
 
@@ -111,9 +122,15 @@ pub enum Denied {
     /// No rule names the caller.
     #[error("no rule names the caller")]
     Caller,
+    /// No rule has the name that was asked about.
+    #[error("no rule has the name that was asked about")]
+    CallerUnknown,
     /// The user whose token was presented is disabled.
     #[error("the user whose token was presented is disabled")]
     Disabled,
+    /// The caller is no administrator.
+    #[error("the caller is no administrator")]
+    NotAdmin,
     /// Neither a token nor `sub` was given.
     #[error("neither a token nor a sub was given")]
     Nobody,

@@ -2,7 +2,12 @@
 
 use thiserror::Error;
 
-use crate::{attribute::Selection, freshness::Demand, pool::PoolId, user::Sub};
+use crate::{
+    attribute::{AttributeName, Selection},
+    freshness::Demand,
+    pool::PoolId,
+    user::Sub,
+};
 
 /// A question whose every field is valid; made by `wire`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +22,24 @@ pub struct Query {
     pub include_groups: bool,
     /// How fresh the answer must be.
     pub demand: Demand,
+}
+
+/// Whom an administrator asks about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// The user.
+    pub sub: Sub,
+    /// The user's pool, if named.
+    pub pool: Option<PoolId>,
+}
+
+/// What an administrator asks of one caller's rule.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccessQuery {
+    /// The caller's configured name.
+    pub caller: String,
+    /// The attributes asked about; empty for all that any rule names.
+    pub attributes: Vec<AttributeName>,
 }
 
 /// What is wrong with a question, in the caller's terms.

@@ -1,5 +1,6 @@
 //! The RPCs: one straight line from a request to its answer, and what must happen for every outcome around it.
 
+mod admin;
 mod call;
 mod calls;
 mod inbound;
@@ -19,7 +20,7 @@ use crate::{
     users::Users,
     wire::{
         self,
-        proto::{self, admin_service_server::AdminService, user_service_server::UserService},
+        proto::{self, user_service_server::UserService},
     },
 };
 
@@ -66,37 +67,6 @@ impl UserService for Service {
         &self,
         _: Request<proto::BatchGetUsersRequest>,
     ) -> Result<Response<proto::BatchGetUsersResponse>, Status> {
-        Err(Error::Unimplemented.into())
-    }
-}
-
-#[tonic::async_trait]
-impl AdminService for Service {
-    async fn inspect_user(
-        &self,
-        _: Request<proto::InspectUserRequest>,
-    ) -> Result<Response<proto::InspectUserResponse>, Status> {
-        Err(Error::Unimplemented.into())
-    }
-
-    async fn expire_user(
-        &self,
-        _: Request<proto::ExpireUserRequest>,
-    ) -> Result<Response<proto::ExpireUserResponse>, Status> {
-        Err(Error::Unimplemented.into())
-    }
-
-    async fn erase_user(
-        &self,
-        _: Request<proto::EraseUserRequest>,
-    ) -> Result<Response<proto::EraseUserResponse>, Status> {
-        Err(Error::Unimplemented.into())
-    }
-
-    async fn explain_access(
-        &self,
-        _: Request<proto::ExplainAccessRequest>,
-    ) -> Result<Response<proto::ExplainAccessResponse>, Status> {
         Err(Error::Unimplemented.into())
     }
 }

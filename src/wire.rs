@@ -1,26 +1,26 @@
 //! Between the messages of `proto/` and the types of this crate, total in both directions.
 
+mod admin;
 pub mod proto;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use self::admin::{access_query, explanation};
 use self::proto::get_user_request;
 use crate::{
-    attribute::{AttributeName, Selection},
+    attribute::{ALWAYS_RELEASED, AttributeName, Selection},
     freshness::{Demand, Freshness, Moment, Source, StaleReason},
     policy::Disclosure,
-    query::{Invalid, Query},
+    pool::PoolId,
+    query::{Invalid, Query, Target},
     user::Account,
 };
 
 /// Reads a request that arrived `now` as a valid question, or names the first field that is not.
 pub fn query(message: &proto::GetUserRequest, now: Moment) -> Result<Query, Invalid> {
-    let sub = given(&message.sub).map(str::parse).transpose().map_err(|_| Invalid::Sub)?;
-    let pool = given(&message.user_pool_id).map(str::parse).transpose();
     Ok(Query {
-        sub,
-        pool: pool
-            .map_err(|_| Invalid::field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI"))?,
+        sub: given(&message.sub).map(str::parse).transpose().map_err(|_| Invalid::Sub)?,
+        pool: pool(&message.user_pool_id)?,
         attributes: selection(&message.attributes)?,
         include_groups: message.include_groups,
         demand: demand(message.freshness.as_ref(), now)?,
@@ -45,6 +45,16 @@ pub fn reply(disclosure: Disclosure) -> proto::GetUserResponse {
     }
 }
 
+/// Reads whom an administrator asks about.
+fn target(sub: &str, user_pool_id: &str) -> Result<Target, Invalid> {
+    Ok(Target { sub: sub.parse().map_err(|_| Invalid::Sub)?, pool: pool(user_pool_id)? })
+}
+
+fn pool(id: &str) -> Result<Option<PoolId>, Invalid> {
+    let invalid = |_| Invalid::field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI");
+    given(id).map(str::parse).transpose().map_err(invalid)
+}
+
 fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
@@ -57,6 +67,7 @@ fn selection(names: &[String]) -> Result<Selection, Invalid> {
         return Err(Invalid::field("attributes", "must be at most 100 names"));
     }
     let invalid = |n| move |_| Invalid::field(format!("attributes[{n}]"), "is no attribute name");
+    // Asking for what every caller gets is no asking at all.
     let named = names.iter().enumerate().filter(|(_, name)| !ALWAYS_RELEASED.contains(&name.as_str()));
     let names: Result<_, Invalid> =
         named.map(|(n, name)| name.parse::<AttributeName>().map_err(invalid(n))).collect();
@@ -139,8 +150,6 @@ fn status(account: Account) -> proto::UserStatus {
     }
 }
 
-// Asking for what every caller gets is no asking at all.
-const ALWAYS_RELEASED: [&str; 4] = ["sub", "user_pool_id", "enabled", "status"];
 const MAX_ATTRIBUTES: usize = 100;
 const MAX_DURATION_SECONDS: u64 = 315_576_000_000;
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;

@@ -88,6 +88,12 @@ pub struct CallerSettings {
     /// The attributes it may read, `*` for all; default empty.
     #[serde(deserialize_with = "text::list")]
     pub attributes: Vec<String>,
+    /// Whether it may also read groups; default `false`.
+    #[serde(deserialize_with = "text::boolean")]
+    pub groups: bool,
+    /// Whether it may call the `AdminService`; default `false`.
+    #[serde(deserialize_with = "text::boolean")]
+    pub admin: bool,
     /// How many users a second may be fetched because of it, in each account and Region; 1 to 100000, default no bound
     /// but the budget.
     #[serde(deserialize_with = "text::rate")]

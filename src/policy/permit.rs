@@ -16,6 +16,7 @@ use crate::{
 pub struct Permit {
     pub(super) subject: Subject,
     pub(super) attributes: Selection,
+    pub(super) groups: bool,
     pub(super) demand: Demand,
     pub(super) share: Option<Share>,
 }
@@ -24,6 +25,11 @@ impl Permit {
     /// Returns the user to look up.
     pub fn subject(&self) -> &Subject {
         &self.subject
+    }
+
+    /// Returns whether the user's groups are wanted, and may be read.
+    pub fn groups(&self) -> bool {
+        self.groups
     }
 
     /// Returns how fresh the answer must be.

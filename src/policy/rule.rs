@@ -17,7 +17,11 @@ pub(super) struct Rule {
     pub(super) who: Who,
     pub(super) reads: Reads,
     pub(super) attributes: Selection,
+    pub(super) groups: bool,
+    pub(super) admin: bool,
     pub(super) share: Option<Share>,
+    /// Where in the settings it stands.
+    pub(super) key: String,
 }
 
 /// How a caller is known.
@@ -126,10 +130,12 @@ impl Reader<'_> {
         let who = self.who(faults);
         let reads = self.reads(faults);
         let attributes = read_attributes(&caller.attributes, &format!("{key}.attributes"), faults);
+        let admin = self.admin(faults);
         let name: Arc<str> = caller.name.as_str().into();
         let share = caller.misses_per_second;
         let share = share.map(|misses_per_second| Share { caller: Arc::clone(&name), misses_per_second });
-        Some(Rule { name, who: who?, reads: reads?, attributes: attributes?, share })
+        let (who, reads, attributes, admin, key) = (who?, reads?, attributes?, admin?, key.clone());
+        Some(Rule { name, who, reads, attributes, groups: caller.groups, admin, share, key })
     }
 
     fn who(&self, faults: &mut Collector<'_>) -> Option<Who> {
@@ -203,6 +209,16 @@ impl Reader<'_> {
             }
             CallerSettings { reads: ReadsSetting::Any, .. } => Some(Reads::Any),
         }
+    }
+
+    fn admin(&self, faults: &mut Collector<'_>) -> Option<bool> {
+        // Whatever an app client may ask for itself would make an administrator of everybody.
+        if let CallerSettings { admin: true, app_client: Some(_), scope: None, .. } = self.caller {
+            let problem = "may be true for an app client only with a scope that its token must have";
+            faults.add(format!("{}.admin", self.key), problem);
+            return None;
+        }
+        Some(self.caller.admin)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::{
     auth::{Address, Certificate, Client, Person, Scopes},
     config::{CallerSettings, ClientCertificate, Faults, PoolSettings, Reads as ReadsSetting, TlsSettings},
     freshness::{Demand, Freshness, Moment, Source},
-    pool::Pool,
+    pool::{Pool, PoolId},
+    query::{AccessQuery, Target},
     user::{Account, User},
 };
 
@@ -20,6 +21,12 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
         ("more than that", web("ada"), wanting(&["name", "phone_number"]), Err(refused(&["phone_number"]))),
         ("a pseudo-attribute", web("ada"), wanting(&["username"]), Err(refused(&["username"]))),
         ("groups", web("ada"), Query { include_groups: true, ..query() }, Err(refused(&["groups"]))),
+        (
+            "groups that are released",
+            from("10.1.2.3"),
+            grouped("ada"),
+            Ok(&["email", "name", "phone_number"]),
+        ),
         ("an unknown client", client("client9", "ada"), query(), Err(Denied::Caller)),
         ("a client of the pool without a rule", client("client3", "ada"), query(), Err(Denied::Caller)),
         ("a machine by a sub alone", machine("client1", ""), about("ada"), Err(Denied::Subject)),
@@ -61,6 +68,7 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
     for (case, caller, query, expected) in table {
         let released = policy().permit(caller, query.clone()).and_then(|permit| {
             let disclosure = permit.disclose(&user("ada"), freshness())?;
+            assert_eq!(permit.groups(), query.include_groups, "{case}");
             assert!(disclosure.username.is_none() || permit.attributes == Selection::Everything, "{case}");
             Ok(disclosure.attributes.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
         });
@@ -180,6 +188,11 @@ fn faulty_rules_are_refused_all_at_once() {
             CallerSettings { scope: Some("a".into()), ..net(&["unix"]) },
             &["callers[0].scope"],
         ),
+        (
+            "an administrator by a user's token",
+            CallerSettings { admin: true, ..web() },
+            &["callers[0].admin"],
+        ),
         ("no scope", CallerSettings { scope: Some("a b".into()), ..web() }, &["callers[0].scope"]),
         (
             "a wildcard",
@@ -248,6 +261,92 @@ fn no_two_rules_match_the_same_caller() {
 }
 
 #[test]
+fn only_an_administrator_gets_a_mandate() {
+    let scope = "user-lookup/read";
+    let users_own = Caller::for_test(Identity::Person(of("client2", scope)), [Some(person("ada")), None]);
+    let b = Some("eu-west-1_B".parse().unwrap());
+    let table: &[(&str, Caller, Option<PoolId>, Result<(), Denied>)] = &[
+        ("a network", from("10.1.2.3"), None, Ok(())),
+        ("a machine with its scope", machine("client2", scope), None, Ok(())),
+        ("a machine without it", machine("client2", ""), None, Err(Denied::Scope)),
+        ("a user's token with it", users_own, None, Err(Denied::NotAdmin)),
+        ("another app client", web("ada"), None, Err(Denied::NotAdmin)),
+        ("another network", from("127.0.0.1"), None, Err(Denied::NotAdmin)),
+        ("another network, about an unknown pool", from("127.0.0.1"), b.clone(), Err(Denied::NotAdmin)),
+        ("a certificate", certified(&[BILLING]), None, Err(Denied::NotAdmin)),
+        ("nobody", from("192.0.2.1"), None, Err(Denied::Anonymous)),
+        ("an unknown certificate", certified(&["x.example.com"]), None, Err(Denied::Caller)),
+        ("about an unknown pool", from("10.1.2.3"), b, Err(Denied::PoolUnknown)),
+    ];
+    for (case, caller, pool, expected) in table {
+        let target = Target { sub: "ada".parse().unwrap(), pool: pool.clone() };
+        let mandate = policy().mandate(caller, target);
+        assert_eq!(
+            mandate.map(|mandate| assert_eq!(mandate.subject().known, Known::BySub)),
+            *expected,
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn each_attribute_has_the_rule_that_decides_it() {
+    let explain = |caller: &str, names: &[&str]| {
+        let policy = policy();
+        let target = Target { sub: "ada".parse().unwrap(), pool: None };
+        let mandate = policy.mandate(&from("10.1.2.3"), target).unwrap();
+        let attributes = names.iter().map(|name| name.parse().unwrap()).collect();
+        policy.explain(&mandate, AccessQuery { caller: caller.into(), attributes })
+    };
+    let lines = |caller: &str, names: &[&str]| {
+        let explanation = explain(caller, names).unwrap();
+        let line =
+            |access: Access| format!("{} {} {}", access.attribute.as_str(), access.released, access.rule);
+        explanation.attributes.into_iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lines("web", &["name", "phone_number", "sub", "username", "email"]),
+        [
+            "name true callers[0].attributes names it",
+            "phone_number false callers[0].attributes does not name it",
+            "sub true always released",
+            "username false callers[0].attributes does not name it",
+            "email true callers[0].attributes names it",
+        ]
+    );
+    assert_eq!(
+        lines("vpc", &["x", "enabled"]),
+        ["x true callers[5].attributes is \"*\"", "enabled true always released"]
+    );
+    let all = lines("billing", &[]);
+    let names: Vec<_> = all.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["created_at", "email", "name", "updated_at", "username"], "all that any rule names");
+    let token = explain("web", &["name"]).unwrap();
+    assert_eq!((token.subject_allowed, token.groups_allowed), (false, false));
+    assert!(token.subject_rule.starts_with("callers[0].reads = \"token\""), "{}", token.subject_rule);
+    let any = explain("vpc", &["name"]).unwrap();
+    assert_eq!((any.subject_allowed, any.groups_allowed), (true, true));
+    assert_eq!(any.subject_rule, "callers[5].reads = \"any\"");
+    assert_eq!(explain("nobody", &[]), Err(Denied::CallerUnknown));
+}
+
+/// What is explained is what happens: the same rules decide both.
+#[test]
+fn an_explanation_tells_what_a_permit_releases() {
+    let policy = policy();
+    let target = Target { sub: "ada".parse().unwrap(), pool: None };
+    let mandate = policy.mandate(&from("10.1.2.3"), target).unwrap();
+    for (name, caller) in [("web", web("ada")), ("sidecar", from("127.0.0.1")), ("vpc", from("10.1.2.3"))] {
+        for attribute in ["email", "name", "phone_number", "username", "custom:x"] {
+            let query = AccessQuery { caller: name.into(), attributes: vec![attribute.parse().unwrap()] };
+            let released = policy.explain(&mandate, query).unwrap().attributes.remove(0).released;
+            let wanted = Query { attributes: only(&[attribute]), ..about("ada") };
+            assert_eq!(policy.permit(&caller, wanted).is_ok(), released, "{name} {attribute}");
+        }
+    }
+}
+
+#[test]
 fn a_network_beyond_this_machine_is_noticed() {
     assert_eq!(policy().open_networks().collect::<Vec<_>>(), ["vpc", "pods"]);
 }
@@ -291,6 +390,7 @@ fn callers() -> Vec<CallerSettings> {
         CallerSettings {
             app_client: Some("client2".into()),
             scope: Some("user-lookup/read".into()),
+            admin: true,
             ..rule("support-desk", ReadsSetting::Any, &["name"])
         },
         CallerSettings {
@@ -302,7 +402,11 @@ fn callers() -> Vec<CallerSettings> {
             ..rule("desk", ReadsSetting::Token, &["name"])
         },
         net("127.0.0.0/8", rule("sidecar", ReadsSetting::Any, &["name"])),
-        net("10.0.0.0/8", rule("vpc", ReadsSetting::Any, &["*"])),
+        CallerSettings {
+            groups: true,
+            admin: true,
+            ..net("10.0.0.0/8", rule("vpc", ReadsSetting::Any, &["*"]))
+        },
         net("172.16.0.0/12", rule("pods", ReadsSetting::Token, &["name"])),
     ]
 }
@@ -353,6 +457,10 @@ fn query() -> Query {
 
 fn about(sub: &str) -> Query {
     Query { sub: Some(sub.parse().unwrap()), ..query() }
+}
+
+fn grouped(sub: &str) -> Query {
+    Query { include_groups: true, ..about(sub) }
 }
 
 fn wanting(names: &[&str]) -> Query {
