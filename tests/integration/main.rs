@@ -26,6 +26,8 @@ mod coalescing;
 mod drain;
 // HTTP/2 frame by frame, for what no client library does; no tests.
 mod frames;
+// Why a caller gets what it gets.
+mod explain;
 // How old an answer may be.
 mod freshness;
 // What a lookup answers.
@@ -38,6 +40,8 @@ mod lifecycle;
 mod limits;
 // Cognito or the key server slow, broken, lying or gone.
 mod outage;
+// Several pools in one server.
+mod pools;
 // What orchestrators, load balancers and Prometheus are told.
 mod probes;
 // The binary as a process of its own; no tests.
