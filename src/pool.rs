@@ -1,6 +1,7 @@
 //! A user pool: its id, and the issuer, key URL, region and ways of asking that follow from it.
 
 mod id;
+mod role;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,7 +10,10 @@ use http::Uri;
 use crate::config::{BareSub, Collector, Config, Credentials, PoolSettings};
 
 use self::id::is_region;
-pub use self::id::{ClientId, InvalidClientId, InvalidPoolId, PoolId};
+pub use self::{
+    id::{ClientId, InvalidClientId, InvalidPoolId, PoolId},
+    role::Role,
+};
 
 /// One configured user pool, every part of it valid.
 #[derive(Debug, Eq, PartialEq)]
@@ -32,6 +36,8 @@ pub struct Pool {
     pub region: String,
     /// The AWS account; none where one is for all. With the Region it tells whose quotas calls are counted against.
     pub account: Option<String>,
+    /// The role that is assumed to ask it; none where the service's own credentials may.
+    pub role: Option<Role>,
 }
 
 /// How a user is looked up whose `sub` alone is known.
@@ -56,6 +62,7 @@ impl Pool {
         let endpoint_url = url("endpoint_url", &settings.endpoint_url);
         let (issuer, jwks_url) = (url("issuer", &settings.issuer), url("jwks_url", &settings.jwks_url));
         let region = read_region(settings, id.as_ref(), key, faults);
+        let role = Role::read(settings, key, faults);
         let account = read_account(settings, key, faults);
         let id = id?;
         let issuers = match (&settings.issuer, id.region()) {
@@ -67,6 +74,7 @@ impl Pool {
                 None
             }
         }?;
+        let (account, role) = (account?, role?);
         let published = || format!("{}{JWKS_PATH}", issuers.first()?).parse().ok();
         Some(Self {
             app_clients: app_clients?,
@@ -76,7 +84,8 @@ impl Pool {
             bare_sub: lookup(settings),
             credentials: settings.credentials,
             region: region?,
-            account: account?,
+            account: account.or_else(|| role.as_ref().map(|role| role.account().to_owned())),
+            role,
             id,
         })
     }
@@ -259,6 +268,11 @@ mod tests {
         let pool = read(&settings).unwrap();
         assert_eq!(pool.issuers, ["http://127.0.0.1:9229/local_3k2j1"]);
         assert_eq!(pool.jwks_url, "http://127.0.0.1:9229/local_3k2j1/.well-known/jwks.json");
+        assert_eq!((pool.account.clone(), pool.role.clone()), (None, None));
+        settings.role_arn = Some("arn:aws:iam::123456789012:role/lookup".into());
+        assert_eq!(read(&settings).unwrap().account.as_deref(), Some("123456789012"), "the role's quotas");
+        settings.account = Some("210987654321".into());
+        assert_eq!(read(&settings).unwrap().account.as_deref(), Some("210987654321"));
         settings.jwks_url = Some("http://127.0.0.1:1/keys".into());
         settings.endpoint_url = Some("http://127.0.0.1:2".into());
         let pool = read(&settings).unwrap();

@@ -287,6 +287,7 @@ pub(crate) fn test_pool(bare_sub: crate::pool::Lookup) -> crate::pool::Pool {
         credentials: crate::config::Credentials::Placeholder,
         region: "eu-west-1".into(),
         account: None,
+        role: None,
     }
 }
 

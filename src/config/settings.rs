@@ -34,9 +34,16 @@ pub struct PoolSettings {
     /// The Cognito call that finds a user by bare `sub`; default `admin-get-user`.
     #[serde(deserialize_with = "choice::deserialize")]
     pub bare_sub: BareSub,
-    /// The AWS account, 12 digits, where pools are in several; default one for all pools without it.
+    /// The AWS account, 12 digits, where pools are in several; default that of `role_arn`, or one for all pools without
+    /// either.
     #[serde(deserialize_with = "text::optional")]
     pub account: Option<String>,
+    /// The IAM role that is assumed to ask this pool, such as one in the pool's account; default none.
+    #[serde(deserialize_with = "text::optional")]
+    pub role_arn: Option<String>,
+    /// What the role's trust policy wants to be told, 2 to 1,224 characters; default none.
+    #[serde(deserialize_with = "text::optional")]
+    pub external_id: Option<String>,
     /// Whose credentials calls are signed with; no setting, so that none can come from a file.
     #[serde(skip)]
     pub credentials: Credentials,

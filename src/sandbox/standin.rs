@@ -23,6 +23,7 @@ mod router;
 mod script;
 mod server;
 mod state;
+mod sts;
 mod tokens;
 
 use std::{
@@ -38,7 +39,7 @@ pub use self::{
     keys::{Keys, Signer},
     people::PeopleError,
     person::{Person, Status},
-    pool::{Machine, Pool},
+    pool::{Machine, Pool, Role},
     reply::Reply,
 };
 use self::{

@@ -2,6 +2,7 @@
 
 mod answer;
 mod bound;
+mod credentials;
 mod errand;
 mod fault;
 mod limits;
@@ -10,7 +11,7 @@ pub(super) mod network;
 
 use std::{sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_cognitoidentityprovider::{
     Client,
     config::{self, ProvideCredentials as _, SharedCredentialsProvider},
@@ -26,7 +27,6 @@ use super::{
     store::Key,
 };
 use crate::{
-    config::Credentials,
     policy::Known,
     pool::{Lookup, Pool},
     telemetry::chain,
@@ -45,16 +45,7 @@ pub(super) struct Cognito {
 impl Cognito {
     /// Prepares to ask; connects and looks for credentials only with the first call.
     pub(super) async fn connect(pool: Arc<Pool>, budget: Arc<Budget>) -> Self {
-        let mut loader =
-            aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new(pool.region.clone()));
-        if let Some(url) = &pool.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
-        if pool.credentials == Credentials::Placeholder {
-            let word = "placeholder";
-            loader = loader.credentials_provider(config::Credentials::new(word, word, None, None, word));
-        }
-        let shared = loader.load().await;
+        let shared = credentials::config(&pool).await;
         if let (None, Some(url)) = (&pool.endpoint_url, shared.endpoint_url()) {
             warn!(pool.id = %pool.id, url, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls elsewhere");
         }

@@ -2,12 +2,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use cognito_lookup::{
     config::{Config, PoolSettings},
-    sandbox::standin::{Keys, Pool, Signer, StandIn},
+    sandbox::standin::{Keys, Pool, Role, Signer, StandIn},
     wire::proto::{GetUserRequest, GetUserResponse},
 };
 use tonic::{Code, Request};
 
-use crate::support::{ADA, App, about, assert_failure, bearing, max_age};
+use crate::{
+    process::Process,
+    support::{ADA, App, about, assert_failure, bearing, max_age},
+};
 
 /// Both pools have the same people with the same subs, but for what is known of them.
 #[tokio::test]
@@ -75,6 +78,40 @@ async fn a_pool_vouches_for_its_own_users_only() {
     assert!(app.by_token(&app.token("ada")).await.is_ok());
 }
 
+/// The stand-in lets the role's session call, and gives that only to who tells the external id.
+#[test]
+fn a_pool_is_asked_as_its_role() {
+    let serve = |external_id: Option<&str>, environment: &[(&str, &str)]| {
+        let role = Role { arn: ROLE.into(), external_id: external_id.map(Into::into) };
+        let cognito = StandIn::start(Pool { role: Some(role), ..Pool::sandbox() }).unwrap();
+        let endpoint = cognito.endpoint_url();
+        let environment = [environment, &[("AWS_ENDPOINT_URL_STS", &endpoint)]].concat();
+        let process = Process::listen_by("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
+        (cognito, process)
+    };
+    let arn = ("COGNITO_LOOKUP_POOLS__0__ROLE_ARN", ROLE);
+    let id = |id| ("COGNITO_LOOKUP_POOLS__0__EXTERNAL_ID", id);
+    let sub = ["get", "--sub", ADA];
+    for (case, expected, environment) in [
+        ("a role", None, vec![arn]),
+        ("a role with an external id", Some("lookup-1"), vec![arn, id("lookup-1")]),
+    ] {
+        let (cognito, process) = serve(expected, &environment);
+        process.logged("serving");
+        assert!(process.client(&sub).unwrap().contains("Ada Lovelace"), "{case}");
+        let asked = cognito.last_input("AssumeRole").unwrap();
+        assert_eq!(asked["RoleSessionName"], "cognito-lookup", "CloudTrail tells by it who called");
+    }
+    let (cognito, process) = serve(None, &[]);
+    process.logged("serving");
+    assert!(process.client(&sub).unwrap_err().contains("UPSTREAM_UNAVAILABLE"), "without the role");
+    assert_eq!(cognito.calls("AssumeRole"), 0);
+    let (cognito, process) = serve(Some("lookup-1"), &[arn, id("lookup-2")]);
+    process.logged("no AWS credentials yet");
+    assert_eq!(cognito.last_input("AssumeRole").unwrap()["ExternalId"], "lookup-2");
+    assert_eq!(cognito.calls("AdminGetUser"), 0, "no other credentials are used instead");
+}
+
 /// A server of two pools, each before a stand-in with keys of its own.
 async fn two_pools() -> (App, StandIn) {
     let pool = Pool { id: OTHER.into(), web_clients: vec![OTHER_WEB.into()], ..Pool::sandbox() };
@@ -107,5 +144,7 @@ fn pool_of(answer: &GetUserResponse) -> &str {
     &answer.user.as_ref().unwrap().user_pool_id
 }
 
+const SETTINGS: &str = "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"";
+const ROLE: &str = "arn:aws:iam::210987654321:role/user-lookup";
 const OTHER: &str = "us-east-1_Sandbox02";
 const OTHER_WEB: &str = "sandboxwebclient0000000002";

@@ -41,6 +41,18 @@ impl Process {
         settings: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        let process = Self::listen_by(line, cognito, settings, environment);
+        process.logged("serving");
+        process
+    }
+
+    /// As [`serve_by`](Self::serve_by), without waiting until it serves.
+    pub(crate) fn listen_by(
+        line: &str,
+        cognito: &StandIn,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("settings.toml");
         fs::write(&file, format!("{settings}\n{}", pool(cognito, "name"))).unwrap();
@@ -68,7 +80,6 @@ impl Process {
         let listening = process.start.last().unwrap();
         process.place = listening["address"].as_str().unwrap().to_owned();
         process.admin = listening["admin.address"].as_str().unwrap().parse().unwrap();
-        process.logged("serving");
         process
     }
 
@@ -89,6 +100,18 @@ impl Process {
             }
         }
         panic!("{message:?} is not logged: {lines:#?}");
+    }
+
+    /// Runs a client command against it, and returns what it printed, or what it complained of.
+    pub(crate) fn client(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
+            .args(arguments)
+            .args(["--address", &format!("http://{}", self.place)])
+            .env_clear()
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
     pub(crate) fn signal(&self, name: &str) {

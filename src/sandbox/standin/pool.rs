@@ -19,6 +19,17 @@ pub struct Pool {
     pub machines: Vec<Machine>,
     /// The users.
     pub people: Vec<Person>,
+    /// The role whose session alone may call; none where nobody's credentials are looked at.
+    pub role: Option<Role>,
+}
+
+/// A role that can be assumed.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Its ARN.
+    pub arn: String,
+    /// What it wants to be told, if anything.
+    pub external_id: Option<String>,
 }
 
 impl Pool {
@@ -29,6 +40,7 @@ impl Pool {
             web_clients: vec!["sandboxwebclient0000000001".to_owned()],
             machines: vec![Machine::sandbox()],
             people: roster::people(),
+            role: None,
         }
     }
 

@@ -4,9 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{ConnectInfo, Form, Path, State as Shared, rejection::FormRejection},
-    http::{HeaderMap, StatusCode},
+    body::{Body, Bytes},
+    extract::{
+        ConnectInfo, Form, FromRequest as _, Path, Request, State as Shared, rejection::FormRejection,
+    },
+    http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -19,6 +21,7 @@ use super::{
     oauth, operations,
     reply::Reply,
     state::{State, lock},
+    sts,
 };
 
 pub(super) fn router(state: Arc<State>) -> Router {
@@ -37,7 +40,7 @@ async fn api(
     body: Bytes,
 ) -> Response {
     let Some(operation) = target(&headers) else {
-        return Failure::UnknownOperation.reply().into_response();
+        return query(&state, &plug, headers, body).await;
     };
     let mut input: Value = match serde_json::from_slice(&body) {
         Ok(input) => input,
@@ -52,9 +55,28 @@ async fn api(
     if let Some(Fault::Lie(username)) = call.fault() {
         faults::twist(&mut input, username);
     }
+    if !sts::may_call(state.pool.role.as_ref(), &headers) {
+        return Failure::AccessDenied.reply().into_response();
+    }
     match operations::answer(&state, operation, &input) {
         Ok(output) => Reply::amazon(200, &output).into_response(),
         Err(failure) => failure.reply().into_response(),
+    }
+}
+
+/// What is not of the JSON protocol: AWS STS, which takes a form.
+async fn query(state: &State, plug: &Plug, headers: HeaderMap, body: Bytes) -> Response {
+    let mut request = Request::new(Body::from(body));
+    *request.method_mut() = Method::POST;
+    *request.headers_mut() = headers;
+    let form = Form::<HashMap<String, String>>::from_request(request, state).await;
+    let form = form.map(|Form(fields)| fields).unwrap_or_default();
+    let Some(action) = form.get("Action") else {
+        return Failure::UnknownOperation.reply().into_response();
+    };
+    match faults::meet(state.script.arrive(action, json!(form)), plug).await {
+        Verdict::Answer(_call) => sts::answer(state.pool.role.as_ref(), &form).into_response(),
+        Verdict::Instead(response) => response,
     }
 }
 

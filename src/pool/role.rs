@@ -1,0 +1,107 @@
+//! The IAM role that is assumed to ask a pool.
+
+use crate::config::{Collector, PoolSettings};
+
+/// A role, and what its trust policy wants to be told (IAM user guide, "Access to AWS accounts owned by third parties").
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Role {
+    /// The role's ARN.
+    pub arn: String,
+    /// The external id, if there is one.
+    pub external_id: Option<String>,
+}
+
+impl Role {
+    /// Reads the role of a pool's settings, whose key is `key`; none if anything is wrong, which `faults` then says.
+    pub(super) fn read(
+        settings: &PoolSettings,
+        key: &str,
+        faults: &mut Collector<'_>,
+    ) -> Option<Option<Self>> {
+        let external_id = settings.external_id.clone();
+        let good_id = external_id.as_deref().is_none_or(is_external_id);
+        if !good_id {
+            faults.add(format!("{key}.external_id"), "must be 2 to 1224 characters of [A-Za-z0-9+=,.@:/_-]");
+        }
+        let Some(arn) = settings.role_arn.clone() else {
+            if external_id.is_some() {
+                faults.add(format!("{key}.external_id"), "is told to a role, so role_arn must be set");
+                return None;
+            }
+            return Some(None);
+        };
+        if account(&arn).is_none() {
+            let problem = "is no role such as arn:aws:iam::123456789012:role/user-lookup";
+            faults.add(format!("{key}.role_arn"), format_args!("{arn:?} {problem}"));
+            return None;
+        }
+        good_id.then_some(Some(Self { arn, external_id }))
+    }
+
+    /// Returns the account the role is in, 12 digits.
+    pub fn account(&self) -> &str {
+        account(&self.arn).unwrap_or_default()
+    }
+}
+
+/// Returns the account in a role's ARN: `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME` (IAM user guide, "IAM identifiers").
+fn account(arn: &str) -> Option<&str> {
+    let (partition, rest) = arn.strip_prefix("arn:")?.split_once(":iam::")?;
+    let (account, role) = rest.split_once(":role/")?;
+    let digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let named = !role.is_empty() && arn.len() <= MAX_ARN && role.chars().all(|c| c.is_ascii_graphic());
+    let known = partition == "aws" || partition.starts_with("aws-");
+    (digits && named && known).then_some(account)
+}
+
+/// AWS STS API reference, `AssumeRole`, `ExternalId`.
+fn is_external_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@:/_-".contains(&byte);
+    (2..=1224).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+const MAX_ARN: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Faults};
+
+    #[test]
+    fn a_role_is_read_whole_or_its_faults_are_named() {
+        let good = "arn:aws:iam::123456789012:role/user-lookup";
+        let table: &[(Option<&str>, Option<&str>, &[&str])] = &[
+            (None, None, &[]),
+            (Some(good), None, &[]),
+            (Some("arn:aws-cn:iam::123456789012:role/path/to/lookup"), Some("a:b/c-1"), &[]),
+            (None, Some("x1"), &["external_id"]),
+            (Some(good), Some("x"), &["external_id"]),
+            (Some(good), Some("x y"), &["external_id"]),
+            (Some(""), None, &["role_arn"]),
+            (Some("user-lookup"), None, &["role_arn"]),
+            (Some("arn:aws:iam::123456789012:user/ada"), None, &["role_arn"]),
+            (Some("arn:aws:iam::12345678901:role/x"), None, &["role_arn"]),
+            (Some("arn:aws:iam::123456789012:role/"), None, &["role_arn"]),
+            (Some("arn:aws:sts::123456789012:assumed-role/x/y"), None, &["role_arn"]),
+            (Some("arn:other:iam::123456789012:role/x"), None, &["role_arn"]),
+            (Some("role"), Some(""), &["external_id", "role_arn"]),
+        ];
+        for (arn, external_id, keys) in table {
+            let settings = PoolSettings {
+                role_arn: arn.map(Into::into),
+                external_id: external_id.map(Into::into),
+                ..PoolSettings::default()
+            };
+            let config = Config::default();
+            let mut faults = Faults::collector(&config);
+            let role = Role::read(&settings, "p", &mut faults);
+            let found = faults
+                .finish(role)
+                .map_err(|faults| faults.iter().map(|fault| fault.key.replace("p.", "")).collect::<Vec<_>>());
+            match found {
+                Ok(role) => assert_eq!((role.map(|role| role.arn), keys.len()), (arn.map(Into::into), 0)),
+                Err(found) => assert_eq!(found, *keys, "{arn:?} {external_id:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! AWS STS: `AssumeRole`, in its query protocol, for the pool whose calls only a role may make.
+
+use std::collections::HashMap;
+
+use axum::http::{HeaderMap, header::AUTHORIZATION};
+
+use super::{pool::Role, reply::Reply};
+
+/// Answers `AssumeRole`: credentials for an hour, or STS's own error with status 403.
+pub(super) fn answer(role: Option<&Role>, form: &HashMap<String, String>) -> Reply {
+    let field = |name: &str| form.get(name).map(String::as_str);
+    let trusted = role.is_some_and(|role| {
+        field("RoleArn") == Some(&role.arn) && field("ExternalId") == role.external_id.as_deref()
+    });
+    let known = field("Action") == Some("AssumeRole") && field("RoleSessionName").is_some();
+    if trusted && known { Reply::new(200, XML, granted()) } else { Reply::new(403, XML, DENIED) }
+}
+
+/// Returns true if and only if whoever signed a call may make it: anybody, or the role's session alone.
+pub(super) fn may_call(role: Option<&Role>, headers: &HeaderMap) -> bool {
+    let signed = || headers.get(AUTHORIZATION)?.to_str().ok()?.split_once("Credential=");
+    role.is_none() || signed().is_some_and(|(_, rest)| rest.starts_with(&format!("{ACCESS_KEY}/")))
+}
+
+fn granted() -> String {
+    format!(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+         <AccessKeyId>{ACCESS_KEY}</AccessKeyId><SecretAccessKey>placeholder</SecretAccessKey>\
+         <SessionToken>placeholder</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>\
+         </Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    )
+}
+
+const ACCESS_KEY: &str = "ASIASTANDIN000000001";
+const XML: &str = "text/xml";
+const DENIED: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+                      <Message>not authorized to perform sts:AssumeRole</Message></Error></ErrorResponse>";

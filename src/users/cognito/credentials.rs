@@ -1,0 +1,47 @@
+//! Whose credentials calls are signed with, and where they go.
+
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_sdk_cognitoidentityprovider::config::Credentials;
+
+use crate::{
+    config,
+    pool::{Pool, Role},
+};
+
+/// Returns what calls to a pool are made with. Nothing is connected to, and no credentials are looked for.
+pub(super) async fn config(pool: &Pool) -> SdkConfig {
+    let mut loader = own(pool);
+    if let Some(role) = &pool.role {
+        // Of a loader without the pool's endpoint, for it is not that of AWS STS.
+        let provider = assumed(role, &own(pool).load().await).await;
+        loader = loader.credentials_provider(provider);
+    }
+    if let Some(url) = &pool.endpoint_url {
+        loader = loader.endpoint_url(url);
+    }
+    loader.load().await
+}
+
+/// The service's own credentials, in the pool's Region.
+fn own(pool: &Pool) -> ConfigLoader {
+    let loader =
+        aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new(pool.region.clone()));
+    match pool.credentials {
+        config::Credentials::Chain => loader,
+        config::Credentials::Placeholder => {
+            let word = "placeholder";
+            loader.credentials_provider(Credentials::new(word, word, None, None, word))
+        }
+    }
+}
+
+async fn assumed(role: &Role, own: &SdkConfig) -> AssumeRoleProvider {
+    let mut provider = AssumeRoleProvider::builder(&role.arn).configure(own).session_name(SESSION);
+    if let Some(id) = &role.external_id {
+        provider = provider.external_id(id);
+    }
+    provider.build().await
+}
+
+// The name by which CloudTrail tells these calls from others of the role.
+const SESSION: &str = "cognito-lookup";
