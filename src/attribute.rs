@@ -16,6 +16,18 @@ impl AttributeName {
     }
 }
 
+impl AttributeName {
+    /// Returns true if and only if a user pool can have such an attribute (developer guide, "Working with user
+    /// attributes"), or it is a pseudo-attribute or always released. `custom:` is for attributes of one's own, before
+    /// which `dev:` stands where only administrators may write them.
+    pub fn is_known(&self) -> bool {
+        let name = self.as_str();
+        let own = name.strip_prefix("dev:").unwrap_or(name).strip_prefix("custom:");
+        let listed = [&STANDARD[..], &[USERNAME, CREATED_AT, UPDATED_AT], &ALWAYS_RELEASED];
+        own.is_some_and(|own| !own.is_empty()) || listed.concat().contains(&name)
+    }
+}
+
 impl Borrow<str> for AttributeName {
     fn borrow(&self) -> &str {
         &self.0
@@ -101,6 +113,29 @@ pub const CREATED_AT: &str = "created_at";
 /// The pseudo-attribute of the time the user was last modified.
 pub const UPDATED_AT: &str = "updated_at";
 
+// OpenID Connect Core 1.0, section 5.1, and what Cognito adds: the identity providers of a federated user.
+const STANDARD: [&str; 20] = [
+    "address",
+    "birthdate",
+    "email",
+    "email_verified",
+    "family_name",
+    "gender",
+    "given_name",
+    "identities",
+    "locale",
+    "middle_name",
+    "name",
+    "nickname",
+    "phone_number",
+    "phone_number_verified",
+    "picture",
+    "preferred_username",
+    "profile",
+    "sub",
+    "website",
+    "zoneinfo",
+];
 // Cognito allows 32 (AttributeType.Name, API reference); twice that costs nothing and survives a change of heart.
 const MAX_NAME_CHARACTERS: usize = 64;
 
@@ -115,6 +150,19 @@ mod tests {
         }
         for bad in ["", " ", "a b", "a\n", "a\u{0}", "\u{a0}", &"a".repeat(65)] {
             assert_eq!(bad.parse::<AttributeName>(), Err(InvalidName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_no_pool_has_is_told_apart() {
+        let known = |name: &str| name.parse::<AttributeName>().unwrap().is_known();
+        for name in
+            ["email", "identities", "custom:plan", "dev:custom:plan", "username", "updated_at", "enabled"]
+        {
+            assert!(known(name), "{name}");
+        }
+        for name in ["emial", "Email", "custom:", "dev:", "dev:plan", "plan", "cognito:groups", "groups"] {
+            assert!(!known(name), "{name}");
         }
     }
 

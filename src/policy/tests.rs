@@ -12,6 +12,7 @@ use crate::{
 };
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_caller_gets_what_its_rule_releases_and_no_more() {
     type Released = Result<&'static [&'static str], Denied>;
     let table: &[(&str, Caller, Query, Released)] = &[
@@ -211,6 +212,11 @@ fn faulty_rules_are_refused_all_at_once() {
             &["callers[0].attributes[0]"],
         ),
         (
+            "an attribute that no pool has",
+            CallerSettings { attributes: vec!["emial".into(), "name".into(), "groups".into()], ..web() },
+            &["callers[0].attributes[0]", "callers[0].attributes[2]"],
+        ),
+        (
             "a star in company",
             CallerSettings { attributes: vec!["name".into(), "*".into()], ..web() },
             &["callers[0].attributes[1]"],
@@ -265,7 +271,8 @@ fn only_an_administrator_gets_a_mandate() {
     let scope = "user-lookup/read";
     let users_own = Caller::for_test(Identity::Person(of("client2", scope)), [Some(person("ada")), None]);
     let b = Some("eu-west-1_B".parse().unwrap());
-    let table: &[(&str, Caller, Option<PoolId>, Result<(), Denied>)] = &[
+    type Mandated = Result<(), Denied>;
+    let table: &[(&str, Caller, Option<PoolId>, Mandated)] = &[
         ("a network", from("10.1.2.3"), None, Ok(())),
         ("a machine with its scope", machine("client2", scope), None, Ok(())),
         ("a machine without it", machine("client2", ""), None, Err(Denied::Scope)),
