@@ -23,7 +23,7 @@ pub use self::{
 };
 use crate::{
     pool::{ClientId, Pool, PoolId, Pools},
-    user::{Sub, Username},
+    user::{Groups, Sub, Username},
 };
 
 /// What a request brings to say who it comes from: secrets, so it has no `Debug`.
@@ -105,7 +105,8 @@ impl Authenticator {
         let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
         let key = keys.key(unverified.unverified_key_id()).await?;
         let Claimed { client, scopes, user } = unverified.verify(&key, pool, SystemTime::now())?;
-        let person = user.map(|(sub, username)| Person { pool: Arc::clone(pool), sub, username });
+        let person =
+            user.map(|(sub, username, groups)| Person { pool: Arc::clone(pool), sub, username, groups });
         Ok(Verified { client: Client { id: client, scopes }, person })
     }
 }
@@ -173,6 +174,8 @@ pub struct Person {
     pub sub: Sub,
     /// The pool's name for the user.
     pub username: Username,
+    /// The groups that the token says the user is in.
+    pub groups: Groups,
 }
 
 /// Why a credential was refused; the text is for the log, callers get a constant.
@@ -213,6 +216,9 @@ pub enum Fault {
     /// Its `client_id` is not among the pool's `app_clients`.
     #[error("its client_id is not among the pool's app_clients")]
     Client,
+    /// Its `cognito:groups` are none: no list of at most 100 names.
+    #[error("its cognito:groups are no list of groups")]
+    Groups,
     /// Its header asks for something that must be followed or refused.
     #[error("its header has a parameter that is not taken")]
     Header,

@@ -1,9 +1,12 @@
 //! A user as Cognito knows one: who, what about them, and whether they may sign in.
 
+mod groups;
+
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 
+pub use self::groups::{Groups, InvalidGroups};
 use crate::attribute::{AttributeName, AttributeValue};
 
 /// A user's unchanging identifier in a pool: opaque, 1 to 128 characters of `[A-Za-z0-9_-]`, not always a UUID.
@@ -57,14 +60,7 @@ impl FromStr for Username {
     type Err = InvalidUsername;
 
     fn from_str(name: &str) -> Result<Self, InvalidUsername> {
-        let length = name.chars().count();
-        if length == 0
-            || length > MAX_CHARACTERS
-            || name.contains(|c: char| c.is_control() || c.is_whitespace())
-        {
-            return Err(InvalidUsername);
-        }
-        Ok(Self(name.into()))
+        if is_name(name) { Ok(Self(name.into())) } else { Err(InvalidUsername) }
     }
 }
 
@@ -121,7 +117,13 @@ pub enum Account {
     Unrecognised,
 }
 
-// The longest `sub` and `username` that Cognito's API takes (UsernameType, API reference).
+/// Returns true for a text that Cognito's API takes as the name of a user or a group (`UsernameType`, `GroupNameType`).
+fn is_name(text: &str) -> bool {
+    (1..=MAX_CHARACTERS).contains(&text.chars().count())
+        && !text.contains(|c: char| c.is_control() || c.is_whitespace())
+}
+
+// The longest `sub`, `username` and group name that Cognito's API takes (UsernameType, GroupNameType, API reference).
 const MAX_CHARACTERS: usize = 128;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use self::{
 use super::{Fault, Rejected, bearer::BearerToken};
 use crate::{
     pool::{ClientId, Pool},
-    user::{Sub, Username},
+    user::{Groups, Sub, Username},
 };
 
 /// A token that was read but not verified: its parts may be used to choose a pool and a key, and for nothing else.
@@ -66,7 +66,7 @@ pub(super) struct Claimed {
     pub(super) client: ClientId,
     pub(super) scopes: Scopes,
     /// None for a client-credentials token, which speaks for a machine.
-    pub(super) user: Option<(Sub, Username)>,
+    pub(super) user: Option<(Sub, Username, Groups)>,
 }
 
 /// What a token was issued for (RFC 6749, section 3.3); none where it does not say.
@@ -98,6 +98,8 @@ struct Claims {
     iat: Option<Value<u64>>,
     nbf: Option<Value<u64>>,
     scope: Option<Value<String>>,
+    #[serde(rename = "cognito:groups")]
+    groups: Option<Value<Vec<String>>>,
 }
 
 impl Claims {
@@ -116,7 +118,7 @@ impl Claims {
         self.check_time(now)?;
         let sub: Sub = subject(&self.sub)?;
         let machine = self.username.is_none() || sub.as_str() == client.as_str();
-        let user = if machine { None } else { Some((sub, subject(&self.username)?)) };
+        let user = if machine { None } else { Some((sub, subject(&self.username)?, groups(&self.groups)?)) };
         let scopes = text(&self.scope).unwrap_or_default().into();
         Ok(Claimed { client: client.clone(), scopes, user })
     }
@@ -151,6 +153,18 @@ fn text(claim: &Option<Value<String>>) -> Option<&str> {
 fn subject<T: FromStr>(claim: &Option<Value<String>>) -> Result<T, Rejected> {
     let parsed = text(claim).and_then(|text| text.parse().ok());
     parsed.ok_or(Rejected::Invalid(Fault::Subject))
+}
+
+/// Absent, they are none. Ones that cannot be read are refused, not taken for none: who is shown that a user is in no
+/// group may let that user do what a group forbids.
+fn groups(claim: &Option<Value<Vec<String>>>) -> Result<Groups, Rejected> {
+    match claim {
+        None => Ok(Groups::default()),
+        Some(Value::Is(names)) => {
+            Groups::try_from(names.clone()).map_err(|_| Rejected::Invalid(Fault::Groups))
+        }
+        Some(Value::IsNot(_)) => Err(Rejected::Invalid(Fault::Groups)),
+    }
 }
 
 fn seconds(claim: &Option<Value<u64>>) -> Result<Option<Duration>, Rejected> {

@@ -8,7 +8,7 @@ use crate::{
     freshness::{Demand, Freshness, Moment, Source},
     pool::{Pool, PoolId},
     query::{AccessQuery, Target},
-    user::{Account, User},
+    user::{Account, Groups, User},
 };
 
 #[test]
@@ -449,7 +449,12 @@ fn pool_of(id: &str) -> Arc<Pool> {
 }
 
 fn person(sub: &str) -> Person {
-    Person { pool: pool_of("eu-west-1_A"), sub: sub.parse().unwrap(), username: sub.parse().unwrap() }
+    Person {
+        pool: pool_of("eu-west-1_A"),
+        sub: sub.parse().unwrap(),
+        username: sub.parse().unwrap(),
+        groups: Groups::default(),
+    }
 }
 
 fn query() -> Query {

@@ -81,8 +81,8 @@ fn claims_are_cognitos_for_this_pool_and_client() {
         |name: &str, value: &str| good().to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
     let (expired, early, malformed, wrong) =
         (Rejected::Expired, Rejected::NotYetValid, Rejected::Malformed, Rejected::WrongType);
-    let [issuer, client, subject, lifetime] =
-        [Fault::Issuer, Fault::Client, Fault::Subject, Fault::Lifetime].map(Rejected::Invalid);
+    let [issuer, client, subject, groups, lifetime] =
+        [Fault::Issuer, Fault::Client, Fault::Subject, Fault::Groups, Fault::Lifetime].map(Rejected::Invalid);
     let table = [
         (edit("iss", json!(format!("{ISSUER}/"))), issuer),
         (edit("iss", json!(ISSUER.to_uppercase())), issuer),
@@ -107,6 +107,14 @@ fn claims_are_cognitos_for_this_pool_and_client() {
         (edit("username", json!("")), subject),
         (edit("username", json!(7)), subject),
         (edit("username", json!("u".repeat(129))), subject),
+        (edit("cognito:groups", json!("staff")), groups),
+        (edit("cognito:groups", json!({"staff": true})), groups),
+        (edit("cognito:groups", json!(["staff", 7])), groups),
+        (edit("cognito:groups", json!([["staff"]])), groups),
+        (edit("cognito:groups", json!([""])), groups),
+        (edit("cognito:groups", json!(["a b"])), groups),
+        (edit("cognito:groups", json!(["g".repeat(129)])), groups),
+        (edit("cognito:groups", json!(vec!["g"; 101])), groups),
         (edit("exp", json!(NOW - 11)), expired),
         (edit("exp", json!(NOW - 10)), expired),
         (edit("exp", json!(0)), expired),
@@ -132,6 +140,10 @@ fn claims_are_cognitos_for_this_pool_and_client() {
         (twice("iss", "\"x\""), malformed),
         (twice("client_id", "\"client1\""), malformed),
         (twice("token_use", "\"access\""), malformed),
+        (
+            edit("cognito:groups", json!(["staff"])).replacen('{', "{\"cognito:groups\":[\"staff\"],", 1),
+            malformed,
+        ),
         ("[]".to_owned(), malformed),
         ("null".to_owned(), malformed),
         (format!("{}x", good()), malformed),
@@ -149,7 +161,7 @@ fn good_claims_are_taken_whatever_else_they_say() {
         check(&claims.to_string())
     };
     let person = check(&good().to_string());
-    let (sub, username) = person.clone().unwrap().user.unwrap();
+    let (sub, username, _) = person.clone().unwrap().user.unwrap();
     assert_eq!((sub.as_str(), username.as_str()), ("abc", "ada"));
     for same in [
         edit("iss", json!(ISSUER.replace("cognito-idp", "issuer-cognito-idp"))),
@@ -182,6 +194,23 @@ fn a_scope_is_one_of_those_that_are_named() {
         (json!(null), "user-lookup/read", false),
     ] {
         assert_eq!(scopes(scope.clone()).has(wanted), has, "{scope} {wanted}");
+    }
+}
+
+#[test]
+fn groups_are_those_of_the_token_and_none_where_it_does_not_say() {
+    let groups = |claim: Option<serde_json::Value>| {
+        let mut claims = good();
+        if let Some(claim) = claim {
+            claims["cognito:groups"] = claim;
+        }
+        let (_, _, groups) = check(&claims.to_string()).unwrap().user.unwrap();
+        groups.names().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(groups(Some(json!(["staff", "\u{e9}quipe"]))), ["staff", "\u{e9}quipe"]);
+    assert_eq!(groups(Some(json!(vec!["g"; 100]))).len(), 100);
+    for none in [None, Some(json!(null)), Some(json!([]))] {
+        assert!(groups(none).is_empty());
     }
 }
 

@@ -1,0 +1,72 @@
+//! The groups of a pool that a user is in.
+
+use std::{fmt, sync::Arc};
+
+use thiserror::Error;
+
+use super::is_name;
+
+/// The names of a user's groups, in Cognito's order: at most 100, of 1 to 128 visible characters each; cheap to clone.
+///
+/// Cognito developer guide, "Quotas in Amazon Cognito", and `GroupNameType` of the API reference. They may tell what a
+/// user is paid for or suspected of, so its `Debug` shows nothing of them.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Groups(Arc<[Box<str>]>);
+
+impl Groups {
+    /// Returns each name.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|name| &**name)
+    }
+}
+
+impl TryFrom<Vec<String>> for Groups {
+    type Error = InvalidGroups;
+
+    fn try_from(names: Vec<String>) -> Result<Self, InvalidGroups> {
+        if names.len() > MAX_GROUPS || !names.iter().all(|name| is_name(name)) {
+            return Err(InvalidGroups);
+        }
+        Ok(Self(names.into_iter().map(String::into_boxed_str).collect()))
+    }
+}
+
+impl fmt::Debug for Groups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Groups(redacted)")
+    }
+}
+
+/// Says that some names cannot be those of a user's groups.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("are no groups: at most {MAX_GROUPS} names of 1 to 128 visible characters")]
+pub struct InvalidGroups;
+
+const MAX_GROUPS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_names_and_bounded() {
+        let groups =
+            |names: &[&str]| Groups::try_from(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        for good in
+            [&[][..], &["staff"], &["staff", "Ånd", "eu-west-1_A_Google"], &["é".repeat(128).as_str()]]
+        {
+            assert_eq!(groups(good).unwrap().names().collect::<Vec<_>>(), good);
+        }
+        assert_eq!(groups(&["g"; 100]).unwrap().names().len(), 100);
+        for bad in [&[""][..], &["a b"], &["good", "a\n"], &["x".repeat(129).as_str()], &["g"; 101]] {
+            assert_eq!(groups(bad), Err(InvalidGroups), "{bad:?}");
+        }
+        assert_eq!(Groups::default().names().len(), 0);
+    }
+
+    #[test]
+    fn nothing_personal_is_shown() {
+        let groups = Groups::try_from(vec!["secret-group".to_owned()]).unwrap();
+        assert!(!format!("{groups:?}").contains("secret"), "{groups:?}");
+    }
+}
