@@ -10,14 +10,14 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use jsonwebtoken::{Algorithm, crypto};
 use serde::Deserialize;
 
 use self::{
     header::Header,
     part::{Value, json},
 };
-use super::{Fault, Rejected, bearer::BearerToken};
+use super::{Fault, Rejected, bearer::BearerToken, keys::Key};
 use crate::{
     pool::{ClientId, Pool},
     user::{Groups, Sub, Username},
@@ -51,8 +51,13 @@ impl<'a> Unverified<'a> {
     }
 
     /// Checks the signature and then every claim; the only origin of [`Claimed`].
-    pub(super) fn verify(self, key: &DecodingKey, pool: &Pool, now: SystemTime) -> Result<Claimed, Rejected> {
-        let good = crypto::verify(self.token.signature, self.token.signed.as_bytes(), key, Algorithm::RS256);
+    pub(super) fn verify(self, key: &Key, pool: &Pool, now: SystemTime) -> Result<Claimed, Rejected> {
+        let good = crypto::verify(
+            self.token.signature,
+            self.token.signed.as_bytes(),
+            &key.verifier,
+            Algorithm::RS256,
+        );
         if !good.unwrap_or_default() {
             return Err(Rejected::Invalid(Fault::Signature));
         }

@@ -7,7 +7,6 @@ mod set;
 use std::{sync::Arc, time::Duration};
 
 use http::Uri;
-use jsonwebtoken::DecodingKey;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
@@ -15,9 +14,8 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::fetch::Fetcher;
-pub(super) use self::fetch::FetcherError;
-use self::set::KeySet;
+use self::{fetch::Fetcher, set::KeySet};
+pub(super) use self::{fetch::FetcherError, set::Key};
 use super::{Fault, Rejected};
 use crate::pool::Pool;
 
@@ -49,7 +47,7 @@ impl Keys {
     /// Returns the key named `id`. If it is unknown and no fetch was tried in the last 10 s, waits for one, at most 2 s.
     /// Unknown after that it is no key of this pool; unknown without that it may be a new one, and nobody is to be
     /// logged out over it. Cancel safe: a caller that leaves changes nothing.
-    pub(super) async fn key(&self, id: &str) -> Result<Arc<DecodingKey>, Rejected> {
+    pub(super) async fn key(&self, id: &str) -> Result<Arc<Key>, Rejected> {
         let mut state = self.state.clone();
         if let Some(key) = state.borrow_and_update().key(id) {
             return Ok(key);
@@ -65,6 +63,12 @@ impl Keys {
             None if !matches!(fetched, Ok(Ok(()))) || state.failed => Err(Rejected::KeysUnavailable),
             None => Err(Rejected::Invalid(Fault::Key)),
         }
+    }
+
+    /// Returns true if and only if `key` is still one of this pool's: not withdrawn, not replaced under its name, and
+    /// fetched within the last 24 h.
+    pub(super) fn hold(&self, key: &Arc<Key>) -> bool {
+        self.state.borrow().current().is_some_and(|set| set.holds(key))
     }
 
     /// Returns when there are keys; at once if there are.
@@ -86,7 +90,7 @@ impl Drop for Keys {
 #[derive(Debug, Default)]
 struct State {
     /// The last good set and when it was fetched.
-    good: Option<(Arc<KeySet>, Instant)>,
+    good: Option<(KeySet, Instant)>,
     /// When the last fetch ended, well or not.
     tried: Option<Instant>,
     /// Whether it failed.
@@ -95,11 +99,21 @@ struct State {
 
 impl State {
     fn current(&self) -> Option<&KeySet> {
-        self.good.as_ref().filter(|(_, fetched)| fetched.elapsed() < MAX_AGE).map(|(set, _)| &**set)
+        self.good.as_ref().filter(|(_, fetched)| fetched.elapsed() < MAX_AGE).map(|(set, _)| set)
     }
 
-    fn key(&self, id: &str) -> Option<Arc<DecodingKey>> {
+    fn key(&self, id: &str) -> Option<Arc<Key>> {
         self.current()?.key(id)
+    }
+
+    /// Notes that a fetch ended now, and the set that it brought, if it did.
+    fn note(&mut self, fetched: Option<KeySet>) {
+        let now = Instant::now();
+        (self.tried, self.failed) = (Some(now), fetched.is_none());
+        if let Some(set) = fetched {
+            let former = self.good.take().map(|(former, _)| former);
+            self.good = Some((set.after(former.as_ref()), now));
+        }
     }
 
     fn next_fetch(&self) -> Instant {
@@ -133,14 +147,7 @@ impl Refresh {
                 }
                 Err(error) => warn!(jwks.url = %self.url, %error, "signing keys could not be fetched"),
             }
-            let now = Instant::now();
-            self.state.send_modify(|state| {
-                state.tried = Some(now);
-                state.failed = fetched.is_err();
-                if let Ok(set) = fetched {
-                    state.good = Some((Arc::new(set), now));
-                }
-            });
+            self.state.send_modify(|state| state.note(fetched.ok()));
         }
     }
 
@@ -171,136 +178,4 @@ const REFRESH: Duration = Duration::from_secs(10 * 60);
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
-mod tests {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_unknown_name_in_the_cool_down_is_no_wish_for_a_fetch() {
-        let (keys, state) = held(Some("old"));
-        fetched(&state, Ok("old"));
-        tokio::time::advance(COOL_DOWN - Duration::from_millis(1)).await;
-        let before = Instant::now();
-        assert_eq!(rejected(&keys, "new").await, Some(Rejected::KeysUnavailable));
-        assert_eq!(before.elapsed(), Duration::ZERO, "it waited");
-        assert_eq!(rejected(&keys, "old").await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_unknown_name_waits_for_one_fetch_and_a_failed_one_says_nothing_about_it() {
-        let unavailable = Some(Rejected::KeysUnavailable);
-        for (case, brought, expected) in [
-            ("its key", Some(Ok("new")), None),
-            ("other keys", Some(Ok("other")), Some(Rejected::Invalid(Fault::Key))),
-            ("a failure", Some(Err(())), unavailable),
-            ("nothing in time", None, unavailable),
-        ] {
-            let (keys, state) = held(Some("old"));
-            fetched(&state, Ok("old"));
-            tokio::time::advance(COOL_DOWN).await;
-            let fetch = async {
-                keys.wanted.notified().await;
-                if let Some(brought) = brought {
-                    fetched(&state, brought);
-                }
-            };
-            let (rejected, ()) = tokio::join!(rejected(&keys, "new"), fetch);
-            assert_eq!(rejected, expected, "{case}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_last_good_set_outlives_an_outage_for_a_day() {
-        let begun = Instant::now();
-        let (keys, mut told) = before_nobody(Some("old"));
-        told.changed().await.unwrap();
-        assert!(told.borrow_and_update().failed);
-        assert_eq!(rejected(&keys, "old").await, None);
-        told.changed().await.unwrap();
-        assert_eq!(rejected(&keys, "old").await, None);
-        tokio::time::advance(MAX_AGE - begun.elapsed()).await;
-        assert_eq!(rejected(&keys, "old").await, Some(Rejected::KeysUnavailable));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn fetches_are_as_far_apart_as_what_is_held_allows() {
-        // The time a fetch takes is at most its own limit.
-        let longest = Duration::from_secs(3);
-        let begun = Instant::now();
-        let (_keys, mut told) = before_nobody(Some("old"));
-        told.changed().await.unwrap();
-        let first = Instant::now();
-        assert!((REFRESH..=REFRESH + longest).contains(&(first - begun)));
-        told.changed().await.unwrap();
-        assert!((COOL_DOWN..=COOL_DOWN + longest).contains(&first.elapsed()));
-
-        let (_keys, mut told) = before_nobody(None);
-        told.changed().await.unwrap();
-        let first = Instant::now();
-        told.changed().await.unwrap();
-        assert!((FIRST_RETRY..=FIRST_RETRY + longest).contains(&first.elapsed()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn wishes_in_the_cool_down_are_not_granted() {
-        let begun = Instant::now();
-        let (keys, mut told) = before_nobody(Some("old"));
-        let wishing = async {
-            loop {
-                keys.wanted.notify_one();
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-        };
-        tokio::select! {
-            changed = told.changed() => changed.unwrap(),
-            () = wishing => {}
-        }
-        assert!(begun.elapsed() >= COOL_DOWN);
-    }
-
-    /// Keys that no task fetches, and the hand that changes them.
-    fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
-        let (sender, state) = watch::channel(state(kid));
-        #[expect(clippy::disallowed_methods, reason = "it ends at once")]
-        let task = tokio::spawn(async {}).abort_handle();
-        (Keys { state, wanted: Arc::default(), task }, sender)
-    }
-
-    /// Keys whose server refuses every connection, and what their task tells.
-    fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
-        let url = Uri::from_static("http://127.0.0.1:1/");
-        let (sender, state) = watch::channel(state(kid));
-        let wanted = Arc::new(Notify::new());
-        let fetcher = Fetcher::new(&url).unwrap();
-        let refresh = Refresh { fetcher, url, state: sender, wanted: Arc::clone(&wanted) };
-        #[expect(clippy::disallowed_methods, reason = "ends with its keys")]
-        let task = tokio::spawn(refresh.run()).abort_handle();
-        (Keys { state: state.clone(), wanted, task }, state)
-    }
-
-    fn state(kid: Option<&str>) -> State {
-        let now = Instant::now();
-        State { good: kid.map(|kid| (set(kid), now)), tried: kid.map(|_| now), failed: false }
-    }
-
-    fn fetched(state: &watch::Sender<State>, brought: Result<&str, ()>) {
-        state.send_modify(|state| {
-            state.tried = Some(Instant::now());
-            state.failed = brought.is_err();
-            if let Ok(kid) = brought {
-                state.good = Some((set(kid), Instant::now()));
-            }
-        });
-    }
-
-    fn set(kid: &str) -> Arc<KeySet> {
-        let n = URL_SAFE_NO_PAD.encode([0x81; 256]);
-        let document = format!(r#"{{"keys":[{{"kty":"RSA","kid":"{kid}","n":"{n}","e":"AQAB"}}]}}"#);
-        Arc::new(KeySet::parse(document.as_bytes()).unwrap())
-    }
-
-    async fn rejected(keys: &Keys, id: &str) -> Option<Rejected> {
-        keys.key(id).await.err()
-    }
-}
+mod tests;

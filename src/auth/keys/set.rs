@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
@@ -10,8 +11,34 @@ use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, de::IgnoredAny};
 use thiserror::Error;
 
+/// A key as long as its pool publishes it without a break: the same one, by address, however often it is fetched.
+pub(in crate::auth) struct Key {
+    id: Box<str>,
+    rsa: Rsa,
+    /// What checks signatures.
+    pub(in crate::auth) verifier: DecodingKey,
+}
+
+impl Key {
+    fn new(id: &str, rsa: Rsa) -> Self {
+        Self { verifier: DecodingKey::from_rsa_raw_components(&rsa.modulus, &[1, 0, 1]), id: id.into(), rsa }
+    }
+
+    /// Returns the name that tokens call it by.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Key").field(&self.id).finish()
+    }
+}
+
 /// The usable keys of a set, by name: RSA, for RS256 signatures, 2048 to 8192 bits, exponent 65537.
-pub(super) struct KeySet(HashMap<Box<str>, Arc<DecodingKey>>);
+#[derive(Debug)]
+pub(super) struct KeySet(HashMap<Box<str>, Arc<Key>>);
 
 impl KeySet {
     /// Reads a set of at most 32 keys, at least one of them usable. Two different keys of one name are both dropped:
@@ -35,24 +62,35 @@ impl KeySet {
         if keys.is_empty() {
             Err(InvalidSet::Empty)
         } else {
-            Ok(Self(keys.into_iter().map(prepare).collect()))
+            let key = |(id, rsa): (Box<str>, Rsa)| (id.clone(), Arc::new(Key::new(&id, rsa)));
+            Ok(Self(keys.into_iter().map(key).collect()))
         }
     }
 
+    /// Returns this set with each key that `former` has too, name and modulus, in place of its like.
+    pub(super) fn after(mut self, former: Option<&Self>) -> Self {
+        for (id, key) in &mut self.0 {
+            if let Some(same) = former.and_then(|former| former.key(id)).filter(|other| other.rsa == key.rsa)
+            {
+                *key = same;
+            }
+        }
+        self
+    }
+
     /// Returns the key of this name, compared byte for byte.
-    pub(super) fn key(&self, id: &str) -> Option<Arc<DecodingKey>> {
+    pub(super) fn key(&self, id: &str) -> Option<Arc<Key>> {
         self.0.get(id).cloned()
+    }
+
+    /// Returns true if and only if it is this very key that the set has under its name.
+    pub(super) fn holds(&self, key: &Arc<Key>) -> bool {
+        self.0.get(key.id()).is_some_and(|own| Arc::ptr_eq(own, key))
     }
 
     /// Returns how many keys are usable, at least 1.
     pub(super) fn len(&self) -> usize {
         self.0.len()
-    }
-}
-
-impl std::fmt::Debug for KeySet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
@@ -122,10 +160,6 @@ impl Jwk {
 #[derive(Eq, PartialEq)]
 struct Rsa {
     modulus: Vec<u8>,
-}
-
-fn prepare((kid, rsa): (Box<str>, Rsa)) -> (Box<str>, Arc<DecodingKey>) {
-    (kid, Arc::new(DecodingKey::from_rsa_raw_components(&rsa.modulus, &[1, 0, 1])))
 }
 
 /// Counts the bits of a big-endian number; none if it is zero or padded with zeros (RFC 7518, section 6.3.1.1).
@@ -206,6 +240,23 @@ mod tests {
 
     fn jwk(kid: &str, n: &str) -> Value {
         json!({"alg": "RS256", "e": "AQAB", "kid": kid, "kty": "RSA", "n": n, "use": "sig"})
+    }
+
+    #[test]
+    fn a_key_that_stays_published_stays_the_same_one() {
+        let set = |keys: &[Value]| KeySet::parse(json!({"keys": keys}).to_string().as_bytes()).unwrap();
+        let (a, b) = (jwk("a", &modulus(2048, 1)), jwk("b", &modulus(2048, 3)));
+        let first = set(&[a.clone(), b.clone()]);
+        let own = |id| first.key(id).unwrap();
+        let same = set(&[b.clone(), a]).after(Some(&first));
+        assert!(same.holds(&own("a")) && same.holds(&own("b")));
+        let replaced = set(&[jwk("a", &modulus(2048, 5)), b.clone()]).after(Some(&first));
+        assert!(!replaced.holds(&own("a")) && replaced.holds(&own("b")), "another key under the same name");
+        let without = set(&[b]).after(Some(&first));
+        assert!(!without.holds(&own("a")) && without.holds(&own("b")));
+        let back = set(&[jwk("a", &modulus(2048, 1))]).after(Some(&without));
+        assert!(!back.holds(&own("a")), "what was withdrawn once does not count again");
+        assert!(!set(&[jwk("a", &modulus(2048, 1))]).after(None).holds(&own("a")));
     }
 
     fn edit(field: &str, value: Value) -> Value {

@@ -1,0 +1,145 @@
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_name_in_the_cool_down_is_no_wish_for_a_fetch() {
+    let (keys, state) = held(Some("old"));
+    fetched(&state, Ok("old"));
+    tokio::time::advance(COOL_DOWN - Duration::from_millis(1)).await;
+    let before = Instant::now();
+    assert_eq!(rejected(&keys, "new").await, Some(Rejected::KeysUnavailable));
+    assert_eq!(before.elapsed(), Duration::ZERO, "it waited");
+    assert_eq!(rejected(&keys, "old").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_name_waits_for_one_fetch_and_a_failed_one_says_nothing_about_it() {
+    let unavailable = Some(Rejected::KeysUnavailable);
+    for (case, brought, expected) in [
+        ("its key", Some(Ok("new")), None),
+        ("other keys", Some(Ok("other")), Some(Rejected::Invalid(Fault::Key))),
+        ("a failure", Some(Err(())), unavailable),
+        ("nothing in time", None, unavailable),
+    ] {
+        let (keys, state) = held(Some("old"));
+        fetched(&state, Ok("old"));
+        tokio::time::advance(COOL_DOWN).await;
+        let fetch = async {
+            keys.wanted.notified().await;
+            if let Some(brought) = brought {
+                fetched(&state, brought);
+            }
+        };
+        let (rejected, ()) = tokio::join!(rejected(&keys, "new"), fetch);
+        assert_eq!(rejected, expected, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_set_outlives_an_outage_for_a_day() {
+    let begun = Instant::now();
+    let (keys, mut told) = before_nobody(Some("old"));
+    told.changed().await.unwrap();
+    assert!(told.borrow_and_update().failed);
+    assert_eq!(rejected(&keys, "old").await, None);
+    told.changed().await.unwrap();
+    assert_eq!(rejected(&keys, "old").await, None);
+    tokio::time::advance(MAX_AGE - begun.elapsed()).await;
+    assert_eq!(rejected(&keys, "old").await, Some(Rejected::KeysUnavailable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_counts_until_it_is_withdrawn_or_a_day_old() {
+    let (keys, state) = held(Some("old"));
+    let old = keys.key("old").await.unwrap();
+    for (case, brought, counts) in [
+        ("it is fetched again", Ok("old"), true),
+        ("a fetch fails", Err(()), true),
+        ("it is withdrawn", Ok("other"), false),
+        ("it comes back", Ok("old"), false),
+    ] {
+        fetched(&state, brought);
+        assert_eq!(keys.hold(&old), counts, "{case}");
+    }
+    let old = keys.key("old").await.unwrap();
+    tokio::time::advance(MAX_AGE - Duration::from_millis(1)).await;
+    assert!(keys.hold(&old));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(!keys.hold(&old), "the set is a day old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fetches_are_as_far_apart_as_what_is_held_allows() {
+    // The time a fetch takes is at most its own limit.
+    let longest = Duration::from_secs(3);
+    let begun = Instant::now();
+    let (_keys, mut told) = before_nobody(Some("old"));
+    told.changed().await.unwrap();
+    let first = Instant::now();
+    assert!((REFRESH..=REFRESH + longest).contains(&(first - begun)));
+    told.changed().await.unwrap();
+    assert!((COOL_DOWN..=COOL_DOWN + longest).contains(&first.elapsed()));
+
+    let (_keys, mut told) = before_nobody(None);
+    told.changed().await.unwrap();
+    let first = Instant::now();
+    told.changed().await.unwrap();
+    assert!((FIRST_RETRY..=FIRST_RETRY + longest).contains(&first.elapsed()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wishes_in_the_cool_down_are_not_granted() {
+    let begun = Instant::now();
+    let (keys, mut told) = before_nobody(Some("old"));
+    let wishing = async {
+        loop {
+            keys.wanted.notify_one();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        changed = told.changed() => changed.unwrap(),
+        () = wishing => {}
+    }
+    assert!(begun.elapsed() >= COOL_DOWN);
+}
+
+/// Keys that no task fetches, and the hand that changes them.
+fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
+    let (sender, state) = watch::channel(state(kid));
+    #[expect(clippy::disallowed_methods, reason = "it ends at once")]
+    let task = tokio::spawn(async {}).abort_handle();
+    (Keys { state, wanted: Arc::default(), task }, sender)
+}
+
+/// Keys whose server refuses every connection, and what their task tells.
+fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
+    let url = Uri::from_static("http://127.0.0.1:1/");
+    let (sender, state) = watch::channel(state(kid));
+    let wanted = Arc::new(Notify::new());
+    let fetcher = Fetcher::new(&url).unwrap();
+    let refresh = Refresh { fetcher, url, state: sender, wanted: Arc::clone(&wanted) };
+    #[expect(clippy::disallowed_methods, reason = "ends with its keys")]
+    let task = tokio::spawn(refresh.run()).abort_handle();
+    (Keys { state: state.clone(), wanted, task }, state)
+}
+
+fn state(kid: Option<&str>) -> State {
+    let now = Instant::now();
+    State { good: kid.map(|kid| (set(kid), now)), tried: kid.map(|_| now), failed: false }
+}
+
+fn fetched(state: &watch::Sender<State>, brought: Result<&str, ()>) {
+    state.send_modify(|state| state.note(brought.ok().map(set)));
+}
+
+fn set(kid: &str) -> KeySet {
+    let n = URL_SAFE_NO_PAD.encode([0x81; 256]);
+    let document = format!(r#"{{"keys":[{{"kty":"RSA","kid":"{kid}","n":"{n}","e":"AQAB"}}]}}"#);
+    KeySet::parse(document.as_bytes()).unwrap()
+}
+
+async fn rejected(keys: &Keys, id: &str) -> Option<Rejected> {
+    keys.key(id).await.err()
+}
