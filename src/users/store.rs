@@ -108,6 +108,9 @@ const MAP_NODE_FILL: usize = 6;
 const ALLOCATION_BYTES: usize = 16;
 
 #[cfg(test)]
+mod memory;
+
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
@@ -180,11 +183,11 @@ mod tests {
         assert!(store.latest(&Key { pool: "eu-west-1_B".parse().unwrap(), ..key(0) }).is_none());
     }
 
-    fn key(n: usize) -> Key {
+    pub(super) fn key(n: usize) -> Key {
         Key { pool: "eu-west-1_A".parse().unwrap(), sub: format!("user-{n}").parse().unwrap() }
     }
 
-    fn present(user: User) -> Snapshot {
+    pub(super) fn present(user: User) -> Snapshot {
         Snapshot { content: Content::Present(Arc::new(user)), began: Moment::now(), failed: None, pace: 100 }
     }
 

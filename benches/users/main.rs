@@ -1,0 +1,22 @@
+//! What the cache and the budget save, and what a herd costs: `cargo bench --bench users`, about two minutes.
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench fails by panicking and tells its figures"
+)]
+
+mod herd;
+mod parts;
+mod zipf;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        zipf::replay(1_000).await;
+        zipf::replay(10_000).await;
+        herd::stampede().await;
+    });
+}

@@ -1,0 +1,94 @@
+//! The parts that find users, before the stand-in.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use cognito_lookup::{
+    attribute::Selection,
+    auth::{self, Authenticator},
+    config::{CallerSettings, Config, Credentials, Faults, PoolSettings, Reads},
+    freshness::Demand,
+    policy::{Permit, Policy},
+    pool::Pools,
+    query::Query,
+    sandbox::standin::{Person, Pool, StandIn},
+    users::Users,
+};
+use tonic::metadata::MetadataMap;
+
+pub(super) struct Parts {
+    pub(super) cognito: StandIn,
+    pub(super) users: Users,
+    authenticator: Authenticator,
+    policy: Policy,
+}
+
+impl Parts {
+    /// Makes them for so many people with the settings changed so.
+    pub(super) async fn start(people: usize, change: impl FnOnce(&mut Config)) -> Self {
+        let people = (0..people).map(|n| Person { sub: sub(n), ..Person::local(format!("name-{n}"), "x") });
+        let cognito = StandIn::start(Pool { people: people.collect(), ..Pool::sandbox() }).unwrap();
+        let mut config = config(&cognito);
+        change(&mut config);
+        let mut faults = Faults::collector(&config);
+        let pools = Pools::read(&config, &mut faults).unwrap();
+        let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
+        let authenticator = Authenticator::start(&pools).unwrap();
+        authenticator.ready().await;
+        let users = Users::connect(&pools, &config.cache, &config.budget).await;
+        Self { cognito, users, authenticator, policy }
+    }
+
+    /// Leave to ask about each of so many people.
+    pub(super) async fn permits(&self, people: usize) -> Arc<[Permit]> {
+        let mut permits = Vec::with_capacity(people);
+        for n in 0..people {
+            permits.push(self.permit(&sub(n)).await);
+        }
+        permits.into()
+    }
+
+    async fn permit(&self, sub: &str) -> Permit {
+        let metadata = MetadataMap::new();
+        let address = auth::Address::Ip(Ipv4Addr::LOCALHOST.into());
+        let peer = auth::Peer { address, certificate: None };
+        let caller = self.authenticator.authenticate(auth::Credentials {
+            metadata: &metadata,
+            access_token: "",
+            peer,
+        });
+        let query = Query {
+            sub: Some(sub.parse().unwrap()),
+            pool: None,
+            attributes: Selection::Everything,
+            include_groups: false,
+            demand: Demand::ANY,
+        };
+        self.policy.permit(&caller.await.unwrap(), query).unwrap()
+    }
+}
+
+fn config(cognito: &StandIn) -> Config {
+    Config {
+        pools: vec![PoolSettings {
+            id: cognito.pool_id().into(),
+            app_clients: cognito.pool().web_clients.clone(),
+            issuer: Some(cognito.issuer().into()),
+            jwks_url: Some(cognito.jwks_url()),
+            endpoint_url: Some(cognito.endpoint_url()),
+            credentials: Credentials::Placeholder,
+            ..PoolSettings::default()
+        }],
+        callers: vec![CallerSettings {
+            name: "bench".into(),
+            network: vec!["127.0.0.1/32".into()],
+            reads: Reads::Any,
+            attributes: vec!["*".into()],
+            ..CallerSettings::default()
+        }],
+        ..Config::default()
+    }
+}
+
+fn sub(n: usize) -> String {
+    format!("b0b00000-5a4d-4b0c-8000-{n:012}")
+}

@@ -1,0 +1,62 @@
+//! What users take of the process's memory: too large for every run, so `tests/run unit` asks for it by name.
+
+use std::fs;
+
+use super::{
+    super::snapshot::tests::LIFETIMES,
+    tests::{key, present},
+    *,
+};
+use crate::users::test_user;
+
+#[test]
+#[ignore = "takes 2 GB, and its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
+fn a_million_users_of_ten_attributes_take_what_they_weigh() {
+    let (store, before) = (Store::new(u64::MAX, 1 << 20, LIFETIMES), resident());
+    fill(&store, 1_000_000, 10, 20);
+    let (taken, weight) = (resident() - before, store.present.weighted_size());
+    assert_eq!(store.present.entry_count(), 1_000_000);
+    println!(
+        "1,000,000 users of 10 attributes: {} bytes a user, weighed as {}",
+        taken / 1_000_000,
+        weight / 1_000_000
+    );
+    assert!(taken <= weight * 11 / 10, "{taken} bytes, weighed as {weight}");
+}
+
+#[test]
+#[ignore = "as above"]
+fn the_bound_holds_with_the_largest_users() {
+    let (store, before) = (Store::new(256 << 20, 1 << 20, LIFETIMES), resident());
+    // Cognito's largest: 70 attributes of 2,048 characters, five times as many as there is room for.
+    fill(&store, 10_000, 70, 2048);
+    let taken = resident().saturating_sub(before);
+    println!(
+        "10,000 users of 140 KB within 256 MiB: {} MiB, {} held",
+        taken >> 20,
+        store.present.entry_count()
+    );
+    assert!(store.present.entry_count() > 1500);
+    // Four fifths of a container of 512 MiB.
+    assert!(taken <= 410 << 20, "{taken} bytes");
+}
+
+fn fill(store: &Store, users: usize, attributes: usize, length: usize) {
+    for n in 0..users {
+        let key = key(n);
+        let mut user = test_user(key.sub.as_str());
+        for a in 0..attributes {
+            user.attributes.insert(format!("custom:{a}").parse().unwrap(), "v".repeat(length).into());
+        }
+        store.put(key, present(user));
+    }
+    store.present.run_pending_tasks();
+}
+
+/// The resident memory, in bytes.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kibibytes * 1024
+}
