@@ -108,7 +108,8 @@ async fn service(plan: &Plan, config: &Config, upstream: &Handle) -> Result<Serv
         Arc::new(Authenticator::start(&plan.pools)?)
     };
     let (pools, cache, budget) = (plan.pools.clone(), config.cache.clone(), config.budget.clone());
-    let users = upstream.spawn(async move { Users::connect(&pools, &cache, &budget).await });
+    let metrics = plan.metrics.clone();
+    let users = upstream.spawn(async move { Users::connect(&pools, &cache, &budget, &metrics).await });
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(&plan.policy), users })
 }

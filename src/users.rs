@@ -27,6 +27,10 @@ use crate::{
     freshness::{Demand, Moment, Source, StaleReason},
     policy::{Known, Permit, Share, Subject},
     pool::{PoolId, Pools},
+    telemetry::metrics::{
+        Metrics,
+        cache::{Lookup, Usage},
+    },
     user::Username,
 };
 
@@ -40,26 +44,35 @@ struct Inner {
     flights: Flights,
     lifetimes: Lifetimes,
     store: Store,
+    usage: Usage,
 }
 
 impl Users {
     /// Prepares to ask every pool's Cognito, with credentials of the usual AWS chain, and begins to ask what it allows.
     /// The runtime this is called in is the one on which Cognito will be asked.
-    pub async fn connect(pools: &Pools, cache: &CacheSettings, budget: &BudgetSettings) -> Self {
+    pub async fn connect(
+        pools: &Pools,
+        cache: &CacheSettings,
+        budget: &BudgetSettings,
+        metrics: &Metrics,
+    ) -> Self {
         let (mut cognito, mut budgets) = (HashMap::new(), HashMap::new());
         for pool in pools.iter() {
             let payer = (pool.account.as_deref(), pool.region.as_str());
             let known = budgets.get(&payer).map(Arc::clone);
-            let budget = known.clone().unwrap_or_else(|| Arc::new(Budget::new(budget)));
+            let budget = known.clone().unwrap_or_else(|| Arc::new(Budget::new(budget, &metrics.upstream)));
             let one = Cognito::connect(Arc::clone(pool), Arc::clone(&budget)).await;
             if known.is_none() {
+                budget.show(payer.0.unwrap_or_default(), payer.1, metrics);
                 #[expect(clippy::disallowed_methods, reason = "bounded by the time limits of its calls")]
                 tokio::spawn(one.clone().learn_limits());
                 budgets.insert(payer, budget);
             }
             cognito.insert(pool.id.clone(), one);
         }
-        Self::new(cognito, cache, budgets.len())
+        let users = Self::new(cognito, cache, budgets.len(), metrics.cache.clone());
+        users.0.store.show(metrics);
+        users
     }
 
     /// Returns when credentials were found for every pool, however long that takes; to be called in the runtime on which
@@ -68,12 +81,12 @@ impl Users {
         join_all(self.0.cognito.values().map(Cognito::ready)).await;
     }
 
-    fn new(cognito: HashMap<PoolId, Cognito>, cache: &CacheSettings, budgets: usize) -> Self {
+    fn new(cognito: HashMap<PoolId, Cognito>, cache: &CacheSettings, budgets: usize, usage: Usage) -> Self {
         let lifetimes =
             Lifetimes { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
-        let store = Store::new(cache.max_bytes, cache.max_absent_bytes, lifetimes);
+        let store = Store::new(cache.max_bytes, cache.max_absent_bytes, lifetimes, &usage);
         let flights = Flights::new(MAX_FETCHES * budgets.max(1));
-        Self(Arc::new(Inner { cognito, flights, lifetimes, store }))
+        Self(Arc::new(Inner { cognito, flights, lifetimes, store, usage }))
     }
 
     /// Returns the user the permit names, as fresh as it demands or not at all; at once where the budget has no call left
@@ -84,8 +97,12 @@ impl Users {
     }
 
     async fn answer(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
+        let asked = self.0.usage.ask();
         let failure = match self.held(question) {
-            Held::Served(found) => return found,
+            Held::Served(lookup, found) => {
+                asked.end(lookup);
+                return found;
+            }
             Held::Nothing => return self.fetched(question, deadline).await,
             Held::Usable => match self.fetched_briefly(question, deadline).await {
                 Ok(found) => return Ok(found),
@@ -93,6 +110,9 @@ impl Users {
             },
         };
         let stale = failure.stale_reason().and_then(|reason| self.stale(question, reason));
+        if stale.is_some() {
+            asked.end(Lookup::Stale);
+        }
         stale.unwrap_or(Err(failure))
     }
 
@@ -139,17 +159,18 @@ impl Users {
     fn held(&self, question: &Question<'_>) -> Held {
         let (now, latest) = (Moment::now(), self.0.store.latest(&question.key));
         let Some(held) = latest else { return Held::Nothing };
-        let stale_reason = match self.verdict(question, &held, now) {
+        let (lookup, stale_reason) = match self.verdict(question, &held, now) {
             Verdict::Fetch => return Held::Nothing,
             Verdict::FetchBriefly => return Held::Usable,
-            Verdict::Serve => None,
+            Verdict::Serve if matches!(held.content, Content::Absent(_)) => (Lookup::Absent, None),
+            Verdict::Serve => (Lookup::Fresh, None),
             Verdict::ServeAndRefresh => {
                 self.refresh(question);
-                None
+                (Lookup::Refreshing, None)
             }
-            Verdict::ServeStale(reason) => Some(reason),
+            Verdict::ServeStale(reason) => (Lookup::Stale, Some(reason)),
         };
-        Held::Served(Found::of(&held, Source::Cache, stale_reason, now))
+        Held::Served(lookup, Found::of(&held, Source::Cache, stale_reason, now))
     }
 
     /// What is held once more, now that the fetch for it has failed: it may have changed, and gone.
@@ -167,7 +188,9 @@ impl Users {
     fn refresh(&self, question: &Question<'_>) {
         let book = || self.book(question, Lane::Background, Instant::now());
         let fetch = |departs| self.clone().fetch(question.subject.clone(), Lane::Background, departs);
-        self.0.flights.refresh(question.key.clone(), book, fetch);
+        if self.0.flights.refresh(question.key.clone(), book, fetch) {
+            self.0.usage.refreshes.inc();
+        }
     }
 
     fn verdict(&self, question: &Question<'_>, held: &Snapshot, now: Moment) -> Verdict {
@@ -228,7 +251,7 @@ enum Held {
     /// Nothing that may be served.
     Nothing,
     /// What is to be answered at once.
-    Served(Result<Found, Failure>),
+    Served(Lookup, Result<Found, Failure>),
     /// What may be served if Cognito cannot answer.
     Usable,
 }

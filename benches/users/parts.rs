@@ -11,6 +11,7 @@ use cognito_lookup::{
     pool::Pools,
     query::Query,
     sandbox::standin::{Person, Pool, StandIn},
+    telemetry::metrics::Metrics,
     users::Users,
 };
 use tonic::metadata::MetadataMap;
@@ -34,7 +35,7 @@ impl Parts {
         let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
         let authenticator = Authenticator::start(&pools).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(&pools, &config.cache, &config.budget).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget, &Metrics::new()).await;
         Self { cognito, users, authenticator, policy }
     }
 

@@ -1,5 +1,9 @@
 //! What is counted, in the text format of `OpenMetrics`. Every label has few values: none comes from a request.
 
+pub mod cache;
+pub mod readings;
+pub mod upstream;
+
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::SystemTime,
@@ -11,6 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use self::{cache::Usage, readings::Readings, upstream::Upstream};
 pub use prometheus_client::metrics::gauge::Gauge;
 
 /// The counters and gauges of one server; cheap to clone.
@@ -26,6 +31,12 @@ pub struct Metrics {
     pub accept_failures: Counter,
     /// The times that changed TLS files were found bad, and the old ones stayed.
     pub tls_reload_failures: Counter,
+    /// What the cache answers and holds.
+    pub cache: Usage,
+    /// The calls to Cognito.
+    pub upstream: Upstream,
+    /// What is read only when somebody looks.
+    pub readings: Readings,
     tls_loaded: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
 }
@@ -42,6 +53,9 @@ impl Metrics {
             connections_cut: Family::default(),
             accept_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
+            cache: Usage::default(),
+            upstream: Upstream::default(),
+            readings: Readings::default(),
             tls_loaded: Gauge::default(),
             registry: Arc::default(),
         };
@@ -64,6 +78,8 @@ impl Metrics {
         registry.register("tls_reload_failures", failures, self.tls_reload_failures.clone());
         let loaded = "When the TLS files in use were loaded, in seconds since 1970; 0 without TLS";
         registry.register("tls_loaded_timestamp_seconds", loaded, self.tls_loaded.clone());
+        self.cache.register(registry);
+        self.upstream.register(registry);
     }
 
     /// Makes every series at once: a rate over one that first appears with its first event misses that event.
@@ -84,6 +100,7 @@ impl Metrics {
 
     /// Writes everything as `OpenMetrics` text.
     pub fn text(&self) -> String {
+        self.readings.take();
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = text::encode(&mut text, &self.registry);

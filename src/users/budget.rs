@@ -15,11 +15,21 @@ use tracing::{info, warn};
 
 use self::{bucket::Bucket, pace::Pace, retries::Retries};
 use super::{Failure, store::Key};
-use crate::{config::BudgetSettings, policy::Share};
+use crate::{
+    config::BudgetSettings,
+    policy::Share,
+    telemetry::metrics::{
+        Metrics,
+        upstream::{OfBudget, Upstream},
+    },
+};
 
 /// The budget of one account and Region, shared by its pools.
 #[derive(Debug)]
-pub(super) struct Budget(Mutex<Ledger>);
+pub(super) struct Budget {
+    ledger: Mutex<Ledger>,
+    metrics: Upstream,
+}
 
 /// Cognito's quota categories that our calls fall in (developer guide, "Quotas in Amazon Cognito").
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,23 +64,28 @@ pub(super) struct Claim<'a> {
 
 impl Budget {
     /// Makes a full budget with the rates that are set, or else with 80 % of Cognito's default quotas.
-    pub(super) fn new(settings: &BudgetSettings) -> Self {
-        Self(Mutex::new(Ledger {
+    pub(super) fn new(settings: &BudgetSettings, metrics: &Upstream) -> Self {
+        for category in Category::ALL {
+            metrics.prepare(category.as_str(), category.operation());
+        }
+        let ledger = Ledger {
             group_reads: Quota::new(settings.group_reads_per_second, 40),
             lists: Quota::new(settings.lists_per_second, 24),
             user_reads: Quota::new(settings.user_reads_per_second, 96),
             users: HashMap::new(),
             callers: HashMap::new(),
             retries: Retries::default(),
-        }))
+        };
+        Self { ledger: Mutex::new(ledger), metrics: metrics.clone() }
     }
 
     /// Takes a token and returns when to make the call, or says at once that there will be none in time for `by`.
     pub(super) fn book(&self, claim: &Claim<'_>, by: Instant) -> Result<Instant, Failure> {
         let mut ledger = self.ledger();
         let booked = ledger.book(claim, Instant::now(), by);
-        if booked.is_ok() {
-            ledger.retries.earn();
+        match booked {
+            Ok(_) => ledger.retries.earn(),
+            Err(_) => self.metrics.refused(claim.category.as_str()),
         }
         booked
     }
@@ -82,6 +97,27 @@ impl Budget {
             return Err(Failure::Unavailable);
         }
         ledger.book(claim, now, now)
+    }
+
+    /// Shows what is left of it, whenever the metrics are written, as that of `account` in `region`.
+    pub(super) fn show(self: &Arc<Self>, account: &str, region: &str, metrics: &Metrics) {
+        let (budget, upstream) = (Arc::downgrade(self), metrics.upstream.clone());
+        let all = Category::ALL.map(|category| {
+            let (account, region) = (account.to_owned(), region.to_owned());
+            (category, OfBudget { account, region, category: category.as_str() })
+        });
+        metrics.readings.add(move || {
+            let Some(budget) = budget.upgrade() else { return };
+            for (category, of) in &all {
+                let (left, allowed) = budget.ledger().quota(*category).left(Instant::now());
+                upstream.show(of, left, allowed);
+            }
+        });
+    }
+
+    /// Returns where its calls are counted.
+    pub(super) fn metrics(&self) -> &Upstream {
+        &self.metrics
     }
 
     /// Slows down, for Cognito throttled a call.
@@ -108,13 +144,22 @@ impl Budget {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Category {
     /// Every one of them.
     pub(super) const ALL: [Self; 3] = [Self::UserReads, Self::Lists, Self::GroupReads];
+
+    /// Returns the operation that it pays for.
+    pub(super) fn operation(self) -> &'static str {
+        match self {
+            Self::GroupReads => "AdminListGroupsForUser",
+            Self::Lists => "ListUsers",
+            Self::UserReads => "AdminGetUser",
+        }
+    }
 
     /// Returns Cognito's name for it.
     pub(super) fn as_str(self) -> &'static str {
@@ -219,6 +264,12 @@ impl Quota {
             Lane::Background => (size / 2).max(1),
             Lane::Foreground => size.max(1),
         }
+    }
+
+    /// Returns how many tokens somebody who waits finds at once, and how many there are.
+    fn left(&self, now: Instant) -> (usize, usize) {
+        let size = self.size(Lane::Foreground, now);
+        (size.saturating_sub(self.bucket.taken(now)), size)
     }
 
     /// Returns true if and only if there is no token at once, and a cut of the pace may be why.

@@ -19,7 +19,7 @@ use aws_sdk_cognitoidentityprovider::{
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, warn};
 
-use self::{bound::Bound, errand::Errand};
+use self::{bound::Bound, errand::Errand, fault::Alarm};
 use super::{
     Failure,
     budget::{Budget, Category, Lane},
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     policy::Known,
     pool::{Lookup, Pool},
-    telemetry::chain,
+    telemetry::{chain, metrics::upstream::Flaw},
     user::{User, Username},
 };
 
@@ -40,6 +40,7 @@ pub(super) struct Cognito {
     credentials: Option<SharedCredentialsProvider>,
     pool: Arc<Pool>,
     budget: Arc<Budget>,
+    alarm: Arc<Alarm>,
 }
 
 impl Cognito {
@@ -64,7 +65,8 @@ impl Cognito {
             .retry_config(RetryConfig::disabled())
             .interceptor(Bound);
         let credentials = shared.credentials_provider();
-        Self { client: Client::from_conf(config.build()), credentials, pool, budget }
+        let client = Client::from_conf(config.build());
+        Self { client, credentials, pool, budget, alarm: Arc::default() }
     }
 
     /// Returns when credentials were found, however long that takes.
@@ -110,7 +112,13 @@ impl Cognito {
         };
         let answered = timeout_at(ends, asking).await;
         let (asked, outcome) = answered.unwrap_or_else(|_| (known.into(), Err(Failure::Unavailable)));
-        if let Err(failure @ (Failure::Garbled | Failure::Mismatch)) = &outcome {
+        let flaw = match &outcome {
+            Err(Failure::Garbled) => Some(Flaw::Garbled),
+            Err(Failure::Mismatch) => Some(Flaw::Mismatch),
+            _ => None,
+        };
+        if let (Some(flaw), Err(failure)) = (flaw, &outcome) {
+            self.budget.metrics().unusable(flaw);
             error!(pool.id = %self.pool.id, "{failure}");
         }
         (asked, outcome)

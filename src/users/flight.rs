@@ -91,18 +91,21 @@ impl Flights {
     }
 
     /// Starts a fetch unless one of `key` is under way, `book` refuses, or others take half of the room: the other half
-    /// is for those whom somebody waits for. Waits for nothing.
+    /// is for those whom somebody waits for; tells whether it did. Waits for nothing.
     pub(super) fn refresh<F>(
         &self,
         key: Key,
         book: impl FnOnce() -> Result<Instant, Failure>,
         fetch: impl FnOnce(Instant) -> F,
-    ) where
+    ) -> bool
+    where
         F: Future<Output = Landing> + Send + 'static,
     {
-        if let Ok(Boarding::Opened(sender, flight)) = self.board(&key, || None, book, self.most / 2) {
-            self.launch(key, sender, fetch(flight.departs));
-        }
+        let Ok(Boarding::Opened(sender, flight)) = self.board(&key, || None, book, self.most / 2) else {
+            return false;
+        };
+        self.launch(key, sender, fetch(flight.departs));
+        true
     }
 
     #[cfg(test)]

@@ -21,6 +21,7 @@ use self::{
 use super::*;
 use crate::{
     pool::{Lookup, Pool},
+    telemetry::metrics::upstream::Upstream,
     user::Sub,
 };
 
@@ -115,9 +116,9 @@ impl Scene {
             ..CacheSettings::default()
         };
         let world = Arc::new(World::new());
-        let cognito =
-            Cognito::before(&World::peer(&world), Arc::clone(&pool), Arc::new(Budget::new(&budget)));
-        let users = Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1);
+        let budget = Arc::new(Budget::new(&budget, &Upstream::default()));
+        let cognito = Cognito::before(&World::peer(&world), Arc::clone(&pool), budget);
+        let users = Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1, Usage::default());
         Self { lifetimes: users.0.lifetimes, users, world, pool, per_second }
     }
 

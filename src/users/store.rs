@@ -2,13 +2,17 @@
 
 use std::{mem::size_of, time::Duration};
 
-use moka::{ops::compute::Op, sync::Cache};
+use moka::{notification::RemovalCause, ops::compute::Op, sync::Cache};
 use tokio::time::Instant;
 
 use super::snapshot::{Content, Lifetimes, Snapshot};
 use crate::{
     freshness::StaleReason,
     pool::PoolId,
+    telemetry::metrics::{
+        self, Metrics,
+        cache::{OfStore, Usage},
+    },
     user::{Sub, User},
 };
 
@@ -28,10 +32,23 @@ pub(super) struct Store {
 
 impl Store {
     /// Makes an empty store of at most `max_bytes` of users and `max_absent_bytes` of absences.
-    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, lifetimes: Lifetimes) -> Self {
+    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, lifetimes: Lifetimes, usage: &Usage) -> Self {
         Self {
-            present: bounded(max_bytes, lifetimes.usable),
-            absent: bounded(max_absent_bytes, lifetimes.absent),
+            present: bounded(max_bytes, lifetimes.usable, usage, USERS),
+            absent: bounded(max_absent_bytes, lifetimes.absent, usage, ABSENCES),
+        }
+    }
+
+    /// Shows how much is held, whenever the metrics are written.
+    pub(super) fn show(&self, metrics: &Metrics) {
+        for (of, cache) in [(USERS, self.present.clone()), (ABSENCES, self.absent.clone())] {
+            let Usage { entries, bytes, .. } = &metrics.cache;
+            let (entries, bytes) = (entries.get_or_create_owned(&of), bytes.get_or_create_owned(&of));
+            metrics.readings.add(move || {
+                cache.run_pending_tasks();
+                entries.set(i64::try_from(cache.entry_count()).unwrap_or(i64::MAX));
+                bytes.set(i64::try_from(cache.weighted_size()).unwrap_or(i64::MAX));
+            });
         }
     }
 
@@ -79,9 +96,16 @@ impl Store {
 }
 
 /// The time to live only makes room early: what is past it is not served anyway.
-fn bounded(max_bytes: u64, lifetime: Duration) -> Cache<Key, Snapshot> {
+fn bounded(max_bytes: u64, lifetime: Duration, usage: &Usage, of: OfStore) -> Cache<Key, Snapshot> {
     let longest = lifetime * 11 / 10;
-    Cache::builder().max_capacity(max_bytes).weigher(weigh).time_to_live(longest).build()
+    let evictions = usage.evictions.get_or_create_owned(&of);
+    let note = move |_, _, cause| {
+        if cause == RemovalCause::Size {
+            evictions.inc();
+        }
+    };
+    let builder = Cache::builder().max_capacity(max_bytes).weigher(weigh).time_to_live(longest);
+    builder.eviction_listener(note).build()
 }
 
 fn weigh(key: &Key, snapshot: &Snapshot) -> u32 {
@@ -99,6 +123,8 @@ fn weigh_user(user: &User) -> usize {
     size_of::<User>() + text(user.sub.as_str()) + text(user.username.as_str()) + nodes + texts.sum::<usize>()
 }
 
+const ABSENCES: OfStore = OfStore { store: metrics::cache::Store::Absences };
+const USERS: OfStore = OfStore { store: metrics::cache::Store::Users };
 // moka's own cost of an entry with its key, from an earlier measurement with a million users.
 const ENTRY_BYTES: usize = 330;
 // A node of the map has room for 11 pairs of 16-byte pointers, and splits into halves of 6.
@@ -122,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_bound_holds_in_bytes() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
         for n in 0..200 {
             let mut user = test_user(&format!("user-{n}"));
             for a in 0..70 {
@@ -137,7 +163,7 @@ mod tests {
 
     #[test]
     fn absences_never_evict_a_user() {
-        let store = Store::new(1 << 20, 1 << 14, LIFETIMES);
+        let store = Store::new(1 << 20, 1 << 14, LIFETIMES, &Usage::default());
         store.put(key(0), present(test_user("user-0")));
         for n in 1..10_000 {
             store.put(key(n), absent());
@@ -149,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_later_of_a_user_and_an_absence_counts_and_the_other_is_forgotten() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
         store.put(key(0), present(test_user("user-0")));
         store.put(key(0), absent());
         assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Absent(_)));
@@ -164,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_noted_on_a_user_and_ends_with_the_next_fetch() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
         store.note_failure(&key(0), StaleReason::UpstreamThrottled);
         assert!(store.latest(&key(0)).is_none());
         let fetched = present(test_user("user-0"));
@@ -178,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_same_sub_in_two_pools_is_two_users() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES);
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
         store.put(key(0), present(test_user("user-0")));
         assert!(store.latest(&Key { pool: "eu-west-1_B".parse().unwrap(), ..key(0) }).is_none());
     }

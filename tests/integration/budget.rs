@@ -51,6 +51,7 @@ async fn a_caller_with_a_share_is_refused_beyond_it_and_the_others_are_not() {
     assert!(refused.count() >= 8, "one more may begin within the time");
     assert!(app.by_token(&app.token("ada")).await.is_ok());
     assert!(app.by_sub(ADA).await.is_ok(), "a hit is no miss");
+    assert!(app.metric("cognito_lookup_upstream_refusals_total{category=\"UserRead\"}").await >= 8.0);
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ mod layering;
 mod lifecycle;
 // What a client that means harm can do.
 mod limits;
+// What is counted.
+mod metrics;
 // Cognito or the key server slow, broken, lying or gone.
 mod outage;
 // Several pools in one server.

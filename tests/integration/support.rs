@@ -14,6 +14,7 @@ use cognito_lookup::{
     query::Query,
     sandbox::standin::{Pool, StandIn},
     server::{self, Listeners},
+    telemetry::metrics::Metrics,
     users::Users,
     wire::proto::{
         self, GetUserRequest, GetUserResponse,
@@ -196,7 +197,7 @@ impl Parts {
         let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
         let authenticator = Authenticator::start(&pools).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(&pools, &config.cache, &config.budget).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget, &Metrics::new()).await;
         Self { cognito, users, authenticator, policy }
     }
 

@@ -34,6 +34,11 @@ impl Bucket {
         self.0.insert(place, at);
     }
 
+    /// Returns how many tokens are not back by `now`, those that are taken for later included.
+    pub(super) fn taken(&self, now: Instant) -> usize {
+        self.0.len() - self.0.partition_point(|taken| *taken + SECOND <= now)
+    }
+
     /// Returns true if and only if every token is back by `now`.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.0.back().is_none_or(|taken| *taken + SECOND <= now)

@@ -143,7 +143,7 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
 #[test]
 fn what_cognito_tells_is_followed_unless_the_settings_say() {
     let settings = BudgetSettings { lists_per_second: Some(7), ..BudgetSettings::default() };
-    let budget = Budget::new(&settings);
+    let budget = Budget::new(&settings, &Upstream::default());
     assert_eq!(budget.rates(), [96, 7, 40]);
     for category in Category::ALL {
         budget.seed(category, 200);
@@ -161,7 +161,7 @@ fn ledger(per_second: usize) -> Ledger {
     let rate = Some(per_second);
     let settings =
         BudgetSettings { user_reads_per_second: rate, lists_per_second: rate, group_reads_per_second: rate };
-    Budget::new(&settings).0.into_inner().unwrap()
+    Budget::new(&settings, &Upstream::default()).ledger.into_inner().unwrap()
 }
 
 fn claim<'a>(user: &'a Key, lane: Lane, share: Option<&'a Share>) -> Claim<'a> {

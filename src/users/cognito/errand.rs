@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     pool::Lookup,
+    telemetry::metrics::upstream::Outcome,
     user::{User, Username},
 };
 
@@ -66,7 +67,7 @@ impl<'a> Errand<'a> {
     pub(super) async fn admin_get_user(&mut self, name: &str) -> Result<Option<User>, Failure> {
         let Cognito { client, pool, .. } = self.cognito;
         let request = client.admin_get_user().user_pool_id(pool.id.as_str()).username(name);
-        let output = self.call("AdminGetUser", Category::UserReads, || request.clone().send()).await?;
+        let output = self.call(Category::UserReads, || request.clone().send()).await?;
         output.map(|output| answer::user(output.into(), &self.user.sub)).transpose()
     }
 
@@ -79,7 +80,7 @@ impl<'a> Errand<'a> {
         let mut token = None;
         for _ in 0..MAX_PAGES {
             let request = request.clone().set_pagination_token(token);
-            let page = self.call("ListUsers", Category::Lists, || request.clone().send()).await?;
+            let page = self.call(Category::Lists, || request.clone().send()).await?;
             let Some(page) = page else { return Ok(None) };
             // An empty list says that there is nobody; none at all says nothing.
             let mut users = page.users.ok_or(Failure::Garbled)?;
@@ -97,34 +98,42 @@ impl<'a> Errand<'a> {
 
     /// Makes a call once it is paid for, and once more if it just failed; none if there is no such user. What is
     /// throttled or refused is so the next time too.
-    async fn call<T, E, F>(
-        &mut self,
-        operation: &'static str,
-        category: Category,
-        send: impl Fn() -> F,
-    ) -> Result<Option<T>, Failure>
+    async fn call<T, E, F>(&mut self, category: Category, send: impl Fn() -> F) -> Result<Option<T>, Failure>
     where
         E: ProvideErrorMetadata,
         F: Future<Output = Result<T, SdkError<E>>>,
     {
         self.pay(category).await?;
         loop {
-            let error = match send().await {
-                Ok(output) => return Ok(Some(output)),
-                Err(error) if error.code() == Some("UserNotFoundException") => return Ok(None),
-                Err(error) => error,
+            let failure = match self.attempt(category, send()).await {
+                Err(Failure::Unavailable) if !self.is_retried => Failure::Unavailable,
+                ended => return ended,
             };
-            let failure = fault::sort(&self.cognito.pool.id, operation, &error);
-            if failure == Failure::Throttled {
-                self.cognito.budget.throttled(category);
-            }
-            if failure != Failure::Unavailable || self.is_retried {
-                return Err(failure);
-            }
             self.is_retried = true;
             sleep(BACKOFF.mul_f64(fastrand::f64())).await;
             self.cognito.budget.book_retry(&self.claim(category)).map_err(|_| failure)?;
         }
+    }
+
+    async fn attempt<T, E: ProvideErrorMetadata>(
+        &self,
+        category: Category,
+        sent: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<Option<T>, Failure> {
+        let Cognito { alarm, budget, pool, .. } = self.cognito;
+        let call = budget.metrics().call(category.operation());
+        let sent = sent.await;
+        call.end(sent.as_ref().err().map_or(Outcome::Answered, fault::outcome));
+        let error = match sent {
+            Ok(output) => return Ok(Some(output)),
+            Err(error) if fault::is_absence(&error) => return Ok(None),
+            Err(error) => error,
+        };
+        let failure = fault::sort(&pool.id, category.operation(), &error, alarm);
+        if failure == Failure::Throttled {
+            budget.throttled(category);
+        }
+        Err(failure)
     }
 
     async fn pay(&mut self, category: Category) -> Result<(), Failure> {

@@ -1,16 +1,45 @@
 //! What a failed call means. What Cognito wrote goes nowhere: its messages may quote the request.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
 use aws_sdk_cognitoidentityprovider::{
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId as _,
 };
-use tracing::{error, warn};
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
 
 use super::super::Failure;
-use crate::{pool::PoolId, telemetry::chain};
+use crate::{
+    pool::PoolId,
+    telemetry::{chain, metrics::upstream::Outcome},
+};
+
+/// Tells an operator once a minute that there is something to do, for the failures may be many.
+#[derive(Debug, Default)]
+pub(super) struct Alarm(Mutex<Option<Instant>>);
+
+impl Alarm {
+    fn is_due(&self) -> bool {
+        let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = rung.is_none_or(|at| at.elapsed() >= MINUTE);
+        if is_due {
+            *rung = Some(Instant::now());
+        }
+        is_due
+    }
+}
 
 /// Sorts a failed call and logs it: as an error, where an operator must act.
-pub(super) fn sort<E: ProvideErrorMetadata>(pool: &PoolId, operation: &str, error: &SdkError<E>) -> Failure {
+pub(super) fn sort<E: ProvideErrorMetadata>(
+    pool: &PoolId,
+    operation: &str,
+    error: &SdkError<E>,
+    alarm: &Alarm,
+) -> Failure {
     let failure = failure(error);
     let code = error.code().unwrap_or_else(|| kind(error));
     let request = error.meta().request_id().unwrap_or_default();
@@ -21,10 +50,28 @@ pub(super) fn sort<E: ProvideErrorMetadata>(pool: &PoolId, operation: &str, erro
         };
     }
     match failure {
-        Failure::Refused => log!(error),
+        Failure::Refused if alarm.is_due() => log!(error),
+        Failure::Refused => log!(debug),
         _ => log!(warn),
     }
     failure
+}
+
+/// Returns true if and only if Cognito answered that there is no such user.
+pub(super) fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.code() == Some("UserNotFoundException")
+}
+
+/// Tells as what a failed call is counted.
+pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Outcome {
+    match (failure(error), error) {
+        _ if is_absence(error) => Outcome::NotFound,
+        (Failure::Refused, _) => Outcome::Denied,
+        (Failure::Throttled, _) => Outcome::Throttled,
+        (_, SdkError::TimeoutError(_)) => Outcome::TimedOut,
+        (_, SdkError::DispatchFailure(cause)) if cause.is_timeout() => Outcome::TimedOut,
+        _ => Outcome::Failed,
+    }
 }
 
 fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
@@ -59,5 +106,27 @@ fn kind<E>(error: &SdkError<E>) -> &'static str {
         SdkError::ResponseError(_) => "ResponseError",
         SdkError::TimeoutError(_) => "Timeout",
         _ => "Unhandled",
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_is_told_at_once_and_then_once_a_minute() {
+        let alarm = Alarm::default();
+        let mut told = Vec::new();
+        for second in 0..150 {
+            if alarm.is_due() {
+                told.push(second);
+            }
+            advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(told, [0, 60, 120]);
     }
 }

@@ -12,7 +12,7 @@ use crate::users::test_user;
 #[test]
 #[ignore = "takes 2 GB, and its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
 fn a_million_users_of_ten_attributes_take_what_they_weigh() {
-    let (store, before) = (Store::new(u64::MAX, 1 << 20, LIFETIMES), resident());
+    let (store, before) = (Store::new(u64::MAX, 1 << 20, LIFETIMES, &Usage::default()), resident());
     fill(&store, 1_000_000, 10, 20);
     let (taken, weight) = (resident() - before, store.present.weighted_size());
     assert_eq!(store.present.entry_count(), 1_000_000);
@@ -27,7 +27,7 @@ fn a_million_users_of_ten_attributes_take_what_they_weigh() {
 #[test]
 #[ignore = "as above"]
 fn the_bound_holds_with_the_largest_users() {
-    let (store, before) = (Store::new(256 << 20, 1 << 20, LIFETIMES), resident());
+    let (store, before) = (Store::new(256 << 20, 1 << 20, LIFETIMES, &Usage::default()), resident());
     // Cognito's largest: 70 attributes of 2,048 characters, five times as many as there is room for.
     fill(&store, 10_000, 70, 2048);
     let taken = resident().saturating_sub(before);

@@ -53,8 +53,11 @@ impl Lab {
             }
             .boxed()
         });
-        let cognito = Cognito::before(&peer, Arc::clone(&pool), Arc::new(Budget::new(&budget)));
-        let users = Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1);
+        let metrics = Metrics::new();
+        let budget = Arc::new(Budget::new(&budget, &metrics.upstream));
+        let cognito = Cognito::before(&peer, Arc::clone(&pool), budget);
+        let cognito = HashMap::from([(pool.id.clone(), cognito)]);
+        let users = Users::new(cognito, &cache, 1, metrics.cache);
         Self { users, pool, world }
     }
 

@@ -1,0 +1,120 @@
+//! What the cache answers, what it holds, and what it gives up for want of room.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// The counters and gauges of the cache; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// The refreshes that were begun.
+    pub refreshes: Counter,
+    /// The users, or absences, that were given up for want of room.
+    pub evictions: Family<OfStore, Counter>,
+    /// How many users and absences are held.
+    pub entries: Family<OfStore, Gauge>,
+    /// How many bytes they are weighed as.
+    pub bytes: Family<OfStore, Gauge>,
+    lookups: Family<OfLookup, Counter>,
+    /// The same, each at hand: a hit should not look for its counter.
+    of: [Counter; Lookup::ALL.len()],
+}
+
+impl Usage {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let lookups = "Questions to the cache; only a Miss waited for Cognito";
+        registry.register("cache_lookups", lookups, self.lookups.clone());
+        let refreshes = "Refreshes begun in the background";
+        registry.register("cache_refreshes", refreshes, self.refreshes.clone());
+        let evictions = "Users and absences given up for want of room";
+        registry.register("cache_evictions", evictions, self.evictions.clone());
+        registry.register("cache_entries", "Users and absences held", self.entries.clone());
+        registry.register(
+            "cache_bytes",
+            "What the users and absences held are weighed as",
+            self.bytes.clone(),
+        );
+    }
+
+    /// Begins to count a question.
+    pub fn ask(&self) -> Asked<'_> {
+        Asked { usage: self, lookup: Lookup::Miss }
+    }
+}
+
+/// A question under way. One that is dropped before its end was a miss.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    usage: &'a Usage,
+    lookup: Lookup,
+}
+
+impl Asked<'_> {
+    /// Tells how it was answered.
+    pub fn end(mut self, lookup: Lookup) {
+        self.lookup = lookup;
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if let Some(counter) = self.usage.of.get(self.lookup as usize) {
+            counter.inc();
+        }
+    }
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        let (lookups, evictions) = (Family::default(), Family::default());
+        for store in [Store::Absences, Store::Users] {
+            drop(Family::<OfStore, Counter>::get_or_create(&evictions, &OfStore { store }));
+        }
+        let of =
+            Lookup::ALL.map(|lookup| Family::get_or_create_owned(&lookups, &OfLookup { outcome: lookup }));
+        let (entries, bytes) = (Family::default(), Family::default());
+        Self { refreshes: Counter::default(), evictions, entries, bytes, lookups, of }
+    }
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfLookup {
+    outcome: Lookup,
+}
+
+/// How a question was answered.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+pub enum Lookup {
+    /// By an absence that is held.
+    Absent,
+    /// By a fresh user.
+    Fresh,
+    /// By Cognito, or not at all.
+    Miss,
+    /// By a user past half of its freshness, so that a refresh was due.
+    Refreshing,
+    /// By a user past its freshness, for Cognito could not answer.
+    Stale,
+}
+
+impl Lookup {
+    const ALL: [Self; 5] = [Self::Absent, Self::Fresh, Self::Miss, Self::Refreshing, Self::Stale];
+}
+
+/// One of the two stores.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OfStore {
+    /// Which.
+    pub store: Store,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+pub enum Store {
+    /// The `sub`s that are unknown.
+    Absences,
+    /// The users.
+    Users,
+}

@@ -1,0 +1,29 @@
+//! What is read only when somebody looks: how full a thing is now.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The ways to read gauges; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Readings(Arc<Mutex<Vec<Reading>>>);
+
+type Reading = Box<dyn Fn() + Send>;
+
+impl Readings {
+    /// Has `read` called, which should set gauges, whenever the metrics are about to be written.
+    pub fn add(&self, read: impl Fn() + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(read));
+    }
+
+    pub(super) fn take(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|read| read());
+    }
+}
+
+impl fmt::Debug for Readings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readings")
+    }
+}

@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use cognito_lookup::sandbox::standin::{Fault, Person};
+
+use crate::support::{ADA, App, BOB, GRACE, http_get};
+
+#[tokio::test]
+async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
+    let app = App::start().await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    assert!(app.by_sub("nobody").await.is_err());
+    let faults = [Fault::ServerError, Fault::Throttle, Fault::AccessDenied, Fault::Hang];
+    for (fault, sub) in faults.into_iter().zip(["one", "two", "three", "four"]) {
+        app.cognito.fault("AdminGetUser", fault);
+        assert!(app.by_sub(sub).await.is_err());
+    }
+    app.cognito.fault("AdminGetUser", Fault::Lie("ada".into()));
+    assert!(app.by_sub(BOB).await.is_err());
+    let expected = [
+        ("AdminGetUser", "Answered", 2.0),
+        ("AdminGetUser", "NotFound", 1.0),
+        ("ListUsers", "Answered", 1.0),
+        ("AdminGetUser", "Throttled", 1.0),
+        ("AdminGetUser", "Denied", 1.0),
+        ("AdminGetUser", "Failed", 2.0),
+        // The second of them is cut by the time of the whole.
+        ("AdminGetUser", "TimedOut", 2.0),
+    ];
+    for (operation, outcome, count) in expected {
+        let series = format!("upstream_calls_total{{operation=\"{operation}\",outcome=\"{outcome}\"}}");
+        assert_eq!(metric(&app, &series).await, count, "{operation} {outcome}");
+    }
+    assert_eq!(metric(&app, "upstream_unusable_answers_total{flaw=\"Mismatch\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn lookups_are_counted_by_how_they_were_answered() {
+    let app = App::with(|config| config.cache.fresh_for = Duration::from_secs(2)).await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    assert!(app.by_sub(ADA).await.is_ok());
+    for _ in 0..3 {
+        assert!(app.by_sub("nobody").await.is_err());
+    }
+    assert_eq!(lookups(&app).await, [2.0, 1.0, 2.0, 0.0, 0.0]);
+    assert_eq!(metric(&app, "cache_refreshes_total").await, 0.0);
+    app.cognito.fault("AdminGetUser", Fault::Throttle);
+    while lookups(&app).await[4] == 0.0 {
+        assert!(app.by_sub(ADA).await.is_ok());
+    }
+    let [_, _, misses, refreshing, _] = lookups(&app).await;
+    assert!(misses == 2.0 && refreshing >= 1.0, "{misses} misses, {refreshing} refreshing");
+    assert!(metric(&app, "cache_refreshes_total").await >= 1.0);
+}
+
+#[tokio::test]
+async fn what_is_held_and_what_is_given_up_is_told() {
+    let app = App::with(|config| {
+        config.cache.max_bytes = 1 << 20;
+        config.cache.max_absent_bytes = 1 << 20;
+    })
+    .await;
+    for sub in [ADA, BOB, GRACE, "nobody"] {
+        drop(app.by_sub(sub).await);
+    }
+    for (store, held) in [("Users", 3.0), ("Absences", 1.0)] {
+        assert_eq!(metric(&app, &format!("cache_entries{{store=\"{store}\"}}")).await, held);
+        let bytes = metric(&app, &format!("cache_bytes{{store=\"{store}\"}}")).await;
+        assert!((200.0 * held..2000.0 * held).contains(&bytes), "{store}: {bytes}");
+        assert_eq!(metric(&app, &format!("cache_evictions_total{{store=\"{store}\"}}")).await, 0.0);
+    }
+    for n in 0..20 {
+        let mut person = Person::local(format!("large-{n}"), "x");
+        person.attributes = (0..60).map(|a| (format!("custom:{a}"), "v".repeat(2000))).collect();
+        let sub = person.sub.clone();
+        app.cognito.put(person);
+        assert!(app.by_sub(&sub).await.is_ok());
+    }
+    assert!(metric(&app, "cache_bytes{store=\"Users\"}").await <= f64::from(1 << 20));
+    assert!(metric(&app, "cache_evictions_total{store=\"Users\"}").await >= 10.0);
+}
+
+#[tokio::test]
+async fn what_is_left_of_the_budget_is_told() {
+    let app = App::with(|config| {
+        config.budget.user_reads_per_second = Some(1000);
+        config.pools[0].account = Some("123456789012".into());
+    })
+    .await;
+    let of =
+        |category: &str| format!("{{account=\"123456789012\",region=\"eu-west-1\",category=\"{category}\"}}");
+    for (category, allowed) in [("UserRead", 1000.0), ("UserList", 24.0), ("UserResourceRead", 40.0)] {
+        for gauge in ["left", "per_second"] {
+            let series = format!("upstream_budget_{gauge}{}", of(category));
+            assert_eq!(metric(&app, &series).await, allowed, "{series}");
+        }
+    }
+    app.cognito.fault("AdminGetUser", Fault::Throttle);
+    assert!(app.by_sub(ADA).await.is_err());
+    assert!(metric(&app, &format!("upstream_budget_left{}", of("UserRead"))).await < 1000.0);
+    assert!(metric(&app, &format!("upstream_budget_per_second{}", of("UserRead"))).await < 1000.0);
+}
+
+#[tokio::test]
+async fn every_series_is_there_from_the_start() {
+    let app = App::start().await;
+    let before = series(&app).await;
+    assert!(before.len() > 50, "{} series", before.len());
+    app.cognito.fault_next("AdminGetUser", 1, Fault::AccessDenied);
+    for sub in [ADA, ADA, "nobody", "nobody", GRACE] {
+        drop(app.by_sub(sub).await);
+    }
+    assert_eq!(series(&app).await, before);
+}
+
+/// Absent, fresh, miss, refreshing, stale.
+async fn lookups(app: &App) -> [f64; 5] {
+    let mut counts = [0.0; 5];
+    for (count, outcome) in counts.iter_mut().zip(["Absent", "Fresh", "Miss", "Refreshing", "Stale"]) {
+        *count = metric(app, &format!("cache_lookups_total{{outcome=\"{outcome}\"}}")).await;
+    }
+    counts
+}
+
+/// A series by its name without the prefix; it must be there.
+async fn metric(app: &App, series: &str) -> f64 {
+    let (_, text) = http_get(app.admin, "/metrics").await;
+    let value = text.lines().find_map(|line| {
+        line.strip_prefix("cognito_lookup_")?.strip_prefix(series)?.strip_prefix(' ')?.parse().ok()
+    });
+    value.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
+}
+
+async fn series(app: &App) -> Vec<String> {
+    let (_, text) = http_get(app.admin, "/metrics").await;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let mut series: Vec<_> = lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect();
+    series.sort_unstable();
+    series
+}
