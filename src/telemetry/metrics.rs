@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod readings;
+pub mod rpc;
 pub mod upstream;
 
 use std::{
@@ -15,7 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::{cache::Usage, readings::Readings, upstream::Upstream};
+use self::{cache::Usage, readings::Readings, rpc::Rpcs, upstream::Upstream};
 pub use prometheus_client::metrics::gauge::Gauge;
 
 /// The counters and gauges of one server; cheap to clone.
@@ -33,6 +34,8 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// What the cache answers and holds.
     pub cache: Usage,
+    /// The calls that are served.
+    pub rpcs: Rpcs,
     /// The calls to Cognito.
     pub upstream: Upstream,
     /// What is read only when somebody looks.
@@ -42,9 +45,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers everything, under the prefix `cognito_lookup_`.
+    /// Registers everything, under the prefix `cognito_lookup_` but for what is named as by every gRPC server.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("cognito_lookup");
+        let mut whole = Registry::default();
+        let registry = whole.sub_registry_with_prefix("cognito_lookup");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "What is running", build);
         let mut metrics = Self {
@@ -54,14 +58,16 @@ impl Metrics {
             accept_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
             cache: Usage::default(),
+            rpcs: Rpcs::default(),
             upstream: Upstream::default(),
             readings: Readings::default(),
             tls_loaded: Gauge::default(),
             registry: Arc::default(),
         };
         metrics.prepare();
-        metrics.register(&mut registry);
-        metrics.registry = Arc::new(registry);
+        metrics.register(registry);
+        whole.register_collector(Box::new(metrics.rpcs.clone()));
+        metrics.registry = Arc::new(whole);
         metrics
     }
 
