@@ -1,8 +1,12 @@
 //! Names, values and selections of user attributes. What a name releases is `policy`'s business.
 
+mod attributes;
+
 use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr};
 
 use thiserror::Error;
+
+pub use self::attributes::{Attributes, Iter};
 
 /// The name of an attribute as Cognito spells it (`email`, `custom:plan`), or a pseudo-attribute: 1 to 64 visible
 /// characters, compared byte for byte.

@@ -2,12 +2,12 @@
 
 mod groups;
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::SystemTime};
+use std::{fmt, str::FromStr, sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 
 pub use self::groups::{Groups, InvalidGroups};
-use crate::attribute::{AttributeName, AttributeValue};
+use crate::attribute::Attributes;
 
 /// A user's unchanging identifier in a pool: opaque, 1 to 128 characters of `[A-Za-z0-9_-]`, not always a UUID.
 ///
@@ -83,7 +83,7 @@ pub struct User {
     /// The pool's name for the user.
     pub username: Username,
     /// Every attribute the user has, by Cognito's names.
-    pub attributes: BTreeMap<AttributeName, AttributeValue>,
+    pub attributes: Attributes,
     /// Where the user stands in the sign-up and password flows.
     pub account: Account,
     /// Whether the user may sign in.

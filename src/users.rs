@@ -319,7 +319,7 @@ pub(crate) fn test_user(sub: &str) -> crate::user::User {
     crate::user::User {
         sub: sub.parse().unwrap(),
         username: "ada".parse().unwrap(),
-        attributes: std::collections::BTreeMap::new(),
+        attributes: crate::attribute::Attributes::default(),
         account: crate::user::Account::Confirmed,
         enabled: true,
         created_at: None,

@@ -49,14 +49,12 @@ impl Permit {
             return Err(Denied::Disabled);
         }
         let allowed = |name: &str| self.attributes.contains(name);
-        let attributes = user.attributes.iter().filter(|(name, _)| allowed(name.as_str()));
+        let attributes = user.attributes.iter().filter(|(name, _)| allowed(name));
         Ok(Disclosure {
             sub: user.sub.clone(),
             pool: self.subject.pool.id.clone(),
             username: allowed(USERNAME).then(|| user.username.clone()),
-            attributes: attributes
-                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-                .collect(),
+            attributes: attributes.map(|(name, value)| (name.into(), value.into())).collect(),
             account: user.account,
             enabled: user.enabled,
             created_at: user.created_at.filter(|_| allowed(CREATED_AT)),

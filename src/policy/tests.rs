@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::*;
 use crate::{
@@ -492,7 +492,7 @@ fn user(sub: &str) -> User {
     User {
         sub: sub.parse().unwrap(),
         username: "ada".parse().unwrap(),
-        attributes: ["email", "name", "phone_number"].map(value).into(),
+        attributes: BTreeMap::from(["email", "name", "phone_number"].map(value)).into(),
         account: Account::Confirmed,
         enabled: true,
         created_at: Some(SystemTime::UNIX_EPOCH),

@@ -117,19 +117,14 @@ fn weigh(key: &Key, snapshot: &Snapshot) -> u32 {
 }
 
 fn weigh_user(user: &User) -> usize {
-    let nodes = user.attributes.len().div_ceil(MAP_NODE_FILL) * MAP_NODE_BYTES;
-    let text = |text: &str| ALLOCATION_BYTES + text.len();
-    let texts = user.attributes.iter().map(|(name, value)| text(name.as_str()) + text(value.as_str()));
-    size_of::<User>() + text(user.sub.as_str()) + text(user.username.as_str()) + nodes + texts.sum::<usize>()
+    let allocations = [size_of::<User>(), user.username.as_str().len(), user.attributes.size()];
+    allocations.iter().map(|bytes| ALLOCATION_BYTES + bytes).sum()
 }
 
 const ABSENCES: OfStore = OfStore { store: metrics::cache::Store::Absences };
 const USERS: OfStore = OfStore { store: metrics::cache::Store::Users };
 // moka's own cost of an entry with its key, from an earlier measurement with a million users.
 const ENTRY_BYTES: usize = 330;
-// A node of the map has room for 11 pairs of 16-byte pointers, and splits into halves of 6.
-const MAP_NODE_BYTES: usize = 11 * 32 + 16;
-const MAP_NODE_FILL: usize = 6;
 // An allocator's header and rounding.
 const ALLOCATION_BYTES: usize = 16;
 
@@ -138,7 +133,7 @@ mod memory;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use super::{
         super::snapshot::{Asked, tests::LIFETIMES},
@@ -150,11 +145,7 @@ mod tests {
     fn the_bound_holds_in_bytes() {
         let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
         for n in 0..200 {
-            let mut user = test_user(&format!("user-{n}"));
-            for a in 0..70 {
-                user.attributes.insert(format!("custom:{a}").parse().unwrap(), "v".repeat(2000).into());
-            }
-            store.put(key(n), present(user));
+            store.put(key(n), present(large_user(&format!("user-{n}"), 70, 2000)));
         }
         store.present.run_pending_tasks();
         assert!(store.present.weighted_size() <= 1 << 20);
@@ -207,6 +198,12 @@ mod tests {
         let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
         store.put(key(0), present(test_user("user-0")));
         assert!(store.latest(&Key { pool: "eu-west-1_B".parse().unwrap(), ..key(0) }).is_none());
+    }
+
+    pub(super) fn large_user(sub: &str, attributes: usize, length: usize) -> User {
+        let attribute = |a| (format!("custom:{a}").parse().unwrap(), "v".repeat(length).into());
+        let attributes = (0..attributes).map(attribute).collect::<BTreeMap<_, _>>().into();
+        User { attributes, ..test_user(sub) }
     }
 
     pub(super) fn key(n: usize) -> Key {

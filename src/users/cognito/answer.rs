@@ -61,7 +61,7 @@ pub(super) fn user(record: Record, asked: &Sub) -> Result<User, Failure> {
     Ok(User {
         sub: asked.clone(),
         username,
-        attributes,
+        attributes: attributes.into(),
         account: account(record.status.as_ref()),
         enabled: record.enabled,
         created_at: record.created_at.and_then(time),
@@ -110,8 +110,10 @@ mod tests {
             user(record(&[("sub", "a"), ("email", "ada@example.com"), ("custom:plan", "pro")]), &sub("a"))
                 .unwrap();
         assert_eq!(user.username.as_str(), "ada");
-        let attributes = user.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        assert_eq!(attributes.collect::<Vec<_>>(), [("custom:plan", "pro"), ("email", "ada@example.com")]);
+        assert_eq!(
+            user.attributes.iter().collect::<Vec<_>>(),
+            [("custom:plan", "pro"), ("email", "ada@example.com")]
+        );
         assert_eq!(user.account, Account::Confirmed);
         assert!(user.enabled);
     }

@@ -56,10 +56,10 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, lifet
     // What was just fetched is new, however long the fetch took.
     let longest = (lifetime * 11 / 10).max(Duration::from_millis(2100));
     assert!(freshness.age <= longest, "older than allowed: {freshness:?}");
-    let told = &user.attributes["custom:truth"];
+    let told = user.attributes.get("custom:truth").unwrap();
     let was_so = |truth: Truth| {
         let text = format!("{} {} {}", asking.who, truth.version, truth.enabled);
-        truth.exists && truth.enabled == user.enabled && text == told.as_str()
+        truth.exists && truth.enabled == user.enabled && text == told
     };
     assert!(
         ever(&world.history(asking.who), began, at, was_so),

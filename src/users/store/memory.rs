@@ -4,10 +4,9 @@ use std::fs;
 
 use super::{
     super::snapshot::tests::LIFETIMES,
-    tests::{key, present},
+    tests::{key, large_user, present},
     *,
 };
-use crate::users::test_user;
 
 #[test]
 #[ignore = "takes 2 GB, and its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
@@ -44,10 +43,7 @@ fn the_bound_holds_with_the_largest_users() {
 fn fill(store: &Store, users: usize, attributes: usize, length: usize) {
     for n in 0..users {
         let key = key(n);
-        let mut user = test_user(key.sub.as_str());
-        for a in 0..attributes {
-            user.attributes.insert(format!("custom:{a}").parse().unwrap(), "v".repeat(length).into());
-        }
+        let user = User { sub: key.sub.clone(), ..large_user("a", attributes, length) };
         store.put(key, present(user));
     }
     store.present.run_pending_tasks();

@@ -1,0 +1,121 @@
+//! A user's attributes in one piece of memory, for there may be millions of users.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{AttributeName, AttributeValue};
+
+/// Names and values, sorted by name; immutable, and in one allocation. Its `Debug` shows nothing of it.
+// The lengths of a name and of its value as three characters of 15 bits, and then both: one string, so that nothing must
+// be checked to be text again when it is read.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Attributes(Box<str>);
+
+impl Attributes {
+    /// Returns the value of an attribute.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find_map(|(own, value)| (own == name).then_some(value))
+    }
+
+    /// Returns every name with its value, in the order of the names.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(&self.0)
+    }
+
+    /// Returns the bytes that all of it takes.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl From<BTreeMap<AttributeName, AttributeValue>> for Attributes {
+    fn from(attributes: BTreeMap<AttributeName, AttributeValue>) -> Self {
+        let mut text = String::new();
+        for (name, value) in &attributes {
+            let (name, value) = (name.as_str(), value.as_str());
+            text.extend([digit(name.len()), digit(value.len() >> BITS), digit(value.len())]);
+            text.extend([name, value]);
+        }
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attributes(redacted)")
+    }
+}
+
+/// See [`Attributes::iter`].
+#[derive(Clone)]
+pub struct Iter<'a>(&'a str);
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut text = self.0.chars();
+        let mut length = || Some(text.next()? as usize);
+        let (name, high, low) = (length()?, length()?, length()?);
+        let (name, rest) = text.as_str().split_at_checked(name)?;
+        let (value, rest) = rest.split_at_checked(high << BITS | low)?;
+        self.0 = rest;
+        Some((name, value))
+    }
+}
+
+impl fmt::Debug for Iter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Iter(redacted)")
+    }
+}
+
+/// The lowest 15 bits of a number as a character: below those that are none (Unicode, surrogates).
+fn digit(number: usize) -> char {
+    let bits = u32::try_from(number & ((1 << BITS) - 1)).unwrap_or_default();
+    char::from_u32(bits).unwrap_or_default()
+}
+
+const BITS: usize = 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_comes_out_in_order() {
+        let long = "é".repeat(600_000);
+        let table: &[&[(&str, &str)]] = &[
+            &[],
+            &[("email", "")],
+            &[("a", "1"), ("b", "\0"), ("custom:plan", "gold")],
+            &[("name", &"v".repeat(127)), ("nickname", &"v".repeat(128)), ("profile", &"v".repeat(32_767))],
+            &[("name", &"v".repeat(32_768)), ("picture", &long), ("zoneinfo", "Ünïcödé 🦀")],
+            &[(&"n".repeat(64), "x"), (&"名".repeat(64), "y")],
+        ];
+        for pairs in table {
+            let attributes = pack(pairs);
+            assert!(attributes.iter().eq(pairs.iter().copied()));
+            for (name, value) in *pairs {
+                assert_eq!(attributes.get(name), Some(*value));
+            }
+            assert_eq!(attributes.get("website"), None);
+        }
+        assert!(pack(&[("b", "2"), ("a", "1")]).iter().eq([("a", "1"), ("b", "2")]), "sorted");
+    }
+
+    #[test]
+    fn a_short_attribute_costs_three_bytes_more_than_its_text() {
+        assert_eq!(pack(&[("email", "ada@example.com")]).size(), 3 + 5 + 15);
+    }
+
+    #[test]
+    fn nothing_personal_is_shown() {
+        let attributes = pack(&[("email", "secret")]);
+        assert!(!format!("{attributes:?} {:?}", attributes.iter()).contains("secret"));
+    }
+
+    fn pack(pairs: &[(&str, &str)]) -> Attributes {
+        let pair = |(name, value): &(&str, &str)| (name.parse().unwrap(), (*value).to_owned().into());
+        pairs.iter().map(pair).collect::<BTreeMap<_, _>>().into()
+    }
+}
