@@ -139,6 +139,11 @@ impl Budget {
     }
 
     #[cfg(test)]
+    pub(super) fn locked(&self) -> impl Sized + '_ {
+        self.ledger()
+    }
+
+    #[cfg(test)]
     pub(super) fn rates(&self) -> [usize; 3] {
         Category::ALL.map(|category| self.ledger().quota(category).per_second)
     }

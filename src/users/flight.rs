@@ -109,6 +109,11 @@ impl Flights {
     }
 
     #[cfg(test)]
+    pub(super) fn locked(&self) -> impl Sized + '_ {
+        self.under_way.lock().unwrap()
+    }
+
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.under_way.lock().unwrap().len()
     }
@@ -279,8 +284,9 @@ mod tests {
     #[tokio::test]
     async fn a_fetch_that_panics_is_lost_and_cleared() {
         let flights = Flights::new(MAX_FETCHES);
-        let landing = flights.join(key(), later(), || None, now, |_| async { panic!("a bug") }).await;
-        assert_eq!(landing.unwrap_err().failure, Failure::Lost);
+        let wait = || flights.join(key(), later(), || None, now, |_| async { panic!("a bug") });
+        let (first, follower) = tokio::join!(wait(), wait());
+        assert_eq!([first.unwrap_err().failure, follower.unwrap_err().failure], [Failure::Lost; 2]);
         assert!(flights.join(key(), later(), || None, now, |_| async { Ok(snapshot()) }).await.is_ok());
     }
 

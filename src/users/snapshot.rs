@@ -190,6 +190,24 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_step_of_the_wall_clock_changes_nothing() {
+        let began = Moment::now();
+        let content = Content::Present(Arc::new(crate::users::test_user("a")));
+        let snapshot = Snapshot { content, began, failed: None, pace: 100 };
+        for age in [0, 29, 30, 59, 60, 899, 900] {
+            let steady = began.steady + Duration::from_secs(age);
+            let judge = |wall| {
+                let now = Moment { wall, steady };
+                LIFETIMES.judge(&snapshot, Asked::BySub, Demand::at_most(Duration::from_secs(300), now), now)
+            };
+            for step in [1, 600, 86_400].map(Duration::from_secs) {
+                assert_eq!(judge(began.wall + step), judge(began.wall), "{age} s, {step:?} ahead");
+                assert_eq!(judge(began.wall - step), judge(began.wall), "{age} s, {step:?} back");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn every_lifetime_is_spread() {
         let begin = Moment::now();
         tokio::time::advance(Duration::from_secs(10_000)).await;

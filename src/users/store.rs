@@ -165,6 +165,32 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_of_cold_users_evicts_few_who_are_asked_for_again() {
+        let store = Store::new(1 << 20, 1 << 14, LIFETIMES, &Usage::default());
+        let ask = |n: usize| {
+            let is_hit = store.latest(&key(n)).is_some();
+            if !is_hit {
+                store.put(key(n), present(test_user(key(n).sub.as_str())));
+            }
+            is_hit
+        };
+        let hot = 0..500;
+        for _ in 0..10 {
+            hot.clone().for_each(|n| _ = ask(n));
+        }
+        store.present.run_pending_tasks();
+        let room =
+            usize::try_from(store.present.entry_count() * (1 << 20) / store.present.weighted_size()).unwrap();
+        let mut hits = 0;
+        // Ten times as many as there is room for, each once, and after each of them one who is asked for again.
+        for n in 0..10 * room {
+            ask(1000 + n);
+            hits += usize::from(ask(n % hot.len()));
+        }
+        assert!(room > 1000 && hits * 10 >= room * 95, "{hits} hits of {}", 10 * room);
+    }
+
+    #[test]
     fn the_later_of_a_user_and_an_absence_counts_and_the_other_is_forgotten() {
         let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
         store.put(key(0), present(test_user("user-0")));

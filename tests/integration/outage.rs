@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use cognito_lookup::{
     sandbox::standin::{Fault, Reply},
-    wire::proto::{GetUserRequest, Source, StaleReason},
+    wire::proto::{GetUserRequest, Source, StaleReason, health::health_check_response::ServingStatus},
 };
 use serde_json::json;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, GRACE, about, assert_failure, max_age, source};
+use crate::support::{ADA, App, BOB, GRACE, about, assert_failure, http_get, max_age, source};
 
 #[tokio::test]
 async fn cognito_down_is_unavailable_and_heals() {
@@ -177,6 +177,22 @@ async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
         assert!(app.lookups() <= 2, "at most one retry: {case}");
         app.cognito.clear("AdminGetUser");
         assert!(app.by_sub(ADA).await.is_ok(), "nothing of it is kept: {case}");
+    }
+}
+
+/// Readiness is of the keys and the credentials, which are there: a balancer that took every process out would make an
+/// outage of it for those too of whom something is held.
+#[tokio::test]
+async fn a_pool_that_is_gone_leaves_the_server_ready_for_what_it_holds() {
+    let app = App::start().await;
+    assert!(app.by_sub(ADA).await.is_ok());
+    for code in ["ResourceNotFoundException", "ExpiredTokenException", "AccessDeniedException"] {
+        let reply = Reply::json(400, &json!({"__type": code, "message": "no"}));
+        app.cognito.fault("AdminGetUser", Fault::Garbage(reply));
+        assert_failure(app.by_sub(BOB).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
+        app.healthy(ServingStatus::Serving).await;
+        assert_eq!(http_get(app.admin, "/readyz").await.0, 200, "{code}");
     }
 }
 
