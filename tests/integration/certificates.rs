@@ -47,6 +47,18 @@ impl Authority {
         self.sign(params("localhost", ExtendedKeyUsagePurpose::ServerAuth))
     }
 
+    /// A server's certificate for another name than `localhost`.
+    pub(crate) fn other_server(&self) -> Identity {
+        self.sign(params("elsewhere.example.com", ExtendedKeyUsagePurpose::ServerAuth))
+    }
+
+    /// A server's certificate for `localhost` that was good until 2021.
+    pub(crate) fn expired_server(&self) -> Identity {
+        let mut params = params("localhost", ExtendedKeyUsagePurpose::ServerAuth);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign(params)
+    }
+
     pub(crate) fn client(&self, name: &str) -> Identity {
         self.sign(params(name, ExtendedKeyUsagePurpose::ClientAuth))
     }

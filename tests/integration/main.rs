@@ -56,3 +56,5 @@ mod signals;
 mod support;
 // Encryption, client certificates, and their files replaced.
 mod tls;
+// What lies between the service and Cognito: names, encryption, credentials.
+mod upstream;
