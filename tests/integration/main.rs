@@ -38,6 +38,8 @@ mod layering;
 mod lifecycle;
 // What a client that means harm can do.
 mod limits;
+// What a full cache takes of a process.
+mod memory;
 // What is counted.
 mod metrics;
 // Cognito or the key server slow, broken, lying or gone.

@@ -1,0 +1,41 @@
+use cognito_lookup::{sandbox::standin::Person, wire::proto::user_service_client::UserServiceClient};
+use tokio::task::JoinSet;
+
+use crate::{
+    process::Process,
+    support::{about, connect, metric, standin},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute: `cargo test --test integration memory -- --ignored --nocapture`"]
+async fn a_process_full_of_the_largest_users_has_room_in_512_mib() {
+    let cognito = standin();
+    let settings = "listen = \"127.0.0.1:0\"\nworkers = 2\n[budget]\nuser_reads_per_second = 100000";
+    let process = Process::serve(&cognito, settings);
+    let channel = connect(process.place.parse().unwrap()).await;
+    let (mut asking, mut asked) = (JoinSet::new(), 0);
+    while asked < USERS {
+        // Cognito's largest: 50 attributes of a pool's own and 20 of every pool, of 2,048 characters each.
+        let mut person = Person::local(format!("large-{asked}"), "x");
+        person.attributes = (0..70).map(|n| (format!("custom:a{n}"), "v".repeat(2048))).collect();
+        let (mut users, sub) = (UserServiceClient::new(channel.clone()), person.sub.clone());
+        cognito.put(person);
+        asking.spawn(async move { users.get_user(about(&sub)).await.is_ok() });
+        asked += 1;
+        if asking.len() == 8 {
+            assert_eq!(asking.join_next().await.unwrap().ok(), Some(true));
+        }
+    }
+    assert!(asking.join_all().await.into_iter().all(|is_ok| is_ok));
+    let held = metric(process.admin, "cognito_lookup_cache_entries{store=\"Users\"}").await;
+    let taken = process.resident();
+    println!(
+        "2,400 users of 140 KB before a process with 256 MiB for them: {held} held, {} MiB resident",
+        taken >> 20
+    );
+    assert!(held > 1500.0);
+    // Four fifths of a container of 512 MiB.
+    assert!(taken <= 410 << 20, "{taken} bytes");
+}
+
+const USERS: usize = 2400;
