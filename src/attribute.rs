@@ -97,6 +97,15 @@ impl Selection {
         }
     }
 
+    /// Returns the names chosen one by one; of everything, none.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let names = match self {
+            Self::Everything => None,
+            Self::Only(names) => Some(names),
+        };
+        names.into_iter().flatten().map(AttributeName::as_str)
+    }
+
     /// Cuts a wish to what this selection releases, or returns the names wished for in vain, sorted.
     /// A wish for everything is a wish for all that is released.
     pub fn narrow(&self, wish: Self) -> Result<Self, Vec<AttributeName>> {

@@ -3,6 +3,7 @@
 //! A flag wins over the environment, the environment over the file, the file over the default.
 //! Unknown keys are refused, and every fault is reported at once with its key and its source.
 
+mod audit;
 mod bounds;
 mod choice;
 mod faults;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::tree::Tree;
 pub use self::{
+    audit::{AuditSettings, AuditSink},
     faults::{Collector, Fault, Faults},
     limits::LimitSettings,
     listen::{Listen, NoListen},
@@ -73,6 +75,8 @@ pub struct Config {
     pub cache: CacheSettings,
     /// What may be asked of Cognito.
     pub budget: BudgetSettings,
+    /// Where it is recorded who was told what.
+    pub audit: AuditSettings,
     /// How connections are encrypted.
     pub tls: TlsSettings,
     /// What connections and requests may take.
@@ -150,6 +154,7 @@ impl Default for Config {
             callers: Vec::new(),
             cache: CacheSettings::default(),
             budget: BudgetSettings::default(),
+            audit: AuditSettings::default(),
             tls: TlsSettings::default(),
             limits: LimitSettings::default(),
             shutdown: ShutdownSettings::default(),

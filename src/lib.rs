@@ -18,6 +18,7 @@ pub mod error;
 pub mod wire;
 pub mod users;
 pub mod policy;
+pub mod audit;
 pub mod auth;
 pub mod query;
 pub mod freshness;

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use bytesize::{KIB, MIB};
+use bytesize::{GIB, KIB, MIB};
 use humantime::format_duration;
 
 use super::{
@@ -48,8 +48,9 @@ impl Check<'_> {
     }
 
     fn sizes(&mut self) {
-        let Config { cache, limits, .. } = self.config;
+        let Config { audit, cache, limits, .. } = self.config;
         for (key, value, bounds) in [
+            ("audit.max_bytes", audit.max_bytes, 64 * KIB..=GIB),
             ("limits.header_list", limits.header_list, 4 * KIB..=MIB),
             ("limits.message", limits.message, KIB..=4 * MIB),
             ("cache.max_bytes", cache.max_bytes, MIB..=MOST_BYTES),
@@ -128,7 +129,7 @@ mod tests {
     fn faults(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::default();
         change(&mut config);
-        for table in ["budget", "cache", "limits", "shutdown", "workers", "callers"] {
+        for table in ["audit", "budget", "cache", "limits", "shutdown", "workers", "callers"] {
             config.origins.insert(table.to_owned(), Origin::Flag("--all".to_owned()));
         }
         let found = check(&config).err().map(|faults| faults.0);
@@ -167,6 +168,7 @@ mod tests {
             config.limits.request_timeout = Duration::from_secs(61);
             config.shutdown.delay = TEN_MINUTES + SLIGHTLY;
             config.shutdown.grace = HOUR;
+            config.audit.max_bytes = GIB + 1;
             config.limits.header_list = 4 * KIB - 1;
             config.limits.streams = 0;
             config.workers = 1_025;
@@ -182,6 +184,7 @@ mod tests {
             "limits.request_timeout: 1m 1s is out of bounds: from 10ms to 1m",
             "shutdown.delay: 10m 1ns is out of bounds: from 0s to 10m",
             "shutdown.grace: 1h is out of bounds: from 0s to 10m",
+            "audit.max_bytes: 1073741825 is out of bounds: from 64KiB to 1024MiB",
             "limits.header_list: 4095 is out of bounds: from 4KiB to 1MiB",
             "cache.max_bytes: 1048575 is out of bounds: from 1MiB to 1073741824MiB",
             "cache.max_absent_bytes: 0 is out of bounds: from 1 to 1073741824MiB",

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub upstream: Upstream,
     /// What is read only when somebody looks.
     pub readings: Readings,
+    /// The audit records that were lost, for want of room or of a sink that takes them.
+    pub audit_records_dropped: Counter,
     tls_loaded: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
 }
@@ -61,6 +63,7 @@ impl Metrics {
             rpcs: Rpcs::default(),
             upstream: Upstream::default(),
             readings: Readings::default(),
+            audit_records_dropped: Counter::default(),
             tls_loaded: Gauge::default(),
             registry: Arc::default(),
         };
@@ -82,6 +85,8 @@ impl Metrics {
         registry.register("accept_failures", accept, self.accept_failures.clone());
         let failures = "Changed TLS files that were bad, so that the old ones stayed";
         registry.register("tls_reload_failures", failures, self.tls_reload_failures.clone());
+        let dropped = "Audit records lost, for want of room or of a sink that takes them";
+        registry.register("audit_records_dropped", dropped, self.audit_records_dropped.clone());
         let loaded = "When the TLS files in use were loaded, in seconds since 1970; 0 without TLS";
         registry.register("tls_loaded_timestamp_seconds", loaded, self.tls_loaded.clone());
         self.cache.register(registry);

@@ -1,0 +1,197 @@
+//! Records on their way into the sink: none lost, none torn, and who waits for one told when it is there.
+
+use std::{
+    io::{self, ErrorKind, Write},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+/// Records, whole lines, and who waits for them.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    lines: Vec<u8>,
+    written: usize,
+    waiting: Vec<Waiting>,
+}
+
+/// Somebody who waits for a record.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Where the record ends.
+    pub(super) end: usize,
+    /// Dropped without a word if it is not to be.
+    pub(super) written: oneshot::Sender<()>,
+}
+
+impl Batch {
+    /// Returns true if and only if there is nothing left to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.written == self.lines.len()
+    }
+
+    /// Adds records behind those there are.
+    pub(super) fn add(&mut self, lines: Vec<u8>, waiting: Vec<Waiting>) {
+        let start = self.lines.len();
+        if start == 0 {
+            self.lines = lines;
+        } else {
+            self.lines.extend(lines);
+        }
+        self.waiting.extend(waiting.into_iter().map(|one| Waiting { end: start + one.end, ..one }));
+    }
+
+    /// Writes what is left, and tells who waited for it. After a failure the next attempt goes on at the very byte.
+    pub(super) fn write_to(&mut self, mut sink: impl Write) -> io::Result<()> {
+        let outcome = self.write_all_to(&mut sink);
+        let written = self.written;
+        for one in self.waiting.extract_if(.., |one| one.end <= written) {
+            // One who has left needs no answer.
+            let _ = one.written.send(());
+        }
+        if self.is_empty() {
+            *self = Self::default();
+        }
+        outcome
+    }
+
+    fn write_all_to(&mut self, sink: &mut impl Write) -> io::Result<()> {
+        while let Some(left) = self.lines.get(self.written..).filter(|left| !left.is_empty()) {
+            match sink.write(left) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Whoever started us may have left standard output so.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(REST),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up all but the rest of a line that is begun, and returns how many records that are. Who waits for one, for
+    /// that of the line begun too, is told by silence.
+    pub(super) fn give_up(&mut self) -> u64 {
+        self.waiting.clear();
+        let end = if self.is_torn() { self.end_of_line(self.written) } else { self.written };
+        let lost = self.lines.get(end..).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
+        self.lines.truncate(end);
+        lost.try_into().unwrap_or(u64::MAX)
+    }
+
+    /// Begins a line anew that is begun: what was written of it is in another place.
+    pub(super) fn rewind(&mut self) {
+        if self.is_torn() {
+            let before = self.lines.get(..self.written).unwrap_or_default();
+            self.written = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        }
+    }
+
+    fn is_torn(&self) -> bool {
+        let last = self.written.checked_sub(1).and_then(|at| self.lines.get(at));
+        last.is_some_and(|byte| *byte != b'\n')
+    }
+
+    fn end_of_line(&self, from: usize) -> usize {
+        let rest = self.lines.get(from..).unwrap_or_default();
+        rest.iter().position(|byte| *byte == b'\n').map_or(self.lines.len(), |at| from + at + 1)
+    }
+}
+
+const REST: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a few bytes at a time until it is full.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: usize,
+        interruptions: usize,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.interruptions > 0 {
+                self.interruptions -= 1;
+                return Err([ErrorKind::Interrupted, ErrorKind::WouldBlock][self.interruptions % 2].into());
+            }
+            let count = bytes.len().min(3).min(self.room);
+            if count == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.taken.extend(&bytes[..count]);
+            self.room -= count;
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn narrow(room: usize) -> Narrow {
+        Narrow { taken: Vec::new(), room, interruptions: 2 }
+    }
+
+    fn batch() -> (Batch, [oneshot::Receiver<()>; 2]) {
+        let ((first, one), (third, three)) = (oneshot::channel(), oneshot::channel());
+        let mut batch = Batch::default();
+        batch.add(b"one\n".to_vec(), vec![Waiting { end: 4, written: first }]);
+        batch.add(b"two\nthree\n".to_vec(), vec![Waiting { end: 10, written: third }]);
+        (batch, [one, three])
+    }
+
+    #[test]
+    fn lines_are_whole_however_full_the_sink_becomes() {
+        for room in 0..14 {
+            let (mut batch, [mut one, mut three]) = batch();
+            let mut sink = narrow(room);
+            assert_eq!(batch.write_to(&mut sink).unwrap_err().kind(), ErrorKind::StorageFull);
+            assert_eq!((one.try_recv().is_ok(), three.try_recv().is_ok()), (room >= 4, false), "{room}");
+            sink.room = 14;
+            batch.write_to(&mut sink).unwrap();
+            assert_eq!(sink.taken, b"one\ntwo\nthree\n", "{room}");
+            assert!(three.try_recv().is_ok() && batch.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_given_up_is_whole_lines_and_counted() {
+        let table: [(usize, &[u8], u64); 6] = [
+            (0, b"", 3),
+            (2, b"one\n", 2),
+            (4, b"one\n", 2),
+            (5, b"one\ntwo\n", 1),
+            (8, b"one\ntwo\n", 1),
+            (9, b"one\ntwo\nthree\n", 0),
+        ];
+        for (room, left, lost) in table {
+            let (mut batch, [one, mut three]) = batch();
+            let mut sink = narrow(room);
+            batch.write_to(&mut sink).unwrap_err();
+            assert_eq!(batch.give_up(), lost, "{room}");
+            assert!(three.try_recv().is_err(), "who waits for what is given up is not told that it is there");
+            drop(one);
+            sink.room = 14;
+            batch.write_to(&mut sink).unwrap();
+            assert_eq!(sink.taken, left, "{room}");
+        }
+    }
+
+    #[test]
+    fn a_line_begun_elsewhere_begins_anew() {
+        for (room, expected) in
+            [(0, "one\ntwo\nthree\n"), (4, "two\nthree\n"), (6, "two\nthree\n"), (13, "three\n")]
+        {
+            let (mut batch, _waiting) = batch();
+            batch.write_to(&mut narrow(room)).unwrap_err();
+            batch.rewind();
+            let mut other = narrow(14);
+            batch.write_to(&mut other).unwrap();
+            assert_eq!(String::from_utf8(other.taken).unwrap(), expected, "{room}");
+        }
+    }
+}

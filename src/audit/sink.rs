@@ -1,0 +1,55 @@
+//! Where records end up: standard output, or a file that can be rotated.
+
+use std::{
+    fmt,
+    fs::{File, OpenOptions},
+    io,
+    os::{
+        fd::AsFd as _,
+        unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+/// Where records are to go.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// To standard output.
+    Stdout,
+    /// To the end of this file, which is made, for its owner alone, where it is not there.
+    File(PathBuf),
+}
+
+impl Place {
+    /// Opens the place, past the buffer that the standard library keeps for standard output.
+    pub(super) fn open(&self) -> io::Result<File> {
+        match self {
+            Self::Stdout => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
+            Self::File(path) => OpenOptions::new().append(true).create(true).mode(0o600).open(path),
+        }
+    }
+
+    /// Returns what is wrong with the place, without touching it.
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        let Self::File(path) = self else { return None };
+        match path.metadata().map(|found| found.file_type()) {
+            Ok(kind) if kind.is_dir() => Some("is a folder"),
+            // Who opens a pipe waits for its reader.
+            Ok(kind) if kind.is_fifo() || kind.is_socket() => Some("is no file"),
+            Ok(_) => None,
+            Err(_) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                (!folder.is_none_or(Path::is_dir)).then_some("is in no folder that is there")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("standard output"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}

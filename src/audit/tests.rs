@@ -1,0 +1,150 @@
+use std::fs;
+
+use tempfile::TempDir;
+use tokio::{sync::oneshot::error::TryRecvError, time::timeout};
+
+use super::*;
+use crate::config::{Faults, PoolSettings};
+
+#[test]
+fn settings_are_a_place_and_a_key_or_faults() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| Some(folder.path().join(name).display().to_string());
+    fs::write(folder.path().join("weak"), "weak").unwrap();
+    let off = AuditSettings { sink: AuditSink::Off, ..AuditSettings::default() };
+    let file = AuditSettings { sink: AuditSink::File, path: path("audit.jsonl"), ..AuditSettings::default() };
+    let table = [
+        (AuditSettings::default(), ""),
+        (off.clone(), ""),
+        (file.clone(), ""),
+        (AuditSettings { path: Some("audit.jsonl".into()), ..file.clone() }, ""),
+        (AuditSettings { path: None, ..file.clone() }, "audit.path: must be set where"),
+        (AuditSettings { path: path(""), ..file.clone() }, "audit.path: is a folder"),
+        (AuditSettings { path: path("none/audit"), ..file.clone() }, "audit.path: is in no folder"),
+        (AuditSettings { sink: AuditSink::Stdout, ..file.clone() }, "audit.sink: must be \"file\""),
+        (AuditSettings { required: true, ..off }, "audit.required: needs a sink"),
+        (AuditSettings { key_file: path("none"), ..file.clone() }, "audit.key_file: "),
+        (AuditSettings { key_file: path("weak"), ..file }, "holds fewer than 32 bytes"),
+    ];
+    for (audit, expected) in table {
+        match (read(audit.clone()), expected) {
+            (Ok(_), "") => {}
+            (Err(faults), expected) if !expected.is_empty() => assert!(faults.contains(expected), "{faults}"),
+            (read, _) => panic!("{audit:?}: {read:?}"),
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is opened");
+}
+
+#[tokio::test]
+async fn a_call_leaves_one_record_however_it_ends() {
+    let trail = Trail::begin(|_| {});
+    let ledger = trail.audit.ledger();
+    let entered = |receipt| assert!(matches!(receipt, Receipt::Entered), "{receipt:?}");
+    entered(ledger.open("s/M", "answered").close(Outcome::Answered));
+    entered(ledger.open("s/M", "refused").close(Outcome::Refused("DEADLINE")));
+    drop(ledger.open("s/M", "cancelled"));
+    drop(ledger.ignore("s/M", "ignored"));
+    entered(ledger.ignore("s/M", "ignored").close(Outcome::Answered));
+    let expected = [("answered", "answered"), ("refused", "DEADLINE"), ("cancelled", "cancelled")];
+    assert_eq!(trail.end().await, expected.map(|(id, outcome)| (id.to_owned(), outcome.to_owned())));
+}
+
+#[tokio::test]
+async fn a_record_that_is_required_is_written_when_its_receipt_says_so() {
+    let mut trail = Trail::read(|settings| settings.required = true);
+    let ledger = trail.audit.ledger();
+    let Receipt::Later(mut written) = ledger.open("s/M", "one").close(Outcome::Answered) else { panic!() };
+    assert_eq!(written.try_recv(), Err(TryRecvError::Empty), "nobody writes yet");
+    trail.writing = Some(trail.audit.begin().unwrap());
+    timeout(Duration::from_secs(30), written).await.unwrap().unwrap();
+    assert_eq!(trail.records(), [("one".to_owned(), "answered".to_owned())]);
+    drop(ledger.open("s/M", "two"));
+    assert_eq!(trail.end().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_lost_and_counted() {
+    let trail = Trail::read(|settings| settings.max_bytes = 64 * 1024);
+    let required = Trail::read(|settings| (settings.max_bytes, settings.required) = (64 * 1024, true));
+    for (trail, is_required) in [(trail, false), (required, true)] {
+        // Nobody writes yet.
+        let ledger = trail.audit.ledger();
+        let receipts: Vec<_> = (0..1_000).map(|_| ledger.open("s/M", "r").close(Outcome::Answered)).collect();
+        let lost = receipts.iter().filter(|receipt| matches!(receipt, Receipt::Lost)).count();
+        let dropped = usize::try_from(trail.metrics.audit_records_dropped.get()).unwrap();
+        assert!(dropped > 0 && lost == if is_required { dropped } else { 0 }, "{lost} {dropped}");
+        // Another thread's room is its own.
+        drop(ledger.another().open("s/M", "other"));
+        let mut trail = trail;
+        trail.writing = Some(trail.audit.begin().unwrap());
+        assert_eq!(trail.end().await.len(), 1_001 - dropped);
+    }
+}
+
+impl Audit {
+    /// Makes a trail in a file, to test what is recorded above.
+    pub(crate) fn for_test(path: &Path) -> (Self, Writing) {
+        let path = Some(path.display().to_string());
+        let settings = AuditSettings { sink: AuditSink::File, path, ..AuditSettings::default() };
+        let (audit, _) = read(settings).unwrap();
+        let writing = audit.begin().unwrap();
+        (audit, writing)
+    }
+}
+
+/// A trail in a file of its own.
+#[derive(Debug)]
+struct Test {
+    audit: Audit,
+    metrics: Metrics,
+    writing: Option<Writing>,
+    folder: TempDir,
+}
+
+impl Trail {
+    fn read(change: impl FnOnce(&mut AuditSettings)) -> Test {
+        let folder = TempDir::new().unwrap();
+        let path = Some(folder.path().join("audit.jsonl").display().to_string());
+        let mut settings = AuditSettings { sink: AuditSink::File, path, ..AuditSettings::default() };
+        change(&mut settings);
+        let (audit, metrics) = read(settings).unwrap();
+        Test { audit, metrics, writing: None, folder }
+    }
+
+    fn begin(change: impl FnOnce(&mut AuditSettings)) -> Test {
+        let test = Self::read(change);
+        let writing = Some(test.audit.begin().unwrap());
+        Test { writing, ..test }
+    }
+}
+
+impl Test {
+    /// The request id and the outcome of each record.
+    fn records(&self) -> Vec<(String, String)> {
+        let text = fs::read_to_string(self.folder.path().join("audit.jsonl")).unwrap();
+        let field = |line: &str, key: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record[key].as_str().unwrap().to_owned()
+        };
+        text.lines().map(|line| (field(line, "request_id"), field(line, "outcome"))).collect()
+    }
+
+    async fn end(mut self) -> Vec<(String, String)> {
+        self.writing.take().unwrap().end().await;
+        self.records()
+    }
+}
+
+fn read(audit: AuditSettings) -> Result<(Audit, Metrics), String> {
+    let pools = vec![PoolSettings {
+        id: "eu-west-1_A".into(),
+        app_clients: vec!["a".into()],
+        ..PoolSettings::default()
+    }];
+    let config = Config { audit, pools, ..Config::default() };
+    let (metrics, mut faults) = (Metrics::new(), Faults::collector(&config));
+    let pools = Pools::read(&config, &mut faults);
+    let audit = Audit::read(&config, pools.as_ref(), &metrics, &mut faults);
+    faults.finish(audit.map(|audit| (audit, metrics))).map_err(|faults| faults.to_string())
+}

@@ -1,0 +1,54 @@
+//! The settings of the audit trail, each field with its unit, bounds and default.
+
+use serde::{Deserialize, Serialize};
+
+use super::{choice, text};
+
+/// The record of who was told what about whom: `[audit]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditSettings {
+    /// Where the records go; default `stdout`.
+    #[serde(deserialize_with = "choice::deserialize")]
+    pub sink: AuditSink,
+    /// The file that records are appended to; required where `sink` is `file`, default none.
+    #[serde(deserialize_with = "text::optional")]
+    pub path: Option<String>,
+    /// Whether an answer waits until its record is written, and does not leave if that fails; default `false`.
+    #[serde(deserialize_with = "text::boolean")]
+    pub required: bool,
+    /// The file of the key that `sub`s are hashed with, at least 32 bytes; default none, and then a random one that ends
+    /// with the process.
+    #[serde(deserialize_with = "text::optional")]
+    pub key_file: Option<String>,
+    /// The bytes of records that may wait for the sink, for each serving thread; `64KiB` to `1GiB`, default `4MiB`.
+    #[serde(with = "text::size")]
+    pub max_bytes: u64,
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self {
+            sink: AuditSink::Stdout,
+            path: None,
+            required: false,
+            key_file: None,
+            // Some 12,000 records: the tenth of a second that one thread fills when it does nothing else, or a stall of
+            // 12 s at a thousand calls a second.
+            max_bytes: 4 * bytesize::MIB,
+        }
+    }
+}
+
+/// Where records go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditSink {
+    /// Nowhere.
+    Off,
+    /// To standard output, apart from the log.
+    #[default]
+    Stdout,
+    /// To a file.
+    File,
+}
