@@ -39,6 +39,9 @@ pub enum Error {
     /// A credential was refused.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// The record of the call could not be written, without which nothing is to leave.
+    #[error("the audit record of the call could not be written")]
+    Unrecorded,
     /// This version does not offer the call.
     #[error("the call is not offered by this version")]
     Unimplemented,
@@ -103,7 +106,7 @@ impl Error {
                 (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
             }
             Self::OutOfTime => (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed"),
-            Self::Panicked => failed(Failure::Lost),
+            Self::Panicked | Self::Unrecorded => failed(Failure::Lost),
             Self::Rejected(rejected) => rejection(*rejected),
             Self::Unimplemented => {
                 (Code::Unimplemented, ErrorReason::Unspecified, "the call is not offered by this version")

@@ -45,6 +45,12 @@ impl Policy {
         self.rules.iter().filter(|rule| rule.is_open()).map(|rule| &*rule.name)
     }
 
+    /// Returns the name of the one rule about `caller`, whether or not it lets it in.
+    pub fn name(&self, caller: &Caller) -> Option<&Arc<str>> {
+        let mut matching = self.rules.iter().filter(|rule| rule.matches(caller.identity()));
+        matching.next().filter(|_| matching.next().is_none()).map(|rule| &rule.name)
+    }
+
     /// Decides, before anything is fetched, whether `caller` may ask `query`; the only origin of [`Permit`].
     pub fn permit(&self, caller: &Caller, query: Query) -> Result<Permit, Denied> {
         let rule = self.rule(caller.identity())?;

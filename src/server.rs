@@ -27,6 +27,7 @@ use tracing::info;
 pub use self::listener::{BindError, Listeners};
 use self::{front::Front, plan::Plan, probe::Probe, tls::Tls, upstream::Upstream};
 use crate::{
+    audit::{Audit, BeginError},
     auth::{Authenticator, StartError},
     config::{Config, Faults},
     service::Service,
@@ -51,14 +52,20 @@ pub struct Server {
 
 /// Has a server look at its files now; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reloader(Option<Arc<Tls>>);
+pub struct Reloader {
+    audit: Audit,
+    tls: Option<Arc<Tls>>,
+}
 
 impl Reloader {
-    /// Takes changed TLS files into use, if they are good; what is bad is logged, and the old ones stay.
+    /// Takes changed TLS files into use, if they are good, and opens the audit file again; what is bad is logged, and the
+    /// old one stays.
     pub fn reload(&self) {
-        match &self.0 {
+        let reopening = self.audit.reopen();
+        match &self.tls {
             Some(tls) => tls.reload(),
-            None => info!("there is nothing to reload"),
+            None if !reopening => info!("there is nothing to reload"),
+            None => {}
         }
     }
 }
@@ -71,7 +78,7 @@ impl Server {
 
     /// Returns what has this server look at its files.
     pub fn reloader(&self) -> Reloader {
-        Reloader(self.plan.tls.clone())
+        Reloader { audit: self.plan.audit.clone(), tls: self.plan.tls.clone() }
     }
 
     /// Serves until `shutdown` is ready, then drains: health says so, new connections and calls are taken for
@@ -79,10 +86,22 @@ impl Server {
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, plan } = self;
         plan.warn();
+        let writing = plan.audit.begin()?;
+        let ended = Self::run(&config, &plan, listeners, shutdown).await;
+        writing.end().await;
+        ended
+    }
+
+    async fn run(
+        config: &Config,
+        plan: &Plan,
+        listeners: Listeners,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
         let (_upstream, handle) = Upstream::start()?;
-        let service = service(&plan, &config, &handle).await?;
+        let service = service(plan, config, &handle).await?;
         let (ready, probe) = Probe::begin();
-        let mut front = Front::open(&config, &plan, listeners, service.clone(), probe)?;
+        let mut front = Front::open(config, plan, listeners, service.clone(), probe)?;
         let parts_ready = handle.spawn(async move { service.ready().await });
         let welcome = async {
             if parts_ready.await.is_ok() {
@@ -117,6 +136,9 @@ async fn service(plan: &Plan, config: &Config, upstream: &Handle) -> Result<Serv
 /// Why the server did not start, or stopped by itself.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// The audit sink could not be opened.
+    #[error(transparent)]
+    Audit(#[from] BeginError),
     /// Nobody accepts connections any more: a fault of ours.
     #[error("accepting connections failed")]
     Acceptor,

@@ -44,13 +44,17 @@ impl Service {
 
     async fn answer(&self, request: Request<proto::GetUserRequest>) -> Result<proto::GetUserResponse, Error> {
         let (metadata, mut extensions, message) = request.into_parts();
-        let Arrival { peer, deadline } = extensions.remove().ok_or(Error::Astray)?;
+        let Arrival { peer, deadline, notes } = extensions.remove().ok_or(Error::Astray)?;
         let credentials = Credentials { metadata: &metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
+        notes.caller(&caller, self.policy.name(&caller));
         let query = wire::query(&message, Moment::now())?;
+        notes.query(&query);
         let permit = self.policy.permit(&caller, query)?;
         let found = self.users.find(&permit, deadline).await?;
-        Ok(wire::reply(permit.disclose(found.user(), found.freshness())?))
+        let disclosure = permit.disclose(found.user(), found.freshness())?;
+        notes.release(disclosure.names(), disclosure.freshness);
+        Ok(wire::reply(disclosure))
     }
 }
 

@@ -130,4 +130,17 @@ pub struct Disclosure {
     proof: Proof,
 }
 
+impl Disclosure {
+    /// Returns the names of what it tells beyond what is always released.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let pseudo = [
+            (USERNAME, self.username.is_some()),
+            (CREATED_AT, self.created_at.is_some()),
+            (UPDATED_AT, self.updated_at.is_some()),
+        ];
+        let pseudo = pseudo.into_iter().filter_map(|(name, is_told)| is_told.then_some(name));
+        self.attributes.iter().map(|(name, _)| name.as_str()).chain(pseudo)
+    }
+}
+
 struct Proof(());

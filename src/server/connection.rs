@@ -43,6 +43,11 @@ pub(super) struct Host {
 }
 
 impl Host {
+    /// Returns the same for another serving thread.
+    pub(super) fn another(&self) -> Self {
+        Self { calls: self.calls.another(), ..self.clone() }
+    }
+
     /// Serves a connection until it ends. Dropped, it cuts the connection.
     pub(super) async fn serve(self, arrived: Arrived) {
         let mut stages = self.stages.clone();

@@ -48,7 +48,11 @@ impl Front {
     ) -> Result<Self, Error> {
         let (stage, stages) = Stages::begin();
         let host = Host {
-            calls: Calls::new(routes(service, probe.clone(), config)?, config.limits.request_timeout),
+            calls: Calls::new(
+                routes(service, probe.clone(), config)?,
+                config.limits.request_timeout,
+                plan.audit.ledger(),
+            ),
             limits: Arc::new(config.limits.clone()),
             metrics: plan.metrics.clone(),
             probe: probe.clone(),

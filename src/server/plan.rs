@@ -6,6 +6,7 @@ use tracing::warn;
 
 use super::tls::Tls;
 use crate::{
+    audit::Audit,
     config::{Config, Faults, Listen},
     policy::Policy,
     pool::Pools,
@@ -15,6 +16,7 @@ use crate::{
 /// What the server is to be, valid in every part.
 #[derive(Debug)]
 pub(super) struct Plan {
+    pub(super) audit: Audit,
     pub(super) metrics: Metrics,
     pub(super) pools: Pools,
     pub(super) policy: Arc<Policy>,
@@ -31,9 +33,11 @@ impl Plan {
         let policy = Policy::read(config, pools.as_ref(), &mut faults);
         let metrics = Metrics::new();
         let tls = Tls::read(config, &metrics, &mut faults).map(Arc::new);
+        let audit = Audit::read(config, pools.as_ref(), &metrics, &mut faults);
         let exposed = tls.is_none() && matches!(config.listen, Listen::Tcp(at) if !at.ip().is_loopback());
-        let read = pools.zip(policy);
-        faults.finish(read.map(|(pools, policy)| Self {
+        let read = pools.zip(policy).zip(audit);
+        faults.finish(read.map(|((pools, policy), audit)| Self {
+            audit,
             metrics,
             pools,
             policy: Arc::new(policy),
@@ -54,6 +58,7 @@ impl Plan {
                 "without tls.certificate tokens and attributes travel in the clear, unless a mesh encrypts them"
             );
         }
+        self.audit.warn();
         for caller in self.policy.open_networks() {
             warn!(caller.name = caller, "a caller beyond this machine is let in without a credential");
         }

@@ -39,7 +39,7 @@ impl Workers {
     /// beside them waits for that. Fails where a thread cannot be had.
     pub(super) fn start(count: usize, host: Host) -> io::Result<(Self, impl Future<Output = ()> + use<>)> {
         let stages = host.stages.clone();
-        let started = (0..count).map(|n| Worker::start(n, host.clone())).collect::<io::Result<Vec<_>>>()?;
+        let started = (0..count).map(|n| Worker::start(n, host.another())).collect::<io::Result<Vec<_>>>()?;
         let (workers, ends): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         // An error means that the thread is gone too.
         Ok((Self { workers, stages }, join_all(ends).map(drop)))

@@ -18,10 +18,12 @@ impl Service {
         request: Request<proto::ExplainAccessRequest>,
     ) -> Result<proto::ExplainAccessResponse, Error> {
         let (metadata, mut extensions, message) = request.into_parts();
-        let Arrival { peer, .. } = extensions.remove().ok_or(Error::Astray)?;
+        let Arrival { peer, notes, .. } = extensions.remove().ok_or(Error::Astray)?;
         let credentials = Credentials { metadata: &metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
+        notes.caller(&caller, self.policy.name(&caller));
         let (target, query) = wire::access_query(&message)?;
+        notes.target(&target);
         let mandate = self.policy.mandate(&caller, target)?;
         Ok(wire::explanation(self.policy.explain(&mandate, query)?))
     }

@@ -10,7 +10,10 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::method;
-use crate::error::Error;
+use crate::{
+    audit::{Entry, Ledger, Outcome, Receipt},
+    error::Error,
+};
 
 /// A call under way. One that is dropped before its end was cancelled by its caller.
 #[derive(Debug)]
@@ -51,6 +54,15 @@ impl Call {
         self.method.starts_with("grpc.reflection.")
     }
 
+    /// Opens the audit record of the call, if it is to have one.
+    pub(super) fn entry<'a>(&'a self, ledger: &'a Ledger) -> Entry<'a> {
+        if method::is_recorded(self.method) {
+            ledger.open(self.method, &self.request_id)
+        } else {
+            ledger.ignore(self.method, &self.request_id)
+        }
+    }
+
     /// Runs the call until its deadline. One that cannot be answered in time is not begun: what it would have Cognito
     /// asked for, nobody would see.
     pub(super) async fn bounded<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
@@ -65,14 +77,36 @@ impl Call {
         }
     }
 
-    /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
-    pub(super) fn end(mut self, outcome: Result<Response<Body>, Error>) -> Response<Body> {
-        self.ended = true;
-        let failed = outcome.and_then(|response| match Error::of(&response) {
+    /// Closes the audit record. Where records are required this returns when it is written, and what cannot be recorded
+    /// in time does not leave. A record may so be of an answer that never left, but no answer is without one.
+    pub(super) async fn recorded(
+        &self,
+        entry: Entry<'_>,
+        outcome: Result<Response<Body>, Error>,
+    ) -> Result<Response<Body>, Error> {
+        let outcome = outcome.and_then(|response| match Error::of(&response) {
             None => Ok(response),
             Some(error) => Err(error),
         });
-        let mut response = match failed {
+        let receipt = entry.close(match &outcome {
+            Ok(_) => Outcome::Answered,
+            Err(error) => Outcome::Refused(error.reason()),
+        });
+        match receipt {
+            Receipt::Entered => outcome,
+            Receipt::Lost => Err(Error::Unrecorded),
+            Receipt::Later(written) => match timeout_at(self.deadline, written).await {
+                Ok(Ok(())) => outcome,
+                Ok(Err(_)) => Err(Error::Unrecorded),
+                Err(_) => Err(Error::OutOfTime),
+            },
+        }
+    }
+
+    /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
+    pub(super) fn end(mut self, outcome: Result<Response<Body>, Error>) -> Response<Body> {
+        self.ended = true;
+        let mut response = match outcome {
             Ok(response) => {
                 self.log_success();
                 response
@@ -172,6 +206,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Audit;
 
     #[tokio::test(start_paused = true)]
     async fn the_callers_deadline_shortens_ours() {
@@ -219,6 +254,20 @@ mod tests {
     async fn a_call_that_panics_is_an_internal_error() {
         let outcome = begin(HeaderMap::new()).bounded(async { panic!("a bug") }).await;
         assert_eq!(outcome.map_err(|error: Error| error.code()), Err::<(), _>(Code::Internal));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_is_recorded_as_an_internal_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (audit, writing) = Audit::for_test(&path);
+        let (call, ledger) = (begin(HeaderMap::new()), audit.ledger());
+        let entry = call.entry(&ledger);
+        let outcome = call.bounded(async { panic!("a bug") }).await;
+        assert_eq!(call.recorded(entry, outcome).await.err(), Some(Error::Panicked));
+        writing.end().await;
+        let record = std::fs::read_to_string(&path).unwrap();
+        assert!(record.contains("\"outcome\":\"INTERNAL\"") && record.lines().count() == 1, "{record}");
     }
 
     #[test]

@@ -7,13 +7,17 @@ use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service as _, service::Routes};
 
 use super::{call::Call, inbound};
-use crate::auth::Peer;
+use crate::{
+    audit::{Ledger, Notes},
+    auth::Peer,
+};
 
 /// The services as a connection sees them; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Calls {
     routes: Routes,
     longest: Duration,
+    ledger: Ledger,
 }
 
 /// What the connection and the clock say of a call; tonic's generated code leaves it no way but the request's
@@ -24,24 +28,34 @@ pub(super) struct Arrival {
     pub(super) peer: Peer,
     /// When the call must have been answered.
     pub(super) deadline: Instant,
+    /// Where what is learned of the call is noted for its audit record.
+    pub(super) notes: Notes,
 }
 
 impl Calls {
-    /// Bounds every call to `routes` by its `grpc-timeout`, and by `longest`.
-    pub fn new(routes: Routes, longest: Duration) -> Self {
-        Self { routes: routes.prepare(), longest }
+    /// Bounds every call to `routes` by its `grpc-timeout`, and by `longest`, and records those about people in `ledger`.
+    pub fn new(routes: Routes, longest: Duration, ledger: Ledger) -> Self {
+        Self { routes: routes.prepare(), longest, ledger }
+    }
+
+    /// Returns the same for another serving thread, with a ledger of its own.
+    pub fn another(&self) -> Self {
+        Self { ledger: self.ledger.another(), ..self.clone() }
     }
 
     /// Answers a call; of a stream, its beginning is bounded. Whatever failed, the answer is a status with its details.
     /// Cancel safe: a call that is dropped is logged as cancelled, and what it began goes on as far as others share it.
-    pub async fn answer(mut self, request: Request<Body>, peer: Peer) -> Response<Body> {
-        let call = Call::begin(request.uri().path(), request.headers(), self.longest);
+    pub async fn answer(self, request: Request<Body>, peer: Peer) -> Response<Body> {
+        let Self { mut routes, longest, ledger } = self;
+        let call = Call::begin(request.uri().path(), request.headers(), longest);
+        let entry = call.entry(&ledger);
         let mut request = inbound::dropped(request);
         if call.is_open_ended() {
-            request = inbound::ending(request, Instant::now() + self.longest);
+            request = inbound::ending(request, Instant::now() + longest);
         }
-        request.extensions_mut().insert(Arrival { peer, deadline: call.deadline() });
-        let outcome = call.bounded(async { self.routes.call(request).await }).await;
-        call.end(outcome.map(|Ok(response)| response))
+        request.extensions_mut().insert(Arrival { peer, deadline: call.deadline(), notes: entry.notes() });
+        let outcome = call.bounded(async { routes.call(request).await }).await;
+        let outcome = call.recorded(entry, outcome.map(|Ok(response)| response)).await;
+        call.end(outcome)
     }
 }

@@ -7,6 +7,11 @@ pub(super) fn of(path: &str) -> &'static str {
     METHODS.into_iter().find(|known| *known == name).unwrap_or("other")
 }
 
+/// Returns true if and only if calls of a method are about people, so that each leaves an audit record.
+pub(super) fn is_recorded(name: &str) -> bool {
+    name.starts_with("userlookup.v1.")
+}
+
 // The most asked for first.
 const METHODS: [&str; 11] = [
     "userlookup.v1.UserService/GetUser",

@@ -10,6 +10,8 @@
     reason = "a test fails by panicking, and its tables are long"
 )]
 
+// What is recorded of each call, and where.
+mod audit;
 // Which tokens are accepted and how the others are refused.
 mod authentication;
 // How much Cognito is asked, and what who is refused is told.

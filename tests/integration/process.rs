@@ -63,6 +63,7 @@ impl Process {
             .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
             .env("COGNITO_LOOKUP_ADMIN_LISTEN", "127.0.0.1:0")
             .envs(environment.iter().copied())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

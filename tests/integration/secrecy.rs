@@ -66,7 +66,8 @@ async fn nothing_personal_is_in_the_finest_log() {
     let secrets = ask_everything(&mut users, &cognito).await;
     assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
     text.push_str(&rest.join().unwrap().unwrap());
-    process.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    let mut audit = String::new();
+    process.stdout.take().unwrap().read_to_string(&mut audit).unwrap();
     assert!(process.wait().unwrap().success());
 
     assert!(text.contains("\"reason\":\"TOKEN_INVALID\""), "the calls were logged:\n{text}");
@@ -75,6 +76,8 @@ async fn nothing_personal_is_in_the_finest_log() {
         let ours = fields["target"].as_str().unwrap().starts_with("cognito_lookup");
         assert!(ours || ["ERROR", "WARN"].contains(&fields["level"].as_str().unwrap()), "{line}");
     }
+    assert!(audit.contains("\"outcome\":\"TOKEN_INVALID\""), "the calls were recorded:\n{audit}");
+    text.push_str(&audit);
     for secret in
         secrets.iter().map(String::as_str).chain(["canary", ADA, BOB, GRACE, "ada@example.com", "secret-sub"])
     {

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use cognito_lookup::{
     attribute::Selection,
     auth::{self, Authenticator},
-    config::{CallerSettings, Config, Credentials, Faults, Listen, PoolSettings, Reads, ShutdownSettings},
+    config::{
+        AuditSettings, AuditSink, CallerSettings, Config, Credentials, Faults, Listen, PoolSettings, Reads,
+        ShutdownSettings,
+    },
     freshness::Demand,
     policy::{Permit, Policy},
     pool::Pools,
@@ -263,6 +266,11 @@ pub(crate) fn config(cognito: &StandIn) -> Config {
             CallerSettings { app_client: Some(WEB.into()), ..rule("web", Reads::Token, &["name", "email"]) },
             CallerSettings { network: vec!["127.0.0.1/32".into()], ..rule("sidecar", Reads::Any, &["name"]) },
         ],
+        audit: AuditSettings {
+            sink: AuditSink::File,
+            path: Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/audit.jsonl").into()),
+            ..AuditSettings::default()
+        },
         shutdown: ShutdownSettings { delay: Duration::ZERO, grace: Duration::from_secs(20) },
         ..Config::default()
     }
