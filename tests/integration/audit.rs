@@ -1,8 +1,21 @@
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
 use cognito_lookup::{
     config::{AuditSettings, AuditSink, Config},
-    sandbox::standin::Fault,
+    sandbox::standin::{Fault, StandIn},
+    server::{self, Listeners},
     wire::proto::{
         BatchGetUsersRequest, ExplainAccessRequest, GetUserRequest, admin_service_client::AdminServiceClient,
         user_service_client::UserServiceClient,
@@ -10,10 +23,15 @@ use cognito_lookup::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 use tonic::{Code, Request};
 
-use crate::support::{ADA, App, BOB, GRACE, about, assert_failure, bearing};
+use crate::{
+    process::Process,
+    support::{
+        ADA, App, BOB, GRACE, about, assert_failure, bearing, config, connect, failure, metric, standin,
+    },
+};
 
 const GET_USER: &str = "userlookup.v1.UserService/GetUser";
 
@@ -34,13 +52,13 @@ async fn each_end_of_a_call_is_recorded_once() {
     app.by_token(&app.token("bob")).await.unwrap_err();
     app.by_sub("a b").await.unwrap_err();
     app.ask(bearing(&good, about(GRACE))).await.unwrap_err();
-    let named = |names: &[&str]| GetUserRequest {
+    let wishing = |names: &[&str]| GetUserRequest {
         attributes: names.iter().map(ToString::to_string).collect(),
         ..about(ADA)
     };
     let long = "x".repeat(64);
-    app.ask(Request::new(named(&["name", "phone_number", &long]))).await.unwrap_err();
-    app.ask(Request::new(named(&["name"]))).await.unwrap();
+    app.ask(Request::new(wishing(&["name", "phone_number", &long]))).await.unwrap_err();
+    app.ask(Request::new(wishing(&["name"]))).await.unwrap();
     let elsewhere = GetUserRequest { user_pool_id: "eu-west-1_Nowhere".into(), ..about(ADA) };
     app.ask(Request::new(elsewhere)).await.unwrap_err();
     app.cognito.fault("AdminGetUser", Fault::Delay(Duration::from_secs(5)));
@@ -142,6 +160,180 @@ async fn what_administrators_and_others_ask_is_recorded_too() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_moved_away_under_load_and_no_line_is_lost_or_torn() {
+    const ROTATIONS: usize = 8;
+    let trail = Trail::new();
+    let cognito = standin();
+    let process = Process::serve(&cognito, &trail.settings("[shutdown]\ndelay = \"0s\""));
+    let channel = connect(process.place.parse().unwrap()).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut load = JoinSet::new();
+    for n in 0..4 {
+        let (mut users, stop) = (UserServiceClient::new(channel.clone()), Arc::clone(&stop));
+        load.spawn(async move {
+            let mut ids = Vec::new();
+            while !stop.load(Relaxed) {
+                let id = format!("{n}-{}", ids.len());
+                users.get_user(named(&id, about(ADA))).await.unwrap();
+                ids.push(id);
+            }
+            ids
+        });
+    }
+    for n in 0..ROTATIONS {
+        trail.holds(20).await;
+        fs::rename(&trail.path, trail.folder.path().join(format!("audit.{n}"))).unwrap();
+        process.signal("HUP");
+        process.logged("audit sink reopened");
+    }
+    stop.store(true, Relaxed);
+    let mut sent: Vec<String> = load.join_all().await.concat();
+    assert_eq!(fs::metadata(&trail.path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(metric(process.admin, "cognito_lookup_audit_records_dropped_total").await, 0.0);
+    process.signal("TERM");
+    assert_eq!(process.ended(), Some(0));
+    let moved = (0..ROTATIONS).map(|n| trail.folder.path().join(format!("audit.{n}")));
+    let files: String = moved.chain([trail.path]).map(|path| fs::read_to_string(path).unwrap()).collect();
+    let mut recorded = request_ids(&files);
+    sent.sort_unstable();
+    recorded.sort_unstable();
+    assert!(sent.len() >= 20 * ROTATIONS && recorded == sent, "{} {}", sent.len(), recorded.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
+    const DROPPED: &str = "cognito_lookup_audit_records_dropped_total";
+    let trail = Trail::new();
+    let cognito = standin();
+    let process = trail.piped("exec \"$0\" \"$@\" 1<>\"$PIPE\"", &cognito);
+    let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
+    let mut answered = 0;
+    while metric(process.admin, DROPPED).await == 0.0 {
+        for _ in 0..100 {
+            users.get_user(Request::new(about(ADA))).await.unwrap();
+        }
+        answered += 100;
+        assert!(answered < 10_000, "nothing is lost");
+    }
+    process.logged("audit records are lost: the sink does not take them");
+    let dropped = metric(process.admin, DROPPED).await;
+    // The pipe holds 64 KiB, the writer has a batch in hand, and the one thread that is asked 64 KiB.
+    assert!(f64::from(answered) - dropped > 300.0, "{dropped} of {answered}");
+    let reader = fs::OpenOptions::new().read(true).open(trail.pipe()).unwrap();
+    let lines = thread::spawn(move || {
+        let lines = BufReader::new(reader).lines().map_while(Result::ok);
+        lines.take_while(|line| !line.contains("the-last")).collect::<Vec<_>>().join("\n")
+    });
+    process.logged("audit records are written again");
+    let dropped = metric(process.admin, DROPPED).await;
+    users.get_user(named("the-last", about(ADA))).await.unwrap();
+    process.signal("TERM");
+    assert_eq!(process.ended(), Some(0));
+    assert_eq!(request_ids(&lines.join().unwrap()).len() as f64 + dropped, f64::from(answered));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_takes_nothing_ends_neither_calls_nor_holds_the_process() {
+    let table = [
+        ("{ : <\"$PIPE\"; } & exec \"$0\" \"$@\" >\"$PIPE\"", "audit records cannot be written"),
+        (
+            "exec \"$0\" \"$@\" 1<>\"$PIPE\"",
+            "the last audit records were not written: the sink does not take them",
+        ),
+    ];
+    for (line, expected) in table {
+        let trail = Trail::new();
+        let cognito = standin();
+        let process = trail.piped(line, &cognito);
+        let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
+        for _ in 0..500 {
+            users.get_user(Request::new(about(ADA))).await.unwrap();
+        }
+        process.signal("TERM");
+        process.logged(expected);
+        assert_eq!(process.ended(), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() {
+    let trail = Trail::new();
+    let cognito = standin();
+    // A disk of 16 KiB; without the trap the signal would end the process.
+    let settings = trail.settings("required = true\n[shutdown]\ndelay = \"0s\"");
+    let line = "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"";
+    let process = Process::serve_by(line, &cognito, &settings, &[]);
+    let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
+    let mut answered = Vec::new();
+    let status = loop {
+        let id = format!("first-{}", answered.len());
+        match users.get_user(named(&id, about(ADA))).await {
+            Ok(_) => answered.push(id),
+            Err(status) => break status,
+        }
+        assert_eq!(request_ids(&trail.text()), answered, "each is there when its answer is");
+    };
+    assert!(answered.len() > 20);
+    assert_eq!(failure(&status), (Code::Internal, "INTERNAL".to_owned()));
+    process.logged("audit records cannot be written");
+    // Refusals too, for they tell who there is.
+    let nobody = users.get_user(Request::new(about("nobody"))).await.unwrap_err();
+    assert_eq!(failure(&nobody), (Code::Internal, "INTERNAL".to_owned()));
+    assert!(metric(process.admin, "cognito_lookup_audit_records_dropped_total").await >= 1.0);
+
+    let full = trail.text();
+    fs::write(&trail.path, "").unwrap();
+    users.get_user(named("second", about(ADA))).await.unwrap();
+    process.logged("audit records are written again");
+    process.signal("TERM");
+    assert_eq!(process.ended(), Some(0));
+    let ids = request_ids(&(full + &trail.text()));
+    // One record may be of an answer that was refused, where only a part of it found room.
+    assert!(ids.starts_with(&answered) && ids.len() <= answered.len() + 2, "{ids:?}");
+    assert_eq!(ids.last().map(String::as_str), Some("second"));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_must_be_recorded_and_nothing_else() {
+    for required in [true, false] {
+        let app = App::with(|config| {
+            config.audit.path = Some("/dev/full".into());
+            config.audit.required = required;
+        })
+        .await;
+        let answers = [app.by_sub(ADA).await, app.by_token(&app.token("ada")).await];
+        for answer in answers {
+            assert_eq!(answer.map_err(|status| failure(&status).0).is_ok(), !required);
+        }
+        let dropped = app.metric("cognito_lookup_audit_records_dropped_total").await;
+        assert_eq!(dropped, if required { 2.0 } else { 0.0 }, "what is not required waits for room");
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_cannot_be_opened_is_no_start() {
+    let cognito = standin();
+    let mut config = config(&cognito);
+    config.audit.path = Some("/proc/audit.jsonl".into());
+    let listeners = Listeners::bind(&config).await.unwrap();
+    let error = server::run(config, listeners, std::future::pending()).await.unwrap_err().to_string();
+    assert!(error.starts_with("the audit sink /proc/audit.jsonl cannot be opened"), "{error}");
+}
+
+fn named(request_id: &str, message: GetUserRequest) -> Request<GetUserRequest> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-request-id", request_id.parse().unwrap());
+    request
+}
+
+/// The request ids of whole lines; one that is torn fails the test.
+fn request_ids(text: &str) -> Vec<String> {
+    let record =
+        |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line:?} is torn"));
+    text.lines().map(|line| record(line)["request_id"].as_str().unwrap().to_owned()).collect()
+}
+
 /// An audit file and a key, in a folder of their own.
 struct Trail {
     folder: TempDir,
@@ -170,6 +362,27 @@ impl Trail {
         }
     }
 
+    /// The same, and `more` in the same table.
+    fn settings(&self, more: &str) -> String {
+        let path = self.path.display().to_string();
+        format!("listen = \"127.0.0.1:0\"\n[audit]\nsink = \"file\"\npath = {path:?}\n{more}")
+    }
+
+    fn pipe(&self) -> PathBuf {
+        self.folder.path().join("pipe")
+    }
+
+    /// Starts a server by a line of shell, which connects its standard output to `$PIPE`.
+    fn piped(&self, line: &str, cognito: &StandIn) -> Process {
+        assert!(Command::new("mkfifo").arg(self.pipe()).status().unwrap().success());
+        let settings = "listen = \"127.0.0.1:0\"\nworkers = 1\n[audit]\nmax_bytes = \"64KiB\"\n[shutdown]\ndelay = \"0s\"";
+        Process::serve_by(line, cognito, settings, &[("PIPE", self.pipe().to_str().unwrap())])
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.path).unwrap_or_default()
+    }
+
     fn key(&self) -> cognito_lookup::audit::Key {
         let mut config = Config::default();
         self.set(|_| {})(&mut config);
@@ -178,8 +391,10 @@ impl Trail {
     }
 
     fn records(&self) -> Vec<Value> {
-        let text = fs::read_to_string(&self.path).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+        self.text()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+            .collect()
     }
 
     fn outcomes(&self) -> Vec<String> {
@@ -189,11 +404,12 @@ impl Trail {
     /// Waits until there are so many records.
     async fn holds(&self, count: usize) {
         for _ in 0..6_000 {
-            if self.records().len() >= count {
+            // Not read as records: the last may be on its way.
+            if self.text().matches('\n').count() >= count {
                 return;
             }
             sleep(Duration::from_millis(5)).await;
         }
-        panic!("{:?}", self.records());
+        panic!("{}", self.text());
     }
 }
