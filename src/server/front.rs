@@ -52,6 +52,7 @@ impl Front {
                 routes(service, probe.clone(), config)?,
                 config.limits.request_timeout,
                 plan.audit.ledger(),
+                plan.metrics.rpcs.clone(),
             ),
             limits: Arc::new(config.limits.clone()),
             metrics: plan.metrics.clone(),

@@ -9,16 +9,18 @@ use tonic::{Code, body::Body};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
-use super::method;
+use super::method::Method;
 use crate::{
     audit::{Entry, Ledger, Outcome, Receipt},
     error::Error,
+    telemetry::metrics::rpc::Tally,
 };
 
 /// A call under way. One that is dropped before its end was cancelled by its caller.
 #[derive(Debug)]
 pub(super) struct Call {
-    method: &'static str,
+    method: Method,
+    tally: Tally,
     request_id: String,
     begun: Instant,
     deadline: Instant,
@@ -30,13 +32,16 @@ impl Call {
     /// not 1 to 64 characters of `[A-Za-z0-9._-]`. It may take as long as `longest`, or its `grpc-timeout` if that is
     /// less, which is cut by a tenth, at most 20 ms: the answer must be there before the caller's own clock ends the
     /// call, for then it learns nothing of the reason (and a tonic client calls it `CANCELLED`).
-    pub(super) fn begin(path: &str, headers: &HeaderMap, longest: Duration) -> Self {
+    pub(super) fn begin(path: &str, headers: &HeaderMap, longest: Duration, tally: Tally) -> Self {
+        let method = Method::of(path);
+        tally.begin(method.place());
         let text = |key: HeaderName| headers.get(key).and_then(|value| value.to_str().ok());
         let request_id = text(REQUEST_ID).filter(|id| is_request_id(id));
         let callers = text(GRPC_TIMEOUT).and_then(grpc_timeout);
         let begun = Instant::now();
         Self {
-            method: method::of(path),
+            method,
+            tally,
             request_id: request_id.map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned),
             begun,
             deadline: begun + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
@@ -51,15 +56,15 @@ impl Call {
 
     /// Returns true if and only if its caller may go on asking after the answer has begun.
     pub(super) fn is_open_ended(&self) -> bool {
-        self.method.starts_with("grpc.reflection.")
+        self.method.is_open_ended()
     }
 
     /// Opens the audit record of the call, if it is to have one.
     pub(super) fn entry<'a>(&'a self, ledger: &'a Ledger) -> Entry<'a> {
-        if method::is_recorded(self.method) {
-            ledger.open(self.method, &self.request_id)
+        if self.method.is_recorded() {
+            ledger.open(self.method.name(), &self.request_id)
         } else {
-            ledger.ignore(self.method, &self.request_id)
+            ledger.ignore(self.method.name(), &self.request_id)
         }
     }
 
@@ -106,6 +111,7 @@ impl Call {
     /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
     pub(super) fn end(mut self, outcome: Result<Response<Body>, Error>) -> Response<Body> {
         self.ended = true;
+        self.count(outcome.as_ref().map_or_else(Error::code, |_| Code::Ok));
         let mut response = match outcome {
             Ok(response) => {
                 self.log_success();
@@ -125,7 +131,7 @@ impl Call {
     fn log_success(&self) {
         let Self { method, request_id, .. } = self;
         debug!(
-            rpc.method = method,
+            rpc.method = method.name(),
             rpc.code = "OK",
             request.id = request_id,
             duration_ms = self.milliseconds(),
@@ -138,7 +144,7 @@ impl Call {
         let (code, reason, duration_ms) = (cause.code(), cause.reason(), self.milliseconds());
         macro_rules! log {
             ($level:ident) => {
-                $level!(rpc.method = method, rpc.code = ?code, reason, request.id = request_id, duration_ms, %cause, "call failed")
+                $level!(rpc.method = method.name(), rpc.code = ?code, reason, request.id = request_id, duration_ms, %cause, "call failed")
             };
         }
         match code {
@@ -153,12 +159,16 @@ impl Call {
     fn log_cancellation(&self) {
         let Self { method, request_id, .. } = self;
         debug!(
-            rpc.method = method,
+            rpc.method = method.name(),
             rpc.code = "Cancelled",
             request.id = request_id,
             duration_ms = self.milliseconds(),
             "call cancelled"
         );
+    }
+
+    fn count(&self, code: Code) {
+        self.tally.end(self.method.place(), code.into(), self.begun.elapsed());
     }
 
     fn milliseconds(&self) -> f64 {
@@ -169,6 +179,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.ended {
+            self.count(Code::Cancelled);
             self.log_cancellation();
         }
     }
@@ -207,6 +218,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 mod tests {
     use super::*;
     use crate::audit::Audit;
+    use crate::{service::method::METHODS, telemetry::metrics::rpc::Rpcs};
 
     #[tokio::test(start_paused = true)]
     async fn the_callers_deadline_shortens_ours() {
@@ -285,6 +297,7 @@ mod tests {
     }
 
     fn begin(headers: HeaderMap) -> Call {
-        Call::begin("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3))
+        let tally = Rpcs::default().tally(METHODS);
+        Call::begin("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3), tally)
     }
 }

@@ -6,10 +6,11 @@ use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service as _, service::Routes};
 
-use super::{call::Call, inbound};
+use super::{call::Call, inbound, method::METHODS};
 use crate::{
     audit::{Ledger, Notes},
     auth::Peer,
+    telemetry::metrics::rpc::{Rpcs, Tally},
 };
 
 /// The services as a connection sees them; cheap to clone.
@@ -18,6 +19,8 @@ pub struct Calls {
     routes: Routes,
     longest: Duration,
     ledger: Ledger,
+    rpcs: Rpcs,
+    tally: Tally,
 }
 
 /// What the connection and the clock say of a call; tonic's generated code leaves it no way but the request's
@@ -34,20 +37,21 @@ pub(super) struct Arrival {
 
 impl Calls {
     /// Bounds every call to `routes` by its `grpc-timeout`, and by `longest`, and records those about people in `ledger`.
-    pub fn new(routes: Routes, longest: Duration, ledger: Ledger) -> Self {
-        Self { routes: routes.prepare(), longest, ledger }
+    pub fn new(routes: Routes, longest: Duration, ledger: Ledger, rpcs: Rpcs) -> Self {
+        let tally = rpcs.tally(METHODS);
+        Self { routes: routes.prepare(), longest, ledger, rpcs, tally }
     }
 
-    /// Returns the same for another serving thread, with a ledger of its own.
+    /// Returns the same for another serving thread, with a ledger and counters of its own.
     pub fn another(&self) -> Self {
-        Self { ledger: self.ledger.another(), ..self.clone() }
+        Self { ledger: self.ledger.another(), tally: self.rpcs.tally(METHODS), ..self.clone() }
     }
 
     /// Answers a call; of a stream, its beginning is bounded. Whatever failed, the answer is a status with its details.
     /// Cancel safe: a call that is dropped is logged as cancelled, and what it began goes on as far as others share it.
     pub async fn answer(self, request: Request<Body>, peer: Peer) -> Response<Body> {
-        let Self { mut routes, longest, ledger } = self;
-        let call = Call::begin(request.uri().path(), request.headers(), longest);
+        let Self { mut routes, longest, ledger, tally, .. } = self;
+        let call = Call::begin(request.uri().path(), request.headers(), longest, tally);
         let entry = call.entry(&ledger);
         let mut request = inbound::dropped(request);
         if call.is_open_ended() {

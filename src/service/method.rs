@@ -1,19 +1,42 @@
-//! The names of the methods that are served, as logs and metrics tell them.
+//! The methods that are served, as logs, metrics and audit records tell them.
 
-/// Returns the method that a request's path names, without the leading slash; `other` if no such method is served, so
-/// that nobody outside chooses what is logged.
-pub(super) fn of(path: &str) -> &'static str {
-    let name = path.strip_prefix('/').unwrap_or_default();
-    METHODS.into_iter().find(|known| *known == name).unwrap_or("other")
-}
+use crate::telemetry::metrics::rpc;
 
-/// Returns true if and only if calls of a method are about people, so that each leaves an audit record.
-pub(super) fn is_recorded(name: &str) -> bool {
-    name.starts_with("userlookup.v1.")
+/// One of [`METHODS`], by its place among them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Method(usize);
+
+impl Method {
+    /// Returns the method that a request's path names; the last of all if no such method is served, so that nobody
+    /// outside chooses what is logged.
+    pub(super) fn of(path: &str) -> Self {
+        let name = path.strip_prefix('/').unwrap_or_default();
+        Self(NAMES.iter().position(|known| *known == name).unwrap_or(NAMES.len()))
+    }
+
+    /// Returns the name with its service and package, without the leading slash.
+    pub(super) fn name(self) -> &'static str {
+        NAMES.get(self.0).copied().unwrap_or("other")
+    }
+
+    /// Returns the place among [`METHODS`].
+    pub(super) fn place(self) -> usize {
+        self.0
+    }
+
+    /// Returns true if and only if calls of it are about people, so that each leaves an audit record.
+    pub(super) fn is_recorded(self) -> bool {
+        self.name().starts_with("userlookup.v1.")
+    }
+
+    /// Returns true if and only if its caller may go on asking after the answer has begun.
+    pub(super) fn is_open_ended(self) -> bool {
+        self.name().starts_with("grpc.reflection.")
+    }
 }
 
 // The most asked for first.
-const METHODS: [&str; 11] = [
+const NAMES: [&str; 11] = [
     "userlookup.v1.UserService/GetUser",
     "userlookup.v1.UserService/BatchGetUsers",
     "grpc.health.v1.Health/Check",
@@ -26,6 +49,30 @@ const METHODS: [&str; 11] = [
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
+
+/// Every method as it is counted, and last what is none.
+pub(super) const METHODS: &[rpc::Method] = &[
+    unary("userlookup.v1.UserService", "GetUser"),
+    unary("userlookup.v1.UserService", "BatchGetUsers"),
+    unary("grpc.health.v1.Health", "Check"),
+    rpc::Method { grpc_type: "server_stream", ..unary("grpc.health.v1.Health", "Watch") },
+    unary("grpc.health.v1.Health", "List"),
+    unary("userlookup.v1.AdminService", "InspectUser"),
+    unary("userlookup.v1.AdminService", "ExpireUser"),
+    unary("userlookup.v1.AdminService", "EraseUser"),
+    unary("userlookup.v1.AdminService", "ExplainAccess"),
+    bidi("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo"),
+    bidi("grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo"),
+    unary("other", "other"),
+];
+
+const fn unary(grpc_service: &'static str, grpc_method: &'static str) -> rpc::Method {
+    rpc::Method { grpc_type: "unary", grpc_service, grpc_method }
+}
+
+const fn bidi(grpc_service: &'static str, grpc_method: &'static str) -> rpc::Method {
+    rpc::Method { grpc_type: "bidi_stream", grpc_service, grpc_method }
+}
 
 #[cfg(test)]
 mod tests {
@@ -42,14 +89,25 @@ mod tests {
             for service in &file.service {
                 for method in &service.method {
                     let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
-                    assert_eq!(of(&format!("/{name}")), name);
+                    let found = Method::of(&format!("/{name}"));
+                    assert_eq!(found.name(), name);
+                    let counted = METHODS[found.place()];
+                    assert_eq!(format!("{}/{}", counted.grpc_service, counted.grpc_method), name);
+                    let kind = match (method.client_streaming(), method.server_streaming()) {
+                        (false, false) => "unary",
+                        (false, true) => "server_stream",
+                        (true, true) => "bidi_stream",
+                        (true, false) => "client_stream",
+                    };
+                    assert_eq!(counted.grpc_type, kind, "{name}");
                     seen += 1;
                 }
             }
         }
-        assert_eq!(seen, METHODS.len() - 2, "reflection brings two of its own");
+        assert_eq!(seen, METHODS.len() - 3, "reflection brings two of its own, and one is none");
         for other in ["", "/", "/nobody.knows/It", "userlookup.v1.UserService/GetUser"] {
-            assert_eq!(of(other), "other");
+            let found = Method::of(other);
+            assert_eq!((found.name(), METHODS[found.place()].grpc_method), ("other", "other"));
         }
     }
 }

@@ -2,7 +2,7 @@ use cognito_lookup::wire::proto::health::health_check_response::ServingStatus;
 use http::Request;
 use std::time::Duration;
 
-use crate::support::{App, http_get, standin};
+use crate::support::{ADA, App, BOB, http_get, standin};
 
 #[tokio::test]
 async fn orchestrators_are_told_in_plain_http() {
@@ -19,6 +19,37 @@ async fn orchestrators_are_told_in_plain_http() {
     let (status, metrics) = http_get(app.admin, "/metrics").await;
     assert_eq!(status, 200);
     assert!(metrics.contains("cognito_lookup_connections{worker=\"1\"}") && metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn every_call_is_counted_by_its_method_and_code() {
+    let app = App::start().await;
+    app.by_sub(ADA).await.unwrap();
+    app.by_sub("a b").await.unwrap_err();
+    app.by_token("a.b.c").await.unwrap_err();
+    let held = app.cognito.hold("AdminGetUser");
+    let mut leaving = Box::pin(app.by_sub(BOB));
+    tokio::select! {
+        _ = &mut leaving => panic!("it is held"),
+        () = app.cognito.reached("AdminGetUser", 2) => {}
+    }
+    drop(leaving);
+    let method = "grpc_type=\"unary\",grpc_service=\"userlookup.v1.UserService\",grpc_method=\"GetUser\"";
+    for (code, calls) in [
+        ("OK", 1.0),
+        ("InvalidArgument", 1.0),
+        ("Unauthenticated", 1.0),
+        ("Canceled", 1.0),
+        ("Internal", 0.0),
+    ] {
+        let series = format!("grpc_server_handled_total{{{method},grpc_code=\"{code}\"}}");
+        app.metric_is(&series, |value| value.total_cmp(&calls).is_eq()).await;
+    }
+    app.metric_is(&format!("grpc_server_started_total{{{method}}}"), |begun| begun > 3.9).await;
+    app.metric_is(&format!("grpc_server_handling_seconds_count{{{method}}}"), |took| took > 3.9).await;
+    drop(held);
+    let (_, metrics) = http_get(app.admin, "/metrics").await;
+    assert_eq!(metrics.matches("grpc_server_handled_total{").count(), 12 * 17, "every series from the start");
 }
 
 #[tokio::test]
