@@ -124,7 +124,7 @@ impl Server {
 async fn service(plan: &Plan, config: &Config, upstream: &Handle) -> Result<Service, Error> {
     let authenticator = {
         let _there = upstream.enter();
-        Arc::new(Authenticator::start(&plan.pools)?)
+        Arc::new(Authenticator::start(&plan.pools, &config.cache, &plan.metrics.tokens)?)
     };
     let (pools, cache, budget) = (plan.pools.clone(), config.cache.clone(), config.budget.clone());
     let metrics = plan.metrics.clone();

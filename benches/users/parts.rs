@@ -33,9 +33,10 @@ impl Parts {
         let mut faults = Faults::collector(&config);
         let pools = Pools::read(&config, &mut faults).unwrap();
         let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
-        let authenticator = Authenticator::start(&pools).unwrap();
+        let metrics = Metrics::new();
+        let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(&pools, &config.cache, &config.budget, &Metrics::new()).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget, &metrics).await;
         Self { cognito, users, authenticator, policy }
     }
 

@@ -10,6 +10,8 @@ use super::Rejected;
 /// It is a secret: no `Display`, and its `Debug` shows nothing of it.
 #[derive(Clone, Copy)]
 pub(super) struct BearerToken<'a> {
+    /// All of it, as it was presented.
+    pub(super) text: &'a str,
     pub(super) header: &'a str,
     pub(super) payload: &'a str,
     pub(super) signature: &'a str,
@@ -47,7 +49,7 @@ impl<'a> BearerToken<'a> {
         {
             return Err(Rejected::Malformed);
         }
-        Ok(Self { header, payload, signature, signed })
+        Ok(Self { text: token, header, payload, signature, signed })
     }
 }
 

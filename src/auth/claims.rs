@@ -3,16 +3,15 @@
 
 mod header;
 mod part;
+mod validity;
 
-use std::{
-    str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{str::FromStr, sync::Arc, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
 use serde::Deserialize;
 
+pub(super) use self::validity::Validity;
 use self::{
     header::Header,
     part::{Value, json},
@@ -72,16 +71,23 @@ pub(super) struct Claimed {
     pub(super) scopes: Scopes,
     /// None for a client-credentials token, which speaks for a machine.
     pub(super) user: Option<(Sub, Username, Groups)>,
+    pub(super) validity: Validity,
 }
 
-/// What a token was issued for (RFC 6749, section 3.3); none where it does not say.
+/// What a token was issued for (RFC 6749, section 3.3); none where it does not say;
+/// cheap to clone.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Scopes(Box<str>);
+pub struct Scopes(Arc<str>);
 
 impl Scopes {
     /// Returns true if and only if `scope` is one of them, byte for byte.
     pub fn has(&self, scope: &str) -> bool {
         self.0.split(' ').any(|own| own == scope)
+    }
+
+    /// Returns all of them, as the token spells them.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -120,31 +126,13 @@ impl Claims {
         let client = text(&self.client_id)
             .and_then(|id| pool.app_clients.get(id))
             .ok_or(Rejected::Invalid(Fault::Client))?;
-        self.check_time(now)?;
+        let validity = Validity::of(self)?;
+        validity.check(now)?;
         let sub: Sub = subject(&self.sub)?;
         let machine = self.username.is_none() || sub.as_str() == client.as_str();
         let user = if machine { None } else { Some((sub, subject(&self.username)?, groups(&self.groups)?)) };
         let scopes = text(&self.scope).unwrap_or_default().into();
-        Ok(Claimed { client: client.clone(), scopes, user })
-    }
-
-    /// RFC 7519, sections 4.1.4 to 4.1.6. Cognito's longest access token lives a day, so one that claims more is not
-    /// Cognito's (developer guide, "Understanding the access token").
-    fn check_time(&self, now: SystemTime) -> Result<(), Rejected> {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let expires = seconds(&self.exp)?.ok_or(Rejected::Invalid(Fault::Lifetime))?;
-        let issued = seconds(&self.iat)?;
-        let begins = [seconds(&self.nbf)?, issued];
-        let begun = issued.map_or(now, |issued| issued.min(now));
-        if now >= expires.saturating_add(LEEWAY) {
-            Err(Rejected::Expired)
-        } else if begins.iter().flatten().any(|begin| *begin > now.saturating_add(LEEWAY)) {
-            Err(Rejected::NotYetValid)
-        } else if expires > begun.saturating_add(MAX_LIFETIME).saturating_add(LEEWAY) {
-            Err(Rejected::Invalid(Fault::Lifetime))
-        } else {
-            Ok(())
-        }
+        Ok(Claimed { client: client.clone(), scopes, user, validity })
     }
 }
 
@@ -171,17 +159,6 @@ fn groups(claim: &Option<Value<Vec<String>>>) -> Result<Groups, Rejected> {
         Some(Value::IsNot(_)) => Err(Rejected::Invalid(Fault::Groups)),
     }
 }
-
-fn seconds(claim: &Option<Value<u64>>) -> Result<Option<Duration>, Rejected> {
-    match claim {
-        None => Ok(None),
-        Some(Value::Is(seconds)) => Ok(Some(Duration::from_secs(*seconds))),
-        Some(Value::IsNot(_)) => Err(Rejected::Malformed),
-    }
-}
-
-const LEEWAY: Duration = Duration::from_secs(10);
-const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,16 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{fetch::Fetcher, set::KeySet};
 pub(super) use self::{fetch::FetcherError, set::Key};
+use self::{
+    fetch::{FetchError, Fetcher},
+    set::KeySet,
+};
 use super::{Fault, Rejected};
-use crate::pool::Pool;
+use crate::{
+    pool::Pool,
+    telemetry::metrics::{FetchOutcome, KeyMetrics},
+};
 
 /// The keys of one pool. Dropping it ends its task.
 #[derive(Debug)]
@@ -29,11 +35,12 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Starts to fetch, and to fetch again, the keys that `pool` publishes. Fails only where HTTPS cannot be spoken.
-    pub(super) fn start(pool: &Pool) -> Result<Self, FetcherError> {
+    pub(super) fn start(pool: &Pool, metrics: KeyMetrics) -> Result<Self, FetcherError> {
         let (sender, state) = watch::channel(State::default());
         let wanted = Arc::new(Notify::new());
         let refresh = Refresh {
             fetcher: Fetcher::new(&pool.jwks_url)?,
+            metrics,
             url: pool.jwks_url.clone(),
             state: sender,
             wanted: Arc::clone(&wanted),
@@ -129,6 +136,7 @@ impl State {
 /// The task: fetches when it is time, or when an unknown key was asked for after the cool-down.
 struct Refresh {
     fetcher: Fetcher,
+    metrics: KeyMetrics,
     url: Uri,
     state: watch::Sender<State>,
     wanted: Arc<Notify>,
@@ -147,6 +155,7 @@ impl Refresh {
                 }
                 Err(error) => warn!(jwks.url = %self.url, %error, "signing keys could not be fetched"),
             }
+            self.metrics.ended(fetched.as_ref().map_or_else(FetchError::outcome, |_| FetchOutcome::Ok));
             self.state.send_modify(|state| state.note(fetched.ok()));
         }
     }
@@ -176,6 +185,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(10 * 60);
 // The last good set outlives an outage, but not for ever.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+pub(super) use self::tests::{test_key, test_keys};
 
 #[cfg(test)]
 mod tests;

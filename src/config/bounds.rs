@@ -55,6 +55,7 @@ impl Check<'_> {
             ("limits.message", limits.message, KIB..=4 * MIB),
             ("cache.max_bytes", cache.max_bytes, MIB..=MOST_BYTES),
             ("cache.max_absent_bytes", cache.max_absent_bytes, 1..=MOST_BYTES),
+            ("cache.max_verdict_bytes", cache.max_verdict_bytes, 1..=MOST_BYTES),
         ] {
             self.within(key, value, bounds, text::size::format);
         }
@@ -147,6 +148,7 @@ mod tests {
                 config.cache.absent_for = HOUR;
                 config.cache.max_bytes = MIB;
                 config.cache.max_absent_bytes = 1;
+                config.cache.max_verdict_bytes = 1;
                 config.limits.request_timeout = Duration::from_millis(10);
                 config.shutdown.delay = Duration::ZERO;
                 config.shutdown.grace = TEN_MINUTES;
@@ -165,6 +167,7 @@ mod tests {
             config.cache.absent_for = Duration::ZERO;
             config.cache.max_bytes = MIB - 1;
             config.cache.max_absent_bytes = 0;
+            config.cache.max_verdict_bytes = 0;
             config.limits.request_timeout = Duration::from_secs(61);
             config.shutdown.delay = TEN_MINUTES + SLIGHTLY;
             config.shutdown.grace = HOUR;
@@ -188,6 +191,7 @@ mod tests {
             "limits.header_list: 4095 is out of bounds: from 4KiB to 1MiB",
             "cache.max_bytes: 1048575 is out of bounds: from 1MiB to 1073741824MiB",
             "cache.max_absent_bytes: 0 is out of bounds: from 1 to 1073741824MiB",
+            "cache.max_verdict_bytes: 0 is out of bounds: from 1 to 1073741824MiB",
             "workers: 1025 is out of bounds: from 0 to 1024",
             "limits.streams: 0 is out of bounds: from 1 to 10000",
             "budget.user_reads_per_second: 0 is out of bounds: from 1 to 100000",

@@ -137,6 +137,9 @@ pub struct CacheSettings {
     /// What the absences remembered may take, in bytes; at least 1, default `8MiB`.
     #[serde(with = "text::size")]
     pub max_absent_bytes: u64,
+    /// What is remembered of tokens already verified may take, in bytes; at least 1, default `64MiB`.
+    #[serde(with = "text::size")]
+    pub max_verdict_bytes: u64,
 }
 
 impl Default for CacheSettings {
@@ -147,6 +150,7 @@ impl Default for CacheSettings {
             absent_for: Duration::from_secs(15),
             max_bytes: 256 * bytesize::MIB,
             max_absent_bytes: 8 * bytesize::MIB,
+            max_verdict_bytes: 64 * bytesize::MIB,
         }
     }
 }

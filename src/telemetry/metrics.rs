@@ -4,6 +4,7 @@ pub mod cache;
 pub mod readings;
 pub mod rpc;
 pub mod upstream;
+mod tokens;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -16,6 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub use self::tokens::{FetchOutcome, KeyMetrics, TokenMetrics, VerdictMetrics};
 use self::{cache::Usage, readings::Readings, rpc::Rpcs, upstream::Upstream};
 pub use prometheus_client::metrics::gauge::Gauge;
 
@@ -42,6 +44,8 @@ pub struct Metrics {
     pub readings: Readings,
     /// The audit records that were lost, for want of room or of a sink that takes them.
     pub audit_records_dropped: Counter,
+    /// What is counted about tokens.
+    pub tokens: TokenMetrics,
     tls_loaded: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
 }
@@ -64,6 +68,7 @@ impl Metrics {
             upstream: Upstream::default(),
             readings: Readings::default(),
             audit_records_dropped: Counter::default(),
+            tokens: TokenMetrics::default(),
             tls_loaded: Gauge::default(),
             registry: Arc::default(),
         };
@@ -91,6 +96,7 @@ impl Metrics {
         registry.register("tls_loaded_timestamp_seconds", loaded, self.tls_loaded.clone());
         self.cache.register(registry);
         self.upstream.register(registry);
+        self.tokens.register(registry);
     }
 
     /// Makes every series at once: a rate over one that first appears with its first event misses that event.

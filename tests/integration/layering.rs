@@ -66,7 +66,7 @@ fn every_external_crate_of_weight_has_one_owner() {
         ("hyper", &["server", "cli/healthcheck"]),
         ("hyper_util", &["server", "cli/healthcheck", "auth/keys/fetch"]),
         ("jsonwebtoken", &["auth"]),
-        ("moka", &["users/store"]),
+        ("moka", &["users/store", "auth/verdicts"]),
         ("prometheus_client", &["telemetry/metrics"]),
         ("rustls", &["server/tls", "auth/certificate", "auth/keys/fetch"]),
         ("sd_notify", &["server/front"]),

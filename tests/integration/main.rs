@@ -62,3 +62,5 @@ mod support;
 mod tls;
 // What lies between the service and Cognito: names, encryption, credentials.
 mod upstream;
+// Tokens that are known already.
+mod verdicts;

@@ -186,7 +186,8 @@ impl App {
 pub(crate) struct Parts {
     pub(crate) cognito: StandIn,
     pub(crate) users: Users,
-    authenticator: Authenticator,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) metrics: Metrics,
     policy: Policy,
 }
 
@@ -198,19 +199,25 @@ impl Parts {
         let mut faults = Faults::collector(&config);
         let pools = Pools::read(&config, &mut faults).unwrap();
         let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
-        let authenticator = Authenticator::start(&pools).unwrap();
+        let metrics = Metrics::new();
+        let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(&pools, &config.cache, &config.budget, &Metrics::new()).await;
-        Self { cognito, users, authenticator, policy }
+        let users = Users::connect(&pools, &config.cache, &config.budget, &metrics).await;
+        Self { cognito, users, authenticator, metrics, policy }
     }
 
-    /// Leave for this machine to ask about a user, whose access token may be given too.
-    pub(crate) async fn permit(&self, sub: &str, access_token: &str, demand: Demand) -> Permit {
+    /// This machine, with an access token that may be empty.
+    pub(crate) async fn authenticated(&self, access_token: &str) -> auth::Caller {
         let metadata = MetadataMap::new();
         let address = auth::Address::Ip(Ipv4Addr::LOCALHOST.into());
         let peer = auth::Peer { address, certificate: None };
         let credentials = auth::Credentials { metadata: &metadata, access_token, peer };
-        let caller = self.authenticator.authenticate(credentials).await.unwrap();
+        self.authenticator.authenticate(credentials).await.unwrap()
+    }
+
+    /// Leave for this machine to ask about a user, whose access token may be given too.
+    pub(crate) async fn permit(&self, sub: &str, access_token: &str, demand: Demand) -> Permit {
+        let caller = self.authenticated(access_token).await;
         let query = Query {
             sub: Some(sub.parse().unwrap()),
             pool: None,
@@ -299,6 +306,15 @@ pub(crate) async fn metric(admin: SocketAddr, series: &str) -> f64 {
 
 async fn metric_over(stream: TcpStream, series: &str) -> f64 {
     let (_, text) = http_get_over(stream, "/metrics").await;
+    value_of(&text, series)
+}
+
+/// As [`App::metric`], of metrics without a server.
+pub(crate) fn metric_of(metrics: &Metrics, series: &str) -> f64 {
+    value_of(&metrics.text(), series)
+}
+
+fn value_of(text: &str, series: &str) -> f64 {
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.map_or(0.0, |value| value.parse().unwrap())
 }

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::set::InvalidSet;
-use crate::telemetry::chain;
+use crate::telemetry::{chain, metrics::FetchOutcome};
 
 /// A client for one key server.
 #[derive(Debug)]
@@ -78,6 +78,18 @@ pub(super) enum FetchError {
     Status(StatusCode),
     #[error("no answer came within {TOTAL_TIMEOUT:?}")]
     TimedOut,
+}
+
+impl FetchError {
+    pub(super) fn outcome(&self) -> FetchOutcome {
+        match self {
+            Self::Body => FetchOutcome::Body,
+            Self::Connection(_) => FetchOutcome::Connection,
+            Self::Set(_) => FetchOutcome::Keys,
+            Self::Status(_) => FetchOutcome::Status,
+            Self::TimedOut => FetchOutcome::Timeout,
+        }
+    }
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::*;
+use crate::telemetry::metrics::TokenMetrics;
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_name_in_the_cool_down_is_no_wish_for_a_fetch() {
@@ -105,6 +106,17 @@ async fn wishes_in_the_cool_down_are_not_granted() {
     assert!(begun.elapsed() >= COOL_DOWN);
 }
 
+/// A key of no pool.
+pub(in crate::auth) fn test_key() -> Arc<Key> {
+    set("test").key("test").unwrap()
+}
+
+/// Keys of which one is published, and what publishes another in its place.
+pub(in crate::auth) fn test_keys() -> (Keys, impl Fn()) {
+    let (keys, state) = held(Some("old"));
+    (keys, move || fetched(&state, Ok("new")))
+}
+
 /// Keys that no task fetches, and the hand that changes them.
 fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
     let (sender, state) = watch::channel(state(kid));
@@ -119,7 +131,8 @@ fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
     let (sender, state) = watch::channel(state(kid));
     let wanted = Arc::new(Notify::new());
     let fetcher = Fetcher::new(&url).unwrap();
-    let refresh = Refresh { fetcher, url, state: sender, wanted: Arc::clone(&wanted) };
+    let metrics = TokenMetrics::default().keys("eu-west-1_A");
+    let refresh = Refresh { fetcher, metrics, url, state: sender, wanted: Arc::clone(&wanted) };
     #[expect(clippy::disallowed_methods, reason = "ends with its keys")]
     let task = tokio::spawn(refresh.run()).abort_handle();
     (Keys { state: state.clone(), wanted, task }, state)
