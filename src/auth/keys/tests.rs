@@ -37,6 +37,23 @@ async fn an_unknown_name_waits_for_one_fetch_and_a_failed_one_says_nothing_about
     }
 }
 
+/// Each try is a cool-down after the one before, failed or not, so where every second one fails it may take a few.
+#[tokio::test(start_paused = true)]
+async fn while_its_server_flaps_a_new_name_is_unavailable_and_good_with_the_first_answer() {
+    let (keys, state) = held(Some("old"));
+    fetched(&state, Ok("old"));
+    for brought in [Err(()), Err(()), Ok("new")] {
+        tokio::time::advance(COOL_DOWN).await;
+        let fetch = async {
+            keys.wanted.notified().await;
+            fetched(&state, brought);
+        };
+        assert_eq!(rejected(&keys, "old").await, None);
+        let (rejected, ()) = tokio::join!(rejected(&keys, "new"), fetch);
+        assert_eq!(rejected, brought.err().map(|()| Rejected::KeysUnavailable));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_last_good_set_outlives_an_outage_for_a_day() {
     let begun = Instant::now();

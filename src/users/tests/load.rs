@@ -151,6 +151,26 @@ async fn ten_times_what_the_budget_allows_is_borne_and_over_when_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_five_hundred_at_once_nobody_is_taken_for_another() {
+    let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(10_000));
+    lab.play(|request| {
+        let lie = Lab::found_as("x", &format!("user-{}", fastrand::u16(..500)));
+        let truth = Lab::found(request).1;
+        (NEAR.mul_f64(fastrand::f64()), if fastrand::u8(..10) == 0 { lie } else { truth })
+    });
+    for _ in 0..3 {
+        let answers = join_all((0..500).map(|n| lab.ask_owned(format!("user-{n}")))).await;
+        for (n, answer) in answers.iter().enumerate() {
+            match answer {
+                Ok(found) => assert_eq!(found.user().sub.as_str(), format!("user-{n}")),
+                Err(failure) => assert_eq!(*failure, Failure::Mismatch),
+            }
+        }
+        sleep(Duration::from_secs(31)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_thousand_who_leave_cost_the_patient_nothing() {
     let lab = Lab::start(|_, _| {});
     lab.play(|request| (Duration::from_millis(900), Lab::found(request).1));
