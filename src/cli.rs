@@ -1,5 +1,6 @@
 //! The command line: which command, with what, and the exit code it ends with.
 
+mod audit_hash;
 mod client;
 mod get;
 mod healthcheck;
@@ -61,6 +62,8 @@ enum Command {
     Get(get::Arguments),
     /// Ask a running service whether it is serving (exit code 3: no answer, 4: it is not)
     Healthcheck(healthcheck::Arguments),
+    /// Print what stands for a person in the audit records
+    AuditHash(audit_hash::Arguments),
     /// Look at the settings without serving
     #[command(subcommand)]
     Config(settings::Command),
@@ -76,6 +79,7 @@ impl Command {
             Self::Sandbox(arguments) => serve::sandbox(arguments).await,
             Self::Get(arguments) => get::run(arguments).await,
             Self::Healthcheck(arguments) => healthcheck::run(arguments).await,
+            Self::AuditHash(arguments) => audit_hash::run(arguments),
             Self::Config(command) => settings::run(command),
             Self::Version => say(format_args!("cognito-lookup {}", env!("CARGO_PKG_VERSION"))),
         }

@@ -1,6 +1,6 @@
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     process::{Child, Command, Output, Stdio},
 };
@@ -116,6 +116,45 @@ fn every_setting_is_printed_with_its_source() {
     ] {
         assert!(said.contains(expected), "{expected} is missing in:\n{said}");
     }
+}
+
+#[test]
+fn a_persons_records_are_found_by_a_hash() {
+    // printf 'eu-west-1_AbCdEfGhI\0ada' | openssl dgst -sha256 -hmac 00112233445566778899aabbccddeeff
+    const ADA: &str = "1b453645aa1130a7090e85ca101c3bcac5599d4c057428233cfe491d6825fa32";
+    const ADA_ELSEWHERE: &str = "5306af67891ad2ade07d473fe799e60493086248c0113ef173406a69bb9ce20a";
+    let (folder, file) =
+        settings(&format!("{GOOD}[[pools]]\nid = \"eu-west-1_Other\"\napp_clients = [\"x\"]\n"));
+    let key = folder.path().join("key");
+    fs::write(&key, "00112233445566778899aabbccddeeff\n").unwrap();
+    let keyed = [("COGNITO_LOOKUP_AUDIT__KEY_FILE", key.to_str().unwrap())];
+    let hashes = |arguments: &[&str]| run(&[&["audit-hash", "--config", &file], arguments].concat(), &keyed);
+    assert_eq!(stdout(&hashes(&["ada"])), format!("{ADA}\n{ADA_ELSEWHERE}\n"));
+    assert_eq!(stdout(&hashes(&["ada", "--user-pool-id", "eu-west-1_Other"])), format!("{ADA_ELSEWHERE}\n"));
+    let mut reading = command(&["audit-hash", "-", "--config", &file])
+        .envs(keyed)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    reading.stdin.take().unwrap().write_all(b"ada\n").unwrap();
+    assert!(stdout(&reading.wait_with_output().unwrap()).starts_with(ADA));
+
+    for (arguments, expected) in [
+        (&["a b"][..], "SUB is no sub"),
+        (&["ada", "--user-pool-id", "eu-west-1_None"], "names no pool of the settings"),
+        (&["ada", "--user-pool-id", "nowhere"], "is no user pool id"),
+    ] {
+        let output = hashes(arguments);
+        assert!(code(&output) == 2 && stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    let output = run(&["audit-hash", "ada", "--config", &file], &[]);
+    let expected = "audit.key_file: must be set: without it every start has a key of its own (not set)";
+    assert!(code(&output) == 2 && stderr(&output).contains(expected), "{}", stderr(&output));
+    fs::write(&key, "changeme").unwrap();
+    let output = run(&["config", "check", "--config", &file], &keyed);
+    let expected = "holds fewer than 32 bytes; `openssl rand -hex 32` makes a key (environment COGNITO_LOOKUP_AUDIT__KEY_FILE)";
+    assert!(code(&output) == 2 && stderr(&output).contains(expected), "{}", stderr(&output));
 }
 
 #[test]

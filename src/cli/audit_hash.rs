@@ -1,0 +1,48 @@
+//! `audit-hash`: what stands for a person in the audit records, so that they can be found.
+
+use std::{io, path::PathBuf};
+
+use clap::Args;
+
+use super::{Exit, say};
+use crate::{
+    audit,
+    config::{Config, Faults, Sources},
+    pool::{PoolId, Pools},
+    user::Sub,
+};
+
+/// Whose records to look for.
+#[derive(Args, Debug)]
+#[command(after_help = "The records of a person: grep -F \"$(cognito-lookup audit-hash SUB)\" audit.jsonl")]
+pub(super) struct Arguments {
+    /// The person's sub; `-` reads it from standard input, where no list of processes shows it
+    sub: String,
+    /// The person's pool [default: every pool of the settings, a line each in their order]
+    #[arg(long, value_name = "ID")]
+    user_pool_id: Option<PoolId>,
+    /// The settings file, in TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Prints one hash a line.
+pub(super) fn run(arguments: Arguments) -> Result<(), Exit> {
+    let config = Config::load(Sources::from_process(arguments.config, Vec::new())).map_err(Exit::faulty)?;
+    let mut faults = Faults::collector(&config);
+    let read = Pools::read(&config, &mut faults).zip(audit::key_of(&config, &mut faults));
+    let (pools, key) = faults.finish(read).map_err(Exit::faulty)?;
+    let sub = sub(arguments.sub)?;
+    let asked = |id: &PoolId| arguments.user_pool_id.as_ref().is_none_or(|asked| asked == id);
+    let ids: Vec<_> = pools.iter().map(|pool| &pool.id).filter(|id| asked(id)).collect();
+    if ids.is_empty() {
+        return Err(Exit::misused("--user-pool-id names no pool of the settings"));
+    }
+    ids.into_iter().try_for_each(|id| say(key.hash(id, &sub)))
+}
+
+fn sub(argument: String) -> Result<Sub, Exit> {
+    let text =
+        if argument == "-" { io::read_to_string(io::stdin()).map_err(Exit::failed)? } else { argument };
+    text.trim().parse().map_err(|error| Exit::misused(format_args!("SUB {error}")))
+}
