@@ -36,7 +36,7 @@ pub use self::{
         BareSub, BudgetSettings, CacheSettings, CallerSettings, Credentials, LogFormat, LogLevel,
         LogSettings, PoolSettings, Reads, ShutdownSettings,
     },
-    sources::{Flag, Sources, token},
+    sources::{Flag, Sources, token, wants_traces},
     tls::{ClientCertificate, TlsSettings},
 };
 

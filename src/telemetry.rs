@@ -1,6 +1,8 @@
-//! Logging: one line an event, for people on a terminal, as JSON elsewhere; and what is counted, in `metrics`.
+//! Logging: one line an event, for people on a terminal, as JSON elsewhere; what is counted, in `metrics`; and what is
+//! traced, in `traces`.
 
 pub mod metrics;
+pub mod traces;
 
 use std::{
     error::Error,
@@ -8,36 +10,62 @@ use std::{
     panic,
 };
 
-use tracing::error;
+use tracing::{Level, error, info, warn};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, registry,
+    util::SubscriberInitExt as _,
+};
 
-use crate::config::{LogFormat, LogLevel, LogSettings};
+use self::traces::Exporter;
+use crate::config::{self, LogFormat, LogLevel, LogSettings};
 
-/// Starts to log on standard error; does nothing if logging was started before in this process.
+/// Starts to log on standard error, and to send traces if the environment asks for them; does nothing if logging was
+/// started before in this process.
 ///
 /// From then on panics are logged too, by their place. The level is for this crate. Of others only warnings are heard, for at finer levels some write whole requests.
 pub fn start(settings: &LogSettings) -> Flush {
     // Written by a thread of its own: a reader that stalls must stop neither calls nor the end of the process. What does
     // not fit in the queue is lost.
     let (writer, flush) = NonBlockingBuilder::default().lossy(true).finish(io::stderr());
-    let filter = EnvFilter::new(directives(settings.level));
     // Where standard error is closed, a complaint about it would be a panic.
-    let log = fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
-    let started = match settings.format {
-        LogFormat::Auto if io::stderr().is_terminal() => log.try_init(),
-        LogFormat::Console => log.try_init(),
-        LogFormat::Auto | LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let log = fmt::layer().with_writer(writer).log_internal_errors(false);
+    let log = match settings.format {
+        LogFormat::Auto if io::stderr().is_terminal() => log.boxed(),
+        LogFormat::Console => log.boxed(),
+        LogFormat::Auto | LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
+    let exporter = config::wants_traces().then(Exporter::start);
+    let exporting = exporter.as_ref().and_then(|exporter| exporter.as_ref().ok());
+    let spans = exporting.map(|exporter| {
+        let spans = tracing_opentelemetry::layer().with_tracer(exporter.tracer()).with_location(false);
+        spans.with_threads(false).with_filter(Targets::new().with_target(traces::TARGET, Level::INFO))
+    });
+    let started = registry().with(log.with_filter(filter(settings.level))).with(spans).try_init();
     if started.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
-    Flush(flush)
+    match &exporter {
+        Some(Err(error)) => warn!(cause = chain(error), "traces cannot be sent"),
+        Some(Ok(_)) => info!("traces are sent"),
+        None => {}
+    }
+    Flush { _log: flush, _traces: exporter.and_then(Result::ok) }
 }
 
-/// Dropped at the end of the process, it waits for what was logged to be written, a second at most.
+/// Returns what is heard at a level: of this crate all that it allows, of others warnings at most.
+pub fn filter(level: LogLevel) -> EnvFilter {
+    EnvFilter::new(directives(level))
+}
+
+/// Dropped at the end of the process, it waits for what was logged to be written, a second at most, and for the last
+/// traces to be sent, two seconds at most.
 #[derive(Debug)]
-pub struct Flush(#[expect(dead_code, reason = "it is there to be dropped")] WorkerGuard);
+pub struct Flush {
+    // In this order: that traces could not be sent is logged.
+    _traces: Option<Exporter>,
+    _log: WorkerGuard,
+}
 
 /// Says where, not what: a panic's text may hold anything.
 fn log_panic(info: &panic::PanicHookInfo<'_>) {

@@ -40,6 +40,20 @@ pub fn token() -> Option<String> {
     std::env::var(TOKEN).ok().filter(|token| !token.is_empty())
 }
 
+/// Returns true if and only if the standard variables of OpenTelemetry ask for traces: where to, or by which exporter,
+/// and not that there be none.
+#[expect(clippy::disallowed_methods, reason = "this module is the one reader of the environment")]
+pub fn wants_traces() -> bool {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let endpoints = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+    let asked = match variable("OTEL_TRACES_EXPORTER") {
+        Some(exporter) => exporter == "otlp",
+        None => endpoints.into_iter().any(|name| variable(name).is_some()),
+    };
+    asked && !disabled
+}
+
 impl Sources {
     /// The file and flags given, and the `COGNITO_LOOKUP_…` variables of this process.
     #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]

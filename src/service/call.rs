@@ -6,14 +6,17 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Response, header::HeaderName};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, body::Body};
-use tracing::{debug, error, info, warn};
+use tracing::{Span, debug, error, info, warn};
 use uuid::Uuid;
 
 use super::method::Method;
 use crate::{
     audit::{Entry, Ledger, Outcome, Receipt},
     error::Error,
-    telemetry::metrics::rpc::Tally,
+    telemetry::{
+        metrics::rpc::{self, Tally},
+        traces,
+    },
 };
 
 /// A call under way. One that is dropped before its end was cancelled by its caller.
@@ -57,6 +60,15 @@ impl Call {
     /// Returns true if and only if its caller may go on asking after the answer has begun.
     pub(super) fn is_open_ended(&self) -> bool {
         self.method.is_open_ended()
+    }
+
+    /// Begins the span of the call, if it is about people; of health checks there would be too many.
+    pub(super) fn span(&self, headers: &HeaderMap) -> Span {
+        if self.method.is_recorded() {
+            traces::served(self.method.name(), &self.request_id, headers)
+        } else {
+            Span::none()
+        }
     }
 
     /// Opens the audit record of the call, if it is to have one.
@@ -109,9 +121,11 @@ impl Call {
     }
 
     /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
-    pub(super) fn end(mut self, outcome: Result<Response<Body>, Error>) -> Response<Body> {
+    pub(super) fn end(mut self, outcome: Result<Response<Body>, Error>, span: &Span) -> Response<Body> {
         self.ended = true;
-        self.count(outcome.as_ref().map_or_else(Error::code, |_| Code::Ok));
+        let code = outcome.as_ref().map_or_else(Error::code, |_| Code::Ok);
+        self.count(code);
+        traces::ended(span, rpc::spelt(code.into()), outcome.as_ref().err().map(Error::reason));
         let mut response = match outcome {
             Ok(response) => {
                 self.log_success();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service as _, service::Routes};
+use tracing::Instrument as _;
 
 use super::{call::Call, inbound, method::METHODS};
 use crate::{
@@ -58,8 +59,9 @@ impl Calls {
             request = inbound::ending(request, Instant::now() + longest);
         }
         request.extensions_mut().insert(Arrival { peer, deadline: call.deadline(), notes: entry.notes() });
-        let outcome = call.bounded(async { routes.call(request).await }).await;
+        let span = call.span(request.headers());
+        let outcome = call.bounded(async { routes.call(request).await }.instrument(span.clone())).await;
         let outcome = call.recorded(entry, outcome.map(|Ok(response)| response)).await;
-        call.end(outcome)
+        call.end(outcome, &span)
     }
 }

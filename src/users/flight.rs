@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tracing::Instrument as _;
 
 use super::{
     Failure,
@@ -149,12 +150,14 @@ impl Flights {
     {
         let clearing = Clearing { flights: self.clone(), key };
         // Never joined: it is bounded by the time limits of its calls, and whoever waits sees it end or vanish.
-        self.upstream.spawn(async move {
+        let flying = async move {
             let landed = fetch.await;
             // Before the news: a waiter who asks again must not find a fetch that is over.
             drop(clearing);
             sender.send_replace(Some(landed));
-        });
+        };
+        // In the trace of the call that caused it, though others may wait for it too.
+        self.upstream.spawn(flying.in_current_span());
     }
 }
 

@@ -56,7 +56,7 @@ fn an_upward_import_is_noticed() {
 
 #[test]
 fn every_external_crate_of_weight_has_one_owner() {
-    let owners: [(&str, &[&str]); 14] = [
+    let owners: [(&str, &[&str]); 18] = [
         ("arc_swap", &["server/tls"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito"]),
         ("aws_config", &["users/cognito"]),
@@ -67,11 +67,15 @@ fn every_external_crate_of_weight_has_one_owner() {
         ("hyper_util", &["server", "cli/healthcheck", "auth/keys/fetch"]),
         ("jsonwebtoken", &["auth"]),
         ("moka", &["users/store", "auth/verdicts"]),
+        ("opentelemetry", &["telemetry/traces"]),
+        ("opentelemetry_otlp", &["telemetry/traces"]),
+        ("opentelemetry_sdk", &["telemetry/traces"]),
         ("prometheus_client", &["telemetry/metrics"]),
         ("rustls", &["server/tls", "auth/certificate", "auth/keys/fetch"]),
         ("sd_notify", &["server/front"]),
         ("tokio_rustls", &["server/tls"]),
         ("toml", &["config"]),
+        ("tracing_opentelemetry", &["telemetry"]),
     ];
     let sources = root().join("src");
     for file in rust_files(&sources) {

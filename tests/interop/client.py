@@ -100,9 +100,15 @@ class BufCurl:
 class Grpcio:
     """Python's grpcio with stubs made from `proto/`."""
 
-    def get_user(self, address: str, token: str | None = None, **request: Any) -> Answer:
+    def get_user(
+        self,
+        address: str,
+        token: str | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        **request: Any,
+    ) -> Answer:
         messages, services = stubs.user_service()
-        metadata = [("authorization", f"Bearer {token}")] if token else []
+        metadata = [*headers.items(), *([("authorization", f"Bearer {token}")] if token else [])]
         message = ParseDict(request, messages.GetUserRequest())
         with grpc.insecure_channel(address) as channel:
             service = services.UserServiceStub(channel)

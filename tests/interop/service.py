@@ -33,10 +33,10 @@ class Service:
 
 
 @contextmanager
-def serving(directory: Path, settings: Mapping[str, Any]) -> Iterator[Service]:
-    """A server that listens; whether it is ready is another question."""
+def serving(directory: Path, settings: Mapping[str, Any], **extra: str) -> Iterator[Service]:
+    """A server that listens, with more variables beside its own; whether it is ready is another question."""
     file = write(directory, settings)
-    with running([binary(), "serve", "--config", file], directory, **CREDENTIALS) as child:
+    with running([binary(), "serve", "--config", file], directory, **CREDENTIALS, **extra) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         yield Service(child, line["address"], line["admin.address"])
 

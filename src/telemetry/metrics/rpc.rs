@@ -72,6 +72,11 @@ impl Tally {
     }
 }
 
+/// Returns a gRPC code (0 to 16) as Go spells it.
+pub fn spelt(code: i32) -> &'static str {
+    usize::try_from(code).ok().and_then(|code| CODES.get(code)).copied().unwrap_or("Unknown")
+}
+
 /// One method's counters.
 #[derive(Debug, Default)]
 struct Cell {

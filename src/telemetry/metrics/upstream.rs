@@ -110,6 +110,18 @@ pub enum Outcome {
 impl Outcome {
     const ALL: [Self; 6] =
         [Self::Answered, Self::Denied, Self::Failed, Self::NotFound, Self::Throttled, Self::TimedOut];
+
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "Answered",
+            Self::Denied => "Denied",
+            Self::Failed => "Failed",
+            Self::NotFound => "NotFound",
+            Self::Throttled => "Throttled",
+            Self::TimedOut => "TimedOut",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
 
 use super::{
     super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     pool::Lookup,
-    telemetry::metrics::upstream::Outcome,
+    telemetry::{metrics::upstream::Outcome, traces},
     user::{User, Username},
 };
 
@@ -122,7 +123,8 @@ impl<'a> Errand<'a> {
     ) -> Result<Option<T>, Failure> {
         let Cognito { alarm, budget, pool, .. } = self.cognito;
         let call = budget.metrics().call(category.operation());
-        let sent = sent.await;
+        let span = traces::asked(category.operation(), &pool.region);
+        let sent = sent.instrument(span.clone()).await;
         call.end(sent.as_ref().err().map_or(Outcome::Answered, fault::outcome));
         let error = match sent {
             Ok(output) => return Ok(Some(output)),
@@ -130,6 +132,7 @@ impl<'a> Errand<'a> {
             Err(error) => error,
         };
         let failure = fault::sort(&pool.id, category.operation(), &error, alarm);
+        traces::failed(&span, fault::outcome(&error).name(), true);
         if failure == Failure::Throttled {
             budget.throttled(category);
         }

@@ -1,0 +1,53 @@
+"""A receiver of OTLP over gRPC, by OpenTelemetry's own definitions: no collector that takes OTLP is packaged for pip."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as services
+
+from child import poll
+
+Span = dict[str, Any]
+
+
+class Collector(services.TraceServiceServicer):
+    """A running receiver, and all it got."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._spans: list[Span] = []
+
+    def Export(self, request: Any, _: grpc.ServicerContext) -> Any:
+        for resource in request.resource_spans:
+            of = attributes(resource.resource)
+            for span in (span for scope in resource.scope_spans for span in scope.spans):
+                ids = {"trace_id": span.trace_id.hex(), "parent_id": span.parent_span_id.hex()}
+                told = MessageToDict(span) | ids | {"span_id": span.span_id.hex()}
+                self._spans.append(told | {"attributes": attributes(span), "resource": of})
+        return messages.ExportTraceServiceResponse()
+
+    def spans(self, count: int) -> list[Span]:
+        """All that came, once there are this many."""
+        return poll(lambda: self._spans if len(self._spans) >= count else None, f"{count} spans")
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """A receiver that listens."""
+    collector, server = Collector(), grpc.server(ThreadPoolExecutor(max_workers=2))
+    services.add_TraceServiceServicer_to_server(collector, server)
+    collector.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        yield collector
+    finally:
+        server.stop(None)
+
+
+def attributes(of: Any) -> dict[str, str]:
+    return {pair.key: pair.value.string_value for pair in of.attributes}
