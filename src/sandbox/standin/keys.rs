@@ -6,6 +6,7 @@ use std::{
 };
 
 use aws_lc_rs::{
+    encoding::{AsDer as _, Pkcs8V1Der},
     rand::{self, SystemRandom},
     rsa::{KeyPair, KeySize},
     signature::{KeyPair as _, RSA_PKCS1_SHA256},
@@ -123,6 +124,11 @@ impl Key {
     /// What checks this key's signatures.
     pub(super) fn verifier(&self) -> DecodingKey {
         DecodingKey::from_rsa_der(self.pair.public_key().as_ref())
+    }
+
+    pub(super) fn private(&self) -> io::Result<Vec<u8>> {
+        let der: Pkcs8V1Der<'_> = self.pair.as_der().map_err(io::Error::other)?;
+        Ok(der.as_ref().to_vec())
     }
 
     fn jwk(&self) -> Value {

@@ -63,6 +63,11 @@ impl StandIn {
         lock(&self.state.keys).key(signer).sign(header, claims)
     }
 
+    /// The signer's private key in PKCS #8, to forge with; fails when it cannot be written.
+    pub fn private_key(&self, signer: Signer) -> io::Result<Vec<u8>> {
+        lock(&self.state.keys).key(signer).private()
+    }
+
     /// Replaces the access key by a new one under a new `kid`; the old one leaves the JWKS. Fails when the key cannot
     /// be made.
     pub fn rotate(&self) -> io::Result<()> {
