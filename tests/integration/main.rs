@@ -14,6 +14,14 @@
 mod audit;
 // Which tokens are accepted and how the others are refused.
 mod authentication;
+// Where a token may be, and what else says who asks.
+mod authentication_carriage;
+// What a token must say.
+mod authentication_claims;
+// How a token must be written.
+mod authentication_form;
+// Which signatures and keys make a token good.
+mod authentication_keys;
 // How much Cognito is asked, and what who is refused is told.
 mod budget;
 // Who asks, and what that lets them read.
@@ -60,6 +68,8 @@ mod signals;
 mod support;
 // Encryption, client certificates, and their files replaced.
 mod tls;
+// Bad tokens shown to a server, and what forges them; no tests.
+mod trial;
 // What lies between the service and Cognito: names, encryption, credentials.
 mod upstream;
 // Tokens that are known already.

@@ -208,11 +208,18 @@ impl Parts {
 
     /// This machine, with an access token that may be empty.
     pub(crate) async fn authenticated(&self, access_token: &str) -> auth::Caller {
-        let metadata = MetadataMap::new();
+        self.authenticate(&MetadataMap::new(), access_token).await.unwrap()
+    }
+
+    /// Who calls from this machine with these, or why it is refused.
+    pub(crate) async fn authenticate(
+        &self,
+        metadata: &MetadataMap,
+        access_token: &str,
+    ) -> Result<auth::Caller, auth::Rejected> {
         let address = auth::Address::Ip(Ipv4Addr::LOCALHOST.into());
         let peer = auth::Peer { address, certificate: None };
-        let credentials = auth::Credentials { metadata: &metadata, access_token, peer };
-        self.authenticator.authenticate(credentials).await.unwrap()
+        self.authenticator.authenticate(auth::Credentials { metadata, access_token, peer }).await
     }
 
     /// Leave for this machine to ask about a user, whose access token may be given too.

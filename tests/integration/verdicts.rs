@@ -75,6 +75,6 @@ async fn one_persons_tokens_can_be_forgotten() {
     assert_eq!((metric_of(&parts.metrics, HITS), metric_of(&parts.metrics, MISSES)), (2.0, 4.0));
 }
 
-const HITS: &str = "cognito_lookup_verdict_cache_requests_total{result=\"Hit\"}";
+pub(crate) const HITS: &str = "cognito_lookup_verdict_cache_requests_total{result=\"Hit\"}";
 const MISSES: &str = "cognito_lookup_verdict_cache_requests_total{result=\"Miss\"}";
-const ENTRIES: &str = "cognito_lookup_verdict_cache_entries";
+pub(crate) const ENTRIES: &str = "cognito_lookup_verdict_cache_entries";

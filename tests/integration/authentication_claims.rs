@@ -1,0 +1,383 @@
+use cognito_lookup::{
+    config::{CallerSettings, Config, Reads},
+    sandbox::standin::{Keys, Person, Pool, Signer, StandIn},
+};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::{
+    support::{ADA, App, BOB, about, assert_failure, bearing},
+    trial::{Case, Forge, Trial},
+};
+
+const EXPIRED: &str = "TOKEN_EXPIRED";
+const INVALID: &str = "TOKEN_INVALID";
+const MALFORMED: &str = "TOKEN_MALFORMED";
+const NOT_YET_VALID: &str = "TOKEN_NOT_YET_VALID";
+const WRONG_TYPE: &str = "TOKEN_WRONG_TYPE";
+
+#[tokio::test]
+async fn a_token_is_of_this_pool_to_the_byte() {
+    let trial = Trial::begin().await;
+    let own = trial.app.cognito.issuer().to_owned();
+    let aws = "https://cognito-idp.eu-west-1.amazonaws.com";
+    let mut cases = edited(
+        &trial,
+        "iss",
+        [
+            ("A95 another pool", json!(format!("{aws}/eu-west-1_Other0001")), INVALID),
+            (
+                "A95 another Region",
+                json!("https://cognito-idp.us-east-1.amazonaws.com/eu-west-1_Sandbox01"),
+                INVALID,
+            ),
+            ("A96 a slash behind", json!(format!("{own}/")), INVALID),
+            ("A96 upper case", json!(own.to_uppercase()), INVALID),
+            ("A96 more of it", json!(format!("{own}.evil")), INVALID),
+            ("A96 less of it", json!(own[..own.len() - 1]), INVALID),
+            ("A96 another scheme", json!(own.replace("http:", "https:")), INVALID),
+            ("A96 another path", json!(format!("{own}/x")), INVALID),
+            ("A96 a user", json!(own.replace("http://", "http://user@")), INVALID),
+            ("A96 a look-alike", json!(own.replace('a', "\u{430}")), INVALID),
+            ("A97 an array", json!([own]), INVALID),
+            ("A97 an object", json!({"iss": own}), INVALID),
+            ("A97 a number", json!(1), INVALID),
+            ("A97 null", json!(null), INVALID),
+        ],
+    );
+    cases.push(("A97 absent", without(&trial, "iss"), INVALID));
+    trial.refused(cases).await;
+}
+
+#[tokio::test]
+async fn another_pool_is_not_asked_for_its_keys() {
+    let trial = Trial::begin().await;
+    let pool = Pool { id: "eu-west-1_Sandbox02".into(), ..Pool::sandbox() };
+    let other = StandIn::start_with(pool, "127.0.0.1:0".parse().unwrap(), Keys::generate().unwrap()).unwrap();
+    let forge = Forge::of(&other, Signer::Access);
+    let own = trial.app.cognito.access_claims("ada").unwrap();
+    let header = trial.app.cognito.header(Signer::Access);
+    let cases = vec![
+        ("A95 another pool's", other.access_token("ada").unwrap(), INVALID),
+        (
+            "A60 another pool's key by this key's name",
+            forge.token(header.to_string(), own.to_string()),
+            INVALID,
+        ),
+    ];
+    trial.refused(cases).await;
+    assert_eq!(other.calls("jwks"), 0);
+}
+
+#[tokio::test]
+async fn a_token_is_an_access_token_of_a_client_of_the_pool() {
+    let trial = Trial::begin().await;
+    let client = trial.app.cognito.access_claims("ada").unwrap()["client_id"].as_str().unwrap().to_owned();
+    // The design tells an ID token from others.
+    let mut cases: Vec<Case<'_>> =
+        vec![("A98 an ID token", trial.app.cognito.id_token("ada").unwrap(), "ID_TOKEN_REFUSED")];
+    for (case, value, reason) in [
+        ("A98 id", json!("id"), "ID_TOKEN_REFUSED"),
+        ("A100 upper case", json!("Access"), WRONG_TYPE),
+        ("A100 a space", json!("access "), WRONG_TYPE),
+        ("A100 an array", json!(["access"]), WRONG_TYPE),
+        ("A100 refresh", json!("refresh"), WRONG_TYPE),
+        ("A100 null", json!(null), WRONG_TYPE),
+    ] {
+        cases.extend(edited(&trial, "token_use", [(case, value, reason)]));
+    }
+    cases.push(("A100 absent", without(&trial, "token_use"), WRONG_TYPE));
+    cases.extend(edited(
+        &trial,
+        "client_id",
+        [
+            ("A102 another", json!("anotherclient"), INVALID),
+            ("A102 an array", json!([client]), INVALID),
+            ("A102 less of it", json!(client[..client.len() - 1]), INVALID),
+            ("A102 more of it", json!(format!("{client}0")), INVALID),
+            ("A102 another case", json!(client.to_uppercase()), INVALID),
+            ("A102 empty", json!(""), INVALID),
+            ("A102 null", json!(null), INVALID),
+        ],
+    ));
+    cases.push(("A102 absent", without(&trial, "client_id"), INVALID));
+    trial.refused(cases).await;
+}
+
+#[tokio::test]
+async fn an_audience_is_read_over() {
+    let trial = Trial::begin().await;
+    // The design ignores what it does not need: whom else a token is for says nothing of whose it is.
+    let mut taken = vec![("A103 absent", trial.app.token("ada"))];
+    for (case, aud) in [
+        ("A103 a resource", json!("https://api.example.com")),
+        ("A103 several", json!(["a", "b"])),
+        ("A103 a number", json!(1)),
+    ] {
+        taken.extend(
+            edited(&trial, "aud", [(case, aud, "")]).into_iter().map(|(case, token, _)| (case, token)),
+        );
+    }
+    trial.taken(taken).await;
+}
+
+#[tokio::test]
+async fn a_sub_is_opaque_but_bounded() {
+    let trial = Trial::begin().await;
+    let mut cases: Vec<Case<'_>> = vec![("A99 absent", without(&trial, "sub"), INVALID)];
+    for sub in bad_subs() {
+        cases.extend(edited(&trial, "sub", [("A99 a sub that is none", sub, INVALID)]));
+    }
+    for name in [json!(1), json!(""), json!("a b"), json!("x".repeat(129)), json!(["ada"])] {
+        cases.extend(edited(&trial, "username", [("A108 a username that is none", name, INVALID)]));
+    }
+    for groups in [json!("staff"), json!({}), json!([1]), json!([""]), json!(vec!["g"; 101])] {
+        cases.extend(edited(&trial, "cognito:groups", [("A108 groups that are none", groups, INVALID)]));
+    }
+    trial.refused(cases).await;
+
+    let app = App::start().await;
+    for sub in bad_subs().into_iter().filter_map(|sub| sub.as_str().map(str::to_owned)) {
+        assert_failure(app.by_sub(&sub).await, Code::InvalidArgument, "SUB_MALFORMED");
+    }
+    assert_eq!(app.lookups(), 0);
+    // No UUID by nature: that is the design's.
+    for sub in ["ADA00000-5A4D-4B0C-8000-00000000000F", "A_B-9", "0"] {
+        app.cognito.put(Person { sub: sub.into(), ..Person::local("eve", "Eve-Sandbox-1") });
+        assert_eq!(app.by_token(&app.token("eve")).await.unwrap().user.unwrap().sub, sub, "A99");
+    }
+}
+
+fn bad_subs() -> Vec<Value> {
+    let texts =
+        ["", "a\" or sub ^= \"", "{ada}", "a\0", "\u{202e}a", "１２", "a b", "a*"].map(|sub| json!(sub));
+    [texts.to_vec(), vec![json!(1), json!(["ada"]), json!(null), json!("s".repeat(129))]].concat()
+}
+
+#[tokio::test]
+async fn whose_a_token_is_decides_what_it_is_good_for() {
+    let app = App::with(machines).await;
+    let desk = |scope: Value| {
+        let mut claims = app.cognito.machine_claims(MACHINE, &[]);
+        claims["scope"] = scope;
+        app.cognito.sign(Signer::Access, &app.cognito.header(Signer::Access), &claims)
+    };
+    assert!(app.ask(bearing(&desk(json!(SCOPE)), about(ADA))).await.is_ok());
+    let many = vec!["other/scope"; 1_500].join(" ");
+    assert!(app.ask(bearing(&desk(json!(format!("{many} {SCOPE}"))), about(ADA))).await.is_ok(), "A106");
+    let lookups = app.lookups();
+    for (case, scope) in [
+        ("A106 absent", json!(null)),
+        ("A106 an array", json!([SCOPE])),
+        ("A106 another", json!("user-lookup/write")),
+        ("A106 more of it", json!("user-lookup/read-all")),
+        ("A106 less of it", json!("user-lookup/rea")),
+        ("A106 another case", json!("User-Lookup/read")),
+        ("A106 tabs", json!(format!("openid\t{SCOPE}"))),
+        ("A106 another space", json!(format!("openid\u{a0}{SCOPE}"))),
+        ("A106 many", json!(many)),
+    ] {
+        let answer = app.ask(bearing(&desk(scope), about(ADA))).await;
+        assert_eq!(
+            crate::support::failure(&answer.unwrap_err()),
+            (Code::PermissionDenied, "SCOPE_MISSING".into()),
+            "{case}"
+        );
+    }
+    let presented = |token: &str| {
+        let message = cognito_lookup::wire::proto::GetUserRequest { access_token: token.into(), ..about("") };
+        bearing(&desk(json!(SCOPE)), message)
+    };
+    assert_failure(app.ask(presented(&desk(json!(SCOPE)))).await, Code::Unauthenticated, WRONG_TYPE);
+    // A person's token names its own user: another sub beside it is another user, which the design calls ambiguous.
+    let person = app.token("ada");
+    assert_failure(app.ask(bearing(&person, about(BOB))).await, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
+    assert_failure(
+        app.ask(bearing(&desk(json!(SCOPE)), about(""))).await,
+        Code::InvalidArgument,
+        "SUB_MALFORMED",
+    );
+    assert_eq!(app.lookups(), lookups);
+}
+
+#[tokio::test]
+async fn a_live_token_of_a_user_who_is_not() {
+    let app = App::start().await;
+    assert_failure(app.by_token(&app.token("bob")).await, Code::PermissionDenied, "USER_DISABLED");
+    app.cognito.put(Person::local("eve", "Eve-Sandbox-1"));
+    let eve = app.token("eve");
+    app.cognito.remove("eve").unwrap();
+    assert_failure(app.by_token(&eve).await, Code::NotFound, "USER_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_token_has_its_time() {
+    let trial = Trial::begin().await;
+    let now = trial.app.cognito.access_claims("ada").unwrap()["iat"].as_u64().unwrap();
+    let day = 24 * 60 * 60;
+    let mut cases: Vec<Case<'_>> = vec![("A109 absent", without(&trial, "exp"), INVALID)];
+    cases.extend(edited(
+        &trial,
+        "exp",
+        [
+            ("A109 null", json!(null), INVALID),
+            ("A110 text", json!("1999999999"), MALFORMED),
+            ("A110 true", json!(true), MALFORMED),
+            ("A110 an array", json!([now + 60]), MALFORMED),
+            ("A110 an object", json!({}), MALFORMED),
+            ("A111 zero", json!(0), EXPIRED),
+            ("A111 one", json!(1), EXPIRED),
+            ("A111 below zero", json!(-1), MALFORMED),
+            ("A111 a fraction", json!(1.5), MALFORMED),
+            ("A111 2^53 + 1", json!((1_u64 << 53) + 1), INVALID),
+            ("A111 2^63", json!(1_u64 << 63), INVALID),
+            ("A111 2^64 - 1", json!(u64::MAX), INVALID),
+            ("A112 past the leeway", json!(now - 11), EXPIRED),
+            ("A113 a second too long", json!(now + day + 11), INVALID),
+            ("A113 ten years", json!(now + 3650 * day), INVALID),
+        ],
+    ));
+    cases.extend(edited(
+        &trial,
+        "iat",
+        [
+            ("A113 issued too long before", json!(now + 3600 - day - 11), INVALID),
+            ("A115 ahead", json!(now + 600), NOT_YET_VALID),
+            ("A115 text", json!("1"), MALFORMED),
+            ("A115 below zero", json!(-1), MALFORMED),
+        ],
+    ));
+    cases.extend(edited(
+        &trial,
+        "nbf",
+        [
+            ("A114 ahead", json!(now + 600), NOT_YET_VALID),
+            ("A114 far ahead", json!(u64::MAX), NOT_YET_VALID),
+            ("A114 text", json!("1"), MALFORMED),
+            ("A114 a fraction", json!(1.5), MALFORMED),
+        ],
+    ));
+    // What is past its time is said only of what is signed.
+    let claims = edited(&trial, "exp", [("", json!(now - 60), "")]).remove(0).1;
+    let (signed, _) = claims.rsplit_once('.').unwrap();
+    let signature = trial.good.rsplit('.').next().unwrap();
+    cases.push(("A112 past its time, and not signed", format!("{signed}.{signature}"), INVALID));
+    for number in [
+        "1e10",
+        "1e308",
+        "1e999",
+        "18446744073709551616",
+        "99999999999999999999999",
+        "NaN",
+        "Infinity",
+        "-0",
+        "1E9",
+        "01",
+    ] {
+        cases.push(("A111 a number that is none", spelt(&trial, "exp", number), MALFORMED));
+    }
+    trial.refused(cases).await;
+}
+
+#[tokio::test]
+async fn a_token_may_be_at_the_edge_of_its_time() {
+    let trial = Trial::begin().await;
+    let now = trial.app.cognito.access_claims("ada").unwrap()["iat"].as_u64().unwrap();
+    let day = 24 * 60 * 60;
+    let mut taken = Vec::new();
+    for (name, case, value) in [
+        ("exp", "A112 just past", json!(now - 1)),
+        ("exp", "A113 a day", json!(now + day)),
+        ("nbf", "A114 null", json!(null)),
+        ("nbf", "A114 within the leeway", json!(now + 9)),
+        ("iat", "A115 within the leeway", json!(now + 9)),
+    ] {
+        taken.extend(
+            edited(&trial, name, [(case, value, "")]).into_iter().map(|(case, token, _)| (case, token)),
+        );
+    }
+    // The design asks for no iat; without one, a token may last a day from now.
+    taken.push(("A115 absent", without(&trial, "iat")));
+    trial.taken(taken).await;
+}
+
+#[tokio::test]
+async fn no_type_of_any_value_is_a_fault_of_ours() {
+    let trial = Trial::begin().await;
+    let forge = Forge::of(&trial.app.cognito, Signer::Access);
+    let (header, claims) =
+        (trial.app.cognito.header(Signer::Access), trial.app.cognito.access_claims("ada").unwrap());
+    let signature = trial.good.rsplit('.').next().unwrap();
+    let values = [json!(null), json!(true), json!(false), json!(0), json!("jwt_tool"), json!([]), json!({})];
+    for (of_header, object) in [(true, &header), (false, &claims)] {
+        let checked: &[&str] =
+            if of_header { &["alg", "kid"] } else { &["iss", "client_id", "token_use", "exp"] };
+        for (name, value) in
+            object.as_object().unwrap().keys().flat_map(|name| values.iter().map(move |value| (name, value)))
+        {
+            let mut edited = object.clone();
+            edited[name] = value.clone();
+            let (head, body) = if of_header { (&edited, &claims) } else { (&header, &edited) };
+            let signed = forge.token(head.to_string(), body.to_string());
+            let kept = format!("{}.{signature}", signed.rsplit_once('.').unwrap().0);
+            for (token, may_be_good) in [(signed, !checked.contains(&name.as_str())), (kept, false)] {
+                match trial.app.by_token(&token).await {
+                    Ok(_) => assert!(may_be_good, "A108 {name} {value}"),
+                    // Another sub or username than Cognito's is not found there.
+                    Err(status) if may_be_good => {
+                        assert_ne!(status.code(), Code::Unknown, "A108 {name} {value}")
+                    }
+                    Err(status) => assert!(
+                        [Code::Unauthenticated, Code::Unavailable].contains(&status.code()),
+                        "A108 {name} {value}: {status:?}"
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Well-signed tokens that say something else in one claim.
+fn edited<'a, const N: usize>(
+    trial: &Trial,
+    name: &str,
+    cases: [(&'a str, Value, &'a str); N],
+) -> Vec<Case<'a>> {
+    let claims = trial.app.cognito.access_claims("ada").unwrap();
+    let token = |value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        trial.app.cognito.sign(Signer::Access, &trial.app.cognito.header(Signer::Access), &claims)
+    };
+    cases.map(|(case, value, reason)| (case, token(value), reason)).into()
+}
+
+fn without(trial: &Trial, name: &str) -> String {
+    let mut claims = trial.app.cognito.access_claims("ada").unwrap();
+    claims.as_object_mut().unwrap().remove(name).unwrap();
+    trial.app.cognito.sign(Signer::Access, &trial.app.cognito.header(Signer::Access), &claims)
+}
+
+/// A well-signed token with a value that is spelt like this.
+fn spelt(trial: &Trial, name: &str, value: &str) -> String {
+    let mut claims = trial.app.cognito.access_claims("ada").unwrap();
+    claims[name] = json!("(value)");
+    let claims = claims.to_string().replace("\"(value)\"", value);
+    trial.app.cognito.sign_raw(Signer::Access, &trial.app.cognito.header(Signer::Access).to_string(), &claims)
+}
+
+/// A machine that reads anybody, by a scope.
+fn machines(config: &mut Config) {
+    config.pools[0].app_clients.push(MACHINE.into());
+    config.callers.push(CallerSettings {
+        name: "desk".into(),
+        app_client: Some(MACHINE.into()),
+        scope: Some(SCOPE.into()),
+        reads: Reads::Any,
+        attributes: vec!["name".into()],
+        ..CallerSettings::default()
+    });
+}
+
+const MACHINE: &str = "sandboxmachine000000000001";
+const SCOPE: &str = "user-lookup/read";

@@ -1,0 +1,162 @@
+use aws_lc_rs::{
+    rand::SystemRandom,
+    rsa::KeyPair,
+    signature::{RSA_PKCS1_SHA256, RsaEncoding},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use cognito_lookup::{
+    sandbox::standin::{Signer, StandIn},
+    wire::proto::{GetUserRequest, GetUserResponse},
+};
+use num_bigint::BigUint;
+use serde_json::Value;
+use tonic::{Code, Request, Status, metadata::MetadataValue};
+
+use crate::support::{App, failure};
+
+/// A server that is shown bad tokens, and a good one between them.
+pub(crate) struct Trial {
+    pub(crate) app: App,
+    pub(crate) good: String,
+    lookups: usize,
+    fetches: usize,
+}
+
+/// One bad token: the row it stands for and what it is, and the reason of its refusal.
+pub(crate) type Case<'a> = (&'a str, String, &'a str);
+
+impl Trial {
+    pub(crate) async fn begin() -> Self {
+        Self::of(App::start().await).await
+    }
+
+    pub(crate) async fn of(app: App) -> Self {
+        let good = app.token("ada");
+        app.by_token(&good).await.unwrap();
+        let (lookups, fetches) = (app.lookups(), app.cognito.calls("jwks"));
+        Self { app, good, lookups, fetches }
+    }
+
+    /// Shows every token both ways, and good ones after each; all that was asked of anybody was asked before.
+    pub(crate) async fn refused(self, cases: Vec<Case<'_>>) {
+        assert!(!cases.is_empty());
+        for (case, token, reason) in &cases {
+            let code = match *reason {
+                "KEYS_UNAVAILABLE" => Code::Unavailable,
+                _ => Code::Unauthenticated,
+            };
+            for (way, answer) in self.both_ways(token).await {
+                let failure = failure(&answer.expect_err(case));
+                assert_eq!(failure, (code, (*reason).to_owned()), "{case}, in {way}");
+            }
+            assert!(self.app.by_token(&self.good).await.is_ok(), "the good token after {case}");
+        }
+        assert!(self.app.by_token(&self.app.token("ada")).await.is_ok(), "a new good token");
+        assert_eq!(self.app.lookups(), self.lookups, "calls to Cognito");
+        assert_eq!(self.app.cognito.calls("jwks"), self.fetches, "fetches of keys");
+    }
+
+    /// Shows tokens both ways that must be taken; they are ada's.
+    pub(crate) async fn taken(&self, cases: Vec<(&str, String)>) {
+        for (case, token) in cases {
+            for (way, answer) in self.both_ways(&token).await {
+                assert!(answer.is_ok(), "{case}, in {way}: {answer:?}");
+            }
+        }
+        assert_eq!((self.app.lookups(), self.app.cognito.calls("jwks")), (self.lookups, self.fetches));
+    }
+
+    async fn both_ways(&self, token: &str) -> Vec<(&'static str, Result<GetUserResponse, Status>)> {
+        let mut answers = Vec::new();
+        // Some texts cannot be in metadata at all.
+        if let Ok(authorization) = MetadataValue::try_from(format!("Bearer {token}")) {
+            let mut request = Request::new(GetUserRequest::default());
+            request.metadata_mut().insert("authorization", authorization);
+            answers.push(("authorization", self.app.ask(request).await));
+        }
+        let message = GetUserRequest { access_token: token.to_owned(), ..GetUserRequest::default() };
+        answers.push(("access_token", self.app.ask(Request::new(message)).await));
+        answers
+    }
+}
+
+/// A private key of the stand-in, in the hands of whoever forges tokens.
+pub(crate) struct Forge {
+    pair: KeyPair,
+    pub(crate) kid: String,
+    pub(crate) n: BigUint,
+    d: BigUint,
+}
+
+impl Forge {
+    pub(crate) fn of(cognito: &StandIn, signer: Signer) -> Self {
+        let der = cognito.private_key(signer).unwrap();
+        let [n, d] = numbers(&der);
+        Self { pair: KeyPair::from_pkcs8(&der).unwrap(), kid: cognito.kid(signer), n, d }
+    }
+
+    /// A token of this header and these claims, taken as they are.
+    pub(crate) fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
+        self.seal(&format!("{}.{}", encoded(header), encoded(claims)))
+    }
+
+    pub(crate) fn seal(&self, signed: &str) -> String {
+        self.seal_as(&RSA_PKCS1_SHA256, signed)
+    }
+
+    pub(crate) fn seal_as(&self, algorithm: &'static dyn RsaEncoding, signed: &str) -> String {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair.sign(algorithm, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        format!("{signed}.{}", encoded(signature))
+    }
+
+    /// What RSA makes of a padded message, whatever that holds.
+    pub(crate) fn raw(&self, padded: &[u8]) -> Vec<u8> {
+        fixed(&BigUint::from_bytes_be(padded).modpow(&self.d, &self.n))
+    }
+
+    /// The key as a set has it, with another name.
+    pub(crate) fn jwk(&self, kid: &str) -> Value {
+        let n = encoded(self.n.to_bytes_be());
+        serde_json::json!({"alg": "RS256", "e": "AQAB", "kid": kid, "kty": "RSA", "n": n, "use": "sig"})
+    }
+
+    pub(crate) fn pair(&self) -> &KeyPair {
+        &self.pair
+    }
+}
+
+pub(crate) fn encoded(part: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(part)
+}
+
+/// A number as long as a signature.
+pub(crate) fn fixed(number: &BigUint) -> Vec<u8> {
+    let bytes = number.to_bytes_be();
+    [vec![0; 256 - bytes.len()], bytes].concat()
+}
+
+/// The modulus and the private exponent of a key (RFC 5208, section 5; RFC 8017, appendix A.1.2).
+fn numbers(pkcs8: &[u8]) -> [BigUint; 2] {
+    let field = |der: &[u8], at: usize| {
+        let mut rest = der.to_vec();
+        for _ in 0..at {
+            rest = split(&rest).1;
+        }
+        split(&rest).0
+    };
+    let key = field(&field(&field(pkcs8, 0), 2), 0);
+    [1, 3].map(|at| BigUint::from_bytes_be(&field(&key, at)))
+}
+
+/// The content of the first value, and what comes after it.
+fn split(der: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let (length, head) = match der[1] {
+        short @ 0..0x80 => (usize::from(short), 2),
+        long => {
+            let bytes = usize::from(long & 0x7f);
+            (der[2..2 + bytes].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), 2 + bytes)
+        }
+    };
+    (der[head..head + length].to_vec(), der[head + length..].to_vec())
+}
