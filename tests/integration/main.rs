@@ -20,6 +20,8 @@ mod authentication_carriage;
 mod authentication_claims;
 // How a token must be written.
 mod authentication_form;
+// Which key sets are taken, and which keys of them.
+mod authentication_jwks;
 // Which signatures and keys make a token good.
 mod authentication_keys;
 // How much Cognito is asked, and what who is refused is told.
@@ -60,6 +62,8 @@ mod pools;
 mod probes;
 // The binary as a process of its own; no tests.
 mod process;
+// Keys that come and go.
+mod rotation;
 // What never appears in a log.
 mod secrecy;
 // What signals do, what systemd is told, and a Unix socket from start to end.

@@ -1,0 +1,251 @@
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use cognito_lookup::{
+    sandbox::standin::{Fault, Reply, Signer, StandIn},
+    wire::proto::health::health_check_response::ServingStatus,
+};
+use futures_util::future::join_all;
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{PrivateKeyDer, pem::PemObject as _},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+use tonic::Code;
+
+use crate::{
+    certificates::{Authority, Identity},
+    process::pool,
+    support::{App, assert_failure, failure, standin},
+    trial::{Forge, encoded},
+};
+
+#[tokio::test]
+async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
+    // The keys themselves are good: all stand-ins of a process share them.
+    let good = standin().jwks();
+    let text = |text: &str| Reply::new(200, "application/json", text);
+    let elsewhere = |status, to: &str| Fault::Garbage(Reply::json(status, &good).header("location", to));
+    let padded = |bytes| Fault::Garbage(text(&format!("{good}{}", " ".repeat(bytes))));
+    let many = |keys: usize| {
+        let key = |n| json!({"kty": "RSA", "kid": format!("{n}"), "e": "AQAB", "n": "AQAB"});
+        json!({"keys": (0..keys).map(key).chain(good["keys"].as_array().unwrap().iter().cloned()).collect::<Vec<_>>()})
+    };
+    let canary = standin();
+    let canary_url = canary.jwks_url();
+    let faults = [
+        ("A75 HTML", Fault::Garbage(Reply::new(200, "text/html", "<html>")), "Keys"),
+        ("A75 nothing", Fault::Garbage(text("")), "Keys"),
+        ("A75 an empty object", Fault::Garbage(text("{}")), "Keys"),
+        ("A75 an array", Fault::Garbage(text("[]")), "Keys"),
+        ("A75 null", Fault::Garbage(text("null")), "Keys"),
+        ("A75 keys that are no list", Fault::Garbage(text(r#"{"keys":{}}"#)), "Keys"),
+        ("A75 not found", Fault::Garbage(Reply::json(404, &good)), "Status"),
+        ("A75 a failure", Fault::ServerError, "Status"),
+        ("A75 another success", Fault::Garbage(Reply::json(203, &good)), "Status"),
+        ("A76 no keys", Fault::Garbage(Reply::json(200, &json!({"keys": []}))), "Keys"),
+        ("A77 too long", padded(64 * 1024), "Body"),
+        ("A77 much too long", padded(8 << 20), "Body"),
+        ("A77 without end", Fault::Drip(Duration::from_millis(20)), "Timeout"),
+        ("A77 never", Fault::Hang, "Timeout"),
+        ("A77 packed", Fault::Garbage(Reply::json(200, &good).header("content-encoding", "gzip")), "Ok"),
+        ("A77 broken off", Fault::Cut(Reply::json(200, &good)), "Body"),
+        ("A78 moved for good", elsewhere(301, &canary_url), "Status"),
+        ("A78 moved", elsewhere(302, &canary_url), "Status"),
+        ("A78 elsewhere, by the same way", elsewhere(307, &canary_url), "Status"),
+        ("A78 elsewhere for good, by the same way", elsewhere(308, &canary_url), "Status"),
+        ("A78 to itself", elsewhere(302, ""), "Status"),
+        ("A92 too many", Fault::Garbage(Reply::json(200, &many(31))), "Keys"),
+    ];
+    join_all(faults.into_iter().map(|(case, fault, outcome)| async move {
+        let cognito = standin();
+        cognito.fault("jwks", fault);
+        let app = App::not_ready(cognito, |_| {}).await;
+        let series = |outcome: &str| {
+            let pool = app.cognito.pool_id();
+            format!("cognito_lookup_jwks_fetches_total{{pool=\"{pool}\",outcome=\"{outcome}\"}}")
+        };
+        app.metric_is(&series(outcome), |fetches| fetches >= 1.0).await;
+        // What is packed was not asked for, and is read as it is.
+        if outcome != "Ok" {
+            assert_eq!(app.metric(&series("Ok")).await, 0.0, "{case}");
+            assert_failure(app.by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
+            app.cognito.clear("jwks");
+        }
+        app.healthy(ServingStatus::Serving).await;
+        assert!(app.by_token(&app.token("ada")).await.is_ok(), "{case}");
+        assert!(app.metric(&fetched_at(&app)).await > 1.7e9, "{case}");
+    }))
+    .await;
+    assert_eq!(canary.calls("jwks"), 0, "somebody followed");
+}
+
+#[tokio::test]
+async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
+    let cognito = standin();
+    let stranger = Forge::of(&cognito, Signer::Foreign);
+    let edit = |kid: &str, name: &str, value: Value| {
+        let mut key = stranger.jwk(kid);
+        key[name] = value;
+        key
+    };
+    let n = stranger.n.to_bytes_be();
+    let bad = [
+        edit("A80 AKP", "kty", json!("AKP")),
+        edit("A80 OKP", "kty", json!("OKP")),
+        edit("A80 nonsense", "kty", json!(7)),
+        json!({"kty": "RSA", "kid": "A81 no n", "e": "AQAB"}),
+        edit("A81 a padded n", "n", json!(format!("{}==", encoded(&n)))),
+        edit("A81 a number", "e", json!(65537)),
+        json!("A81 no key"),
+        edit("A82 for encryption", "use", json!("enc")),
+        edit("A82 operations", "key_ops", json!(["encrypt"])),
+        edit("A83 RS512", "alg", json!("RS512")),
+        edit("A83 PS256", "alg", json!("PS256")),
+        edit("A83 RSA1_5", "alg", json!("RSA1_5")),
+        json!({"kty": "oct", "kid": "A84 a secret", "k": "AAAA", "alg": "HS256"}),
+        json!({"kty": "EC", "kid": "A85 a curve", "crv": "P-256", "x": "AA", "y": "AA"}),
+        stranger.jwk("A86 two under one name"),
+        edit("A86 two under one name", "n", json!(encoded([0x81; 256]))),
+        edit("A87 small", "n", json!(encoded([0x81; 255]))),
+        edit("A88 large", "n", json!(encoded(vec![0x81; 2048]))),
+        edit("A89 of exponent 1", "e", json!("AQ")),
+        edit("A89 of exponent 3", "e", json!("Aw")),
+        edit("A89 of exponent 65536", "e", json!("AQAA")),
+        edit("A91 zeros before", "n", json!(encoded([&[0][..], &n].concat()))),
+        edit("A91 a space", "n", json!(format!(" {}", encoded(&n)))),
+        edit("A91 zero", "n", json!("AA")),
+    ];
+    let mut keys = bad.to_vec();
+    // What may be beside a key, and a key said twice, is no fault; the controls of all the others.
+    keys.push(stranger.jwk("the control"));
+    keys.push(stranger.jwk("A86 one key twice"));
+    keys.push(stranger.jwk("A86 one key twice"));
+    keys.push(edit("A93 with private parts", "d", json!("AAAA")));
+    keys.push(json!({"kty": "RSA", "kid": "A83 no alg", "n": encoded(&n), "e": "AQAB"}));
+    keys.push(cognito.jwks()["keys"][0].clone());
+    let reply = Reply::json(200, &json!({"keys": keys})).header("cache-control", "no-store");
+    cognito.publish(reply.header("expires", "Thu, 01 Jan 1970 00:00:00 GMT"));
+    let app = App::not_ready(cognito, |_| {}).await;
+    app.healthy(ServingStatus::Serving).await;
+    let claims = app.cognito.access_claims("ada").unwrap().to_string();
+    let token = |kid: &str| stranger.token(json!({"alg": "RS256", "kid": kid}).to_string(), &claims);
+    for kid in ["the control", "A86 one key twice", "A93 with private parts", "A83 no alg"] {
+        assert!(app.by_token(&token(kid)).await.is_ok(), "{kid}");
+    }
+    for kid in bad.iter().filter_map(|key| key["kid"].as_str()) {
+        // As of any unknown name: while the fetch at the start is young, the design says that it may be a new one's.
+        let failure = failure(&app.by_token(&token(kid)).await.expect_err(kid));
+        assert_eq!(failure, (Code::Unavailable, "KEYS_UNAVAILABLE".to_owned()), "{kid}");
+        assert!(app.by_token(&app.token("ada")).await.is_ok(), "the good token after {kid}");
+    }
+    assert_eq!((app.cognito.calls("jwks"), app.lookups()), (1, 1), "A94: whatever a header says of caching");
+}
+
+#[tokio::test]
+async fn a_key_server_is_asked_over_https_where_that_is_set() {
+    // A79: it speaks in the clear.
+    let cognito = standin();
+    let url = cognito.jwks_url().replace("http:", "https:");
+    let app = App::not_ready(cognito, |config| config.pools[0].jwks_url = Some(url)).await;
+    let series = |outcome: &str| {
+        format!(
+            "cognito_lookup_jwks_fetches_total{{pool=\"{}\",outcome=\"{outcome}\"}}",
+            app.cognito.pool_id()
+        )
+    };
+    app.metric_is(&series("Connection"), |fetches| fetches >= 2.0).await;
+    assert_failure(app.by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
+    assert_eq!((app.cognito.calls("jwks"), app.metric(&fetched_at(&app)).await), (0, 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_server_proves_who_it_is() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    for (case, identity, fault) in [
+        ("the control", ours.server(), None),
+        ("A79 another host's", ours.other_server(), Some("not valid for name")),
+        ("A79 expired", ours.expired_server(), Some("expired")),
+        ("A79 another authority's", theirs.server(), Some("UnknownIssuer")),
+        ("A79 a client's", ours.client("localhost"), Some("extended key usage")),
+    ] {
+        let cognito = standin();
+        let port = key_server(&identity, cognito.jwks().to_string()).await;
+        let told = told_of(&cognito, port, &ours).await;
+        match fault {
+            None => assert_eq!(told["message"], "signing keys fetched", "{case}: {told}"),
+            Some(fault) => assert!(told["error"].as_str().unwrap().contains(fault), "{case}: {told}"),
+        }
+        assert_eq!(cognito.calls("jwks"), 0, "{case}");
+    }
+}
+
+/// Serves a key set over TLS, and returns the port.
+async fn key_server(identity: &Identity, body: String) -> u16 {
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.der().into()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    #[expect(clippy::disallowed_methods, reason = "ends with its test")]
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // A client that does not trust it says so and goes.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    port
+}
+
+/// The first line that a process logs of its keys, which trusts one authority and asks this port.
+async fn told_of(cognito: &StandIn, port: u16, trusted: &Authority) -> Value {
+    let folder = TempDir::new().unwrap();
+    let (file, roots) = (folder.path().join("settings.toml"), folder.path().join("roots.pem"));
+    let url = format!("https://localhost:{port}/");
+    std::fs::write(&file, pool(cognito, "name").replace(&cognito.jwks_url(), &url)).unwrap();
+    std::fs::write(&roots, &trusted.pem).unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
+        .args(["serve", "--config"])
+        .arg(&file)
+        .env_clear()
+        .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
+        .envs([("COGNITO_LOOKUP_LISTEN", "127.0.0.1:0"), ("COGNITO_LOOKUP_ADMIN_LISTEN", "127.0.0.1:0")])
+        .env("SSL_CERT_FILE", &roots)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let errors = BufReader::new(process.stderr.take().unwrap());
+    let found = tokio::task::spawn_blocking(move || {
+        let lines = errors.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        lines.into_iter().find(|line| line["message"].as_str().unwrap().starts_with("signing keys"))
+    });
+    let told = found.await.unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    told.expect("it says something of its keys")
+}
+
+fn fetched_at(app: &App) -> String {
+    format!("cognito_lookup_jwks_fetched_timestamp_seconds{{pool=\"{}\"}}", app.cognito.pool_id())
+}
