@@ -60,7 +60,7 @@ fn every_external_crate_of_weight_has_one_owner() {
         ("arc_swap", &["server/tls"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito"]),
         ("aws_config", &["users/cognito"]),
-        ("aws_lc_rs", &["audit/key"]),
+        ("aws_lc_rs", &["audit/key", "auth/verdicts"]),
         ("clap", &["cli"]),
         // A server of its own, a client of one probe, and a client of the key servers.
         ("hyper", &["server", "cli/healthcheck"]),
