@@ -24,6 +24,8 @@ mod authentication_form;
 mod authentication_jwks;
 // Which signatures and keys make a token good.
 mod authentication_keys;
+// What the whole suite lets out; its test is run behind the others.
+mod canary;
 // How much Cognito is asked, and what who is refused is told.
 mod budget;
 // Who asks, and what that lets them read.

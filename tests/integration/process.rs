@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::support::WEB;
+use crate::{canary, support::WEB};
 
 /// The built binary before a stand-in, killed when dropped.
 pub(crate) struct Process {
@@ -63,14 +63,15 @@ impl Process {
             .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
             .env("COGNITO_LOOKUP_ADMIN_LISTEN", "127.0.0.1:0")
             .envs(environment.iter().copied())
-            .stdout(Stdio::null())
+            .env("COGNITO_LOOKUP_LOG__LEVEL", "trace")
+            .stdout(canary::stdout())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let (lines, log) = channel();
         let errors = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || {
-            let lines_read = errors.lines().map_while(Result::ok);
+            let lines_read = errors.lines().map_while(Result::ok).inspect(|line| canary::log(line));
             let values = lines_read.map(|line| serde_json::from_str(&line).unwrap_or(Value::String(line)));
             values.map_while(|value| lines.send(value).ok()).for_each(drop);
         });

@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use crate::canary;
 use bytes::Bytes;
 use cognito_lookup::{
     attribute::Selection,
@@ -84,7 +85,7 @@ impl App {
     /// Asks for a user, with a fresh connection's worth of patience.
     pub(crate) async fn ask(&self, request: Request<GetUserRequest>) -> Result<GetUserResponse, Status> {
         let mut users = UserServiceClient::new(self.channel.clone());
-        users.get_user(request).await.map(tonic::Response::into_inner)
+        users.get_user(request).await.map(tonic::Response::into_inner).inspect_err(canary::status)
     }
 
     /// Asks by a person's access token.
@@ -282,7 +283,7 @@ pub(crate) fn config(cognito: &StandIn) -> Config {
         ],
         audit: AuditSettings {
             sink: AuditSink::File,
-            path: Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/audit.jsonl").into()),
+            path: Some(canary::audit()),
             ..AuditSettings::default()
         },
         shutdown: ShutdownSettings { delay: Duration::ZERO, grace: Duration::from_secs(20) },
@@ -291,6 +292,7 @@ pub(crate) fn config(cognito: &StandIn) -> Config {
 }
 
 pub(crate) fn bearing(token: &str, message: GetUserRequest) -> Request<GetUserRequest> {
+    canary::token(token);
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     request
@@ -337,11 +339,13 @@ async fn http_get_over(mut stream: TcpStream, path: &str) -> (u16, String) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    canary::page(&answer);
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// What a caller can tell of a failure: its code and reason.
 pub(crate) fn failure(status: &Status) -> (Code, String) {
+    canary::status(status);
     let info = status.get_details_error_info();
     (status.code(), info.map(|info| info.reason).unwrap_or_default())
 }

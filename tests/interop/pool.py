@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import canary
+
 PASSWORD = "Correct-Horse-7"
 
 
@@ -47,9 +49,12 @@ class Pool:
         )
         self._cognito.admin_set_user_password(**key, Password=PASSWORD, Permanent=True)
         held = self._cognito.admin_get_user(**key)["UserAttributes"]
-        return User(username, next(pair["Value"] for pair in held if pair["Name"] == "sub"))
+        user = User(username, next(pair["Value"] for pair in held if pair["Name"] == "sub"))
+        canary.mark(user.username, user.sub, *attributes.values())
+        return user
 
     def update(self, user: User, **attributes: str) -> None:
+        canary.mark(*attributes.values())
         self._cognito.admin_update_user_attributes(
             UserPoolId=self.id, Username=user.username, UserAttributes=pairs(attributes)
         )
@@ -64,7 +69,10 @@ class Pool:
             ClientId=app_client or self.web,
             AuthParameters={"USERNAME": user.username, "PASSWORD": PASSWORD},
         )["AuthenticationResult"]
-        return Tokens(result["AccessToken"], result["IdToken"])
+        tokens = Tokens(result["AccessToken"], result["IdToken"])
+        canary.mark_token(tokens.access)
+        canary.mark_token(tokens.id)
+        return tokens
 
     def _app_client(self, name: str) -> str:
         flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]

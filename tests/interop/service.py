@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import canary
 from child import Child, run, running
 from pool import Pool
 
@@ -34,11 +35,14 @@ class Service:
 
 @contextmanager
 def serving(directory: Path, settings: Mapping[str, Any], **extra: str) -> Iterator[Service]:
-    """A server that listens, with more variables beside its own; whether it is ready is another question."""
+    """A server that listens, with more variables beside its own; whether it is ready is another question.
+
+    It prints nothing personal while it lives."""
     file = write(directory, settings)
     with running([binary(), "serve", "--config", file], directory, **CREDENTIALS, **extra) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         yield Service(child, line["address"], line["admin.address"])
+    assert not canary.leaks(child.output())
 
 
 def command(directory: Path, *arguments: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -55,6 +59,7 @@ def settings(pool: Pool, **changes: Any) -> dict[str, Any]:
     return {
         "listen": "127.0.0.1:0",
         "admin_listen": "127.0.0.1:0",
+        "log": {"level": "trace"},
         "shutdown": {"delay": "0s", "grace": "5s"},
         "pools": [pool_table(pool)],
         "callers": [web(pool), sidecar()],

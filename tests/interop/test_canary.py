@@ -1,13 +1,22 @@
-"""Logs keep no secret, at any level."""
+"""Logs and audit records hold nothing personal, at any level."""
 
 from pathlib import Path
 
+import canary
 import health
 from client import Grpcio
 from pool import Pool
 from service import serving, settings
 
 VALUES = {"name": "Canary Bird", "email": "canary@cage.example", "custom:plan": "canary-seed"}
+
+
+def test_what_is_marked_is_found(pool: Pool) -> None:
+    user = pool.user(name="Marked Person")
+    token = pool.sign_in(user).access
+    for secret in [user.sub, user.username, "Marked Person", token, *token.split(".")[1:]]:
+        assert canary.leaks(f'first\n{{"message":"{secret}"}}\n') == [f'{{"message":"{secret}"}}']
+    assert not canary.leaks("nothing of anybody")
 
 
 def test_logs_hold_no_token_no_value_and_no_sub(pool: Pool, tmp_path: Path) -> None:
@@ -27,6 +36,7 @@ def test_logs_hold_no_token_no_value_and_no_sub(pool: Pool, tmp_path: Path) -> N
         assert ask(service.address, sub=user.username).code == "INTERNAL"
         assert service.child.stop() == 0
         log = service.child.output()
+    assert '"outcome":"released"' in log
     assert '"level":"TRACE"' in log or '"level":"DEBUG"' in log
     # The header of a token is the same for everyone; its claims and its signature are the secret.
     parts = [part for token in [tokens.access, tokens.id, stranger.access] for part in token.split(".")[1:]]

@@ -1,0 +1,183 @@
+//! What the whole suite lets out, at the finest level, kept for one look at its end.
+//!
+//! The stand-in's people and their tokens are the canaries. What a server in this process logs, through the filter that
+//! production has, goes to a file, and so do the logs and records of the binary's processes, every status that a test
+//! looks at and every page of metrics. `tests/run unit` then looks for a canary in it.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    path::PathBuf,
+    process::Stdio,
+    sync::LazyLock,
+};
+
+use cognito_lookup::{config::LogLevel, sandbox::standin::Pool, telemetry};
+use tonic::Status;
+use tracing::{Subscriber, info, trace_span};
+use tracing_subscriber::fmt::{self, format::FmtSpan};
+
+use crate::support::ADA;
+
+/// Returns where the records of every server go.
+pub(crate) fn audit() -> String {
+    LazyLock::force(&CAPTURE);
+    file("audit").display().to_string()
+}
+
+/// The same, for the standard output of a process.
+pub(crate) fn stdout() -> Stdio {
+    open("audit").into()
+}
+
+/// Keeps a line that a process logged.
+pub(crate) fn log(line: &str) {
+    keep("log", line);
+}
+
+/// Keeps a page of the port for probes.
+pub(crate) fn page(text: &str) {
+    keep("page", text);
+}
+
+/// Keeps all that a caller is told of a failure.
+pub(crate) fn status(status: &Status) {
+    keep("status", &told(status));
+}
+
+/// Marks a token, whose signature is then a canary too.
+pub(crate) fn token(token: &str) {
+    let signature = token.rsplit('.').next().filter(|part| part.len() == SIGNATURE_CHARACTERS);
+    if let Some(signature) = signature {
+        keep("tokens", signature);
+    }
+}
+
+#[test]
+#[ignore = "looks at what the other tests have left: tests/run unit"]
+fn nothing_personal_was_let_out_by_any_test() {
+    let signatures: BTreeSet<_> = read("tokens").lines().map(ToOwned::to_owned).collect();
+    assert!(signatures.len() > 50, "the tokens are marked: {}", signatures.len());
+    let canaries = Canaries { people: people(), signatures };
+    for (kind, least, usual) in [
+        ("log", 1_000, "\"level\":\"DEBUG\""),
+        ("status", 100, "PermissionDenied"),
+        ("page", 100, "cognito_lookup_"),
+        ("audit", 1_000, "\"outcome\":\"released\""),
+    ] {
+        let text = read(kind);
+        let lines = text.lines().count();
+        assert!(lines >= least && text.contains(usual), "{kind} holds {lines} lines: was anything kept?");
+        let found = found(&text, &canaries);
+        assert!(found.is_empty(), "{kind} holds {}: {:#?}", found.len(), &found[..found.len().min(5)]);
+    }
+}
+
+#[test]
+fn a_canary_is_found_wherever_it_gets_out() {
+    let signature = "s".repeat(SIGNATURE_CHARACTERS);
+    let token = format!("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.{signature}");
+    let canaries = Canaries { people: people(), signatures: [signature.clone()].into() };
+    let folder = tempfile::tempdir().unwrap();
+    let texts = [ADA, "Ada Lovelace", "bob@example.com", &token, &signature, &signature[..24]];
+    for (n, canary) in texts.into_iter().enumerate() {
+        let path = folder.path().join(n.to_string());
+        tracing::subscriber::with_default(subscriber(File::create(&path).unwrap()), || {
+            trace_span!(target: "cognito_lookup::canary", "span", canary).in_scope(|| {});
+            info!(target: "cognito_lookup::canary", "{canary}");
+            // Of other crates warnings only are heard, at any level.
+            info!(target: "h2", "{canary}");
+        });
+        let text = fs::read_to_string(path).unwrap();
+        let lines: BTreeSet<_> = found(&text, &canaries).into_iter().map(|(_, line)| line).collect();
+        assert!(lines.len() >= 2 && !text.contains("\"h2\""), "{canary}: {text}");
+        let mut status = Status::with_details(tonic::Code::Internal, "text", canary.to_owned().into());
+        assert!(!found(&told(&status), &canaries).is_empty(), "{canary} in the details");
+        status = Status::internal(canary);
+        assert!(!found(&told(&status), &canaries).is_empty(), "{canary} in the message");
+        status = Status::internal("text");
+        status.metadata_mut().insert("x-told", canary.parse().unwrap());
+        assert!(!found(&told(&status), &canaries).is_empty(), "{canary} in the metadata");
+    }
+    assert_eq!(found("nothing of anybody", &canaries), []);
+}
+
+static CAPTURE: LazyLock<()> = LazyLock::new(|| {
+    // Of this process only: another test runner may have set one.
+    drop(tracing::subscriber::set_global_default(subscriber(open("log"))));
+});
+
+fn subscriber(writer: File) -> impl Subscriber + Send + Sync {
+    let spans = FmtSpan::FULL;
+    let filter = telemetry::filter(LogLevel::Trace);
+    fmt::Subscriber::builder()
+        .json()
+        .with_span_events(spans)
+        .with_env_filter(filter)
+        .with_writer(std::sync::Mutex::new(writer))
+        .finish()
+}
+
+/// What must be nowhere.
+struct Canaries {
+    people: BTreeSet<String>,
+    signatures: BTreeSet<String>,
+}
+
+/// What is of people alone: their `sub`s, and what of their names and values is too long to be anything else.
+fn people() -> BTreeSet<String> {
+    let people = Pool::sandbox().people;
+    let values = people.iter().flat_map(|person| person.attributes.values().chain([&person.username]));
+    let values = values.filter(|value| value.len() >= 8).cloned();
+    // What every JSON object begins with in base64url, and so each part of a token but its signature.
+    values.chain(people.iter().map(|person| person.sub.clone())).chain(["eyJ".to_owned()]).collect()
+}
+
+/// Every line with a canary in it, or with a signature or its beginning, and which.
+fn found<'t>(text: &'t str, canaries: &Canaries) -> Vec<(String, &'t str)> {
+    let of_people = |line: &str| canaries.people.iter().find(|canary| line.contains(*canary)).cloned();
+    let is_code = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let of_tokens = |line: &str| {
+        let words = line.split(|c| !is_code(c)).filter(|word| word.len() >= SHORTEST_BEGINNING);
+        words.map(ToOwned::to_owned).find(|word| canaries.begins(word))
+    };
+    let within = |line: &'t str| Some((of_people(line).or_else(|| of_tokens(line))?, line));
+    text.lines().filter_map(within).collect()
+}
+
+impl Canaries {
+    fn begins(&self, word: &str) -> bool {
+        let at = word.get(..SIGNATURE_CHARACTERS).unwrap_or(word).to_owned();
+        self.signatures.range(at.clone()..).next().is_some_and(|signature| signature.starts_with(&at))
+    }
+}
+
+fn told(status: &Status) -> String {
+    let details = String::from_utf8_lossy(status.details()).into_owned();
+    format!("{status:?} {:?} {details:?}", status.metadata())
+}
+
+fn keep(kind: &str, text: &str) {
+    LazyLock::force(&CAPTURE);
+    open(kind).write_all(format!("{}\n", text.trim_end()).as_bytes()).unwrap();
+}
+
+fn read(kind: &str) -> String {
+    fs::read_to_string(file(kind)).unwrap_or_default()
+}
+
+fn open(kind: &str) -> File {
+    let path = file(kind);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    OpenOptions::new().append(true).create(true).open(path).unwrap()
+}
+
+fn file(kind: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("canary").join(kind)
+}
+
+// Of RS256 with a key of 2,048 bits, in base64url.
+const SIGNATURE_CHARACTERS: usize = 342;
+// Beyond the chance to meet it elsewhere.
+const SHORTEST_BEGINNING: usize = 20;
