@@ -96,6 +96,8 @@ fn directives(level: LogLevel) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Mutex, thread};
+
     use super::*;
 
     #[test]
@@ -103,6 +105,25 @@ mod tests {
         let inner = io::Error::other("refused");
         let outer = io::Error::other(Wrapped(inner));
         assert_eq!(chain(&outer), "wrapped: refused");
+    }
+
+    #[test]
+    fn a_panic_is_logged_by_its_place_and_not_by_its_text() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = log.reopen().unwrap();
+        let others = panic::take_hook();
+        // Other tests panic as they did.
+        panic::set_hook(Box::new(move |info| match thread::current().name() {
+            Some("canary") => log_panic(info),
+            _ => others(info),
+        }));
+        let canary = thread::Builder::new().name("canary".to_owned()).spawn(move || {
+            let subscriber = fmt().with_env_filter(filter(LogLevel::Trace)).with_writer(Mutex::new(writer));
+            tracing::subscriber::with_default(subscriber.finish(), || panic!("the text of {}", "somebody"));
+        });
+        assert!(canary.unwrap().join().is_err());
+        let logged = std::fs::read_to_string(log.path()).unwrap();
+        assert!(logged.contains("src/telemetry.rs:") && !logged.contains("somebody"), "{logged}");
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -35,7 +35,8 @@ impl Server {
     }
 
     fn start(command: &mut Command) -> Self {
-        let command = command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        // Audit records are made and written all the same.
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
         let lines = BufReader::new(process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
         let (sender, log) = channel();

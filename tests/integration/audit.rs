@@ -33,6 +33,8 @@ use crate::{
     },
 };
 
+const KEYLESS: &str =
+    "without audit.key_file the sub_hash of a person is another in each process and after each start";
 const GET_USER: &str = "userlookup.v1.UserService/GetUser";
 
 #[tokio::test]
@@ -166,6 +168,7 @@ async fn a_file_is_moved_away_under_load_and_no_line_is_lost_or_torn() {
     let trail = Trail::new();
     let cognito = standin();
     let process = Process::serve(&cognito, &trail.settings("[shutdown]\ndelay = \"0s\""));
+    assert!(says(&process, KEYLESS));
     let channel = connect(process.place.parse().unwrap()).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut load = JoinSet::new();
@@ -225,7 +228,11 @@ async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
         let lines = BufReader::new(reader).lines().map_while(Result::ok);
         lines.take_while(|line| !line.contains("the-last")).collect::<Vec<_>>().join("\n")
     });
-    process.logged("audit records are written again");
+    let since = process.logged_until("audit records are written again");
+    assert!(
+        since.iter().all(|line| line["message"] != "audit records are lost: the sink does not take them"),
+        "said once"
+    );
     let dropped = metric(process.admin, DROPPED).await;
     users.get_user(named("the-last", about(ADA))).await.unwrap();
     process.signal("TERM");
@@ -261,9 +268,14 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
     let trail = Trail::new();
     let cognito = standin();
     // A disk of 16 KiB; without the trap the signal would end the process.
-    let settings = trail.settings("required = true\n[shutdown]\ndelay = \"0s\"");
+    let key = trail.folder.path().join("key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let settings =
+        trail.settings(&format!("required = true\nkey_file = {key:?}\n[shutdown]\ndelay = \"0s\""));
     let line = "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"";
     let process = Process::serve_by(line, &cognito, &settings, &[]);
+    assert!(says(&process, "everybody on this machine may read audit.key_file"));
+    assert!(!says(&process, KEYLESS));
     let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
     let mut answered = Vec::new();
     let status = loop {
@@ -319,6 +331,11 @@ async fn a_sink_that_cannot_be_opened_is_no_start() {
     let listeners = Listeners::bind(&config).await.unwrap();
     let error = server::run(config, listeners, std::future::pending()).await.unwrap_err().to_string();
     assert!(error.starts_with("the audit sink /proc/audit.jsonl cannot be opened"), "{error}");
+}
+
+/// Whether this was logged at its start.
+fn says(process: &Process, message: &str) -> bool {
+    process.start.iter().any(|line| line["message"] == message)
 }
 
 fn named(request_id: &str, message: GetUserRequest) -> Request<GetUserRequest> {
