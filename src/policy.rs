@@ -11,11 +11,14 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use self::rule::{Reads, Rule};
 pub use self::{
     explanation::{Access, Explanation},
     mandate::Mandate,
     permit::{Disclosure, Known, Permit, Share, Subject},
+};
+use self::{
+    permit::Membership,
+    rule::{Reads, Rule},
 };
 use crate::{
     attribute::AttributeName,
@@ -55,13 +58,11 @@ impl Policy {
     pub fn permit(&self, caller: &Caller, query: Query) -> Result<Permit, Denied> {
         let rule = self.rule(caller.identity())?;
         let subject = self.subject(rule, caller, &query)?;
-        if query.include_groups && !rule.groups {
-            return Err(Denied::Attributes(vec!["groups".to_owned()]));
-        }
+        let groups = membership(rule, caller, &query)?;
         let attributes = rule.attributes.narrow(query.attributes).map_err(|names| {
             Denied::Attributes(names.iter().map(AttributeName::as_str).map(ToOwned::to_owned).collect())
         })?;
-        let (groups, demand, share) = (query.include_groups, query.demand, rule.share.clone());
+        let (demand, share) = (query.demand, rule.share.clone());
         Ok(Permit { subject, attributes, groups, demand, share })
     }
 
@@ -109,6 +110,16 @@ impl Policy {
             None => self.pools.only().ok_or(Denied::PoolMissing)?,
         };
         Ok(Arc::clone(pool))
+    }
+}
+
+/// A token tells the groups as they were when it was issued, at no cost.
+fn membership(rule: &Rule, caller: &Caller, query: &Query) -> Result<Membership, Denied> {
+    match (query.include_groups, caller.persons().next()) {
+        (false, _) => Ok(Membership::Unasked),
+        (true, _) if !rule.groups => Err(Denied::Attributes(vec!["groups".to_owned()])),
+        (true, Some(person)) => Ok(Membership::Told(person.groups.clone())),
+        (true, None) => Ok(Membership::Sought),
     }
 }
 

@@ -52,7 +52,7 @@ impl Service {
         notes.query(&query);
         let permit = self.policy.permit(&caller, query)?;
         let found = self.users.find(&permit, deadline).await?;
-        let disclosure = permit.disclose(found.user(), found.freshness())?;
+        let disclosure = permit.disclose(found.user(), found.groups(), found.freshness())?;
         notes.release(disclosure.names(), disclosure.freshness);
         Ok(wire::reply(disclosure))
     }

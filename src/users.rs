@@ -2,8 +2,10 @@
 
 mod budget;
 mod cognito;
+mod fence;
 mod flight;
 mod found;
+mod keeping;
 #[cfg(test)]
 mod model;
 mod snapshot;
@@ -14,13 +16,17 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-pub use self::found::{Failure, Found};
 use self::{
-    budget::{Budget, Claim, Lane},
+    budget::{Budget, Category, Claim, Lane},
     cognito::Cognito,
-    flight::{Failed, Flights, Landing},
+    flight::{Failed, Flights, Landing, Ticket},
+    found::Answer,
     snapshot::{Asked, Content, Lifetimes, Snapshot, Verdict},
-    store::{Key, Store},
+    store::{Key, Store, Topic},
+};
+pub use self::{
+    found::{Failure, Found},
+    keeping::{Erased, Holding, State},
 };
 use crate::{
     config::{BudgetSettings, CacheSettings},
@@ -31,7 +37,7 @@ use crate::{
         Metrics,
         cache::{Lookup, Usage},
     },
-    user::Username,
+    user::{User, Username},
 };
 
 /// The users of the configured pools: what is held of them, and the way to ask for more; cheap to clone.
@@ -89,23 +95,40 @@ impl Users {
         Self(Arc::new(Inner { cognito, flights, lifetimes, store, usage }))
     }
 
-    /// Returns the user the permit names, as fresh as it demands or not at all; at once where the budget has no call left
-    /// that begins before `deadline`. Cancel safe: a fetch that is under way goes on, bounded in time, and what it brings
-    /// is held.
+    /// Returns the user the permit names, and its groups where the permit seeks them, as fresh as it demands or not at
+    /// all; at once where the budget has no call left that begins before `deadline`. Cancel safe: a fetch that is under
+    /// way goes on, bounded in time, and what it brings is held.
     pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
-        self.answer(&Question::of(permit), deadline).await
+        let (subject, demand, share) = (permit.subject(), permit.demand(), permit.share());
+        let question = Question::about(subject, demand, share);
+        if permit.seeks_groups() {
+            self.find_with_groups(&question, deadline).await
+        } else {
+            self.find_user(&question, deadline).await
+        }
     }
 
-    async fn answer(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
+    async fn find_user(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
+        Found::user_of(self.answer(question, deadline).await?)
+    }
+
+    /// The user first: it has the name by which Cognito tells groups.
+    async fn find_with_groups(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
+        let found = self.find_user(question, deadline).await?;
+        let groups = self.answer(&question.about_groups(found.user()), deadline).await?;
+        found.with_groups_of(groups, Moment::now())
+    }
+
+    async fn answer(&self, question: &Question<'_>, deadline: Instant) -> Result<Answer, Failure> {
         let asked = self.0.usage.ask();
         let failure = match self.held(question) {
-            Held::Served(lookup, found) => {
+            Held::Served(lookup, answer) => {
                 asked.end(lookup);
-                return found;
+                return Ok(answer);
             }
             Held::Nothing => return self.fetched(question, deadline).await,
             Held::Usable => match self.fetched_briefly(question, deadline).await {
-                Ok(found) => return Ok(found),
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             },
         };
@@ -113,12 +136,12 @@ impl Users {
         if stale.is_some() {
             asked.end(Lookup::Stale);
         }
-        stale.unwrap_or(Err(failure))
+        stale.ok_or(failure)
     }
 
     /// Waits for Cognito, but not long: what is held is of use, and half of the caller's time is left to serve it. Half
     /// of the wait may be for the budget, so that our own queue is not taken for Cognito's failing.
-    async fn fetched_briefly(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
+    async fn fetched_briefly(&self, question: &Question<'_>, deadline: Instant) -> Result<Answer, Failure> {
         let now = Instant::now();
         let patience = BRIEFLY.min(deadline.saturating_duration_since(now) / 2);
         let fetched = timeout_at(now + patience, self.fetched(question, now + patience / 2)).await;
@@ -133,7 +156,7 @@ impl Users {
 
     /// Waits for Cognito. The fetch that is under way may have begun too early for the demand, or may have asked in the
     /// less conclusive way; the one after it did not, unless somebody else's came first.
-    async fn fetched(&self, question: &Question<'_>, by: Instant) -> Result<Found, Failure> {
+    async fn fetched(&self, question: &Question<'_>, by: Instant) -> Result<Answer, Failure> {
         // Not what is stale: that would be taken for what a fetch has just brought.
         let landed = || {
             let verdict = |held: &Snapshot| self.verdict(question, held, Moment::now());
@@ -142,10 +165,10 @@ impl Users {
         };
         for _ in 0..MAX_TRIES {
             let book = || self.book(question, Lane::Foreground, by);
-            let fetch = |departs| self.clone().fetch(question.subject.clone(), Lane::Foreground, departs);
+            let fetch = |ticket| self.clone().fetch(question.errand(), Lane::Foreground, ticket);
             match self.0.flights.join(question.key.clone(), by, landed, book, fetch).await {
                 Ok(snapshot) if snapshot.answers(question.asked, question.demand) => {
-                    return Found::of(&snapshot, Source::Cognito, None, Moment::now());
+                    return Ok(Answer::of(&snapshot, Source::Cognito, None, Moment::now()));
                 }
                 Err(failed) if failed.is_final_for(question.asked) => return Err(failed.failure),
                 Ok(_) | Err(_) => {}
@@ -170,11 +193,11 @@ impl Users {
             }
             Verdict::ServeStale(reason) => (Lookup::Stale, Some(reason)),
         };
-        Held::Served(lookup, Found::of(&held, Source::Cache, stale_reason, now))
+        Held::Served(lookup, Answer::of(&held, Source::Cache, stale_reason, now))
     }
 
     /// What is held once more, now that the fetch for it has failed: it may have changed, and gone.
-    fn stale(&self, question: &Question<'_>, reason: StaleReason) -> Option<Result<Found, Failure>> {
+    fn stale(&self, question: &Question<'_>, reason: StaleReason) -> Option<Answer> {
         let now = Moment::now();
         let held = self.0.store.latest(&question.key)?.failed(now.steady, reason);
         let stale_reason = match self.verdict(question, &held, now) {
@@ -182,12 +205,12 @@ impl Users {
             Verdict::Serve | Verdict::ServeAndRefresh => None,
             Verdict::ServeStale(reason) => Some(reason),
         };
-        Some(Found::of(&held, Source::Cache, stale_reason, now))
+        Some(Answer::of(&held, Source::Cache, stale_reason, now))
     }
 
     fn refresh(&self, question: &Question<'_>) {
         let book = || self.book(question, Lane::Background, Instant::now());
-        let fetch = |departs| self.clone().fetch(question.subject.clone(), Lane::Background, departs);
+        let fetch = |ticket| self.clone().fetch(question.errand(), Lane::Background, ticket);
         if self.0.flights.refresh(question.key.clone(), book, fetch) {
             self.0.usage.refreshes.inc();
         }
@@ -201,26 +224,55 @@ impl Users {
     fn book(&self, question: &Question<'_>, lane: Lane, by: Instant) -> Result<Instant, Failure> {
         let cognito = self.cognito(&question.key)?;
         let share = question.share.filter(|_| lane == Lane::Foreground);
-        let category = cognito.category(&question.subject.known);
-        cognito.budget().book(&Claim { category, user: &question.key, lane, share }, by)
+        let category = match question.groups_of {
+            None => cognito.category(&question.subject.known),
+            Some(_) => Category::GroupReads,
+        };
+        cognito.budget().book(&Claim { category, user: &question.key.to(Topic::User), lane, share }, by)
     }
 
-    async fn fetch(self, subject: Subject, lane: Lane, departs: Instant) -> Landing {
-        sleep_until(departs).await;
-        let (began, key) = (Moment::now(), Key::of(&subject));
-        let held = self.username(&key);
-        let (asked, answer) = self.cognito(&key)?.ask(&key, &subject.known, held.as_ref(), lane).await;
-        let content = match answer {
-            Ok(None) => Content::Absent(asked),
-            Ok(Some(user)) => Content::Present(Arc::new(user)),
-            Err(failure) => {
-                self.note(&key, failure);
-                return Err(Failed { failure, asked: Some(asked) });
-            }
+    async fn fetch(self, errand: Errand, lane: Lane, ticket: Ticket) -> Landing {
+        sleep_until(ticket.departs).await;
+        let began = Moment::now();
+        let (asked, answer) = match &errand.groups_of {
+            None => self.ask(&errand, lane).await,
+            Some(name) => (Asked::ByUsername, self.ask_groups(&errand, name, lane).await),
         };
-        let snapshot = Snapshot { content, began, failed: None, pace: fastrand::u8(90..=110) };
-        self.0.store.put(key, snapshot.clone());
+        let content = answer.map_err(|failure| {
+            ticket.fence.pass(|| self.note(&errand.key, failure));
+            Failed { failure, asked: Some(asked) }
+        })?;
+        let snapshot =
+            Snapshot { content, began, failed: None, expired: false, pace: fastrand::u8(90..=110) };
+        ticket.fence.pass(|| self.0.store.put(errand.key, snapshot.clone()));
         Ok(snapshot)
+    }
+
+    async fn ask(&self, errand: &Errand, lane: Lane) -> (Asked, Result<Content, Failure>) {
+        let (key, known) = (&errand.key, &errand.known);
+        let held = self.username(key);
+        let cognito = match self.cognito(key) {
+            Ok(cognito) => cognito,
+            Err(failure) => return (known.into(), Err(failure)),
+        };
+        let (asked, answer) = cognito.ask(key, known, held.as_ref(), lane).await;
+        let content = |user: Option<User>| match user {
+            None => Content::Absent(asked),
+            Some(user) => Content::Present(Arc::new(user)),
+        };
+        (asked, answer.map(content))
+    }
+
+    async fn ask_groups(&self, errand: &Errand, name: &Username, lane: Lane) -> Result<Content, Failure> {
+        let user = errand.key.to(Topic::User);
+        match self.cognito(&user)?.ask_groups(&user, name, lane).await? {
+            None => {
+                // What is held of the user is of somebody who is gone.
+                self.0.store.forget(&user);
+                Err(Failure::NoSuchUser)
+            }
+            Some(groups) => Ok(Content::Groups(groups)),
+        }
     }
 
     fn note(&self, key: &Key, failure: Failure) {
@@ -228,15 +280,17 @@ impl Users {
             // Ours to say, at no cost, each time anew: others may have more of it.
             Some(StaleReason::BudgetExhausted) => {}
             Some(reason) => self.0.store.note_failure(key, reason),
-            // The name is somebody else's now, so the one that is held is gone.
-            None if failure == Failure::Mismatch => self.0.store.forget(key),
+            None if failure == Failure::Mismatch => {
+                // The name is somebody else's now, so the one that is held is gone.
+                self.0.store.forget(&key.to(Topic::User));
+            }
             None => {}
         }
     }
 
     fn username(&self, key: &Key) -> Option<Username> {
         match self.0.store.latest(key)?.content {
-            Content::Absent(_) => None,
+            Content::Absent(_) | Content::Groups(_) => None,
             Content::Present(user) => Some(user.username.clone()),
         }
     }
@@ -251,7 +305,7 @@ enum Held {
     /// Nothing that may be served.
     Nothing,
     /// What is to be answered at once.
-    Served(Lookup, Result<Found, Failure>),
+    Served(Lookup, Answer),
     /// What may be served if Cognito cannot answer.
     Usable,
 }
@@ -260,22 +314,41 @@ enum Held {
 struct Question<'a> {
     subject: &'a Subject,
     key: Key,
+    /// The user's name, where the groups are in question and not the user.
+    groups_of: Option<Username>,
     asked: Asked,
     demand: Demand,
     share: Option<&'a Share>,
 }
 
 impl<'a> Question<'a> {
-    fn of(permit: &'a Permit) -> Self {
-        let subject = permit.subject();
-        let (asked, demand) = (Asked::from(&subject.known), permit.demand());
-        Self { subject, key: Key::of(subject), asked, demand, share: permit.share() }
+    fn about(subject: &'a Subject, demand: Demand, share: Option<&'a Share>) -> Self {
+        let asked = Asked::from(&subject.known);
+        Self { subject, key: Key::of(subject), groups_of: None, asked, demand, share }
     }
+
+    /// The same about the groups of the user that it found.
+    fn about_groups(&self, user: &User) -> Self {
+        let (key, groups_of) = (self.key.to(Topic::Groups), Some(user.username.clone()));
+        Self { key, groups_of, ..Self::about(self.subject, self.demand, self.share) }
+    }
+
+    fn errand(&self) -> Errand {
+        let known = self.subject.known.clone();
+        Errand { key: self.key.clone(), known, groups_of: self.groups_of.clone() }
+    }
+}
+
+/// What a fetch, which no question owns, must know of one.
+struct Errand {
+    key: Key,
+    known: Known,
+    groups_of: Option<Username>,
 }
 
 impl Key {
     fn of(subject: &Subject) -> Self {
-        Self { pool: subject.pool.id.clone(), sub: subject.sub.clone() }
+        Self { pool: subject.pool.id.clone(), sub: subject.sub.clone(), topic: Topic::User }
     }
 }
 
@@ -315,8 +388,8 @@ pub(crate) fn test_pool(bare_sub: crate::pool::Lookup) -> crate::pool::Pool {
 }
 
 #[cfg(test)]
-pub(crate) fn test_user(sub: &str) -> crate::user::User {
-    crate::user::User {
+pub(crate) fn test_user(sub: &str) -> User {
+    User {
         sub: sub.parse().unwrap(),
         username: "ada".parse().unwrap(),
         attributes: crate::attribute::Attributes::default(),

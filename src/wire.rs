@@ -13,7 +13,7 @@ use crate::{
     policy::Disclosure,
     pool::PoolId,
     query::{Invalid, Query, Target},
-    user::Account,
+    user::{Account, Groups},
 };
 
 /// Reads a request that arrived `now` as a valid question, or names the first field that is not.
@@ -40,7 +40,7 @@ pub fn reply(disclosure: Disclosure) -> proto::GetUserResponse {
             enabled: disclosure.enabled,
             created_at: disclosure.created_at.map(Into::into),
             updated_at: disclosure.updated_at.map(Into::into),
-            groups: Vec::new(),
+            groups: disclosure.groups.iter().flat_map(Groups::names).map(ToOwned::to_owned).collect(),
         }),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     auth::Person,
     freshness::{Demand, Freshness},
     pool::{Pool, PoolId},
-    user::{Account, Sub, User, Username},
+    user::{Account, Groups, Sub, User, Username},
 };
 
 /// Leave to look up one user and to disclose some of what is found; made by [`super::Policy::permit`] only.
@@ -16,7 +16,7 @@ use crate::{
 pub struct Permit {
     pub(super) subject: Subject,
     pub(super) attributes: Selection,
-    pub(super) groups: bool,
+    pub(super) groups: Membership,
     pub(super) demand: Demand,
     pub(super) share: Option<Share>,
 }
@@ -29,7 +29,12 @@ impl Permit {
 
     /// Returns whether the user's groups are wanted, and may be read.
     pub fn groups(&self) -> bool {
-        self.groups
+        self.groups != Membership::Unasked
+    }
+
+    /// Returns whether Cognito is to be asked for the groups: no token told them.
+    pub fn seeks_groups(&self) -> bool {
+        self.groups == Membership::Sought
     }
 
     /// Returns how fresh the answer must be.
@@ -42,9 +47,14 @@ impl Permit {
         self.share.as_ref()
     }
 
-    /// Cuts a user to what this permit allows; the only origin of [`Disclosure`]. A disabled user's own token
-    /// discloses nothing.
-    pub fn disclose(&self, user: &User, freshness: Freshness) -> Result<Disclosure, Denied> {
+    /// Cuts a user to what this permit allows, and the groups that were sought; the only origin of [`Disclosure`]. A
+    /// disabled user's own token discloses nothing.
+    pub fn disclose(
+        &self,
+        user: &User,
+        groups: Option<&Groups>,
+        freshness: Freshness,
+    ) -> Result<Disclosure, Denied> {
         if !user.enabled && self.subject.known != Known::BySub {
             return Err(Denied::Disabled);
         }
@@ -59,10 +69,26 @@ impl Permit {
             enabled: user.enabled,
             created_at: user.created_at.filter(|_| allowed(CREATED_AT)),
             updated_at: user.updated_at.filter(|_| allowed(UPDATED_AT)),
+            groups: match &self.groups {
+                Membership::Unasked => None,
+                Membership::Told(told) => Some(told.clone()),
+                Membership::Sought => groups.cloned(),
+            },
             freshness,
             proof: Proof(()),
         })
     }
+}
+
+/// Whether a user's groups are wanted, and who tells them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Membership {
+    /// Cognito does.
+    Sought,
+    /// The user's own access token did.
+    Told(Groups),
+    /// They are not wanted.
+    Unasked,
 }
 
 /// One caller's share of the budget towards Cognito.
@@ -123,6 +149,8 @@ pub struct Disclosure {
     pub created_at: Option<SystemTime>,
     /// When the user was last modified, if released.
     pub updated_at: Option<SystemTime>,
+    /// The user's groups, if asked for and released.
+    pub groups: Option<Groups>,
     /// How fresh all of it is.
     pub freshness: Freshness,
     /// Keeps every other module from making one.
@@ -137,6 +165,7 @@ impl Disclosure {
             (USERNAME, self.username.is_some()),
             (CREATED_AT, self.created_at.is_some()),
             (UPDATED_AT, self.updated_at.is_some()),
+            ("groups", self.groups.is_some()),
         ];
         let pseudo = pseudo.into_iter().filter_map(|(name, is_told)| is_told.then_some(name));
         self.attributes.iter().map(|(name, _)| name.as_str()).chain(pseudo)

@@ -30,7 +30,7 @@ use crate::{
     policy::Known,
     pool::{Lookup, Pool},
     telemetry::{chain, metrics::upstream::Flaw},
-    user::{User, Username},
+    user::{Groups, User, Username},
 };
 
 /// The API of one pool, and the budget for it; cheap to clone.
@@ -112,16 +112,34 @@ impl Cognito {
         };
         let answered = timeout_at(ends, asking).await;
         let (asked, outcome) = answered.unwrap_or_else(|_| (known.into(), Err(Failure::Unavailable)));
-        let flaw = match &outcome {
+        self.report(&outcome);
+        (asked, outcome)
+    }
+
+    /// As [`ask`](Self::ask), for the groups of `user`, which Cognito knows by `name`.
+    pub(super) async fn ask_groups(
+        &self,
+        user: &Key,
+        name: &Username,
+        lane: Lane,
+    ) -> Result<Option<Groups>, Failure> {
+        let ends = Instant::now() + TOTAL_TIMEOUT;
+        let mut errand = Errand::begin(self, user, lane, ends);
+        let outcome = timeout_at(ends, errand.groups(name)).await.unwrap_or(Err(Failure::Unavailable));
+        self.report(&outcome);
+        outcome
+    }
+
+    fn report<T>(&self, outcome: &Result<T, Failure>) {
+        let flaw = match outcome {
             Err(Failure::Garbled) => Some(Flaw::Garbled),
             Err(Failure::Mismatch) => Some(Flaw::Mismatch),
             _ => None,
         };
-        if let (Some(flaw), Err(failure)) = (flaw, &outcome) {
+        if let (Some(flaw), Err(failure)) = (flaw, outcome) {
             self.budget.metrics().unusable(flaw);
             error!(pool.id = %self.pool.id, "{failure}");
         }
-        (asked, outcome)
     }
 
     /// Lets the budget follow what Cognito tells of its quotas, if it tells; ends once it knows.

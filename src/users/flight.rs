@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use super::{
     Failure,
+    fence::Fence,
     snapshot::{Asked, Snapshot},
     store::Key,
 };
@@ -46,10 +47,17 @@ pub(super) struct Flights {
     upstream: Handle,
 }
 
+/// What a fetch is told: when to begin, and which way what it brings goes into the store.
+#[derive(Clone, Debug)]
+pub(super) struct Ticket {
+    pub(super) departs: Instant,
+    pub(super) fence: Fence,
+}
+
 /// A fetch as those see it who wait for it.
 #[derive(Clone, Debug)]
 struct Flight {
-    departs: Instant,
+    ticket: Ticket,
     landing: watch::Receiver<Option<Landing>>,
 }
 
@@ -63,7 +71,7 @@ impl Flights {
     /// Waits for the fetch of `key` that is under way, or asks `held` once more, or else books and starts one; refused
     /// where too many others are under way, where `book` refuses, and where one under way begins too late for `by`.
     ///
-    /// `fetch` is told when to begin, and must store what it brings before it ends: then `held`, asked while no other
+    /// `fetch` must store what it brings, through the fence of its ticket, before it ends: then `held`, asked while no other
     /// fetch can start or end, cannot miss it. Cancel safe: a caller that leaves neither stops nor restarts a fetch.
     pub(super) async fn join<F>(
         &self,
@@ -71,7 +79,7 @@ impl Flights {
         by: Instant,
         held: impl FnOnce() -> Option<Snapshot>,
         book: impl FnOnce() -> Result<Instant, Failure>,
-        fetch: impl FnOnce(Instant) -> F,
+        fetch: impl FnOnce(Ticket) -> F,
     ) -> Landing
     where
         F: Future<Output = Landing> + Send + 'static,
@@ -80,7 +88,7 @@ impl Flights {
             Boarding::Held(snapshot) => return Ok(snapshot),
             Boarding::Joined(flight) => flight.in_time(by)?,
             Boarding::Opened(sender, flight) => {
-                self.launch(key, sender, fetch(flight.departs));
+                self.launch(key, sender, &flight.ticket.fence, fetch(flight.ticket.clone()));
                 flight.landing
             }
         };
@@ -97,7 +105,7 @@ impl Flights {
         &self,
         key: Key,
         book: impl FnOnce() -> Result<Instant, Failure>,
-        fetch: impl FnOnce(Instant) -> F,
+        fetch: impl FnOnce(Ticket) -> F,
     ) -> bool
     where
         F: Future<Output = Landing> + Send + 'static,
@@ -105,13 +113,25 @@ impl Flights {
         let Ok(Boarding::Opened(sender, flight)) = self.board(&key, || None, book, self.most / 2) else {
             return false;
         };
-        self.launch(key, sender, fetch(flight.departs));
+        self.launch(key, sender, &flight.ticket.fence, fetch(flight.ticket.clone()));
         true
     }
 
     #[cfg(test)]
     pub(super) fn locked(&self) -> impl Sized + '_ {
         self.under_way.lock().unwrap()
+    }
+
+    /// Closes the fence of the fetch of `key` that is under way, and takes it off the list, where whoever asks from now on
+    /// would join it; who waits for it already is still answered. Tells whether there was one.
+    pub(super) fn fence(&self, key: &Key) -> bool {
+        let flight = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        flight.map(|flight| flight.ticket.fence.close()).is_some()
+    }
+
+    /// Returns true if and only if a fetch of `key` is under way.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
 
     #[cfg(test)]
@@ -138,17 +158,17 @@ impl Flights {
         }
         let departs = book()?;
         let (sender, landing) = watch::channel(None);
-        let flight = Flight { departs, landing };
+        let flight = Flight { ticket: Ticket { departs, fence: Fence::default() }, landing };
         flights.insert(key.clone(), flight.clone());
         Ok(Boarding::Opened(sender, flight))
     }
 
     /// Not under the lock, which a runtime that is going down would take again by dropping the task at once.
-    fn launch<F>(&self, key: Key, sender: watch::Sender<Option<Landing>>, fetch: F)
+    fn launch<F>(&self, key: Key, sender: watch::Sender<Option<Landing>>, fence: &Fence, fetch: F)
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let clearing = Clearing { flights: self.clone(), key };
+        let clearing = Clearing { flights: self.clone(), key, fence: fence.clone() };
         // Never joined: it is bounded by the time limits of its calls, and whoever waits sees it end or vanish.
         let flying = async move {
             let landed = fetch.await;
@@ -165,8 +185,9 @@ impl Flight {
     /// Returns where to wait, unless the fetch begins so late that nothing comes of waiting until `by`.
     fn in_time(self, by: Instant) -> Result<watch::Receiver<Option<Landing>>, Failed> {
         let now = Instant::now();
-        if self.departs > now && self.departs >= by {
-            return Err(Failure::OverBudget(self.departs - now).into());
+        let departs = self.ticket.departs;
+        if departs > now && departs >= by {
+            return Err(Failure::OverBudget(departs - now).into());
         }
         Ok(self.landing)
     }
@@ -182,11 +203,16 @@ enum Boarding {
 struct Clearing {
     flights: Flights,
     key: Key,
+    fence: Fence,
 }
 
 impl Drop for Clearing {
     fn drop(&mut self) {
-        self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let mut flights = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was fenced off is not on the list any more, but another may be.
+        if flights.get(&self.key).is_some_and(|flight| flight.ticket.fence.is(&self.fence)) {
+            flights.remove(&self.key);
+        }
     }
 }
 
@@ -203,7 +229,10 @@ mod tests {
     use super::*;
     use crate::{
         freshness::Moment,
-        users::snapshot::{Asked, Content},
+        users::{
+            snapshot::{Asked, Content},
+            store::Topic,
+        },
     };
 
     #[tokio::test]
@@ -323,8 +352,8 @@ mod tests {
     async fn whoever_cannot_wait_for_the_beginning_is_refused_at_once() {
         let flights = Flights::new(MAX_FETCHES);
         let (begin, second) = (Instant::now(), Duration::from_secs(1));
-        let fetch = |departs| async move {
-            sleep_until(departs).await;
+        let fetch = |ticket: Ticket| async move {
+            sleep_until(ticket.departs).await;
             Ok(snapshot())
         };
         let patient = flights.join(key(), begin + 2 * second, || None, || Ok(begin + second), fetch);
@@ -366,12 +395,13 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        Snapshot { content: Content::Absent(Asked::BySub), began: Moment::now(), failed: None, pace: 100 }
+        let content = Content::Absent(Asked::BySub);
+        Snapshot { content, began: Moment::now(), failed: None, expired: false, pace: 100 }
     }
 
     const MAX_FETCHES: usize = 256;
 
     fn key() -> Key {
-        Key { pool: "eu-west-1_A".parse().unwrap(), sub: "a".parse().unwrap() }
+        Key { pool: "eu-west-1_A".parse().unwrap(), sub: "a".parse().unwrap(), topic: Topic::User }
     }
 }

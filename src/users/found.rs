@@ -7,36 +7,71 @@ use thiserror::Error;
 use super::snapshot::{Content, Snapshot};
 use crate::{
     freshness::{Freshness, Moment, Source, StaleReason},
-    user::User,
+    user::{Groups, User},
 };
 
-/// A user and how fresh what is known of it is; made by [`super::Users::find`] only.
+/// What answers one question: held, or fetched for it.
 #[derive(Debug)]
-pub struct Found {
-    user: Arc<User>,
+pub(super) struct Answer {
+    content: Content,
+    began: Moment,
     freshness: Freshness,
 }
 
-impl Found {
+impl Answer {
     pub(super) fn of(
         snapshot: &Snapshot,
         source: Source,
         stale_reason: Option<StaleReason>,
         now: Moment,
-    ) -> Result<Self, Failure> {
-        let Content::Present(user) = &snapshot.content else { return Err(Failure::NoSuchUser) };
-        let freshness = Freshness {
-            source,
-            fetched_at: snapshot.began.wall,
-            age: now.steady.saturating_duration_since(snapshot.began.steady),
-            stale_reason,
+    ) -> Self {
+        let (content, began) = (snapshot.content.clone(), snapshot.began);
+        Self { content, began, freshness: snapshot.freshness(source, stale_reason, now) }
+    }
+}
+
+/// A user, and its groups where they were sought, and how fresh what is known of it is; made by [`super::Users::find`]
+/// only.
+#[derive(Debug)]
+pub struct Found {
+    user: Arc<User>,
+    groups: Option<Groups>,
+    began: Moment,
+    freshness: Freshness,
+}
+
+impl Found {
+    /// Takes the answer to a question about a user.
+    pub(super) fn user_of(answer: Answer) -> Result<Self, Failure> {
+        let Answer { content, began, freshness } = answer;
+        match content {
+            Content::Absent(_) => Err(Failure::NoSuchUser),
+            Content::Groups(_) => Err(Failure::Lost),
+            Content::Present(user) => Ok(Self { user, groups: None, began, freshness }),
+        }
+    }
+
+    /// Adds the answer to a question about the user's groups: all of it is as old as the older of the two is `now`.
+    pub(super) fn with_groups_of(self, answer: Answer, now: Moment) -> Result<Self, Failure> {
+        let Content::Groups(groups) = answer.content else { return Err(Failure::Lost) };
+        let stale_reason = self.freshness.stale_reason.or(answer.freshness.stale_reason);
+        let (began, older) = if answer.began.steady < self.began.steady {
+            (answer.began, answer.freshness)
+        } else {
+            (self.began, self.freshness)
         };
-        Ok(Self { user: Arc::clone(user), freshness })
+        let age = now.steady.saturating_duration_since(began.steady);
+        Ok(Self { groups: Some(groups), began, freshness: Freshness { age, stale_reason, ..older }, ..self })
     }
 
     /// Returns the user, uncut: only a permit may disclose it.
     pub fn user(&self) -> &User {
         &self.user
+    }
+
+    /// Returns its groups, uncut too; none if they were not sought.
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
     }
 
     /// Returns how fresh it is.

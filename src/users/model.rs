@@ -1,7 +1,7 @@
 //! A model of what may be answered, held against the real thing under schedules of faults on a paused clock.
 //!
 //! A schedule follows from its seed alone: Cognito is delayed, throttled, reset, garbled, denied and lied about, people
-//! change, vanish and give up their names, the wall clock steps, and callers leave. `MODEL_SEEDS=4711..4712` replays
+//! change, vanish, give up their names and are erased or expired, the wall clock steps, and callers leave. `MODEL_SEEDS=4711..4712` replays
 //! one; by default there are 1,000.
 
 mod oracle;
@@ -60,8 +60,10 @@ async fn play() {
     let mut step_of_wall = Duration::ZERO;
     for _ in 0..fastrand::usize(20..60) {
         sleep(random(scene.lifetimes.fresh / 2)).await;
-        match fastrand::u8(0..10) {
+        match fastrand::u8(0..12) {
             0 => scene.world.change_weather(),
+            10 => scene.erase(fastrand::usize(..PEOPLE)),
+            11 => scene.expire(fastrand::usize(..PEOPLE)),
             1 | 2 => scene.world.change_somebody(),
             3 => step_of_wall = Duration::from_secs(fastrand::u64(0..7200)),
             _ => {
@@ -138,22 +140,36 @@ impl Scene {
         let deadline = now.steady + random(Duration::from_secs(4));
         // Some leave before anything comes.
         let leaves = (fastrand::u8(0..4) == 0).then(|| now.steady + random(Duration::from_secs(1)));
-        Asking { who, known, demand, begun: now.steady, deadline, leaves }
+        let groups = fastrand::u8(0..3) == 0;
+        Asking { who, known, groups, demand, begun: now.steady, deadline, leaves }
+    }
+
+    fn erase(&self, who: usize) {
+        self.users.erase_key(&self.key(who));
+        self.world.note_erasure(who);
+    }
+
+    fn expire(&self, who: usize) {
+        self.users.expire_key(&self.key(who));
+        self.world.note_expiry(who);
+    }
+
+    fn key(&self, who: usize) -> Key {
+        Key { pool: self.pool.id.clone(), sub: sub(who), topic: Topic::User }
     }
 
     /// Asks, and checks what comes; none if the caller left or its time was over before.
     async fn ask(self, asking: Asking) -> Option<Outcome> {
         let subject =
             Subject { pool: Arc::clone(&self.pool), sub: sub(asking.who), known: asking.known.clone() };
-        let question = Question {
-            subject: &subject,
-            key: Key::of(&subject),
-            asked: Asked::from(&subject.known),
-            demand: asking.demand,
-            share: None,
-        };
+        let question = Question::about(&subject, asking.demand, None);
         self.world.note_question(asking.who);
-        let answer = self.users.answer(&question, asking.deadline);
+        let answer = async {
+            match asking.groups {
+                true => self.users.find_with_groups(&question, asking.deadline).await,
+                false => self.users.find_user(&question, asking.deadline).await,
+            }
+        };
         let answer = timeout_at(asking.leaves.unwrap_or(asking.deadline), answer).await.ok()?;
         let outcome = Outcome { answer, at: Instant::now() };
         oracle::check(&asking, &outcome, &self.world, &self.lifetimes, self.pool.bare_sub);
@@ -172,7 +188,8 @@ impl Scene {
                 let now = Moment::now();
                 let (demand, deadline) =
                     (Demand::at_most(Duration::ZERO, now), now.steady + Duration::from_secs(3));
-                let asking = Asking { who, known, demand, begun: now.steady, deadline, leaves: None };
+                let (groups, leaves) = (true, None);
+                let asking = Asking { who, known, groups, demand, begun: now.steady, deadline, leaves };
                 let outcome = self.clone().ask(asking).await.expect("an answer in time");
                 let is_well = matches!(outcome.answer, Ok(_) | Err(Failure::NoSuchUser | Failure::Mismatch));
                 assert!(is_well, "not healed: {:?}", outcome.answer);

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    freshness::{Demand, Moment, StaleReason},
-    user::User,
+    freshness::{Demand, Freshness, Moment, Source, StaleReason},
+    user::{Groups, User},
 };
 
 /// What one fetch brought, when that fetch began, and whether another has failed since.
@@ -17,6 +17,8 @@ pub(super) struct Snapshot {
     pub(super) began: Moment,
     /// The last fetch since then that failed: when it ended, and why.
     pub(super) failed: Option<(Instant, StaleReason)>,
+    /// Whether an operator wants it asked for anew, whatever its age.
+    pub(super) expired: bool,
     /// How long this one's lifetimes are, in percent, 90 to 110: so that what was fetched together is not fetched
     /// together again.
     pub(super) pace: u8,
@@ -27,6 +29,8 @@ pub(super) struct Snapshot {
 pub(super) enum Content {
     /// Cognito knows no such user.
     Absent(Asked),
+    /// The groups that the user is in.
+    Groups(Groups),
     /// The user.
     Present(Arc<User>),
 }
@@ -75,17 +79,18 @@ impl Lifetimes {
         }
         let age = now.steady.saturating_duration_since(snapshot.began.steady);
         let within = |lifetime: Duration| age < lifetime * u32::from(snapshot.pace) / 100;
+        let is_fresh = |lifetime: Duration| within(lifetime) && !snapshot.expired;
         let resting =
             snapshot.failed.filter(|(ended, _)| now.steady.saturating_duration_since(*ended) < REST);
         match (&snapshot.content, resting) {
             (Content::Absent(_), _) if within(self.absent) => Verdict::Serve,
             (Content::Absent(_), _) => Verdict::Fetch,
-            (Content::Present(_), _) if within(self.fresh / 2) => Verdict::Serve,
-            (Content::Present(_), None) if within(self.fresh) => Verdict::ServeAndRefresh,
-            (Content::Present(_), Some(_)) if within(self.fresh) => Verdict::Serve,
-            (Content::Present(_), Some((_, reason))) if within(self.usable) => Verdict::ServeStale(reason),
-            (Content::Present(_), None) if within(self.usable) => Verdict::FetchBriefly,
-            (Content::Present(_), _) => Verdict::Fetch,
+            (_, _) if is_fresh(self.fresh / 2) => Verdict::Serve,
+            (_, None) if is_fresh(self.fresh) => Verdict::ServeAndRefresh,
+            (_, Some(_)) if is_fresh(self.fresh) => Verdict::Serve,
+            (_, Some((_, reason))) if within(self.usable) => Verdict::ServeStale(reason),
+            (_, None) if within(self.usable) => Verdict::FetchBriefly,
+            (_, _) => Verdict::Fetch,
         }
     }
 }
@@ -94,6 +99,22 @@ impl Snapshot {
     /// Returns the same with a failed fetch noted on it.
     pub(super) fn failed(self, ended: Instant, reason: StaleReason) -> Self {
         Self { failed: Some((ended, reason)), ..self }
+    }
+
+    /// Returns how fresh it is.
+    pub(super) fn freshness(
+        &self,
+        source: Source,
+        stale_reason: Option<StaleReason>,
+        now: Moment,
+    ) -> Freshness {
+        let age = now.steady.saturating_duration_since(self.began.steady);
+        Freshness { source, fetched_at: self.began.wall, age, stale_reason }
+    }
+
+    /// Returns the same, no longer fresh: of use only if Cognito, asked anew, cannot answer.
+    pub(super) fn expired(self) -> Self {
+        Self { expired: true, failed: None, ..self }
     }
 
     /// Returns true if and only if this meets the demand and is conclusive for a question asked this way: an absence
@@ -184,7 +205,7 @@ pub(super) mod tests {
         ];
         for (case, content, age, failed, asked, demand, verdict) in table {
             let failed = failed.map(|age| (at(age).steady, StaleReason::UpstreamThrottled));
-            let snapshot = Snapshot { content, began: begin, failed, pace: 100 };
+            let snapshot = Snapshot { content, began: begin, failed, expired: false, pace: 100 };
             assert_eq!(LIFETIMES.judge(&snapshot, asked, demand, at(age)), verdict, "{case}");
         }
     }
@@ -193,7 +214,7 @@ pub(super) mod tests {
     async fn a_step_of_the_wall_clock_changes_nothing() {
         let began = Moment::now();
         let content = Content::Present(Arc::new(crate::users::test_user("a")));
-        let snapshot = Snapshot { content, began, failed: None, pace: 100 };
+        let snapshot = Snapshot { content, began, failed: None, expired: false, pace: 100 };
         for age in [0, 29, 30, 59, 60, 899, 900] {
             let steady = began.steady + Duration::from_secs(age);
             let judge = |wall| {
@@ -208,6 +229,29 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn groups_are_as_fresh_as_a_user_and_what_is_expired_is_not() {
+        let begin = Moment::now();
+        tokio::time::advance(Duration::from_secs(10_000)).await;
+        let end = Moment::now();
+        let at = |age: u64| Moment { steady: begin.steady + Duration::from_secs(age), ..end };
+        let held = |content, failed: Option<u64>| {
+            let failed = failed.map(|age| (at(age).steady, StaleReason::UpstreamThrottled));
+            Snapshot { content, began: begin, failed, expired: false, pace: 100 }
+        };
+        let judge = |held: &Snapshot, age| LIFETIMES.judge(held, Asked::BySub, Demand::ANY, at(age));
+        let user = || Content::Present(Arc::new(crate::users::test_user("a")));
+        let groups = || Content::Groups(Groups::default());
+        for (age, failed) in (0..1000).flat_map(|age| [(age, None), (age, Some(age))]) {
+            let verdict = judge(&held(user(), failed), age);
+            assert_eq!(judge(&held(groups(), failed), age), verdict, "{age} {failed:?}");
+            let expired = if age < 900 { Verdict::FetchBriefly } else { Verdict::Fetch };
+            assert_eq!(judge(&held(user(), failed).expired(), age), expired, "{age} {failed:?}");
+        }
+        let failed_again = held(user(), None).expired().failed(at(5).steady, StaleReason::BudgetExhausted);
+        assert_eq!(judge(&failed_again, 5), Verdict::ServeStale(StaleReason::BudgetExhausted));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn every_lifetime_is_spread() {
         let begin = Moment::now();
         tokio::time::advance(Duration::from_secs(10_000)).await;
@@ -216,7 +260,8 @@ pub(super) mod tests {
             let at = |age: u64| begin.steady + Duration::from_secs(age);
             let failed = failed.map(|age| (at(age), StaleReason::UpstreamUnavailable));
             let now = Moment { steady: at(age), ..end };
-            LIFETIMES.judge(&Snapshot { content, began: begin, failed, pace }, Asked::BySub, Demand::ANY, now)
+            let snapshot = Snapshot { content, began: begin, failed, expired: false, pace };
+            LIFETIMES.judge(&snapshot, Asked::BySub, Demand::ANY, now)
         };
         let user = || Content::Present(Arc::new(crate::users::test_user("a")));
         let stale = Verdict::ServeStale(StaleReason::UpstreamUnavailable);

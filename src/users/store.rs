@@ -2,7 +2,11 @@
 
 use std::{mem::size_of, time::Duration};
 
-use moka::{notification::RemovalCause, ops::compute::Op, sync::Cache};
+use moka::{
+    notification::RemovalCause,
+    ops::compute::{CompResult, Op},
+    sync::Cache,
+};
 use tokio::time::Instant;
 
 use super::snapshot::{Content, Lifetimes, Snapshot};
@@ -13,14 +17,36 @@ use crate::{
         self, Metrics,
         cache::{OfStore, Usage},
     },
-    user::{Sub, User},
+    user::{Groups, Sub, User},
 };
 
-/// Names one user: never an alias, never a hash.
+/// Names one user, and what of it: never an alias, never a hash.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
     pub(super) pool: PoolId,
     pub(super) sub: Sub,
+    pub(super) topic: Topic,
+}
+
+/// What is fetched, and held, on its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Topic {
+    /// The groups a user is in.
+    Groups,
+    /// The user.
+    User,
+}
+
+impl Key {
+    /// Returns the key of another topic about the same user.
+    pub(super) fn to(&self, topic: Topic) -> Self {
+        Self { topic, ..self.clone() }
+    }
+}
+
+impl Topic {
+    /// Every one of them.
+    pub(super) const ALL: [Self; 2] = [Self::User, Self::Groups];
 }
 
 /// Users and absences, each in a store of its own, so that questions for random subs never evict a user.
@@ -67,10 +93,27 @@ impl Store {
         });
     }
 
-    /// Forgets a user of whom what is held is no longer true.
-    pub(super) fn forget(&self, key: &Key) {
-        self.present.invalidate(key);
-        self.absent.invalidate(key);
+    /// Forgets everything about a user, and returns what was held: of the user or its groups, and an absence.
+    pub(super) fn forget(&self, user: &Key) -> (bool, bool) {
+        let present = Topic::ALL.map(|topic| self.present.remove(&user.to(topic)).is_some());
+        (present.contains(&true), self.absent.remove(user).is_some())
+    }
+
+    /// Makes what is held of a user count as past its freshness, and forgets an absence; tells whether anything was held.
+    pub(super) fn expire(&self, user: &Key) -> bool {
+        let expired = Topic::ALL.map(|topic| {
+            let entry = self.present.entry(user.to(topic)).and_compute_with(|held| match held {
+                Some(held) => Op::Put(held.into_value().expired()),
+                None => Op::Nop,
+            });
+            matches!(entry, CompResult::ReplacedWith(_))
+        });
+        expired.contains(&true) | self.absent.remove(user).is_some()
+    }
+
+    /// Returns what a snapshot takes, in bytes.
+    pub(super) fn weight(key: &Key, held: &Snapshot) -> u32 {
+        weigh(key, held)
     }
 
     #[cfg(test)]
@@ -79,14 +122,16 @@ impl Store {
         self.absent.weighted_size()
     }
 
-    /// Holds what a fetch brought, and nothing else of that user: were a deleted user's entry left, it would be served
-    /// again once the absence is gone. One user's fetches follow one another, so no two callers put the same key.
+    /// Holds what a fetch brought. An absence leaves nothing else of that user: were a deleted user's entry left, it would
+    /// be served again once the absence is gone. One user's fetches follow one another, so no two callers put the same
+    /// key.
     pub(super) fn put(&self, key: Key, snapshot: Snapshot) {
         match snapshot.content {
             Content::Absent(_) => {
-                self.present.invalidate(&key);
+                self.forget(&key);
                 self.absent.insert(key, snapshot);
             }
+            Content::Groups(_) => self.present.insert(key, snapshot),
             Content::Present(_) => {
                 self.absent.invalidate(&key);
                 self.present.insert(key, snapshot);
@@ -109,11 +154,17 @@ fn bounded(max_bytes: u64, lifetime: Duration, usage: &Usage, of: OfStore) -> Ca
 }
 
 fn weigh(key: &Key, snapshot: &Snapshot) -> u32 {
-    let user = match &snapshot.content {
+    let content = match &snapshot.content {
         Content::Absent(_) => 0,
+        Content::Groups(groups) => weigh_groups(groups),
         Content::Present(user) => weigh_user(user),
     };
-    u32::try_from(ENTRY_BYTES + key.sub.as_str().len() + user).unwrap_or(u32::MAX)
+    u32::try_from(ENTRY_BYTES + key.sub.as_str().len() + content).unwrap_or(u32::MAX)
+}
+
+fn weigh_groups(groups: &Groups) -> usize {
+    let names = groups.names().map(|name| size_of::<Box<str>>() + ALLOCATION_BYTES + name.len());
+    ALLOCATION_BYTES + names.sum::<usize>()
 }
 
 fn weigh_user(user: &User) -> usize {
@@ -150,6 +201,39 @@ mod tests {
         store.present.run_pending_tasks();
         assert!(store.present.weighted_size() <= 1 << 20);
         assert!((1..=7).contains(&store.present.entry_count()), "{}", store.present.entry_count());
+    }
+
+    #[test]
+    fn groups_are_weighed() {
+        let key = key(0).to(Topic::Groups);
+        let weight = |names: Vec<String>| {
+            let content = Content::Groups(names.try_into().unwrap());
+            Store::weight(&key, &Snapshot { content, ..absent() })
+        };
+        let names = |length: usize| (0..100).map(|_| "g".repeat(length)).collect::<Vec<_>>();
+        assert_eq!(weight(names(128)) - weight(names(8)), 100 * 120);
+        assert!(weight(names(128)) >= weight(Vec::new()) + 100 * (128 + 16));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_counted_and_what_is_expired_is_kept() {
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        let groups = || Snapshot { content: Content::Groups(Groups::default()), ..absent() };
+        assert_eq!((store.forget(&key(0)), store.expire(&key(0))), ((false, false), false));
+        store.put(key(0), present(test_user("user-0")));
+        store.put(key(0).to(Topic::Groups), groups());
+        assert!(store.expire(&key(0)));
+        for topic in Topic::ALL {
+            assert!(store.latest(&key(0).to(topic)).unwrap().expired);
+        }
+        assert_eq!(store.forget(&key(0)), (true, false));
+        assert!(Topic::ALL.iter().all(|topic| store.latest(&key(0).to(*topic)).is_none()));
+        store.put(key(0).to(Topic::Groups), groups());
+        store.put(key(0), absent());
+        assert!(store.latest(&key(0).to(Topic::Groups)).is_none(), "who is gone is in no group");
+        assert_eq!(store.forget(&key(0)), (false, true));
+        store.put(key(0), absent());
+        assert!(store.expire(&key(0)) && store.latest(&key(0)).is_none());
     }
 
     #[test]
@@ -233,14 +317,22 @@ mod tests {
     }
 
     pub(super) fn key(n: usize) -> Key {
-        Key { pool: "eu-west-1_A".parse().unwrap(), sub: format!("user-{n}").parse().unwrap() }
+        let sub = format!("user-{n}").parse().unwrap();
+        Key { pool: "eu-west-1_A".parse().unwrap(), sub, topic: Topic::User }
     }
 
     pub(super) fn present(user: User) -> Snapshot {
-        Snapshot { content: Content::Present(Arc::new(user)), began: Moment::now(), failed: None, pace: 100 }
+        let content = Content::Present(Arc::new(user));
+        Snapshot { content, began: Moment::now(), failed: None, expired: false, pace: 100 }
     }
 
     fn absent() -> Snapshot {
-        Snapshot { content: Content::Absent(Asked::BySub), began: Moment::now(), failed: None, pace: 100 }
+        Snapshot {
+            content: Content::Absent(Asked::BySub),
+            began: Moment::now(),
+            failed: None,
+            expired: false,
+            pace: 100,
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 mod change;
 mod cost;
+mod groups;
+mod keeping;
 mod lab;
 mod load;
 mod outage;

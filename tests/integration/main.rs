@@ -46,6 +46,8 @@ mod explain;
 mod freshness;
 // What a lookup answers.
 mod get_user;
+// Groups, of a token and from Cognito.
+mod groups;
 // Which module may import which.
 mod layering;
 // Starting, health, reflection, stopping.

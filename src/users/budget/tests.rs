@@ -169,5 +169,9 @@ fn claim<'a>(user: &'a Key, lane: Lane, share: Option<&'a Share>) -> Claim<'a> {
 }
 
 fn key(n: usize) -> Key {
-    Key { pool: "eu-west-1_A".parse().unwrap(), sub: format!("user-{n}").parse().unwrap() }
+    Key {
+        pool: "eu-west-1_A".parse().unwrap(),
+        sub: format!("user-{n}").parse().unwrap(),
+        topic: crate::users::Topic::User,
+    }
 }

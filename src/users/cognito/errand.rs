@@ -18,7 +18,7 @@ use super::{
 use crate::{
     pool::Lookup,
     telemetry::{metrics::upstream::Outcome, traces},
-    user::{User, Username},
+    user::{Groups, User, Username},
 };
 
 /// The way to one user.
@@ -70,6 +70,40 @@ impl<'a> Errand<'a> {
         let request = client.admin_get_user().user_pool_id(pool.id.as_str()).username(name);
         let output = self.call(Category::UserReads, || request.clone().send()).await?;
         output.map(|output| answer::user(output.into(), &self.user.sub)).transpose()
+    }
+
+    /// Asks for the groups of the user of that name; none if the user is gone, or has another name. What Cognito answers
+    /// does not say whose groups they are, and a name that is free again may be taken by somebody else: so the user is
+    /// asked for once more, behind it.
+    pub(super) async fn groups(&mut self, name: &Username) -> Result<Option<Groups>, Failure> {
+        let Some(groups) = self.list_groups(name).await? else { return Ok(None) };
+        let user = match self.cognito.pool.bare_sub {
+            Lookup::ListUsers => self.list_users().await?,
+            Lookup::AdminGetUser | Lookup::AdminGetUserThenListUsers => {
+                self.admin_get_user(name.as_str()).await?
+            }
+        };
+        Ok(user.filter(|user| user.username == *name).map(|_| groups))
+    }
+
+    /// A user is in 100 groups at most (developer guide, "Quotas in Amazon Cognito"), and a page has 60.
+    async fn list_groups(&mut self, name: &Username) -> Result<Option<Groups>, Failure> {
+        let Cognito { client, pool, .. } = self.cognito;
+        let request = client.admin_list_groups_for_user().user_pool_id(pool.id.as_str());
+        let request = request.username(name.as_str()).limit(LARGEST_PAGE);
+        let (mut names, mut token) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let request = request.clone().set_next_token(token);
+            let page = self.call(Category::GroupReads, || request.clone().send()).await?;
+            let Some(page) = page else { return Ok(None) };
+            let groups = page.groups.ok_or(Failure::Garbled)?;
+            names.extend(groups.into_iter().map(|group| group.group_name.unwrap_or_default()));
+            token = page.next_token;
+            if token.is_none() {
+                return names.try_into().map(Some).map_err(|_| Failure::Garbled);
+            }
+        }
+        Err(Failure::Garbled)
     }
 
     /// The filter is an exact match, its value free of quotes by `Sub`'s alphabet. A filtered page may be empty and not
@@ -158,4 +192,5 @@ impl<'a> Errand<'a> {
 }
 
 const BACKOFF: Duration = Duration::from_millis(100);
+const LARGEST_PAGE: i32 = 60;
 const MAX_PAGES: usize = 5;

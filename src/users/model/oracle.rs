@@ -10,6 +10,8 @@ use super::{
 pub(super) struct Asking {
     pub(super) who: usize,
     pub(super) known: Known,
+    /// Whether the groups are asked for too.
+    pub(super) groups: bool,
     pub(super) demand: Demand,
     pub(super) begun: Instant,
     pub(super) deadline: Instant,
@@ -52,10 +54,16 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, lifet
     assert_eq!(user.sub, sub(asking.who), "another person's data");
     let began = at - freshness.age;
     assert!(asking.demand.allows(began), "older than demanded: {freshness:?}");
+    let erased = world.erased(asking.who, asking.begun);
+    assert!(erased.is_none_or(|erased| began >= erased), "from before it was erased: {freshness:?}");
+    let expired = world.expired(asking.who, asking.begun).filter(|_| freshness.stale_reason.is_none());
+    assert!(expired.is_none_or(|expired| began >= expired), "from before it was expired: {freshness:?}");
     let lifetime = if freshness.stale_reason.is_some() { lifetimes.usable } else { lifetimes.fresh };
     // What was just fetched is new, however long the fetch took.
     let longest = (lifetime * 11 / 10).max(Duration::from_millis(2100));
-    assert!(freshness.age <= longest, "older than allowed: {freshness:?}");
+    // And what was held of the user ages while its groups are fetched.
+    let waited = if asking.groups { at - asking.begun } else { Duration::ZERO };
+    assert!(freshness.age <= longest + waited, "older than allowed: {freshness:?}");
     let told = user.attributes.get("custom:truth").unwrap();
     let was_so = |truth: Truth| {
         let text = format!("{} {} {}", asking.who, truth.version, truth.enabled);
@@ -65,10 +73,21 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, lifet
         ever(&world.history(asking.who), began, at, was_so),
         "never so since it was asked for: {freshness:?}"
     );
+    let groups = found.groups().map(|groups| groups.names().map(ToOwned::to_owned).collect::<Vec<_>>());
+    let was_in = |truth: Truth| {
+        groups.as_ref().is_none_or(|groups| *groups == [truth.group(asking.who)] && truth.exists)
+    };
+    assert_eq!(groups.is_some(), asking.groups);
+    assert!(ever(&world.history(asking.who), began, at, was_in), "never in these groups: {freshness:?}");
     if let Some(reason) = freshness.stale_reason {
         // Whoever has no time learns nothing of Cognito.
         let is_hasty = asking.deadline - asking.begun < Duration::from_secs(1);
-        assert!(is_hasty || has_cause(reason, at, world), "stale without a cause: {reason:?}");
+        // Behind its groups the user is asked for, and that may wait for the budget for longer than somebody does who has
+        // something at hand.
+        assert!(
+            is_hasty || asking.groups || has_cause(reason, at, world),
+            "stale without a cause: {reason:?}"
+        );
     }
 }
 
@@ -89,6 +108,8 @@ fn is_absent(asking: &Asking, at: Instant, world: &World, lifetimes: &Lifetimes,
     let is_unseen =
         !asking.who.is_multiple_of(2) && lookup == Lookup::AdminGetUser && asking.known == Known::BySub;
     let oldest = at - lifetimes.absent * 11 / 10 - Duration::from_millis(2100);
+    let forgotten = [world.erased(asking.who, asking.begun), world.expired(asking.who, asking.begun)];
+    let oldest = forgotten.into_iter().flatten().fold(oldest, Instant::max);
     let history = world.history(asking.who);
     let demanded = |end: Instant| asking.demand.allows(end);
     let gone = history.iter().zip(history.iter().skip(1).map(|(end, _)| *end).chain([at]));

@@ -19,6 +19,13 @@ pub(super) struct Truth {
     pub(super) version: usize,
 }
 
+impl Truth {
+    /// The one group that the person is in.
+    pub(super) fn group(&self, who: usize) -> String {
+        format!("group-{who}-{}", self.version)
+    }
+}
+
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
@@ -45,6 +52,8 @@ struct State {
     faults: Vec<(Instant, Fault)>,
     calls: Vec<Call>,
     questions: Vec<(Instant, usize)>,
+    erasures: Vec<(Instant, usize)>,
+    expiries: Vec<(Instant, usize)>,
 }
 
 struct Call {
@@ -71,6 +80,8 @@ impl World {
             faults: Vec::new(),
             calls: Vec::new(),
             questions: Vec::new(),
+            erasures: Vec::new(),
+            expiries: Vec::new(),
         }))
     }
 
@@ -161,6 +172,24 @@ impl World {
         self.state().questions.push((Instant::now(), who));
     }
 
+    pub(super) fn note_erasure(&self, who: usize) {
+        self.state().erasures.push((Instant::now(), who));
+    }
+
+    pub(super) fn note_expiry(&self, who: usize) {
+        self.state().expiries.push((Instant::now(), who));
+    }
+
+    /// When this person was last erased before then.
+    pub(super) fn erased(&self, who: usize, before: Instant) -> Option<Instant> {
+        last(&self.state().erasures, who, before)
+    }
+
+    /// When this person was last expired before then.
+    pub(super) fn expired(&self, who: usize, before: Instant) -> Option<Instant> {
+        last(&self.state().expiries, who, before)
+    }
+
     pub(super) fn history(&self, who: usize) -> Vec<(Instant, Truth)> {
         self.state().people[who].history.clone()
     }
@@ -188,6 +217,7 @@ impl World {
         };
         within(per_second, &|call| call.operation == "AdminGetUser");
         within(per_second, &|call| call.operation == "ListUsers");
+        within(per_second, &|call| call.operation == "AdminListGroupsForUser");
         (0..PEOPLE).for_each(|who| within(10, &|call| call.about == [who]));
         for call in &state.calls {
             let is_for = |(at, who): &(Instant, usize)| {
@@ -246,6 +276,9 @@ impl State {
     }
 
     fn record(&self, request: &Request, is_lie: bool) -> Reply {
+        if request.operation == "AdminListGroupsForUser" {
+            return self.groups(request);
+        }
         let found = self.find(request).map(|who| if is_lie { (who + 1) % PEOPLE } else { who });
         let user = found.map(|who| self.user(who));
         match (user, request.operation.as_str()) {
@@ -261,6 +294,16 @@ impl State {
                     .to_string(),
             ),
             (None, _) => error("UserNotFoundException"),
+        }
+    }
+
+    /// No lie about groups could be told from the truth, for they are nobody's by themselves.
+    fn groups(&self, request: &Request) -> Reply {
+        let Some(who) = self.find(request) else { return error("UserNotFoundException") };
+        let group = json!({"GroupName": self.people[who].now().group(who)});
+        match (fastrand::bool(), request.input["NextToken"].as_str()) {
+            (true, None) => Reply::Answer(200, json!({"Groups": [], "NextToken": "next"}).to_string()),
+            _ => Reply::Answer(200, json!({"Groups": [group]}).to_string()),
         }
     }
 
@@ -283,6 +326,10 @@ impl Person {
     fn now(&self) -> Truth {
         self.history.last().unwrap().1
     }
+}
+
+fn last(events: &[(Instant, usize)], who: usize, before: Instant) -> Option<Instant> {
+    events.iter().filter(|(at, other)| *other == who && *at <= before).map(|(at, _)| *at).max()
 }
 
 fn error(code: &str) -> Reply {

@@ -75,10 +75,15 @@ impl Lab {
 
     pub(super) async fn ask_known(&self, sub: &str, known: Known) -> Result<Found, Failure> {
         let subject = Subject { pool: Arc::clone(&self.pool), sub: sub.parse().unwrap(), known };
-        let asked = Asked::from(&subject.known);
-        let key = Key::of(&subject);
-        let question = Question { subject: &subject, key, asked, demand: Demand::ANY, share: None };
-        self.users.answer(&question, Instant::now() + Duration::from_secs(3)).await
+        let question = Question::about(&subject, Demand::ANY, None);
+        self.users.find_user(&question, Instant::now() + Duration::from_secs(3)).await
+    }
+
+    pub(super) async fn ask_with_groups(&self, sub: &str) -> Result<Found, Failure> {
+        let (pool, known) = (Arc::clone(&self.pool), Known::BySub);
+        let subject = Subject { pool, sub: sub.parse().unwrap(), known };
+        let question = Question::about(&subject, Demand::ANY, None);
+        self.users.find_with_groups(&question, Instant::now() + Duration::from_secs(3)).await
     }
 
     pub(super) async fn ask_with(
@@ -90,9 +95,20 @@ impl Lab {
     ) -> Result<Found, Failure> {
         let sub: Sub = sub.parse().unwrap();
         let subject = Subject { pool: Arc::clone(&self.pool), sub, known: Known::BySub };
-        let key = Key::of(&subject);
-        let question = Question { subject: &subject, key, asked: Asked::BySub, demand, share };
-        self.users.answer(&question, Instant::now() + time).await
+        self.users.find_user(&Question::about(&subject, demand, share), Instant::now() + time).await
+    }
+
+    pub(super) fn key(&self, sub: &str) -> Key {
+        Key { pool: self.pool.id.clone(), sub: sub.parse().unwrap(), topic: Topic::User }
+    }
+
+    /// No second saw more calls of one operation than these.
+    pub(super) fn assert_operation_within(&self, operation: &str, most: usize) {
+        let world = self.world.lock().unwrap();
+        let calls: Vec<_> =
+            world.calls.iter().filter(|(_, called)| called == operation).map(|(at, _)| *at).collect();
+        let mut pairs = calls.iter().zip(calls.iter().skip(most));
+        assert!(pairs.all(|(first, last)| *last - *first >= Duration::from_secs(1)), "more than {most}");
     }
 
     /// The operations called.

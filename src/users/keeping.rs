@@ -1,0 +1,120 @@
+//! What an operator may do with what is held of one user: look at it, have it asked for anew, or have it forgotten.
+
+use super::{Asked, Content, Key, Snapshot, Store, Topic, Users, Verdict};
+use crate::{
+    freshness::{Demand, Freshness, Moment, Source},
+    policy::Mandate,
+};
+
+/// What is held of one user, without values.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holding {
+    /// What the entry is.
+    pub state: State,
+    /// How fresh it is; none where nothing is held.
+    pub freshness: Option<Freshness>,
+    /// The attributes that are held, by name.
+    pub attributes: Vec<String>,
+    /// Whether the groups are held too.
+    pub groups: bool,
+    /// What all of it takes in the cache, in bytes.
+    pub bytes: u64,
+    /// Whether a fetch of the user, or of its groups, is under way.
+    pub in_flight: bool,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    /// Cognito's answer that there is no such user, served for `cache.absent_for`.
+    Absent,
+    /// A user, fresh enough to be served.
+    Fresh,
+    /// Nothing.
+    Nothing,
+    /// A user past its freshness, served only while Cognito cannot answer, if then.
+    Stale,
+}
+
+/// What was forgotten of one user.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Erased {
+    /// Whether the user, or its groups, were held.
+    pub entry: bool,
+    /// Whether an absence was held.
+    pub absence: bool,
+    /// Fetches under way, of the user and of its groups, whose results will not be held.
+    pub fetches: usize,
+}
+
+impl Users {
+    /// Looks at what is held of the mandate's user, and changes nothing.
+    pub fn inspect(&self, mandate: &Mandate) -> Holding {
+        self.holding(&Key::of(mandate.subject()))
+    }
+
+    /// Has the mandate's user asked for anew by the next read; until Cognito answers, what is held is of use as any that
+    /// is stale. What a fetch under way brings is not held, and answers only who asked before. Tells whether anything was
+    /// held.
+    pub fn expire(&self, mandate: &Mandate) -> bool {
+        self.expire_key(&Key::of(mandate.subject()))
+    }
+
+    /// Forgets the mandate's user. What a fetch under way brings is not held, and answers only who asked before.
+    pub fn erase(&self, mandate: &Mandate) -> Erased {
+        self.erase_key(&Key::of(mandate.subject()))
+    }
+
+    pub(super) fn holding(&self, user: &Key) -> Holding {
+        let now = Moment::now();
+        let [held, groups] = Topic::ALL.map(|topic| {
+            let key = user.to(topic);
+            self.0.store.latest(&key).map(|held| (Store::weight(&key, &held), held))
+        });
+        let bytes = [&held, &groups].into_iter().flatten().map(|(bytes, _)| u64::from(*bytes)).sum();
+        let held = held.map(|(_, held)| held);
+        Holding {
+            state: held.as_ref().map_or(State::Nothing, |held| self.state(held, now)),
+            freshness: held.as_ref().map(|held| held.freshness(Source::Cache, None, now)),
+            attributes: held.map(|held| held.content.attributes()).unwrap_or_default(),
+            groups: groups.is_some(),
+            bytes,
+            in_flight: Topic::ALL.iter().any(|topic| self.0.flights.has(&user.to(*topic))),
+        }
+    }
+
+    fn state(&self, held: &Snapshot, now: Moment) -> State {
+        match (&held.content, self.0.lifetimes.judge(held, Asked::BySub, Demand::ANY, now)) {
+            (Content::Absent(_), _) => State::Absent,
+            (_, Verdict::Serve | Verdict::ServeAndRefresh) => State::Fresh,
+            _ => State::Stale,
+        }
+    }
+
+    pub(super) fn expire_key(&self, user: &Key) -> bool {
+        self.fence(user);
+        self.0.store.expire(user)
+    }
+
+    pub(super) fn erase_key(&self, user: &Key) -> Erased {
+        let fetches = self.fence(user);
+        let (entry, absence) = self.0.store.forget(user);
+        Erased { entry, absence, fetches }
+    }
+
+    /// First of all: what such a fetch brought before it is then in the store, to be found there, and what it brings after
+    /// it is never.
+    fn fence(&self, user: &Key) -> usize {
+        Topic::ALL.into_iter().filter(|topic| self.0.flights.fence(&user.to(*topic))).count()
+    }
+}
+
+impl Content {
+    /// Returns the names of the attributes.
+    fn attributes(&self) -> Vec<String> {
+        match self {
+            Self::Absent(_) | Self::Groups(_) => Vec::new(),
+            Self::Present(user) => user.attributes.iter().map(|(name, _)| name.to_owned()).collect(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Groups are fetched where they are sought, and are as fresh as the user.
+
+use futures_util::FutureExt as _;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{
+    super::{cognito::network::Reply, *},
+    lab::{Lab, NEAR},
+};
+
+#[tokio::test(start_paused = true)]
+async fn groups_are_fetched_when_sought_and_then_held() {
+    let lab = Lab::start(|_, _| {});
+    lab.play(with_groups(3));
+    lab.ask("ada").await.unwrap();
+    assert_eq!(lab.operations(), ["AdminGetUser"], "nobody sought them");
+    let found = lab.ask_with_groups("ada").await.unwrap();
+    assert_eq!(names(&found), ["group-0", "group-1", "group-2"]);
+    // The user once more, behind the groups: whose they are their answer does not say.
+    assert_eq!(lab.operations(), ["AdminGetUser", "AdminListGroupsForUser", "AdminGetUser"]);
+    let held = lab.ask_with_groups("ada").now_or_never().expect("a hit").unwrap();
+    assert_eq!((names(&held).len(), held.freshness().source), (3, Source::Cache));
+    assert!(lab.ask("ada").now_or_never().expect("a hit").unwrap().groups().is_none());
+
+    // Past half of their freshness a hit refreshes both in the background; past all of it the caller waits.
+    sleep(Duration::from_secs(34)).await;
+    assert!(lab.ask_with_groups("ada").now_or_never().expect("a hit").is_ok());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(lab.calls(), 6);
+    sleep(Duration::from_secs(67)).await;
+    assert!(lab.ask_with_groups("ada").now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_herd_makes_one_flight() {
+    let lab = Lab::start(|_, _| {});
+    lab.play(with_groups(1));
+    let herd = join_all((0..1000).map(|_| lab.ask_with_groups("ada")));
+    assert!(herd.await.iter().all(Result::is_ok));
+    assert_eq!(lab.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_followed_to_the_quota_and_no_further() {
+    for (groups, expected) in [(0, Some(0)), (60, Some(60)), (61, Some(61)), (100, Some(100)), (101, None)] {
+        let lab = Lab::start(|_, _| {});
+        lab.play(with_groups(groups));
+        let found = lab.ask_with_groups("ada").await;
+        assert_eq!(found.as_ref().ok().map(|found| names(found).len()), expected, "{groups}");
+        assert_eq!(found.err(), expected.is_none().then_some(Failure::Garbled), "{groups}");
+    }
+    // Pages without end.
+    let lab = Lab::start(|_, _| {});
+    lab.play(|request| match request.operation.as_str() {
+        "AdminListGroupsForUser" => {
+            (NEAR, Reply::Answer(200, json!({"Groups": [], "NextToken": "on"}).to_string()))
+        }
+        _ => Lab::found(request),
+    });
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::Garbled);
+    assert_eq!(lab.calls(), 1 + 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_have_a_budget_of_their_own() {
+    let lab = Lab::start(|_, budget| budget.group_reads_per_second = Some(4));
+    lab.play(with_groups(1));
+    let asking = (0..40).map(|n| {
+        let lab = &lab;
+        async move { lab.ask_with_groups(&format!("user-{n}")).await }
+    });
+    let (mut found, mut refused) = (0, 0);
+    for answer in join_all(asking).await {
+        match answer {
+            Ok(_) => found += 1,
+            Err(Failure::OverBudget(_)) => refused += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((found, refused), (12, 28), "4 a second for as long as somebody waits");
+    lab.assert_operation_within("AdminListGroupsForUser", 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_groups_cannot_be_had_is_served_without_asking_for_them() {
+    let lab = Lab::start(|_, _| {});
+    lab.play(|request| match request.operation.as_str() {
+        "AdminListGroupsForUser" => (NEAR, Lab::error("AccessDeniedException")),
+        _ => Lab::found(request),
+    });
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::Refused);
+    let user = lab.ask("ada").now_or_never().expect("a hit").unwrap();
+    assert_eq!(user.freshness().stale_reason, None, "the user itself is well");
+
+    lab.play(with_groups(2));
+    assert_eq!(names(&lab.ask_with_groups("ada").await.unwrap()).len(), 2);
+    sleep(Duration::from_secs(70)).await;
+    lab.play(|request| match request.operation.as_str() {
+        "AdminListGroupsForUser" => (NEAR, Lab::error("TooManyRequestsException")),
+        _ => Lab::found(request),
+    });
+    let stale = lab.ask_with_groups("ada").await.unwrap();
+    assert_eq!(names(&stale).len(), 2);
+    assert_eq!(stale.freshness().stale_reason, Some(StaleReason::UpstreamThrottled));
+    assert!(stale.freshness().age >= Duration::from_secs(70), "as old as the older of the two");
+}
+
+/// The name went to somebody else between the two questions, and so did its groups.
+#[tokio::test(start_paused = true)]
+async fn the_groups_of_another_with_the_name_are_not_taken() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    lab.play(|request| match request.operation.as_str() {
+        "AdminListGroupsForUser" => with_groups(1)(request),
+        _ => (NEAR, Lab::found_as("ada", "somebody-else")),
+    });
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::Mismatch);
+    lab.play(|_| (NEAR, Lab::error("UserNotFoundException")));
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser, "nor is the user held");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_is_gone_is_held_no_longer() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    lab.play(|_| (NEAR, Lab::error("UserNotFoundException")));
+    assert!(lab.ask("ada").now_or_never().expect("a hit").is_ok());
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser);
+    assert_eq!(lab.ask("ada").await.unwrap_err(), Failure::NoSuchUser);
+}
+
+/// A user who is in so many groups, in pages of 60.
+fn with_groups(groups: usize) -> impl Fn(&cognito::network::Request) -> (Duration, Reply) + Send + 'static {
+    move |request| {
+        if request.operation != "AdminListGroupsForUser" {
+            return Lab::found(request);
+        }
+        let start = request.input["NextToken"].as_str().map_or(0, |token| token.parse().unwrap());
+        let names = (start..groups).map(|n| json!({"GroupName": format!("group-{n}")}));
+        let mut page = json!({"Groups": names.take(60).collect::<Vec<_>>()});
+        if start + 60 < groups {
+            page["NextToken"] = json!((start + 60).to_string());
+        }
+        (NEAR, Reply::Answer(200, page.to_string()))
+    }
+}
+
+fn names(found: &Found) -> Vec<&str> {
+    found.groups().unwrap().names().collect()
+}

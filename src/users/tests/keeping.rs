@@ -1,0 +1,84 @@
+//! An operator expires or erases somebody while a fetch is under way.
+
+use futures_util::FutureExt as _;
+use tokio::time::sleep;
+
+use super::{
+    super::*,
+    lab::{Lab, NEAR},
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    assert_eq!(lab.users.erase_key(&lab.key("ada")), Erased { entry: true, absence: false, fetches: 0 });
+    lab.play(|request| (Duration::from_millis(800), Lab::user(request, true, Some("old"))));
+    let before = lab.ask("ada");
+    let erasing = async {
+        sleep(Duration::from_millis(400)).await;
+        let erased = lab.users.erase_key(&lab.key("ada"));
+        assert_eq!(erased, Erased { entry: false, absence: false, fetches: 1 });
+        lab.play(|request| (Duration::from_millis(100), Lab::user(request, true, Some("new"))));
+        // Who asks after it is not served by the fetch from before it, which is still under way.
+        assert_eq!(plan(&lab.ask("ada").await.unwrap()), "new");
+    };
+    let (before, ()) = tokio::join!(before, erasing);
+    assert_eq!(plan(&before.unwrap()), "old", "who asked before is answered");
+    let held = lab.ask("ada").now_or_never().expect("a hit").unwrap();
+    assert_eq!((plan(&held).as_str(), lab.calls()), ("new", 3));
+    assert_eq!(lab.users.0.flights.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lands_after_an_erasure_is_not_held() {
+    let lab = Lab::start(|_, _| {});
+    for (case, reply) in [("a user", None), ("an absence", Some("UserNotFoundException"))] {
+        lab.play(move |request| match reply {
+            None => (Duration::from_millis(100), Lab::found(request).1),
+            Some(error) => (Duration::from_millis(100), Lab::error(error)),
+        });
+        let erasing = async {
+            sleep(Duration::from_millis(50)).await;
+            lab.users.erase_key(&lab.key("ada"))
+        };
+        let (_, erased) = tokio::join!(lab.ask("ada"), erasing);
+        assert_eq!(erased.fetches, 1, "{case}");
+        assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Nothing, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_expired_is_asked_for_anew_and_served_stale_in_an_outage() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Fresh);
+    assert!(lab.users.expire_key(&lab.key("ada")));
+    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Stale);
+    assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cognito);
+    assert_eq!((lab.users.holding(&lab.key("ada")).state, lab.calls()), (State::Fresh, 2));
+
+    assert!(lab.users.expire_key(&lab.key("ada")));
+    lab.play(|_| (NEAR, Lab::error("TooManyRequestsException")));
+    let stale = lab.ask("ada").await.unwrap().freshness();
+    assert_eq!((stale.stale_reason, lab.calls()), (Some(StaleReason::UpstreamThrottled), 3));
+    assert!(!lab.users.expire_key(&lab.key("nobody")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_under_way_leaves_who_was_expired_expired() {
+    let lab = Lab::start(|_, _| {});
+    lab.play(|request| (Duration::from_millis(800), Lab::found(request).1));
+    let expiring = async {
+        sleep(Duration::from_millis(400)).await;
+        assert!(!lab.users.expire_key(&lab.key("ada")), "nothing is held yet");
+    };
+    let (before, ()) = tokio::join!(lab.ask("ada"), expiring);
+    assert!(before.is_ok());
+    assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cognito);
+    assert_eq!(lab.calls(), 2);
+}
+
+fn plan(found: &Found) -> String {
+    found.user().attributes.get("custom:plan").unwrap().to_owned()
+}

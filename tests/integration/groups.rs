@@ -1,0 +1,70 @@
+use cognito_lookup::{
+    config::Config,
+    sandbox::standin::Fault,
+    wire::proto::{GetUserRequest, GetUserResponse, Source},
+};
+use tonic::{Code, Request};
+
+use crate::support::{ADA, App, GRACE, about, assert_failure, bearing, source};
+
+#[tokio::test]
+async fn groups_are_told_to_those_who_may_ask_and_do() {
+    let app = App::with(sidecar_reads_groups).await;
+    let answer = app.by_sub(ADA).await.unwrap();
+    assert!(groups(&answer).is_empty(), "nobody asked");
+    assert_eq!(app.cognito.calls("AdminListGroupsForUser"), 0);
+    let answer = app.ask(with_groups(about(ADA))).await.unwrap();
+    assert_eq!((groups(&answer), source(&answer)), (vec!["engineers"], Source::Cache), "as old as the user");
+    // The name of a federated user is one that only ListUsers finds.
+    let answer = app.ask(with_groups(about(GRACE))).await.unwrap();
+    assert_eq!(groups(&answer), ["eu-west-1_Sandbox01_Google"]);
+
+    let asked = (app.lookups(), app.cognito.calls("AdminListGroupsForUser"));
+    assert_eq!(asked.1, 2);
+    for _ in 0..10 {
+        let answer = app.ask(with_groups(about(ADA))).await.unwrap();
+        assert_eq!((groups(&answer), source(&answer)), (vec!["engineers"], Source::Cache));
+    }
+    let own = bearing(&app.token("ada"), GetUserRequest { include_groups: true, ..about("") });
+    let refused = assert_failure(app.ask(own).await, Code::PermissionDenied, "ATTRIBUTE_NOT_ALLOWED");
+    assert!(refused.message().contains("may not read"));
+    assert_eq!(
+        (app.lookups(), app.cognito.calls("AdminListGroupsForUser")),
+        asked,
+        "held, or refused before"
+    );
+}
+
+#[tokio::test]
+async fn a_token_tells_its_own_groups_at_no_cost() {
+    let app = App::with(|config| config.callers[0].groups = true).await;
+    let token = app.token("ada");
+    let answer =
+        app.ask(bearing(&token, GetUserRequest { include_groups: true, ..about("") })).await.unwrap();
+    assert_eq!(groups(&answer), ["engineers"]);
+    assert!(groups(&app.by_token(&token).await.unwrap()).is_empty(), "nobody asked");
+    assert_eq!((app.lookups(), app.cognito.calls("AdminListGroupsForUser")), (1, 0));
+    // This machine may not read groups, whoever cached the user.
+    assert_failure(app.ask(with_groups(about(ADA))).await, Code::PermissionDenied, "ATTRIBUTE_NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn where_groups_may_not_be_listed_users_are_still_found() {
+    let app = App::with(sidecar_reads_groups).await;
+    app.cognito.fault("AdminListGroupsForUser", Fault::AccessDenied);
+    assert_failure(app.ask(with_groups(about(ADA))).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    assert!(app.by_sub(ADA).await.is_ok());
+    assert_failure(app.ask(with_groups(about("nobody"))).await, Code::NotFound, "USER_NOT_FOUND");
+}
+
+fn sidecar_reads_groups(config: &mut Config) {
+    config.callers[1].groups = true;
+}
+
+fn with_groups(message: GetUserRequest) -> Request<GetUserRequest> {
+    Request::new(GetUserRequest { include_groups: true, ..message })
+}
+
+fn groups(answer: &GetUserResponse) -> Vec<&str> {
+    answer.user.as_ref().unwrap().groups.iter().map(String::as_str).collect()
+}
