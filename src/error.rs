@@ -3,6 +3,7 @@
 use std::{collections::HashMap, error::Error as _, sync::Arc, time::Duration};
 
 use http::Response;
+use prost::Message as _;
 use thiserror::Error;
 use tonic::{
     Code, Status,
@@ -10,7 +11,13 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{auth::Rejected, policy::Denied, query::Invalid, users::Failure, wire::proto::ErrorReason};
+use crate::{
+    auth::Rejected,
+    policy::Denied,
+    query::Invalid,
+    users::Failure,
+    wire::proto::{self, ErrorReason},
+};
 
 /// Why a call failed; the text is for the log, callers get a constant.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -95,13 +102,26 @@ impl Error {
         Status::with_error_details_and_metadata(code, text, details, metadata)
     }
 
+    /// Makes the same as a message, for one of several users.
+    pub fn into_message(self, request_id: &str) -> proto::Status {
+        let status = self.into_status(request_id);
+        // Its details are such a message, which only holds less if it could not be read.
+        proto::Status::decode(status.details()).unwrap_or_else(|_| proto::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        })
+    }
+
     fn outward(&self) -> (Code, ErrorReason, &'static str) {
         match self {
             Self::Astray => failed(Failure::Lost),
             Self::Denied(denied) => denial(denied),
             Self::Failure(failure) => failed(*failure),
             Self::Foreign(code) => (*code, ErrorReason::Unspecified, code.description()),
-            Self::Invalid(Invalid::Sub) => (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED),
+            Self::Invalid(Invalid::Sub | Invalid::SubOf(_)) => {
+                (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED)
+            }
             Self::Invalid(Invalid::Field { .. }) => {
                 (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
             }
@@ -128,9 +148,12 @@ impl Error {
     }
 
     fn violation(&self) -> Option<(String, &'static str)> {
+        if let Self::Invalid(Invalid::SubOf(n)) = self {
+            return Some((format!("subs[{n}]"), SUB_FORM));
+        }
         let (field, problem) = match self {
             Self::Invalid(Invalid::Field { field, problem }) => (field.as_str(), *problem),
-            Self::Invalid(Invalid::Sub) => ("sub", "must be 1 to 128 characters of [A-Za-z0-9_-]"),
+            Self::Invalid(Invalid::Sub) => ("sub", SUB_FORM),
             Self::Denied(Denied::CallerUnknown) => ("caller", "names no configured caller"),
             Self::Denied(Denied::Nobody) => ("sub", "must be given where no access token is"),
             Self::Denied(Denied::PoolMissing) => {
@@ -258,6 +281,7 @@ fn rejection(rejected: Rejected) -> (Code, ErrorReason, &'static str) {
 
 const MAX_LIST_BYTES: usize = 1024;
 const DOMAIN: &str = "userlookup.v1";
+const SUB_FORM: &str = "must be 1 to 128 characters of [A-Za-z0-9_-]";
 const SUB_MALFORMED: &str = "sub must be given as 1 to 128 characters of [A-Za-z0-9_-]";
 // Long enough for the cool-down of a shared cause, short enough for a person who waits.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

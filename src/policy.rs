@@ -1,6 +1,7 @@
 //! Decides what a caller may see: ([`Caller`], [`Query`]) → [`Permit`], and [`Permit`] + what was found → [`Disclosure`].
 //! Deny by default: what no rule releases is refused.
 
+mod batch;
 mod explanation;
 mod mandate;
 mod network;

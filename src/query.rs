@@ -24,6 +24,24 @@ pub struct Query {
     pub demand: Demand,
 }
 
+/// One question about each of several users; made by `wire`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Batch {
+    /// The users, each once: 1 to 100.
+    pub subs: Vec<Sub>,
+    /// Whom of `subs` each item of the request names, in the order of the items.
+    pub order: Vec<usize>,
+    /// What is asked of each of them; it names nobody.
+    pub query: Query,
+}
+
+impl Batch {
+    /// Returns the question about each user, in the order of `subs`.
+    pub fn queries(&self) -> impl Iterator<Item = Query> {
+        self.subs.iter().map(|sub| Query { sub: Some(sub.clone()), ..self.query.clone() })
+    }
+}
+
 /// Whom an administrator asks about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
@@ -56,6 +74,9 @@ pub enum Invalid {
     /// `sub` is no sub.
     #[error("sub is malformed")]
     Sub,
+    /// The item of `subs` in this place is no sub.
+    #[error("subs[{0}] is malformed")]
+    SubOf(usize),
 }
 
 impl Invalid {

@@ -1,6 +1,7 @@
 //! The RPCs: one straight line from a request to its answer, and what must happen for every outcome around it.
 
 mod admin;
+mod batch;
 mod call;
 mod calls;
 mod inbound;
@@ -44,7 +45,7 @@ impl Service {
 
     async fn answer(&self, request: Request<proto::GetUserRequest>) -> Result<proto::GetUserResponse, Error> {
         let (metadata, mut extensions, message) = request.into_parts();
-        let Arrival { peer, deadline, notes } = extensions.remove().ok_or(Error::Astray)?;
+        let Arrival { peer, deadline, notes, .. } = extensions.remove().ok_or(Error::Astray)?;
         let credentials = Credentials { metadata: &metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(&caller, self.policy.name(&caller));
@@ -69,8 +70,8 @@ impl UserService for Service {
 
     async fn batch_get_users(
         &self,
-        _: Request<proto::BatchGetUsersRequest>,
+        request: Request<proto::BatchGetUsersRequest>,
     ) -> Result<Response<proto::BatchGetUsersResponse>, Status> {
-        Err(Error::Unimplemented.into())
+        Ok(Response::new(self.batch(request).await?))
     }
 }

@@ -1,12 +1,16 @@
 //! Between the messages of `proto/` and the types of this crate, total in both directions.
 
 mod admin;
+mod batch;
 pub mod proto;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use self::admin::{access_query, explanation};
 use self::proto::get_user_request;
+pub use self::{
+    admin::{access_query, erased, expired, explanation, holding},
+    batch::{batch, batch_reply},
+};
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, Selection},
     freshness::{Demand, Freshness, Moment, Source, StaleReason},
@@ -45,8 +49,8 @@ pub fn reply(disclosure: Disclosure) -> proto::GetUserResponse {
     }
 }
 
-/// Reads whom an administrator asks about.
-fn target(sub: &str, user_pool_id: &str) -> Result<Target, Invalid> {
+/// Reads whom an administrator asks about, or names the first field that is not valid.
+pub fn target(sub: &str, user_pool_id: &str) -> Result<Target, Invalid> {
     Ok(Target { sub: sub.parse().map_err(|_| Invalid::Sub)?, pool: pool(user_pool_id)? })
 }
 

@@ -50,6 +50,16 @@ struct Draft {
     sub: Option<Sub>,
     asked: Names,
     released: Option<(Names, Freshness)>,
+    receipt_id: Option<Box<str>>,
+    items: Vec<Item>,
+}
+
+/// What became of one user of several.
+#[derive(Debug)]
+struct Item {
+    pool: Option<PoolId>,
+    sub: Sub,
+    released: Result<(Names, Freshness), &'static str>,
 }
 
 impl Ledger {
@@ -80,7 +90,27 @@ impl Entry<'_> {
         let open = !std::mem::replace(&mut self.is_closed, true);
         let (Some(desk), Some(draft)) = (&self.ledger.0, &self.notes.0) else { return Receipt::Entered };
         let draft = std::mem::take(&mut *draft.lock().unwrap_or_else(PoisonError::into_inner));
-        if open { self.enter(desk, &draft, outcome) } else { Receipt::Entered }
+        match (open, draft.items.is_empty()) {
+            (false, _) => Receipt::Entered,
+            (true, false) if outcome == Outcome::Answered => self.enter_items(desk, draft),
+            (true, _) => self.enter(desk, &draft, outcome),
+        }
+    }
+
+    /// Each user has a record of its own. They are written in the order in which they are entered.
+    fn enter_items(&self, desk: &Desk, mut draft: Draft) -> Receipt {
+        let mut last = Receipt::Entered;
+        for Item { pool, sub, released } in std::mem::take(&mut draft.items) {
+            (draft.pool, draft.sub) = (pool, Some(sub));
+            let outcome =
+                released.as_ref().err().map_or(Outcome::Answered, |reason| Outcome::Refused(reason));
+            draft.released = released.ok();
+            match self.enter(desk, &draft, outcome) {
+                Receipt::Lost => return Receipt::Lost,
+                receipt => last = receipt,
+            }
+        }
+        last
     }
 
     fn enter(&self, desk: &Desk, draft: &Draft, outcome: Outcome) -> Receipt {
@@ -100,6 +130,7 @@ impl Entry<'_> {
             attributes,
             attributes_left_out: attributes.left_out,
             freshness: released.map(|(_, freshness)| (*freshness).into()),
+            receipt_id: draft.receipt_id.as_deref(),
             outcome: match outcome {
                 Outcome::Answered if released.is_some() => "released",
                 Outcome::Answered => "answered",
@@ -145,6 +176,22 @@ impl Notes {
     /// Notes the names of what is to leave, and how fresh it is.
     pub fn release<'n>(&self, names: impl Iterator<Item = &'n str>, freshness: Freshness) {
         self.note(|draft| draft.released = Some((Names::released(names), freshness)));
+    }
+
+    /// Notes what an erasure is called in its receipt.
+    pub fn receipt(&self, id: &str) {
+        self.note(|draft| draft.receipt_id = Some(id.into()));
+    }
+
+    /// Notes what became of one user of several: what is to leave, or the reason of the refusal.
+    pub fn item<'n>(
+        &self,
+        pool: Option<&PoolId>,
+        sub: &Sub,
+        released: Result<(impl Iterator<Item = &'n str>, Freshness), &'static str>,
+    ) {
+        let released = released.map(|(names, freshness)| (Names::released(names), freshness));
+        self.note(|draft| draft.items.push(Item { pool: pool.cloned(), sub: sub.clone(), released }));
     }
 
     fn note(&self, write: impl FnOnce(&mut Draft)) {

@@ -25,6 +25,9 @@ pub(super) struct Record<'a> {
     pub(super) attributes_left_out: usize,
     #[serde(flatten)]
     pub(super) freshness: Option<Age>,
+    /// What an erasure is called in its receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) receipt_id: Option<&'a str>,
     pub(super) outcome: &'static str,
 }
 
@@ -182,6 +185,7 @@ mod tests {
             attributes,
             attributes_left_out: attributes.left_out,
             freshness: None,
+            receipt_id: None,
             outcome,
         }
     }

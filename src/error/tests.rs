@@ -29,6 +29,7 @@ fn every_error_has_its_code_and_reason() {
         (Denied::PoolMissing.into(), InvalidArgument, "FIELD_INVALID"),
         (Denied::PoolUnknown.into(), InvalidArgument, "FIELD_INVALID"),
         (Invalid::Sub.into(), InvalidArgument, "SUB_MALFORMED"),
+        (Invalid::SubOf(17).into(), InvalidArgument, "SUB_MALFORMED"),
         (Invalid::field("max_age", "x").into(), InvalidArgument, "FIELD_INVALID"),
         (Failure::NoSuchUser.into(), NotFound, "USER_NOT_FOUND"),
         (Failure::Throttled.into(), Unavailable, "UPSTREAM_THROTTLED"),
@@ -48,6 +49,12 @@ fn every_error_has_its_code_and_reason() {
         let retried = [Unavailable, ResourceExhausted].contains(code);
         assert_eq!((status.code(), info.reason.as_str()), (*code, *reason), "{error:?}");
         assert_eq!(info.domain, "userlookup.v1");
+        let message = error.clone().into_message("request-1");
+        assert_eq!((message.code, message.message.as_str()), (i32::from(*code), status.message()));
+        assert_eq!(
+            message.details.len(),
+            2 + usize::from(retried) + usize::from(error.violation().is_some())
+        );
         assert_eq!(status.get_details_request_info().unwrap().request_id, "request-1");
         assert_eq!(status.get_details_retry_info().is_some(), retried, "{error:?}");
         assert_eq!(status.metadata().contains_key("grpc-retry-pushback-ms"), retried, "{error:?}");
@@ -80,6 +87,12 @@ fn a_bad_field_is_named_with_its_path() {
     let violations = status.get_details_bad_request().unwrap().field_violations;
     assert_eq!(violations[0].field, "attributes[3]");
     assert_eq!(violations[0].description, "is no attribute name");
+}
+
+#[test]
+fn a_bad_item_of_a_batch_is_named_with_its_place() {
+    let status = Error::from(Invalid::SubOf(17)).into_status("r");
+    assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "subs[17]");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One call as it is observed: its request id, the time it may take, and the one line that says how it ended.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Response, header::HeaderName};
@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Call {
     method: Method,
     tally: Tally,
-    request_id: String,
+    request_id: Arc<str>,
     begun: Instant,
     deadline: Instant,
     ended: bool,
@@ -45,11 +45,16 @@ impl Call {
         Self {
             method,
             tally,
-            request_id: request_id.map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned),
+            request_id: request_id.map_or_else(|| Uuid::now_v7().to_string().into(), Into::into),
             begun,
             deadline: begun + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
             ended: false,
         }
+    }
+
+    /// Returns the name of the call.
+    pub(super) fn request_id(&self) -> Arc<str> {
+        Arc::clone(&self.request_id)
     }
 
     /// Returns when the call must have been answered.
@@ -136,7 +141,7 @@ impl Call {
                 error.into_status(&self.request_id).into_http()
             }
         };
-        if let Ok(id) = HeaderValue::try_from(&self.request_id) {
+        if let Ok(id) = HeaderValue::try_from(&*self.request_id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         response
@@ -147,7 +152,7 @@ impl Call {
         debug!(
             rpc.method = method.name(),
             rpc.code = "OK",
-            request.id = request_id,
+            request.id = &**request_id,
             duration_ms = self.milliseconds(),
             "call answered"
         );
@@ -158,7 +163,7 @@ impl Call {
         let (code, reason, duration_ms) = (cause.code(), cause.reason(), self.milliseconds());
         macro_rules! log {
             ($level:ident) => {
-                $level!(rpc.method = method.name(), rpc.code = ?code, reason, request.id = request_id, duration_ms, %cause, "call failed")
+                $level!(rpc.method = method.name(), rpc.code = ?code, reason, request.id = &**request_id, duration_ms, %cause, "call failed")
             };
         }
         match code {
@@ -175,7 +180,7 @@ impl Call {
         debug!(
             rpc.method = method.name(),
             rpc.code = "Cancelled",
-            request.id = request_id,
+            request.id = &**request_id,
             duration_ms = self.milliseconds(),
             "call cancelled"
         );
@@ -300,7 +305,7 @@ mod tests {
     fn a_request_id_is_taken_or_made() {
         let id = |id: &str| {
             let headers = [(REQUEST_ID, HeaderValue::try_from(id).unwrap())];
-            begin(headers.into_iter().collect()).request_id.clone()
+            begin(headers.into_iter().collect()).request_id.to_string()
         };
         for good in ["a", "0198c5d6-1.X_y", &"x".repeat(64)] {
             assert_eq!(id(good), good);

@@ -1,6 +1,6 @@
 //! What happens around every call, whichever service answers it: its deadline, its request id, the end of a panic.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use tokio::time::Instant;
@@ -32,6 +32,8 @@ pub(super) struct Arrival {
     pub(super) peer: Peer,
     /// When the call must have been answered.
     pub(super) deadline: Instant,
+    /// The name of the call.
+    pub(super) request_id: Arc<str>,
     /// Where what is learned of the call is noted for its audit record.
     pub(super) notes: Notes,
 }
@@ -58,8 +60,9 @@ impl Calls {
         if call.is_open_ended() {
             request = inbound::ending(request, Instant::now() + longest);
         }
-        request.extensions_mut().insert(Arrival { peer, deadline: call.deadline(), notes: entry.notes() });
         let span = call.span(request.headers());
+        let (deadline, request_id, notes) = (call.deadline(), call.request_id(), entry.notes());
+        request.extensions_mut().insert(Arrival { peer, deadline, request_id, notes });
         let outcome = call.bounded(async { routes.call(request).await }.instrument(span.clone())).await;
         let outcome = call.recorded(entry, outcome.map(|Ok(response)| response)).await;
         call.end(outcome, &span)

@@ -1,10 +1,49 @@
 //! The messages of the `AdminService`.
 
-use super::{MAX_ATTRIBUTES, proto, target};
+use std::time::SystemTime;
+
+use super::{MAX_ATTRIBUTES, freshness, proto, target};
 use crate::{
     policy::{Access, Explanation},
     query::{AccessQuery, Invalid, Target},
+    users::{Erased, Holding, State},
 };
+
+/// Puts what is held of a user into an answer.
+pub fn holding(holding: Holding) -> proto::InspectUserResponse {
+    let state = match holding.state {
+        State::Absent => proto::EntryState::Absent,
+        State::Fresh => proto::EntryState::Fresh,
+        State::Nothing => proto::EntryState::Unspecified,
+        State::Stale => proto::EntryState::Stale,
+    };
+    proto::InspectUserResponse {
+        state: state.into(),
+        freshness: holding.freshness.map(freshness),
+        attribute_names: holding.attributes,
+        groups_held: holding.groups,
+        size_bytes: i64::try_from(holding.bytes).unwrap_or(i64::MAX),
+        fetch_in_flight: holding.in_flight,
+    }
+}
+
+/// Puts whether anything was held of a user that was expired into an answer.
+pub fn expired(held: bool) -> proto::ExpireUserResponse {
+    proto::ExpireUserResponse { held }
+}
+
+/// Puts what was forgotten of a user, verdicts on tokens too, into a receipt of that name.
+pub fn erased(receipt_id: &str, at: SystemTime, erased: Erased, verdicts: usize) -> proto::EraseUserResponse {
+    let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    proto::EraseUserResponse {
+        receipt_id: receipt_id.to_owned(),
+        erased_at: Some(at.into()),
+        entries: erased.entry.into(),
+        absences: erased.absence.into(),
+        verdicts: number(verdicts),
+        fetches: number(erased.fetches),
+    }
+}
 
 /// Reads whom and what an administrator asks about, or names the first field that is not valid.
 pub fn access_query(message: &proto::ExplainAccessRequest) -> Result<(Target, AccessQuery), Invalid> {

@@ -10,6 +10,8 @@
 
 tonic::include_proto!("userlookup.v1");
 
+pub use tonic_types::pb::Status;
+
 /// The gRPC health checking protocol.
 pub mod health {
     tonic::include_proto!("grpc.health.v1");

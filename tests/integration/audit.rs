@@ -17,8 +17,8 @@ use cognito_lookup::{
     sandbox::standin::{Fault, StandIn},
     server::{self, Listeners},
     wire::proto::{
-        BatchGetUsersRequest, ExplainAccessRequest, GetUserRequest, admin_service_client::AdminServiceClient,
-        user_service_client::UserServiceClient,
+        BatchGetUsersRequest, EraseUserRequest, ExplainAccessRequest, GetUserRequest,
+        admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
     },
 };
 use serde_json::Value;
@@ -160,6 +160,32 @@ async fn what_administrators_and_others_ask_is_recorded_too() {
         (&trail.outcomes()[..2], records.len()),
         (&["answered".to_owned(), "FIELD_INVALID".to_owned()][..], 3)
     );
+}
+
+#[tokio::test]
+async fn each_user_of_a_batch_is_recorded_and_an_erasure_by_its_receipt() {
+    let trail = Trail::new();
+    let mut app = App::with(trail.set(|config| config.callers[1].admin = true)).await;
+    let mut users = UserServiceClient::new(app.channel.clone());
+    let subs = [ADA, "nobody", ADA].map(Into::into).into();
+    let batch = BatchGetUsersRequest { subs, ..BatchGetUsersRequest::default() };
+    users.batch_get_users(batch.clone()).await.unwrap();
+    users.batch_get_users(BatchGetUsersRequest { attributes: vec!["email".into()], ..batch }).await.unwrap();
+    let mut admin = AdminServiceClient::new(app.channel.clone());
+    let erase = EraseUserRequest { sub: ADA.into(), ..EraseUserRequest::default() };
+    let receipt = admin.erase_user(erase).await.unwrap().into_inner();
+    app.stop();
+    app.stopped().await;
+    let records = trail.records();
+    let refused = "ATTRIBUTE_NOT_ALLOWED";
+    assert_eq!(trail.outcomes(), ["released", "USER_NOT_FOUND", refused, refused, "answered"]);
+    assert_eq!(records[0]["attributes"], serde_json::json!(["name"]));
+    assert_eq!((&records[0]["source"], &records[1]["source"]), (&"COGNITO".into(), &Value::Null));
+    assert_eq!(records[0]["request_id"], records[1]["request_id"]);
+    assert_eq!(records[0]["sub_hash"], records[4]["sub_hash"]);
+    assert_ne!(records[0]["sub_hash"], records[1]["sub_hash"]);
+    assert_eq!(records[2]["attributes"], serde_json::json!(["email"]));
+    assert_eq!(records[4]["receipt_id"], receipt.receipt_id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

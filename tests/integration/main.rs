@@ -10,6 +10,8 @@
     reason = "a test fails by panicking, and its tables are long"
 )]
 
+// An operator's hands on one person's entry.
+mod admin;
 // What is recorded of each call, and where.
 mod audit;
 // Which tokens are accepted and how the others are refused.
@@ -26,6 +28,8 @@ mod authentication_jwks;
 mod authentication_keys;
 // What the whole suite lets out; its test is run behind the others.
 mod canary;
+// Many users at once.
+mod batch;
 // How much Cognito is asked, and what who is refused is told.
 mod budget;
 // Who asks, and what that lets them read.

@@ -1,0 +1,35 @@
+//! Permits for several users at once, each decided by itself.
+
+use super::{Denied, Permit, Policy, rule::Reads};
+use crate::{auth::Caller, query::Batch};
+
+impl Policy {
+    /// Decides as [`permit`](Self::permit) for each user of a batch, in the order of its `subs`. Fails as a whole where the
+    /// reason is the caller or the pool, and so the same whoever is asked about.
+    pub fn permits(&self, caller: &Caller, batch: &Batch) -> Result<Vec<Result<Permit, Denied>>, Denied> {
+        let reads = self.rule(caller.identity())?.reads;
+        let decided = batch.queries().map(|query| match self.permit(caller, query) {
+            // The token is there to say who may be read, and says that this one may not.
+            Err(Denied::Ambiguous) if reads == Reads::Token => Ok(Err(Denied::Subject)),
+            Err(denied) if denied.is_of_the_whole() => Err(denied),
+            decided => Ok(decided),
+        });
+        decided.collect()
+    }
+}
+
+impl Denied {
+    fn is_of_the_whole(&self) -> bool {
+        match self {
+            Self::Ambiguous | Self::Attributes(_) | Self::Disabled | Self::Subject => false,
+            Self::Anonymous
+            | Self::Caller
+            | Self::CallerUnknown
+            | Self::NotAdmin
+            | Self::Nobody
+            | Self::PoolMissing
+            | Self::PoolUnknown
+            | Self::Scope => true,
+        }
+    }
+}

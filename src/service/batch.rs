@@ -1,0 +1,60 @@
+//! `BatchGetUsers`: the same straight line for each of several users at once, and what has come by the deadline.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
+use tonic::Request;
+
+use super::{Service, calls::Arrival};
+use crate::{
+    audit::Notes,
+    auth::Credentials,
+    error::Error,
+    freshness::Moment,
+    policy::{Denied, Disclosure, Permit},
+    query::Batch,
+    wire::{self, proto},
+};
+
+impl Service {
+    pub(super) async fn batch(
+        &self,
+        request: Request<proto::BatchGetUsersRequest>,
+    ) -> Result<proto::BatchGetUsersResponse, Error> {
+        let (metadata, mut extensions, message) = request.into_parts();
+        let Arrival { peer, deadline, request_id, notes } = extensions.remove().ok_or(Error::Astray)?;
+        let credentials = Credentials { metadata: &metadata, access_token: "", peer };
+        let caller = self.authenticator.authenticate(credentials).await?;
+        notes.caller(&caller, self.policy.name(&caller));
+        let batch = wire::batch(&message, Moment::now())?;
+        notes.query(&batch.query);
+        let permits = self.policy.permits(&caller, &batch)?;
+        let by = ahead_of(deadline);
+        let users = join_all(permits.into_iter().map(|permit| self.disclosed(permit, by))).await;
+        note(&notes, &batch, &users);
+        let users = users.into_iter().map(|user| user.map_err(|error| error.into_message(&request_id)));
+        Ok(wire::batch_reply(users.collect(), &batch.order))
+    }
+
+    async fn disclosed(&self, permit: Result<Permit, Denied>, by: Instant) -> Result<Disclosure, Error> {
+        let permit = permit?;
+        let found = timeout_at(by, self.users.find(&permit, by)).await.map_err(|_| Error::OutOfTime)??;
+        Ok(permit.disclose(found.user(), found.groups(), found.freshness())?)
+    }
+}
+
+fn note(notes: &Notes, batch: &Batch, users: &[Result<Disclosure, Error>]) {
+    for (sub, user) in batch.subs.iter().zip(users) {
+        let released = user.as_ref().map(|user| (user.names(), user.freshness)).map_err(Error::reason);
+        notes.item(batch.query.pool.as_ref(), sub, released);
+    }
+}
+
+/// So far before the deadline that what has come until then can be answered.
+fn ahead_of(deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    deadline - (left / 10).min(AHEAD)
+}
+
+const AHEAD: Duration = Duration::from_millis(20);
