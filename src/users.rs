@@ -11,10 +11,14 @@ mod model;
 mod snapshot;
 mod store;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use self::{
     budget::{Budget, Category, Claim, Lane},
@@ -78,6 +82,8 @@ impl Users {
         }
         let users = Self::new(cognito, cache, budgets.len(), metrics.cache.clone());
         users.0.store.show(metrics);
+        #[expect(clippy::disallowed_methods, reason = "ends with the users")]
+        tokio::spawn(sweep(Arc::downgrade(&users.0)));
         users
     }
 
@@ -300,6 +306,16 @@ impl Users {
     }
 }
 
+/// Forgets now and then who is of no use any more.
+async fn sweep(users: Weak<Inner>) {
+    while let Some(inner) = users.upgrade() {
+        inner.store.sweep(Instant::now());
+        let pause = inner.lifetimes.usable.max(SHORTEST_PAUSE);
+        drop(inner);
+        sleep(pause).await;
+    }
+}
+
 /// What the store has for a question.
 enum Held {
     /// Nothing that may be served.
@@ -362,6 +378,8 @@ impl From<&Known> for Asked {
 }
 
 const MAX_TRIES: usize = 3;
+// A sweep looks at everything that is held.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(60);
 // As many as Cognito's default quota of 120 reads a second lets begin within the 3 s that a caller waits for one to
 // begin and the 2 s that it may last.
 const MAX_FETCHES: usize = 600;

@@ -13,13 +13,13 @@ use std::{
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, text},
-    metrics::{counter::Counter, family::Family, info::Info},
+    metrics::{family::Family, info::Info},
     registry::Registry,
 };
 
 pub use self::tokens::{FetchOutcome, KeyMetrics, TokenMetrics, VerdictMetrics};
 use self::{cache::Usage, readings::Readings, rpc::Rpcs, upstream::Upstream};
-pub use prometheus_client::metrics::gauge::Gauge;
+pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 /// The counters and gauges of one server; cheap to clone.
 #[derive(Clone, Debug)]

@@ -71,7 +71,7 @@ impl Users {
             let key = user.to(topic);
             self.0.store.latest(&key).map(|held| (Store::weight(&key, &held), held))
         });
-        let bytes = [&held, &groups].into_iter().flatten().map(|(bytes, _)| u64::from(*bytes)).sum();
+        let bytes = [&held, &groups].into_iter().flatten().map(|(bytes, _)| *bytes).sum();
         let held = held.map(|(_, held)| held);
         Holding {
             state: held.as_ref().map_or(State::Nothing, |held| self.state(held, now)),

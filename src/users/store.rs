@@ -1,11 +1,10 @@
 //! Snapshots by user, bounded in bytes. How old one may be is `snapshot`'s business.
 
-use std::{mem::size_of, time::Duration};
+use std::{hash::RandomState, mem::size_of, sync::Arc, time::Duration};
 
-use moka::{
-    notification::RemovalCause,
-    ops::compute::{CompResult, Op},
-    sync::Cache,
+use quick_cache::{
+    Lifecycle, OptionsBuilder, Weighter,
+    sync::{Cache, EntryAction, EntryResult},
 };
 use tokio::time::Instant;
 
@@ -14,7 +13,7 @@ use crate::{
     freshness::StaleReason,
     pool::PoolId,
     telemetry::metrics::{
-        self, Metrics,
+        self, Counter, Metrics,
         cache::{OfStore, Usage},
     },
     user::{Groups, Sub, User},
@@ -52,28 +51,30 @@ impl Topic {
 /// Users and absences, each in a store of its own, so that questions for random subs never evict a user.
 #[derive(Debug)]
 pub(super) struct Store {
-    present: Cache<Key, Snapshot>,
-    absent: Cache<Key, Snapshot>,
+    present: Held,
+    absent: Held,
+    lifetimes: Lifetimes,
 }
+
+// Its hash is keyed at random: a caller may choose any `sub`.
+type Held = Arc<Cache<Key, Snapshot, Weigh, RandomState, Evicted>>;
 
 impl Store {
     /// Makes an empty store of at most `max_bytes` of users and `max_absent_bytes` of absences.
     pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, lifetimes: Lifetimes, usage: &Usage) -> Self {
-        Self {
-            present: bounded(max_bytes, lifetimes.usable, usage, USERS),
-            absent: bounded(max_absent_bytes, lifetimes.absent, usage, ABSENCES),
-        }
+        let (present, absent) =
+            (bounded(max_bytes, usage, USERS), bounded(max_absent_bytes, usage, ABSENCES));
+        Self { present, absent, lifetimes }
     }
 
     /// Shows how much is held, whenever the metrics are written.
     pub(super) fn show(&self, metrics: &Metrics) {
-        for (of, cache) in [(USERS, self.present.clone()), (ABSENCES, self.absent.clone())] {
+        for (of, cache) in [(USERS, Arc::clone(&self.present)), (ABSENCES, Arc::clone(&self.absent))] {
             let Usage { entries, bytes, .. } = &metrics.cache;
             let (entries, bytes) = (entries.get_or_create_owned(&of), bytes.get_or_create_owned(&of));
             metrics.readings.add(move || {
-                cache.run_pending_tasks();
-                entries.set(i64::try_from(cache.entry_count()).unwrap_or(i64::MAX));
-                bytes.set(i64::try_from(cache.weighted_size()).unwrap_or(i64::MAX));
+                entries.set(i64::try_from(cache.len()).unwrap_or(i64::MAX));
+                bytes.set(i64::try_from(cache.weight()).unwrap_or(i64::MAX));
             });
         }
     }
@@ -86,11 +87,7 @@ impl Store {
     /// Notes on what is held of a user, if anything is, that Cognito could not answer just now.
     pub(super) fn note_failure(&self, key: &Key, reason: StaleReason) {
         let now = Instant::now();
-        // In one step: what a fetch brings at the same moment must not be replaced by what was held before it.
-        self.present.entry_by_ref(key).and_compute_with(|held| match held {
-            Some(held) => Op::Put(held.into_value().failed(now, reason)),
-            None => Op::Nop,
-        });
+        change(&self.present, key, |held| held.failed(now, reason));
     }
 
     /// Forgets everything about a user, and returns what was held: of the user or its groups, and an absence.
@@ -101,25 +98,29 @@ impl Store {
 
     /// Makes what is held of a user count as past its freshness, and forgets an absence; tells whether anything was held.
     pub(super) fn expire(&self, user: &Key) -> bool {
-        let expired = Topic::ALL.map(|topic| {
-            let entry = self.present.entry(user.to(topic)).and_compute_with(|held| match held {
-                Some(held) => Op::Put(held.into_value().expired()),
-                None => Op::Nop,
-            });
-            matches!(entry, CompResult::ReplacedWith(_))
-        });
+        let expired = Topic::ALL.map(|topic| change(&self.present, &user.to(topic), Snapshot::expired));
         expired.contains(&true) | self.absent.remove(user).is_some()
     }
 
+    /// Forgets what is too old to be served by any rule: nobody is kept for longer than they are of use, however much
+    /// room there is. Looks at everything.
+    pub(super) fn sweep(&self, now: Instant) {
+        for (cache, lifetime) in
+            [(&self.present, self.lifetimes.usable), (&self.absent, self.lifetimes.absent)]
+        {
+            let longest = lifetime * 11 / 10;
+            cache.retain(|_, held| now.saturating_duration_since(held.began.steady) < longest);
+        }
+    }
+
     /// Returns what a snapshot takes, in bytes.
-    pub(super) fn weight(key: &Key, held: &Snapshot) -> u32 {
+    pub(super) fn weight(key: &Key, held: &Snapshot) -> u64 {
         weigh(key, held)
     }
 
     #[cfg(test)]
     pub(super) fn absent_bytes(&self) -> u64 {
-        self.absent.run_pending_tasks();
-        self.absent.weighted_size()
+        self.absent.weight()
     }
 
     /// Holds what a fetch brought. An absence leaves nothing else of that user: were a deleted user's entry left, it would
@@ -133,33 +134,70 @@ impl Store {
             }
             Content::Groups(_) => self.present.insert(key, snapshot),
             Content::Present(_) => {
-                self.absent.invalidate(&key);
+                self.absent.remove(&key);
                 self.present.insert(key, snapshot);
             }
         }
     }
 }
 
-/// The time to live only makes room early: what is past it is not served anyway.
-fn bounded(max_bytes: u64, lifetime: Duration, usage: &Usage, of: OfStore) -> Cache<Key, Snapshot> {
-    let longest = lifetime * 11 / 10;
-    let evictions = usage.evictions.get_or_create_owned(&of);
-    let note = move |_, _, cause| {
-        if cause == RemovalCause::Size {
-            evictions.inc();
-        }
-    };
-    let builder = Cache::builder().max_capacity(max_bytes).weigher(weigh).time_to_live(longest);
-    builder.eviction_listener(note).build()
+fn bounded(max_bytes: u64, usage: &Usage, of: OfStore) -> Held {
+    let items = usize::try_from(max_bytes / USUAL_BYTES).unwrap_or(MANY).clamp(1, MANY);
+    let shards = usize::try_from(max_bytes / SHARD_BYTES).unwrap_or(MAX_SHARDS).clamp(1, MAX_SHARDS);
+    let options = OptionsBuilder::new()
+        .weight_capacity(max_bytes)
+        .estimated_items_capacity(items)
+        .shards(shards)
+        .build();
+    let (hash, evicted) = (RandomState::new(), Evicted(usage.evictions.get_or_create_owned(&of)));
+    Arc::new(match options {
+        Ok(options) => Cache::with_options(options, Weigh, hash, evicted),
+        // Only where a number is missing; then the cache chooses its shards itself.
+        Err(_) => Cache::with(items, max_bytes, Weigh, hash, evicted),
+    })
 }
 
-fn weigh(key: &Key, snapshot: &Snapshot) -> u32 {
+/// Changes what is held under a key, in one step: what a fetch brings at the same moment must not be replaced by what was
+/// held before it. Tells whether anything was held.
+fn change(cache: &Held, key: &Key, change: impl FnOnce(Snapshot) -> Snapshot) -> bool {
+    let changed = cache.entry(key, Some(Duration::ZERO), |_, held| {
+        *held = change(held.clone());
+        EntryAction::Retain(())
+    });
+    matches!(changed, EntryResult::Retained(()))
+}
+
+/// See [`weigh`].
+#[derive(Clone, Debug)]
+struct Weigh;
+
+impl Weighter<Key, Snapshot> for Weigh {
+    fn weight(&self, key: &Key, held: &Snapshot) -> u64 {
+        weigh(key, held)
+    }
+}
+
+/// Counts what is given up for want of room.
+#[derive(Clone, Debug)]
+struct Evicted(Counter);
+
+impl Lifecycle<Key, Snapshot> for Evicted {
+    type RequestState = ();
+
+    fn begin_request(&self) {}
+
+    fn on_evict(&self, (): &mut (), _: Key, _: Snapshot) {
+        self.0.inc();
+    }
+}
+
+fn weigh(key: &Key, snapshot: &Snapshot) -> u64 {
     let content = match &snapshot.content {
         Content::Absent(_) => 0,
         Content::Groups(groups) => weigh_groups(groups),
         Content::Present(user) => weigh_user(user),
     };
-    u32::try_from(ENTRY_BYTES + key.sub.as_str().len() + content).unwrap_or(u32::MAX)
+    u64::try_from(ENTRY_BYTES + key.sub.as_str().len() + content).unwrap_or(u64::MAX)
 }
 
 fn weigh_groups(groups: &Groups) -> usize {
@@ -174,8 +212,16 @@ fn weigh_user(user: &User) -> usize {
 
 const ABSENCES: OfStore = OfStore { store: metrics::cache::Store::Absences };
 const USERS: OfStore = OfStore { store: metrics::cache::Store::Users };
-// moka's own cost of an entry with its key, from an earlier measurement with a million users.
-const ENTRY_BYTES: usize = 330;
+// The cache's own cost of an entry with its key, from a measurement with a million users.
+const ENTRY_BYTES: usize = 260;
+// A user of ten short attributes.
+const USUAL_BYTES: u64 = 700;
+// More are held in the same way; it is only what the cache makes room for at once.
+const MANY: usize = 1 << 20;
+// Each shard has a part of the room, in which the largest user must fit a few times; two callers wait for each other only
+// where one writes to a shard that the other looks at.
+const SHARD_BYTES: u64 = 8 << 20;
+const MAX_SHARDS: usize = 64;
 // An allocator's header and rounding.
 const ALLOCATION_BYTES: usize = 16;
 
@@ -198,9 +244,8 @@ mod tests {
         for n in 0..200 {
             store.put(key(n), present(large_user(&format!("user-{n}"), 70, 2000)));
         }
-        store.present.run_pending_tasks();
-        assert!(store.present.weighted_size() <= 1 << 20);
-        assert!((1..=7).contains(&store.present.entry_count()), "{}", store.present.entry_count());
+        assert!(store.present.weight() <= 1 << 20);
+        assert!((1..=7).contains(&store.present.len()), "{}", store.present.len());
     }
 
     #[test]
@@ -236,6 +281,35 @@ mod tests {
         assert!(store.expire(&key(0)) && store.latest(&key(0)).is_none());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_kept_for_longer_than_of_use() {
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        let begun = Instant::now();
+        store.put(key(0), present(test_user("user-0")));
+        store.put(key(1), absent());
+        let longest = |lifetime: Duration| lifetime * 11 / 10;
+        for (after, users, absences) in [
+            (Duration::ZERO, 1, 1),
+            (longest(LIFETIMES.absent) - Duration::from_millis(1), 1, 1),
+            (longest(LIFETIMES.absent), 1, 0),
+            (longest(LIFETIMES.usable) - Duration::from_millis(1), 1, 0),
+            (longest(LIFETIMES.usable), 0, 0),
+        ] {
+            store.sweep(begun + after);
+            assert_eq!((store.present.len(), store.absent.len()), (users, absences), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_user_fits_into_the_smallest_cache() {
+        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        for n in 0..40 {
+            store.put(key(n), present(large_user(&format!("user-{n}"), 70, 2048)));
+            assert!(store.latest(&key(n)).is_some(), "{n}");
+        }
+        assert!(store.present.weight() <= 1 << 20);
+    }
+
     #[test]
     fn absences_never_evict_a_user() {
         let store = Store::new(1 << 20, 1 << 14, LIFETIMES, &Usage::default());
@@ -243,8 +317,7 @@ mod tests {
         for n in 1..10_000 {
             store.put(key(n), absent());
         }
-        store.absent.run_pending_tasks();
-        assert!(store.absent.weighted_size() <= 1 << 14);
+        assert!(store.absent.weight() <= 1 << 14);
         assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Present(_)));
     }
 
@@ -262,9 +335,7 @@ mod tests {
         for _ in 0..10 {
             hot.clone().for_each(|n| _ = ask(n));
         }
-        store.present.run_pending_tasks();
-        let room =
-            usize::try_from(store.present.entry_count() * (1 << 20) / store.present.weighted_size()).unwrap();
+        let room = store.present.len() * (1 << 20) / usize::try_from(store.present.weight()).unwrap();
         let mut hits = 0;
         // Ten times as many as there is room for, each once, and after each of them one who is asked for again.
         for n in 0..10 * room {
@@ -280,12 +351,12 @@ mod tests {
         store.put(key(0), present(test_user("user-0")));
         store.put(key(0), absent());
         assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Absent(_)));
-        store.absent.invalidate(&key(0));
+        store.absent.remove(&key(0));
         assert!(store.latest(&key(0)).is_none(), "a deleted user does not come back when its absence goes");
         store.put(key(0), absent());
         store.put(key(0), present(test_user("user-0")));
         assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Present(_)));
-        store.present.invalidate(&key(0));
+        store.present.remove(&key(0));
         assert!(store.latest(&key(0)).is_none());
     }
 

@@ -3,7 +3,7 @@ use std::{pin::pin, time::Duration};
 use cognito_lookup::{
     server::Listeners,
     wire::proto::{
-        BatchGetUsersRequest, EraseUserRequest, ExpireUserRequest, InspectUserRequest,
+        InspectUserRequest,
         admin_service_client::AdminServiceClient,
         health::{
             HealthCheckRequest, HealthListRequest, health_check_response::ServingStatus,
@@ -13,9 +13,9 @@ use cognito_lookup::{
     },
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request};
 
-use crate::support::{ADA, App, connect, failure, standin};
+use crate::support::{ADA, App, connect, standin};
 
 #[tokio::test]
 async fn health_is_told_for_the_server_and_each_service() {
@@ -33,22 +33,6 @@ async fn health_is_told_for_the_server_and_each_service() {
     let listed = health.list(HealthListRequest {}).await.unwrap().into_inner().statuses;
     assert_eq!(listed.len(), 3);
     assert!(listed.values().all(|response| response.status() == ServingStatus::Serving));
-}
-
-#[tokio::test]
-async fn what_is_not_built_is_unimplemented() {
-    let app = App::start().await;
-    let mut admin = AdminServiceClient::new(app.channel.clone());
-    let mut users = UserServiceClient::new(app.channel.clone());
-    let statuses: [Status; 4] = [
-        users.batch_get_users(BatchGetUsersRequest::default()).await.unwrap_err(),
-        admin.inspect_user(InspectUserRequest::default()).await.unwrap_err(),
-        admin.expire_user(ExpireUserRequest::default()).await.unwrap_err(),
-        admin.erase_user(EraseUserRequest::default()).await.unwrap_err(),
-    ];
-    for status in statuses {
-        assert_eq!(failure(&status), (Code::Unimplemented, "UNSPECIFIED".to_owned()));
-    }
 }
 
 #[tokio::test]

@@ -64,6 +64,8 @@ mod memory;
 mod metrics;
 // Cognito or the key server slow, broken, lying or gone.
 mod outage;
+// That every RPC there is needs leave.
+mod permits;
 // Several pools in one server.
 mod pools;
 // What orchestrators, load balancers and Prometheus are told.
