@@ -1,0 +1,119 @@
+{{- define "cognito-lookup.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 54 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "cognito-lookup.fullname" -}}
+{{- $name := include "cognito-lookup.name" . }}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- .Values.fullnameOverride | default $full | trunc 54 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "cognito-lookup.selector" -}}
+app.kubernetes.io/name: {{ include "cognito-lookup.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "cognito-lookup.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "cognito-lookup.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "cognito-lookup.serviceAccount" -}}
+{{- $own := .Values.serviceAccount.create | ternary (include "cognito-lookup.fullname" .) "default" }}
+{{- .Values.serviceAccount.name | default $own }}
+{{- end }}
+
+{{- /* Fails with all that is missing of what nobody but the user knows. */}}
+{{- define "cognito-lookup.minimum" -}}
+{{- $missing := list }}
+{{- if not .Values.image.repository }}
+{{- $missing = append $missing "image.repository: name the image that you built from deploy/Dockerfile" }}
+{{- end }}
+{{- if not (or .Values.settings.user_pool_id .Values.settings.pools) }}
+{{- $missing = append $missing "settings: name a pool and who may read what, for one pool as\n    --set settings.user_pool_id=eu-west-1_AbCdEfGhI --set 'settings.app_clients={APP_CLIENT_ID}' --set 'settings.attributes={name,email}'\n  or as settings.pools and settings.callers (README, \"Run it\")" }}
+{{- end }}
+{{- if $missing }}{{ fail (join "\n  " (prepend $missing "")) }}{{ end }}
+{{- end }}
+
+{{- define "cognito-lookup.image" -}}
+{{- $image := .Values.image }}
+{{- include "cognito-lookup.minimum" . }}
+{{- $tag := $image.tag | default .Chart.AppVersion }}
+{{- $image.repository }}:{{ $tag }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{- define "cognito-lookup.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "cognito-lookup.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- /* The settings that the user gave and those that follow from other values, as one table. */}}
+{{- define "cognito-lookup.settings" -}}
+{{- include "cognito-lookup.minimum" . }}
+{{- $settings := deepCopy .Values.settings }}
+{{- range $key, $instead := dict "listen" "service.address and service.grpcPort" "admin_listen" "service.adminPort" "shutdown" "shutdown.delaySeconds and shutdown.graceSeconds" "budget" "budget, for all replicas together" }}
+{{- if hasKey $settings $key }}{{ fail (printf "settings.%s: set %s instead" $key $instead) }}{{ end }}
+{{- end }}
+{{- $tls := $settings.tls | default dict }}
+{{- range $key := list "certificate" "key" "client_ca" "client_certificate" }}
+{{- if hasKey $tls $key }}{{ fail (printf "settings.tls.%s: set tls.secretName and tls.clientCertificate instead" $key) }}{{ end }}
+{{- end }}
+{{- with .Values.tls.secretName }}
+{{- $tls = merge $tls (dict "certificate" "/run/tls/tls.crt" "key" "/run/tls/tls.key" "client_certificate" $.Values.tls.clientCertificate) }}
+{{- if ne $.Values.tls.clientCertificate "off" }}{{ $_ := set $tls "client_ca" "/run/tls/ca.crt" }}{{ end }}
+{{- else }}
+{{- if ne .Values.tls.clientCertificate "off" }}{{ fail "tls.clientCertificate: needs tls.secretName" }}{{ end }}
+{{- end }}
+{{- $audit := $settings.audit | default dict }}
+{{- if hasKey $audit "key_file" }}{{ fail "settings.audit.key_file: set audit.keySecretName instead" }}{{ end }}
+{{- if .Values.audit.keySecretName }}{{ $_ := set $audit "key_file" "/run/audit/key" }}{{ end }}
+{{- $replicas := .Values.autoscaling.enabled | ternary .Values.autoscaling.maxReplicas .Values.replicaCount | int }}
+{{- $budget := dict }}
+{{- range $key, $value := dict "user_reads_per_second" .Values.budget.userReadsPerSecond "lists_per_second" .Values.budget.listsPerSecond "group_reads_per_second" .Values.budget.groupReadsPerSecond }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $budget $key (max 1 (div (int $value) (max 1 $replicas))) }}{{ end }}
+{{- end }}
+{{- $shutdown := dict "delay" (printf "%ds" (int .Values.shutdown.delaySeconds)) "grace" (printf "%ds" (int .Values.shutdown.graceSeconds)) }}
+{{- toJson (merge $settings (dict "audit" $audit "tls" $tls "budget" $budget "shutdown" $shutdown)) }}
+{{- end }}
+
+{{- /* A table in TOML. JSON's strings, numbers, and lists of them are TOML's as well. */}}
+{{- define "cognito-lookup.toml" -}}
+{{- range $key, $value := .table }}
+{{- if eq (include "cognito-lookup.nesting" $value) "" }}
+{{ $key }} = {{ toJson $value }}
+{{- end }}
+{{- end }}
+{{- $path := .path }}
+{{- range $key, $value := .table }}
+{{- $inner := append $path $key }}
+{{- $nesting := include "cognito-lookup.nesting" $value }}
+{{- if and (eq $nesting "table") $value }}
+
+[{{ join "." $inner }}]
+{{- include "cognito-lookup.toml" (dict "path" $inner "table" $value) }}
+{{- else if eq $nesting "tables" }}
+{{- range $value }}
+
+[[{{ join "." $inner }}]]
+{{- include "cognito-lookup.toml" (dict "path" $inner "table" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "cognito-lookup.nesting" -}}
+{{- if kindIs "map" . }}table{{ else if and (kindIs "slice" .) . }}{{ if kindIs "map" (first .) }}tables{{ end }}{{ end }}
+{{- end }}
