@@ -1,0 +1,79 @@
+"""What series each alert is about: all is well with `HEALTHY`, and with those of `CASES` over them it fires."""
+
+SERVICE = 'grpc_type="unary",grpc_service="userlookup.v1.UserService",grpc_method="GetUser"'
+
+
+def handled(code: str) -> str:
+    return f'grpc_server_handled_total{{{SERVICE},grpc_code="{code}"}}'
+
+
+def took(bound: str) -> str:
+    return f'grpc_server_handling_seconds_bucket{{{SERVICE},le="{bound}"}}'
+
+
+def called(outcome: str) -> str:
+    return f'cognito_lookup_upstream_calls_total{{operation="AdminGetUser",outcome="{outcome}"}}'
+
+
+HEALTHY = {
+    'cognito_lookup_build_info{version="1"}': "1x100",
+    handled("OK"): "0+6000x100",
+    handled("NotFound"): "0+600x100",
+    handled("Unavailable"): "0+6x100",
+    handled("Unauthenticated"): "0+600x100",
+    took("0.005"): "0+6500x100",
+    took("0.5"): "0+6590x100",
+    took("1.0"): "0+6600x100",
+    took("2.5"): "0+6600x100",
+    took("+Inf"): "0+6600x100",
+    called("Answered"): "0+600x100",
+    called("Failed"): "0+6x100",
+    called("TimedOut"): "0+6x100",
+    called("Throttled"): "0x100",
+    called("Denied"): "0x100",
+    'cognito_lookup_upstream_unusable_answers_total{flaw="Garbled"}': "0+1x100",
+    'cognito_lookup_upstream_unusable_answers_total{flaw="Mismatch"}': "0x100",
+    'cognito_lookup_upstream_refusals_total{category="UserRead"}': "0x100",
+    'cognito_lookup_cache_lookups_total{outcome="Fresh"}': "0+6000x100",
+    'cognito_lookup_cache_lookups_total{outcome="Stale"}': "0x100",
+    'cognito_lookup_cache_evictions_total{store="Users"}': "0+30x100",
+    'cognito_lookup_cache_evictions_total{store="Absences"}': "0+600x100",
+    'cognito_lookup_connections_refused_total{limit="Connections"}': "0x100",
+    'cognito_lookup_jwks_fetched_timestamp_seconds{pool="eu-west-1_A"}': "0+60x100",
+    "cognito_lookup_accept_failures_total": "0x100",
+    "cognito_lookup_audit_records_dropped_total": "0x100",
+    "cognito_lookup_tls_reload_failures_total": "0x100",
+}
+
+# By alert: the series that differ, or None where there are none at all; and the labels of what fires.
+CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
+    "CognitoLookupAbsent": (None, [{}]),
+    "CognitoLookupErrors": ({handled("Unavailable"): "0+120x100"}, [{}]),
+    "CognitoLookupRefusesTokens": ({handled("Unauthenticated"): "0+9000x100"}, [{}]),
+    "CognitoLookupSlow": ({took("1.0"): "0+6500x100", took("0.5"): "0+6500x100"}, [{}]),
+    "CognitoLookupDenied": ({called("Denied"): "0x86 1x14"}, [{"operation": "AdminGetUser"}]),
+    "CognitoLookupKeysOld": (
+        # Time begins at 0 there, which is also what stands for never.
+        {'cognito_lookup_jwks_fetched_timestamp_seconds{pool="eu-west-1_A"}': "0x100"},
+        [{"pool": "eu-west-1_A"}],
+    ),
+    "CognitoLookupWrongUser": (
+        {'cognito_lookup_upstream_unusable_answers_total{flaw="Mismatch"}': "0x80 1x20"},
+        [{}],
+    ),
+    "CognitoLookupUpstreamFailing": ({called("TimedOut"): "0+120x100"}, [{}]),
+    "CognitoLookupServesStale": ({'cognito_lookup_cache_lookups_total{outcome="Stale"}': "0+6x100"}, [{}]),
+    "CognitoLookupThrottled": ({called("Throttled"): "0+6x100"}, [{"operation": "AdminGetUser"}]),
+    "CognitoLookupBudgetExhausted": (
+        {'cognito_lookup_upstream_refusals_total{category="UserRead"}': "0+6x100"},
+        [{"category": "UserRead"}],
+    ),
+    "CognitoLookupCacheTooSmall": ({'cognito_lookup_cache_evictions_total{store="Users"}': "0+120x100"}, [{}]),
+    "CognitoLookupConnectionsRefused": (
+        {'cognito_lookup_connections_refused_total{limit="Connections"}': "0+6x100"},
+        [{"limit": "Connections"}],
+    ),
+    "CognitoLookupCannotAccept": ({"cognito_lookup_accept_failures_total": "0+6x100"}, [{}]),
+    "CognitoLookupAuditLost": ({"cognito_lookup_audit_records_dropped_total": "0x86 1x14"}, [{}]),
+    "CognitoLookupBadCertificate": ({"cognito_lookup_tls_reload_failures_total": "0x85 1x15"}, [{}]),
+}

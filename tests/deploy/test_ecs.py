@@ -1,0 +1,63 @@
+"""The CloudFormation template: valid, in step with the binary, and with roles that may do little."""
+
+import re
+from pathlib import Path
+
+from child import run
+from policy import allowed, lint
+from service import binary
+from stack import Stack, task
+from tool import TEMPLATE, check
+
+
+def test_cfn_lint_finds_no_fault() -> None:
+    check("cfn-lint", TEMPLATE)
+
+
+def test_the_binary_takes_its_settings(tmp_path: Path) -> None:
+    (container,) = task()["ContainerDefinitions"]
+    environment = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
+    checked = run([binary(), "config", "check"], tmp_path, **environment)
+    assert checked.returncode == 0, checked.stderr
+    printed = run([binary(), "config", "print"], tmp_path, **environment).stdout
+    (delay, grace) = re.findall(r"(?m)^shutdown\.(?:delay|grace) = \"?(\d+)s\"?  # environment", printed)
+    assert container["StopTimeout"] == int(delay) + int(grace) + 5 <= 120
+
+
+def test_the_container_is_hardened() -> None:
+    """The linters ask this of Kubernetes only."""
+    (container,) = task()["ContainerDefinitions"]
+    assert container["User"].split(":")[0].isdigit() and not container["User"].startswith("0")
+    assert container["ReadonlyRootFilesystem"] is True and "Privileged" not in container
+    assert container["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+
+
+def test_all_tasks_together_keep_to_the_budget() -> None:
+    stack = Stack()
+    for name, quota in [("UserReadsPerSecond", 96), ("ListsPerSecond", 24), ("GroupReadsPerSecond", 40)]:
+        assert stack.default(name) * stack.default("MaxTasks") <= quota
+
+
+def test_the_balancer_asks_what_tells_a_drain() -> None:
+    group = Stack(CertificateArn="arn").resource("TargetGroup")
+    assert (group["HealthCheckPath"], group["Matcher"]) == ("/AWS.ALB/healthcheck", {"GrpcCode": "0"})
+
+
+def test_the_process_may_read_one_user_at_a_time() -> None:
+    pool = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_AbCdEfGhI"
+    for federated, actions in [("false", {"AdminGetUser"}), ("true", {"AdminGetUser", "ListUsers"})]:
+        (policy,) = Stack(Federated=federated).resource("TaskRole")["Policies"]
+        lint(policy["PolicyDocument"])
+        assert allowed(policy["PolicyDocument"]) == {f"cognito-idp:{action}" for action in actions}
+        assert {statement["Resource"] for statement in policy["PolicyDocument"]["Statement"]} == {pool}
+
+
+def test_ecs_may_pull_one_image_and_write_one_log() -> None:
+    (policy,) = Stack(ImageRepositoryArn="arn:aws:ecr:eu-west-1:123456789012:repository/lookup").resource(
+        "ExecutionRole"
+    )["Policies"]
+    document = policy["PolicyDocument"]
+    document["Statement"][0]["Resource"] = "arn:aws:logs:eu-west-1:123456789012:log-group:lookup:*"
+    lint(document)
+    everything = [statement["Action"] for statement in document["Statement"] if statement["Resource"] == "*"]
+    assert everything == ["ecr:GetAuthorizationToken"]

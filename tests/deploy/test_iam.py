@@ -1,0 +1,40 @@
+"""The policy of the process, and those that docs/iam.md shows."""
+
+import json
+import re
+
+import pytest
+
+from policy import allowed, lint
+from tool import DEPLOY
+
+GUIDE = (DEPLOY.parent / "docs/iam.md").read_text()
+SHOWN = [json.loads(block) for block in re.findall(r"(?ms)^```json\n(.*?)^```$", GUIDE)]
+
+
+def test_the_policy_allows_one_call_and_nothing_else_ever() -> None:
+    document = json.loads((DEPLOY / "iam/policy.json").read_text())
+    lint(document)
+    assert allowed(document) == {"cognito-idp:AdminGetUser"}
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    beside = document | {"Statement": [*document["Statement"], everything]}
+    assert allowed(beside) == {"cognito-idp:AdminGetUser"}, "whatever else the role is given"
+
+
+@pytest.mark.parametrize("document", SHOWN, ids=range(len(SHOWN)))
+def test_what_the_guide_shows_is_valid(document: dict) -> None:
+    if "Version" not in document:
+        document = {"Version": "2012-10-17", "Statement": [document]}
+    if any("Principal" in statement for statement in document["Statement"]):
+        assert all(statement["Action"] in TRUST for statement in document["Statement"])
+    else:
+        lint(document)
+
+
+def test_the_guide_names_every_statement() -> None:
+    document = json.loads((DEPLOY / "iam/policy.json").read_text())
+    for statement in document["Statement"]:
+        assert f"`{statement['Sid']}`" in GUIDE
+
+
+TRUST = ["sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", ["sts:AssumeRole", "sts:TagSession"]]

@@ -1,0 +1,238 @@
+"""Alerts and dashboard, against what a running service tells and what a real Prometheus makes of it."""
+
+import json
+import re
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from alerts import CASES, HEALTHY
+from child import poll, run, running
+from rendered import render
+from service import binary
+from test_chart import VALUES
+from tool import DEPLOY, check
+
+RULES = DEPLOY / "prometheus/rules.yaml"
+DASHBOARD = json.loads((DEPLOY / "grafana/dashboard.json").read_text())
+ALERTS = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}
+QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+ANYWHERE = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
+# So quick that a test need not wait long for a rate.
+INTERVAL = 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of /metrics."""
+
+    name: str
+    labels: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the metrics of a sandbox that has answered each of its people a few times."""
+    directory = tmp_path_factory.mktemp("sandbox")
+    with running([binary(), "sandbox", *ANYWHERE], directory) as child:
+        line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
+        child.find(r"(admin-update-user-attributes)")
+        (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())
+        call = [binary(), "get", "--address", f"http://{line['address']}"]
+        poll(lambda: run(call, directory, COGNITO_LOOKUP_TOKEN=token).returncode == 0, "a user found")
+        with busy(call, directory, token):
+            yield line["admin.address"]
+
+
+class busy:
+    """Calls now and then, so that rates are not all 0."""
+
+    def __init__(self, call: list[str | Path], directory: Path, token: str) -> None:
+        words = " ".join(f"'{word}'" for word in call)
+        loop = f"while {words} >/dev/null 2>&1; do sleep 0.3; done"
+        self._start = lambda: subprocess.Popen(
+            ["bash", "-c", loop], cwd=directory, env={"PATH": "/usr/bin:/bin", "COGNITO_LOOKUP_TOKEN": token}
+        )
+
+    def __enter__(self) -> None:
+        self._loop = self._start()
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.kill()
+        self._loop.wait()
+
+
+@pytest.fixture(scope="module")
+def exported(admin: str) -> list[Sample]:
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    lines = re.findall(r"(?m)^([a-z_]+)(?:\{(.*)\})? \S+$", text)
+    return [Sample(name, dict(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in lines]
+
+
+@pytest.mark.parametrize("expression", [rule["expr"] for rule in ALERTS.values()], ids=ALERTS)
+def test_an_alert_asks_for_what_there_is(expression: str, exported: list[Sample]) -> None:
+    assert_exported(expression, exported)
+
+
+@pytest.mark.parametrize("title, expression", QUERIES)
+def test_a_panel_asks_for_what_there_is(title: str, expression: str, exported: list[Sample]) -> None:
+    assert_exported(filled(expression), exported)
+
+
+def assert_exported(expression: str, exported: list[Sample]) -> None:
+    """Every selector finds a series, by name and by what it wants of the labels; and all labels it groups by exist."""
+    found: list[Sample] = []
+    parts = list(walk(promql_parser.parse(expression)))
+    for part in parts:
+        if isinstance(part, promql_parser.VectorSelector):
+            matching = [sample for sample in exported if selects(part, sample)]
+            assert matching, f"nothing is exported for {part.prettify()}"
+            found += matching
+    known = {label for sample in found for label in sample.labels} | {"instance"}
+    for part in parts:
+        if isinstance(part, promql_parser.AggregateExpr) and part.modifier:
+            assert set(part.modifier.labels) <= known, part.modifier.labels
+
+
+def walk(part: Any) -> Iterator[Any]:
+    yield part
+    inner = [getattr(part, name, None) for name in ["expr", "lhs", "rhs", "vector_selector", "param"]]
+    for each in [*inner, *(getattr(part, "args", None) or [])]:
+        if each is not None:
+            yield from walk(each)
+
+
+def selects(selector: Any, sample: Sample) -> bool:
+    return selector.name == sample.name and all(
+        satisfied(matcher, sample.labels) for matcher in selector.matchers.matchers if matcher.name != "instance"
+    )
+
+
+def satisfied(matcher: Any, labels: dict[str, str]) -> bool:
+    assert matcher.name in labels, f"no label {matcher.name} among {labels}"
+    value = labels[matcher.name]
+    return {
+        "MatchOp.Equal": value == matcher.value,
+        "MatchOp.NotEqual": value != matcher.value,
+        "MatchOp.Re": bool(re.fullmatch(matcher.value, value)),
+    }[str(matcher.op)]
+
+
+def filled(expression: str) -> str:
+    return expression.replace("$__rate_interval", f"{10 * INTERVAL}s").replace("$instance", ".*")
+
+
+@pytest.fixture(scope="module")
+def prometheus(admin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prometheus that reads that service's metrics, as soon as it has read them a few times."""
+    directory = tmp_path_factory.mktemp("prometheus")
+    (directory / "prometheus.yml").write_text(
+        yaml.safe_dump(
+            {
+                "global": {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": f"{INTERVAL}s"},
+                "rule_files": [str(RULES.resolve())],
+                "scrape_configs": [{"job_name": "lookup", "static_configs": [{"targets": [admin]}]}],
+            }
+        )
+    )
+    store = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.listen-address=127.0.0.1:0"]
+    with running(["prometheus", *store], directory) as child:
+        url = "http://" + child.find(r"msg=\"Listening on\" address=(127\.0\.0\.1:\d+)")
+        child.find("(Server is ready to receive web requests)")
+        poll(lambda: len(query(url, "cognito_lookup_build_info[1m]", "values")) > 4, "five scrapes")
+        yield url
+
+
+def query(url: str, expression: str, key: str = "value") -> list[Any]:
+    """What it answers: a value for each series, or all the values of one."""
+    asked = urllib.parse.urlencode({"query": expression})
+    with urllib.request.urlopen(f"{url}/api/v1/query?{asked}", timeout=10) as answer:
+        series = json.load(answer)["data"]["result"]
+    return [each["value"][1] for each in series] if key == "value" else [it for each in series for it in each[key]]
+
+
+@pytest.mark.parametrize("title, expression", QUERIES)
+def test_a_panel_has_data(title: str, expression: str, prometheus: str) -> None:
+    """Within a few scrapes, for a rate is over several."""
+    poll(
+        lambda: [it for it in query(prometheus, filled(expression)) if it != "NaN"],
+        f"data of {title}: {expression}",
+        90,
+    )
+
+
+def test_nothing_alerts_while_all_is_well(prometheus: str) -> None:
+    """Once there was a scrape: before it the service is absent."""
+
+    def states() -> dict[str, tuple[str, str]]:
+        with urllib.request.urlopen(f"{prometheus}/api/v1/rules", timeout=10) as answer:
+            groups = json.load(answer)["data"]["groups"]
+        return {rule["name"]: (rule["state"], rule["health"]) for group in groups for rule in group["rules"]}
+
+    assert set(states()) == set(ALERTS)
+    poll(lambda: set(states().values()) == {("inactive", "ok")}, "every alert looked at and inactive")
+
+
+def test_promtool_finds_no_fault() -> None:
+    check("promtool", "check", "rules", "--lint=all", "--lint-fatal", RULES)
+
+
+def test_every_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
+    assert set(CASES) == set(ALERTS)
+    tests = [unit("all is well", HEALTHY, {})]
+    for alert, (series, labels) in CASES.items():
+        tests.append(unit(alert, HEALTHY | series if series is not None else {}, {alert: labels}))
+    file = tmp_path / "tests.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES.resolve())], "evaluation_interval": "1m", "tests": tests}))
+    check("promtool", "test", "rules", file)
+
+
+def unit(name: str, series: dict[str, str], firing: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
+    """One test of promtool: after 90 min of these series, exactly these alerts are there, of those it is about."""
+    about = firing or {alert: [] for alert in ALERTS}
+    return {
+        "name": name,
+        "interval": "1m",
+        "input_series": [{"series": each, "values": values} for each, values in series.items()],
+        "alert_rule_test": [
+            {
+                "alertname": alert,
+                "eval_time": "90m",
+                "exp_alerts": [
+                    {
+                        "exp_labels": {**ALERTS[alert]["labels"], **each},
+                        "exp_annotations": {key: text.strip() for key, text in ALERTS[alert]["annotations"].items()},
+                    }
+                    for each in labels
+                ],
+            }
+            for alert, labels in about.items()
+        ],
+    }
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_says_what_to_do(alert: str) -> None:
+    assert set(ALERTS[alert]["annotations"]) == {"summary", "runbook"}
+    assert ALERTS[alert]["labels"]["severity"] in {"critical", "warning"}
+
+
+def test_the_chart_ships_the_same(tmp_path: Path) -> None:
+    (values,) = [file for file in VALUES if "everything" in file.name]
+    rendering = render(values)
+    (rule,) = rendering.objects_of("PrometheusRule")
+    assert rule["spec"] == yaml.safe_load(RULES.read_text())
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(rule["spec"]))
+    check("promtool", "check", "rules", file)
+    shipped = [it["data"] for it in rendering.objects_of("ConfigMap") if "cognito-lookup.json" in it["data"]]
+    assert [json.loads(data["cognito-lookup.json"]) for data in shipped] == [DASHBOARD]
