@@ -331,7 +331,7 @@ mod tests {
             }
             is_hit
         };
-        let hot = 0..500;
+        let hot = 0..800;
         for _ in 0..10 {
             hot.clone().for_each(|n| _ = ask(n));
         }
