@@ -7,7 +7,7 @@ from types import ModuleType
 
 from grpc_tools import protoc
 
-PROTO = Path(__file__).parents[2] / "proto"
+PROTO = Path(__file__).resolve().parents[2] / "proto"
 FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup").rglob("*.proto"))
 
 

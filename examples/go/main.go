@@ -1,0 +1,96 @@
+// Looks up the user of an incoming request: AUTHORIZATION="Bearer …" go run . [TARGET]
+//
+// The stubs come from ../../proto, made once by
+// protoc -I../../proto --go_out=. --go-grpc_out=. --go_opt=module=cognito-lookup --go-grpc_opt=module=cognito-lookup ../../proto/userlookup/v1/*.proto
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // For healthCheckConfig; without it the setting does nothing.
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	userlookup "cognito-lookup/gen/userlookup/v1"
+)
+
+// All addresses of the name, and of those only the ones that say they are SERVING. For a retry the service says how
+// long to wait (grpc-retry-pushback-ms), which goes before the backoff named here.
+const serviceConfig = `{
+	"loadBalancingConfig": [{"round_robin": {}}],
+	"healthCheckConfig": {"serviceName": "userlookup.v1.UserService"},
+	"methodConfig": [{
+		"name": [{"service": "userlookup.v1.UserService"}],
+		"retryPolicy": {
+			"maxAttempts": 3,
+			"initialBackoff": "0.1s",
+			"maxBackoff": "1s",
+			"backoffMultiplier": 2,
+			"retryableStatusCodes": ["UNAVAILABLE"]
+		}
+	}]
+}`
+
+// open makes the one connection of the whole process. Beyond this machine, use credentials.NewTLS: it carries tokens.
+func open(target string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(target,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(serviceConfig))
+}
+
+// getUser returns the user of the request that came with these headers; ctx is that request's, so that it ends with it.
+func getUser(ctx context.Context, users userlookup.UserServiceClient, headers http.Header) (*userlookup.GetUserResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", headers.Get("Authorization"))
+	return users.GetUser(ctx, &userlookup.GetUserRequest{Attributes: []string{"name", "email"}})
+}
+
+// explain tells code and reason, and when to come back if that helps. Log users out on Unauthenticated only.
+func explain(err error) string {
+	told := status.Convert(err)
+	reason, again := "unknown", ""
+	for _, detail := range told.Details() {
+		switch detail := detail.(type) {
+		case *errdetails.ErrorInfo:
+			reason = detail.GetReason()
+		case *errdetails.RetryInfo:
+			again = fmt.Sprintf(", again in %d ms", detail.GetRetryDelay().AsDuration().Milliseconds())
+		}
+	}
+	return fmt.Sprintf("%s %s%s", told.Code(), reason, again)
+}
+
+func run(target string) error {
+	channel, err := open(target)
+	if err != nil {
+		return err
+	}
+	defer channel.Close()
+	headers := http.Header{"Authorization": {os.Getenv("AUTHORIZATION")}}
+	reply, err := getUser(context.Background(), userlookup.NewUserServiceClient(channel), headers)
+	if err != nil {
+		return err
+	}
+	user := reply.GetUser().GetAttributes()
+	fmt.Printf("%s <%s>, %s\n", user["name"], user["email"], reply.GetFreshness().GetSource())
+	return nil
+}
+
+func main() {
+	target := "dns:///127.0.0.1:50051"
+	if len(os.Args) > 1 {
+		target = os.Args[1]
+	}
+	if err := run(target); err != nil {
+		fmt.Fprintln(os.Stderr, explain(err))
+		os.Exit(1)
+	}
+}

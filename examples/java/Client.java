@@ -1,0 +1,86 @@
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.StatusRuntimeException;
+import io.grpc.protobuf.StatusProto;
+import io.grpc.stub.MetadataUtils;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import userlookup.v1.GetUserRequest;
+import userlookup.v1.GetUserResponse;
+import userlookup.v1.UserServiceGrpc;
+import userlookup.v1.UserServiceGrpc.UserServiceBlockingStub;
+
+/** Looks up the user of an incoming request: AUTHORIZATION="Bearer …" mvn compile exec:java -Dexec.mainClass=Client */
+public final class Client {
+    private static final String SERVICE = UserServiceGrpc.SERVICE_NAME;
+    private static final Metadata.Key<String> AUTHORIZATION =
+            Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+    // All addresses of the name, and of those only the ones that say they are SERVING, which needs grpc-services on the
+    // class path. For a retry the service says how long to wait (grpc-retry-pushback-ms), which goes before the backoff
+    // named here; grpc-java tries again then whatever the code is, so on RESOURCE_EXHAUSTED too.
+    private static final Map<String, ?> SERVICE_CONFIG = Map.of(
+            "loadBalancingConfig", List.of(Map.of("round_robin", Map.of())),
+            "healthCheckConfig", Map.of("serviceName", SERVICE),
+            "methodConfig", List.of(Map.of(
+                    "name", List.of(Map.of("service", SERVICE)),
+                    "retryPolicy", Map.of(
+                            "maxAttempts", 3.0,
+                            "initialBackoff", "0.1s",
+                            "maxBackoff", "1s",
+                            "backoffMultiplier", 2.0,
+                            "retryableStatusCodes", List.of("UNAVAILABLE")))));
+
+    /** One for the whole process. Beyond this machine, use TlsChannelCredentials: it carries tokens. */
+    static ManagedChannel open(String target) {
+        return Grpc.newChannelBuilder(target, InsecureChannelCredentials.create())
+                .defaultServiceConfig(SERVICE_CONFIG)
+                .enableRetry()
+                .build();
+    }
+
+    /** The user of the request that came with this header. */
+    static GetUserResponse getUser(UserServiceBlockingStub users, String authorization) {
+        Metadata headers = new Metadata();
+        headers.put(AUTHORIZATION, authorization);
+        GetUserRequest request =
+                GetUserRequest.newBuilder().addAttributes("name").addAttributes("email").build();
+        return users.withInterceptors(MetadataUtils.newAttachHeadersInterceptor(headers))
+                .withDeadlineAfter(2, TimeUnit.SECONDS)
+                .getUser(request);
+    }
+
+    /** Code and reason, and when to come back if that helps. Log users out on UNAUTHENTICATED only. */
+    static String explain(StatusRuntimeException error) throws Exception {
+        String reason = "unknown";
+        String again = "";
+        for (var detail : StatusProto.fromThrowable(error).getDetailsList()) {
+            if (detail.is(ErrorInfo.class)) {
+                reason = detail.unpack(ErrorInfo.class).getReason();
+            } else if (detail.is(RetryInfo.class)) {
+                var delay = detail.unpack(RetryInfo.class).getRetryDelay();
+                again = ", again in " + (delay.getSeconds() * 1000 + delay.getNanos() / 1_000_000) + " ms";
+            }
+        }
+        return error.getStatus().getCode() + " " + reason + again;
+    }
+
+    public static void main(String[] args) throws Exception {
+        ManagedChannel channel = open(args.length > 0 ? args[0] : "dns:///127.0.0.1:50051");
+        try {
+            var reply = getUser(UserServiceGrpc.newBlockingStub(channel), System.getenv("AUTHORIZATION"));
+            Map<String, String> user = reply.getUser().getAttributesMap();
+            System.out.printf("%s <%s>, %s%n", user.get("name"), user.get("email"), reply.getFreshness().getSource());
+        } catch (StatusRuntimeException error) {
+            System.err.println(explain(error));
+            System.exit(1);
+        } finally {
+            channel.shutdownNow();
+        }
+    }
+}

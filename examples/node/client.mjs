@@ -1,0 +1,73 @@
+// Looks up the user of an incoming request: AUTHORIZATION="Bearer …" node client.mjs [TARGET]
+import { fileURLToPath } from 'node:url';
+import grpc from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+
+const PROTO = fileURLToPath(new URL('../../proto', import.meta.url));
+const FILES = ['userlookup/v1/user_service.proto', 'google/rpc/error_details.proto'];
+const READING = { includeDirs: [PROTO], enums: String, longs: Number, defaults: true };
+const types = grpc.loadPackageDefinition(loadSync(FILES, READING));
+const { Status, ErrorInfo, RetryInfo } = types.google.rpc;
+
+const SERVICE = 'userlookup.v1.UserService';
+const SERVICE_CONFIG = {
+  // All addresses of the name. grpc-js does not ask them for their health: an address that says NOT_SERVING stays in.
+  loadBalancingConfig: [{ round_robin: {} }],
+  methodConfig: [
+    {
+      name: [{ service: SERVICE }],
+      // The service says how long to wait (grpc-retry-pushback-ms), which goes before the backoff named here.
+      retryPolicy: {
+        maxAttempts: 3,
+        initialBackoff: '0.1s',
+        maxBackoff: '1s',
+        backoffMultiplier: 2,
+        retryableStatusCodes: ['UNAVAILABLE'],
+      },
+    },
+  ],
+};
+
+// One for the whole process. Beyond this machine, use grpc.credentials.createSsl(): it carries tokens.
+function open(target) {
+  const options = { 'grpc.service_config': JSON.stringify(SERVICE_CONFIG) };
+  return new types.userlookup.v1.UserService(target, grpc.credentials.createInsecure(), options);
+}
+
+// The user of the request that came with these headers.
+function getUser(users, headers) {
+  const metadata = new grpc.Metadata();
+  metadata.set('authorization', headers.authorization);
+  const request = { attributes: ['name', 'email'] };
+  return new Promise((resolve, reject) => {
+    const done = (error, reply) => (error ? reject(error) : resolve(reply));
+    users.getUser(request, metadata, { deadline: Date.now() + 2000 }, done);
+  });
+}
+
+// Code and reason, and when to come back if that helps. Log users out on UNAUTHENTICATED only.
+function explain(error) {
+  const [packed] = error.metadata.get('grpc-status-details-bin');
+  const details = packed ? Status.deserialize(packed).details : [];
+  const find = (type, name) => {
+    const detail = details.find((any) => any.type_url === `type.googleapis.com/google.rpc.${name}`);
+    return detail && type.deserialize(detail.value);
+  };
+  const delay = find(RetryInfo, 'RetryInfo')?.retryDelay;
+  const again = delay ? `, again in ${delay.seconds * 1000 + Math.trunc(delay.nanos / 1e6)} ms` : '';
+  return `${grpc.status[error.code]} ${find(ErrorInfo, 'ErrorInfo')?.reason ?? 'unknown'}${again}`;
+}
+
+async function main(target = 'dns:///127.0.0.1:50051') {
+  const users = open(target);
+  try {
+    const { user, freshness } = await getUser(users, { authorization: process.env.AUTHORIZATION });
+    console.log(`${user.attributes.name} <${user.attributes.email}>, ${freshness.source}`);
+  } catch (error) {
+    console.error(explain(error));
+    process.exitCode = 1;
+  }
+  users.close();
+}
+
+await main(process.argv[2]);
