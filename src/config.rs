@@ -11,6 +11,7 @@ mod file;
 mod limits;
 mod listen;
 mod origin;
+mod schema;
 mod settings;
 mod shorthand;
 mod sources;
@@ -23,6 +24,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::tree::Tree;
@@ -32,6 +34,7 @@ pub use self::{
     limits::LimitSettings,
     listen::{Listen, NoListen},
     origin::Origin,
+    schema::schema,
     settings::{
         BareSub, BudgetSettings, CacheSettings, CallerSettings, Credentials, LogFormat, LogLevel,
         LogSettings, PoolSettings, Reads, ShutdownSettings,
@@ -41,30 +44,30 @@ pub use self::{
 };
 
 /// Every setting of the service, and where each came from.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where gRPC is served; default `127.0.0.1:50051`.
+    /// Where gRPC is served: an address and port, or `unix:PATH`; default `127.0.0.1:50051`.
     pub listen: Listen,
-    /// The file mode of the socket where `listen` is `unix:PATH`; default `0600`.
-    #[serde(with = "text::mode")]
+    /// Who may connect to the socket, where `listen` is one: its file mode; default `0600`.
+    #[serde(with = "text::ModeText")]
     pub socket_mode: u32,
     /// The address of the port for probes and metrics, in plain HTTP; default `127.0.0.1:9090`.
     #[serde(deserialize_with = "text::address")]
     pub admin_listen: SocketAddr,
-    /// The threads that serve; 0 to 1,024, default 0: one for each core.
+    /// The threads that serve, 0 for one on each core; 0 to 1,024, default `0`.
     #[serde(deserialize_with = "text::number")]
     pub workers: usize,
-    /// The id of the one pool, in place of `[[pools]]`; default none.
+    /// The id of the one pool, in place of `[[pools]]` and `[[callers]]`; default none.
     #[serde(deserialize_with = "text::optional")]
     pub user_pool_id: Option<String>,
     /// The app clients of the one pool whose access tokens are accepted; default empty.
     #[serde(deserialize_with = "text::list")]
     pub app_clients: Vec<String>,
-    /// The attributes that the app clients of the one pool may read; default empty.
+    /// The attributes that the app clients of the one pool may read of the token's user; default empty.
     #[serde(deserialize_with = "text::list")]
     pub attributes: Vec<String>,
-    /// Whether gRPC reflection is served; default `true`.
+    /// Whether gRPC reflection is served, v1 and v1alpha; default `true`.
     #[serde(deserialize_with = "text::boolean")]
     pub reflection: bool,
     /// The user pools, one `[[pools]]` each; default none.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{Exit, say};
 use crate::{
-    config::{Config, Entry, Flag, Sources},
+    config::{self, Config, Entry, Flag, Sources},
     server::Server,
 };
 
@@ -65,6 +65,8 @@ pub(super) enum Command {
     Check(Arguments),
     /// Print every setting with its value and where it came from
     Print(Arguments),
+    /// Print the JSON Schema of the settings file, for editors
+    Schema,
 }
 
 /// Checks or prints the settings that `serve` would take with the same flags.
@@ -80,5 +82,6 @@ pub(super) fn run(command: Command) -> Result<(), Exit> {
                 |entry: Entry| say(format_args!("{} = {}  # {}", entry.key, entry.value, entry.origin));
             config.entries().into_iter().try_for_each(line)
         }
+        Command::Schema => say(config::schema()),
     }
 }

@@ -57,7 +57,7 @@ impl Check<'_> {
             ("cache.max_absent_bytes", cache.max_absent_bytes, 1..=MOST_BYTES),
             ("cache.max_verdict_bytes", cache.max_verdict_bytes, 1..=MOST_BYTES),
         ] {
-            self.within(key, value, bounds, text::size::format);
+            self.within(key, value, bounds, text::SizeText::format);
         }
     }
 

@@ -2,52 +2,59 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text;
 
 /// What connections and requests may take: `[limits]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitSettings {
-    /// The time until a request is answered or given up; `10ms` to `60s`, default `3s`.
-    #[serde(with = "text::duration")]
+    /// The time until a request is answered or given up, where its caller has no shorter deadline; `10ms` to `60s`,
+    /// default `3s`.
+    #[serde(with = "text::DurationText")]
     pub request_timeout: Duration,
     /// The time for the TLS handshake and the HTTP/2 preface together; `10ms` to `60s`, default `5s`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub handshake_timeout: Duration,
-    /// The time for which a client may leave answers unread; `10ms` to `10min`, default `10s`.
-    #[serde(with = "text::duration")]
+    /// The time for which a client may leave answers unread; its connection is cut within twice that; `10ms` to `10min`,
+    /// default `10s`.
+    #[serde(with = "text::DurationText")]
     pub stall_timeout: Duration,
     /// The age at which a connection is ended in good order, give or take a tenth; `10ms` to `24h`, default `5min`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub connection_age: Duration,
     /// The silence after which a client is pinged; `10ms` to `1h`, default `30s`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub keepalive_interval: Duration,
     /// The time for the answer to a ping; `10ms` to `10min`, default `10s`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub keepalive_timeout: Duration,
-    /// The connections held at once; 1 to 1,000,000, default 10,000.
+    /// The connections held at once, fewer where `ulimit -n` leaves no room beside 128 others and 4 for each thread; 1 to
+    /// 1,000,000, default `10000`.
     #[serde(deserialize_with = "text::number")]
     pub connections: usize,
-    /// The connections held at once from one address, or one IPv6 network of 64 bits; 1 to 1,000,000, default 1,000.
+    /// The connections held at once from one address, or one IPv6 network of 64 bits; 1 to 1,000,000, default
+    /// `1000`.
     #[serde(deserialize_with = "text::number")]
     pub connections_per_peer: usize,
-    /// The calls under way at once on one connection; 1 to 10,000, default 100.
+    /// The calls under way at once on one connection; 1 to 10,000, default `100`.
     #[serde(deserialize_with = "text::number")]
     pub streams: usize,
-    /// The calls of one connection that may break the protocol before it is ended; 1 to 1,000,000, default 1,024.
+    /// The calls of one connection that may break the protocol before it is ended; 1 to 1,000,000, default
+    /// `1024`.
     #[serde(deserialize_with = "text::number")]
     pub local_error_resets: usize,
-    /// The calls of one connection that may be taken back before they are looked at; 1 to 10,000, default 20.
+    /// The calls of one connection that may be taken back before they are looked at; 1 to 10,000,
+    /// default `20`.
     #[serde(deserialize_with = "text::number")]
     pub pending_accept_resets: usize,
     /// The bytes that the metadata of one call may take; `4KiB` to `1MiB`, default `64KiB`.
-    #[serde(with = "text::size")]
+    #[serde(with = "text::SizeText")]
     pub header_list: u64,
     /// The bytes that the message of one call may take; `1KiB` to `4MiB`, default `64KiB`.
-    #[serde(with = "text::size")]
+    #[serde(with = "text::SizeText")]
     pub message: u64,
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{choice, text};
 
 /// One user pool: `[[pools]]`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolSettings {
     /// The pool id, such as `eu-west-1_AbCdEfGhI`; required.
@@ -28,7 +29,8 @@ pub struct PoolSettings {
     /// The Cognito endpoint, for emulators and private endpoints; default that of the region.
     #[serde(deserialize_with = "text::optional")]
     pub endpoint_url: Option<String>,
-    /// Whether the pool holds federated users; default `false`.
+    /// Whether the pool holds federated users: a `sub` that `AdminGetUser` does not know is then looked for with
+    /// `ListUsers`; default `false`.
     #[serde(deserialize_with = "text::boolean")]
     pub federated: bool,
     /// The Cognito call that finds a user by bare `sub`; default `admin-get-user`.
@@ -60,24 +62,24 @@ pub enum Credentials {
 }
 
 /// The Cognito call that finds a user by bare `sub`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BareSub {
     /// `AdminGetUser`, for pools where the `sub` is accepted as a username.
     #[default]
     AdminGetUser,
-    /// `ListUsers` with a filter on `sub`.
+    /// `ListUsers` with a filter on `sub`, which makes no dormant user billable and lags behind changes.
     ListUsers,
 }
 
 /// One rule of the release policy: `[[callers]]`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallerSettings {
-    /// The name in logs and audit records; required.
+    /// The name in logs and audit records, 1 to 64 characters, each rule its own; required.
     #[serde(deserialize_with = "text::string")]
     pub name: String,
-    /// The app client whose token makes this caller; default none.
+    /// The app client whose token makes this caller; one of this, `certificate` and `network` is required.
     #[serde(deserialize_with = "text::optional")]
     pub app_client: Option<String>,
     /// The scope that the token must have, such as `user-lookup/read`; default none.
@@ -108,37 +110,38 @@ pub struct CallerSettings {
 }
 
 /// Whose attributes a caller may read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reads {
     /// Only the user whose valid access token it presents.
     #[default]
     Token,
-    /// Any user, by bare `sub`.
+    /// Any user, by bare `sub`; for a certificate, a network, or an app client with a scope.
     Any,
 }
 
 /// How long and how much is remembered: `[cache]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
     /// How long a user found is served without asking Cognito; `1ms` to `24h`, default `60s`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub fresh_for: Duration,
     /// How long a user found is served while Cognito cannot answer; `fresh_for` to `24h`, default `15min`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub usable_for: Duration,
     /// How long a user not found is remembered as absent; `1ms` to `1h`, default `15s`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub absent_for: Duration,
     /// What the users remembered may take, in bytes; at least `1MiB`, default `256MiB`.
-    #[serde(with = "text::size")]
+    #[serde(with = "text::SizeText")]
     pub max_bytes: u64,
     /// What the absences remembered may take, in bytes; at least 1, default `8MiB`.
-    #[serde(with = "text::size")]
+    #[serde(with = "text::SizeText")]
     pub max_absent_bytes: u64,
-    /// What is remembered of tokens already verified may take, in bytes; at least 1, default `64MiB`.
-    #[serde(with = "text::size")]
+    /// What is remembered of tokens already verified may take, in bytes, about 1 KB each; a token that is not remembered is
+    /// verified once more, which takes some 20 µs of a core; at least 1, default `64MiB`.
+    #[serde(with = "text::SizeText")]
     pub max_verdict_bytes: u64,
 }
 
@@ -156,7 +159,7 @@ impl Default for CacheSettings {
 }
 
 /// What may be asked of Cognito, in each account and Region: `[budget]`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetSettings {
     /// The calls a second of `AdminGetUser`; 1 to 100000, default 80 % of what Cognito allows, or 96 if it does not say.
@@ -172,14 +175,14 @@ pub struct BudgetSettings {
 }
 
 /// How the process ends: `[shutdown]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownSettings {
     /// How long requests are still accepted after the signal; `0s` to `10min`, default `5s`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub delay: Duration,
     /// How long requests in flight may then take; `0s` to `10min`, default `20s`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub grace: Duration,
 }
 
@@ -190,7 +193,7 @@ impl Default for ShutdownSettings {
 }
 
 /// What is logged, and how: `[log]`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// The least severe level that is logged; default `info`.
@@ -202,7 +205,7 @@ pub struct LogSettings {
 }
 
 /// How severe a log line must be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
     /// Failures only.
@@ -219,7 +222,7 @@ pub enum LogLevel {
 }
 
 /// The form of a log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
     /// `console` on a terminal, `json` elsewhere.

@@ -1,8 +1,9 @@
 //! Values as text: how each is read and how it is shown.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use bytesize::{ByteSize, KIB, MIB};
+use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 use serde_json::Value;
 
 /// Reads text as the type of `example`; a list is separated by commas, and empty text is an empty list. Fails with what
@@ -122,14 +123,12 @@ pub(super) fn rate<'de, D: Deserializer<'de>>(source: D) -> Result<Option<usize>
 }
 
 /// Durations such as `60s` or `15min`.
-pub(super) mod duration {
-    use std::time::Duration;
+pub(super) struct DurationText;
 
-    use serde::{Deserializer, Serializer};
-
+impl DurationText {
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Duration, D::Error> {
         let wanted = "a duration such as 60s or 15min";
-        super::read(source, wanted, |value| humantime::parse_duration(value.as_str()?).ok())
+        read(source, wanted, |value| humantime::parse_duration(value.as_str()?).ok())
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(value: &Duration, sink: S) -> Result<S::Ok, S::Error> {
@@ -138,12 +137,12 @@ pub(super) mod duration {
 }
 
 /// File modes in octal, such as `0660`.
-pub(super) mod mode {
-    use serde::{Deserializer, Serializer};
+pub(super) struct ModeText;
 
+impl ModeText {
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<u32, D::Error> {
         let mode = |text: &str| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
-        super::read(source, "a file mode in octal such as \"0660\"", |value| mode(value.as_str()?))
+        read(source, "a file mode in octal such as \"0660\"", |value| mode(value.as_str()?))
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(value: &u32, sink: S) -> Result<S::Ok, S::Error> {
@@ -152,17 +151,16 @@ pub(super) mod mode {
 }
 
 /// Sizes such as `256MiB`, or a number of bytes.
-pub(super) mod size {
-    use bytesize::{ByteSize, KIB, MIB};
-    use serde::{Deserializer, Serializer};
+pub(super) struct SizeText;
 
+impl SizeText {
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<u64, D::Error> {
         let size = |text: String| text.parse::<ByteSize>().ok().map(|size| size.as_u64());
-        super::read(source, "a size such as 256MiB", |value| size(super::shown(value)))
+        read(source, "a size such as 256MiB", |value| size(shown(value)))
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(value: &u64, sink: S) -> Result<S::Ok, S::Error> {
-        sink.serialize_str(&format(*value))
+        sink.serialize_str(&Self::format(*value))
     }
 
     /// Shows a size exactly.
@@ -205,16 +203,16 @@ mod tests {
     #[test]
     fn durations_and_sizes_are_read_as_they_are_shown() {
         for (text, millis) in [("60s", 60_000), ("15min", 900_000), ("1h 30m", 5_400_000), ("5ms", 5)] {
-            let read = duration::deserialize(json!(text)).unwrap();
+            let read = DurationText::deserialize(json!(text)).unwrap();
             assert_eq!(read.as_millis(), millis, "{text}");
-            let shown = duration::serialize(&read, serde_json::value::Serializer).unwrap();
-            assert_eq!(duration::deserialize(shown).unwrap(), read);
+            let shown = DurationText::serialize(&read, serde_json::value::Serializer).unwrap();
+            assert_eq!(DurationText::deserialize(shown).unwrap(), read);
         }
         for (value, bytes) in
             [(json!("256MiB"), 268_435_456), (json!("1 kB"), 1000), (json!(7), 7), (json!("7"), 7)]
         {
-            assert_eq!(size::deserialize(&value).unwrap(), bytes, "{value}");
-            assert_eq!(size::deserialize(json!(size::format(bytes))).unwrap(), bytes);
+            assert_eq!(SizeText::deserialize(&value).unwrap(), bytes, "{value}");
+            assert_eq!(SizeText::deserialize(json!(SizeText::format(bytes))).unwrap(), bytes);
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{choice, text};
 
 /// How connections are encrypted, and whose certificates are asked for: `[tls]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
     /// The file of the certificate chain in PEM, the server's own first; default none, and then nothing is encrypted.
@@ -24,7 +25,7 @@ pub struct TlsSettings {
     #[serde(deserialize_with = "choice::deserialize")]
     pub client_certificate: ClientCertificate,
     /// How often the files are looked at for changes; `100ms` to `1h`, default `10s`.
-    #[serde(with = "text::duration")]
+    #[serde(with = "text::DurationText")]
     pub check_every: Duration,
 }
 
@@ -41,7 +42,7 @@ impl Default for TlsSettings {
 }
 
 /// Whether clients must present a certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificate {
     /// None is asked for.

@@ -73,6 +73,7 @@ fn every_external_crate_of_weight_has_one_owner() {
         ("prometheus_client", &["telemetry/metrics"]),
         ("quick_cache", &["users/store"]),
         ("rustls", &["server/tls", "auth/certificate", "auth/keys/fetch"]),
+        ("schemars", &["config"]),
         ("sd_notify", &["server/front"]),
         ("tokio_rustls", &["server/tls"]),
         ("toml", &["config"]),
