@@ -1,0 +1,137 @@
+"""What docs/ says, against the code, the contract and the binary."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import metrics_page
+import pages
+import settings_page
+from authority import Authority
+from service import command
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("benches/*.md")]
+
+
+@pytest.mark.parametrize("name", pages.PAGES)
+def test_a_page_made_of_the_code_is_as_the_code_is(name: str, tmp_path: Path) -> None:
+    """When not: `tests/run pages`."""
+    assert (ROOT / "docs" / name).read_text() == pages.PAGES[name](tmp_path)
+
+
+def test_every_reason_has_its_entry_under_its_code() -> None:
+    proto = (ROOT / "proto/userlookup/v1/error_reason.proto").read_text()
+    reasons = re.findall(r"(?m)^  // ([A-Z_]+): (?:(?!\n  E).|\n)*?\n  ERROR_REASON_(\w+) = ", proto)
+    known = {reason: code for code, reason in reasons if reason != "UNSPECIFIED"}
+    assert len(known) == len(re.findall(r"ERROR_REASON_\w+ = [1-9]", proto))
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    told = dict(re.findall(r"(?m)^### (\w+)\n\*\*(\w+)\.\*\* \w", text))
+    assert told == known
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(text: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text.read_text()):
+        path, _, anchor = target.partition("#")
+        there = (text.parent / path).resolve() if path else text
+        assert there.exists(), target
+        if anchor:
+            assert anchor in set(anchors(there)), target
+
+
+def test_every_metric_that_is_named_is_there(tmp_path: Path) -> None:
+    exported = metrics_page.exported(tmp_path)
+    there = set(re.findall(r"(?m)^(\w+)(?:\{| )", exported)) | set(re.findall(r"(?m)^# TYPE (\S+)", exported))
+    for text in TEXTS:
+        named = set(re.findall(r"\b(?:cognito_lookup|grpc_server)_[a-z_]+\b", text.read_text()))
+        assert named <= there, (text, named - there)
+        for name, label, value in re.findall(r'`(\w+)\{(\w+)="(\w+)"\}`', text.read_text()):
+            assert re.search(rf'(?m)^{name}\{{.*{label}="{value}"', exported), (text, name, value)
+
+
+def test_every_setting_that_is_named_is_there(tmp_path: Path) -> None:
+    known = dict(keys(schema(tmp_path)))
+    tables = {key.split(".")[0] for key in known if "." in key}
+    for text in TEXTS:
+        for key in re.findall(r"`([a-z]+(?:\[\])?\.[a-z_]+)(?: = [^`]*)?`", text.read_text()):
+            assert key in known or key.split(".")[0] not in tables, (text, key)
+
+
+def test_a_default_is_told_as_it_is(tmp_path: Path) -> None:
+    told = 0
+    for key, field in keys(schema(tmp_path)):
+        words = settings_page.split(settings_page.text(field))[1]
+        if spelled := re.fullmatch(r"`([^`]+)`", words):
+            assert spelled[1] == humane(str(field["default"])), key
+            told += 1
+        else:
+            assert field.get("default") in (None, "", []), (key, words)
+    assert told > 30
+
+
+def test_a_settings_file_in_the_docs_is_good(tmp_path: Path) -> None:
+    assert len(settings_files()) >= 2
+    authority = Authority(tmp_path, "ca")
+    certificate, key = authority.issue("tls")
+    files = {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.pem}
+    for block in settings_files():
+        for name, path in files.items():
+            block = block.replace(f"/etc/cognito-lookup/tls/{name}", str(path))
+        file = tmp_path / "settings.toml"
+        file.write_text(block)
+        done = command(tmp_path, "config", "check", "--config", file)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_schema_takes_what_the_service_takes(tmp_path: Path) -> None:
+    told = schema(tmp_path)
+    Draft202012Validator.check_schema(told)
+    validator = Draft202012Validator(told)
+    for block in settings_files():
+        settings = tomllib.loads(block)
+        assert not list(validator.iter_errors(settings)), block
+        assert list(validator.iter_errors(settings | {"listne": "127.0.0.1:1"}))
+    for key, field in keys(told):
+        described = field | {"$defs": told["$defs"]}
+        assert not list(Draft202012Validator(described).iter_errors(field["default"])), key
+    for wrong in [{"cache": {"fresh_for": 60}}, {"callers": [{"reads": "all"}]}, {"limits": {"streams": "many"}}]:
+        assert list(validator.iter_errors(wrong)), wrong
+
+
+def settings_files() -> list[str]:
+    return [block for text in TEXTS for block in re.findall(r"(?ms)^```toml\n(.*?)^```$", text.read_text())]
+
+
+def schema(directory: Path) -> dict[str, Any]:
+    return json.loads(command(directory, "config", "schema").stdout)
+
+
+def keys(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each key, such as `pools[].id`, with what is said of it."""
+    for name, field in schema["properties"].items():
+        field = settings_page.resolved(schema, field)
+        match settings_page.tables(field):
+            case "":
+                yield name, field
+            case kind:
+                dots = "[]." if kind == "array" else "."
+                for inner, of in settings_page.members(schema, field).items():
+                    yield f"{name}{dots}{inner}", of
+
+
+def anchors(text: Path) -> Iterator[str]:
+    for heading in re.findall(r"(?m)^#+ (.*)$", text.read_text()):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def humane(value: str) -> str:
+    """A default as people write it: a minute in seconds, more in `min`; true in small letters."""
+    minutes = re.fullmatch(r"(\d+)m", value)
+    return ("60s" if minutes[1] == "1" else f"{minutes[1]}min") if minutes else value.replace("True", "true").replace("False", "false")
