@@ -22,7 +22,7 @@ TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"
 
 @pytest.mark.parametrize("name", pages.PAGES)
 def test_a_page_made_of_the_code_is_as_the_code_is(name: str, tmp_path: Path) -> None:
-    """When not: `tests/run pages`."""
+    """When not: `tests/run pages`. Every setting, call, field, reason and metric is on one of them."""
     assert (ROOT / "docs" / name).read_text() == pages.PAGES[name](tmp_path)
 
 
