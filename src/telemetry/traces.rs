@@ -1,5 +1,7 @@
 //! Traces, sent by OTLP over gRPC where the standard variables ask for them: of each call that is served, and in it of
-//! each call to Cognito. The names are those of OpenTelemetry's conventions for RPC; nothing personal is among them.
+//! each call to Cognito.
+//!
+//! The names are those of OpenTelemetry's conventions for RPC; nothing personal is among them.
 
 use std::{error::Error as _, io, time::Duration};
 
