@@ -135,6 +135,12 @@ impl Authenticator {
     }
 }
 
+/// Checks what can be told of a token without any pool: that it is one compact RS256 token with nothing in its header that
+/// is not taken.
+pub fn check_form(token: &str) -> Result<(), Rejected> {
+    Unverified::read(BearerToken::parse(token)?).map(drop)
+}
+
 /// Why no keys can be fetched at all, whatever the network does.
 #[derive(Debug, Error)]
 #[error(transparent)]

@@ -1,11 +1,17 @@
 //! The command line: which command, with what, and the exit code it ends with.
 
+mod admin;
 mod audit_hash;
+mod batch;
 mod client;
+mod exit;
 mod get;
 mod healthcheck;
+mod pages;
+mod print;
 mod serve;
 mod settings;
+mod token;
 
 use std::{
     fmt::Display,
@@ -13,13 +19,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime;
 
-use crate::config::Faults;
+use self::exit::Exit;
 
-/// Runs the command the process was started with. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 no
-/// connection or a failed call, 4 not serving.
+/// Runs the command the process was started with, and returns its exit code, which `--help` explains.
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
@@ -45,7 +50,7 @@ fn ended(outcome: Result<(), Exit>) -> ExitCode {
 
 /// Looks up the attributes of users of an Amazon Cognito user pool, over gRPC.
 #[derive(Debug, Parser)]
-#[command(name = "cognito-lookup", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "cognito-lookup", version, arg_required_else_help = true, max_term_width = 100, after_help = exit::CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -60,6 +65,19 @@ enum Command {
     Sandbox(crate::sandbox::Arguments),
     /// Ask a running service for one user
     Get(get::Arguments),
+    /// Ask a running service for many users
+    Batch(batch::Arguments),
+    /// Ask a running service what it holds of one user, as an administrator
+    Inspect(admin::Target),
+    /// Have a running service ask Cognito anew for one user, as an administrator
+    Expire(admin::Target),
+    /// Have a running service forget everything about one user, as an administrator
+    Erase(admin::Erase),
+    /// Ask a running service what a caller may read of one user, and by which rule, as an administrator
+    Explain(admin::Explain),
+    /// Look at an access token
+    #[command(subcommand)]
+    Token(token::Command),
     /// Ask a running service whether it is serving (exit code 3: no answer, 4: it is not)
     Healthcheck(healthcheck::Arguments),
     /// Print what stands for a person in the audit records
@@ -67,6 +85,10 @@ enum Command {
     /// Look at the settings without serving
     #[command(subcommand)]
     Config(settings::Command),
+    /// Print the completions for a shell, to be put where that looks for them
+    Completions(pages::Shell),
+    /// Print the manual page, or write one for each command into a folder
+    Man(pages::Folder),
     /// Say which version this is
     Version,
 }
@@ -78,40 +100,19 @@ impl Command {
             #[cfg(feature = "sandbox")]
             Self::Sandbox(arguments) => serve::sandbox(arguments).await,
             Self::Get(arguments) => get::run(arguments).await,
+            Self::Batch(arguments) => batch::run(arguments).await,
+            Self::Inspect(target) => admin::inspect(target).await,
+            Self::Expire(target) => admin::expire(target).await,
+            Self::Erase(arguments) => admin::erase(arguments).await,
+            Self::Explain(arguments) => admin::explain(arguments).await,
+            Self::Token(command) => token::run(command).await,
             Self::Healthcheck(arguments) => healthcheck::run(arguments).await,
             Self::AuditHash(arguments) => audit_hash::run(arguments),
             Self::Config(command) => settings::run(command),
+            Self::Completions(shell) => pages::completions(&shell, Cli::command()),
+            Self::Man(folder) => pages::man(&folder, Cli::command()),
             Self::Version => say(format_args!("cognito-lookup {}", env!("CARGO_PKG_VERSION"))),
         }
-    }
-}
-
-/// How a command failed.
-#[derive(Debug)]
-struct Exit {
-    code: u8,
-    message: String,
-}
-
-impl Exit {
-    fn failed(message: impl Display) -> Self {
-        Self { code: 1, message: message.to_string() }
-    }
-
-    fn faulty(faults: Faults) -> Self {
-        Self::misused(format_args!("the settings are wrong:\n{faults}"))
-    }
-
-    fn misused(message: impl Display) -> Self {
-        Self { code: 2, message: message.to_string() }
-    }
-
-    fn not_called(message: impl Display) -> Self {
-        Self { code: 3, message: message.to_string() }
-    }
-
-    fn not_serving(message: impl Display) -> Self {
-        Self { code: 4, message: message.to_string() }
     }
 }
 
@@ -122,8 +123,6 @@ fn say(line: impl Display) -> Result<(), Exit> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

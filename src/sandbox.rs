@@ -60,7 +60,7 @@ impl Sandbox {
     }
 
     /// Returns settings for a server before the stand-in: people's tokens read their own user, and this machine reads
-    /// anyone by `sub`.
+    /// anyone by `sub`, and may administer.
     pub fn config(&self) -> Config {
         let web = self.standin.pool().web_clients.iter().enumerate().map(|(n, client)| CallerSettings {
             name: if n == 0 { "web".to_owned() } else { format!("web-{}", n + 1) },
@@ -74,6 +74,8 @@ impl Sandbox {
             network: ["127.0.0.0/8", "::1/128"].map(Into::into).into(),
             reads: Reads::Any,
             attributes: ["name", "email", "username"].map(Into::into).into(),
+            groups: true,
+            admin: true,
             ..CallerSettings::default()
         };
         Config {

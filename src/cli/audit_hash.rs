@@ -1,15 +1,14 @@
 //! `audit-hash`: what stands for a person in the audit records, so that they can be found.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, say};
+use super::{Exit, client, say};
 use crate::{
     audit,
     config::{Config, Faults, Sources},
     pool::{PoolId, Pools},
-    user::Sub,
 };
 
 /// Whose records to look for.
@@ -32,17 +31,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Exit> {
     let mut faults = Faults::collector(&config);
     let read = Pools::read(&config, &mut faults).zip(audit::key_of(&config, &mut faults));
     let (pools, key) = faults.finish(read).map_err(Exit::faulty)?;
-    let sub = sub(arguments.sub)?;
+    let sub = client::sub(&arguments.sub)?;
     let asked = |id: &PoolId| arguments.user_pool_id.as_ref().is_none_or(|asked| asked == id);
     let ids: Vec<_> = pools.iter().map(|pool| &pool.id).filter(|id| asked(id)).collect();
     if ids.is_empty() {
         return Err(Exit::misused("--user-pool-id names no pool of the settings"));
     }
     ids.into_iter().try_for_each(|id| say(key.hash(id, &sub)))
-}
-
-fn sub(argument: String) -> Result<Sub, Exit> {
-    let text =
-        if argument == "-" { io::read_to_string(io::stdin()).map_err(Exit::failed)? } else { argument };
-    text.trim().parse().map_err(|error| Exit::misused(format_args!("SUB {error}")))
 }

@@ -23,13 +23,15 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URL")]
     address: Option<String>,
     #[command(flatten)]
+    tls: client::Tls,
+    #[command(flatten)]
     settings: settings::Arguments,
 }
 
 /// Asks whether calls are welcome.
 pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
     match arguments.address {
-        Some(address) => by_grpc(&address).await,
+        Some(address) => by_grpc(&address, &arguments.tls).await,
         None => {
             let config = arguments.settings.load()?.sound().map_err(Exit::faulty)?;
             // In the clear whatever the gRPC port speaks, so no certificate is needed to ask.
@@ -40,8 +42,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
     }
 }
 
-async fn by_grpc(address: &str) -> Result<(), Exit> {
-    let mut health = HealthClient::new(client::connect(address).await?);
+async fn by_grpc(address: &str, tls: &client::Tls) -> Result<(), Exit> {
+    let mut health = HealthClient::new(client::connect(address, tls).await?);
     let response =
         health.check(HealthCheckRequest::default()).await.map_err(|status| client::failed(&status))?;
     match response.into_inner().status() {

@@ -5,7 +5,11 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::support::{ADA, BOB, GRACE};
 
 const GOOD: &str = r#"
 [[pools]]
@@ -167,7 +171,7 @@ fn a_version_is_told() {
 fn nobody_there_is_no_call() {
     for command in ["get", "healthcheck"] {
         assert_eq!(code(&run(&[command, "--address", "http://127.0.0.1:1"], &[])), 3, "{command}");
-        for address in ["not a url", "127.0.0.1:50051", "https://127.0.0.1:50051"] {
+        for address in ["not a url", "127.0.0.1:50051", "ftp://127.0.0.1:50051"] {
             assert_eq!(code(&run(&[command, "--address", address], &[])), 2, "{command} {address}");
         }
     }
@@ -179,11 +183,12 @@ fn the_sandbox_answers_and_drains() {
     let address = &sandbox.address;
     assert_eq!(stdout(&run(&["healthcheck", "--address", address], &[])).trim(), "SERVING");
 
-    let got = run(&["get", "--address", address], &[("COGNITO_LOOKUP_TOKEN", sandbox.export("ADA_TOKEN"))]);
-    let user: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    let ada = [("COGNITO_LOOKUP_TOKEN", sandbox.export("ADA_TOKEN"))];
+    let got = run(&["get", "--address", address, "--json"], &ada);
+    let user: Value = serde_json::from_slice(&got.stdout).unwrap();
     assert_eq!(user["user"]["attributes"]["email"], "ada@example.com");
-    let got = run(&["get", "--address", address, "--sub", crate::support::GRACE], &[]);
-    let user: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    let got = run(&["get", "--address", address, "--json", "--sub", GRACE], &[]);
+    let user: Value = serde_json::from_slice(&got.stdout).unwrap();
     assert_eq!(user["user"]["username"], "Google_1034567890");
 
     let refused = run(&["get", "--address", address, "--sub", "a b", "--attributes", "phone_number"], &[]);
@@ -193,9 +198,136 @@ fn the_sandbox_answers_and_drains() {
 
     let refused =
         run(&["get", "--address", address], &[("COGNITO_LOOKUP_TOKEN", sandbox.export("BOB_TOKEN"))]);
-    assert_eq!(code(&refused), 3);
+    assert_eq!(code(&refused), 5);
     assert!(stderr(&refused).contains("USER_DISABLED"));
     assert_eq!(sandbox.terminate(), Some(0));
+}
+
+#[test]
+fn people_and_programs_are_answered_each_in_their_form() {
+    let sandbox = Sandbox::start(&[]);
+    let ask = |arguments: &[&str]| run(&[arguments, &["--address", &sandbox.address]].concat(), &[]);
+    let got = stdout(&ask(&["get", "--sub", ADA, "--groups"]));
+    for line in ["status     CONFIRMED", "groups     engineers", "email      ada@example.com"] {
+        assert!(got.lines().any(|own| own == line), "{line} is missing in:\n{got}");
+    }
+    let batch = ask(&["batch", ADA, "nobody", ADA]);
+    let lines: Vec<_> = stdout(&batch).lines().map(str::to_owned).collect();
+    assert_eq!((lines.len(), code(&batch)), (3, 6));
+    assert!(lines[0].starts_with(&format!("{ADA} CONFIRMED username=\"ada\"")) && lines[0] == lines[2]);
+    assert_eq!(lines[1], "nobody NotFound USER_NOT_FOUND: there is no such user");
+    let batch = stdout(&ask(&["batch", "--json", BOB, "nobody"]));
+    let items: Vec<Value> = batch.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&items[0]["found"]["user"]["sub"], &items[0]["found"]["user"]["enabled"]),
+        (&BOB.into(), &Value::Null)
+    );
+    assert_eq!(items[1]["error"]["details"][0]["reason"], "USER_NOT_FOUND");
+
+    let inspected = stdout(&ask(&["inspect", ADA]));
+    assert!(inspected.contains("state       fresh") && !inspected.contains("ada@example.com"), "{inspected}");
+    let explained = stdout(&ask(&["explain", "web", ADA, "--attributes", "email,phone_number"]));
+    assert!(explained.contains("phone_number  withheld (callers[0].attributes"), "{explained}");
+    assert_eq!(stdout(&ask(&["expire", ADA])).trim(), "the user was held, and is asked for anew");
+    let refused = ask(&["erase", ADA]);
+    assert!(code(&refused) == 2 && stderr(&refused).contains("--yes"), "nobody is there to be asked");
+    let receipt: Value = serde_json::from_str(&stdout(&ask(&["erase", ADA, "--yes", "--json"]))).unwrap();
+    assert_eq!((receipt["receiptId"].as_str().unwrap().len(), &receipt["entries"]), (36, &1.into()));
+}
+
+#[test]
+fn a_file_is_asked_for_in_its_order_and_a_bad_line_is_named() {
+    let folder = TempDir::new().unwrap();
+    let (people, subs) = (folder.path().join("people.json"), folder.path().join("subs"));
+    // More people would print more tokens than a pipe holds that nobody reads yet.
+    let names: Vec<_> = (0..250).map(|n| format!("user-{}", n % 40)).collect();
+    let users: Vec<_> = names[..40]
+        .iter()
+        .map(|name| json!({"username": name, "sub": name, "attributes": {"name": name}}))
+        .collect();
+    fs::write(&people, json!({"users": users}).to_string()).unwrap();
+    fs::write(&subs, names.join("\n") + "\n\n").unwrap();
+    let sandbox = Sandbox::start(&["--users", people.to_str().unwrap()]);
+    let ask = || run(&["batch", "--file", subs.to_str().unwrap(), "--address", &sandbox.address], &[]);
+    let answered = ask();
+    assert_eq!((code(&answered), stderr(&answered).as_str()), (0, ""), "no progress bar but on a terminal");
+    let answered = stdout(&answered);
+    let told: Vec<_> = answered.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(told, names);
+    fs::write(&subs, "user-0\n\na b\n").unwrap();
+    let refused = ask();
+    assert!(
+        code(&refused) == 2 && stderr(&refused).contains("subs line 3: is no sub"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+#[test]
+fn a_token_is_told_apart_by_the_rules_of_the_service() {
+    let sandbox = Sandbox::start(&[]);
+    let good = sandbox.export("ADA_TOKEN").to_owned();
+    let claims: Vec<_> = good.split('.').collect();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims[1]).unwrap()).unwrap();
+    let issuer = claims["iss"].as_str().unwrap().to_owned();
+    let keys = format!("{issuer}/.well-known/jwks.json");
+    let pool = ["--user-pool-id", "eu-west-1_Sandbox01", "--issuer", &issuer, "--jwks-url", &keys];
+    let inspect = |token: &str, arguments: &[&str]| {
+        run(&[&["token", "inspect"], arguments].concat(), &[("COGNITO_LOOKUP_TOKEN", token)])
+    };
+    let told = inspect(&good, &pool);
+    assert_eq!(code(&told), 0, "{}", stderr(&told));
+    let text = stdout(&told);
+    assert!(text.contains("it is good: a person's access token") && text.contains("token_use       access"));
+    assert!(!text.contains(ADA) && !text.contains("engineers"), "{text}");
+    assert!(!text.contains(good.rsplit('.').next().unwrap()), "the signature");
+    assert!(stdout(&inspect(&good, &["--personal"])).contains("engineers"));
+
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    let flipped = if signature.starts_with('A') { "B" } else { "A" };
+    let forged = format!("{head}.{flipped}{}", &signature[1..]);
+    let other = [&pool[..], &["--app-client", "another"]].concat();
+    let elsewhere = ["--user-pool-id", "eu-west-1_Other"];
+    for (token, arguments, reason) in [
+        ("x", &[][..], "not one compact RS256 token"),
+        (&forged, &pool[..], "its signature is not by the pool's key"),
+        (&good, &other, "its client_id is not among the pool's app_clients"),
+        (&good, &elsewhere, "its iss is not that of a configured pool"),
+    ] {
+        let told = inspect(token, arguments);
+        assert!(stderr(&told).contains(reason), "{reason}: {}", stderr(&told));
+        assert_eq!(code(&told), 5, "{reason}");
+    }
+    assert_eq!(code(&run(&["token", "inspect"], &[])), 2);
+}
+
+#[test]
+fn completions_and_pages_are_of_the_same_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&run(&["completions", shell], &[]));
+        assert!(script.contains("erase") && script.contains("token-file"), "{shell}");
+    }
+    assert!(stdout(&run(&["man"], &[])).contains("cognito\\-lookup"));
+    let folder = TempDir::new().unwrap();
+    assert_eq!(code(&run(&["man", folder.path().to_str().unwrap()], &[])), 0);
+    let page = fs::read_to_string(folder.path().join("cognito-lookup-batch.1")).unwrap();
+    assert!(page.contains("one sub a line"));
+}
+
+#[test]
+fn every_command_explains_itself_and_all_of_its_options() {
+    for command in ["get", "batch", "inspect", "expire", "erase", "explain"] {
+        let help = stdout(&run(&[command, "--help"], &[]));
+        for option in ["--address", "--ca-file", "--certificate-file", "--key-file", "--token-file", "--json"]
+        {
+            assert!(help.contains(option), "{command} {option}");
+        }
+        for line in help.lines().filter(|line| line.trim_start().starts_with("--")) {
+            assert!(line.trim().contains("  "), "{command}: no word about {line}");
+        }
+    }
+    let help = stdout(&run(&["--help"], &[]));
+    assert!(help.contains("Exit codes:") && (0..=7).all(|code| help.contains(&format!("  {code}  "))));
 }
 
 #[test]
@@ -206,10 +338,10 @@ fn the_sandbox_has_the_people_of_a_file() {
     fs::write(&file, people).unwrap();
     let sandbox = Sandbox::start(&["--users", file.to_str().unwrap()]);
     let got = run(
-        &["get", "--address", &sandbox.address],
+        &["get", "--json", "--address", &sandbox.address],
         &[("COGNITO_LOOKUP_TOKEN", sandbox.export("EVE_TOKEN"))],
     );
-    let user: serde_json::Value = serde_json::from_slice(&got.stdout).unwrap();
+    let user: Value = serde_json::from_slice(&got.stdout).unwrap();
     assert_eq!(user["user"]["attributes"]["name"], "Eve");
     assert_eq!(sandbox.terminate(), Some(0));
 

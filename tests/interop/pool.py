@@ -62,6 +62,15 @@ class Pool:
     def disable(self, user: User) -> None:
         self._cognito.admin_disable_user(UserPoolId=self.id, Username=user.username)
 
+    def join(self, user: User, group: str) -> None:
+        """Puts a user into a group of its own."""
+        self._cognito.create_group(UserPoolId=self.id, GroupName=group)
+        self._cognito.admin_add_user_to_group(UserPoolId=self.id, Username=user.username, GroupName=group)
+
+    def groups_of(self, token: str) -> list[str]:
+        """The groups that a token tells."""
+        return claims(token).get("cognito:groups") or []
+
     def sign_in(self, user: User, app_client: str = "") -> Tokens:
         """The tokens of a sign-in through the app client, `web` by default."""
         result = self._cognito.initiate_auth(

@@ -36,8 +36,8 @@ def test_bad_settings_are_named_with_their_lines(pool: Pool, tmp_path: Path, ver
 def test_get_prints_the_user_of_a_token(service: Service, pool: Pool, tmp_path: Path) -> None:
     token = pool.sign_in(pool.ada).access
     (tmp_path / "token").write_text(token)
-    by_file = command(tmp_path, "get", "--address", service.url, "--token-file", tmp_path / "token")
-    by_environment = command(tmp_path, "get", "--address", service.url, COGNITO_LOOKUP_TOKEN=token)
+    by_file = command(tmp_path, "get", "--json", "--address", service.url, "--token-file", tmp_path / "token")
+    by_environment = command(tmp_path, "get", "--json", "--address", service.url, COGNITO_LOOKUP_TOKEN=token)
     for done in [by_file, by_environment]:
         assert done.returncode == 0, done.stderr
         user = found(done.stdout).reply["user"]
@@ -46,14 +46,14 @@ def test_get_prints_the_user_of_a_token(service: Service, pool: Pool, tmp_path: 
 
 
 def test_get_prints_the_user_of_a_sub(service: Service, pool: Pool, tmp_path: Path) -> None:
-    done = command(tmp_path, "get", "--address", service.url, "--sub", pool.ada.sub)
+    done = command(tmp_path, "get", "--json", "--address", service.url, "--sub", pool.ada.sub)
     assert done.returncode == 0, done.stderr
     assert found(done.stdout).reply["user"]["attributes"] == {"name": "Ada Lovelace"}
 
 
 def test_get_fails_where_the_service_refuses(service: Service, tmp_path: Path) -> None:
-    done = command(tmp_path, "get", "--address", service.url, "--sub", "nobody")
-    assert done.returncode == 3
+    done = command(tmp_path, "get", "--json", "--address", service.url, "--sub", "nobody")
+    assert done.returncode == 6
     assert "USER_NOT_FOUND" in done.stderr
 
 

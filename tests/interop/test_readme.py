@@ -52,7 +52,7 @@ def test_the_client_of_the_binary_gets_the_same(sandbox: tuple[str, dict[str, st
     address, exports = sandbox
     assert "COGNITO_LOOKUP_TOKEN=$ADA_TOKEN target/release/cognito-lookup get" in README
     token = {"COGNITO_LOOKUP_TOKEN": exports["ADA_TOKEN"]}
-    answer = run([binary(), "get", "--address", f"http://{address}"], tmp_path, **token)
+    answer = run([binary(), "get", "--json", "--address", f"http://{address}"], tmp_path, **token)
     expected = json.loads(calls()[0][1])
     assert json.loads(answer.stdout)["user"] == expected["user"]
 

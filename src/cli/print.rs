@@ -1,0 +1,117 @@
+//! What a command prints: lines for people, or protobuf's JSON, one object a line, for programs.
+
+use clap::Args;
+use prost::Message;
+use prost_reflect::{DescriptorError, DescriptorPool, DynamicMessage};
+use prost_types::{FileDescriptorProto, FileDescriptorSet, Timestamp};
+
+use super::{Exit, say};
+use crate::wire::proto::{self, DESCRIPTORS};
+
+/// In which form to print.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// Print JSON for programs, named as protobuf's JSON mapping does, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Form {
+    /// Prints a message of this name: as JSON, or as what `lines` makes of it.
+    pub(super) fn print<M: Message>(
+        self,
+        name: &str,
+        message: &M,
+        lines: impl FnOnce(&M) -> String,
+    ) -> Result<(), Exit> {
+        if self.json { say(json(name, message)?) } else { say(lines(message)) }
+    }
+}
+
+/// Returns a message as one line of JSON; what has its default is left out, as grpcurl does.
+fn json<M: Message>(name: &str, message: &M) -> Result<String, Exit> {
+    let pool = descriptors().map_err(Exit::failed)?;
+    let descriptor = pool.get_message_by_name(&format!("userlookup.v1.{name}"));
+    let descriptor = descriptor.ok_or_else(|| Exit::failed("the message is in no descriptor"))?;
+    let message =
+        DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(Exit::failed)?;
+    serde_json::to_string(&message).map_err(Exit::failed)
+}
+
+/// Those of our messages, and of what is in the details of a status.
+fn descriptors() -> Result<DescriptorPool, DescriptorError> {
+    let mut pool = DescriptorPool::decode(DESCRIPTORS)?;
+    let mut details = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap_or_default();
+    // google.rpc.Status is in ours, as of another file.
+    let is_known = |file: &FileDescriptorProto| {
+        let mut names =
+            file.message_type.iter().map(|message| format!("{}.{}", file.package(), message.name()));
+        names.any(|name| pool.get_message_by_name(&name).is_some())
+    };
+    details.file.retain(|file| !is_known(file));
+    pool.add_file_descriptor_set(details)?;
+    Ok(pool)
+}
+
+/// Returns a user as rows of a name and a value each.
+pub(super) fn user(answer: &proto::GetUserResponse) -> String {
+    let (user, fresh) = (answer.user.clone().unwrap_or_default(), answer.freshness.unwrap_or_default());
+    let status = user.status().as_str_name().trim_start_matches("USER_STATUS_").to_owned();
+    let mut rows = vec![
+        ("sub", user.sub),
+        ("user pool", user.user_pool_id),
+        ("status", if user.enabled { status } else { format!("{status}, disabled") }),
+        ("username", user.username),
+        ("created", user.created_at.as_ref().map(time).unwrap_or_default()),
+        ("updated", user.updated_at.as_ref().map(time).unwrap_or_default()),
+        ("groups", user.groups.join(", ")),
+        ("fetched", freshness(&fresh)),
+    ];
+    rows.retain(|(_, value)| !value.is_empty());
+    let attributes = user.attributes.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    rows_of(rows.into_iter().chain(attributes).collect())
+}
+
+/// Returns a user as one line.
+pub(super) fn user_line(answer: &proto::GetUserResponse) -> String {
+    let user = answer.user.clone().unwrap_or_default();
+    let status = user.status().as_str_name().trim_start_matches("USER_STATUS_").to_owned();
+    let disabled = (!user.enabled).then(|| " disabled".to_owned());
+    let named = [("username", user.username), ("groups", user.groups.join(","))];
+    let named = named.into_iter().filter(|(_, value)| !value.is_empty());
+    let attributes = user.attributes.into_iter();
+    let pairs = named.map(|(name, value)| (name.to_owned(), value)).chain(attributes);
+    let pairs = pairs.map(|(name, value)| format!(" {name}={value:?}"));
+    let line = [user.sub, format!(" {status}")].into_iter().chain(disabled).chain(pairs);
+    visible(&line.collect::<String>())
+}
+
+/// Returns rows with their values one below the other.
+pub(super) fn rows_of(rows: Vec<(&str, String)>) -> String {
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    let lines = rows.iter().map(|(name, value)| visible(&format!("{name:width$}  {value}")));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Says how old an answer is and where it came from.
+pub(super) fn freshness(freshness: &proto::Freshness) -> String {
+    let source = freshness.source().as_str_name().trim_start_matches("SOURCE_").to_lowercase();
+    let fetched = freshness.fetched_at.as_ref().map(time).unwrap_or_default();
+    let age = freshness.age.and_then(|age| std::time::Duration::try_from(age).ok()).unwrap_or_default();
+    let reason = freshness.stale_reason();
+    let stale = match reason {
+        proto::StaleReason::Unspecified => String::new(),
+        _ => format!(", stale: {}", reason.as_str_name().trim_start_matches("STALE_REASON_")),
+    };
+    format!("{fetched}, {:.1} s ago, {source}{stale}", age.as_secs_f64())
+}
+
+/// Returns a time as people and programs read it.
+pub(super) fn time(time: &Timestamp) -> String {
+    time.to_string()
+}
+
+/// What somebody wrote into an attribute must not steer a terminal.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
