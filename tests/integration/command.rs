@@ -6,10 +6,14 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use cognito_lookup::config::{CallerSettings, ClientCertificate, Reads};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ADA, BOB, GRACE};
+use crate::{
+    certificates::{Authority, Files},
+    support::{ADA, App, BOB, GRACE, standin},
+};
 
 const GOOD: &str = r#"
 [[pools]]
@@ -299,6 +303,49 @@ fn a_token_is_told_apart_by_the_rules_of_the_service() {
         assert_eq!(code(&told), 5, "{reason}");
     }
     assert_eq!(code(&run(&["token", "inspect"], &[])), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_asked_over_tls_by_who_has_the_certificate() {
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let files = Files::new(&servers.server(), &clients);
+    let set = files.set(ClientCertificate::Required);
+    let app = App::not_ready(standin(), |config| {
+        set(config);
+        config.callers.push(CallerSettings {
+            name: "billing".into(),
+            certificate: Some("billing.example.com".into()),
+            reads: Reads::Any,
+            attributes: vec!["email".into()],
+            ..CallerSettings::default()
+        });
+    })
+    .await;
+    app.ready().await;
+    let client = clients.client("billing.example.com");
+    let write = |name: &str, pem: &str| {
+        fs::write(files.path(name), pem).unwrap();
+        files.path(name).to_str().unwrap().to_owned()
+    };
+    let ca = write("ca.pem", &servers.pem);
+    let (certificate, key) = (write("client.pem", &client.certificate), write("client.key", &client.key));
+    let address = format!("https://localhost:{}", app.address.port());
+    let asked = ["get", "--sub", ADA, "--address", &address];
+    let trusting = [&asked[..], &["--ca-file", &ca]].concat();
+    let known = [&trusting[..], &["--certificate-file", &certificate, "--key-file", &key]].concat();
+    let got = run(&known, &[]);
+    assert_eq!(code(&got), 0, "{}", stderr(&got));
+    assert!(stdout(&got).contains("ada@example.com"));
+    for (case, arguments) in [("an unknown authority", &asked[..]), ("no certificate", &trusting)] {
+        assert_eq!(code(&run(arguments, &[])), 3, "{case}");
+    }
+    assert_eq!(app.lookups(), 1);
+    let missing = [&asked[..], &["--ca-file", "/nowhere/ca.pem"]].concat();
+    assert_eq!(code(&run(&missing, &[])), 2);
+    let half = [&trusting[..], &["--certificate-file", &certificate]].concat();
+    assert!(stderr(&run(&half, &[])).contains("--key-file"));
+    let clear = ["get", "--address", "http://127.0.0.1:1", "--ca-file", &ca];
+    assert_eq!(code(&run(&clear, &[])), 2, "certificates are of no use in clear");
 }
 
 #[test]
