@@ -29,7 +29,9 @@ class Failure:
     pushback: str
 
     def status(self) -> Any:
-        retry = RetryInfo(retry_delay=Duration(nanos=self.milliseconds * 1_000_000))
+        delay = Duration()
+        delay.FromMilliseconds(self.milliseconds)
+        retry = RetryInfo(retry_delay=delay)
         details = [packed(ErrorInfo(reason=self.reason, domain="userlookup.v1")), packed(retry)]
         status = Status(code=self.code.value[0], message="later", details=details)
         metadata = ("grpc-status-details-bin", status.SerializeToString()), ("grpc-retry-pushback-ms", self.pushback)
