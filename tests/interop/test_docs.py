@@ -69,7 +69,7 @@ def test_a_default_is_told_as_it_is(tmp_path: Path) -> None:
     for key, field in keys(schema(tmp_path)):
         words = settings_page.split(settings_page.text(field))[1]
         if spelled := re.fullmatch(r"`([^`]+)`", words):
-            assert spelled[1] == humane(str(field["default"])), key
+            assert spelled[1] == humane(field["default"]), key
             told += 1
         else:
             assert field.get("default") in (None, "", []), (key, words)
@@ -131,7 +131,11 @@ def anchors(text: Path) -> Iterator[str]:
         yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def humane(value: str) -> str:
+def humane(default: Any) -> str:
     """A default as people write it: a minute in seconds, more in `min`; true in small letters."""
-    minutes = re.fullmatch(r"(\d+)m", value)
-    return ("60s" if minutes[1] == "1" else f"{minutes[1]}min") if minutes else value.replace("True", "true").replace("False", "false")
+    if isinstance(default, bool):
+        return str(default).lower()
+    minutes = re.fullmatch(r"(\d+)m", str(default))
+    if not minutes:
+        return str(default)
+    return "60s" if minutes[1] == "1" else f"{minutes[1]}min"
