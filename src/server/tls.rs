@@ -2,8 +2,12 @@
 //! not at all.
 
 mod files;
+mod validity;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -23,22 +27,37 @@ pub(super) struct Tls {
     files: Files,
     metrics: Metrics,
     current: ArcSwap<ServerConfig>,
-    /// What the files held when they were last looked at, good or bad; none if they could not be read.
-    seen: Mutex<Option<Contents>>,
+    seen: Mutex<Seen>,
+}
+
+/// What the files held when they were last looked at, good or bad.
+#[derive(Debug)]
+struct Seen {
+    /// None if they could not be read.
+    contents: Option<Contents>,
+    /// From when on they may be judged otherwise.
+    until: Option<SystemTime>,
+}
+
+/// What of the files is taken into use.
+struct Good {
+    config: ServerConfig,
+    until: SystemTime,
 }
 
 impl Tls {
     /// Reads the settings and the files; none where TLS is not set, or if anything is wrong, which `faults` then says.
     pub(super) fn read(config: &Config, metrics: &Metrics, faults: &mut Collector<'_>) -> Option<Self> {
         let files = Files::of(&config.tls, faults)?;
-        let read = files.read().and_then(|contents| Ok((contents.config(&files)?, contents)));
-        let (current, contents) = read.map_err(|Bad { key, problem }| faults.add(key, problem)).ok()?;
-        metrics.tls_loaded();
+        let read =
+            files.read().and_then(|contents| Ok((good(&files, &contents, SystemTime::now())?, contents)));
+        let (good, contents) = read.map_err(|Bad { key, problem, .. }| faults.add(key, problem)).ok()?;
+        metrics.tls_loaded(good.until);
         Some(Self {
             files,
             metrics: metrics.clone(),
-            current: ArcSwap::from_pointee(current),
-            seen: Mutex::new(Some(contents)),
+            current: ArcSwap::from_pointee(good.config),
+            seen: Mutex::new(Seen { contents: Some(contents), until: None }),
         })
     }
 
@@ -50,25 +69,30 @@ impl Tls {
     /// Takes the files into use if they changed and are good. If they are bad the old ones stay, which is logged once
     /// for each change; calls under way never notice.
     pub(super) fn reload(&self) {
+        self.reload_at(SystemTime::now());
+    }
+
+    fn reload_at(&self, now: SystemTime) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let read = self.files.read();
-        if read.as_ref().ok() == seen.as_ref() {
+        if read.as_ref().ok() == seen.contents.as_ref() && seen.until.is_none_or(|until| now < until) {
             return;
         }
-        let (config, contents) = match read {
-            Ok(contents) => (contents.config(&self.files), Some(contents)),
+        let (judged, contents) = match read {
+            Ok(contents) => (good(&self.files, &contents, now), Some(contents)),
             Err(bad) => (Err(bad), None),
         };
-        match config {
-            Ok(config) => {
+        let until = judged.as_ref().err().and_then(|bad| bad.until);
+        match judged {
+            Ok(Good { config, until }) => {
                 // The sessions of the old set are not resumed: they are in its own store.
                 self.current.store(Arc::new(config));
-                self.metrics.tls_loaded();
+                self.metrics.tls_loaded(until);
                 info!("TLS files reloaded");
             }
             Err(bad) => self.complain(&bad),
         }
-        *seen = contents;
+        *seen = Seen { contents, until };
     }
 
     /// Reloads whenever the files have changed, looking at them as often as is set; never returns.
@@ -81,8 +105,61 @@ impl Tls {
         }
     }
 
-    fn complain(&self, Bad { key, problem }: &Bad) {
+    fn complain(&self, Bad { key, problem, .. }: &Bad) {
         self.metrics.tls_reload_failures.inc();
         warn!(key, problem, "the changed TLS files are bad; the old ones stay in use");
     }
+}
+
+/// Judges what the files hold at `now`.
+fn good(files: &Files, contents: &Contents, now: SystemTime) -> Result<Good, Bad> {
+    Ok(Good { config: contents.config(files)?, until: contents.good_until(now)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use rcgen::{CertificateParams, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::{Faults, TlsSettings};
+
+    #[test]
+    fn a_certificate_that_is_early_is_taken_when_its_time_comes() {
+        let folder = TempDir::new().unwrap();
+        let start = SystemTime::now();
+        let [hour, day] = [1, 24].map(|hours| Duration::from_secs(hours * 3600));
+        write(&folder, start - day, start + day);
+        let name = |name| Some(folder.path().join(name).display().to_string());
+        let tls = TlsSettings { certificate: name("pem"), key: name("key"), ..TlsSettings::default() };
+        let (config, metrics) = (Config { tls, ..Config::default() }, Metrics::new());
+        let tls = Tls::read(&config, &metrics, &mut Faults::collector(&config)).unwrap();
+        let expiry = || {
+            let text = metrics.text();
+            let value = text.lines().find_map(|line| line.strip_prefix(EXPIRY)).unwrap();
+            Duration::from_secs_f64(value.parse().unwrap()).as_secs()
+        };
+        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        assert_eq!(expiry(), seconds(start + day));
+
+        write(&folder, start + hour, start + 2 * day);
+        for (minutes, used, failures) in [(0, start + day, 1), (59, start + day, 1), (61, start + 2 * day, 1)]
+        {
+            tls.reload_at(start + Duration::from_secs(minutes * 60));
+            let told = (expiry(), metrics.tls_reload_failures.get());
+            assert_eq!(told, (seconds(used), failures), "after {minutes} min");
+        }
+    }
+
+    fn write(folder: &TempDir, from: SystemTime, until: SystemTime) {
+        let mut params = CertificateParams::default();
+        (params.not_before, params.not_after) = (from.into(), until.into());
+        let key = KeyPair::generate().unwrap();
+        fs::write(folder.path().join("pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(folder.path().join("key"), key.serialize_pem()).unwrap();
+    }
+
+    const EXPIRY: &str = "cognito_lookup_tls_certificate_expiry_timestamp_seconds ";
 }

@@ -47,6 +47,7 @@ pub struct Metrics {
     /// What is counted about tokens.
     pub tokens: TokenMetrics,
     tls_loaded: Gauge<f64, AtomicU64>,
+    tls_certificate_expiry: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
 }
 
@@ -70,6 +71,7 @@ impl Metrics {
             audit_records_dropped: Counter::default(),
             tokens: TokenMetrics::default(),
             tls_loaded: Gauge::default(),
+            tls_certificate_expiry: Gauge::default(),
             registry: Arc::default(),
         };
         metrics.prepare();
@@ -94,6 +96,10 @@ impl Metrics {
         registry.register("audit_records_dropped", dropped, self.audit_records_dropped.clone());
         let loaded = "When the TLS files in use were loaded, in seconds since 1970; 0 without TLS";
         registry.register("tls_loaded_timestamp_seconds", loaded, self.tls_loaded.clone());
+        let expiry =
+            "Until when the server's certificate in use is good, in seconds since 1970; 0 without TLS";
+        let name = "tls_certificate_expiry_timestamp_seconds";
+        registry.register(name, expiry, self.tls_certificate_expiry.clone());
         self.cache.register(registry);
         self.upstream.register(registry);
         self.tokens.register(registry);
@@ -109,10 +115,11 @@ impl Metrics {
         }
     }
 
-    /// Notes that the TLS files in use were loaded now.
-    pub fn tls_loaded(&self) {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.tls_loaded.set(since.as_secs_f64());
+    /// Notes that the TLS files in use were loaded now, with a certificate that is good until `expiry`.
+    pub fn tls_loaded(&self, expiry: SystemTime) {
+        let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.tls_loaded.set(since(SystemTime::now()).as_secs_f64());
+        self.tls_certificate_expiry.set(since(expiry).as_secs_f64());
     }
 
     /// Writes everything as `OpenMetrics` text.

@@ -1,5 +1,8 @@
 """What series each alert is about: all is well with `HEALTHY`, and with those of `CASES` over them it fires."""
 
+EXPIRY = "cognito_lookup_tls_certificate_expiry_timestamp_seconds"
+MINUTE = 60
+DAY = 86400
 SERVICE = 'grpc_type="unary",grpc_service="userlookup.v1.UserService",grpc_method="GetUser"'
 
 
@@ -43,6 +46,9 @@ HEALTHY = {
     "cognito_lookup_accept_failures_total": "0x100",
     "cognito_lookup_audit_records_dropped_total": "0x100",
     "cognito_lookup_tls_reload_failures_total": "0x100",
+    f'{EXPIRY}{{instance="in two weeks"}}': f"{14 * DAY + 90 * MINUTE}x100",
+    # One without TLS.
+    f'{EXPIRY}{{instance="plain"}}': "0x100",
 }
 
 # By alert: the series that differ, or None where there are none at all; and the labels of what fires.
@@ -76,4 +82,7 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     "CognitoLookupCannotAccept": ({"cognito_lookup_accept_failures_total": "0+6x100"}, [{}]),
     "CognitoLookupAuditLost": ({"cognito_lookup_audit_records_dropped_total": "0x86 1x14"}, [{}]),
     "CognitoLookupBadCertificate": ({"cognito_lookup_tls_reload_failures_total": "0x85 1x15"}, [{}]),
+    # Looked at after 90 minutes, as time goes there.
+    "CognitoLookupCertificateEnds": ({f'{EXPIRY}{{instance="late"}}': f"{14 * DAY + 80 * MINUTE}x100"}, [{}]),
+    "CognitoLookupCertificateEndsSoon": ({f'{EXPIRY}{{instance="late"}}': f"{3 * DAY + 80 * MINUTE}x100"}, [{}]),
 }

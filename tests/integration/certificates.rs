@@ -54,8 +54,13 @@ impl Authority {
 
     /// A server's certificate for `localhost` that was good until 2021.
     pub(crate) fn expired_server(&self) -> Identity {
+        self.server_within(2020, 2021)
+    }
+
+    /// A server's certificate for `localhost` that is good from the beginning of one year to that of another.
+    pub(crate) fn server_within(&self, from: i32, until: i32) -> Identity {
         let mut params = params("localhost", ExtendedKeyUsagePurpose::ServerAuth);
-        params.not_after = date_time_ymd(2021, 1, 1);
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
         self.sign(params)
     }
 

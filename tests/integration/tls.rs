@@ -25,7 +25,7 @@ use tonic::transport::{Channel, Endpoint, Error};
 use tower::service_fn;
 
 use crate::{
-    certificates::{Authority, Files, client_config, client_config_of},
+    certificates::{Authority, Files, Identity, client_config, client_config_of},
     support::{ADA, App, about, standin},
 };
 
@@ -109,6 +109,7 @@ async fn rotating_everything_under_load_fails_no_call() {
 async fn a_bad_file_keeps_the_old_set() {
     let authority = Authority::new("servers");
     let (first, second) = (authority.server(), authority.server());
+    let (expired, early) = (authority.expired_server(), authority.server_within(3000, 3001));
     let files = Files::new(&first, &authority);
     let app = serving(&files, ClientCertificate::Required).await;
     let client = || client_config(&[&authority], Some(&authority.client("billing")));
@@ -119,6 +120,8 @@ async fn a_bad_file_keeps_the_old_set() {
         ("another's key", &|| fs::write(files.path("server.key"), &second.key).unwrap()),
         ("no key", &|| fs::write(files.path("server.key"), "").unwrap()),
         ("no file", &|| fs::remove_file(files.path("server.pem")).unwrap()),
+        ("one that has expired", &|| files.write(&expired)),
+        ("one that is not good yet", &|| files.write(&early)),
         ("no authority", &|| files.write_client_ca("")),
         ("an authority cut short", &|| files.write_client_ca(&authority.pem[..200])),
     ];
@@ -138,6 +141,20 @@ async fn a_bad_file_keeps_the_old_set() {
     files.write(&second);
     app.metric_is(LOADED, |now| now > loaded).await;
     assert_eq!(served(app.address, client()).await, second.der());
+}
+
+#[tokio::test]
+async fn the_end_of_the_certificate_in_use_is_told() {
+    assert_eq!(App::start().await.metric(EXPIRY).await, 0.0, "without TLS");
+    let authority = Authority::new("servers");
+    let files = Files::new(&authority.server_within(2020, 2100), &authority);
+    let app = serving(&files, ClientCertificate::Off).await;
+    assert_eq!(app.metric(EXPIRY).await, YEAR_2100);
+    files.write(&authority.server_within(2020, 2110));
+    app.metric_is(EXPIRY, |now| now == YEAR_2110).await;
+    files.write(&authority.expired_server());
+    app.metric_is(FAILURES, |now| now == 1.0).await;
+    assert_eq!(app.metric(EXPIRY).await, YEAR_2110, "the old one is served");
 }
 
 /// A volume of Kubernetes: each file is a link into `..data`, which is a link that is swapped.
@@ -171,6 +188,10 @@ fn faulty_settings_are_named() {
     let (one, other) = (authority.server(), authority.server());
     let files = Files::new(&one, &authority);
     fs::write(files.path("other.key"), other.key).unwrap();
+    for (name, from, until) in [("late", 2020, 2021), ("early", 3000, 3001)] {
+        let Identity { certificate, key } = authority.server_within(from, until);
+        fs::write(files.path(name), certificate + &key).unwrap();
+    }
     fs::write(files.path("empty"), "").unwrap();
     let digits = |text: &str| text.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
     let secret = one.key.lines().nth(1).unwrap();
@@ -182,6 +203,7 @@ fn faulty_settings_are_named() {
         files.set(ClientCertificate::Required)(&mut config);
         config.tls
     };
+    let both = |file| TlsSettings { certificate: name(file), key: name(file), ..good() };
     let none = TlsSettings::default;
     let table: &[(&str, TlsSettings, &[&str])] = &[
         ("all is well", good(), &[]),
@@ -211,6 +233,16 @@ fn faulty_settings_are_named() {
             &["tls.key: /dev/zero: is no file"],
         ),
         ("another's", TlsSettings { key: name("other.key"), ..good() }, &["tls.key: is not the key of the"]),
+        (
+            "one that has expired",
+            both("late"),
+            &["tls.certificate: is not good after 2021-01-01T00:00:00Z by this machine's clock"],
+        ),
+        (
+            "one that is not good yet",
+            both("early"),
+            &["tls.certificate: is not good before 3000-01-01T00:00:00Z by this machine's clock"],
+        ),
         ("no authority", TlsSettings { client_ca: None, ..good() }, &["tls.client_ca: must be set where"]),
         (
             "an authority for nothing",
@@ -344,6 +376,9 @@ impl Load {
 }
 
 const LOADED: &str = "cognito_lookup_tls_loaded_timestamp_seconds";
+const EXPIRY: &str = "cognito_lookup_tls_certificate_expiry_timestamp_seconds";
 const FAILURES: &str = "cognito_lookup_tls_reload_failures_total";
+const YEAR_2100: f64 = 4_102_444_800.0;
+const YEAR_2110: f64 = 4_417_977_600.0;
 const BACKENDS: usize = 4;
 const CHECK: Duration = Duration::from_millis(100);

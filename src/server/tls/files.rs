@@ -1,6 +1,11 @@
 //! The files of TLS, read together, and what rustls makes of them.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rustls::{
     RootCertStore, ServerConfig,
@@ -11,6 +16,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
+use super::validity::{Untimely, Validity};
 use crate::config::{ClientCertificate, Collector, TlsSettings};
 
 /// Where the files are.
@@ -28,6 +34,8 @@ pub(super) struct Files {
 pub(super) struct Bad {
     pub(super) key: &'static str,
     pub(super) problem: String,
+    /// From when on the same files may be good; none if never.
+    pub(super) until: Option<SystemTime>,
 }
 
 /// What the files hold. The key is among it, so its `Debug` shows nothing.
@@ -107,6 +115,20 @@ impl Files {
 }
 
 impl Contents {
+    /// Returns until when the server's own certificate is good; of the others in its file a client may have better ones.
+    /// Fails where it is not good at `now`, for no client would take it.
+    pub(super) fn good_until(&self, now: SystemTime) -> Result<SystemTime, Bad> {
+        let certificates = certificates(CERTIFICATE, &self.certificate)?;
+        let validity = certificates.first().and_then(Validity::read);
+        let validity = validity
+            .ok_or_else(|| bad(CERTIFICATE, "does not begin with a certificate as RFC 5280 has it"))?;
+        match validity.at(now) {
+            Ok(()) => Ok(validity.until()),
+            Err(early @ Untimely::Early(from)) => Err(Bad { until: Some(from), ..bad(CERTIFICATE, early) }),
+            Err(late @ Untimely::Late(_)) => Err(bad(CERTIFICATE, late)),
+        }
+    }
+
     /// Makes the configuration of a server that speaks HTTP/2 over TLS 1.2 and 1.3.
     pub(super) fn config(&self, files: &Files) -> Result<ServerConfig, Bad> {
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -169,7 +191,7 @@ fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'sta
 }
 
 fn bad(key: &'static str, problem: impl ToString) -> Bad {
-    Bad { key, problem: problem.to_string() }
+    Bad { key, problem: problem.to_string(), until: None }
 }
 
 const CERTIFICATE: &str = "tls.certificate";
