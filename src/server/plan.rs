@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) tls: Option<Arc<Tls>>,
     /// Whether somebody beyond this machine can connect, and would do so in the clear.
     exposed: bool,
+    /// Whether a call may take longer than a stop waits for it.
+    abrupt: bool,
 }
 
 impl Plan {
@@ -35,6 +37,7 @@ impl Plan {
         let tls = Tls::read(config, &metrics, &mut faults).map(Arc::new);
         let audit = Audit::read(config, pools.as_ref(), &metrics, &mut faults);
         let exposed = tls.is_none() && matches!(config.listen, Listen::Tcp(at) if !at.ip().is_loopback());
+        let abrupt = config.shutdown.grace < config.limits.request_timeout;
         let read = pools.zip(policy).zip(audit);
         faults.finish(read.map(|((pools, policy), audit)| Self {
             audit,
@@ -43,6 +46,7 @@ impl Plan {
             policy: Arc::new(policy),
             tls,
             exposed,
+            abrupt,
         }))
     }
 
@@ -56,6 +60,11 @@ impl Plan {
         if self.exposed {
             warn!(
                 "without tls.certificate tokens and attributes travel in the clear, unless a mesh encrypts them"
+            );
+        }
+        if self.abrupt {
+            warn!(
+                "shutdown.grace is less than limits.request_timeout, so that a stop may cut calls under way"
             );
         }
         self.audit.warn();

@@ -77,6 +77,17 @@ async fn calls_that_wait_for_cognito_are_answered_before_the_end() {
     assert_eq!(process.ended(), Some(0));
 }
 
+#[tokio::test]
+async fn a_stop_that_may_cut_calls_is_warned_of() {
+    let cognito = standin();
+    for (timeout, warnings) in [("300ms", 0), ("301ms", 1)] {
+        let settings = format!("{SETTINGS}[limits]\nrequest_timeout = \"{timeout}\"");
+        let process = Process::serve(&cognito, &settings);
+        let warned = process.start.iter().filter(|line| line["message"] == MAY_CUT);
+        assert_eq!(warned.count(), warnings, "{timeout}: {:?}", process.start);
+    }
+}
+
 /// Clients that would hold a stop for ever.
 struct Stuck {
     _silent: TcpStream,
@@ -161,6 +172,8 @@ fn call(client: &mut SendRequest<Bytes>, sub: &str) -> Option<client::ResponseFu
     Some(response)
 }
 
+const MAY_CUT: &str =
+    "shutdown.grace is less than limits.request_timeout, so that a stop may cut calls under way";
 const SETTINGS: &str = r#"
 listen = "127.0.0.1:0"
 workers = 2
