@@ -29,21 +29,20 @@ pub use self::{
     key::Key,
     ledger::{Ledger, Receipt},
 };
-use self::{
-    key::Readable,
-    ledger::{Desk, Office},
-    sink::Place,
-    writer::Writer,
-};
+use self::{key::Readable, ledger::Office, sink::Place, writer::Writer};
 use crate::{
     config::{AuditSettings, AuditSink, Collector, Config},
     pool::Pools,
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, callers::Callers},
 };
 
 /// The audit trail of one server; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Audit(Option<Trail>);
+pub struct Audit {
+    /// None where no records are kept.
+    trail: Option<Trail>,
+    callers: Callers,
+}
 
 #[derive(Clone, Debug)]
 struct Trail {
@@ -67,7 +66,8 @@ impl Audit {
         if settings.required && settings.sink == AuditSink::Off {
             faults.add("audit.required", "needs a sink, and audit.sink is \"off\"");
         }
-        let Some(place) = place? else { return Some(Self(None)) };
+        let callers = metrics.callers.clone();
+        let Some(place) = place? else { return Some(Self { trail: None, callers }) };
         let office = Office {
             bell: bell::Bell::default(),
             books: std::sync::Mutex::default(),
@@ -78,19 +78,19 @@ impl Audit {
             room: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
             is_losing: std::sync::atomic::AtomicBool::default(),
         };
-        Some(Self(Some(Trail { office: Arc::new(office), place, remark })))
+        Some(Self { trail: Some(Trail { office: Arc::new(office), place, remark }), callers })
     }
 
     /// Tells an operator what is allowed and unusual.
     pub fn warn(&self) {
-        if let Some(remark) = self.0.as_ref().and_then(|trail| trail.remark) {
+        if let Some(remark) = self.trail.as_ref().and_then(|trail| trail.remark) {
             warn!("{remark}");
         }
     }
 
     /// Opens the sink and begins to write.
     pub fn begin(&self) -> Result<Writing, BeginError> {
-        let Some(Trail { office, place, .. }) = &self.0 else { return Ok(Writing(None)) };
+        let Some(Trail { office, place, .. }) = &self.trail else { return Ok(Writing(None)) };
         let ended = Writer::start(Arc::clone(office), place.clone());
         let ended = ended.map_err(|error| BeginError { place: place.to_string(), error })?;
         Ok(Writing(Some((Arc::clone(office), ended))))
@@ -98,12 +98,12 @@ impl Audit {
 
     /// Returns a ledger for one serving thread.
     pub fn ledger(&self) -> Ledger {
-        Ledger(self.0.as_ref().map(|trail| Desk::open(&trail.office)))
+        Ledger::open_for(self.trail.as_ref().map(|trail| &trail.office), &self.callers)
     }
 
     /// Has the file opened again, which may have been moved away; returns false if there is none.
     pub fn reopen(&self) -> bool {
-        let Some(Trail { office, place: Place::File(_), .. }) = &self.0 else { return false };
+        let Some(Trail { office, place: Place::File(_), .. }) = &self.trail else { return false };
         office.bell.ring(|wanted| wanted.reopen = true);
         true
     }

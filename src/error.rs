@@ -75,6 +75,12 @@ impl Error {
         self.outward().0
     }
 
+    /// Returns true if and only if the same call, of the same caller, could be answered at another time.
+    pub fn is_ours(&self) -> bool {
+        use Code::{DeadlineExceeded, Internal, ResourceExhausted, Unavailable};
+        matches!(self.code(), DeadlineExceeded | Internal | ResourceExhausted | Unavailable)
+    }
+
     /// Returns the published reason, without its prefix.
     pub fn reason(&self) -> &'static str {
         let name = self.outward().1.as_str_name();

@@ -15,6 +15,7 @@ use crate::{
     freshness::Freshness,
     pool::PoolId,
     query::{Query, Target},
+    telemetry::metrics::callers::Ending,
     user::Sub,
 };
 
@@ -39,8 +40,21 @@ pub enum Outcome {
     Answered,
     /// The caller went away, and got nothing that we know of.
     Cancelled,
+    /// It failed for no fault of its caller, for this published reason.
+    Failed(&'static str),
     /// It was refused, for this published reason.
     Refused(&'static str),
+}
+
+impl Outcome {
+    fn ending(self) -> Ending {
+        match self {
+            Self::Answered => Ending::Answered,
+            Self::Cancelled => Ending::Cancelled,
+            Self::Failed(_) => Ending::Failed,
+            Self::Refused(_) => Ending::Refused,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +79,7 @@ struct Item {
 impl Ledger {
     /// Opens the record of a call.
     pub fn open<'a>(&'a self, method: &'static str, request_id: &'a str) -> Entry<'a> {
-        let notes = Notes(self.0.as_ref().map(|_| Arc::default()));
+        let notes = Notes(Some(Arc::default()));
         Entry { ledger: self, method, notes, request_id, is_closed: false }
     }
 
@@ -88,12 +102,15 @@ impl Entry<'_> {
 
     fn settle(&mut self, outcome: Outcome) -> Receipt {
         let open = !std::mem::replace(&mut self.is_closed, true);
-        let (Some(desk), Some(draft)) = (&self.ledger.0, &self.notes.0) else { return Receipt::Entered };
+        let Some(draft) = self.notes.0.as_ref().filter(|_| open) else { return Receipt::Entered };
         let draft = std::mem::take(&mut *draft.lock().unwrap_or_else(PoisonError::into_inner));
-        match (open, draft.items.is_empty()) {
-            (false, _) => Receipt::Entered,
-            (true, false) if outcome == Outcome::Answered => self.enter_items(desk, draft),
-            (true, _) => self.enter(desk, &draft, outcome),
+        self.ledger.tally.count(draft.caller.as_deref(), outcome.ending());
+        match &self.ledger.desk {
+            None => Receipt::Entered,
+            Some(desk) if outcome == Outcome::Answered && !draft.items.is_empty() => {
+                self.enter_items(desk, draft)
+            }
+            Some(desk) => self.enter(desk, &draft, outcome),
         }
     }
 
@@ -135,7 +152,7 @@ impl Entry<'_> {
                 Outcome::Answered if released.is_some() => "released",
                 Outcome::Answered => "answered",
                 Outcome::Cancelled => "cancelled",
-                Outcome::Refused(reason) => reason,
+                Outcome::Failed(reason) | Outcome::Refused(reason) => reason,
             },
         };
         desk.enter(&record, outcome != Outcome::Cancelled)

@@ -12,11 +12,22 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{batch::Waiting, bell::Bell, key::Key, record::Record};
-use crate::{pool::Pools, telemetry::metrics::Metrics};
+use crate::{
+    pool::Pools,
+    telemetry::metrics::{
+        Metrics,
+        callers::{CallerTally, Callers},
+    },
+};
 
-/// Where one serving thread enters its records; cheap to clone.
+/// Where one serving thread enters its records, and counts the calls of each caller; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Ledger(pub(super) Option<Desk>);
+pub struct Ledger {
+    /// None where no records are kept; calls are counted all the same.
+    pub(super) desk: Option<Desk>,
+    pub(super) callers: Callers,
+    pub(super) tally: CallerTally,
+}
 
 /// A ledger that is kept.
 #[derive(Clone, Debug)]
@@ -62,14 +73,18 @@ pub enum Receipt {
 }
 
 impl Ledger {
+    pub(super) fn open_for(office: Option<&Arc<Office>>, callers: &Callers) -> Self {
+        Self { desk: office.map(Desk::open), callers: callers.clone(), tally: callers.tally() }
+    }
+
     /// Returns one for another serving thread.
     pub fn another(&self) -> Self {
-        Self(self.0.as_ref().map(|desk| Desk::open(&desk.office)))
+        Self::open_for(self.desk.as_ref().map(|desk| &desk.office), &self.callers)
     }
 }
 
 impl Desk {
-    pub(super) fn open(office: &Arc<Office>) -> Self {
+    fn open(office: &Arc<Office>) -> Self {
         let book = Arc::<Book>::default();
         office.books.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&book));
         Self { office: Arc::clone(office), book }

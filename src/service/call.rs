@@ -112,6 +112,7 @@ impl Call {
         });
         let receipt = entry.close(match &outcome {
             Ok(_) => Outcome::Answered,
+            Err(error) if error.is_ours() => Outcome::Failed(error.reason()),
             Err(error) => Outcome::Refused(error.reason()),
         });
         match receipt {

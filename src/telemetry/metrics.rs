@@ -1,6 +1,7 @@
 //! What is counted, in the text format of `OpenMetrics`. Every label has few values: none comes from a request.
 
 pub mod cache;
+pub mod callers;
 pub mod readings;
 pub mod rpc;
 pub mod upstream;
@@ -18,7 +19,7 @@ use prometheus_client::{
 };
 
 pub use self::tokens::{FetchOutcome, KeyMetrics, TokenMetrics, VerdictMetrics};
-use self::{cache::Usage, readings::Readings, rpc::Rpcs, upstream::Upstream};
+use self::{cache::Usage, callers::Callers, readings::Readings, rpc::Rpcs, upstream::Upstream};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 /// The counters and gauges of one server; cheap to clone.
@@ -36,6 +37,8 @@ pub struct Metrics {
     pub tls_reload_failures: Counter,
     /// What the cache answers and holds.
     pub cache: Usage,
+    /// The calls that are served, by their caller.
+    pub callers: Callers,
     /// The calls that are served.
     pub rpcs: Rpcs,
     /// The calls to Cognito.
@@ -65,6 +68,7 @@ impl Metrics {
             accept_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
             cache: Usage::default(),
+            callers: Callers::default(),
             rpcs: Rpcs::default(),
             upstream: Upstream::default(),
             readings: Readings::default(),
@@ -103,6 +107,7 @@ impl Metrics {
         self.cache.register(registry);
         self.upstream.register(registry);
         self.tokens.register(registry);
+        registry.register_collector(Box::new(self.callers.clone()));
     }
 
     /// Makes every series at once: a rate over one that first appears with its first event misses that event.

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use cognito_lookup::sandbox::standin::{Fault, Person};
+use cognito_lookup::{
+    config::AuditSink,
+    sandbox::standin::{Fault, Person},
+};
 
 use crate::support::{ADA, App, BOB, GRACE, http_get};
 
@@ -98,6 +101,45 @@ async fn what_is_left_of_the_budget_is_told() {
     assert!(app.by_sub(ADA).await.is_err());
     assert!(metric(&app, &format!("upstream_budget_left{}", of("UserRead"))).await < 1000.0);
     assert!(metric(&app, &format!("upstream_budget_per_second{}", of("UserRead"))).await < 1000.0);
+}
+
+/// Also where no records are kept.
+#[tokio::test]
+async fn calls_are_counted_by_caller_and_end() {
+    for sink in [AuditSink::File, AuditSink::Off] {
+        let app = App::with(|config| {
+            config.audit.sink = sink;
+            config.audit.path = config.audit.path.take().filter(|_| sink == AuditSink::File);
+        })
+        .await;
+        assert!(app.by_token(&app.token("ada")).await.is_ok());
+        assert!(app.by_sub(ADA).await.is_ok());
+        assert!(app.by_sub("a b").await.is_err());
+        assert!(app.by_token("forged").await.is_err());
+        app.cognito.fault_next("AdminGetUser", 1, Fault::AccessDenied);
+        assert!(app.by_sub(GRACE).await.is_err());
+        let (held, calls) = (app.cognito.hold("AdminGetUser"), app.cognito.calls("AdminGetUser"));
+        tokio::select! {
+            _ = app.by_sub(BOB) => panic!("it is held"),
+            () = app.cognito.reached("AdminGetUser", calls + 1) => {}
+        }
+        let of =
+            |caller, outcome| format!("caller_requests_total{{caller=\"{caller}\",outcome=\"{outcome}\"}}");
+        let cancelled = format!("cognito_lookup_{}", of("sidecar", "Cancelled"));
+        app.metric_is(&cancelled, |calls| calls == 1.0).await;
+        drop(held);
+        for (caller, outcome, calls) in [
+            ("web", "Answered", 1.0),
+            ("web", "Refused", 0.0),
+            ("sidecar", "Answered", 1.0),
+            ("sidecar", "Refused", 1.0),
+            ("sidecar", "Failed", 1.0),
+            ("", "Refused", 1.0),
+            ("", "Answered", 0.0),
+        ] {
+            assert_eq!(metric(&app, &of(caller, outcome)).await, calls, "{caller} {outcome}");
+        }
+    }
 }
 
 #[tokio::test]

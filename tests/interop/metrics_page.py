@@ -12,7 +12,7 @@ from service import binary
 
 ANYWHERE = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
 # A label of more values than this is told by name only, and so are those whose values are a deployment's own.
-FEW, OWN = 8, {"account", "le", "pool", "region", "version", "worker"}
+FEW, OWN = 8, {"account", "caller", "le", "pool", "region", "version", "worker"}
 HEAD = """# Metrics
 
 <!-- Made by `tests/run pages` from what the binary exports; not to be edited. -->
