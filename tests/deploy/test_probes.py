@@ -58,13 +58,39 @@ def test_the_charts_own_test_passes_and_can_fail(rendering: Rendering, cognito: 
     arguments = pod["spec"]["containers"][0]["args"]
     service = rendering.one("Service", "lookup")
     (port,) = service["spec"]["ports"]
-    there = f"http://{service['metadata']['name']}:{port['port']}"
+    name = f"{service['metadata']['name']}.identity.svc"
+    there = f"http://{name}:{port['port']}"
     assert arguments == ["healthcheck", "--address", there]
-    here = ["healthcheck", "--address", there.replace(service["metadata"]["name"], "127.0.0.1")]
+    here = ["healthcheck", "--address", there.replace(name, "127.0.0.1")]
     for pool, expected in [(cognito, 0), (NOWHERE, 4)]:
         environment = chart_environment(rendering, tmp_path) | elsewhere(pool)
         with serving(tmp_path, environment):
             poll(lambda: asked(here, tmp_path).returncode == expected, f"status {expected} of {here}")
+
+
+def test_the_charts_own_test_trusts_the_secrets_authority_and_has_no_key(tmp_path: Path) -> None:
+    rendering = render(MINIMUM, "--set=tls.secretName=lookup-tls")
+    (pod,) = rendering.objects_of("Pod")
+    (volume,) = pod["spec"]["volumes"]
+    assert (volume["secret"]["secretName"], volume["secret"]["items"]) == (
+        "lookup-tls",
+        [{"key": "ca.crt", "path": "ca.crt"}],
+    )
+    (container,) = pod["spec"]["containers"]
+    (mount,) = container["volumeMounts"]
+    command, *flags = container["args"]
+    options = dict(zip(flags[::2], flags[1::2], strict=True))
+    assert options == {
+        "--address": "https://lookup-cognito-lookup.identity.svc:50051",
+        "--ca-file": f"{mount['mountPath']}/ca.crt",
+    }
+    done = asked([command, *flags], tmp_path)
+    assert done.returncode != 0 and options["--ca-file"] in done.stderr, done
+
+
+def test_the_chart_has_no_test_of_its_own_where_it_would_need_a_certificate() -> None:
+    required = ["--set=tls.secretName=lookup-tls", "--set=tls.clientCertificate=required"]
+    assert not render(MINIMUM, *required).objects_of("Pod")
 
 
 def asked(command: list[str], directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
