@@ -24,6 +24,6 @@ def test_the_one_person_is_found(compose: dict, cognito: str, ports: dict[str, i
     with serving(tmp_path, given | at | elsewhere(cognito)):
         poll(lambda: status(f"http://127.0.0.1:{ports['admin']}/readyz") == 200, "ready")
         token = {"COGNITO_LOOKUP_TOKEN": sign_in(cognito)}
-        answer = run([binary(), "get", "--address", f"http://127.0.0.1:{ports['grpc']}"], tmp_path, **token)
+        answer = run([binary(), "get", "--json", "--address", f"http://127.0.0.1:{ports['grpc']}"], tmp_path, **token)
     user = json.loads(answer.stdout)["user"]
     assert (user["userPoolId"], user["attributes"]["name"]) == (POOL, "Ada Lovelace"), answer.stderr
