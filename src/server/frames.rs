@@ -24,6 +24,8 @@ pub(super) struct Watched<S> {
     stall_timeout: Duration,
     /// From when the client takes nothing more until it takes some.
     stalling: Option<Pin<Box<Sleep>>>,
+    /// From our last word until the client's.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
@@ -31,7 +33,7 @@ impl<S> Watched<S> {
     /// with a flood. Writing fails when the client takes nothing for `stall_timeout`.
     pub(super) fn new(stream: S, deadline: Instant, stall_timeout: Duration) -> Self {
         let patience = Some(Box::pin(sleep_until(deadline)));
-        Self { stream, patience, reader: Reader::new(), stall_timeout, stalling: None }
+        Self { stream, patience, reader: Reader::new(), stall_timeout, stalling: None, lingering: None }
     }
 
     fn taken<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -43,6 +45,20 @@ impl<S> Watched<S> {
         let stalling = self.stalling.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalling.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::ResourceBusy.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Reads and throws away what comes until the client ends too, or breaks off.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scrap = [0; SCRAP_BYTES];
+        loop {
+            let mut buf = ReadBuf::new(&mut scrap);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 
@@ -72,7 +88,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.taken(cx, outcome)
@@ -83,9 +99,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.taken(cx, outcome)
     }
 
+    /// Says that nothing more comes, and lingers for the client to say so too: closed on what it still sends, the system
+    /// would break the connection, and with it the answers that the client has not read yet (RFC 9112, section 9.6, tells
+    /// it of HTTP/1.1).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.taken(cx, outcome)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            let outcome = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.taken(cx, outcome))?;
+        }
+        let lingering = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if lingering.as_mut().poll(cx).is_pending() {
+            ready!(this.poll_discard(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(
@@ -198,6 +225,9 @@ const CREDIT_OF_CALL: u32 = 20;
 const CREDIT_OF_SECOND: u32 = 10;
 // What a hundred calls at once may be owed; a client that pings each second uses 300 in the life of a connection.
 const MAX_CREDIT: u32 = 10_000;
+// A client that has read our last word ends at once; many times the way to any client near us and back.
+const LINGER: Duration = Duration::from_secs(1);
+const SCRAP_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -273,6 +303,44 @@ mod tests {
         let written = watched.write_all(&[0]).await;
         assert_eq!(written.map_err(|error| error.kind()), Err(io::ErrorKind::ResourceBusy));
         assert_eq!(begun.elapsed(), STALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_still_sent_after_our_last_word_is_taken_and_thrown_away() {
+        let (ours, mut theirs) = duplex(16);
+        let mut watched = Watched::new(ours, Instant::now() + LINGER, LINGER);
+        let sending = async {
+            assert_eq!(theirs.read_to_end(&mut Vec::new()).await.unwrap(), 6, "all that we said");
+            // More than the pipe holds: it is read.
+            theirs.write_all(&[0; 64]).await.unwrap();
+            sleep(LINGER / 2).await;
+            drop(theirs);
+            Instant::now()
+        };
+        let closing = async move {
+            watched.write_all(b"answer").await.unwrap();
+            watched.shutdown().await.unwrap();
+            Instant::now()
+        };
+        let (closed, ended) = tokio::join!(closing, sending);
+        assert_eq!(closed, ended);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_ends_is_not_waited_for() {
+        let (ours, mut theirs) = duplex(16);
+        let mut watched = Watched::new(ours, Instant::now() + LINGER, LINGER);
+        let begun = Instant::now();
+        let sending = async {
+            while theirs.write_all(&[0; 64]).await.is_ok() {
+                sleep(LINGER / 16).await;
+            }
+        };
+        tokio::select! {
+            () = sending => panic!("broken off"),
+            closed = watched.shutdown() => closed.unwrap(),
+        }
+        assert_eq!(begun.elapsed(), LINGER);
     }
 
     fn frame(kind: u8, length: u8) -> Vec<u8> {
