@@ -5,7 +5,12 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use super::{census::Census, listener::Listener, worker::Workers};
+use super::{
+    census::Census,
+    listener::{Arrived, Listener},
+    stage::{Stage, Stages},
+    worker::Workers,
+};
 use crate::telemetry::metrics::{Metrics, Refusal};
 
 /// The one who accepts.
@@ -14,23 +19,18 @@ pub(super) struct Acceptor {
     pub(super) listener: Listener,
     pub(super) census: Census,
     pub(super) metrics: Metrics,
+    pub(super) stages: Stages,
     pub(super) workers: Arc<Workers>,
 }
 
 impl Acceptor {
-    /// Accepts for ever. Cancel safe: a connection that was accepted is dealt or refused. Dropped, it closes the port.
-    pub(super) async fn run(self) {
+    /// Accepts until the server is shut. Cancel safe: a connection that was accepted is dealt or refused. Dropped, it
+    /// closes the port.
+    pub(super) async fn run(mut self) {
         let mut complained = None;
-        loop {
-            match self.listener.accept().await {
-                Ok(arrived) => match self.census.admit(arrived.address) {
-                    Ok(seat) => self.workers.deal(arrived, seat),
-                    // Closed at once, so that a client can try another replica.
-                    Err(limit) => {
-                        debug!(?limit, "connection refused");
-                        self.metrics.connections_refused.get_or_create(&Refusal { limit }).inc();
-                    }
-                },
+        while let Some(arrived) = self.listener.next(self.stages.reached(Stage::Shut)).await {
+            match arrived {
+                Ok(arrived) => self.admit(arrived),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     self.metrics.accept_failures.inc();
@@ -38,6 +38,17 @@ impl Acceptor {
                     // For want of descriptors, mostly: to ask again at once would only burn the core that frees them.
                     sleep(REST).await;
                 }
+            }
+        }
+    }
+
+    fn admit(&self, arrived: Arrived) {
+        match self.census.admit(arrived.address) {
+            Ok(seat) => self.workers.deal(arrived, seat),
+            // Closed at once, so that a client can try another replica.
+            Err(limit) => {
+                debug!(?limit, "connection refused");
+                self.metrics.connections_refused.get_or_create(&Refusal { limit }).inc();
             }
         }
     }

@@ -57,7 +57,7 @@ impl Front {
             limits: Arc::new(config.limits.clone()),
             metrics: plan.metrics.clone(),
             probe: probe.clone(),
-            stages,
+            stages: stages.clone(),
             tls: plan.tls.clone(),
         };
         let threads = threads(config.workers);
@@ -71,7 +71,7 @@ impl Front {
         let census = Census::new(most, limits.connections_per_peer);
         let admin = Admin { metrics: metrics.clone(), probe, workers: Arc::clone(&workers) };
         let (mut accepting, mut aside) = (JoinSet::new(), JoinSet::new());
-        accepting.spawn(Acceptor { listener, census, metrics, workers }.run());
+        accepting.spawn(Acceptor { listener, census, metrics, stages, workers }.run());
         aside.spawn(admin.run(admin_listener));
         if let Some(tls) = plan.tls.clone() {
             aside.spawn(async move { tls.watch().await });
@@ -99,6 +99,9 @@ impl Front {
         tell_systemd(NotifyState::Stopping);
         ready.send_replace(false);
         sleep(delay).await;
+        self.stage.send_replace(Stage::Shut);
+        // Whoever keeps connecting must not hold the drain.
+        drop(timeout(SHUTTING, self.accepting.join_next()).await);
         self.accepting.shutdown().await;
         // Ends the streams of those who watch the health, which would hold the drain to its last second.
         drop(ready);
@@ -129,4 +132,5 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+const SHUTTING: Duration = Duration::from_millis(100);
 const CUTTING: Duration = Duration::from_secs(1);

@@ -4,7 +4,11 @@ mod socket;
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use futures_util::FutureExt as _;
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::yield_now,
+};
 use tokio_util::either::Either;
 
 use self::socket::SocketFile;
@@ -64,8 +68,20 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// Returns the next connection. Cancel safe.
-    pub(super) async fn accept(&self) -> io::Result<Arrived> {
+    /// Returns the next connection; when `shut` is ready, the next of those whom the system has let in already, and none
+    /// when it has no more: to close the port on them would break their connections. Cancel safe.
+    pub(super) async fn next(&self, shut: impl Future<Output = ()>) -> Option<io::Result<Arrived>> {
+        tokio::select! {
+            biased;
+            arrived = self.accept() => return Some(arrived),
+            () = shut => {}
+        }
+        // The runtime may not have heard of them yet.
+        yield_now().await;
+        self.accept().now_or_never()
+    }
+
+    async fn accept(&self) -> io::Result<Arrived> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
@@ -109,5 +125,31 @@ impl Stream {
             Self::Tcp(stream) => Either::Left(TcpStream::from_std(stream)?),
             Self::Unix(stream) => Either::Right(UnixStream::from_std(stream)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, ready},
+        net::{Ipv4Addr, TcpStream},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whom_the_system_let_in_is_taken_before_the_port_closes() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Listener::Tcp(listener);
+        // While the runtime looks elsewhere.
+        let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
+        for client in &clients {
+            let arrived = listener.next(ready(())).await.expect("it is let in").unwrap();
+            let Stream::Tcp(stream) = arrived.stream else { panic!("of another kind") };
+            assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
+        }
+        assert!(listener.next(ready(())).await.is_none());
+        assert!(listener.next(pending()).now_or_never().is_none(), "an open port waits");
     }
 }

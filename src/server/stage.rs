@@ -7,6 +7,8 @@ use tokio::sync::watch;
 pub(super) enum Stage {
     /// Connections are welcome.
     Open,
+    /// The port is closed, behind those whom the system let in.
+    Shut,
     /// Connections are asked to end, their calls may.
     Closing,
     /// Whatever is left is dropped.
