@@ -48,7 +48,8 @@ impl Service {
         let Arrival { peer, deadline, notes, .. } = extensions.remove().ok_or(Error::Astray)?;
         let credentials = Credentials { metadata: &metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        notes.caller(&caller, self.policy.name(&caller));
+        notes.caller(self.policy.name(&caller));
+        notes.bearer(&caller);
         let query = wire::query(&message, Moment::now())?;
         notes.query(&query);
         let permit = self.policy.permit(&caller, query)?;

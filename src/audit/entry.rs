@@ -166,14 +166,16 @@ impl Drop for Entry<'_> {
 }
 
 impl Notes {
-    /// Notes who asks, by the name of the rule about it if there is one, and the user whose token was presented.
-    pub fn caller(&self, caller: &Caller, name: Option<&Arc<str>>) {
-        self.note(|draft| {
-            draft.caller = name.map(Arc::clone);
-            if let Some(Person { pool, sub, .. }) = caller.persons().next() {
-                draft.about(Some(&pool.id), Some(sub));
-            }
-        });
+    /// Notes who asks, by the name of the rule about it if there is one.
+    pub fn caller(&self, name: Option<&Arc<str>>) {
+        self.note(|draft| draft.caller = name.map(Arc::clone));
+    }
+
+    /// Notes the user whose token was presented, if one was, where that says who is asked about.
+    pub fn bearer(&self, caller: &Caller) {
+        if let Some(Person { pool, sub, .. }) = caller.persons().next() {
+            self.note(|draft| draft.about(Some(&pool.id), Some(sub)));
+        }
     }
 
     /// Notes what is asked, and about whom if no token said so.
@@ -185,9 +187,9 @@ impl Notes {
         });
     }
 
-    /// Notes whom an administrator asks about.
+    /// Notes whom an administrator asks about, whoever's token came with the request.
     pub fn target(&self, target: &Target) {
-        self.note(|draft| draft.about(target.pool.as_ref(), Some(&target.sub)));
+        self.note(|draft| (draft.pool, draft.sub) = (target.pool.clone(), Some(target.sub.clone())));
     }
 
     /// Notes the names of what is to leave, and how fresh it is.

@@ -29,7 +29,7 @@ impl Service {
         let Arrival { peer, notes, .. } = extensions.remove().ok_or(Error::Astray)?;
         let credentials = Credentials { metadata: &metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        notes.caller(&caller, self.policy.name(&caller));
+        notes.caller(self.policy.name(&caller));
         let (target, asked) = read(&message)?;
         notes.target(&target);
         Ok((self.policy.mandate(&caller, target)?, asked, notes))

@@ -26,7 +26,8 @@ impl Service {
         let Arrival { peer, deadline, request_id, notes } = extensions.remove().ok_or(Error::Astray)?;
         let credentials = Credentials { metadata: &metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        notes.caller(&caller, self.policy.name(&caller));
+        notes.caller(self.policy.name(&caller));
+        notes.bearer(&caller);
         let batch = wire::batch(&message, Moment::now())?;
         notes.query(&batch.query);
         let permits = self.policy.permits(&caller, &batch)?;

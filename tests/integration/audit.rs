@@ -378,13 +378,13 @@ fn request_ids(text: &str) -> Vec<String> {
 }
 
 /// An audit file and a key, in a folder of their own.
-struct Trail {
+pub(crate) struct Trail {
     folder: TempDir,
     path: PathBuf,
 }
 
 impl Trail {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("audit.jsonl");
         fs::write(folder.path().join("key"), "00112233445566778899aabbccddeeff\n").unwrap();
@@ -392,7 +392,7 @@ impl Trail {
     }
 
     /// Settings that write to it.
-    fn set(&self, change: impl FnOnce(&mut Config)) -> impl FnOnce(&mut Config) {
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Config)) -> impl FnOnce(&mut Config) {
         let audit = AuditSettings {
             sink: AuditSink::File,
             path: Some(self.path.display().to_string()),
@@ -433,19 +433,24 @@ impl Trail {
         cognito_lookup::audit::key_of(&config, &mut faults).unwrap()
     }
 
-    fn records(&self) -> Vec<Value> {
+    /// What a record has for a user.
+    pub(crate) fn hash(&self, pool: &str, sub: &str) -> Value {
+        self.key().hash(&pool.parse().unwrap(), &sub.parse().unwrap()).into()
+    }
+
+    pub(crate) fn records(&self) -> Vec<Value> {
         self.text()
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
             .collect()
     }
 
-    fn outcomes(&self) -> Vec<String> {
+    pub(crate) fn outcomes(&self) -> Vec<String> {
         self.records().iter().map(|record| record["outcome"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Waits until there are so many records.
-    async fn holds(&self, count: usize) {
+    pub(crate) async fn holds(&self, count: usize) {
         for _ in 0..6_000 {
             // Not read as records: the last may be on its way.
             if self.text().matches('\n').count() >= count {

@@ -14,6 +14,8 @@
 mod admin;
 // What is recorded of each call, and where.
 mod audit;
+// Whom a record names.
+mod audit_subjects;
 // Which tokens are accepted and how the others are refused.
 mod authentication;
 // Where a token may be, and what else says who asks.

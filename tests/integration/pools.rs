@@ -114,11 +114,20 @@ fn a_pool_is_asked_as_its_role() {
 
 /// A server of two pools, each before a stand-in with keys of its own.
 async fn two_pools() -> (App, StandIn) {
+    two_pools_with(|_| {}).await
+}
+
+/// The same with changed settings.
+pub(crate) async fn two_pools_with(change: impl FnOnce(&mut Config)) -> (App, StandIn) {
     let pool = Pool { id: OTHER.into(), web_clients: vec![OTHER_WEB.into()], ..Pool::sandbox() };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let other = StandIn::start_with(pool, address, Keys::generate().unwrap()).unwrap();
     other.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
-    let app = App::with(|config| second(config, &other)).await;
+    let app = App::with(|config| {
+        second(config, &other);
+        change(config);
+    })
+    .await;
     (app, other)
 }
 
@@ -146,5 +155,5 @@ fn pool_of(answer: &GetUserResponse) -> &str {
 
 const SETTINGS: &str = "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"";
 const ROLE: &str = "arn:aws:iam::210987654321:role/user-lookup";
-const OTHER: &str = "us-east-1_Sandbox02";
+pub(crate) const OTHER: &str = "us-east-1_Sandbox02";
 const OTHER_WEB: &str = "sandboxwebclient0000000002";
