@@ -210,7 +210,11 @@ impl Notes {
         released: Result<(impl Iterator<Item = &'n str>, Freshness), &'static str>,
     ) {
         let released = released.map(|(names, freshness)| (Names::released(names), freshness));
-        self.note(|draft| draft.items.push(Item { pool: pool.cloned(), sub: sub.clone(), released }));
+        self.note(|draft| {
+            // Where none is named it is that of the token, and without one the only pool.
+            let pool = pool.or(draft.pool.as_ref()).cloned();
+            draft.items.push(Item { pool, sub: sub.clone(), released });
+        });
     }
 
     fn note(&self, write: impl FnOnce(&mut Draft)) {
