@@ -5,7 +5,7 @@ use crate::{auth::Caller, query::Batch};
 
 impl Policy {
     /// Decides as [`permit`](Self::permit) for each user of a batch, in the order of its `subs`. Fails as a whole where the
-    /// reason is the caller or the pool, and so the same whoever is asked about.
+    /// reason is the caller, the attributes or the pool, and so the same whoever is asked about.
     pub fn permits(&self, caller: &Caller, batch: &Batch) -> Result<Vec<Result<Permit, Denied>>, Denied> {
         let reads = self.rule(caller.identity())?.reads;
         let decided = batch.queries().map(|query| match self.permit(caller, query) {
@@ -21,8 +21,9 @@ impl Policy {
 impl Denied {
     fn is_of_the_whole(&self) -> bool {
         match self {
-            Self::Ambiguous | Self::Attributes(_) | Self::Disabled | Self::Subject => false,
+            Self::Ambiguous | Self::Disabled | Self::Subject => false,
             Self::Anonymous
+            | Self::Attributes(_)
             | Self::Caller
             | Self::CallerUnknown
             | Self::NotAdmin
