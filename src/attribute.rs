@@ -98,12 +98,12 @@ impl Selection {
     }
 
     /// Returns the names chosen one by one; of everything, none.
-    pub fn named(&self) -> impl Iterator<Item = &str> {
+    pub fn named(&self) -> impl Iterator<Item = &AttributeName> {
         let names = match self {
             Self::Everything => None,
             Self::Only(names) => Some(names),
         };
-        names.into_iter().flatten().map(AttributeName::as_str)
+        names.into_iter().flatten()
     }
 
     /// Cuts a wish to what this selection releases, or returns the names wished for in vain, sorted.

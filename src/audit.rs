@@ -10,6 +10,7 @@ mod bell;
 mod entry;
 mod key;
 mod ledger;
+mod notes;
 mod record;
 mod sink;
 mod writer;
@@ -25,9 +26,11 @@ use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
 pub use self::{
-    entry::{Entry, Notes, Outcome},
+    entry::{Entry, Outcome},
     key::Key,
     ledger::{Ledger, Receipt},
+    notes::Notes,
+    record::Erasure,
 };
 use self::{key::Readable, ledger::Office, sink::Place, writer::Writer};
 use crate::{

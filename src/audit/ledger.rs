@@ -90,17 +90,18 @@ impl Desk {
         Self { office: Arc::clone(office), book }
     }
 
-    /// Enters a record; never blocks on the sink. One that finds no room is lost.
-    pub(super) fn enter(&self, record: &Record<'_>, is_awaited: bool) -> Receipt {
+    /// Enters the records of one call; never blocks on the sink. They stay together: all of them are lost where one finds
+    /// no room, and who waits is told when the last is written, before which no other can have been given up.
+    pub(super) fn enter(&self, records: &[Record<'_>], is_awaited: bool) -> Receipt {
         let is_awaited = is_awaited && self.office.required;
         let mut pending = self.book.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = pending.lines.len();
-        record.append_to(&mut pending.lines);
+        records.iter().for_each(|record| record.append_to(&mut pending.lines));
         let end = pending.lines.len();
         if end > self.office.room {
             pending.lines.truncate(before);
             drop(pending);
-            self.office.lost(1);
+            self.office.lost(records.len().try_into().unwrap_or(u64::MAX));
             return if is_awaited { Receipt::Lost } else { Receipt::Entered };
         }
         let receipt = is_awaited.then(|| {

@@ -5,7 +5,11 @@ use std::time::SystemTime;
 use humantime::format_rfc3339_millis;
 use serde::{Serialize, Serializer};
 
-use crate::freshness::{Freshness, Source, StaleReason};
+use crate::{
+    attribute::AttributeName,
+    freshness::{Freshness, Source, StaleReason},
+    query::Query,
+};
 
 /// What is kept of one release or refusal.
 #[derive(Serialize)]
@@ -18,6 +22,9 @@ pub(super) struct Record<'a> {
     pub(super) caller: Option<&'a str>,
     pub(super) pool: Option<&'a str>,
     pub(super) sub_hash: Option<String>,
+    /// How many users it is about who are not named.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) users: usize,
     /// Those released, or of a call that released nothing those asked for by name.
     pub(super) attributes: &'a Names,
     /// How many more were asked for that are not listed.
@@ -25,9 +32,8 @@ pub(super) struct Record<'a> {
     pub(super) attributes_left_out: usize,
     #[serde(flatten)]
     pub(super) freshness: Option<Age>,
-    /// What an erasure is called in its receipt.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) receipt_id: Option<&'a str>,
+    #[serde(flatten)]
+    pub(super) erasure: Option<&'a Erasure>,
     pub(super) outcome: &'static str,
 }
 
@@ -65,6 +71,21 @@ impl From<Freshness> for Age {
     }
 }
 
+/// What an erasure is called in its receipt, and how many of each it removed or fenced off.
+#[derive(Debug, Serialize)]
+pub struct Erasure {
+    /// What it is called.
+    pub receipt_id: String,
+    /// Users, with their groups.
+    pub entries: i32,
+    /// Absences.
+    pub absences: i32,
+    /// Verdicts on tokens.
+    pub verdicts: i32,
+    /// Fetches under way.
+    pub fetches: i32,
+}
+
 /// Names of attributes, which have no white space in them, in one text.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -80,18 +101,26 @@ impl Names {
         listed
     }
 
-    /// Lists names that a caller wrote, so far as Cognito could have such an attribute, and 1 KiB of them at most: into
-    /// the others somebody may have written a `sub` or a part of a token.
-    pub(super) fn asked<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+    /// Lists names that a caller wrote, so far as a pool can have such an attribute, and 1 KiB of them at most: into the
+    /// others somebody may have written a `sub`, an address or a part of a token.
+    pub(super) fn asked(query: &Query) -> Self {
         let mut listed = Self::default();
-        for name in names {
-            if name.len() > MAX_NAME_BYTES || listed.text.len() + name.len() > MAX_ASKED_BYTES {
-                listed.left_out += 1;
-            } else {
-                listed.push(name);
-            }
+        for name in query.attributes.named() {
+            listed.push_known(name);
+        }
+        if query.include_groups {
+            listed.push("groups");
         }
         listed
+    }
+
+    fn push_known(&mut self, name: &AttributeName) {
+        let (is_known, name) = (name.is_known(), name.as_str());
+        if is_known && name.len() <= MAX_NAME_BYTES && self.text.len() + name.len() <= MAX_ASKED_BYTES {
+            self.push(name);
+        } else {
+            self.left_out += 1;
+        }
     }
 
     fn push(&mut self, name: &str) {
@@ -123,12 +152,13 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::{attribute::Selection, freshness::Demand};
 
     #[test]
     fn a_record_is_a_line_of_json() {
         let names = Names::released(["custom:plan", "email"].into_iter());
-        let (none, long) = (Names::default(), "x".repeat(33));
-        let asked = Names::asked(["a\"b\\c", "é", &long].into_iter());
+        let (none, long) = (Names::default(), format!("custom:{}", "x".repeat(26)));
+        let asked = asked(&["custom:a\"b\\c", "custom:é", &long, "ada@example.com", "nickname"]);
         let fresh = Freshness {
             source: Source::Cache,
             fetched_at: UNIX_EPOCH,
@@ -155,7 +185,7 @@ mod tests {
             ),
             (
                 record(&asked, "ATTRIBUTE_NOT_ALLOWED"),
-                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"00ff","attributes":["a\"b\\c","é"],"attributes_left_out":1,"outcome":"ATTRIBUTE_NOT_ALLOWED"}"#,
+                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"00ff","attributes":["custom:a\"b\\c","custom:é","nickname"],"attributes_left_out":2,"outcome":"ATTRIBUTE_NOT_ALLOWED"}"#,
             ),
         ];
         for (record, expected) in table {
@@ -167,11 +197,22 @@ mod tests {
 
     #[test]
     fn what_a_caller_wrote_is_bounded() {
-        let names: Vec<String> = (0..100).map(|n| format!("{n:032}")).collect();
-        let asked = Names::asked(names.iter().map(String::as_str));
+        let names: Vec<String> = (0..100).map(|n| format!("custom:{n:025}")).collect();
+        let asked = asked(&names.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(asked.text.len() <= MAX_ASKED_BYTES + 1, "{}", asked.text.len());
         assert_eq!(asked.text.split_terminator(' ').count() + asked.left_out, 100);
         assert!(asked.left_out < 75);
+    }
+
+    fn asked(names: &[&str]) -> Names {
+        let names = names.iter().map(|name| name.parse().unwrap()).collect();
+        Names::asked(&Query {
+            sub: None,
+            pool: None,
+            attributes: Selection::Only(names),
+            include_groups: false,
+            demand: Demand::ANY,
+        })
     }
 
     fn record<'a>(attributes: &'a Names, outcome: &'static str) -> Record<'a> {
@@ -182,10 +223,11 @@ mod tests {
             caller: Some("web"),
             pool: Some("p_1"),
             sub_hash: Some("00ff".to_owned()),
+            users: 0,
             attributes,
             attributes_left_out: attributes.left_out,
             freshness: None,
-            receipt_id: None,
+            erasure: None,
             outcome,
         }
     }

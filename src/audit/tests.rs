@@ -4,7 +4,13 @@ use tempfile::TempDir;
 use tokio::{sync::oneshot::error::TryRecvError, time::timeout};
 
 use super::*;
-use crate::config::{Faults, PoolSettings};
+use crate::{
+    attribute::Selection,
+    config::{Faults, PoolSettings},
+    freshness::Demand,
+    query::{Batch, Query},
+    user::Sub,
+};
 
 #[test]
 fn settings_are_a_place_and_a_key_or_faults() {
@@ -80,6 +86,40 @@ async fn what_finds_no_room_is_lost_and_counted() {
         trail.writing = Some(trail.audit.begin().unwrap());
         assert_eq!(trail.end().await.len(), 1_001 - dropped);
     }
+}
+
+#[tokio::test]
+async fn the_records_of_a_batch_stay_together() {
+    let trail = Trail::read(|settings| (settings.max_bytes, settings.required) = (64 * 1024, true));
+    let ledger = trail.audit.ledger();
+    // Nobody writes yet.
+    let Receipt::Later(_written) = batch(&ledger, 150) else { panic!() };
+    assert!(matches!(batch(&ledger, 150), Receipt::Lost));
+    assert_eq!(trail.metrics.audit_records_dropped.get(), 150, "all of one that finds no room");
+    let office = &trail.audit.0.as_ref().unwrap().office;
+    let pending = office.books.lock().unwrap()[0].take();
+    assert_eq!(pending.lines.iter().filter(|byte| **byte == b'\n').count(), 150);
+    let ends: Vec<_> = pending.waiting.iter().map(|waiting| waiting.end).collect();
+    assert_eq!(ends, [pending.lines.len()], "whoever takes one takes all");
+}
+
+/// Ends a call about several users, all of them refused.
+fn batch(ledger: &Ledger, users: usize) -> Receipt {
+    let subs: Vec<Sub> = (0..users).map(|n| format!("user-{n}").parse().unwrap()).collect();
+    let query = Query {
+        sub: None,
+        pool: None,
+        attributes: Selection::Everything,
+        include_groups: false,
+        demand: Demand::ANY,
+    };
+    let entry = ledger.open("s/M", "batch");
+    let notes = entry.notes();
+    notes.batch(&Batch { order: (0..users).collect(), subs, query });
+    notes.permits((0..users).map(|_| None));
+    let refused = || Err::<(std::iter::Empty<&str>, _), _>("USER_NOT_FOUND");
+    (0..users).for_each(|place| notes.user(place, refused()));
+    entry.close(Outcome::Answered)
 }
 
 impl Audit {

@@ -22,7 +22,7 @@ pub struct AuditSettings {
     /// random one that ends with the process.
     #[serde(deserialize_with = "text::optional")]
     pub key_file: Option<String>,
-    /// The bytes of records that may wait for the sink, for each serving thread; `64KiB` to `1GiB`, default `4MiB`.
+    /// The bytes of records that may wait for the sink, for each serving thread; `512KiB` to `1GiB`, default `4MiB`.
     #[serde(with = "text::SizeText")]
     pub max_bytes: u64,
 }

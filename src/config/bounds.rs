@@ -50,7 +50,8 @@ impl Check<'_> {
     fn sizes(&mut self) {
         let Config { audit, cache, limits, .. } = self.config;
         for (key, value, bounds) in [
-            ("audit.max_bytes", audit.max_bytes, 64 * KIB..=GIB),
+            // A batch of 100 users, whose records stay together, is at most 300 KiB.
+            ("audit.max_bytes", audit.max_bytes, 512 * KIB..=GIB),
             ("limits.header_list", limits.header_list, 4 * KIB..=MIB),
             ("limits.message", limits.message, KIB..=4 * MIB),
             ("cache.max_bytes", cache.max_bytes, MIB..=MOST_BYTES),
@@ -187,7 +188,7 @@ mod tests {
             "limits.request_timeout: 1m 1s is out of bounds: from 10ms to 1m",
             "shutdown.delay: 10m 1ns is out of bounds: from 0s to 10m",
             "shutdown.grace: 1h is out of bounds: from 0s to 10m",
-            "audit.max_bytes: 1073741825 is out of bounds: from 64KiB to 1024MiB",
+            "audit.max_bytes: 1073741825 is out of bounds: from 512KiB to 1024MiB",
             "limits.header_list: 4095 is out of bounds: from 4KiB to 1MiB",
             "cache.max_bytes: 1048575 is out of bounds: from 1MiB to 1073741824MiB",
             "cache.max_absent_bytes: 0 is out of bounds: from 1 to 1073741824MiB",

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Service, calls::Arrival};
 use crate::{
-    audit::Notes,
+    audit::{Erasure, Notes},
     auth::Credentials,
     error::Error,
     policy::{Mandate, Subject},
@@ -64,11 +64,18 @@ impl Service {
             |message: &proto::EraseUserRequest| Ok((wire::target(&message.sub, &message.user_pool_id)?, ()));
         let (mandate, (), notes) = self.mandate(request, read).await?;
         let receipt_id = Uuid::now_v7().to_string();
-        notes.receipt(&receipt_id);
         let Subject { pool, sub, .. } = mandate.subject();
         let erased = self.users.erase(&mandate);
         let verdicts = self.authenticator.forget(&pool.id, sub);
-        Ok(wire::erased(&receipt_id, SystemTime::now(), erased, verdicts))
+        let receipt = wire::erased(&receipt_id, SystemTime::now(), erased, verdicts);
+        notes.erasure(Erasure {
+            receipt_id,
+            entries: receipt.entries,
+            absences: receipt.absences,
+            verdicts: receipt.verdicts,
+            fetches: receipt.fetches,
+        });
+        Ok(receipt)
     }
 
     async fn explain(

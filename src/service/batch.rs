@@ -13,7 +13,6 @@ use crate::{
     error::Error,
     freshness::Moment,
     policy::{Denied, Disclosure, Permit},
-    query::Batch,
     wire::{self, proto},
 };
 
@@ -29,11 +28,12 @@ impl Service {
         notes.caller(self.policy.name(&caller));
         notes.bearer(&caller);
         let batch = wire::batch(&message, Moment::now())?;
-        notes.query(&batch.query);
+        notes.batch(&batch);
         let permits = self.policy.permits(&caller, &batch)?;
+        notes.permits(permits.iter().map(|permit| permit.as_ref().err().map(reason)));
         let by = ahead_of(deadline);
         let users = join_all(permits.into_iter().map(|permit| self.disclosed(permit, by))).await;
-        note(&notes, &batch, &users);
+        note(&notes, &users);
         let users = users.into_iter().map(|user| user.map_err(|error| error.into_message(&request_id)));
         Ok(wire::batch_reply(users.collect(), &batch.order))
     }
@@ -45,10 +45,13 @@ impl Service {
     }
 }
 
-fn note(notes: &Notes, batch: &Batch, users: &[Result<Disclosure, Error>]) {
-    for (sub, user) in batch.subs.iter().zip(users) {
-        let released = user.as_ref().map(|user| (user.names(), user.freshness)).map_err(Error::reason);
-        notes.item(batch.query.pool.as_ref(), sub, released);
+fn reason(denied: &Denied) -> &'static str {
+    Error::from(denied.clone()).reason()
+}
+
+fn note(notes: &Notes, users: &[Result<Disclosure, Error>]) {
+    for (place, user) in users.iter().enumerate() {
+        notes.user(place, user.as_ref().map(|user| (user.names(), user.freshness)).map_err(Error::reason));
     }
 }
 

@@ -1,5 +1,6 @@
 use cognito_lookup::{
     config::{CallerSettings, ClientCertificate, Config},
+    sandbox::standin::Fault,
     wire::proto::{
         BatchGetUsersRequest, EraseUserRequest, ExpireUserRequest, ExplainAccessRequest, InspectUserRequest,
         admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
@@ -76,6 +77,55 @@ async fn a_user_of_a_batch_is_recorded_in_the_pool_of_the_token() {
     for (record, pool) in records.iter().zip([&*pool, OTHER]) {
         assert_eq!((&record["pool"], &record["sub_hash"]), (&pool.into(), &trail.hash(pool, ADA)));
     }
+}
+
+#[tokio::test]
+async fn each_user_of_a_batch_taken_back_is_recorded() {
+    let trail = Trail::new();
+    let app = App::with(trail.set(|_| {})).await;
+    app.cognito.fault("AdminGetUser", Fault::Hang);
+    let message = BatchGetUsersRequest { subs: vec![ADA.into(), BOB.into()], ..Default::default() };
+    let message = prost::Message::encode_to_vec(&message);
+    let framed = [&[0, 0, 0, 0, message.len().try_into().unwrap()], &message[..]].concat();
+    let (mut parts, ()) = app.get_user().into_parts();
+    parts.uri = format!("http://{}/userlookup.v1.UserService/BatchGetUsers", app.address).parse().unwrap();
+    let head = http::Request::from_parts(parts, ());
+    let (_answer, mut stream) = app.raw().await.send_request(head, false).unwrap();
+    stream.send_data(framed.into(), true).unwrap();
+    app.cognito.reached("AdminGetUser", 2).await;
+    stream.send_reset(h2::Reason::CANCEL);
+    trail.holds(2).await;
+    assert_eq!(trail.outcomes(), ["cancelled", "cancelled"]);
+    for (record, sub) in trail.records().iter().zip([ADA, BOB]) {
+        assert_eq!(record["sub_hash"], trail.hash(app.cognito.pool_id(), sub));
+    }
+}
+
+/// Whoever makes users up has them recorded at no cost.
+#[tokio::test]
+async fn users_that_a_caller_has_no_leave_to_ask_about_are_one_record() {
+    let trail = Trail::new();
+    let mut app = App::with(trail.set(|_| {})).await;
+    let made_up = (1..100).map(|n| format!("user-{n}"));
+    let subs: Vec<_> = made_up.chain([ADA.into()]).collect();
+    let message = BatchGetUsersRequest { subs, ..Default::default() };
+    batch(&app, with(&app.token("ada"), message.clone())).await;
+    let wanting = BatchGetUsersRequest { attributes: vec!["custom:plan".into()], ..message };
+    let mut users = UserServiceClient::new(app.channel.clone());
+    users.batch_get_users(wanting).await.unwrap_err();
+    let hash = trail.hash(app.cognito.pool_id(), ADA);
+    app.stop();
+    app.stopped().await;
+    let records = trail.records();
+    assert_eq!(trail.outcomes(), ["released", "SUBJECT_NOT_ALLOWED", "ATTRIBUTE_NOT_ALLOWED"]);
+    assert_eq!(
+        (&records[0]["sub_hash"], &records[1]["sub_hash"], &records[2]["sub_hash"]),
+        (&hash, &hash, &Value::Null)
+    );
+    assert_eq!(
+        (&records[0]["users"], &records[1]["users"], &records[2]["users"]),
+        (&Value::Null, &99.into(), &100.into())
+    );
 }
 
 async fn batch(app: &App, request: Request<BatchGetUsersRequest>) {

@@ -1,0 +1,171 @@
+//! What is learned of a call while it is under way, for its record and nothing else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{
+    entry::Outcome,
+    record::{Erasure, Names},
+};
+use crate::{
+    auth::{Caller, Person},
+    freshness::Freshness,
+    pool::PoolId,
+    query::{Batch, Query, Target},
+    user::Sub,
+};
+
+/// Where what is learned of a call is noted for its record, which is all that it is for; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Notes(pub(super) Option<Arc<Mutex<Draft>>>);
+
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) caller: Option<Arc<str>>,
+    pub(super) asked: Names,
+    pub(super) erasure: Option<Erasure>,
+    pool: Option<PoolId>,
+    sub: Option<Sub>,
+    released: Option<Release>,
+    batch_pool: Option<PoolId>,
+    batch: Vec<(Sub, End)>,
+}
+
+/// What is to leave: its names, and how fresh it is.
+pub(super) type Release = (Names, Freshness);
+
+/// What became of one user of several.
+#[derive(Debug)]
+enum End {
+    /// The caller was not given leave to ask about the user: for this reason, or for that of the whole call.
+    Barred(Option<&'static str>),
+    /// It was, and nothing more is known.
+    Open,
+    /// It is refused, for this reason.
+    Refused(&'static str),
+    /// It is to leave.
+    Released(Release),
+}
+
+/// What one record of a call is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'d> {
+    pub(super) pool: Option<&'d PoolId>,
+    pub(super) sub: Option<&'d Sub>,
+    pub(super) released: Option<&'d Release>,
+    pub(super) outcome: Outcome,
+    /// How many users it is about that it does not name.
+    pub(super) users: usize,
+}
+
+impl Notes {
+    /// Notes who asks, by the name of the rule about it if there is one.
+    pub fn caller(&self, name: Option<&Arc<str>>) {
+        self.note(|draft| draft.caller = name.map(Arc::clone));
+    }
+
+    /// Notes the user whose token was presented, if one was, where that says who is asked about.
+    pub fn bearer(&self, caller: &Caller) {
+        if let Some(Person { pool, sub, .. }) = caller.persons().next() {
+            self.note(|draft| draft.about(Some(&pool.id), Some(sub)));
+        }
+    }
+
+    /// Notes what is asked, and about whom if no token said so.
+    pub fn query(&self, query: &Query) {
+        self.note(|draft| {
+            draft.about(query.pool.as_ref(), query.sub.as_ref());
+            draft.asked = Names::asked(query);
+        });
+    }
+
+    /// Notes whom an administrator asks about, whoever's token came with the request.
+    pub fn target(&self, target: &Target) {
+        self.note(|draft| (draft.pool, draft.sub) = (target.pool.clone(), Some(target.sub.clone())));
+    }
+
+    /// Notes the names of what is to leave, and how fresh it is.
+    pub fn release<'n>(&self, names: impl Iterator<Item = &'n str>, freshness: Freshness) {
+        self.note(|draft| draft.released = Some((Names::released(names), freshness)));
+    }
+
+    /// Notes what was erased.
+    pub fn erasure(&self, erasure: Erasure) {
+        self.note(|draft| draft.erasure = Some(erasure));
+    }
+
+    /// Notes what is asked about several users, none of whom there is leave to ask about yet.
+    pub fn batch(&self, batch: &Batch) {
+        self.query(&batch.query);
+        self.note(|draft| {
+            // Where none is named it is that of the token, and without one the only pool.
+            draft.batch_pool = batch.query.pool.as_ref().or(draft.pool.as_ref()).cloned();
+            draft.batch = batch.subs.iter().map(|sub| (sub.clone(), End::Barred(None))).collect();
+        });
+    }
+
+    /// Notes about whom of the several, in their order, there is leave to ask; about the others the reason why not.
+    pub fn permits(&self, denials: impl Iterator<Item = Option<&'static str>>) {
+        self.note(|draft| {
+            for ((_, end), denial) in draft.batch.iter_mut().zip(denials) {
+                *end = denial.map_or(End::Open, |reason| End::Barred(Some(reason)));
+            }
+        });
+    }
+
+    /// Notes what became of the user in this place of the several: what is to leave, or the reason of the refusal.
+    pub fn user<'n>(
+        &self,
+        place: usize,
+        released: Result<(impl Iterator<Item = &'n str>, Freshness), &'static str>,
+    ) {
+        self.note(|draft| match draft.batch.get_mut(place) {
+            None | Some((_, End::Barred(_))) => {}
+            Some((_, end)) => {
+                let released = released.map(|(names, freshness)| (Names::released(names), freshness));
+                *end = released.map_or_else(End::Refused, End::Released);
+            }
+        });
+    }
+
+    fn note(&self, write: impl FnOnce(&mut Draft)) {
+        if let Some(draft) = &self.0 {
+            write(&mut draft.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl Draft {
+    fn about(&mut self, pool: Option<&PoolId>, sub: Option<&Sub>) {
+        if self.sub.is_none() {
+            (self.pool, self.sub) = (pool.cloned(), sub.cloned());
+        }
+    }
+
+    /// Returns what there is to record of a call that ended so. Each user of several about whom there was leave to ask has
+    /// a record, for it may have been fetched; all the others have one together, for they cost whoever makes them up
+    /// nothing.
+    pub(super) fn parts(&self, outcome: Outcome) -> Vec<Part<'_>> {
+        let (pool, sub) = (self.pool.as_ref(), self.sub.as_ref());
+        let whole = Part { pool, sub, released: self.released.as_ref(), outcome, users: 0 };
+        if self.batch.is_empty() {
+            return vec![whole];
+        }
+        let mut parts: Vec<_> = self.batch.iter().filter_map(|user| self.named(user, outcome)).collect();
+        let barred = self.batch.iter().find_map(|(_, end)| match end {
+            End::Barred(reason) => Some(reason.map_or(outcome, Outcome::Refused)),
+            _ => None,
+        });
+        parts.extend(barred.map(|outcome| Part { outcome, users: self.batch.len() - parts.len(), ..whole }));
+        parts
+    }
+
+    fn named<'d>(&'d self, (sub, end): &'d (Sub, End), outcome: Outcome) -> Option<Part<'d>> {
+        let (released, outcome) = match (end, outcome) {
+            (End::Barred(_), _) => return None,
+            (End::Released(released), _) => (Some(released), outcome),
+            (End::Refused(reason), Outcome::Answered) => (None, Outcome::Refused(reason)),
+            (End::Open | End::Refused(_), _) => (None, outcome),
+        };
+        Some(Part { pool: self.batch_pool.as_ref(), sub: Some(sub), released, outcome, users: 0 })
+    }
+}
