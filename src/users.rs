@@ -18,7 +18,11 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+use tracing::error;
 
 use self::{
     budget::{Budget, Category, Claim, Lane},
@@ -309,9 +313,12 @@ impl Users {
 /// Forgets now and then who is of no use any more.
 async fn sweep(users: Weak<Inner>) {
     while let Some(inner) = users.upgrade() {
-        inner.store.sweep(Instant::now());
         let pause = inner.lifetimes.usable.max(SHORTEST_PAUSE);
-        drop(inner);
+        // On a thread of its own, for all who wait for Cognito wait for this one.
+        let sweeping = spawn_blocking(move || inner.store.sweep(Instant::now()));
+        if sweeping.await.is_err() {
+            error!("a sweep failed: what is of no use is held until the next");
+        }
         sleep(pause).await;
     }
 }
