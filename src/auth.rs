@@ -13,6 +13,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use futures_util::future::join_all;
 use thiserror::Error;
+use tokio::{runtime::Handle, task::JoinError};
 use tonic::metadata::MetadataMap;
 
 use self::{
@@ -69,7 +70,8 @@ pub enum Address {
 pub struct Authenticator {
     pools: Pools,
     keys: HashMap<PoolId, Keys>,
-    verdicts: Verdicts,
+    verdicts: Arc<Verdicts>,
+    upstream: Handle,
 }
 
 impl Authenticator {
@@ -82,7 +84,8 @@ impl Authenticator {
         Ok(Self {
             keys: keys.collect::<Result<_, FetcherError>>()?,
             pools: pools.clone(),
-            verdicts: Verdicts::new(cache.max_verdict_bytes, metrics.verdicts()),
+            verdicts: Arc::new(Verdicts::new(cache.max_verdict_bytes, metrics.verdicts())),
+            upstream: Handle::current(),
         })
     }
 
@@ -106,9 +109,11 @@ impl Authenticator {
     }
 
     /// Forgets what is known of one user's tokens, and returns of how many. Of a verification under way nothing is kept
-    /// either; a token that is presented later is verified, and known, anew. It looks at every token that is known.
-    pub fn forget(&self, pool: &PoolId, sub: &Sub) -> usize {
-        self.verdicts.forget(pool, sub)
+    /// either; a token that is presented later is verified, and known, anew. Every token that is known is looked at, apart
+    /// from the thread of the caller, who waits for those who came before. A caller that leaves may have had it done; fails
+    /// only where the runtime it was started in is going down, or the scan panics.
+    pub async fn forget(&self, pool: &PoolId, sub: &Sub) -> Result<usize, JoinError> {
+        self.verdicts.forget(pool, sub, &self.upstream).await
     }
 
     async fn verify(&self, token: BearerToken<'_>) -> Result<Bearer, Rejected> {

@@ -9,6 +9,7 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use moka::{Expiry, sync::Cache};
+use tokio::{runtime::Handle, sync::Mutex, task::JoinError};
 use zeroize::Zeroize as _;
 
 use super::{
@@ -49,6 +50,8 @@ pub(super) struct Verdicts {
     held: Cache<Digest, Arc<Verdict>>,
     /// How often a user was forgotten. Held for reading while a verdict is put.
     era: RwLock<usize>,
+    /// Whose turn it is to look at all of them.
+    turn: Arc<Mutex<()>>,
     metrics: VerdictMetrics,
 }
 
@@ -79,7 +82,7 @@ impl Verdicts {
                 entries.dec();
             })
             .build();
-        Self { held, era: RwLock::new(0), metrics }
+        Self { held, era: RwLock::new(0), turn: Arc::default(), metrics }
     }
 
     /// Looks up all of a token, as it was presented. A verdict that no longer `stands` is forgotten.
@@ -98,8 +101,24 @@ impl Verdicts {
     }
 
     /// Forgets every verdict about one user, and returns how many there were. What is being reached meanwhile is not
-    /// kept. Looks at every verdict.
-    pub(super) fn forget(&self, pool: &PoolId, sub: &Sub) -> usize {
+    /// kept. Looks at every verdict, on a blocking thread of `runtime`, for one caller at a time. A caller that leaves
+    /// stops nothing that has begun; fails only where the scan does not end: in a panic, or with the runtime.
+    pub(super) async fn forget(
+        self: &Arc<Self>,
+        pool: &PoolId,
+        sub: &Sub,
+        runtime: &Handle,
+    ) -> Result<usize, JoinError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let (verdicts, pool, sub) = (Arc::clone(self), pool.clone(), sub.clone());
+        let scan = move || {
+            let _turn = turn;
+            verdicts.scan(&pool, &sub)
+        };
+        runtime.spawn_blocking(scan).await
+    }
+
+    fn scan(&self, pool: &PoolId, sub: &Sub) -> usize {
         // Waits for those who are putting one now: the look below then sees it.
         *self.era.write().unwrap_or_else(PoisonError::into_inner) += 1;
         let theirs = self.held.iter().filter(|(_, verdict)| verdict.is_about(pool, sub));

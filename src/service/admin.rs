@@ -66,7 +66,7 @@ impl Service {
         let receipt_id = Uuid::now_v7().to_string();
         let Subject { pool, sub, .. } = mandate.subject();
         let erased = self.users.erase(&mandate);
-        let verdicts = self.authenticator.forget(&pool.id, sub);
+        let verdicts = self.authenticator.forget(&pool.id, sub).await.map_err(|_| Error::Panicked)?;
         let receipt = wire::erased(&receipt_id, SystemTime::now(), erased, verdicts);
         notes.erasure(Erasure {
             receipt_id,

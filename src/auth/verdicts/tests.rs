@@ -1,3 +1,7 @@
+use std::{sync::mpsc, thread};
+
+use futures_util::FutureExt as _;
+
 use super::*;
 use crate::{
     auth::{
@@ -90,17 +94,41 @@ fn one_users_verdicts_can_be_forgotten() {
     ] {
         put(&verdicts, token, held);
     }
-    let forget = || verdicts.forget(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap());
+    let forget = || verdicts.scan(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap());
     assert_eq!((forget(), forget()), (2, 0));
     let left = ["a.b.1", "a.b.2", "a.b.3", "a.b.4", "a.b.5"].map(|token| known(&verdicts, token));
     assert_eq!((left, verdicts.metrics.entries.get()), ([false, false, true, true, true], 3));
+}
+
+#[tokio::test]
+async fn a_scan_holds_up_nobody_and_follows_the_one_before() {
+    let verdicts = Arc::new(verdicts());
+    put(&verdicts, "a.b.c", verdict("ada"));
+    let (held, holds) = mpsc::channel();
+    let (let_go, letting_go) = mpsc::channel();
+    let holder = Arc::clone(&verdicts);
+    let holding = thread::spawn(move || {
+        let _era = holder.era.read().unwrap();
+        held.send(()).unwrap();
+        // Until both have been asked for, or else for ever.
+        assert_eq!(letting_go.recv_timeout(Duration::from_secs(30)), Ok(()), "the scan holds up the test");
+    });
+    holds.recv().unwrap();
+    let (pool, ada, here) = ("eu-west-1_A".parse().unwrap(), "ada".parse().unwrap(), Handle::current());
+    let mut first = Box::pin(verdicts.forget(&pool, &ada, &here));
+    let mut second = Box::pin(verdicts.forget(&pool, &ada, &here));
+    assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+    assert!(verdicts.turn.try_lock().is_err(), "one at a time");
+    let_go.send(()).unwrap();
+    holding.join().expect("the scan waits apart");
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (1, 0));
 }
 
 #[test]
 fn what_was_being_verified_when_a_user_was_forgotten_is_not_kept() {
     let verdicts = verdicts();
     let Look::Unknown(before) = verdicts.look(&token("a.b.c"), |_| true) else { panic!("known") };
-    assert_eq!(verdicts.forget(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap()), 0);
+    assert_eq!(verdicts.scan(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap()), 0);
     let bearer = before.fill(verdict("ada"));
     assert!(bearer.person.is_some() && !known(&verdicts, "a.b.c"));
     put(&verdicts, "a.b.c", verdict("ada"));
