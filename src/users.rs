@@ -275,14 +275,8 @@ impl Users {
 
     async fn ask_groups(&self, errand: &Errand, name: &Username, lane: Lane) -> Result<Content, Failure> {
         let user = errand.key.to(Topic::User);
-        match self.cognito(&user)?.ask_groups(&user, name, lane).await? {
-            None => {
-                // What is held of the user is of somebody who is gone.
-                self.0.store.forget(&user);
-                Err(Failure::NoSuchUser)
-            }
-            Some(groups) => Ok(Content::Groups(groups)),
-        }
+        let groups = self.cognito(&user)?.ask_groups(&user, name, lane).await?;
+        groups.map(Content::Groups).ok_or(Failure::NoSuchUser)
     }
 
     fn note(&self, key: &Key, failure: Failure) {
@@ -290,8 +284,8 @@ impl Users {
             // Ours to say, at no cost, each time anew: others may have more of it.
             Some(StaleReason::BudgetExhausted) => {}
             Some(reason) => self.0.store.note_failure(key, reason),
-            None if failure == Failure::Mismatch => {
-                // The name is somebody else's now, so the one that is held is gone.
+            // The name is somebody else's now, or nobody's, so the one that is held is gone.
+            None if matches!(failure, Failure::Mismatch | Failure::NoSuchUser) => {
                 self.0.store.forget(&key.to(Topic::User));
             }
             None => {}

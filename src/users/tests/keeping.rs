@@ -79,6 +79,23 @@ async fn a_fetch_under_way_leaves_who_was_expired_expired() {
     assert_eq!(lab.calls(), 2);
 }
 
+/// Deleted, erased and created anew, all while a fetch of the groups is under way.
+#[tokio::test(start_paused = true)]
+async fn groups_asked_for_before_an_erasure_take_nothing_from_who_came_after_it() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    lab.play(|_| (Duration::from_millis(800), Lab::error("UserNotFoundException")));
+    let erasing = async {
+        sleep(Duration::from_millis(400)).await;
+        assert_eq!(lab.users.erase_key(&lab.key("ada")).fetches, 1);
+        lab.play(Lab::found);
+        lab.ask("ada").await.unwrap();
+    };
+    let (before, ()) = tokio::join!(lab.ask_with_groups("ada"), erasing);
+    assert_eq!(before.unwrap_err(), Failure::NoSuchUser, "who asked before is answered");
+    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Fresh);
+}
+
 fn plan(found: &Found) -> String {
     found.user().attributes.get("custom:plan").unwrap().to_owned()
 }
