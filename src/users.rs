@@ -2,6 +2,7 @@
 
 mod budget;
 mod cognito;
+mod erasure;
 mod fence;
 mod flight;
 mod found;
@@ -27,6 +28,7 @@ use tracing::error;
 use self::{
     budget::{Budget, Category, Claim, Lane},
     cognito::Cognito,
+    erasure::{Era, Erasures},
     flight::{Failed, Flights, Landing, Ticket},
     found::Answer,
     snapshot::{Asked, Content, Lifetimes, Snapshot, Verdict},
@@ -55,6 +57,7 @@ pub struct Users(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     cognito: HashMap<PoolId, Cognito>,
+    erasures: Erasures,
     flights: Flights,
     lifetimes: Lifetimes,
     store: Store,
@@ -102,20 +105,26 @@ impl Users {
             Lifetimes { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
         let store = Store::new(cache.max_bytes, cache.max_absent_bytes, lifetimes, &usage);
         let flights = Flights::new(MAX_FETCHES * budgets.max(1));
-        Self(Arc::new(Inner { cognito, flights, lifetimes, store, usage }))
+        let erasures = Erasures::new();
+        Self(Arc::new(Inner { cognito, erasures, flights, lifetimes, store, usage }))
     }
 
     /// Returns the user the permit names, and its groups where the permit seeks them, as fresh as it demands or not at
     /// all; at once where the budget has no call left that begins before `deadline`. Cancel safe: a fetch that is under
     /// way goes on, bounded in time, and what it brings is held.
     pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
-        let (subject, demand, share) = (permit.subject(), permit.demand(), permit.share());
-        let question = Question::about(subject, demand, share);
+        let question = self.question(permit.subject(), permit.demand(), permit.share());
         if permit.seeks_groups() {
             self.find_with_groups(&question, deadline).await
         } else {
             self.find_user(&question, deadline).await
         }
+    }
+
+    fn question<'a>(&self, subject: &'a Subject, demand: Demand, share: Option<&'a Share>) -> Question<'a> {
+        let (key, asked) = (Key::of(subject), Asked::from(&subject.known));
+        let era = self.0.erasures.era(&key);
+        Question { subject, key, groups_of: None, asked, demand, share, era }
     }
 
     async fn find_user(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
@@ -231,14 +240,16 @@ impl Users {
     }
 
     /// A refresh is nobody's miss, so no caller's share pays for it.
-    fn book(&self, question: &Question<'_>, lane: Lane, by: Instant) -> Result<Instant, Failure> {
+    fn book(&self, question: &Question<'_>, lane: Lane, by: Instant) -> Result<Ticket, Failure> {
         let cognito = self.cognito(&question.key)?;
         let share = question.share.filter(|_| lane == Lane::Foreground);
         let category = match question.groups_of {
             None => cognito.category(&question.subject.known),
             Some(_) => Category::GroupReads,
         };
-        cognito.budget().book(&Claim { category, user: &question.key.to(Topic::User), lane, share }, by)
+        let claim = Claim { category, user: &question.key.to(Topic::User), lane, share };
+        let departs = cognito.budget().book(&claim, by)?;
+        Ok(Ticket { departs, fence: self.0.erasures.fence(&question.key, question.era) })
     }
 
     async fn fetch(self, errand: Errand, lane: Lane, ticket: Ticket) -> Landing {
@@ -336,18 +347,14 @@ struct Question<'a> {
     asked: Asked,
     demand: Demand,
     share: Option<&'a Share>,
+    era: Era,
 }
 
-impl<'a> Question<'a> {
-    fn about(subject: &'a Subject, demand: Demand, share: Option<&'a Share>) -> Self {
-        let asked = Asked::from(&subject.known);
-        Self { subject, key: Key::of(subject), groups_of: None, asked, demand, share }
-    }
-
+impl Question<'_> {
     /// The same about the groups of the user that it found.
     fn about_groups(&self, user: &User) -> Self {
         let (key, groups_of) = (self.key.to(Topic::Groups), Some(user.username.clone()));
-        Self { key, groups_of, ..Self::about(self.subject, self.demand, self.share) }
+        Self { key, groups_of, ..*self }
     }
 
     fn errand(&self) -> Errand {

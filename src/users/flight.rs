@@ -78,7 +78,7 @@ impl Flights {
         key: Key,
         by: Instant,
         held: impl FnOnce() -> Option<Snapshot>,
-        book: impl FnOnce() -> Result<Instant, Failure>,
+        book: impl FnOnce() -> Result<Ticket, Failure>,
         fetch: impl FnOnce(Ticket) -> F,
     ) -> Landing
     where
@@ -104,7 +104,7 @@ impl Flights {
     pub(super) fn refresh<F>(
         &self,
         key: Key,
-        book: impl FnOnce() -> Result<Instant, Failure>,
+        book: impl FnOnce() -> Result<Ticket, Failure>,
         fetch: impl FnOnce(Ticket) -> F,
     ) -> bool
     where
@@ -143,7 +143,7 @@ impl Flights {
         &self,
         key: &Key,
         held: impl FnOnce() -> Option<Snapshot>,
-        book: impl FnOnce() -> Result<Instant, Failure>,
+        book: impl FnOnce() -> Result<Ticket, Failure>,
         most: usize,
     ) -> Result<Boarding, Failed> {
         let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,9 +156,9 @@ impl Flights {
         if flights.len() >= most {
             return Err(Failure::Overloaded.into());
         }
-        let departs = book()?;
+        let ticket = book()?;
         let (sender, landing) = watch::channel(None);
-        let flight = Flight { ticket: Ticket { departs, fence: Fence::default() }, landing };
+        let flight = Flight { ticket, landing };
         flights.insert(key.clone(), flight.clone());
         Ok(Boarding::Opened(sender, flight))
     }
@@ -356,7 +356,7 @@ mod tests {
             sleep_until(ticket.departs).await;
             Ok(snapshot())
         };
-        let patient = flights.join(key(), begin + 2 * second, || None, || Ok(begin + second), fetch);
+        let patient = flights.join(key(), begin + 2 * second, || None, || Ok(ticket(begin + second)), fetch);
         let mut patient = Box::pin(patient);
         assert!(patient.as_mut().now_or_never().is_none());
         let hasty = flights.join(key(), begin + second / 2, || None, || panic!("booked twice"), fetch);
@@ -377,8 +377,12 @@ mod tests {
         assert!(flights.under_way.lock().unwrap().is_empty());
     }
 
-    fn now() -> Result<Instant, Failure> {
-        Ok(Instant::now())
+    fn now() -> Result<Ticket, Failure> {
+        Ok(ticket(Instant::now()))
+    }
+
+    fn ticket(departs: Instant) -> Ticket {
+        Ticket { departs, fence: Fence::default() }
     }
 
     fn later() -> Instant {

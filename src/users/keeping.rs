@@ -60,7 +60,8 @@ impl Users {
         self.expire_key(&Key::of(mandate.subject()))
     }
 
-    /// Forgets the mandate's user. What a fetch under way brings is not held, and answers only who asked before.
+    /// Forgets the mandate's user. What a fetch under way brings is not held, and answers only who asked before;
+    /// nor what a fetch brings that begins later, but for a question from before.
     pub fn erase(&self, mandate: &Mandate) -> Erased {
         self.erase_key(&Key::of(mandate.subject()))
     }
@@ -97,6 +98,7 @@ impl Users {
     }
 
     pub(super) fn erase_key(&self, user: &Key) -> Erased {
+        let _erasing = self.0.erasures.begin(user);
         let fetches = self.fence(user);
         let (entry, absence) = self.0.store.forget(user);
         Erased { entry, absence, fetches }

@@ -60,9 +60,17 @@ async fn play() {
     let mut step_of_wall = Duration::ZERO;
     for _ in 0..fastrand::usize(20..60) {
         sleep(random(scene.lifetimes.fresh / 2)).await;
+        scene.check_erased();
         match fastrand::u8(0..12) {
             0 => scene.world.change_weather(),
-            10 => scene.erase(fastrand::usize(..PEOPLE)),
+            10 => {
+                // Somebody asks meanwhile.
+                let who = fastrand::usize(..PEOPLE);
+                let asked = scene.clone().ask(scene.asking(who, step_of_wall));
+                askings.spawn(async move { drop(asked.await) });
+                sleep(random(Duration::from_millis(100))).await;
+                scene.erase(who);
+            }
             11 => scene.expire(fastrand::usize(..PEOPLE)),
             1 | 2 => scene.world.change_somebody(),
             3 => step_of_wall = Duration::from_secs(fastrand::u64(0..7200)),
@@ -149,6 +157,14 @@ impl Scene {
         self.world.note_erasure(who);
     }
 
+    /// Of who was erased nothing is held until somebody asks.
+    fn check_erased(&self) {
+        for who in (0..PEOPLE).filter(|who| self.world.is_erased(*who)) {
+            let held = self.users.holding(&self.key(who));
+            assert_eq!((held.state, held.groups), (State::Nothing, false), "{who} is back");
+        }
+    }
+
     fn expire(&self, who: usize) {
         self.users.expire_key(&self.key(who));
         self.world.note_expiry(who);
@@ -162,7 +178,7 @@ impl Scene {
     async fn ask(self, asking: Asking) -> Option<Outcome> {
         let subject =
             Subject { pool: Arc::clone(&self.pool), sub: sub(asking.who), known: asking.known.clone() };
-        let question = Question::about(&subject, asking.demand, None);
+        let question = self.users.question(&subject, asking.demand, None);
         self.world.note_question(asking.who);
         let answer = async {
             match asking.groups {

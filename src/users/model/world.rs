@@ -185,6 +185,15 @@ impl World {
         last(&self.state().erasures, who, before)
     }
 
+    /// Whether this person was erased, and nobody has asked since.
+    pub(super) fn is_erased(&self, who: usize) -> bool {
+        let state = self.state();
+        let last_of =
+            |list: &[(Instant, usize)]| list.iter().rfind(|(_, other)| *other == who).map(|(at, _)| *at);
+        last_of(&state.erasures)
+            .is_some_and(|erased| last_of(&state.questions).is_none_or(|asked| asked < erased))
+    }
+
     /// When this person was last expired before then.
     pub(super) fn expired(&self, who: usize, before: Instant) -> Option<Instant> {
         last(&self.state().expiries, who, before)

@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use tokio::time::sleep;
 
 use super::{
-    super::*,
+    super::{cognito::network::Reply, *},
     lab::{Lab, NEAR},
 };
 
@@ -77,6 +77,27 @@ async fn a_fetch_under_way_leaves_who_was_expired_expired() {
     assert!(before.is_ok());
     assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cognito);
     assert_eq!(lab.calls(), 2);
+}
+
+/// The user is fetched before the erasure, and the groups of the user after it.
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_before_an_erasure_and_is_fetched_after_it_is_not_held() {
+    let lab = Lab::start(|_, _| {});
+    lab.play(|request| match request.operation.as_str() {
+        "AdminListGroupsForUser" => (NEAR, Reply::Answer(200, r#"{"Groups":[]}"#.into())),
+        _ => (Duration::from_millis(100), Lab::found(request).1),
+    });
+    let erasing = async {
+        sleep(Duration::from_millis(50)).await;
+        lab.users.erase_key(&lab.key("ada"))
+    };
+    let (before, erased) = tokio::join!(lab.ask_with_groups("ada"), erasing);
+    assert_eq!((before.is_ok(), erased.fetches, lab.calls()), (true, 1, 3), "who asked before is answered");
+    let held = lab.users.holding(&lab.key("ada"));
+    assert_eq!((held.state, held.groups, held.in_flight), (State::Nothing, false, false));
+    lab.ask_with_groups("ada").await.unwrap();
+    let held = lab.users.holding(&lab.key("ada"));
+    assert_eq!((held.state, held.groups), (State::Fresh, true), "what is asked for after it is held");
 }
 
 /// Deleted, erased and created anew, all while a fetch of the groups is under way.

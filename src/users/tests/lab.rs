@@ -75,14 +75,14 @@ impl Lab {
 
     pub(super) async fn ask_known(&self, sub: &str, known: Known) -> Result<Found, Failure> {
         let subject = Subject { pool: Arc::clone(&self.pool), sub: sub.parse().unwrap(), known };
-        let question = Question::about(&subject, Demand::ANY, None);
+        let question = self.users.question(&subject, Demand::ANY, None);
         self.users.find_user(&question, Instant::now() + Duration::from_secs(3)).await
     }
 
     pub(super) async fn ask_with_groups(&self, sub: &str) -> Result<Found, Failure> {
         let (pool, known) = (Arc::clone(&self.pool), Known::BySub);
         let subject = Subject { pool, sub: sub.parse().unwrap(), known };
-        let question = Question::about(&subject, Demand::ANY, None);
+        let question = self.users.question(&subject, Demand::ANY, None);
         self.users.find_with_groups(&question, Instant::now() + Duration::from_secs(3)).await
     }
 
@@ -95,7 +95,7 @@ impl Lab {
     ) -> Result<Found, Failure> {
         let sub: Sub = sub.parse().unwrap();
         let subject = Subject { pool: Arc::clone(&self.pool), sub, known: Known::BySub };
-        self.users.find_user(&Question::about(&subject, demand, share), Instant::now() + time).await
+        self.users.find_user(&self.users.question(&subject, demand, share), Instant::now() + time).await
     }
 
     pub(super) fn key(&self, sub: &str) -> Key {
