@@ -96,7 +96,7 @@ async fn the_records_of_a_batch_stay_together() {
     let Receipt::Later(_written) = batch(&ledger, 150) else { panic!() };
     assert!(matches!(batch(&ledger, 150), Receipt::Lost));
     assert_eq!(trail.metrics.audit_records_dropped.get(), 150, "all of one that finds no room");
-    let office = &trail.audit.0.as_ref().unwrap().office;
+    let office = &trail.audit.trail.as_ref().unwrap().office;
     let pending = office.books.lock().unwrap()[0].take();
     assert_eq!(pending.lines.iter().filter(|byte| **byte == b'\n').count(), 150);
     let ends: Vec<_> = pending.waiting.iter().map(|waiting| waiting.end).collect();
