@@ -57,13 +57,17 @@ impl Batch {
     }
 
     fn write_all_to(&mut self, sink: &mut impl Write) -> io::Result<()> {
+        let mut rests = 0;
         while let Some(left) = self.lines.get(self.written..).filter(|left| !left.is_empty()) {
             match sink.write(left) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
+                Ok(count) => (self.written, rests) = (self.written + count, 0),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Whoever started us may have left standard output so.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(REST),
+                // Whoever started us may have left standard output so. Not for ever: there may be more to do.
+                Err(error) if error.kind() == ErrorKind::WouldBlock && rests < MAX_RESTS => {
+                    rests += 1;
+                    thread::sleep(REST);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -100,6 +104,8 @@ impl Batch {
 }
 
 const REST: Duration = Duration::from_millis(10);
+// Half a second: an end waits for 2 s.
+const MAX_RESTS: usize = 50;
 
 #[cfg(test)]
 mod tests {
@@ -156,6 +162,31 @@ mod tests {
             assert_eq!(sink.taken, b"one\ntwo\nthree\n", "{room}");
             assert!(three.try_recv().is_ok() && batch.is_empty());
         }
+    }
+
+    /// Takes nothing at present, ever.
+    struct Stalled(usize);
+
+    impl Write for Stalled {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.0 += 1;
+            assert!(self.0 < 200, "it is asked for ever");
+            Err(ErrorKind::WouldBlock.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_sink_that_stalls_does_not_hold_the_writer() {
+        let (mut batch, [_one, mut three]) = batch();
+        let mut sink = Stalled(0);
+        assert_eq!(batch.write_to(&mut sink).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!((sink.0, three.try_recv().is_ok()), (MAX_RESTS + 1, false));
+        batch.write_to(&mut narrow(14)).unwrap();
+        assert!(three.try_recv().is_ok() && batch.is_empty(), "nothing is lost");
     }
 
     #[test]
