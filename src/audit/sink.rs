@@ -2,11 +2,11 @@
 
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io,
     os::{
         fd::AsFd as _,
-        unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+        unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -27,6 +27,13 @@ impl Place {
             Self::Stdout => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
             Self::File(path) => OpenOptions::new().append(true).create(true).mode(0o600).open(path),
         }
+    }
+
+    /// Returns true if and only if others than its owner may read this file, which was opened in this place: one that was
+    /// there keeps its mode.
+    pub(super) fn is_readable_by_others(&self, file: &File) -> bool {
+        let others = |found: Metadata| found.is_file() && found.permissions().mode() & 0o044 != 0;
+        matches!(self, Self::File(_)) && file.metadata().is_ok_and(others)
     }
 
     /// Returns what is wrong with the place, without touching it.

@@ -26,7 +26,7 @@ impl Writer {
     /// Opens the place and starts the thread, which ends when it is rung for that; what is returned tells of it. Fails
     /// where either cannot be had.
     pub(super) fn start(office: Arc<Office>, place: Place) -> io::Result<oneshot::Receiver<()>> {
-        let file = place.open()?;
+        let file = open(&place)?;
         let (done, ended) = oneshot::channel::<()>();
         let mut writer = Self { office, place, file, batch: Batch::default(), is_failing: false };
         let write = move || {
@@ -86,7 +86,7 @@ impl Writer {
 
     /// Opens the place again, for the file may have been moved away; if that fails the old one stays.
     fn reopen(&mut self) {
-        match self.place.open() {
+        match open(&self.place) {
             Ok(file) => {
                 self.file = file;
                 self.batch.rewind();
@@ -106,4 +106,12 @@ impl Writer {
                 .lost(left.iter().filter(|byte| **byte == b'\n').count().try_into().unwrap_or(u64::MAX));
         }
     }
+}
+
+fn open(place: &Place) -> io::Result<File> {
+    let file = place.open()?;
+    if place.is_readable_by_others(&file) {
+        warn!("others than its owner may read the audit file");
+    }
+    Ok(file)
 }

@@ -35,6 +35,7 @@ use crate::{
 
 const KEYLESS: &str =
     "without audit.key_file the sub_hash of a person is another in each process and after each start";
+const READABLE: &str = "others than its owner may read the audit file";
 const GET_USER: &str = "userlookup.v1.UserService/GetUser";
 
 #[tokio::test]
@@ -197,7 +198,7 @@ async fn a_file_is_moved_away_under_load_and_no_line_is_lost_or_torn() {
     let trail = Trail::new();
     let cognito = standin();
     let process = Process::serve(&cognito, &trail.settings("[shutdown]\ndelay = \"0s\""));
-    assert!(says(&process, KEYLESS));
+    assert!(says(&process, KEYLESS) && !says(&process, READABLE));
     let channel = connect(process.place.parse().unwrap()).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut load = JoinSet::new();
@@ -302,7 +303,10 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
     let settings =
         trail.settings(&format!("required = true\nkey_file = {key:?}\n[shutdown]\ndelay = \"0s\""));
     let line = "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"";
+    fs::write(&trail.path, "").unwrap();
+    fs::set_permissions(&trail.path, fs::Permissions::from_mode(0o640)).unwrap();
     let process = Process::serve_by(line, &cognito, &settings, &[]);
+    assert!(says(&process, READABLE));
     assert!(says(&process, "everybody on this machine may read audit.key_file"));
     assert!(!says(&process, KEYLESS));
     let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
