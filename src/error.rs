@@ -31,6 +31,9 @@ pub enum Error {
     /// No user was found.
     #[error(transparent)]
     Failure(#[from] Failure),
+    /// The answer to a batch has no room for this user.
+    #[error("the answer to a batch is full")]
+    Full,
     /// A service that is not ours, such as health, answered so.
     #[error("a service that is not ours answered {0:?}")]
     Foreign(Code),
@@ -125,6 +128,11 @@ impl Error {
             Self::Denied(denied) => denial(denied),
             Self::Failure(failure) => failed(*failure),
             Self::Foreign(code) => (*code, ErrorReason::Unspecified, code.description()),
+            Self::Full => (
+                Code::ResourceExhausted,
+                ErrorReason::Overloaded,
+                "the answer has no room for this user; ask about fewer at once",
+            ),
             Self::Invalid(Invalid::Sub | Invalid::SubOf(_)) => {
                 (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED)
             }
@@ -174,6 +182,8 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Failure(Failure::OverBudget(wait)) => Some(*wait),
+            // It helps to ask about fewer, at once.
+            Self::Full => None,
             _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
         }
     }

@@ -118,12 +118,19 @@ impl Notes {
         place: usize,
         released: Result<(impl Iterator<Item = &'n str>, Freshness), &'static str>,
     ) {
+        let released = released.map(|(names, freshness)| (Names::released(names), freshness));
+        self.end(place, released.map_or_else(End::Refused, End::Released));
+    }
+
+    /// Notes that the user in this place of the several is refused after all.
+    pub fn refused(&self, place: usize, reason: &'static str) {
+        self.end(place, End::Refused(reason));
+    }
+
+    fn end(&self, place: usize, now: End) {
         self.note(|draft| match draft.batch.get_mut(place) {
             None | Some((_, End::Barred(_))) => {}
-            Some((_, end)) => {
-                let released = released.map(|(names, freshness)| (Names::released(names), freshness));
-                *end = released.map_or_else(End::Refused, End::Released);
-            }
+            Some((_, end)) => *end = now,
         });
     }
 

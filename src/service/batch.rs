@@ -35,7 +35,10 @@ impl Service {
         let users = join_all(permits.into_iter().map(|permit| self.disclosed(permit, by))).await;
         note(&notes, &users);
         let users = users.into_iter().map(|user| user.map_err(|error| error.into_message(&request_id)));
-        Ok(wire::batch_reply(users.collect(), &batch.order))
+        let full = Error::Full.into_message(&request_id);
+        let (reply, untold) = wire::batch_reply(users.collect(), &batch.order, full);
+        untold.into_iter().for_each(|place| notes.refused(place, Error::Full.reason()));
+        Ok(reply)
     }
 
     async fn disclosed(&self, permit: Result<Permit, Denied>, by: Instant) -> Result<Disclosure, Error> {

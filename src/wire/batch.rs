@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use prost::{Message as _, length_delimiter_len};
+
 use super::{demand, pool, proto, proto::batch_get_users_result::Result as Item, reply, selection};
 use crate::{
     freshness::Moment,
@@ -32,15 +34,35 @@ pub fn batch(message: &proto::BatchGetUsersRequest, now: Moment) -> Result<Batch
     Ok(Batch { subs, order, query })
 }
 
-/// Puts what became of each user of a batch into an answer, once for each time that it was asked about.
+/// Puts what became of each user of a batch into an answer, once for each time that it was asked about; where there is no
+/// room, that is `full` instead. Returns also the places of those `users` for whom there was none at all.
 pub fn batch_reply(
     users: Vec<Result<Disclosure, proto::Status>>,
     order: &[usize],
-) -> proto::BatchGetUsersResponse {
+    full: proto::Status,
+) -> (proto::BatchGetUsersResponse, Vec<usize>) {
     let item = |user: Result<Disclosure, _>| user.map_or_else(Item::Error, |user| Item::Found(reply(user)));
-    let items: Vec<_> = users.into_iter().map(item).collect();
-    let result = |at: &usize| proto::BatchGetUsersResult { result: items.get(*at).cloned() };
-    proto::BatchGetUsersResponse { results: order.iter().map(result).collect() }
+    let result = |item| proto::BatchGetUsersResult { result: Some(item) };
+    let items: Vec<_> = users.into_iter().map(item).map(result).collect();
+    let full = result(Item::Error(full));
+    let (mut room, mut told) = (MAX_FOUND_BYTES, vec![false; items.len()]);
+    let fitting = |place: &usize| {
+        let item = items.get(*place)?;
+        let Some(left) = room.checked_sub(bytes(item)) else { return Some(full.clone()) };
+        room = left;
+        told.get_mut(*place).into_iter().for_each(|told| *told = true);
+        Some(item.clone())
+    };
+    let results = order.iter().filter_map(fitting).collect();
+    let untold = told.into_iter().enumerate().filter_map(|(place, told)| (!told).then_some(place));
+    (proto::BatchGetUsersResponse { results }, untold.collect())
+}
+
+/// What a user takes of an answer; a status takes of the margin.
+fn bytes(item: &proto::BatchGetUsersResult) -> usize {
+    let Some(Item::Found(_)) = item.result else { return 0 };
+    let message = item.encoded_len();
+    1 + length_delimiter_len(message) + message
 }
 
 fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), Invalid> {
@@ -57,6 +79,8 @@ fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), Invalid> {
 }
 
 const MAX_USERS: usize = 100;
+// What clients read at most unless told otherwise (grpc-go, grpc-java, tonic), less 100 statuses of 600 bytes.
+const MAX_FOUND_BYTES: usize = (4 * 1024 - 64) * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,9 @@ use cognito_lookup::{
     config::{CallerSettings, ClientCertificate, Config},
     sandbox::standin::Fault,
     wire::proto::{
-        BatchGetUsersRequest, EraseUserRequest, ExpireUserRequest, ExplainAccessRequest, InspectUserRequest,
-        admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
+        BatchGetUsersRequest, BatchGetUsersResult, EraseUserRequest, ExpireUserRequest, ExplainAccessRequest,
+        InspectUserRequest, admin_service_client::AdminServiceClient, batch_get_users_result::Result as Item,
+        user_service_client::UserServiceClient,
     },
 };
 use serde_json::Value;
@@ -11,6 +12,7 @@ use tonic::Request;
 
 use crate::{
     audit::Trail,
+    batch::{put_wide, wide},
     certificates::{Authority, Files, client_config},
     pools::{OTHER, two_pools_with},
     support::{ADA, App, BOB, standin},
@@ -126,6 +128,24 @@ async fn users_that_a_caller_has_no_leave_to_ask_about_are_one_record() {
         (&records[0]["users"], &records[1]["users"], &records[2]["users"]),
         (&Value::Null, &99.into(), &100.into())
     );
+}
+
+#[tokio::test]
+async fn who_finds_no_room_in_the_answer_is_recorded_as_refused() {
+    let trail = Trail::new();
+    let mut app = App::with(trail.set(wide)).await;
+    let subs: Vec<_> = (0..60).map(|n| format!("wide-{n}")).collect();
+    subs.iter().for_each(|sub| put_wide(&app, sub));
+    let mut users = UserServiceClient::new(app.channel.clone());
+    let message = BatchGetUsersRequest { subs, ..Default::default() };
+    let results = users.batch_get_users(message).await.unwrap().into_inner().results;
+    app.stop();
+    app.stopped().await;
+    let found = |result: &BatchGetUsersResult| matches!(result.result, Some(Item::Found(_)));
+    let expected: Vec<_> =
+        results.iter().map(|result| if found(result) { "released" } else { "OVERLOADED" }).collect();
+    assert_eq!(trail.outcomes(), expected);
+    assert_eq!((expected[0], expected[59]), ("released", "OVERLOADED"));
 }
 
 async fn batch(app: &App, request: Request<BatchGetUsersRequest>) {

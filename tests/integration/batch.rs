@@ -9,6 +9,7 @@ use cognito_lookup::{
         user_service_client::UserServiceClient,
     },
 };
+use prost::Message as _;
 use tonic::{Code, Request, Status};
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
 
@@ -171,6 +172,38 @@ async fn a_demand_holds_for_every_user() {
     let results = batch(&app, message).await.unwrap().results;
     assert!(results.iter().all(|result| source(result) == Source::Cognito));
     assert_eq!(app.lookups(), 4);
+}
+
+#[tokio::test]
+async fn an_answer_is_no_larger_than_clients_read() {
+    let app = App::with(wide).await;
+    put_wide(&app, "wide");
+    put(&app, "narrow");
+    let subs = [&["wide"; 98][..], &["narrow", "nobody"]].concat();
+    let reply = batch(&app, about(&subs)).await.unwrap();
+    let bytes = reply.encoded_len();
+    assert!((3 << 20..=4 << 20).contains(&bytes), "{bytes} bytes");
+    let told = reply.results.iter().filter(|result| !is_refused(result)).count();
+    assert!((30..60).contains(&told), "{told}");
+    let full = &reply.results[97];
+    assert_eq!(refusal(full), (Code::ResourceExhausted, "OVERLOADED".into()));
+    assert!(details(full).retry_info().is_none(), "asked again it is as full");
+    assert_eq!(found(&reply.results[98]).user.as_ref().unwrap().sub, "narrow", "there is room for less");
+    assert_eq!(refusal(&reply.results[99]).1, "USER_NOT_FOUND");
+    assert_eq!(app.lookups(), 3);
+}
+
+/// A caller that may read all that a user can have.
+pub(crate) fn wide(config: &mut Config) {
+    local(config);
+    config.callers[1].attributes = (0..50).map(|n| format!("custom:{n}")).collect();
+}
+
+/// A user of 100 KB.
+pub(crate) fn put_wide(app: &App, sub: &str) {
+    put(app, sub);
+    let values = (0..50).map(|n| (format!("custom:{n}"), "x".repeat(2_048)));
+    app.cognito.edit(sub, |person| person.attributes.extend(values)).unwrap();
 }
 
 /// A pool that asks once about whom it does not know.
