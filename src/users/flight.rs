@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
 use tracing::Instrument as _;
 
 use super::{
@@ -43,6 +47,8 @@ impl From<Failure> for Failed {
 #[derive(Clone, Debug)]
 pub(super) struct Flights {
     under_way: Arc<Mutex<HashMap<Key, Flight>>>,
+    /// One for each fetch that has not ended, those that were fenced off and are on no list included.
+    room: Arc<Semaphore>,
     most: usize,
     upstream: Handle,
 }
@@ -65,7 +71,8 @@ impl Flights {
     /// Makes room for `most` fetches at a time, all of which will run on the runtime in which this is called, whatever
     /// runtime their callers are on.
     pub(super) fn new(most: usize) -> Self {
-        Self { under_way: Arc::default(), most, upstream: Handle::current() }
+        let room = Arc::new(Semaphore::new(most));
+        Self { under_way: Arc::default(), room, most, upstream: Handle::current() }
     }
 
     /// Waits for the fetch of `key` that is under way, or asks `held` once more, or else books and starts one; refused
@@ -84,11 +91,11 @@ impl Flights {
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let mut landing = match self.board(&key, held, book, self.most)? {
+        let mut landing = match self.board(&key, held, book, 0)? {
             Boarding::Held(snapshot) => return Ok(snapshot),
             Boarding::Joined(flight) => flight.in_time(by)?,
-            Boarding::Opened(sender, flight) => {
-                self.launch(key, sender, &flight.ticket.fence, fetch(flight.ticket.clone()));
+            Boarding::Opened(seat, flight) => {
+                self.launch(key, seat, &flight.ticket.fence, fetch(flight.ticket.clone()));
                 flight.landing
             }
         };
@@ -110,10 +117,11 @@ impl Flights {
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let Ok(Boarding::Opened(sender, flight)) = self.board(&key, || None, book, self.most / 2) else {
+        let Ok(Boarding::Opened(seat, flight)) = self.board(&key, || None, book, self.most.div_ceil(2))
+        else {
             return false;
         };
-        self.launch(key, sender, &flight.ticket.fence, fetch(flight.ticket.clone()));
+        self.launch(key, seat, &flight.ticket.fence, fetch(flight.ticket.clone()));
         true
     }
 
@@ -144,7 +152,7 @@ impl Flights {
         key: &Key,
         held: impl FnOnce() -> Option<Snapshot>,
         book: impl FnOnce() -> Result<Ticket, Failure>,
-        most: usize,
+        left: usize,
     ) -> Result<Boarding, Failed> {
         let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(key) {
@@ -153,27 +161,28 @@ impl Flights {
         if let Some(snapshot) = held() {
             return Ok(Boarding::Held(snapshot));
         }
-        if flights.len() >= most {
-            return Err(Failure::Overloaded.into());
-        }
+        let free = self.room.available_permits();
+        let place = Arc::clone(&self.room).try_acquire_owned().ok().filter(|_| free > left);
+        let place = place.ok_or(Failure::Overloaded)?;
         let ticket = book()?;
         let (sender, landing) = watch::channel(None);
         let flight = Flight { ticket, landing };
         flights.insert(key.clone(), flight.clone());
-        Ok(Boarding::Opened(sender, flight))
+        Ok(Boarding::Opened(Seat { place, sender }, flight))
     }
 
     /// Not under the lock, which a runtime that is going down would take again by dropping the task at once.
-    fn launch<F>(&self, key: Key, sender: watch::Sender<Option<Landing>>, fence: &Fence, fetch: F)
+    fn launch<F>(&self, key: Key, seat: Seat, fence: &Fence, fetch: F)
     where
         F: Future<Output = Landing> + Send + 'static,
     {
+        let Seat { place, sender } = seat;
         let clearing = Clearing { flights: self.clone(), key, fence: fence.clone() };
         // Never joined: it is bounded by the time limits of its calls, and whoever waits sees it end or vanish.
         let flying = async move {
             let landed = fetch.await;
             // Before the news: a waiter who asks again must not find a fetch that is over.
-            drop(clearing);
+            drop((clearing, place));
             sender.send_replace(Some(landed));
         };
         // In the trace of the call that caused it, though others may wait for it too.
@@ -196,7 +205,13 @@ impl Flight {
 enum Boarding {
     Held(Snapshot),
     Joined(Flight),
-    Opened(watch::Sender<Option<Landing>>, Flight),
+    Opened(Seat, Flight),
+}
+
+/// What a fetch has of its own from beginning to end: its place in the room, and the word to those who wait.
+struct Seat {
+    place: OwnedSemaphorePermit,
+    sender: watch::Sender<Option<Landing>>,
 }
 
 /// Takes a fetch off the list, however it ends.
@@ -346,6 +361,21 @@ mod tests {
         let (joined, all, ()) = tokio::join!(joined, join_all(waiting), open);
         assert!(joined.is_ok() && all.iter().all(Result::is_ok));
         assert!(flights.under_way.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_is_fenced_off_takes_room_until_the_end() {
+        let (flights, count, gate) =
+            (Flights::new(2), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let join = || flights.join(key(), later(), || None, now, |_| counted(&count, &gate));
+        let (mut first, mut second) = (Box::pin(join()), Box::pin(join()));
+        assert!(first.as_mut().now_or_never().is_none() && flights.fence(&key()));
+        assert!(second.as_mut().now_or_never().is_none() && flights.fence(&key()));
+        let refused = join().now_or_never().expect("refused at once").unwrap_err();
+        assert_eq!(refused.failure, Failure::Overloaded);
+        yield_now().await;
+        gate.notify_waiters();
+        assert!(first.await.is_ok() && second.await.is_ok() && flights.room.available_permits() == 2);
     }
 
     #[tokio::test(start_paused = true)]
