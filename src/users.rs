@@ -320,7 +320,10 @@ async fn sweep(users: Weak<Inner>) {
     while let Some(inner) = users.upgrade() {
         let pause = inner.lifetimes.usable.max(SHORTEST_PAUSE);
         // On a thread of its own, for all who wait for Cognito wait for this one.
-        let sweeping = spawn_blocking(move || inner.store.sweep(Instant::now()));
+        let sweeping = spawn_blocking(move || {
+            inner.store.sweep(Instant::now());
+            inner.cognito.values().for_each(|cognito| cognito.budget().prune());
+        });
         if sweeping.await.is_err() {
             error!("a sweep failed: what is of no use is held until the next");
         }

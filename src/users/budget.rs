@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use self::{bucket::Bucket, pace::Pace, retries::Retries};
@@ -99,6 +99,21 @@ impl Budget {
         ledger.book(claim, now, now)
     }
 
+    /// Forgets the users about whom nothing was asked within a second; looks at all of them.
+    pub(super) fn prune(&self) {
+        self.ledger().prune(Instant::now());
+    }
+
+    /// Forgets a user as soon as nothing was asked about it within a second: no earlier, or Cognito would be asked more
+    /// often than it takes.
+    pub(super) async fn forget(self: Arc<Self>, user: Key) {
+        loop {
+            let full_at = self.ledger().forget(&user, Instant::now());
+            let Some(full_at) = full_at else { return };
+            sleep_until(full_at).await;
+        }
+    }
+
     /// Shows what is left of it, whenever the metrics are written, as that of `account` in `region`.
     pub(super) fn show(self: &Arc<Self>, account: &str, region: &str, metrics: &Metrics) {
         let (budget, upstream) = (Arc::downgrade(self), metrics.upstream.clone());
@@ -141,6 +156,11 @@ impl Budget {
     #[cfg(test)]
     pub(super) fn locked(&self) -> impl Sized + '_ {
         self.ledger()
+    }
+
+    #[cfg(test)]
+    pub(super) fn knows(&self, user: &Key) -> bool {
+        self.ledger().users.contains_key(user)
     }
 
     #[cfg(test)]
@@ -230,12 +250,25 @@ impl Ledger {
         self.quota(claim.category).bucket.take(at, now);
         // Before it would grow, so that it holds about as many as one second's calls.
         if self.users.len() == self.users.capacity() {
-            self.users.retain(|_, bucket| !bucket.is_full(now));
+            self.prune(now);
         }
         self.users.entry(claim.user.clone()).or_default().take(at, now);
         if let Some(share) = claim.share {
             self.callers.entry(Arc::clone(&share.caller)).or_default().take(at, now);
         }
+    }
+
+    fn prune(&mut self, now: Instant) {
+        self.users.retain(|_, bucket| !bucket.is_full(now));
+    }
+
+    /// Forgets a user, or returns when it may be forgotten.
+    fn forget(&mut self, user: &Key, now: Instant) -> Option<Instant> {
+        let full_at = self.users.get(user)?.full_at().filter(|full_at| *full_at > now);
+        if full_at.is_none() {
+            self.users.remove(user);
+        }
+        full_at
     }
 
     fn quota(&mut self, category: Category) -> &mut Quota {

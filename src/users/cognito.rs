@@ -81,7 +81,7 @@ impl Cognito {
     }
 
     /// Returns the budget that pays for its calls.
-    pub(super) fn budget(&self) -> &Budget {
+    pub(super) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 

@@ -125,6 +125,11 @@ impl Flights {
         true
     }
 
+    /// Runs a task where the fetches run; it must be bounded in time.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.upstream.spawn(task);
+    }
+
     #[cfg(test)]
     pub(super) fn locked(&self) -> impl Sized + '_ {
         self.under_way.lock().unwrap()

@@ -1,5 +1,7 @@
 //! What an operator may do with what is held of one user: look at it, have it asked for anew, or have it forgotten.
 
+use std::sync::Arc;
+
 use super::{Asked, Content, Key, Snapshot, Store, Topic, Users, Verdict};
 use crate::{
     freshness::{Demand, Freshness, Moment, Source},
@@ -101,6 +103,9 @@ impl Users {
         let _erasing = self.0.erasures.begin(user);
         let fetches = self.fence(user);
         let (entry, absence) = self.0.store.forget(user);
+        if let Ok(cognito) = self.cognito(user) {
+            self.0.flights.spawn(Arc::clone(cognito.budget()).forget(user.clone()));
+        }
         Erased { entry, absence, fetches }
     }
 

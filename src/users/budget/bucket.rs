@@ -41,7 +41,12 @@ impl Bucket {
 
     /// Returns true if and only if every token is back by `now`.
     pub(super) fn is_full(&self, now: Instant) -> bool {
-        self.0.back().is_none_or(|taken| *taken + SECOND <= now)
+        self.full_at().is_none_or(|at| at <= now)
+    }
+
+    /// Returns when every token is back; none if none was taken.
+    pub(super) fn full_at(&self) -> Option<Instant> {
+        self.0.back().map(|taken| *taken + SECOND)
     }
 
     #[cfg(test)]

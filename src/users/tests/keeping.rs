@@ -100,6 +100,21 @@ async fn what_was_asked_before_an_erasure_and_is_fetched_after_it_is_not_held() 
     assert_eq!((held.state, held.groups), (State::Fresh, true), "what is asked for after it is held");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_budget_knows_an_erased_user_only_as_long_as_it_must() {
+    let lab = Lab::start(|_, _| {});
+    let budget = lab.users.0.cognito[&lab.pool.id].budget();
+    lab.ask("ada").await.unwrap();
+    lab.ask("bob").await.unwrap();
+    lab.users.erase_key(&lab.key("ada"));
+    sleep(Duration::from_millis(900)).await;
+    assert!(budget.knows(&lab.key("ada")), "or erasing would allow ten calls more");
+    sleep(Duration::from_millis(200)).await;
+    assert!(!budget.knows(&lab.key("ada")) && budget.knows(&lab.key("bob")));
+    budget.prune();
+    assert!(!budget.knows(&lab.key("bob")), "a sweep leaves nobody");
+}
+
 /// Deleted, erased and created anew, all while a fetch of the groups is under way.
 #[tokio::test(start_paused = true)]
 async fn groups_asked_for_before_an_erasure_take_nothing_from_who_came_after_it() {
