@@ -100,7 +100,7 @@ pub struct CallerSettings {
     /// Whether it may also read groups; default `false`.
     #[serde(deserialize_with = "text::boolean")]
     pub groups: bool,
-    /// Whether it may call the `AdminService`; default `false`.
+    /// Whether it may call the `AdminService`, from a network only within this machine; default `false`.
     #[serde(deserialize_with = "text::boolean")]
     pub admin: bool,
     /// How many users a second may be fetched because of it, in each account and Region; 1 to 100000, default no bound

@@ -194,6 +194,11 @@ fn faulty_rules_are_refused_all_at_once() {
             CallerSettings { admin: true, ..web() },
             &["callers[0].admin"],
         ),
+        (
+            "an administrator from anywhere near",
+            CallerSettings { admin: true, ..net(&["unix", "10.0.0.0/8"]) },
+            &["callers[0].admin"],
+        ),
         ("no scope", CallerSettings { scope: Some("a b".into()), ..web() }, &["callers[0].scope"]),
         (
             "a wildcard",
@@ -273,17 +278,17 @@ fn only_an_administrator_gets_a_mandate() {
     let b = Some("eu-west-1_B".parse().unwrap());
     type Mandated = Result<(), Denied>;
     let table: &[(&str, Caller, Option<PoolId>, Mandated)] = &[
-        ("a network", from("10.1.2.3"), None, Ok(())),
+        ("a network", from("127.0.0.1"), None, Ok(())),
         ("a machine with its scope", machine("client2", scope), None, Ok(())),
         ("a machine without it", machine("client2", ""), None, Err(Denied::Scope)),
         ("a user's token with it", users_own, None, Err(Denied::NotAdmin)),
         ("another app client", web("ada"), None, Err(Denied::NotAdmin)),
-        ("another network", from("127.0.0.1"), None, Err(Denied::NotAdmin)),
-        ("another network, about an unknown pool", from("127.0.0.1"), b.clone(), Err(Denied::NotAdmin)),
+        ("another network", from("10.1.2.3"), None, Err(Denied::NotAdmin)),
+        ("another network, about an unknown pool", from("10.1.2.3"), b.clone(), Err(Denied::NotAdmin)),
         ("a certificate", certified(&[BILLING]), None, Err(Denied::NotAdmin)),
         ("nobody", from("192.0.2.1"), None, Err(Denied::Anonymous)),
         ("an unknown certificate", certified(&["x.example.com"]), None, Err(Denied::Caller)),
-        ("about an unknown pool", from("10.1.2.3"), b, Err(Denied::PoolUnknown)),
+        ("about an unknown pool", from("127.0.0.1"), b, Err(Denied::PoolUnknown)),
     ];
     for (case, caller, pool, expected) in table {
         let target = Target { sub: "ada".parse().unwrap(), pool: pool.clone() };
@@ -301,7 +306,7 @@ fn each_attribute_has_the_rule_that_decides_it() {
     let explain = |caller: &str, names: &[&str]| {
         let policy = policy();
         let target = Target { sub: "ada".parse().unwrap(), pool: None };
-        let mandate = policy.mandate(&from("10.1.2.3"), target).unwrap();
+        let mandate = policy.mandate(&from("127.0.0.1"), target).unwrap();
         let attributes = names.iter().map(|name| name.parse().unwrap()).collect();
         policy.explain(&mandate, AccessQuery { caller: caller.into(), attributes })
     };
@@ -342,7 +347,7 @@ fn each_attribute_has_the_rule_that_decides_it() {
 fn an_explanation_tells_what_a_permit_releases() {
     let policy = policy();
     let target = Target { sub: "ada".parse().unwrap(), pool: None };
-    let mandate = policy.mandate(&from("10.1.2.3"), target).unwrap();
+    let mandate = policy.mandate(&from("127.0.0.1"), target).unwrap();
     for (name, caller) in [("web", web("ada")), ("sidecar", from("127.0.0.1")), ("vpc", from("10.1.2.3"))] {
         for attribute in ["email", "name", "phone_number", "username", "custom:x"] {
             let query = AccessQuery { caller: name.into(), attributes: vec![attribute.parse().unwrap()] };
@@ -408,12 +413,8 @@ fn callers() -> Vec<CallerSettings> {
             certificate: Some("desk.example.com".into()),
             ..rule("desk", ReadsSetting::Token, &["name"])
         },
-        net("127.0.0.0/8", rule("sidecar", ReadsSetting::Any, &["name"])),
-        CallerSettings {
-            groups: true,
-            admin: true,
-            ..net("10.0.0.0/8", rule("vpc", ReadsSetting::Any, &["*"]))
-        },
+        CallerSettings { admin: true, ..net("127.0.0.0/8", rule("sidecar", ReadsSetting::Any, &["name"])) },
+        CallerSettings { groups: true, ..net("10.0.0.0/8", rule("vpc", ReadsSetting::Any, &["*"])) },
         net("172.16.0.0/12", rule("pods", ReadsSetting::Token, &["name"])),
     ]
 }

@@ -118,6 +118,13 @@ impl Reader<'_> {
             faults.add(format!("{}.admin", self.key), problem);
             return None;
         }
+        // Nor may everybody be one who reaches the port.
+        let is_wide = |network: &String| Network::read(network).is_ok_and(|network| !network.is_local());
+        if self.caller.admin && self.caller.network.iter().any(is_wide) {
+            let problem = "may be true for a network only where that is within this machine";
+            faults.add(format!("{}.admin", self.key), problem);
+            return None;
+        }
         Some(self.caller.admin)
     }
 }
