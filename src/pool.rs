@@ -75,6 +75,12 @@ impl Pool {
             }
         }?;
         let (account, role) = (account?, role?);
+        if let (Some(account), Some(role)) = (&account, &role)
+            && account != role.account()
+        {
+            faults.add(format!("{key}.account"), "is not the account of role_arn: leave it out");
+            return None;
+        }
         let published = || format!("{}{JWKS_PATH}", issuers.first()?).parse().ok();
         Some(Self {
             app_clients: app_clients?,
@@ -272,7 +278,9 @@ mod tests {
         settings.role_arn = Some("arn:aws:iam::123456789012:role/lookup".into());
         assert_eq!(read(&settings).unwrap().account.as_deref(), Some("123456789012"), "the role's quotas");
         settings.account = Some("210987654321".into());
-        assert_eq!(read(&settings).unwrap().account.as_deref(), Some("210987654321"));
+        assert_eq!(read(&settings).unwrap_err().len(), 1, "of another account than the role");
+        settings.account = Some("123456789012".into());
+        assert_eq!(read(&settings).unwrap().account.as_deref(), Some("123456789012"));
         settings.jwks_url = Some("http://127.0.0.1:1/keys".into());
         settings.endpoint_url = Some("http://127.0.0.1:2".into());
         let pool = read(&settings).unwrap();
