@@ -82,7 +82,8 @@ fn resource() -> Resource {
 }
 
 /// Begins the span of a call that is served, within the trace that its caller tells of (W3C Trace Context, `traceparent`).
-/// It costs nothing where no spans are sent.
+/// The caller is not known yet, so it may be anybody: what a `tracestate` says is not passed on. It costs nothing where no
+/// spans are sent.
 pub fn served(method: &'static str, request_id: &str, headers: &HeaderMap) -> Span {
     let span = info_span!(
         target: TARGET,
@@ -141,7 +142,7 @@ struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        self.0.get(key).filter(|_| key != STATE)?.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {
@@ -153,4 +154,24 @@ impl Extractor for Headers<'_> {
 pub(super) const TARGET: &str = "traces";
 const SERVICE_FAULTS: [&str; 6] =
     ["Unknown", "DeadlineExceeded", "Unimplemented", "Internal", "Unavailable", "DataLoss"];
+const STATE: &str = "tracestate";
 const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::TraceContextExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_caller_chooses_the_trace_and_nothing_else_of_it() {
+        let mut headers = HeaderMap::new();
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        headers.insert("traceparent", parent.parse().unwrap());
+        headers.insert(STATE, "vendor=anything".parse().unwrap());
+        let context = TraceContextPropagator::new().extract(&Headers(&headers));
+        let span = context.span().span_context().clone();
+        assert_eq!(span.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(span.trace_state().header(), "");
+    }
+}
