@@ -34,8 +34,9 @@ pub fn batch(message: &proto::BatchGetUsersRequest, now: Moment) -> Result<Batch
     Ok(Batch { subs, order, query })
 }
 
-/// Puts what became of each user of a batch into an answer, once for each time that it was asked about; where there is no
-/// room, that is `full` instead. Returns also the places of those `users` for whom there was none at all.
+/// Puts what became of each user of a batch into an answer, once for each time that it was asked about.
+///
+/// Where there is no room, that is `full` instead. Returns also the places of those `users` for whom there was none at all.
 pub fn batch_reply(
     users: Vec<Result<Disclosure, proto::Status>>,
     order: &[usize],
