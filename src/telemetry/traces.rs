@@ -82,6 +82,7 @@ fn resource() -> Resource {
 }
 
 /// Begins the span of a call that is served, within the trace that its caller tells of (W3C Trace Context, `traceparent`).
+///
 /// The caller is not known yet, so it may be anybody: what a `tracestate` says is not passed on. It costs nothing where no
 /// spans are sent.
 pub fn served(method: &'static str, request_id: &str, headers: &HeaderMap) -> Span {
