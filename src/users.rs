@@ -27,7 +27,7 @@ use tracing::error;
 
 use self::{
     budget::{Budget, Category, Claim, Lane},
-    cognito::Cognito,
+    cognito::{Cognito, Payer},
     erasure::{Era, Erasures},
     flight::{Failed, Flights, Landing, Ticket},
     found::Answer,
@@ -247,7 +247,7 @@ impl Users {
             None => cognito.category(&question.subject.known),
             Some(_) => Category::GroupReads,
         };
-        let claim = Claim { category, user: &question.key.to(Topic::User), lane, share };
+        let claim = Claim { category, user: &question.key.to(Topic::User), lane, share, is_begun: false };
         let departs = cognito.budget().book(&claim, by)?;
         Ok(Ticket { departs, fence: self.0.erasures.fence(&question.key, question.era) })
     }
@@ -276,7 +276,7 @@ impl Users {
             Ok(cognito) => cognito,
             Err(failure) => return (known.into(), Err(failure)),
         };
-        let (asked, answer) = cognito.ask(key, known, held.as_ref(), lane).await;
+        let (asked, answer) = cognito.ask(key, known, held.as_ref(), errand.payer(lane)).await;
         let content = |user: Option<User>| match user {
             None => Content::Absent(asked),
             Some(user) => Content::Present(Arc::new(user)),
@@ -286,7 +286,7 @@ impl Users {
 
     async fn ask_groups(&self, errand: &Errand, name: &Username, lane: Lane) -> Result<Content, Failure> {
         let user = errand.key.to(Topic::User);
-        let groups = self.cognito(&user)?.ask_groups(&user, name, lane).await?;
+        let groups = self.cognito(&user)?.ask_groups(&user, name, errand.payer(lane)).await?;
         groups.map(Content::Groups).ok_or(Failure::NoSuchUser)
     }
 
@@ -362,7 +362,8 @@ impl Question<'_> {
 
     fn errand(&self) -> Errand {
         let known = self.subject.known.clone();
-        Errand { key: self.key.clone(), known, groups_of: self.groups_of.clone() }
+        let (groups_of, share) = (self.groups_of.clone(), self.share.cloned());
+        Errand { key: self.key.clone(), known, groups_of, share }
     }
 }
 
@@ -371,6 +372,14 @@ struct Errand {
     key: Key,
     known: Known,
     groups_of: Option<Username>,
+    share: Option<Share>,
+}
+
+impl Errand {
+    /// A refresh is nobody's miss, so no caller's share pays for it.
+    fn payer(&self, lane: Lane) -> Payer<'_> {
+        Payer { lane, share: self.share.as_ref().filter(|_| lane == Lane::Foreground) }
+    }
 }
 
 impl Key {

@@ -103,8 +103,8 @@ pub struct CallerSettings {
     /// Whether it may call the `AdminService`, from a network only within this machine; default `false`.
     #[serde(deserialize_with = "text::boolean")]
     pub admin: bool,
-    /// How many users a second may be fetched because of it, in each account and Region; 1 to 100000, default no bound
-    /// but the budget.
+    /// How many calls a second it may cause to Cognito, in each account and Region; 1 to 100000, default no bound but the
+    /// budget.
     #[serde(deserialize_with = "text::rate")]
     pub misses_per_second: Option<usize>,
 }

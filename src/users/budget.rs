@@ -60,6 +60,9 @@ pub(super) struct Claim<'a> {
     pub(super) lane: Lane,
     /// What the caller may have fetched; none if the call is not a caller's miss, or the caller has no bound of its own.
     pub(super) share: Option<&'a Share>,
+    /// Whether a call was made for it before: then it does not wait for the caller's share, which it takes all the same,
+    /// from what comes later. Else what takes many calls would never come to an end for who may have few.
+    pub(super) is_begun: bool,
 }
 
 impl Budget {
@@ -234,7 +237,7 @@ impl Ledger {
             if let Some(user) = self.users.get(claim.user) {
                 later = user.next(READS_OF_ONE_USER, later);
             }
-            if let Some(share) = claim.share
+            if let Some(share) = claim.share.filter(|_| !claim.is_begun)
                 && let Some(caller) = self.callers.get(&share.caller)
             {
                 later = caller.next(share.misses_per_second, later);
@@ -254,7 +257,8 @@ impl Ledger {
         }
         self.users.entry(claim.user.clone()).or_default().take(at, now);
         if let Some(share) = claim.share {
-            self.callers.entry(Arc::clone(&share.caller)).or_default().take(at, now);
+            let caller = self.callers.entry(Arc::clone(&share.caller)).or_default();
+            caller.take(caller.next(share.misses_per_second, at), now);
         }
     }
 

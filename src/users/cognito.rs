@@ -19,10 +19,11 @@ use aws_sdk_cognitoidentityprovider::{
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, warn};
 
+pub(super) use self::errand::Payer;
 use self::{bound::Bound, errand::Errand, fault::Alarm};
 use super::{
     Failure,
-    budget::{Budget, Category, Lane},
+    budget::{Budget, Category},
     snapshot::Asked,
     store::Key,
 };
@@ -100,10 +101,10 @@ impl Cognito {
         user: &Key,
         known: &Known,
         held: Option<&Username>,
-        lane: Lane,
+        payer: Payer<'_>,
     ) -> (Asked, Result<Option<User>, Failure>) {
         let ends = Instant::now() + TOTAL_TIMEOUT;
-        let mut errand = Errand::begin(self, user, lane, ends);
+        let mut errand = Errand::begin(self, user, payer, ends);
         let asking = async {
             match known {
                 Known::ByToken(name) => (Asked::ByUsername, errand.admin_get_user(name.as_str()).await),
@@ -121,10 +122,10 @@ impl Cognito {
         &self,
         user: &Key,
         name: &Username,
-        lane: Lane,
+        payer: Payer<'_>,
     ) -> Result<Option<Groups>, Failure> {
         let ends = Instant::now() + TOTAL_TIMEOUT;
-        let mut errand = Errand::begin(self, user, lane, ends);
+        let mut errand = Errand::begin(self, user, payer, ends);
         let outcome = timeout_at(ends, errand.groups(name)).await.unwrap_or(Err(Failure::Unavailable));
         self.report(&outcome);
         outcome

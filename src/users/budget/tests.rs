@@ -70,6 +70,20 @@ fn a_callers_share_bounds_that_caller_only() {
 }
 
 #[test]
+fn what_is_begun_is_ended_and_paid_for_later() {
+    let (mut ledger, now) = (ledger(1000), Instant::now());
+    let share = Share { caller: "a".into(), misses_per_second: 1 };
+    ledger.book(&claim(&key(1), Lane::Foreground, Some(&share)), now, now).unwrap();
+    let ada = key(1);
+    for _ in 0..2 {
+        let more = Claim { is_begun: true, ..claim(&ada, Lane::Foreground, Some(&share)) };
+        assert_eq!(ledger.book(&more, now, now), Ok(now), "at once");
+    }
+    let next = ledger.book(&claim(&key(2), Lane::Foreground, Some(&share)), now, now);
+    assert_eq!(next, Err(Failure::OverBudget(Duration::from_secs(3))), "after three calls");
+}
+
+#[test]
 fn a_refusal_takes_nothing() {
     let (mut ledger, begin) = (ledger(4), Instant::now());
     let share = Share { caller: "a".into(), misses_per_second: 1 };
@@ -165,7 +179,7 @@ fn ledger(per_second: usize) -> Ledger {
 }
 
 fn claim<'a>(user: &'a Key, lane: Lane, share: Option<&'a Share>) -> Claim<'a> {
-    Claim { category: Category::UserReads, user, lane, share }
+    Claim { category: Category::UserReads, user, lane, share, is_begun: false }
 }
 
 fn key(n: usize) -> Key {

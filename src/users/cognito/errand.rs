@@ -16,17 +16,26 @@ use super::{
     Cognito, answer, fault,
 };
 use crate::{
+    policy::Share,
     pool::Lookup,
     telemetry::{metrics::upstream::Outcome, traces},
     user::{Groups, User, Username},
 };
+
+/// Who pays for the calls of an errand.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::users) struct Payer<'a> {
+    pub(in crate::users) lane: Lane,
+    /// Of the caller who is the first to wait for it.
+    pub(in crate::users) share: Option<&'a Share>,
+}
 
 /// The way to one user.
 #[derive(Debug)]
 pub(super) struct Errand<'a> {
     cognito: &'a Cognito,
     user: &'a Key,
-    lane: Lane,
+    payer: Payer<'a>,
     ends: Instant,
     /// Whether the next call is paid for: the first one is, for who cannot pay does not begin.
     is_paid: bool,
@@ -35,8 +44,8 @@ pub(super) struct Errand<'a> {
 
 impl<'a> Errand<'a> {
     /// Sets out, with the first call paid for; the errand should end by `ends`.
-    pub(super) fn begin(cognito: &'a Cognito, user: &'a Key, lane: Lane, ends: Instant) -> Self {
-        Self { cognito, user, lane, ends, is_paid: true, is_retried: false }
+    pub(super) fn begin(cognito: &'a Cognito, user: &'a Key, payer: Payer<'a>, ends: Instant) -> Self {
+        Self { cognito, user, payer, ends, is_paid: true, is_retried: false }
     }
 
     /// Asks in the way that is set for the pool, and tells how it asked. By the username that is `held`, where it may
@@ -146,7 +155,9 @@ impl<'a> Errand<'a> {
             };
             self.is_retried = true;
             sleep(BACKOFF.mul_f64(fastrand::f64())).await;
-            self.cognito.budget.book_retry(&self.claim(category)).map_err(|_| failure)?;
+            // It is Cognito's failing, not the caller's miss.
+            let claim = Claim { share: None, ..self.claim(category) };
+            self.cognito.budget.book_retry(&claim).map_err(|_| failure)?;
         }
     }
 
@@ -177,7 +188,7 @@ impl<'a> Errand<'a> {
         if std::mem::take(&mut self.is_paid) {
             return Ok(());
         }
-        let by = match self.lane {
+        let by = match self.payer.lane {
             Lane::Background => Instant::now(),
             Lane::Foreground => self.ends,
         };
@@ -187,7 +198,8 @@ impl<'a> Errand<'a> {
     }
 
     fn claim(&self, category: Category) -> Claim<'a> {
-        Claim { category, user: self.user, lane: self.lane, share: None }
+        let Payer { lane, share } = self.payer;
+        Claim { category, user: self.user, lane, share, is_begun: true }
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     super::{cognito::network::Reply, *},
     lab::{Lab, NEAR},
 };
+use crate::pool::Lookup;
 
 #[tokio::test(start_paused = true)]
 async fn of_a_hundred_thousand_cold_users_the_budget_is_asked_about_and_the_rest_refused_at_once() {
@@ -82,6 +83,23 @@ async fn a_hit_waits_for_nobody_who_misses() {
     let asking = Arc::clone(&lab);
     std::thread::spawn(move || sender.send(asking.ask("ada").now_or_never().is_some_and(|hit| hit.is_ok())));
     assert_eq!(hit.recv_timeout(Duration::from_secs(30)), Ok(true));
+}
+
+/// A federated user takes two calls, and both are of the share.
+#[tokio::test(start_paused = true)]
+async fn every_call_of_a_fetch_is_of_the_callers_share() {
+    let lab = Lab::of(Lookup::AdminGetUserThenListUsers, |_, _| {});
+    lab.play(|request| match request.operation.as_str() {
+        "AdminGetUser" => (NEAR, Lab::error("UserNotFoundException")),
+        _ => Lab::found(request),
+    });
+    let share = Share { caller: "a".into(), misses_per_second: 1 };
+    let second = Duration::from_secs(1);
+    lab.ask_with("ada", Demand::ANY, Some(&share), 3 * second).await.unwrap();
+    assert_eq!((lab.calls(), lab.operations().last().unwrap().as_str()), (2, "ListUsers"));
+    let refused = lab.ask_with("bob", Demand::ANY, Some(&share), second * 3 / 2).await.unwrap_err();
+    assert_eq!(refused, Failure::OverBudget(2 * second - 2 * NEAR));
+    assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "others wait for nothing");
 }
 
 /// A sweep that must wait, or takes long, holds up nobody else on the thread on which Cognito is asked.
