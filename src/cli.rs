@@ -42,7 +42,7 @@ fn ended(outcome: Result<(), Exit>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Exit { code, message }) => {
             // Nobody is left to tell if standard error is closed.
-            drop(writeln!(io::stderr(), "cognito-lookup: {message}"));
+            drop(writeln!(io::stderr(), "cognito-lookup: {}", print::visible_lines(&message)));
             ExitCode::from(code)
         }
     }

@@ -33,7 +33,7 @@ use crate::{
     after_help = "A user that cannot be had is told in its place, and the exit code is that of the first such one."
 )]
 pub(super) struct Arguments {
-    /// The users to look up
+    /// The users to look up; `-` alone reads them from standard input, one sub a line
     #[arg(required_unless_present = "file")]
     subs: Vec<String>,
     /// A file with the users to look up, one sub a line; `-` for standard input
@@ -51,6 +51,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
     let Arguments { subs, file, wanted, form, client } = arguments;
     let subs = match file {
+        None if subs == ["-"] => read(&PathBuf::from("-"))?,
         None => subs.iter().map(|sub| client::sub(sub)).collect::<Result<Vec<_>, _>>()?,
         Some(path) => read(&path)?,
     };

@@ -11,7 +11,7 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::Exit;
+use super::{Exit, print::visible};
 use crate::{
     config,
     user::Sub,
@@ -165,17 +165,21 @@ pub(super) fn failed(status: &Status) -> Exit {
     let (details, code) = (status.get_error_details(), format!("{:?}", status.code()));
     let mut message = reason(&code, status.message(), &details);
     let named = details.error_info().into_iter().flat_map(|info| &info.metadata);
-    message.extend(named.map(|(name, value)| format!("\n  {name}: {value}")));
+    message.extend(named.map(|(name, value)| format!("\n  {}", visible(&format!("{name}: {value}")))));
     let fields = details.bad_request().into_iter().flat_map(|bad| &bad.field_violations);
-    message.extend(fields.map(|field| format!("\n  {}: {}", field.field, field.description)));
-    message.extend(details.request_info().map(|request| format!("\n  request id: {}", request.request_id)));
+    message.extend(
+        fields.map(|field| format!("\n  {}", visible(&format!("{}: {}", field.field, field.description)))),
+    );
+    message.extend(
+        details.request_info().map(|request| format!("\n  request id: {}", visible(&request.request_id))),
+    );
     Exit::answered(status, message)
 }
 
 /// Says a failure in one line.
 pub(super) fn reason(code: &str, text: &str, details: &ErrorDetails) -> String {
     let reason = details.error_info().map(|info| format!(" {}", info.reason)).unwrap_or_default();
-    format!("{code}{reason}: {text}")
+    visible(&format!("{code}{reason}: {text}"))
 }
 
 /// Where `serve` listens unless told otherwise.
@@ -184,3 +188,22 @@ pub(super) const DEFAULT_ADDRESS: &str = "http://127.0.0.1:50051";
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 // A hundred users of 140 KB each.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_says_of_a_failure_steers_no_terminal() {
+        const EVIL: &str = "a\u{1b}[2J\n\u{9b}0m\u{202e}z";
+        let mut details = ErrorDetails::new();
+        details.set_error_info(EVIL, EVIL, [(EVIL.to_owned(), EVIL.to_owned())]);
+        details.add_bad_request_violation(EVIL, EVIL);
+        details.set_request_info(EVIL, "");
+        let status = Status::with_error_details(tonic::Code::InvalidArgument, EVIL, details);
+        let message = failed(&status).message;
+        assert_eq!(message.lines().count(), 4, "no line of its own: {message:?}");
+        assert!(!message.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{message:?}");
+        assert_eq!(message.matches("z").count(), 7, "but all that it says: {message:?}");
+    }
+}

@@ -14,7 +14,8 @@ use crate::wire::proto::{GetUserRequest, get_user_request::Freshness};
 /// Whom to ask for, and what.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// The user to look up, where that is not the token's
+    /// The user to look up, where that is not the token's; `-` reads it from standard input, where no list of processes
+    /// shows it
     #[arg(long)]
     sub: Option<String>,
     #[command(flatten)]
@@ -52,9 +53,14 @@ impl Wanted {
 /// Asks, and prints the user.
 pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
     let Arguments { sub, wanted, form, client } = arguments;
+    // Any other is the service's to judge.
+    let sub = match sub.as_deref() {
+        Some("-") => client::sub("-")?.as_str().to_owned(),
+        given => given.unwrap_or_default().to_owned(),
+    };
     let connection = client.connect().await?;
     let request = connection.request(GetUserRequest {
-        sub: sub.unwrap_or_default(),
+        sub,
         freshness: wanted.age()?.map(Freshness::MaxAge),
         user_pool_id: wanted.user_pool_id.unwrap_or_default(),
         attributes: wanted.attributes,

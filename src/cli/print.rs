@@ -35,7 +35,7 @@ fn json<M: Message>(name: &str, message: &M) -> Result<String, Exit> {
     let descriptor = descriptor.ok_or_else(|| Exit::failed("the message is in no descriptor"))?;
     let message =
         DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(Exit::failed)?;
-    serde_json::to_string(&message).map_err(Exit::failed)
+    serde_json::to_string(&message).map(|json| escaped(&json)).map_err(Exit::failed)
 }
 
 /// Those of our messages, and of what is in the details of a status.
@@ -111,7 +111,52 @@ pub(super) fn time(time: &Timestamp) -> String {
     time.to_string()
 }
 
-/// What somebody wrote into an attribute must not steer a terminal.
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+/// Returns a text that steers no terminal, whoever wrote it: control characters are replaced, and those that turn
+/// a line around (Unicode Standard Annex 9, "Directional formatting characters") or end it, but for the usual end.
+pub(super) fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// The same, of one line.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// As JSON has it in a string, so that nothing else changes: the characters stand in strings only.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers(c) {
+            let mut units = [0; 2];
+            text.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_printed_steers_a_terminal() {
+        for c in ['\u{1b}', '\r', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{2028}', '\t', '\u{7f}'] {
+            assert_eq!(visible(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
+            assert_eq!(visible_lines(&format!("a\n{c}b")), "a\n\u{fffd}b", "{c:?}");
+            let message = proto::BatchGetUsersRequest { subs: vec![format!("a{c}b")], ..Default::default() };
+            let line = json("BatchGetUsersRequest", &message).unwrap();
+            assert!(line.chars().all(|c| !steers(c)), "{line:?}");
+            let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(read["subs"][0], format!("a{c}b"), "JSON is as exact as ever");
+        }
+        assert_eq!(visible("Zoë 李 👩\u{200d}💻"), "Zoë 李 👩\u{200d}💻");
+        assert_eq!(visible("a\nb"), "a\u{fffd}b");
+    }
 }
