@@ -7,6 +7,7 @@ use super::{
     super::{cognito::network::Reply, *},
     lab::{Lab, NEAR},
 };
+use crate::pool::Lookup;
 
 #[tokio::test(start_paused = true)]
 async fn throttled_it_serves_what_it_has_refuses_the_rest_at_once_and_heals() {
@@ -153,4 +154,39 @@ async fn what_is_held_is_served_while_the_budget_is_spent_and_says_so() {
     assert!(matches!(bound, Err(Failure::OverBudget(_))), "a demand is a hard bound");
     sleep(Duration::from_secs(4)).await;
     assert_eq!(lab.ask("ada").await.unwrap().freshness().stale_reason, None, "it is not noted for others");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_spent_halfway_is_not_noted_for_others() {
+    let lab = Lab::of(Lookup::AdminGetUserThenListUsers, |_, budget| budget.lists_per_second = Some(1));
+    // Ada's name was given up and is somebody else's, so that only a list finds her, as it would the strangers.
+    lab.play(|_| (NEAR, Lab::found_as("Google_1", "ada")));
+    lab.ask("ada").await.unwrap();
+    lab.play(|request| match request.input["Username"].as_str() {
+        Some("Google_1") => (NEAR, Lab::found_as("Google_1", "somebody-else")),
+        _ => (NEAR, Lab::error("UserNotFoundException")),
+    });
+    sleep(Duration::from_secs(70)).await;
+    let strangers = join_all(["one", "two"].map(|sub| lab.ask(sub)));
+    let known = async {
+        for _ in 0..2 {
+            let before = lab.calls();
+            let found = lab.ask("ada").await.unwrap();
+            assert_eq!(found.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
+            assert!(lab.calls() > before, "whoever comes next asks anew");
+        }
+    };
+    tokio::join!(strangers, known);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_deadline_says_nothing_of_cognito() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    sleep(Duration::from_secs(70)).await;
+    lab.play(|request| (Duration::from_millis(300), Lab::found(request).1));
+    let hasty = lab.ask_with("ada", Demand::ANY, None, Duration::from_millis(200)).await.unwrap();
+    assert_eq!(hasty.freshness().stale_reason, Some(StaleReason::UpstreamUnavailable));
+    let patient = lab.ask("ada").await.unwrap();
+    assert_eq!((patient.freshness().stale_reason, lab.calls()), (None, 2));
 }
