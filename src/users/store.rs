@@ -268,6 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_given_up_for_want_of_room_is_counted_and_who_is_forgotten_is_not() {
+        let usage = Usage::default();
+        let store = Store::new(1 << 20, 1 << 14, LIFETIMES, &usage);
+        let given_up = |of| usage.evictions.get_or_create_owned(&of).get();
+        store.put(key(0), present(test_user("user-0")));
+        store.put(key(0), absent());
+        store.forget(&key(0));
+        assert_eq!((given_up(USERS), given_up(ABSENCES)), (0, 0));
+        for n in 0..1000 {
+            store.put(key(n), absent());
+        }
+        let held = u64::try_from(store.absent.len()).unwrap();
+        assert_eq!((given_up(USERS), given_up(ABSENCES)), (0, 1000 - held));
+        assert!(held < 1000);
+    }
+
+    #[test]
     fn groups_are_weighed() {
         let key = key(0).to(Topic::Groups);
         let weight = |names: Vec<String>| {

@@ -135,3 +135,18 @@ async fn groups_asked_for_before_an_erasure_take_nothing_from_who_came_after_it(
 fn plan(found: &Found) -> String {
     found.user().attributes.get("custom:plan").unwrap().to_owned()
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_of_no_use_any_more_is_forgotten_without_a_question() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    let usable = lab.users.0.lifetimes.usable;
+    #[expect(clippy::disallowed_methods, reason = "ends with the users")]
+    let sweeping = tokio::spawn(sweep(Arc::downgrade(&lab.users.0)));
+    sleep(usable / 2).await;
+    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Stale);
+    sleep(usable * 2).await;
+    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Nothing);
+    drop(lab);
+    sweeping.await.unwrap();
+}

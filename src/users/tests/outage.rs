@@ -190,3 +190,16 @@ async fn a_short_deadline_says_nothing_of_cognito() {
     let patient = lab.ask("ada").await.unwrap();
     assert_eq!((patient.freshness().stale_reason, lab.calls()), (None, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_cognito_holds_up_for_half_a_second_who_is_known() {
+    let lab = Lab::start(|_, _| {});
+    lab.ask("ada").await.unwrap();
+    sleep(Duration::from_secs(70)).await;
+    lab.play(|_| (NEAR, Reply::Nothing));
+    let asked = Instant::now();
+    let found = lab.ask("ada").await.unwrap();
+    assert_eq!(found.freshness().stale_reason, Some(StaleReason::UpstreamUnavailable));
+    assert_eq!(asked.elapsed(), BRIEFLY);
+    assert!(lab.ask("ada").now_or_never().expect("at once").is_ok(), "the next need not find out");
+}
