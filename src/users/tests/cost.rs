@@ -58,7 +58,7 @@ async fn pools_of_one_account_and_region_share_a_budget() {
     let config = config::Config { pools, ..config::Config::default() };
     let pools = Pools::read(&config, &mut config::Faults::collector(&config)).unwrap();
     let users = Users::connect(&pools, &config.cache, &config.budget, &Metrics::new()).await;
-    let budget = |id: &str| std::ptr::from_ref(users.0.cognito[&id.parse().unwrap()].budget());
+    let budget = |id: &str| Arc::as_ptr(users.0.cognito[&id.parse().unwrap()].budget());
     assert_eq!(budget("eu-west-1_A"), budget("eu-west-1_B"));
     assert_eq!(budget("eu-west-1_C"), budget("eu-west-1_D"));
     assert_ne!(budget("eu-west-1_A"), budget("eu-west-1_C"));
