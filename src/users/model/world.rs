@@ -150,7 +150,8 @@ impl World {
         match fastrand::u8(0..4) {
             0 => state.set(who, Truth { enabled: !truth.enabled, ..truth }),
             1 if !state.shares_name(who) => state.set(who, Truth { exists: !truth.exists, ..truth }),
-            2 if state.people[who].was_born() && !truth.exists && !state.people[other].was_born() => {
+            // A name is one person's at a time.
+            2 if state.people[who].was_born() && !state.is_taken(who) && !state.people[other].was_born() => {
                 state.people[other].name = state.people[who].name.clone();
                 let truth = state.people[other].now();
                 state.set(other, Truth { exists: true, ..truth });
@@ -263,6 +264,12 @@ impl State {
     fn shares_name(&self, who: usize) -> bool {
         let name = &self.people[who].name;
         self.people.iter().filter(|person| person.name == *name).count() > 1
+    }
+
+    /// Whether somebody has this person's name now.
+    fn is_taken(&self, who: usize) -> bool {
+        let name = &self.people[who].name;
+        self.people.iter().any(|person| person.name == *name && person.now().exists)
     }
 
     /// Whom the request finds now.
