@@ -151,11 +151,15 @@ impl Users {
                 Err(failure) => failure,
             },
         };
-        let stale = failure.stale_reason().and_then(|reason| self.stale(question, reason));
-        if stale.is_some() {
-            asked.end(Lookup::Stale);
+        match failure.stale_reason().map(|reason| self.stale(question, reason)) {
+            None => Err(failure),
+            Some(Some(answer)) => {
+                asked.end(Lookup::Stale);
+                Ok(answer)
+            }
+            // It has outlived its use meanwhile, so there is nothing to be brief for any more.
+            Some(None) => self.fetched(question, deadline).await,
         }
-        stale.ok_or(failure)
     }
 
     /// Waits for Cognito, but not long: what is held is of use, and half of the caller's time is left to serve it. Half

@@ -37,6 +37,12 @@ fn nothing_is_answered_that_was_not_so() {
     });
 }
 
+/// Whoever has less than a second, and something at hand that outlives its use while they wait.
+#[test]
+fn who_waits_briefly_waits_on_when_nothing_is_left_to_serve() {
+    [2274, 2331].into_iter().for_each(replay);
+}
+
 /// `FIRST..END` of the environment, or the first thousand.
 fn seeds() -> Range<u64> {
     #[expect(clippy::disallowed_methods, reason = "an option of this test, no setting of the service")]
