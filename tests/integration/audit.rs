@@ -60,7 +60,7 @@ async fn each_end_of_a_call_is_recorded_once() {
         ..about(ADA)
     };
     let long = "x".repeat(64);
-    app.ask(Request::new(wishing(&["name", "phone_number", &long, "ada@example.com"]))).await.unwrap_err();
+    app.ask(Request::new(wishing(&["name", "phone_number", &long, "eve@example.com"]))).await.unwrap_err();
     app.ask(Request::new(wishing(&["name"]))).await.unwrap();
     let elsewhere = GetUserRequest { user_pool_id: "eu-west-1_Nowhere".into(), ..about(ADA) };
     app.ask(Request::new(elsewhere)).await.unwrap_err();
@@ -110,7 +110,9 @@ async fn each_end_of_a_call_is_recorded_once() {
     assert_eq!((&records[1]["source"], &records[1]["stale_reason"]), (&"CACHE".into(), &Value::Null));
     assert_eq!(records[7]["attributes_left_out"], 2);
     let text = fs::read_to_string(&trail.path).unwrap();
-    for secret in [ADA, BOB, GRACE, "Lovelace", "ada@example.com", "nobody", &long, &good, "Nowhere"] {
+    for secret in
+        [ADA, BOB, GRACE, "Lovelace", "ada@example.com", "eve@example.com", "nobody", &long, &good, "Nowhere"]
+    {
         assert!(!text.contains(secret), "{secret}:\n{text}");
     }
 }
