@@ -51,8 +51,7 @@ impl Policy {
 
     /// Returns the name of the one rule about `caller`, whether or not it lets it in.
     pub fn name(&self, caller: &Caller) -> Option<&Arc<str>> {
-        let mut matching = self.rules.iter().filter(|rule| rule.matches(caller.identity()));
-        matching.next().filter(|_| matching.next().is_none()).map(|rule| &rule.name)
+        self.only_rule(caller.identity()).ok().map(|rule| &rule.name)
     }
 
     /// Decides, before anything is fetched, whether `caller` may ask `query`; the only origin of [`Permit`].
@@ -68,6 +67,11 @@ impl Policy {
     }
 
     fn rule(&self, identity: &Identity) -> Result<&Rule, Denied> {
+        let rule = self.only_rule(identity)?;
+        if rule.lacks_scope(identity) { Err(Denied::Scope) } else { Ok(rule) }
+    }
+
+    fn only_rule(&self, identity: &Identity) -> Result<&Rule, Denied> {
         let mut matching = self.rules.iter().filter(|rule| rule.matches(identity));
         let rule = matching.next().ok_or(match identity {
             Identity::Address(_) => Denied::Anonymous,
@@ -76,9 +80,6 @@ impl Policy {
         // A certificate may have several names; one that names two callers is neither.
         if matching.next().is_some() {
             return Err(Denied::Caller);
-        }
-        if rule.lacks_scope(identity) {
-            return Err(Denied::Scope);
         }
         Ok(rule)
     }
