@@ -67,15 +67,17 @@ fn selection(names: &[String]) -> Result<Selection, Invalid> {
     if names.is_empty() {
         return Ok(Selection::Everything);
     }
+    // Asking for what every caller gets is no asking at all.
+    let wanted = |name: &AttributeName| !ALWAYS_RELEASED.contains(&name.as_str());
+    Ok(Selection::Only(attribute_names(names)?.into_iter().filter(wanted).collect()))
+}
+
+fn attribute_names(names: &[String]) -> Result<Vec<AttributeName>, Invalid> {
     if names.len() > MAX_ATTRIBUTES {
         return Err(Invalid::field("attributes", "must be at most 100 names"));
     }
     let invalid = |n| move |_| Invalid::field(format!("attributes[{n}]"), "is no attribute name");
-    // Asking for what every caller gets is no asking at all.
-    let named = names.iter().enumerate().filter(|(_, name)| !ALWAYS_RELEASED.contains(&name.as_str()));
-    let names: Result<_, Invalid> =
-        named.map(|(n, name)| name.parse::<AttributeName>().map_err(invalid(n))).collect();
-    names.map(Selection::Only)
+    names.iter().enumerate().map(|(n, name)| name.parse().map_err(invalid(n))).collect()
 }
 
 fn demand(freshness: Option<&get_user_request::Freshness>, now: Moment) -> Result<Demand, Invalid> {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{MAX_ATTRIBUTES, freshness, proto, target};
+use super::{attribute_names, freshness, proto, target};
 use crate::{
     policy::{Access, Explanation},
     query::{AccessQuery, Invalid, Target},
@@ -51,12 +51,7 @@ pub fn access_query(message: &proto::ExplainAccessRequest) -> Result<(Target, Ac
     if !(1..=MAX_CALLER_CHARACTERS).contains(&message.caller.chars().count()) {
         return Err(Invalid::field("caller", "must be 1 to 64 characters"));
     }
-    if message.attributes.len() > MAX_ATTRIBUTES {
-        return Err(Invalid::field("attributes", "must be at most 100 names"));
-    }
-    let invalid = |n| move |_| Invalid::field(format!("attributes[{n}]"), "is no attribute name");
-    let names = message.attributes.iter().enumerate();
-    let attributes = names.map(|(n, name)| name.parse().map_err(invalid(n))).collect::<Result<_, _>>()?;
+    let attributes = attribute_names(&message.attributes)?;
     Ok((target, AccessQuery { caller: message.caller.clone(), attributes }))
 }
 
