@@ -243,10 +243,9 @@ impl Users {
         self.0.lifetimes.judge(held, question.asked, question.demand, now)
     }
 
-    /// A refresh is nobody's miss, so no caller's share pays for it.
     fn book(&self, question: &Question<'_>, lane: Lane, by: Instant) -> Result<Ticket, Failure> {
         let cognito = self.cognito(&question.key)?;
-        let share = question.share.filter(|_| lane == Lane::Foreground);
+        let Payer { lane, share } = Payer::of(lane, question.share);
         let category = match question.groups_of {
             None => cognito.category(&question.subject.known),
             Some(_) => Category::GroupReads,
@@ -280,7 +279,8 @@ impl Users {
             Ok(cognito) => cognito,
             Err(failure) => return (known.into(), Err(failure)),
         };
-        let (asked, answer) = cognito.ask(key, known, held.as_ref(), errand.payer(lane)).await;
+        let (asked, answer) =
+            cognito.ask(key, known, held.as_ref(), Payer::of(lane, errand.share.as_ref())).await;
         let content = |user: Option<User>| match user {
             None => Content::Absent(asked),
             Some(user) => Content::Present(Arc::new(user)),
@@ -290,7 +290,8 @@ impl Users {
 
     async fn ask_groups(&self, errand: &Errand, name: &Username, lane: Lane) -> Result<Content, Failure> {
         let user = errand.key.to(Topic::User);
-        let groups = self.cognito(&user)?.ask_groups(&user, name, errand.payer(lane)).await?;
+        let groups =
+            self.cognito(&user)?.ask_groups(&user, name, Payer::of(lane, errand.share.as_ref())).await?;
         groups.map(Content::Groups).ok_or(Failure::NoSuchUser)
     }
 
@@ -377,13 +378,6 @@ struct Errand {
     known: Known,
     groups_of: Option<Username>,
     share: Option<Share>,
-}
-
-impl Errand {
-    /// A refresh is nobody's miss, so no caller's share pays for it.
-    fn payer(&self, lane: Lane) -> Payer<'_> {
-        Payer { lane, share: self.share.as_ref().filter(|_| lane == Lane::Foreground) }
-    }
 }
 
 impl Key {

@@ -30,6 +30,13 @@ pub(in crate::users) struct Payer<'a> {
     pub(in crate::users) share: Option<&'a Share>,
 }
 
+impl<'a> Payer<'a> {
+    /// A refresh is nobody's miss, so no caller's share pays for it.
+    pub(in crate::users) fn of(lane: Lane, share: Option<&'a Share>) -> Self {
+        Self { lane, share: share.filter(|_| lane == Lane::Foreground) }
+    }
+}
+
 /// The way to one user.
 #[derive(Debug)]
 pub(super) struct Errand<'a> {
