@@ -2,7 +2,7 @@
 
 mod attributes;
 
-use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr};
+use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
@@ -106,14 +106,24 @@ impl Selection {
         names.into_iter().flatten()
     }
 
+    /// Returns those of a user's attributes that are chosen, in the order of their names.
+    pub fn among<'a>(&'a self, attributes: &'a Attributes) -> impl Iterator<Item = (&'a str, &'a str)> {
+        // Both are sorted, so one walk along both is all the looking up there is.
+        let mut names = self.named().map(AttributeName::as_str).peekable();
+        attributes.iter().filter(move |(name, _)| {
+            while names.next_if(|chosen| chosen < name).is_some() {}
+            matches!(self, Self::Everything) || names.peek() == Some(name)
+        })
+    }
+
     /// Cuts a wish to what this selection releases, or returns the names wished for in vain, sorted.
     /// A wish for everything is a wish for all that is released.
-    pub fn narrow(&self, wish: Self) -> Result<Self, Vec<AttributeName>> {
+    pub fn narrow(self: &Arc<Self>, wish: Self) -> Result<Arc<Self>, Vec<AttributeName>> {
         let Self::Only(wanted) = wish else {
-            return Ok(self.clone());
+            return Ok(Arc::clone(self));
         };
         let refused: Vec<_> = wanted.iter().filter(|name| !self.contains(name.as_str())).cloned().collect();
-        if refused.is_empty() { Ok(Self::Only(wanted)) } else { Err(refused) }
+        if refused.is_empty() { Ok(Arc::new(Self::Only(wanted))) } else { Err(refused) }
     }
 }
 
@@ -154,6 +164,8 @@ const MAX_NAME_CHARACTERS: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -181,15 +193,40 @@ mod tests {
 
     #[test]
     fn a_wish_is_cut_to_what_is_released() {
-        let released = only(&["email", "name"]);
-        assert_eq!(released.narrow(Selection::Everything), Ok(released.clone()));
-        assert_eq!(released.narrow(only(&["name"])), Ok(only(&["name"])));
+        let released = Arc::new(only(&["email", "name"]));
+        assert_eq!(released.narrow(Selection::Everything), Ok(Arc::clone(&released)));
+        assert_eq!(released.narrow(only(&["name"])), Ok(only(&["name"]).into()));
         let refused = released.narrow(only(&["name", "phone_number", "custom:plan"])).unwrap_err();
         assert_eq!(
             refused.iter().map(AttributeName::as_str).collect::<Vec<_>>(),
             ["custom:plan", "phone_number"]
         );
-        assert_eq!(Selection::Everything.narrow(only(&["x"])), Ok(only(&["x"])));
+        assert_eq!(Arc::new(Selection::Everything).narrow(only(&["x"])), Ok(only(&["x"]).into()));
+    }
+
+    #[test]
+    fn the_attributes_chosen_are_those_and_no_others() {
+        let has = ["custom:plan", "email", "email_verified", "name"];
+        let value = |name: &&str| (name.parse().unwrap(), AttributeValue::from(format!("{name}'s")));
+        let attributes = Attributes::from(has.iter().map(value).collect::<BTreeMap<AttributeName, _>>());
+        let table: [(Selection, &[&str]); 8] = [
+            (Selection::Everything, &has),
+            (only(&[]), &[]),
+            (only(&["email"]), &["email"]),
+            (only(&["custom:plan", "name"]), &["custom:plan", "name"]),
+            (only(&["a", "custom:plan", "f", "z"]), &["custom:plan"]),
+            (only(&["emai", "email_verifie", "email_verified"]), &["email_verified"]),
+            (only(&["zoneinfo"]), &[]),
+            (only(&has), &has),
+        ];
+        for (selection, expected) in table {
+            let chosen: Vec<_> = selection.among(&attributes).collect();
+            let expected: Vec<_> = expected.iter().map(|name| (*name, format!("{name}'s"))).collect();
+            assert!(
+                chosen.iter().map(|(name, value)| (*name, (*value).to_owned())).eq(expected),
+                "{selection:?}"
+            );
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, task::JoinError};
 use tonic::metadata::MetadataMap;
 
 use self::{
-    bearer::BearerToken,
+    bearer::Presented,
     caller::Bearer,
     claims::{Claimed, Unverified},
     keys::{FetcherError, Keys},
@@ -44,7 +44,7 @@ pub struct Credentials<'a> {
     /// The request's `access_token` field; empty if not given.
     pub access_token: &'a str,
     /// The connection's other end.
-    pub peer: Peer,
+    pub peer: &'a Peer,
 }
 
 /// The other end of a connection; cheap to clone.
@@ -97,13 +97,13 @@ impl Authenticator {
     /// Returns who asks, or refuses. A credential that is present and bad is refused, never passed over for the next
     /// kind. Cancel safe; waits for the network only where a token names a key not seen before.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Rejected> {
-        let bearer = match BearerToken::from_metadata(credentials.metadata)? {
+        let bearer = match Presented::from_metadata(credentials.metadata)? {
             Some(token) => Some(self.verify(token).await?),
             None => None,
         };
         let presented = match credentials.access_token {
             "" => None,
-            token => Some(self.verify(BearerToken::parse(token)?).await?.person.ok_or(Rejected::WrongType)?),
+            token => Some(self.verify(Presented::field(token)).await?.person.ok_or(Rejected::WrongType)?),
         };
         Ok(Caller::new(credentials.peer, bearer, presented))
     }
@@ -116,16 +116,18 @@ impl Authenticator {
         self.verdicts.forget(pool, sub, &self.upstream).await
     }
 
-    async fn verify(&self, token: BearerToken<'_>) -> Result<Bearer, Rejected> {
+    async fn verify(&self, token: Presented<'_>) -> Result<Bearer, Rejected> {
+        let bytes = token.bytes().ok_or(Rejected::Malformed)?;
         let stands = |verdict: &Verdict| verdict.stands(self.keys.get(&verdict.pool.id), SystemTime::now());
-        match self.verdicts.look(&token, stands) {
+        match self.verdicts.look(bytes, stands) {
             Look::Known(bearer) => Ok(bearer),
-            Look::Unknown(vacancy) => Ok(vacancy.fill(self.judge(token).await?)),
+            // On the heap: it takes much room, which most calls have no use for.
+            Look::Unknown(vacancy) => Ok(vacancy.fill(Box::pin(self.judge(token)).await?)),
         }
     }
 
-    async fn judge(&self, token: BearerToken<'_>) -> Result<Verdict, Rejected> {
-        let unverified = Unverified::read(token)?;
+    async fn judge(&self, token: Presented<'_>) -> Result<Verdict, Rejected> {
+        let unverified = Unverified::read(token.read()?)?;
         // Before any fetch: a token must not choose whom we ask for keys (RFC 8725, section 3.8).
         let pool = unverified.unverified_issuer().and_then(|issuer| self.pools.by_issuer(issuer));
         let pool = pool.ok_or(Rejected::Invalid(Fault::Issuer))?;
@@ -135,7 +137,7 @@ impl Authenticator {
         let person = user.map(|(sub, username, groups)| {
             Arc::new(Person { pool: Arc::clone(pool), sub, username, groups })
         });
-        let bearer = Bearer { client: Client { id: client, scopes }, person };
+        let bearer = Bearer { client: Arc::new(Client { id: client, scopes }), person };
         Ok(Verdict { bearer, validity, key, pool: Arc::clone(pool) })
     }
 }
@@ -143,7 +145,7 @@ impl Authenticator {
 /// Checks what can be told of a token without any pool: that it is one compact RS256 token with nothing in its header that
 /// is not taken.
 pub fn check_form(token: &str) -> Result<(), Rejected> {
-    Unverified::read(BearerToken::parse(token)?).map(drop)
+    Unverified::read(Presented::field(token).read()?).map(drop)
 }
 
 /// Why no keys can be fetched at all, whatever the network does.

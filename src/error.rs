@@ -22,9 +22,6 @@ use crate::{
 /// Why a call failed; the text is for the log, callers get a constant.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Error {
-    /// The call came another way than through the server's own.
-    #[error("the call did not come through `Calls`")]
-    Astray,
     /// The policy refuses.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -124,7 +121,6 @@ impl Error {
 
     fn outward(&self) -> (Code, ErrorReason, &'static str) {
         match self {
-            Self::Astray => failed(Failure::Lost),
             Self::Denied(denied) => denial(denied),
             Self::Failure(failure) => failed(*failure),
             Self::Foreign(code) => (*code, ErrorReason::Unspecified, code.description()),

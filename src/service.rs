@@ -6,23 +6,22 @@ mod call;
 mod calls;
 mod inbound;
 mod method;
+mod request_id;
+mod unary;
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use self::calls::Arrival;
-pub use self::calls::Calls;
+pub use self::calls::{Bounds, Calls};
 use crate::{
     auth::{Authenticator, Credentials},
     error::Error,
     freshness::Moment,
     policy::Policy,
     users::Users,
-    wire::{
-        self,
-        proto::{self, user_service_server::UserService},
-    },
+    wire::{self, Encoded, proto},
 };
 
 /// The parts every call goes through; cheap to clone.
@@ -43,9 +42,13 @@ impl Service {
         tokio::join!(self.authenticator.ready(), self.users.ready());
     }
 
-    async fn answer(&self, request: Request<proto::GetUserRequest>) -> Result<proto::GetUserResponse, Error> {
-        let (metadata, mut extensions, message) = request.into_parts();
-        let Arrival { peer, deadline, notes, .. } = extensions.remove().ok_or(Error::Astray)?;
+    async fn get_user(
+        &self,
+        request: Request<proto::GetUserRequest>,
+        arrival: Arrival<'_>,
+    ) -> Result<Encoded, Error> {
+        let (metadata, _, message) = request.into_parts();
+        let Arrival { peer, deadline, notes, .. } = arrival;
         let credentials = Credentials { metadata: &metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(self.policy.name(&caller));
@@ -55,24 +58,7 @@ impl Service {
         let permit = self.policy.permit(&caller, query)?;
         let found = self.users.find(&permit, deadline).await?;
         let disclosure = permit.disclose(found.user(), found.groups(), found.freshness())?;
-        notes.release(disclosure.names(), disclosure.freshness);
-        Ok(wire::reply(disclosure))
-    }
-}
-
-#[tonic::async_trait]
-impl UserService for Service {
-    async fn get_user(
-        &self,
-        request: Request<proto::GetUserRequest>,
-    ) -> Result<Response<proto::GetUserResponse>, Status> {
-        Ok(Response::new(self.answer(request).await?))
-    }
-
-    async fn batch_get_users(
-        &self,
-        request: Request<proto::BatchGetUsersRequest>,
-    ) -> Result<Response<proto::BatchGetUsersResponse>, Status> {
-        Ok(Response::new(self.batch(request).await?))
+        notes.release(disclosure.names(), disclosure.freshness());
+        Ok(wire::reply(&disclosure))
     }
 }

@@ -45,7 +45,7 @@ use crate::{
     pool::{PoolId, Pools},
     telemetry::metrics::{
         Metrics,
-        cache::{Lookup, Usage},
+        cache::{Asking, Lookup, Usage},
     },
     user::{User, Username},
 };
@@ -115,7 +115,7 @@ impl Users {
     pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
         let question = self.question(permit.subject(), permit.demand(), permit.share());
         if permit.seeks_groups() {
-            self.find_with_groups(&question, deadline).await
+            Box::pin(self.find_with_groups(&question, deadline)).await
         } else {
             self.find_user(&question, deadline).await
         }
@@ -140,16 +140,26 @@ impl Users {
 
     async fn answer(&self, question: &Question<'_>, deadline: Instant) -> Result<Answer, Failure> {
         let asked = self.0.usage.ask();
-        let failure = match self.held(question) {
+        match self.held(question) {
             Held::Served(lookup, answer) => {
                 asked.end(lookup);
-                return Ok(answer);
+                Ok(answer)
             }
-            Held::Nothing => return self.fetched(question, deadline).await,
-            Held::Usable => match self.fetched_briefly(question, deadline).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            },
+            // On the heap: it takes much room, which most calls have no use for.
+            Held::Nothing => Box::pin(self.fetched(question, deadline)).await,
+            Held::Usable => Box::pin(self.fetched_or_stale(question, deadline, asked)).await,
+        }
+    }
+
+    async fn fetched_or_stale(
+        &self,
+        question: &Question<'_>,
+        deadline: Instant,
+        asked: Asking<'_>,
+    ) -> Result<Answer, Failure> {
+        let failure = match self.fetched_briefly(question, deadline).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
         };
         match failure.stale_reason().map(|reason| self.stale(question, reason)) {
             None => Err(failure),

@@ -3,6 +3,7 @@
 mod admin;
 mod batch;
 pub mod proto;
+mod reply;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,14 +11,14 @@ use self::proto::get_user_request;
 pub use self::{
     admin::{access_query, erased, expired, explanation, holding},
     batch::{batch, batch_reply},
+    reply::{Encoded, reply},
 };
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, Selection},
     freshness::{Demand, Freshness, Moment, Source, StaleReason},
-    policy::Disclosure,
     pool::PoolId,
     query::{Invalid, Query, Target},
-    user::{Account, Groups},
+    user::Account,
 };
 
 /// Reads a request that arrived `now` as a valid question, or names the first field that is not.
@@ -29,24 +30,6 @@ pub fn query(message: &proto::GetUserRequest, now: Moment) -> Result<Query, Inva
         include_groups: message.include_groups,
         demand: demand(message.freshness.as_ref(), now)?,
     })
-}
-
-/// Puts a disclosure into an answer.
-pub fn reply(disclosure: Disclosure) -> proto::GetUserResponse {
-    proto::GetUserResponse {
-        freshness: Some(freshness(disclosure.freshness)),
-        user: Some(proto::User {
-            sub: disclosure.sub.as_str().to_owned(),
-            user_pool_id: disclosure.pool.as_str().to_owned(),
-            username: disclosure.username.map(|name| name.as_str().to_owned()).unwrap_or_default(),
-            attributes: disclosure.attributes.into_iter().collect(),
-            status: status(disclosure.account).into(),
-            enabled: disclosure.enabled,
-            created_at: disclosure.created_at.map(Into::into),
-            updated_at: disclosure.updated_at.map(Into::into),
-            groups: disclosure.groups.iter().flat_map(Groups::names).map(ToOwned::to_owned).collect(),
-        }),
-    }
 }
 
 /// Reads whom an administrator asks about, or names the first field that is not valid.

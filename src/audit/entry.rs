@@ -1,7 +1,8 @@
 //! The record of one call while it is under way: opened before anything is known of it, and closed exactly once.
 
 use std::{
-    sync::{Arc, PoisonError},
+    mem,
+    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -50,7 +51,7 @@ impl Outcome {
 impl Ledger {
     /// Opens the record of a call.
     pub fn open<'a>(&'a self, method: &'static str, request_id: &'a str) -> Entry<'a> {
-        let notes = Notes(Some(Arc::default()));
+        let notes = Notes(Some(Mutex::default()));
         Entry { ledger: self, method, notes, request_id, is_closed: false }
     }
 
@@ -62,8 +63,8 @@ impl Ledger {
 
 impl Entry<'_> {
     /// Returns where what is learned of the call is noted.
-    pub fn notes(&self) -> Notes {
-        self.notes.clone()
+    pub fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// Closes the record. The receipt tells when it is written, where that is required.
@@ -72,14 +73,13 @@ impl Entry<'_> {
     }
 
     fn settle(&mut self, outcome: Outcome) -> Receipt {
-        let open = !std::mem::replace(&mut self.is_closed, true);
-        let Some(draft) = self.notes.0.as_ref().filter(|_| open) else { return Receipt::Entered };
-        let draft = std::mem::take(&mut *draft.lock().unwrap_or_else(PoisonError::into_inner));
+        let open = !mem::replace(&mut self.is_closed, true);
+        let Some(draft) = self.notes.0.as_mut().filter(|_| open) else { return Receipt::Entered };
+        let draft = mem::take(draft.get_mut().unwrap_or_else(PoisonError::into_inner));
         self.ledger.tally.count(draft.caller.as_deref(), outcome.ending());
         let Some(desk) = &self.ledger.desk else { return Receipt::Entered };
-        let records: Vec<_> =
-            draft.parts(outcome).into_iter().map(|part| self.record(desk, &draft, part)).collect();
-        desk.enter(&records, outcome != Outcome::Cancelled)
+        let records = draft.parts(outcome).map(|part| self.record(desk, &draft, part));
+        desk.enter(records, outcome != Outcome::Cancelled)
     }
 
     fn record<'a>(&'a self, desk: &'a Desk, draft: &'a Draft, part: Part<'a>) -> Record<'a> {

@@ -14,9 +14,9 @@ use crate::{
     user::Sub,
 };
 
-/// Where what is learned of a call is noted for its record, which is all that it is for; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Notes(pub(super) Option<Arc<Mutex<Draft>>>);
+/// Where what is learned of a call is noted for its record, which is all that it is for.
+#[derive(Debug)]
+pub struct Notes(pub(super) Option<Mutex<Draft>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -151,19 +151,17 @@ impl Draft {
     /// Returns what there is to record of a call that ended so. Each user of several about whom there was leave to ask has
     /// a record, for it may have been fetched; all the others have one together, for they cost whoever makes them up
     /// nothing.
-    pub(super) fn parts(&self, outcome: Outcome) -> Vec<Part<'_>> {
+    pub(super) fn parts(&self, outcome: Outcome) -> impl Iterator<Item = Part<'_>> {
         let (pool, sub) = (self.pool.as_ref(), self.sub.as_ref());
         let whole = Part { pool, sub, released: self.released.as_ref(), outcome, users: 0 };
-        if self.batch.is_empty() {
-            return vec![whole];
-        }
-        let mut parts: Vec<_> = self.batch.iter().filter_map(|user| self.named(user, outcome)).collect();
-        let barred = self.batch.iter().find_map(|(_, end)| match end {
+        let only = self.batch.is_empty().then_some(whole);
+        let named = self.batch.iter().filter_map(move |user| self.named(user, outcome));
+        let mut barred = self.batch.iter().filter_map(move |(_, end)| match end {
             End::Barred(reason) => Some(reason.map_or(outcome, Outcome::Refused)),
             _ => None,
         });
-        parts.extend(barred.map(|outcome| Part { outcome, users: self.batch.len() - parts.len(), ..whole }));
-        parts
+        let barred = barred.next().map(|outcome| Part { outcome, users: 1 + barred.count(), ..whole });
+        only.into_iter().chain(named).chain(barred)
     }
 
     fn named<'d>(&'d self, (sub, end): &'d (Sub, End), outcome: Outcome) -> Option<Part<'d>> {

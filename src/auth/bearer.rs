@@ -6,20 +6,11 @@ use tonic::metadata::MetadataMap;
 
 use super::Rejected;
 
-/// A token in compact JWS form (RFC 7515, section 7.1): three parts in strict base64url, at most 32 KiB.
-/// It is a secret: no `Display`, and its `Debug` shows nothing of it.
+/// A token as it was presented: not empty, and nothing else is known of it.
 #[derive(Clone, Copy)]
-pub(super) struct BearerToken<'a> {
-    /// All of it, as it was presented.
-    pub(super) text: &'a str,
-    pub(super) header: &'a str,
-    pub(super) payload: &'a str,
-    pub(super) signature: &'a str,
-    /// The header and the payload with the dot between them: what was signed.
-    pub(super) signed: &'a str,
-}
+pub(super) struct Presented<'a>(&'a [u8]);
 
-impl<'a> BearerToken<'a> {
+impl<'a> Presented<'a> {
     /// Finds the token in `authorization`; none if there is no such entry. An entry that is not a bearer token is
     /// refused, never passed over (RFC 6750, section 2.1; RFC 9110, section 11.1: the scheme's case does not matter).
     pub(super) fn from_metadata(metadata: &'a MetadataMap) -> Result<Option<Self>, Rejected> {
@@ -28,28 +19,54 @@ impl<'a> BearerToken<'a> {
         if entries.next().is_some() {
             return Err(Rejected::Malformed);
         }
-        let entry = entry.to_str().map_err(|_| Rejected::Malformed)?;
-        match entry.split_once(' ') {
-            None if entry.is_empty() || is_bearer(entry) => Err(Rejected::Missing),
-            None | Some(("", _)) => Err(Rejected::Malformed),
-            Some((scheme, "")) if is_bearer(scheme) => Err(Rejected::Missing),
-            Some((scheme, token)) if is_bearer(scheme) => Self::parse(token).map(Some),
-            Some(_) => Err(Rejected::Missing),
+        let entry = entry.as_bytes();
+        let mut parts = entry.splitn(2, |byte| *byte == b' ');
+        match (parts.next().unwrap_or_default(), parts.next()) {
+            (scheme, None) if scheme.is_empty() || is_bearer(scheme) => Err(Rejected::Missing),
+            (_, None) | ([], Some(_)) => Err(Rejected::Malformed),
+            (scheme, Some([])) if is_bearer(scheme) => Err(Rejected::Missing),
+            (scheme, Some(token)) if is_bearer(scheme) => Ok(Some(Self(token))),
+            (_, Some(_)) => Err(Rejected::Missing),
         }
     }
 
     /// Takes a token as it stands, without a scheme.
-    pub(super) fn parse(token: &'a str) -> Result<Self, Rejected> {
-        if token.len() > MAX_BYTES {
-            return Err(Rejected::Malformed);
-        }
+    pub(super) fn field(token: &'a str) -> Self {
+        Self(token.as_bytes())
+    }
+
+    /// Returns its bytes; none if they are more than any good token has.
+    pub(super) fn bytes(self) -> Option<&'a [u8]> {
+        Some(self.0).filter(|bytes| bytes.len() <= MAX_BYTES)
+    }
+
+    /// Reads its form.
+    pub(super) fn read(self) -> Result<BearerToken<'a>, Rejected> {
+        let bytes = self.bytes().ok_or(Rejected::Malformed)?;
+        BearerToken::parse(str::from_utf8(bytes).map_err(|_| Rejected::Malformed)?)
+    }
+}
+
+/// A token in compact JWS form (RFC 7515, section 7.1): three parts in strict base64url, at most 32 KiB.
+/// It is a secret: no `Display`, and its `Debug` shows nothing of it.
+#[derive(Clone, Copy)]
+pub(super) struct BearerToken<'a> {
+    pub(super) header: &'a str,
+    pub(super) payload: &'a str,
+    pub(super) signature: &'a str,
+    /// The header and the payload with the dot between them: what was signed.
+    pub(super) signed: &'a str,
+}
+
+impl<'a> BearerToken<'a> {
+    fn parse(token: &'a str) -> Result<Self, Rejected> {
         let (signed, signature) = token.rsplit_once('.').ok_or(Rejected::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Rejected::Malformed)?;
         if [header, payload, signature].iter().any(|part| part.is_empty() || !part.bytes().all(is_base64url))
         {
             return Err(Rejected::Malformed);
         }
-        Ok(Self { text: token, header, payload, signature, signed })
+        Ok(Self { header, payload, signature, signed })
     }
 }
 
@@ -59,8 +76,8 @@ impl fmt::Debug for BearerToken<'_> {
     }
 }
 
-fn is_bearer(scheme: &str) -> bool {
-    scheme.eq_ignore_ascii_case("bearer")
+fn is_bearer(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"bearer")
 }
 
 const fn is_base64url(byte: u8) -> bool {
@@ -78,7 +95,7 @@ mod tests {
 
     #[test]
     fn one_bearer_token_is_found() {
-        let found = |entry: &str| match BearerToken::from_metadata(&metadata(&[entry])) {
+        let found = |entry: &str| match read(&metadata(&[entry])) {
             Ok(token) => Ok(token.map(|token| token.signature.to_owned())),
             Err(rejected) => Err(rejected),
         };
@@ -104,19 +121,19 @@ mod tests {
 
     #[test]
     fn no_entry_is_no_token_and_two_are_malformed() {
-        assert!(BearerToken::from_metadata(&metadata(&[])).unwrap().is_none());
-        assert!(BearerToken::from_metadata(&metadata(&["Bearer h.p.s", "Bearer h.p.s"])).is_err());
+        assert!(read(&metadata(&[])).unwrap().is_none());
+        assert!(read(&metadata(&["Bearer h.p.s", "Bearer h.p.s"])).is_err());
         let mut bytes = MetadataMap::new();
         bytes.insert("authorization", MetadataValue::try_from(&b"Bearer h.p.\x80"[..]).unwrap());
-        assert_eq!(BearerToken::from_metadata(&bytes).unwrap_err(), Rejected::Malformed);
+        assert_eq!(read(&bytes).unwrap_err(), Rejected::Malformed);
         let mut elsewhere = MetadataMap::new();
         elsewhere.insert("x-forwarded-authorization", "Bearer h.p.s".parse().unwrap());
-        assert!(BearerToken::from_metadata(&elsewhere).unwrap().is_none());
+        assert!(read(&elsewhere).unwrap().is_none());
     }
 
     #[test]
     fn the_form_is_compact_and_strict() {
-        assert_eq!(BearerToken::parse("aA0.-_.s").unwrap().signed, "aA0.-_");
+        assert_eq!(parse("aA0.-_.s").unwrap().signed, "aA0.-_");
         let long = format!("h.{}.s", "p".repeat(MAX_BYTES));
         for bad in [
             "",
@@ -143,8 +160,16 @@ mod tests {
             "{\"payload\":\"x\"}",
             &long,
         ] {
-            assert_eq!(BearerToken::parse(bad).unwrap_err(), Rejected::Malformed, "{bad:?}");
+            assert_eq!(parse(bad).unwrap_err(), Rejected::Malformed, "{bad:?}");
         }
+    }
+
+    fn read(metadata: &MetadataMap) -> Result<Option<BearerToken<'_>>, Rejected> {
+        Presented::from_metadata(metadata)?.map(Presented::read).transpose()
+    }
+
+    fn parse(token: &str) -> Result<BearerToken<'_>, Rejected> {
+        Presented::field(token).read()
     }
 
     fn metadata(entries: &[&str]) -> MetadataMap {

@@ -18,15 +18,14 @@ pub struct Caller {
 impl Caller {
     /// Makes the caller at the other end of a connection from what its tokens say: of `authorization`, if there is one,
     /// and the user of the one in `access_token`.
-    pub(super) fn new(peer: Peer, bearer: Option<Bearer>, presented: Option<Arc<Person>>) -> Self {
+    pub(super) fn new(peer: &Peer, bearer: Option<Bearer>, presented: Option<Arc<Person>>) -> Self {
         let (client, forwarded) =
             bearer.map_or((None, None), |Bearer { client, person }| (Some(client), person));
-        let Peer { address, certificate } = peer;
-        let identity = match (certificate, client) {
-            (Some(certificate), _) => Identity::Certificate(certificate),
+        let identity = match (&peer.certificate, client) {
+            (Some(certificate), _) => Identity::Certificate(Arc::clone(certificate)),
             (None, Some(client)) if forwarded.is_some() => Identity::Person(client),
             (None, Some(client)) => Identity::Machine(client),
-            (None, None) => Identity::Address(address),
+            (None, None) => Identity::Address(peer.address),
         };
         Self { identity, persons: [forwarded, presented] }
     }
@@ -56,15 +55,15 @@ pub enum Identity {
     /// The bearer of a client certificate.
     Certificate(Arc<Certificate>),
     /// An app client by itself: a client-credentials token in `authorization`.
-    Machine(Client),
+    Machine(Arc<Client>),
     /// An app client on behalf of a user: a user's token in `authorization`.
-    Person(Client),
+    Person(Arc<Client>),
 }
 
 /// The bearer of a good token.
 #[derive(Clone, Debug)]
 pub(super) struct Bearer {
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     /// None for a client-credentials token, which speaks for a machine.
     pub(super) person: Option<Arc<Person>>,
 }

@@ -13,7 +13,6 @@ use tokio::{runtime::Handle, sync::Mutex, task::JoinError};
 use zeroize::Zeroize as _;
 
 use super::{
-    bearer::BearerToken,
     caller::{Bearer, Person},
     claims::Validity,
     keys::{Key, Keys},
@@ -86,7 +85,7 @@ impl Verdicts {
     }
 
     /// Looks up all of a token, as it was presented. A verdict that no longer `stands` is forgotten.
-    pub(super) fn look(&self, token: &BearerToken<'_>, stands: impl FnOnce(&Verdict) -> bool) -> Look<'_> {
+    pub(super) fn look(&self, token: &[u8], stands: impl FnOnce(&Verdict) -> bool) -> Look<'_> {
         let digest = Digest::of(token);
         if let Some(verdict) = self.held.get(&digest) {
             if stands(&verdict) {
@@ -154,9 +153,9 @@ impl Vacancy<'_> {
 struct Digest([u8; 32]);
 
 impl Digest {
-    fn of(token: &BearerToken<'_>) -> Self {
+    fn of(token: &[u8]) -> Self {
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, token.text.as_bytes()).as_ref());
+        bytes.copy_from_slice(digest(&SHA256, token).as_ref());
         Self(bytes)
     }
 }

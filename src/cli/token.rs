@@ -148,7 +148,7 @@ async fn verify(token: &str, pools: &Pools) -> Result<Result<String, Rejected>, 
     let unusable = |_| Exit::misused("the access token holds characters that no token has");
     metadata.insert("authorization", format!("Bearer {token}").parse().map_err(unusable)?);
     let peer = Peer { address: Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), certificate: None };
-    let credentials = Credentials { metadata: &metadata, access_token: "", peer };
+    let credentials = Credentials { metadata: &metadata, access_token: "", peer: &peer };
     Ok(authenticator.authenticate(credentials).await.map(|caller| verdict(&caller)))
 }
 

@@ -58,6 +58,13 @@ pub struct LimitSettings {
     pub message: u64,
 }
 
+impl LimitSettings {
+    /// Returns the bytes that the message of one call may take.
+    pub fn message_bytes(&self) -> usize {
+        usize::try_from(self.message).unwrap_or(usize::MAX)
+    }
+}
+
 impl Default for LimitSettings {
     fn default() -> Self {
         Self {

@@ -57,7 +57,7 @@ impl Policy {
     /// The attributes that any rule names, and the pseudo-attributes.
     fn named(&self) -> Vec<AttributeName> {
         let pseudo = [USERNAME, CREATED_AT, UPDATED_AT].into_iter().filter_map(|name| name.parse().ok());
-        let named = self.rules.iter().filter_map(|rule| match &rule.attributes {
+        let named = self.rules.iter().filter_map(|rule| match &*rule.attributes {
             Selection::Everything => None,
             Selection::Only(names) => Some(names.iter().cloned()),
         });
@@ -69,7 +69,7 @@ impl Policy {
 impl Rule {
     fn access(&self, attribute: AttributeName) -> Access {
         let always = ALWAYS_RELEASED.contains(&attribute.as_str());
-        let (released, meaning) = match &self.attributes {
+        let (released, meaning) = match &*self.attributes {
             _ if always => return Access { attribute, released: true, rule: "always released".into() },
             Selection::Everything => (true, "is \"*\""),
             Selection::Only(names) if names.contains(&attribute) => (true, "names it"),

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Permit {
     pub(super) subject: Subject,
-    pub(super) attributes: Selection,
+    pub(super) attributes: Arc<Selection>,
     pub(super) groups: Membership,
     pub(super) demand: Demand,
     pub(super) share: Option<Share>,
@@ -51,31 +51,23 @@ impl Permit {
     /// disabled user's own token discloses nothing.
     pub fn disclose(
         &self,
-        user: &User,
+        user: &Arc<User>,
         groups: Option<&Groups>,
         freshness: Freshness,
     ) -> Result<Disclosure, Denied> {
         if !user.enabled && self.subject.known != Known::BySub {
             return Err(Denied::Disabled);
         }
-        let allowed = |name: &str| self.attributes.contains(name);
-        let attributes = user.attributes.iter().filter(|(name, _)| allowed(name));
         Ok(Disclosure {
-            sub: user.sub.clone(),
-            pool: self.subject.pool.id.clone(),
-            username: allowed(USERNAME).then(|| user.username.clone()),
-            attributes: attributes.map(|(name, value)| (name.into(), value.into())).collect(),
-            account: user.account,
-            enabled: user.enabled,
-            created_at: user.created_at.filter(|_| allowed(CREATED_AT)),
-            updated_at: user.updated_at.filter(|_| allowed(UPDATED_AT)),
+            user: Arc::clone(user),
+            pool: Arc::clone(&self.subject.pool),
+            allowed: Arc::clone(&self.attributes),
             groups: match &self.groups {
                 Membership::Unasked => None,
                 Membership::Told(told) => Some(told.clone()),
                 Membership::Sought => groups.cloned(),
             },
             freshness,
-            proof: Proof(()),
         })
     }
 }
@@ -130,46 +122,94 @@ impl Subject {
     }
 }
 
-/// What may leave about one user: nothing in it was withheld by a rule. Its parts are personal, so it has no `Debug`.
+/// What may leave about one user: nothing that it tells was withheld by a rule. Its parts are personal, so it has no
+/// `Debug`.
 #[expect(missing_debug_implementations, reason = "everything in it is personal")]
 pub struct Disclosure {
-    /// The user.
-    pub sub: Sub,
-    /// The user's pool.
-    pub pool: PoolId,
-    /// The pool's name for the user, if released.
-    pub username: Option<Username>,
-    /// The released attributes, name and value.
-    pub attributes: Vec<(String, String)>,
-    /// Where the user stands in the sign-up and password flows.
-    pub account: Account,
-    /// Whether the user may sign in.
-    pub enabled: bool,
-    /// When the user was created, if released.
-    pub created_at: Option<SystemTime>,
-    /// When the user was last modified, if released.
-    pub updated_at: Option<SystemTime>,
-    /// The user's groups, if asked for and released.
-    pub groups: Option<Groups>,
-    /// How fresh all of it is.
-    pub freshness: Freshness,
-    /// Keeps every other module from making one.
-    #[expect(dead_code, reason = "it is there to be missing elsewhere")]
-    proof: Proof,
+    /// All of the user, of which only what is `allowed` is told.
+    user: Arc<User>,
+    pool: Arc<Pool>,
+    allowed: Arc<Selection>,
+    groups: Option<Groups>,
+    freshness: Freshness,
 }
 
 impl Disclosure {
+    /// Returns the user.
+    pub fn sub(&self) -> &Sub {
+        &self.user.sub
+    }
+
+    /// Returns the user's pool.
+    pub fn pool(&self) -> &PoolId {
+        &self.pool.id
+    }
+
+    /// Returns the pool's name for the user, if released.
+    pub fn username(&self) -> Option<&Username> {
+        self.allows(USERNAME).then_some(&self.user.username)
+    }
+
+    /// Returns the released attributes, name and value, in the order of the names.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.allowed.among(&self.user.attributes)
+    }
+
+    /// Returns where the user stands in the sign-up and password flows.
+    pub fn account(&self) -> Account {
+        self.user.account
+    }
+
+    /// Returns whether the user may sign in.
+    pub fn enabled(&self) -> bool {
+        self.user.enabled
+    }
+
+    /// Returns when the user was created, if released.
+    pub fn created_at(&self) -> Option<SystemTime> {
+        self.user.created_at.filter(|_| self.allows(CREATED_AT))
+    }
+
+    /// Returns when the user was last modified, if released.
+    pub fn updated_at(&self) -> Option<SystemTime> {
+        self.user.updated_at.filter(|_| self.allows(UPDATED_AT))
+    }
+
+    /// Returns the user's groups, if asked for and released.
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
+    }
+
+    /// Returns how fresh all of it is.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
     /// Returns the names of what it tells beyond what is always released.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let pseudo = [
-            (USERNAME, self.username.is_some()),
-            (CREATED_AT, self.created_at.is_some()),
-            (UPDATED_AT, self.updated_at.is_some()),
+            (USERNAME, self.username().is_some()),
+            (CREATED_AT, self.created_at().is_some()),
+            (UPDATED_AT, self.updated_at().is_some()),
             ("groups", self.groups.is_some()),
         ];
         let pseudo = pseudo.into_iter().filter_map(|(name, is_told)| is_told.then_some(name));
-        self.attributes.iter().map(|(name, _)| name.as_str()).chain(pseudo)
+        self.attributes().map(|(name, _)| name).chain(pseudo)
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        self.allowed.contains(name)
+    }
+
+    /// Makes one that nobody was given leave for, to test what comes after.
+    #[cfg(test)]
+    pub(crate) fn for_test(
+        user: User,
+        pool: Arc<Pool>,
+        allowed: Selection,
+        groups: Option<Groups>,
+        freshness: Freshness,
+    ) -> Self {
+        Self { user: Arc::new(user), pool, allowed: Arc::new(allowed), groups, freshness }
     }
 }
-
-struct Proof(());

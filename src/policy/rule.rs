@@ -19,7 +19,7 @@ pub(super) struct Rule {
     pub(super) name: Arc<str>,
     pub(super) who: Who,
     pub(super) reads: Reads,
-    pub(super) attributes: Selection,
+    pub(super) attributes: Arc<Selection>,
     pub(super) groups: bool,
     pub(super) admin: bool,
     pub(super) share: Option<Share>,

@@ -68,10 +68,10 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
     ];
     for (case, caller, query, expected) in table {
         let released = policy().permit(caller, query.clone()).and_then(|permit| {
-            let disclosure = permit.disclose(&user("ada"), None, freshness())?;
+            let disclosure = permit.disclose(&user("ada").into(), None, freshness())?;
             assert_eq!(permit.groups(), query.include_groups, "{case}");
-            assert!(disclosure.username.is_none() || permit.attributes == Selection::Everything, "{case}");
-            Ok(disclosure.attributes.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
+            assert!(disclosure.username().is_none() || *permit.attributes == Selection::Everything, "{case}");
+            Ok(disclosure.attributes().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
         });
         let expected =
             expected.clone().map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -137,22 +137,22 @@ fn a_bare_sub_needs_a_pool_where_there_are_several() {
 
 #[test]
 fn a_disabled_users_own_token_discloses_nothing() {
-    let disabled = User { enabled: false, ..user("ada") };
+    let disabled = Arc::new(User { enabled: false, ..user("ada") });
     let own = policy().permit(&web("ada"), query()).unwrap();
     assert_eq!(own.disclose(&disabled, None, freshness()).err(), Some(Denied::Disabled));
     let bare = policy().permit(&from("127.0.0.1"), about("ada")).unwrap();
-    assert!(!bare.disclose(&disabled, None, freshness()).unwrap().enabled);
+    assert!(!bare.disclose(&disabled, None, freshness()).unwrap().enabled());
 }
 
 #[test]
 fn pseudo_attributes_are_released_by_name() {
     let permit = policy()
         .permit(&from("10.0.0.1"), Query { attributes: only(&["username", "updated_at"]), ..about("ada") });
-    let disclosure = permit.unwrap().disclose(&user("ada"), None, freshness()).unwrap();
-    assert!(disclosure.attributes.is_empty());
-    assert_eq!(disclosure.username.unwrap().as_str(), "ada");
-    assert!(disclosure.updated_at.is_some());
-    assert!(disclosure.created_at.is_none());
+    let disclosure = permit.unwrap().disclose(&user("ada").into(), None, freshness()).unwrap();
+    assert_eq!(disclosure.attributes().next(), None);
+    assert_eq!(disclosure.username().unwrap().as_str(), "ada");
+    assert!(disclosure.updated_at().is_some());
+    assert!(disclosure.created_at().is_none());
 }
 
 #[test]
@@ -435,8 +435,8 @@ fn certified(names: &[&str]) -> Caller {
     Caller::for_test(Identity::Certificate(Certificate::for_test(names).into()), [None, None])
 }
 
-fn of(client: &str, scopes: &str) -> Client {
-    Client { id: client.parse().unwrap(), scopes: Scopes::from(scopes) }
+fn of(client: &str, scopes: &str) -> Arc<Client> {
+    Arc::new(Client { id: client.parse().unwrap(), scopes: Scopes::from(scopes) })
 }
 
 fn from(peer: &str) -> Caller {

@@ -13,7 +13,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep, timeout_at},
 };
-use tonic::body::Body;
 use tracing::debug;
 
 use super::{
@@ -122,13 +121,14 @@ impl Host {
         service_fn(move |request: Request<Incoming>| {
             let told = probe.load_balancer(request.uri().path());
             let (calls, unread, peer) = (calls.clone(), unread.clone(), peer.clone());
-            async move {
+            // On the heap at once: hyper and the runtime hand it on by value.
+            Box::pin(async move {
                 let response = match told {
                     Some(status) => status.into_http(),
-                    None => calls.answer(request.map(Body::new), peer).await,
+                    None => calls.answer(request, peer).await,
                 };
                 Ok(response.map(|body| unread.answer(body)))
-            }
+            })
         })
     }
 

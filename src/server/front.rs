@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{Config, ShutdownSettings},
-    service::{Calls, Service},
+    service::{Bounds, Calls, Service},
 };
 
 /// Everything that takes connections. Dropped, all of it ends at once.
@@ -49,8 +49,9 @@ impl Front {
         let (stage, stages) = Stages::begin();
         let host = Host {
             calls: Calls::new(
-                routes(service, probe.clone(), config)?,
-                config.limits.request_timeout,
+                service,
+                routes(probe.clone(), config)?,
+                Bounds { time: config.limits.request_timeout, message: config.limits.message_bytes() },
                 plan.audit.ledger(),
                 plan.metrics.rpcs.clone(),
             ),

@@ -1,27 +1,18 @@
-//! The services that are served, each with the bounds of its messages.
+//! The services that say how this server is and what it serves, each with the bounds of its messages.
 
 use tonic::service::Routes;
 
 use super::{health::Health, probe::Probe};
-use crate::{
-    config::Config,
-    service::Service,
-    wire::proto::{
-        DESCRIPTORS, admin_service_server::AdminServiceServer, user_service_server::UserServiceServer,
-    },
-};
+use crate::{config::Config, wire::proto::DESCRIPTORS};
 
 /// Reflection could not be built.
 pub(super) type Error = tonic_reflection::server::Error;
 
-/// Returns everything that is served on the gRPC port.
-pub(super) fn routes(service: Service, probe: Probe, config: &Config) -> Result<Routes, Error> {
-    let most = usize::try_from(config.limits.message).unwrap_or(usize::MAX);
+/// Returns what is served on the gRPC port beside the service itself.
+pub(super) fn routes(probe: Probe, config: &Config) -> Result<Routes, Error> {
+    let most = config.limits.message_bytes();
     let mut routes = Routes::builder();
-    routes
-        .add_service(UserServiceServer::new(service.clone()).max_decoding_message_size(most))
-        .add_service(AdminServiceServer::new(service).max_decoding_message_size(most))
-        .add_service(Health::service(probe).max_decoding_message_size(most));
+    routes.add_service(Health::service(probe).max_decoding_message_size(most));
     if config.reflection {
         // grpcurl up to 1.8 and others of its age speak v1alpha only.
         routes

@@ -2,20 +2,17 @@
 
 use std::time::SystemTime;
 
-use tonic::{Request, Response, Status};
+use tonic::Request;
 use uuid::Uuid;
 
 use super::{Service, calls::Arrival};
 use crate::{
-    audit::{Erasure, Notes},
+    audit::Erasure,
     auth::Credentials,
     error::Error,
     policy::{Mandate, Subject},
     query::{Invalid, Target},
-    wire::{
-        self,
-        proto::{self, admin_service_server::AdminService},
-    },
+    wire::{self, proto},
 };
 
 impl Service {
@@ -23,52 +20,56 @@ impl Service {
     async fn mandate<T, Q>(
         &self,
         request: Request<T>,
+        arrival: Arrival<'_>,
         read: impl FnOnce(&T) -> Result<(Target, Q), Invalid>,
-    ) -> Result<(Mandate, Q, Notes), Error> {
-        let (metadata, mut extensions, message) = request.into_parts();
-        let Arrival { peer, notes, .. } = extensions.remove().ok_or(Error::Astray)?;
+    ) -> Result<(Mandate, Q), Error> {
+        let (metadata, _, message) = request.into_parts();
+        let Arrival { peer, notes, .. } = arrival;
         let credentials = Credentials { metadata: &metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(self.policy.name(&caller));
         let (target, asked) = read(&message)?;
         notes.target(&target);
-        Ok((self.policy.mandate(&caller, target)?, asked, notes))
+        Ok((self.policy.mandate(&caller, target)?, asked))
     }
 
-    async fn inspect(
+    pub(super) async fn inspect(
         &self,
         request: Request<proto::InspectUserRequest>,
+        arrival: Arrival<'_>,
     ) -> Result<proto::InspectUserResponse, Error> {
         let read = |message: &proto::InspectUserRequest| {
             Ok((wire::target(&message.sub, &message.user_pool_id)?, ()))
         };
-        let (mandate, (), _) = self.mandate(request, read).await?;
+        let (mandate, ()) = self.mandate(request, arrival, read).await?;
         Ok(wire::holding(self.users.inspect(&mandate)))
     }
 
-    async fn expire(
+    pub(super) async fn expire(
         &self,
         request: Request<proto::ExpireUserRequest>,
+        arrival: Arrival<'_>,
     ) -> Result<proto::ExpireUserResponse, Error> {
         let read =
             |message: &proto::ExpireUserRequest| Ok((wire::target(&message.sub, &message.user_pool_id)?, ()));
-        let (mandate, (), _) = self.mandate(request, read).await?;
+        let (mandate, ()) = self.mandate(request, arrival, read).await?;
         Ok(wire::expired(self.users.expire(&mandate)))
     }
 
-    async fn erase(
+    pub(super) async fn erase(
         &self,
         request: Request<proto::EraseUserRequest>,
+        arrival: Arrival<'_>,
     ) -> Result<proto::EraseUserResponse, Error> {
         let read =
             |message: &proto::EraseUserRequest| Ok((wire::target(&message.sub, &message.user_pool_id)?, ()));
-        let (mandate, (), notes) = self.mandate(request, read).await?;
+        let (mandate, ()) = self.mandate(request, arrival, read).await?;
         let receipt_id = Uuid::now_v7().to_string();
         let Subject { pool, sub, .. } = mandate.subject();
         let erased = self.users.erase(&mandate);
         let verdicts = self.authenticator.forget(&pool.id, sub).await.map_err(|_| Error::Panicked)?;
         let receipt = wire::erased(&receipt_id, SystemTime::now(), erased, verdicts);
-        notes.erasure(Erasure {
+        arrival.notes.erasure(Erasure {
             receipt_id,
             entries: receipt.entries,
             absences: receipt.absences,
@@ -78,42 +79,12 @@ impl Service {
         Ok(receipt)
     }
 
-    async fn explain(
+    pub(super) async fn explain(
         &self,
         request: Request<proto::ExplainAccessRequest>,
+        arrival: Arrival<'_>,
     ) -> Result<proto::ExplainAccessResponse, Error> {
-        let (mandate, query, _) = self.mandate(request, wire::access_query).await?;
+        let (mandate, query) = self.mandate(request, arrival, wire::access_query).await?;
         Ok(wire::explanation(self.policy.explain(&mandate, query)?))
-    }
-}
-
-#[tonic::async_trait]
-impl AdminService for Service {
-    async fn inspect_user(
-        &self,
-        request: Request<proto::InspectUserRequest>,
-    ) -> Result<Response<proto::InspectUserResponse>, Status> {
-        Ok(Response::new(self.inspect(request).await?))
-    }
-
-    async fn expire_user(
-        &self,
-        request: Request<proto::ExpireUserRequest>,
-    ) -> Result<Response<proto::ExpireUserResponse>, Status> {
-        Ok(Response::new(self.expire(request).await?))
-    }
-
-    async fn erase_user(
-        &self,
-        request: Request<proto::EraseUserRequest>,
-    ) -> Result<Response<proto::EraseUserResponse>, Status> {
-        Ok(Response::new(self.erase(request).await?))
-    }
-
-    async fn explain_access(
-        &self,
-        request: Request<proto::ExplainAccessRequest>,
-    ) -> Result<Response<proto::ExplainAccessResponse>, Status> {
-        Ok(Response::new(self.explain(request).await?))
     }
 }

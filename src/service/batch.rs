@@ -13,16 +13,17 @@ use crate::{
     error::Error,
     freshness::Moment,
     policy::{Denied, Disclosure, Permit},
-    wire::{self, proto},
+    wire::{self, Encoded, proto},
 };
 
 impl Service {
     pub(super) async fn batch(
         &self,
         request: Request<proto::BatchGetUsersRequest>,
-    ) -> Result<proto::BatchGetUsersResponse, Error> {
-        let (metadata, mut extensions, message) = request.into_parts();
-        let Arrival { peer, deadline, request_id, notes } = extensions.remove().ok_or(Error::Astray)?;
+        arrival: Arrival<'_>,
+    ) -> Result<Encoded, Error> {
+        let (metadata, _, message) = request.into_parts();
+        let Arrival { peer, deadline, request_id, notes } = arrival;
         let credentials = Credentials { metadata: &metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(self.policy.name(&caller));
@@ -33,10 +34,10 @@ impl Service {
         notes.permits(permits.iter().map(|permit| permit.as_ref().err().map(reason)));
         let by = ahead_of(deadline);
         let users = join_all(permits.into_iter().map(|permit| self.disclosed(permit, by))).await;
-        note(&notes, &users);
-        let users = users.into_iter().map(|user| user.map_err(|error| error.into_message(&request_id)));
-        let full = Error::Full.into_message(&request_id);
-        let (reply, untold) = wire::batch_reply(users.collect(), &batch.order, full);
+        note(notes, &users);
+        let users = users.into_iter().map(|user| user.map_err(|error| error.into_message(request_id)));
+        let full = Error::Full.into_message(request_id);
+        let (reply, untold) = wire::batch_reply(&users.collect::<Vec<_>>(), &batch.order, &full);
         untold.into_iter().for_each(|place| notes.refused(place, Error::Full.reason()));
         Ok(reply)
     }
@@ -54,7 +55,7 @@ fn reason(denied: &Denied) -> &'static str {
 
 fn note(notes: &Notes, users: &[Result<Disclosure, Error>]) {
     for (place, user) in users.iter().enumerate() {
-        notes.user(place, user.as_ref().map(|user| (user.names(), user.freshness)).map_err(Error::reason));
+        notes.user(place, user.as_ref().map(|user| (user.names(), user.freshness())).map_err(Error::reason));
     }
 }
 

@@ -1,19 +1,14 @@
 //! One call as it is observed: its request id, the time it may take, and the one line that says how it ended.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Response, header::HeaderName};
+use http::{HeaderMap, Response, header::HeaderName};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, body::Body};
 use tracing::{Span, debug, error, info, warn};
-use uuid::Builder;
 
-use super::method::Method;
+use super::{method::Method, request_id::RequestId};
 use crate::{
     audit::{Entry, Ledger, Outcome, Receipt},
     error::Error,
@@ -25,40 +20,42 @@ use crate::{
 
 /// A call under way. One that is dropped before its end was cancelled by its caller.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct Call<'c> {
     method: Method,
-    tally: Tally,
-    request_id: Arc<str>,
+    tally: &'c Tally,
+    request_id: RequestId,
     begun: Instant,
     deadline: Instant,
     ended: bool,
 }
 
-impl Call {
-    /// Begins to observe a call by the name it takes from `x-request-id`, or by a new UUID where that is missing or
-    /// not 1 to 64 characters of `[A-Za-z0-9._-]`. It may take as long as `longest`, or its `grpc-timeout` if that is
+impl<'c> Call<'c> {
+    /// Begins to observe a call. It may take as long as `longest`, or its `grpc-timeout` if that is
     /// less, which is cut by a tenth, at most 20 ms: the answer must be there before the caller's own clock ends the
     /// call, for then it learns nothing of the reason (and a tonic client calls it `CANCELLED`).
-    pub(super) fn begin(path: &str, headers: &HeaderMap, longest: Duration, tally: Tally) -> Self {
+    pub(super) fn begin(path: &str, headers: &HeaderMap, longest: Duration, tally: &'c Tally) -> Self {
         let method = Method::of(path);
         tally.begin(method.place());
-        let text = |key: HeaderName| headers.get(key).and_then(|value| value.to_str().ok());
-        let request_id = text(REQUEST_ID).filter(|id| is_request_id(id));
-        let callers = text(GRPC_TIMEOUT).and_then(grpc_timeout);
+        let callers = headers.get(GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
         let begun = Instant::now();
         Self {
             method,
             tally,
-            request_id: request_id.map_or_else(new_request_id, Into::into),
+            request_id: RequestId::of(headers),
             begun,
             deadline: begun + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
             ended: false,
         }
     }
 
+    /// Returns what is called.
+    pub(super) fn method(&self) -> Method {
+        self.method
+    }
+
     /// Returns the name of the call.
-    pub(super) fn request_id(&self) -> Arc<str> {
-        Arc::clone(&self.request_id)
+    pub(super) fn request_id(&self) -> &str {
+        self.request_id.as_str()
     }
 
     /// Returns when the call must have been answered.
@@ -66,15 +63,10 @@ impl Call {
         self.deadline
     }
 
-    /// Returns true if and only if its caller may go on asking after the answer has begun.
-    pub(super) fn is_open_ended(&self) -> bool {
-        self.method.is_open_ended()
-    }
-
     /// Begins the span of the call, if it is about people; of health checks there would be too many.
     pub(super) fn span(&self, headers: &HeaderMap) -> Span {
         if self.method.is_recorded() {
-            traces::served(self.method.name(), &self.request_id, headers)
+            traces::served(self.method.name(), self.request_id(), headers)
         } else {
             Span::none()
         }
@@ -83,9 +75,9 @@ impl Call {
     /// Opens the audit record of the call, if it is to have one.
     pub(super) fn entry<'a>(&'a self, ledger: &'a Ledger) -> Entry<'a> {
         if self.method.is_recorded() {
-            ledger.open(self.method.name(), &self.request_id)
+            ledger.open(self.method.name(), self.request_id())
         } else {
-            ledger.ignore(self.method.name(), &self.request_id)
+            ledger.ignore(self.method.name(), self.request_id())
         }
     }
 
@@ -143,32 +135,30 @@ impl Call {
             }
             Err(error) => {
                 self.log_failure(&error);
-                error.into_status(&self.request_id).into_http()
+                error.into_status(self.request_id()).into_http()
             }
         };
-        if let Ok(id) = HeaderValue::try_from(&*self.request_id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
+        self.request_id.show(response.headers_mut());
         response
     }
 
     fn log_success(&self) {
-        let Self { method, request_id, .. } = self;
+        let (method, request_id) = (self.method, self.request_id());
         debug!(
             rpc.method = method.name(),
             rpc.code = "OK",
-            request.id = &**request_id,
+            request.id = request_id,
             duration_ms = self.milliseconds(),
             "call answered"
         );
     }
 
     fn log_failure(&self, cause: &Error) {
-        let Self { method, request_id, .. } = self;
+        let (method, request_id) = (self.method, self.request_id());
         let (code, reason, duration_ms) = (cause.code(), cause.reason(), self.milliseconds());
         macro_rules! log {
             ($level:ident) => {
-                $level!(rpc.method = method.name(), rpc.code = ?code, reason, request.id = &**request_id, duration_ms, %cause, "call failed")
+                $level!(rpc.method = method.name(), rpc.code = ?code, reason, request.id = request_id, duration_ms, %cause, "call failed")
             };
         }
         match code {
@@ -181,11 +171,11 @@ impl Call {
     }
 
     fn log_cancellation(&self) {
-        let Self { method, request_id, .. } = self;
+        let (method, request_id) = (self.method, self.request_id());
         debug!(
             rpc.method = method.name(),
             rpc.code = "Cancelled",
-            request.id = &**request_id,
+            request.id = request_id,
             duration_ms = self.milliseconds(),
             "call cancelled"
         );
@@ -200,28 +190,13 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.count(Code::Cancelled);
             self.log_cancellation();
         }
     }
-}
-
-/// Makes a UUID of version 7 (RFC 9562, section 5.7). It must be another's by no accident, and nobody need fail to
-/// guess it: its random bits cost no system call.
-fn new_request_id() -> Arc<str> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let mut random = [0; 10];
-    fastrand::fill(&mut random);
-    let milliseconds = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid().to_string().into()
-}
-
-fn is_request_id(id: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=64).contains(&id.len()) && id.bytes().all(allowed)
 }
 
 /// Reads a `grpc-timeout`: at most 8 digits and a unit (gRPC over HTTP/2, "Requests"); none if it is no such thing.
@@ -246,10 +221,13 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 const AHEAD: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(1);
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use http::HeaderValue;
+
     use super::*;
     use crate::audit::Audit;
     use crate::{service::method::METHODS, telemetry::metrics::rpc::Rpcs};
@@ -316,22 +294,8 @@ mod tests {
         assert!(record.contains("\"outcome\":\"INTERNAL\"") && record.lines().count() == 1, "{record}");
     }
 
-    #[test]
-    fn a_request_id_is_taken_or_made() {
-        let id = |id: &str| {
-            let headers = [(REQUEST_ID, HeaderValue::try_from(id).unwrap())];
-            begin(headers.into_iter().collect()).request_id.to_string()
-        };
-        for good in ["a", "0198c5d6-1.X_y", &"x".repeat(64)] {
-            assert_eq!(id(good), good);
-        }
-        for bad in ["", "a b", "a\"b", "a,b", &"x".repeat(65)] {
-            assert_eq!(uuid::Uuid::parse_str(&id(bad)).unwrap().get_version_num(), 7, "{bad:?}");
-        }
-    }
-
-    fn begin(headers: HeaderMap) -> Call {
-        let tally = Rpcs::default().tally(METHODS);
-        Call::begin("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3), tally)
+    fn begin(headers: HeaderMap) -> Call<'static> {
+        static TALLY: LazyLock<Tally> = LazyLock::new(|| Rpcs::default().tally(METHODS));
+        Call::begin("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3), &TALLY)
     }
 }

@@ -1,20 +1,46 @@
 //! What of a request's body reaches a service.
 
-use std::future::ready;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::Request;
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyStream, StreamBody};
 use tokio::time::{Instant, sleep_until};
 use tonic::body::Body;
 
-/// Returns the request without its trailers. tonic would merge them into the metadata, where a later `authorization`
-/// replaces the one that a proxy before us has seen; gRPC knows no request trailers (gRPC over HTTP/2, "Requests").
-pub(super) fn dropped(request: Request<Body>) -> Request<Body> {
-    request.map(|body| {
-        let frames = BodyStream::new(body).try_filter(|frame| ready(!frame.is_trailers()));
-        Body::new(StreamBody::new(frames))
-    })
+/// A body without its trailers. tonic would merge them into the metadata, where a later `authorization` replaces the one
+/// that a proxy before us has seen; gRPC knows no request trailers (gRPC over HTTP/2, "Requests").
+#[derive(Debug)]
+pub(super) struct Untrailed<B>(pub(super) B);
+
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Untrailed<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        loop {
+            match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                Some(Ok(frame)) if frame.is_trailers() => {}
+                frame => return Poll::Ready(frame),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 /// Returns the request with a body that ends at `deadline`, for a stream, which is not bounded otherwise: nobody may

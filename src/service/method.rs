@@ -2,36 +2,60 @@
 
 use crate::telemetry::metrics::rpc;
 
-/// One of [`METHODS`], by its place among them.
+/// One of [`METHODS`], in their order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Method(usize);
+pub(super) enum Method {
+    GetUser,
+    BatchGetUsers,
+    Check,
+    Watch,
+    List,
+    InspectUser,
+    ExpireUser,
+    EraseUser,
+    ExplainAccess,
+    Reflect,
+    ReflectAlpha,
+    /// None that is served.
+    Other,
+}
 
 impl Method {
-    /// Returns the method that a request's path names; the last of all if no such method is served, so that nobody
+    const SERVED: [Self; NAMES.len()] = [
+        Self::GetUser,
+        Self::BatchGetUsers,
+        Self::Check,
+        Self::Watch,
+        Self::List,
+        Self::InspectUser,
+        Self::ExpireUser,
+        Self::EraseUser,
+        Self::ExplainAccess,
+        Self::Reflect,
+        Self::ReflectAlpha,
+    ];
+
+    /// Returns the method that a request's path names; [`Self::Other`] if no such method is served, so that nobody
     /// outside chooses what is logged.
     pub(super) fn of(path: &str) -> Self {
         let name = path.strip_prefix('/').unwrap_or_default();
-        Self(NAMES.iter().position(|known| *known == name).unwrap_or(NAMES.len()))
+        let served = NAMES.iter().zip(Self::SERVED).find(|(known, _)| **known == name);
+        served.map_or(Self::Other, |(_, method)| method)
     }
 
     /// Returns the name with its service and package, without the leading slash.
     pub(super) fn name(self) -> &'static str {
-        NAMES.get(self.0).copied().unwrap_or("other")
+        NAMES.get(self.place()).copied().unwrap_or("other")
     }
 
     /// Returns the place among [`METHODS`].
     pub(super) fn place(self) -> usize {
-        self.0
+        self as usize
     }
 
     /// Returns true if and only if calls of it are about people, so that each leaves an audit record.
     pub(super) fn is_recorded(self) -> bool {
         self.name().starts_with("userlookup.v1.")
-    }
-
-    /// Returns true if and only if its caller may go on asking after the answer has begun.
-    pub(super) fn is_open_ended(self) -> bool {
-        self.name().starts_with("grpc.reflection.")
     }
 }
 

@@ -65,7 +65,7 @@ impl Found {
     }
 
     /// Returns the user, uncut: only a permit may disclose it.
-    pub fn user(&self) -> &User {
+    pub fn user(&self) -> &Arc<User> {
         &self.user
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use prost::{Message as _, length_delimiter_len};
+use prost::{encoding::message, length_delimiter_len};
 
-use super::{demand, pool, proto, proto::batch_get_users_result::Result as Item, reply, selection};
+use super::{Encoded, demand, pool, proto, reply, reply::put_bytes, selection};
 use crate::{
     freshness::Moment,
     policy::Disclosure,
@@ -34,36 +34,50 @@ pub fn batch(message: &proto::BatchGetUsersRequest, now: Moment) -> Result<Batch
     Ok(Batch { subs, order, query })
 }
 
-/// Puts what became of each user of a batch into an answer, once for each time that it was asked about.
+/// Puts what became of each user of a batch into a `BatchGetUsersResponse`, once for each time that it was asked about.
 ///
 /// Where there is no room, that is `full` instead. Returns also the places of those `users` for whom there was none at all.
 pub fn batch_reply(
-    users: Vec<Result<Disclosure, proto::Status>>,
+    users: &[Result<Disclosure, proto::Status>],
     order: &[usize],
-    full: proto::Status,
-) -> (proto::BatchGetUsersResponse, Vec<usize>) {
-    let item = |user: Result<Disclosure, _>| user.map_or_else(Item::Error, |user| Item::Found(reply(user)));
-    let result = |item| proto::BatchGetUsersResult { result: Some(item) };
-    let items: Vec<_> = users.into_iter().map(item).map(result).collect();
-    let full = result(Item::Error(full));
+    full: &proto::Status,
+) -> (Encoded, Vec<usize>) {
+    let (items, full): (Vec<_>, _) = (users.iter().map(item).collect(), failed(full));
     let (mut room, mut told) = (MAX_FOUND_BYTES, vec![false; items.len()]);
-    let fitting = |place: &usize| {
-        let item = items.get(*place)?;
-        let Some(left) = room.checked_sub(bytes(item)) else { return Some(full.clone()) };
-        room = left;
-        told.get_mut(*place).into_iter().for_each(|told| *told = true);
-        Some(item.clone())
-    };
-    let results = order.iter().filter_map(fitting).collect();
+    let mut results = Vec::with_capacity(order.len() * USUAL_BYTES);
+    for place in order {
+        let Some(item) = items.get(*place) else { continue };
+        let fits = users.get(*place).is_some_and(Result::is_err) || take(&mut room, item);
+        put_bytes(1, if fits { item } else { &full }, &mut results);
+        told.get_mut(*place).into_iter().for_each(|told| *told |= fits);
+    }
     let untold = told.into_iter().enumerate().filter_map(|(place, told)| (!told).then_some(place));
-    (proto::BatchGetUsersResponse { results }, untold.collect())
+    (Encoded(results), untold.collect())
 }
 
-/// What a user takes of an answer; a status takes of the margin.
-fn bytes(item: &proto::BatchGetUsersResult) -> usize {
-    let Some(Item::Found(_)) = item.result else { return 0 };
-    let message = item.encoded_len();
-    1 + length_delimiter_len(message) + message
+/// A `BatchGetUsersResult`.
+fn item(user: &Result<Disclosure, proto::Status>) -> Vec<u8> {
+    let user = match user {
+        Ok(user) => user,
+        Err(status) => return failed(status),
+    };
+    let Encoded(found) = reply(user);
+    let mut item = Vec::with_capacity(found.len() + 8);
+    put_bytes(1, &found, &mut item);
+    item
+}
+
+fn failed(status: &proto::Status) -> Vec<u8> {
+    let mut item = Vec::new();
+    message::encode(2, status, &mut item);
+    item
+}
+
+/// Takes what a user needs of an answer, if there is as much; a status takes of the margin.
+fn take(room: &mut usize, item: &[u8]) -> bool {
+    let left = room.checked_sub(1 + length_delimiter_len(item.len()) + item.len());
+    *room = left.unwrap_or(*room);
+    left.is_some()
 }
 
 fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), Invalid> {
@@ -80,6 +94,8 @@ fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), Invalid> {
 }
 
 const MAX_USERS: usize = 100;
+// Of a user of ten short attributes.
+const USUAL_BYTES: usize = 512;
 // What clients read at most unless told otherwise (grpc-go, grpc-java, tonic), less 100 statuses of 600 bytes.
 const MAX_FOUND_BYTES: usize = (4 * 1024 - 64) * 1024;
 

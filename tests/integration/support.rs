@@ -220,7 +220,7 @@ impl Parts {
     ) -> Result<auth::Caller, auth::Rejected> {
         let address = auth::Address::Ip(Ipv4Addr::LOCALHOST.into());
         let peer = auth::Peer { address, certificate: None };
-        self.authenticator.authenticate(auth::Credentials { metadata, access_token, peer }).await
+        self.authenticator.authenticate(auth::Credentials { metadata, access_token, peer: &peer }).await
     }
 
     /// Leave for this machine to ask about a user, whose access token may be given too.

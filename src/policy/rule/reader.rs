@@ -35,7 +35,16 @@ impl Reader<'_> {
         let share = caller.misses_per_second;
         let share = share.map(|misses_per_second| Share { caller: Arc::clone(&name), misses_per_second });
         let (who, reads, attributes, admin, key) = (who?, reads?, attributes?, admin?, key.clone());
-        Some(Rule { name, who, reads, attributes, groups: caller.groups, admin, share, key })
+        Some(Rule {
+            name,
+            who,
+            reads,
+            attributes: attributes.into(),
+            groups: caller.groups,
+            admin,
+            share,
+            key,
+        })
     }
 
     fn who(&self, faults: &mut Collector<'_>) -> Option<Who> {

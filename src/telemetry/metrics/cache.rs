@@ -39,26 +39,26 @@ impl Usage {
     }
 
     /// Begins to count a question.
-    pub fn ask(&self) -> Asked<'_> {
-        Asked { usage: self, lookup: Lookup::Miss }
+    pub fn ask(&self) -> Asking<'_> {
+        Asking { usage: self, lookup: Lookup::Miss }
     }
 }
 
 /// A question under way. One that is dropped before its end was a miss.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct Asking<'a> {
     usage: &'a Usage,
     lookup: Lookup,
 }
 
-impl Asked<'_> {
+impl Asking<'_> {
     /// Tells how it was answered.
     pub fn end(mut self, lookup: Lookup) {
         self.lookup = lookup;
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if let Some(counter) = self.usage.of.get(self.lookup as usize) {
             counter.inc();

@@ -1,0 +1,67 @@
+//! The name of a call, by which its log lines, its record and its answer are found again.
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderValue, header::HeaderName};
+use uuid::{Builder, fmt::Hyphenated};
+
+/// Text of 1 to 64 characters of `[A-Za-z0-9._-]`.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Returns what `x-request-id` says, or a new UUID where that is missing or no such text.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let given = headers.get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
+        Self(given.cloned().unwrap_or_else(new))
+    }
+
+    /// Returns its text.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// Puts it where the caller looks for it.
+    pub(super) fn show(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.0.clone());
+    }
+}
+
+/// Makes a UUID of version 7 (RFC 9562, section 5.7). It must be another's by no accident, and nobody need fail to
+/// guess it: its random bits cost no system call.
+fn new() -> HeaderValue {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut random = [0; 10];
+    fastrand::fill(&mut random);
+    let milliseconds = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let id = Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid().hyphenated();
+    let text = &mut [0; Hyphenated::LENGTH];
+    // Digits and hyphens are a header's value.
+    HeaderValue::from_str(id.encode_lower(text)).unwrap_or_else(|_| HeaderValue::from_static("none"))
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=64).contains(&id.len()) && id.iter().all(allowed)
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_taken_or_made() {
+        let id = |id: &str| {
+            let headers = [(REQUEST_ID, HeaderValue::try_from(id).unwrap())];
+            RequestId::of(&headers.into_iter().collect()).as_str().to_owned()
+        };
+        for good in ["a", "0198c5d6-1.X_y", &"x".repeat(64)] {
+            assert_eq!(id(good), good);
+        }
+        for bad in ["", "a b", "a\"b", "a,b", &"x".repeat(65)] {
+            assert_eq!(uuid::Uuid::parse_str(&id(bad)).unwrap().get_version_num(), 7, "{bad:?}");
+        }
+    }
+}
