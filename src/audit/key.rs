@@ -1,8 +1,9 @@
 //! The hash that stands for a person in the records, and its key.
 
-use std::{collections::BTreeSet, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{collections::BTreeSet, fmt, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
+use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::{pool::PoolId, user::Sub};
@@ -38,20 +39,48 @@ impl Key {
     }
 
     /// Returns what stands for a user of a pool: HMAC-SHA-256 (RFC 2104) of both ids with a zero byte between, which is
-    /// in neither, in 64 hexadecimal digits.
-    pub fn hash(&self, pool: &PoolId, sub: &Sub) -> String {
+    /// in neither.
+    pub fn hash(&self, pool: &PoolId, sub: &Sub) -> SubHash {
         let mut context = hmac::Context::with_key(&self.0);
         for part in [pool.as_str().as_bytes(), &[0], sub.as_str().as_bytes()] {
             context.update(part);
         }
-        let tag = context.sign();
-        let digits = tag.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(context.sign().as_ref()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        SubHash(digits)
     }
 }
 
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// What stands for a person in the records: 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SubHash(pub(super) [u8; 64]);
+
+impl SubHash {
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for SubHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for SubHash {
+    fn serialize<S: Serializer>(&self, sink: S) -> Result<S::Ok, S::Error> {
+        sink.serialize_str(self.as_str())
+    }
+}
+
+const fn digit(number: u8) -> u8 {
+    if number < 10 { b'0' + number } else { b'a' + number - 10 }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(redacted)")
     }
 }
@@ -157,6 +186,6 @@ mod tests {
     }
 
     fn hash(key: &Key, pool: &str, sub: &str) -> String {
-        key.hash(&pool.parse().unwrap(), &sub.parse().unwrap())
+        key.hash(&pool.parse().unwrap(), &sub.parse().unwrap()).to_string()
     }
 }

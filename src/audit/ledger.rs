@@ -92,16 +92,20 @@ impl Desk {
 
     /// Enters the records of one call; never blocks on the sink. They stay together: all of them are lost where one finds
     /// no room, and who waits is told when the last is written, before which no other can have been given up.
-    pub(super) fn enter(&self, records: &[Record<'_>], is_awaited: bool) -> Receipt {
+    pub(super) fn enter<'r>(&self, records: impl Iterator<Item = Record<'r>>, is_awaited: bool) -> Receipt {
         let is_awaited = is_awaited && self.office.required;
         let mut pending = self.book.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = pending.lines.len();
-        records.iter().for_each(|record| record.append_to(&mut pending.lines));
+        let mut count = 0;
+        for record in records {
+            record.append_to(&mut pending.lines);
+            count += 1;
+        }
         let end = pending.lines.len();
         if end > self.office.room {
             pending.lines.truncate(before);
             drop(pending);
-            self.office.lost(records.len().try_into().unwrap_or(u64::MAX));
+            self.office.lost(count);
             return if is_awaited { Receipt::Lost } else { Receipt::Entered };
         }
         let receipt = is_awaited.then(|| {

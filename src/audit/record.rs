@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use humantime::format_rfc3339_millis;
 use serde::{Serialize, Serializer};
 
+use super::key::SubHash;
 use crate::{
     attribute::AttributeName,
     freshness::{Freshness, Source, StaleReason},
@@ -21,7 +22,7 @@ pub(super) struct Record<'a> {
     /// The name of its rule.
     pub(super) caller: Option<&'a str>,
     pub(super) pool: Option<&'a str>,
-    pub(super) sub_hash: Option<String>,
+    pub(super) sub_hash: Option<SubHash>,
     /// How many users it is about who are not named.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) users: usize,
@@ -96,7 +97,7 @@ pub(super) struct Names {
 impl Names {
     /// Lists names that were released, all of them.
     pub(super) fn released<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        let mut listed = Self::default();
+        let mut listed = Self { text: String::with_capacity(USUAL_NAMES_BYTES), left_out: 0 };
         names.for_each(|name| listed.push(name));
         listed
     }
@@ -124,7 +125,8 @@ impl Names {
     }
 
     fn push(&mut self, name: &str) {
-        self.text.extend([name, " "]);
+        self.text.push_str(name);
+        self.text.push(' ');
     }
 }
 
@@ -146,6 +148,8 @@ fn is_zero(number: &usize) -> bool {
 // AttributeType.Name, API reference; a UUID has 36.
 const MAX_NAME_BYTES: usize = 32;
 const MAX_ASKED_BYTES: usize = 1024;
+// Of a dozen short names, so that it seldom grows.
+const USUAL_NAMES_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +173,7 @@ mod tests {
         let table = [
             (
                 Record { freshness: Some(fresh.into()), ..record(&names, "released") },
-                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"00ff","attributes":["custom:plan","email"],"source":"CACHE","age_ms":1234,"stale_reason":null,"outcome":"released"}"#,
+                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":["custom:plan","email"],"source":"CACHE","age_ms":1234,"stale_reason":null,"outcome":"released"}"#,
             ),
             (
                 Record {
@@ -177,7 +181,7 @@ mod tests {
                     caller: Some("a\"\n\u{2028}"),
                     ..record(&names, "released")
                 },
-                "{\"time\":\"2026-11-25T13:52:26.007Z\",\"request_id\":\"r-1\",\"method\":\"s/M\",\"caller\":\"a\\\"\\n\u{2028}\",\"pool\":\"p_1\",\"sub_hash\":\"00ff\",\"attributes\":[\"custom:plan\",\"email\"],\"source\":\"CACHE\",\"age_ms\":1234,\"stale_reason\":\"UPSTREAM_THROTTLED\",\"outcome\":\"released\"}",
+                "{\"time\":\"2026-11-25T13:52:26.007Z\",\"request_id\":\"r-1\",\"method\":\"s/M\",\"caller\":\"a\\\"\\n\u{2028}\",\"pool\":\"p_1\",\"sub_hash\":\"0000000000000000000000000000000000000000000000000000000000000000\",\"attributes\":[\"custom:plan\",\"email\"],\"source\":\"CACHE\",\"age_ms\":1234,\"stale_reason\":\"UPSTREAM_THROTTLED\",\"outcome\":\"released\"}",
             ),
             (
                 Record { caller: None, pool: None, sub_hash: None, ..record(&none, "TOKEN_EXPIRED") },
@@ -185,7 +189,7 @@ mod tests {
             ),
             (
                 record(&asked, "ATTRIBUTE_NOT_ALLOWED"),
-                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"00ff","attributes":["custom:a\"b\\c","custom:é","nickname"],"attributes_left_out":2,"outcome":"ATTRIBUTE_NOT_ALLOWED"}"#,
+                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":["custom:a\"b\\c","custom:é","nickname"],"attributes_left_out":2,"outcome":"ATTRIBUTE_NOT_ALLOWED"}"#,
             ),
         ];
         for (record, expected) in table {
@@ -222,7 +226,7 @@ mod tests {
             method: "s/M",
             caller: Some("web"),
             pool: Some("p_1"),
-            sub_hash: Some("00ff".to_owned()),
+            sub_hash: Some(SubHash([b'0'; 64])),
             users: 0,
             attributes,
             attributes_left_out: attributes.left_out,

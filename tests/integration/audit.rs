@@ -87,7 +87,8 @@ async fn each_end_of_a_call_is_recorded_once() {
     let pool = app.cognito.pool_id().to_owned();
     let hash = |sub: &str| key.hash(&pool.parse().unwrap(), &sub.parse().unwrap());
     app.stop();
-    let hashes = expected.map(|(_, sub, ..)| if sub.is_empty() { String::new() } else { hash(sub) });
+    let hashes =
+        expected.map(|(_, sub, ..)| if sub.is_empty() { String::new() } else { hash(sub).to_string() });
     app.stopped().await;
     let records = trail.records();
     for (n, (caller, _, names, outcome)) in expected.into_iter().enumerate() {
@@ -444,7 +445,7 @@ impl Trail {
 
     /// What a record has for a user.
     pub(crate) fn hash(&self, pool: &str, sub: &str) -> Value {
-        self.key().hash(&pool.parse().unwrap(), &sub.parse().unwrap()).into()
+        self.key().hash(&pool.parse().unwrap(), &sub.parse().unwrap()).to_string().into()
     }
 
     pub(crate) fn records(&self) -> Vec<Value> {
