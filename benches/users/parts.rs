@@ -56,7 +56,7 @@ impl Parts {
         let caller = self.authenticator.authenticate(auth::Credentials {
             metadata: &metadata,
             access_token: "",
-            peer,
+            peer: &peer,
         });
         let query = Query {
             sub: Some(sub.parse().unwrap()),
