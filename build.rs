@@ -12,7 +12,7 @@ const FILES: [&str; 4] = [
     "userlookup/v1/user_service.proto",
 ];
 
-// Their Debug is written by hand, in `wire::proto`.
+// Their Debug is written by hand, in `proto`.
 const PERSONAL: [&str; 3] = ["BatchGetUsersRequest", "GetUserRequest", "User"];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .skip_debug(PERSONAL)
         .type_attribute("BatchGetUsersRequest.freshness", "#[derive(Debug)]")
         .type_attribute("GetUserRequest.freshness", "#[derive(Debug)]")
+        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(descriptors)?;
     Ok(())

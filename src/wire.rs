@@ -2,7 +2,6 @@
 
 mod admin;
 mod batch;
-pub mod proto;
 mod reply;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +12,7 @@ pub use self::{
     batch::{batch, batch_reply},
     reply::{Encoded, reply},
 };
+pub use crate::proto;
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, Selection},
     freshness::{Demand, Freshness, Moment, Source, StaleReason},

@@ -4,7 +4,7 @@ use std::{
 };
 
 // From the top: a module may import from those after it, from itself, and from its own submodules.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "main",
     "cli",
     "sandbox",
@@ -23,6 +23,7 @@ const ORDER: [&str; 18] = [
     "attribute",
     "telemetry",
     "config",
+    "proto",
 ];
 
 #[test]
@@ -98,6 +99,17 @@ fn every_external_crate_of_weight_has_one_owner() {
             assert!(!imported || owned, "{name} imports {external}");
         }
     }
+}
+
+#[test]
+fn what_the_client_needs_not_is_optional() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let lines = dependencies.lines().take_while(|line| !line.starts_with('['));
+    let always =
+        lines.filter_map(|line| line.split_once(" = {").filter(|_| !line.contains("optional = true")));
+    let names: Vec<_> = always.map(|(name, _)| name).collect();
+    assert_eq!(names, ["prost", "prost-types", "tonic", "tonic-prost", "tonic-types"]);
 }
 
 #[test]

@@ -1,12 +1,14 @@
-//! The messages and services of `proto/`, generated; their descriptions are there.
+//! The messages, clients and services of `proto/`, generated; their descriptions are there.
+//!
+//! With `default-features = false, features = ["client"]` it is all of this crate.
 #![expect(
     missing_docs,
     unused_qualifications,
     clippy::allow_attributes_without_reason,
     clippy::doc_markdown,
-    clippy::too_many_lines,
     reason = "generated"
 )]
+#![cfg_attr(feature = "server", expect(clippy::too_many_lines, reason = "generated"))]
 
 tonic::include_proto!("userlookup.v1");
 
