@@ -2,6 +2,9 @@
 
 use std::{env, error::Error, process::ExitCode, time::Duration};
 
+use cognito_lookup::proto::{
+    GetUserRequest, GetUserResponse, Source, user_service_client::UserServiceClient,
+};
 use tokio::{net::lookup_host, time};
 use tonic::{
     Code, Request, Status,
@@ -9,12 +12,6 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
-
-use self::userlookup::{GetUserRequest, GetUserResponse, Source, user_service_client::UserServiceClient};
-
-mod userlookup {
-    tonic::include_proto!("userlookup.v1");
-}
 
 const ATTEMPTS: usize = 3;
 const DEADLINE: Duration = Duration::from_secs(2);
