@@ -92,7 +92,7 @@ impl Error {
     pub fn into_status(self, request_id: &str) -> Status {
         let (code, _, text) = self.outward();
         let mut details = ErrorDetails::new();
-        details.set_error_info(self.reason(), DOMAIN, self.metadata());
+        details.set_error_info(self.reason(), proto::DOMAIN, self.metadata());
         details.set_request_info(request_id, "");
         let mut metadata = MetadataMap::new();
         if let Some((field, problem)) = self.violation() {
@@ -292,7 +292,6 @@ fn rejection(rejected: Rejected) -> (Code, ErrorReason, &'static str) {
 }
 
 const MAX_LIST_BYTES: usize = 1024;
-const DOMAIN: &str = "userlookup.v1";
 const SUB_FORM: &str = "must be 1 to 128 characters of [A-Za-z0-9_-]";
 const SUB_MALFORMED: &str = "sub must be given as 1 to 128 characters of [A-Za-z0-9_-]";
 // Long enough for the cool-down of a shared cause, short enough for a person who waits.

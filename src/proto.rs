@@ -1,6 +1,25 @@
 //! The messages, clients and services of `proto/`, generated; their descriptions are there.
 //!
-//! With `default-features = false, features = ["client"]` it is all of this crate.
+//! With `default-features = false, features = ["client"]` it is all of this crate:
+//!
+//! ```no_run
+//! use cognito_lookup::proto::{ErrorReason, GetUserRequest, user_service_client::UserServiceClient};
+//! use tonic::Request;
+//! use tonic_types::StatusExt as _;
+//!
+//! # async fn look_up(authorization: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut users = UserServiceClient::connect("http://127.0.0.1:50051").await?;
+//! let mut request = Request::new(GetUserRequest { attributes: vec!["name".to_owned()], ..Default::default() });
+//! request.metadata_mut().insert("authorization", authorization.parse()?);
+//! let user = match users.get_user(request).await {
+//!     Ok(response) => response.into_inner().user,
+//!     Err(status) => match status.get_details_error_info().and_then(|info| ErrorReason::of(&info)) {
+//!         Some(ErrorReason::TokenExpired) => None,
+//!         _ => return Err(status.into()),
+//!     },
+//! };
+//! # Ok(()) }
+//! ```
 #![expect(
     missing_docs,
     unused_qualifications,
@@ -10,9 +29,10 @@
 )]
 #![cfg_attr(feature = "server", expect(clippy::too_many_lines, reason = "generated"))]
 
-tonic::include_proto!("userlookup.v1");
-
+use tonic_types::ErrorInfo;
 pub use tonic_types::pb::Status;
+
+tonic::include_proto!("userlookup.v1");
 
 /// The gRPC health checking protocol.
 pub mod health {
@@ -21,6 +41,18 @@ pub mod health {
 
 /// The descriptors of all of it, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/userlookup.v1.binpb"));
+
+/// The `domain` of `google.rpc.ErrorInfo` in which the reasons are.
+pub const DOMAIN: &str = "userlookup.v1";
+
+impl ErrorReason {
+    /// Reads why a call, or one user of a batch, failed: nothing for another service's reason, or for one that is newer
+    /// than this client.
+    pub fn of(info: &ErrorInfo) -> Option<Self> {
+        let name = format!("ERROR_REASON_{}", info.reason);
+        Self::from_str_name(&name).filter(|_| info.domain == DOMAIN)
+    }
+}
 
 macro_rules! redacted {
     ($($message:ident),*) => {$(
@@ -34,3 +66,21 @@ macro_rules! redacted {
 
 // Named in build.rs too, where their derived Debug is left out: it would show tokens and attribute values.
 redacted!(BatchGetUsersRequest, GetUserRequest, User);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_read_in_its_domain_only() {
+        let table = [
+            ("TOKEN_EXPIRED", DOMAIN, Some(ErrorReason::TokenExpired)),
+            ("TOKEN_EXPIRED", "example.com", None),
+            ("NEWER", DOMAIN, None),
+            ("", DOMAIN, None),
+        ];
+        for (reason, domain, expected) in table {
+            assert_eq!(ErrorReason::of(&ErrorInfo::new(reason, domain, [])), expected, "{domain} {reason}");
+        }
+    }
+}
