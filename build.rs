@@ -13,7 +13,15 @@ const FILES: [&str; 4] = [
 ];
 
 // Their Debug is written by hand, in `proto`.
-const PERSONAL: [&str; 3] = ["BatchGetUsersRequest", "GetUserRequest", "User"];
+const PERSONAL: [&str; 7] = [
+    "BatchGetUsersRequest",
+    "EraseUserRequest",
+    "ExpireUserRequest",
+    "ExplainAccessRequest",
+    "GetUserRequest",
+    "InspectUserRequest",
+    "User",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

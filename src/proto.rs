@@ -64,11 +64,24 @@ macro_rules! redacted {
     )*};
 }
 
-// Named in build.rs too, where their derived Debug is left out: it would show tokens and attribute values.
-redacted!(BatchGetUsersRequest, GetUserRequest, User);
+// Named in build.rs too, where their derived Debug is left out: it would show tokens, subs and attribute values.
+redacted!(
+    BatchGetUsersRequest,
+    EraseUserRequest,
+    ExpireUserRequest,
+    ExplainAccessRequest,
+    GetUserRequest,
+    InspectUserRequest,
+    User
+);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
     use super::*;
 
     #[test]
@@ -82,5 +95,38 @@ mod tests {
         for (reason, domain, expected) in table {
             assert_eq!(ErrorReason::of(&ErrorInfo::new(reason, domain, [])), expected, "{domain} {reason}");
         }
+    }
+
+    #[test]
+    fn debug_shows_nothing_personal() {
+        let sub = String::from("ada00000");
+        let subs = vec![sub.clone()];
+        let user = User { sub: sub.clone(), ..User::default() };
+        let shown = [
+            format!("{:?}", BatchGetUsersRequest { subs, ..Default::default() }),
+            format!("{:?}", EraseUserRequest { sub: sub.clone(), ..Default::default() }),
+            format!("{:?}", ExpireUserRequest { sub: sub.clone(), ..Default::default() }),
+            format!("{:?}", ExplainAccessRequest { sub: sub.clone(), ..Default::default() }),
+            format!("{:?}", GetUserRequest { access_token: sub.clone(), ..Default::default() }),
+            format!("{:?}", InspectUserRequest { sub: sub.clone(), ..Default::default() }),
+            format!("{user:?}"),
+        ];
+        for text in &shown {
+            assert!(text.ends_with("(redacted)"), "{text}");
+        }
+        assert!(!format!("{:?}", GetUserResponse { user: Some(user), freshness: None }).contains(&sub));
+        let named = shown.iter().filter_map(|text| text.strip_suffix("(redacted)"));
+        assert_eq!(named.collect::<BTreeSet<_>>(), personal().iter().map(String::as_str).collect());
+    }
+
+    /// The messages of the contract that have a field of those.
+    fn personal() -> BTreeSet<String> {
+        const FIELDS: [&str; 4] = ["access_token", "sub", "subs", "username"];
+        let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+        let ours = set.file.iter().filter(|file| file.package() == DOMAIN);
+        let messages = ours.flat_map(|file| &file.message_type);
+        let personal =
+            messages.filter(|message| message.field.iter().any(|field| FIELDS.contains(&field.name())));
+        personal.map(|message| message.name().to_owned()).collect()
     }
 }
