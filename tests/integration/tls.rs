@@ -211,6 +211,11 @@ fn faulty_settings_are_named() {
         ("no key", TlsSettings { key: None, ..good() }, &["tls.key: must be set where tls.certificate is"]),
         ("no certificate", TlsSettings { certificate: None, ..good() }, &["tls.certificate: must be set"]),
         ("no file", TlsSettings { key: name("gone"), ..good() }, &["tls.key: ", "gone: No such file"]),
+        (
+            "no files",
+            TlsSettings { client_ca: name("gone"), ..both("gone") },
+            &["tls.certificate: ", "tls.client_ca: ", "tls.key: "],
+        ),
         ("no PEM", TlsSettings { certificate: name("empty"), ..good() }, &["tls.certificate: holds no"]),
         (
             "no key in it",

@@ -89,6 +89,19 @@ impl Files {
         }
     }
 
+    /// Returns true if and only if every file can be read; `faults` says which cannot.
+    pub(super) fn are_there(&self, faults: &mut Collector<'_>) -> bool {
+        let files = [
+            (CERTIFICATE, Some(&self.certificate)),
+            (KEY, Some(&self.key)),
+            (CLIENT_CA, self.client_ca.as_ref()),
+        ];
+        let bad: Vec<_> = files.into_iter().filter_map(|(key, path)| file(key, path?).err()).collect();
+        let all = bad.is_empty();
+        bad.into_iter().for_each(|Bad { key, problem, .. }| faults.add(key, problem));
+        all
+    }
+
     /// Reads all files, twice if need be: where they are being replaced one by one, a mixture is not taken for them.
     pub(super) fn read(&self) -> Result<Contents, Bad> {
         let mut contents = self.read_once()?;
@@ -103,9 +116,6 @@ impl Files {
     }
 
     fn read_once(&self) -> Result<Contents, Bad> {
-        let file = |key, path: &PathBuf| {
-            read(path).map_err(|error| bad(key, format_args!("{}: {error}", path.display())))
-        };
         Ok(Contents {
             certificate: file(CERTIFICATE, &self.certificate)?,
             key: file(KEY, &self.key)?,
@@ -173,6 +183,10 @@ impl Contents {
         };
         verifier.build().map_err(|error| bad(CLIENT_CA, error))
     }
+}
+
+fn file(key: &'static str, path: &PathBuf) -> Result<Vec<u8>, Bad> {
+    read(path).map_err(|error| bad(key, format_args!("{}: {error}", path.display())))
 }
 
 /// Reads a file, of which a pipe or a device is none: that might never end.
