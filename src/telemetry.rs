@@ -84,13 +84,14 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     line
 }
 
+/// Without the warnings of `aws_config`, which quote what gave no credentials, its whole answer: this crate says it too.
 fn directives(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "warn,cognito_lookup=info",
-        LogLevel::Debug => "warn,cognito_lookup=debug",
-        LogLevel::Trace => "warn,cognito_lookup=trace",
+        LogLevel::Warn => "warn,aws_config=error",
+        LogLevel::Info => "warn,aws_config=error,cognito_lookup=info",
+        LogLevel::Debug => "warn,aws_config=error,cognito_lookup=debug",
+        LogLevel::Trace => "warn,aws_config=error,cognito_lookup=trace",
     }
 }
 
@@ -124,6 +125,21 @@ mod tests {
         assert!(canary.unwrap().join().is_err());
         let logged = std::fs::read_to_string(log.path()).unwrap();
         assert!(logged.contains("src/telemetry.rs:") && !logged.contains("somebody"), "{logged}");
+    }
+
+    #[test]
+    fn an_answer_without_credentials_is_not_quoted() {
+        for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace] {
+            let log = tempfile::NamedTempFile::new().unwrap();
+            let writer = Mutex::new(log.reopen().unwrap());
+            let subscriber = fmt().with_env_filter(filter(level)).with_writer(writer).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                warn!(target: "aws_config::meta::credentials::chain", "quoted");
+                error!(target: "aws_config::imds", "kept");
+            });
+            let logged = std::fs::read_to_string(log.path()).unwrap();
+            assert!(logged.contains("kept") && !logged.contains("quoted"), "{level:?}: {logged}");
+        }
     }
 
     #[derive(Debug, thiserror::Error)]
