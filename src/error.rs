@@ -14,9 +14,9 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     auth::Rejected,
     policy::Denied,
+    proto::{self, ErrorReason},
     query::Invalid,
     users::Failure,
-    wire::proto::{self, ErrorReason},
 };
 
 /// Why a call failed; the text is for the log, callers get a constant.

@@ -20,8 +20,9 @@ use crate::{
     error::Error,
     freshness::Moment,
     policy::Policy,
+    proto,
     users::Users,
-    wire::{self, Encoded, proto},
+    wire::{self, Encoded},
 };
 
 /// The parts every call goes through; cheap to clone.

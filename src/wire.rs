@@ -6,17 +6,16 @@ mod reply;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use self::proto::get_user_request;
 pub use self::{
     admin::{access_query, erased, expired, explanation, holding},
     batch::{batch, batch_reply},
     reply::{Encoded, reply},
 };
-pub use crate::proto;
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, Selection},
     freshness::{Demand, Freshness, Moment, Source, StaleReason},
     pool::PoolId,
+    proto::{self, get_user_request},
     query::{Invalid, Query, Target},
     user::Account,
 };

@@ -3,8 +3,8 @@
 use std::{fs, thread, time::Duration};
 
 use cognito_lookup::{
+    proto::{GetUserResponse, Source},
     sandbox::standin::StandIn,
-    wire::proto::{GetUserResponse, Source},
 };
 use prost::Message as _;
 use tempfile::TempDir;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use cognito_lookup::{
+    proto::{GetUserRequest, GetUserResponse, user_service_client::UserServiceClient},
     sandbox::standin::StandIn,
-    wire::proto::{GetUserRequest, GetUserResponse, user_service_client::UserServiceClient},
 };
 use prost::Message as _;
 use tokio::runtime::Builder;

@@ -7,7 +7,7 @@ use std::{
     process, thread,
 };
 
-use cognito_lookup::wire::proto::{
+use cognito_lookup::proto::{
     BatchGetUsersRequest, BatchGetUsersResponse, GetUserRequest, GetUserResponse,
     user_service_server::{UserService, UserServiceServer},
 };

@@ -9,7 +9,7 @@ use super::{
     client::{self, Client},
     print::{self, Form},
 };
-use crate::wire::proto::{
+use crate::proto::{
     EntryState, EraseUserRequest, EraseUserResponse, ExpireUserRequest, ExplainAccessRequest,
     ExplainAccessResponse, InspectUserRequest, InspectUserResponse,
 };
@@ -145,8 +145,7 @@ fn explanation(answer: &ExplainAccessResponse) -> String {
     let subject = if answer.subject_allowed { "any user, by sub" } else { "its token's user only" };
     let groups = word(answer.groups_allowed).to_owned();
     let mut rows = vec![("reads", format!("{subject} ({})", answer.subject_rule)), ("groups", groups)];
-    let access =
-        |told: &crate::wire::proto::AttributeAccess| format!("{} ({})", word(told.released), told.rule);
+    let access = |told: &crate::proto::AttributeAccess| format!("{} ({})", word(told.released), told.rule);
     rows.extend(answer.attributes.iter().map(|told| (told.attribute.as_str(), access(told))));
     print::rows_of(rows)
 }

@@ -20,11 +20,11 @@ use super::{
     print::{self, Form},
 };
 use crate::{
-    user::Sub,
-    wire::proto::{
+    proto::{
         self, BatchGetUsersRequest, BatchGetUsersResult, batch_get_users_request::Freshness,
         batch_get_users_result::Result as Item,
     },
+    user::Sub,
 };
 
 /// Whom to ask for, and what.

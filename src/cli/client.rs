@@ -14,8 +14,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::{Exit, print::visible};
 use crate::{
     config,
+    proto::{admin_service_client::AdminServiceClient, user_service_client::UserServiceClient},
     user::Sub,
-    wire::proto::{admin_service_client::AdminServiceClient, user_service_client::UserServiceClient},
 };
 
 /// Which service to ask, and as whom.

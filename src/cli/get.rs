@@ -9,7 +9,7 @@ use super::{
     client::{self, Client},
     print::{self, Form},
 };
-use crate::wire::proto::{GetUserRequest, get_user_request::Freshness};
+use crate::proto::{GetUserRequest, get_user_request::Freshness};
 
 /// Whom to ask for, and what.
 #[derive(Args, Debug)]

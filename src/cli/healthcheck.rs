@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{Exit, client, say, settings};
-use crate::wire::proto::health::{
+use crate::proto::health::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 

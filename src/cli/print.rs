@@ -6,7 +6,7 @@ use prost_reflect::{DescriptorError, DescriptorPool, DynamicMessage};
 use prost_types::{FileDescriptorProto, FileDescriptorSet, Timestamp};
 
 use super::{Exit, say};
-use crate::wire::proto::{self, DESCRIPTORS};
+use crate::proto::{self, DESCRIPTORS};
 
 /// In which form to print.
 #[derive(Args, Clone, Copy, Debug)]

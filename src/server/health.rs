@@ -7,7 +7,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
 use super::probe::Probe;
-use crate::wire::proto::{
+use crate::proto::{
     admin_service_server,
     health::{
         HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,

@@ -3,7 +3,7 @@
 use tonic::service::Routes;
 
 use super::{health::Health, probe::Probe};
-use crate::{config::Config, wire::proto::DESCRIPTORS};
+use crate::{config::Config, proto::DESCRIPTORS};
 
 /// Reflection could not be built.
 pub(super) type Error = tonic_reflection::server::Error;

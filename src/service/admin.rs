@@ -11,8 +11,9 @@ use crate::{
     auth::Credentials,
     error::Error,
     policy::{Mandate, Subject},
+    proto,
     query::{Invalid, Target},
-    wire::{self, proto},
+    wire,
 };
 
 impl Service {

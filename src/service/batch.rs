@@ -13,7 +13,8 @@ use crate::{
     error::Error,
     freshness::Moment,
     policy::{Denied, Disclosure, Permit},
-    wire::{self, Encoded, proto},
+    proto,
+    wire::{self, Encoded},
 };
 
 impl Service {

@@ -103,7 +103,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::wire::proto::DESCRIPTORS;
+    use crate::proto::DESCRIPTORS;
 
     #[test]
     fn every_method_of_the_contract_has_its_name() {

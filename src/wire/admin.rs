@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
-use super::{attribute_names, freshness, proto, target};
+use super::{attribute_names, freshness, target};
 use crate::{
     policy::{Access, Explanation},
+    proto,
     query::{AccessQuery, Invalid, Target},
     users::{Erased, Holding, State},
 };

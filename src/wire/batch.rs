@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use prost::{encoding::message, length_delimiter_len};
 
-use super::{Encoded, demand, pool, proto, reply, reply::put_bytes, selection};
+use super::{Encoded, demand, pool, reply, reply::put_bytes, selection};
 use crate::{
     freshness::Moment,
     policy::Disclosure,
+    proto,
     query::{Batch, Invalid, Query},
     user::Sub,
 };

@@ -134,8 +134,8 @@ mod tests {
         config::{Config, Faults, PoolSettings},
         freshness::{Freshness, Source, StaleReason},
         pool::{Pool, Pools},
+        proto,
         user::{Account, User},
-        wire::proto,
     };
 
     #[test]

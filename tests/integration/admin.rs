@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use cognito_lookup::{
     config::Config,
-    wire::proto::{
+    proto::{
         EntryState, EraseUserRequest, EraseUserResponse, ExpireUserRequest, GetUserRequest,
         InspectUserRequest, InspectUserResponse, Source, admin_service_client::AdminServiceClient,
     },

@@ -14,12 +14,12 @@ use std::{
 
 use cognito_lookup::{
     config::{AuditSettings, AuditSink, Config},
-    sandbox::standin::{Fault, StandIn},
-    server::{self, Listeners},
-    wire::proto::{
+    proto::{
         BatchGetUsersRequest, EraseUserRequest, ExplainAccessRequest, GetUserRequest,
         admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
     },
+    sandbox::standin::{Fault, StandIn},
+    server::{self, Listeners},
 };
 use serde_json::Value;
 use tempfile::TempDir;

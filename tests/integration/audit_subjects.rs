@@ -1,11 +1,11 @@
 use cognito_lookup::{
     config::{CallerSettings, ClientCertificate, Config},
-    sandbox::standin::Fault,
-    wire::proto::{
+    proto::{
         BatchGetUsersRequest, BatchGetUsersResult, EraseUserRequest, ExpireUserRequest, ExplainAccessRequest,
         InspectUserRequest, admin_service_client::AdminServiceClient, batch_get_users_result::Result as Item,
         user_service_client::UserServiceClient,
     },
+    sandbox::standin::Fault,
 };
 use serde_json::Value;
 use tonic::Request;

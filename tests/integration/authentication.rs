@@ -1,10 +1,10 @@
 use cognito_lookup::{
     auth::{Fault as Flaw, Rejected},
-    sandbox::standin::{Fault, Signer},
-    wire::proto::{
+    proto::{
         GetUserRequest,
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
     },
+    sandbox::standin::{Fault, Signer},
 };
 use serde_json::json;
 use tonic::{

@@ -1,4 +1,4 @@
-use cognito_lookup::wire::proto::GetUserRequest;
+use cognito_lookup::proto::GetUserRequest;
 use http::{HeaderValue, header::HeaderName};
 use tonic::{Code, Request, metadata::MetadataValue};
 

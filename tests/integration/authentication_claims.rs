@@ -185,7 +185,7 @@ async fn whose_a_token_is_decides_what_it_is_good_for() {
         );
     }
     let presented = |token: &str| {
-        let message = cognito_lookup::wire::proto::GetUserRequest { access_token: token.into(), ..about("") };
+        let message = cognito_lookup::proto::GetUserRequest { access_token: token.into(), ..about("") };
         bearing(&desk(json!(SCOPE)), message)
     };
     assert_failure(app.ask(presented(&desk(json!(SCOPE)))).await, Code::Unauthenticated, WRONG_TYPE);

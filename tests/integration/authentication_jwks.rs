@@ -6,8 +6,8 @@ use std::{
 };
 
 use cognito_lookup::{
+    proto::health::health_check_response::ServingStatus,
     sandbox::standin::{Fault, Reply, Signer, StandIn},
-    wire::proto::health::health_check_response::ServingStatus,
 };
 use futures_util::future::join_all;
 use rustls::{

@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use cognito_lookup::{
     config::{CallerSettings, Config, Reads},
-    sandbox::standin::Person,
-    wire::proto::{
+    proto::{
         BatchGetUsersRequest, BatchGetUsersResponse, BatchGetUsersResult, Source,
         batch_get_users_request::Freshness, batch_get_users_result::Result as Item,
         user_service_client::UserServiceClient,
     },
+    sandbox::standin::Person,
 };
 use prost::Message as _;
 use tonic::{Code, Request, Status};
@@ -230,7 +230,7 @@ async fn ask(app: &App, request: Request<BatchGetUsersRequest>) -> Result<BatchG
     users.batch_get_users(request).await.map(tonic::Response::into_inner)
 }
 
-fn found(result: &BatchGetUsersResult) -> &cognito_lookup::wire::proto::GetUserResponse {
+fn found(result: &BatchGetUsersResult) -> &cognito_lookup::proto::GetUserResponse {
     match result.result.as_ref().unwrap() {
         Item::Found(found) => found,
         Item::Error(error) => panic!("{error:?}"),

@@ -1,6 +1,6 @@
 use cognito_lookup::{
     config::{CallerSettings, ClientCertificate, Config, Reads},
-    wire::proto::{GetUserRequest, GetUserResponse, user_service_client::UserServiceClient},
+    proto::{GetUserRequest, GetUserResponse, user_service_client::UserServiceClient},
 };
 use rcgen::SanType;
 use tonic::{Code, Request, Status, transport::Channel};

@@ -2,9 +2,9 @@ use std::{pin::pin, time::Duration};
 
 use cognito_lookup::{
     freshness::Demand,
+    proto::{Source, user_service_client::UserServiceClient},
     sandbox::standin::Fault,
     users::Failure,
-    wire::proto::{Source, user_service_client::UserServiceClient},
 };
 use futures_util::{FutureExt as _, future::join_all};
 use tonic::{Code, Request};

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use cognito_lookup::wire::proto::{
+use cognito_lookup::proto::{
     GetUserRequest,
     health::{HealthCheckRequest, health_client::HealthClient},
 };
@@ -121,7 +121,7 @@ async fn who_still_sends_as_its_connection_ends_is_not_broken_off() {
 struct Stuck {
     _silent: TcpStream,
     _idle: tonic::transport::Channel,
-    _watching: tonic::Streaming<cognito_lookup::wire::proto::health::HealthCheckResponse>,
+    _watching: tonic::Streaming<cognito_lookup::proto::health::HealthCheckResponse>,
     /// One whose connection nobody reads any more: its pings stay unanswered.
     _deaf: (SendRequest<Bytes>, client::Connection<TcpStream>),
     /// One that takes no byte of its answer.

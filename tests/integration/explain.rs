@@ -1,6 +1,6 @@
 use cognito_lookup::{
     config::{CallerSettings, Config, Reads},
-    wire::proto::{ExplainAccessRequest, ExplainAccessResponse, admin_service_client::AdminServiceClient},
+    proto::{ExplainAccessRequest, ExplainAccessResponse, admin_service_client::AdminServiceClient},
 };
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use cognito_lookup::wire::proto::GetUserRequest;
+use cognito_lookup::proto::GetUserRequest;
 use prost::Message as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},

@@ -5,7 +5,7 @@ use std::{
 
 use cognito_lookup::{
     freshness::{Demand, Moment},
-    wire::proto::{GetUserRequest, Source, get_user_request},
+    proto::{GetUserRequest, Source, get_user_request},
 };
 use futures_util::FutureExt as _;
 use tonic::{Code, Request};

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use cognito_lookup::{
     config::BareSub,
+    proto::{GetUserRequest, Source, StaleReason, UserStatus},
     sandbox::standin::{Fault, Pool, StandIn},
-    wire::proto::{GetUserRequest, Source, StaleReason, UserStatus},
 };
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
@@ -271,8 +271,7 @@ async fn the_same_sub_in_two_pools_never_meets() {
 #[tokio::test]
 async fn a_request_id_is_returned_with_answers_and_failures() {
     let app = App::start().await;
-    let mut users =
-        cognito_lookup::wire::proto::user_service_client::UserServiceClient::new(app.channel.clone());
+    let mut users = cognito_lookup::proto::user_service_client::UserServiceClient::new(app.channel.clone());
     let mut request = Request::new(about(ADA));
     request.metadata_mut().insert("x-request-id", "my-request.1".parse().unwrap());
     let response = users.get_user(request).await.unwrap();

@@ -1,7 +1,7 @@
 use cognito_lookup::{
     config::Config,
+    proto::{GetUserRequest, GetUserResponse, Source},
     sandbox::standin::Fault,
-    wire::proto::{GetUserRequest, GetUserResponse, Source},
 };
 use tonic::{Code, Request};
 

@@ -1,8 +1,7 @@
 use std::{pin::pin, time::Duration};
 
 use cognito_lookup::{
-    server::Listeners,
-    wire::proto::{
+    proto::{
         InspectUserRequest,
         admin_service_client::AdminServiceClient,
         health::{
@@ -11,6 +10,7 @@ use cognito_lookup::{
         },
         user_service_client::UserServiceClient,
     },
+    server::Listeners,
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tonic::{Code, Request};

@@ -3,8 +3,8 @@ use std::{cell::Cell, future::pending, io, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use cognito_lookup::{
     config::{ClientCertificate, Config, LimitSettings},
+    proto::{Source, user_service_client::UserServiceClient},
     sandbox::standin::Person,
-    wire::proto::{Source, user_service_client::UserServiceClient},
 };
 use futures_util::future::join_all;
 use h2::client::SendRequest;

@@ -1,4 +1,4 @@
-use cognito_lookup::{sandbox::standin::Person, wire::proto::user_service_client::UserServiceClient};
+use cognito_lookup::{proto::user_service_client::UserServiceClient, sandbox::standin::Person};
 use tokio::task::JoinSet;
 
 use crate::{

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use cognito_lookup::{
+    proto::{GetUserRequest, Source, StaleReason, health::health_check_response::ServingStatus},
     sandbox::standin::{Fault, Reply},
-    wire::proto::{GetUserRequest, Source, StaleReason, health::health_check_response::ServingStatus},
 };
 use serde_json::json;
 use tonic::{Code, Request};

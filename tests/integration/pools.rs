@@ -2,8 +2,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use cognito_lookup::{
     config::{Config, PoolSettings},
+    proto::{GetUserRequest, GetUserResponse},
     sandbox::standin::{Keys, Pool, Role, Signer, StandIn},
-    wire::proto::{GetUserRequest, GetUserResponse},
 };
 use tonic::{Code, Request};
 

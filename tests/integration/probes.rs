@@ -1,4 +1,4 @@
-use cognito_lookup::wire::proto::health::health_check_response::ServingStatus;
+use cognito_lookup::proto::health::health_check_response::ServingStatus;
 use http::Request;
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use cognito_lookup::{
+    proto::{GetUserRequest, user_service_client::UserServiceClient},
     sandbox::standin::{Fault, Pool, StandIn},
-    wire::proto::{GetUserRequest, user_service_client::UserServiceClient},
 };
 use tempfile::TempDir;
 use tonic::Request;

@@ -3,7 +3,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram, net::UnixListener},
 };
 
-use cognito_lookup::{config::ClientCertificate, wire::proto::user_service_client::UserServiceClient};
+use cognito_lookup::{config::ClientCertificate, proto::user_service_client::UserServiceClient};
 use tempfile::TempDir;
 use tonic::transport::Endpoint;
 

@@ -15,16 +15,16 @@ use cognito_lookup::{
     freshness::Demand,
     policy::{Permit, Policy},
     pool::Pools,
+    proto::{
+        self, GetUserRequest, GetUserResponse,
+        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+        user_service_client::UserServiceClient,
+    },
     query::Query,
     sandbox::standin::{Pool, StandIn},
     server::{self, Listeners},
     telemetry::metrics::Metrics,
     users::Users,
-    wire::proto::{
-        self, GetUserRequest, GetUserResponse,
-        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
-        user_service_client::UserServiceClient,
-    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -11,11 +11,11 @@ use std::{
 
 use cognito_lookup::{
     config::{CallerSettings, ClientCertificate, Config, TlsSettings},
-    server::Server,
-    wire::proto::{
+    proto::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
         user_service_client::UserServiceClient,
     },
+    server::Server,
 };
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName, version};

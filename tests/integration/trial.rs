@@ -5,8 +5,8 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cognito_lookup::{
+    proto::{GetUserRequest, GetUserResponse},
     sandbox::standin::{Signer, StandIn},
-    wire::proto::{GetUserRequest, GetUserResponse},
 };
 use num_bigint::BigUint;
 use serde_json::Value;

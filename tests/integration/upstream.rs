@@ -8,8 +8,8 @@ use std::{
 };
 
 use cognito_lookup::{
+    proto::{GetUserResponse, user_service_client::UserServiceClient},
     sandbox::standin::{Pool, StandIn},
-    wire::proto::{GetUserResponse, user_service_client::UserServiceClient},
 };
 use rustls::{
     ServerConfig,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cognito_lookup::{sandbox::standin::Signer, wire::proto::GetUserRequest};
+use cognito_lookup::{proto::GetUserRequest, sandbox::standin::Signer};
 use serde_json::json;
 use tokio::time::Instant;
 use tonic::{Code, Request};
