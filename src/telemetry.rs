@@ -10,10 +10,10 @@ use std::{
     panic,
 };
 
-use tracing::{Level, error, info, warn};
+use tracing::{Level, Subscriber, error, info, warn};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, registry,
+    EnvFilter, Layer, filter::Targets, fmt, layer::SubscriberExt as _, registry, registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -37,11 +37,7 @@ pub fn start(settings: &LogSettings) -> Flush {
     };
     let exporter = config::wants_traces().then(Exporter::start);
     let exporting = exporter.as_ref().and_then(|exporter| exporter.as_ref().ok());
-    let spans = exporting.map(|exporter| {
-        let spans = tracing_opentelemetry::layer().with_tracer(exporter.tracer()).with_location(false);
-        spans.with_threads(false).with_filter(Targets::new().with_target(traces::TARGET, Level::INFO))
-    });
-    let started = registry().with(log.with_filter(filter(settings.level))).with(spans).try_init();
+    let started = registry().with(log.with_filter(filter(settings.level))).with(spans(exporting)).try_init();
     if started.is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
@@ -51,6 +47,16 @@ pub fn start(settings: &LogSettings) -> Flush {
         None => {}
     }
     Flush { _log: flush, _traces: exporter.and_then(Result::ok) }
+}
+
+/// What sends spans, and where there is no exporter wants none: a layer that is not there would let all of them be made.
+fn spans<S: Subscriber + for<'s> LookupSpan<'s>>(exporter: Option<&Exporter>) -> impl Layer<S> + use<S> {
+    let wanted = exporter.map(|_| (traces::TARGET, Level::INFO));
+    let layer = exporter.map(|exporter| {
+        let layer = tracing_opentelemetry::layer().with_tracer(exporter.tracer());
+        layer.with_location(false).with_threads(false)
+    });
+    layer.with_filter(Targets::new().with_targets(wanted))
 }
 
 /// Returns what is heard at a level: of this crate all that it allows, of others warnings at most.
@@ -125,6 +131,14 @@ mod tests {
         assert!(canary.unwrap().join().is_err());
         let logged = std::fs::read_to_string(log.path()).unwrap();
         assert!(logged.contains("src/telemetry.rs:") && !logged.contains("somebody"), "{logged}");
+    }
+
+    #[test]
+    fn a_span_that_nobody_is_sent_is_not_made() {
+        let log = fmt::layer().with_writer(io::sink).with_filter(filter(LogLevel::Info));
+        tracing::subscriber::with_default(registry().with(log).with(spans(None)), || {
+            assert!(traces::served("s/M", "r-1", &http::HeaderMap::new()).is_disabled());
+        });
     }
 
     #[test]
