@@ -185,7 +185,7 @@ impl Error {
     }
 }
 
-/// The way out through tonic's generated code, which knows statuses only; [`Error::of`] finds the error in it again.
+/// The way out through tonic, which knows statuses only; [`Error::of`] finds the error in it again.
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let mut status = Self::new(error.code(), error.outward().2);

@@ -43,7 +43,7 @@ impl Service {
         tokio::join!(self.authenticator.ready(), self.users.ready());
     }
 
-    async fn get_user(
+    async fn get(
         &self,
         request: Request<proto::GetUserRequest>,
         arrival: Arrival<'_>,

@@ -145,7 +145,7 @@ impl Users {
                 asked.end(lookup);
                 Ok(answer)
             }
-            // On the heap: it takes much room, which most calls have no use for.
+            // Boxed, so that the future of a hit is no larger for what it never does.
             Held::Nothing => Box::pin(self.fetched(question, deadline)).await,
             Held::Usable => Box::pin(self.fetched_or_stale(question, deadline, asked)).await,
         }

@@ -59,7 +59,7 @@ pub struct LimitSettings {
 }
 
 impl LimitSettings {
-    /// Returns the bytes that the message of one call may take.
+    /// Returns [`Self::message`] as sizes in memory are told.
     pub fn message_bytes(&self) -> usize {
         usize::try_from(self.message).unwrap_or(usize::MAX)
     }

@@ -121,7 +121,7 @@ impl Host {
         service_fn(move |request: Request<Incoming>| {
             let told = probe.load_balancer(request.uri().path());
             let (calls, unread, peer) = (calls.clone(), unread.clone(), peer.clone());
-            // On the heap at once: hyper and the runtime hand it on by value.
+            // Boxed here, so that hyper and the runtime hand on a pointer and not kilobytes.
             Box::pin(async move {
                 let response = match told {
                     Some(status) => status.into_http(),

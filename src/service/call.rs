@@ -1,4 +1,4 @@
-//! One call as it is observed: its request id, the time it may take, and the one line that says how it ended.
+//! One call as it is observed: the time it may take, and the one line that says how it ended.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -30,9 +30,9 @@ pub(super) struct Call<'c> {
 }
 
 impl<'c> Call<'c> {
-    /// Begins to observe a call. It may take as long as `longest`, or its `grpc-timeout` if that is
-    /// less, which is cut by a tenth, at most 20 ms: the answer must be there before the caller's own clock ends the
-    /// call, for then it learns nothing of the reason (and a tonic client calls it `CANCELLED`).
+    /// Begins to observe a call. It may take as long as `longest`, or its `grpc-timeout` if that is less, which is cut by a
+    /// tenth, at most 20 ms: the answer must be there before the caller's own clock ends the call, for then it learns
+    /// nothing of the reason (and a tonic client calls it `CANCELLED`).
     pub(super) fn begin(path: &str, headers: &HeaderMap, longest: Duration, tally: &'c Tally) -> Self {
         let method = Method::of(path);
         tally.begin(method.place());

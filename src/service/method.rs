@@ -2,45 +2,50 @@
 
 use crate::telemetry::metrics::rpc;
 
-/// One of [`METHODS`], in their order.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Method {
-    GetUser,
-    BatchGetUsers,
-    Check,
-    Watch,
-    List,
-    InspectUser,
-    ExpireUser,
-    EraseUser,
-    ExplainAccess,
-    Reflect,
-    ReflectAlpha,
-    /// None that is served.
-    Other,
+macro_rules! methods {
+    ($($method:ident: $kind:literal $service:literal $name:literal,)*) => {
+        /// A method that may be asked for; its place is that among [`METHODS`].
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(super) enum Method {
+            $($method,)*
+            /// None that is served.
+            Other,
+        }
+
+        const SERVED: &[Method] = &[$(Method::$method),*];
+
+        const NAMES: &[&str] = &[$(concat!($service, "/", $name)),*];
+
+        /// Every method as it is counted, and last what is none.
+        pub(super) const METHODS: &[rpc::Method] = &[
+            $(rpc::Method { grpc_type: $kind, grpc_service: $service, grpc_method: $name },)*
+            rpc::Method { grpc_type: "unary", grpc_service: "other", grpc_method: "other" },
+        ];
+    };
+}
+
+// The most asked for first.
+methods! {
+    GetUser: "unary" "userlookup.v1.UserService" "GetUser",
+    BatchGetUsers: "unary" "userlookup.v1.UserService" "BatchGetUsers",
+    Check: "unary" "grpc.health.v1.Health" "Check",
+    Watch: "server_stream" "grpc.health.v1.Health" "Watch",
+    List: "unary" "grpc.health.v1.Health" "List",
+    InspectUser: "unary" "userlookup.v1.AdminService" "InspectUser",
+    ExpireUser: "unary" "userlookup.v1.AdminService" "ExpireUser",
+    EraseUser: "unary" "userlookup.v1.AdminService" "EraseUser",
+    ExplainAccess: "unary" "userlookup.v1.AdminService" "ExplainAccess",
+    Reflect: "bidi_stream" "grpc.reflection.v1.ServerReflection" "ServerReflectionInfo",
+    ReflectAlpha: "bidi_stream" "grpc.reflection.v1alpha.ServerReflection" "ServerReflectionInfo",
 }
 
 impl Method {
-    const SERVED: [Self; NAMES.len()] = [
-        Self::GetUser,
-        Self::BatchGetUsers,
-        Self::Check,
-        Self::Watch,
-        Self::List,
-        Self::InspectUser,
-        Self::ExpireUser,
-        Self::EraseUser,
-        Self::ExplainAccess,
-        Self::Reflect,
-        Self::ReflectAlpha,
-    ];
-
     /// Returns the method that a request's path names; [`Self::Other`] if no such method is served, so that nobody
     /// outside chooses what is logged.
     pub(super) fn of(path: &str) -> Self {
         let name = path.strip_prefix('/').unwrap_or_default();
-        let served = NAMES.iter().zip(Self::SERVED).find(|(known, _)| **known == name);
-        served.map_or(Self::Other, |(_, method)| method)
+        let served = NAMES.iter().zip(SERVED).find(|(known, _)| **known == name);
+        served.map_or(Self::Other, |(_, method)| *method)
     }
 
     /// Returns the name with its service and package, without the leading slash.
@@ -59,45 +64,6 @@ impl Method {
     }
 }
 
-// The most asked for first.
-const NAMES: [&str; 11] = [
-    "userlookup.v1.UserService/GetUser",
-    "userlookup.v1.UserService/BatchGetUsers",
-    "grpc.health.v1.Health/Check",
-    "grpc.health.v1.Health/Watch",
-    "grpc.health.v1.Health/List",
-    "userlookup.v1.AdminService/InspectUser",
-    "userlookup.v1.AdminService/ExpireUser",
-    "userlookup.v1.AdminService/EraseUser",
-    "userlookup.v1.AdminService/ExplainAccess",
-    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
-
-/// Every method as it is counted, and last what is none.
-pub(super) const METHODS: &[rpc::Method] = &[
-    unary("userlookup.v1.UserService", "GetUser"),
-    unary("userlookup.v1.UserService", "BatchGetUsers"),
-    unary("grpc.health.v1.Health", "Check"),
-    rpc::Method { grpc_type: "server_stream", ..unary("grpc.health.v1.Health", "Watch") },
-    unary("grpc.health.v1.Health", "List"),
-    unary("userlookup.v1.AdminService", "InspectUser"),
-    unary("userlookup.v1.AdminService", "ExpireUser"),
-    unary("userlookup.v1.AdminService", "EraseUser"),
-    unary("userlookup.v1.AdminService", "ExplainAccess"),
-    bidi("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo"),
-    bidi("grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo"),
-    unary("other", "other"),
-];
-
-const fn unary(grpc_service: &'static str, grpc_method: &'static str) -> rpc::Method {
-    rpc::Method { grpc_type: "unary", grpc_service, grpc_method }
-}
-
-const fn bidi(grpc_service: &'static str, grpc_method: &'static str) -> rpc::Method {
-    rpc::Method { grpc_type: "bidi_stream", grpc_service, grpc_method }
-}
-
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
@@ -114,7 +80,7 @@ mod tests {
                 for method in &service.method {
                     let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
                     let found = Method::of(&format!("/{name}"));
-                    assert_eq!(found.name(), name);
+                    assert_eq!((found.name(), format!("{found:?}")), (&*name, method.name().to_owned()));
                     let counted = METHODS[found.place()];
                     assert_eq!(format!("{}/{}", counted.grpc_service, counted.grpc_method), name);
                     let kind = match (method.client_streaming(), method.server_streaming()) {

@@ -13,7 +13,9 @@ impl RequestId {
     /// Returns what `x-request-id` says, or a new UUID where that is missing or no such text.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
-        Self(given.cloned().unwrap_or_else(new))
+        // A copy: a clone would keep all that was sent with it, a token too, for as long as the answer waits.
+        let given = given.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
+        Self(given.unwrap_or_else(new))
     }
 
     /// Returns its text.

@@ -52,7 +52,7 @@ where
     }
 }
 
-/// tonic's own, which would make room for 8 KiB each way.
+/// As tonic's own, which would make room for 8 KiB each way.
 struct Codec<Q, A>(PhantomData<(Q, A)>);
 
 impl<Q: Message + Default + Send + 'static, A: Message + Send + 'static> codec::Codec for Codec<Q, A> {
@@ -70,7 +70,7 @@ impl<Q: Message + Default + Send + 'static, A: Message + Send + 'static> codec::
     }
 }
 
-// What is more makes its room as it comes.
+// What takes more makes its room when its length is known.
 const ANSWER_BYTES: usize = 1024;
 const REQUEST_BYTES: usize = 256;
 // tonic's own figure, for streams.

@@ -412,6 +412,26 @@ async fn who_takes_nothing_from_its_socket_is_cut() {
 }
 
 #[tokio::test]
+async fn a_method_that_no_service_has_is_refused_with_its_reason() {
+    let app = attacked(|_| {}).await;
+    for path in [
+        "/userlookup.v1.UserService/Nope",
+        "/userlookup.v1.AdminService/Nope",
+        "/grpc.health.v1.Health/Nope",
+        "/grpc.reflection.v1.ServerReflection/Nope",
+        "/nobody.knows/It",
+        "/",
+    ] {
+        let mut request = app.get_user();
+        *request.uri_mut() = format!("http://{}{path}", app.address).parse().unwrap();
+        let (response, mut body) = app.raw().await.send_request(request, false).unwrap();
+        body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+        let status = status(&response.await.unwrap());
+        assert_eq!(failure(&status), (Code::Unimplemented, "UNSPECIFIED".to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_message_is_bounded_and_in_the_clear() {
     let app = attacked(|_| {}).await;
     let asked = app.lookups();
