@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, task::JoinError};
 use tonic::metadata::MetadataMap;
 
 use self::{
-    bearer::Presented,
+    bearer::RawToken,
     caller::Bearer,
     claims::{Claimed, Unverified},
     keys::{FetcherError, Keys},
@@ -97,13 +97,15 @@ impl Authenticator {
     /// Returns who asks, or refuses. A credential that is present and bad is refused, never passed over for the next
     /// kind. Cancel safe; waits for the network only where a token names a key not seen before.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Rejected> {
-        let bearer = match Presented::from_metadata(credentials.metadata)? {
+        let bearer = match RawToken::from_metadata(credentials.metadata)? {
             Some(token) => Some(self.verify(token).await?),
             None => None,
         };
         let presented = match credentials.access_token {
             "" => None,
-            token => Some(self.verify(Presented::field(token)).await?.person.ok_or(Rejected::WrongType)?),
+            token => {
+                Some(self.verify(RawToken::from_field(token)?).await?.person.ok_or(Rejected::WrongType)?)
+            }
         };
         Ok(Caller::new(credentials.peer, bearer, presented))
     }
@@ -116,17 +118,16 @@ impl Authenticator {
         self.verdicts.forget(pool, sub, &self.upstream).await
     }
 
-    async fn verify(&self, token: Presented<'_>) -> Result<Bearer, Rejected> {
-        let bytes = token.bytes().ok_or(Rejected::Malformed)?;
+    async fn verify(&self, token: RawToken<'_>) -> Result<Bearer, Rejected> {
         let stands = |verdict: &Verdict| verdict.stands(self.keys.get(&verdict.pool.id), SystemTime::now());
-        match self.verdicts.look(bytes, stands) {
+        match self.verdicts.look(token.as_bytes(), stands) {
             Look::Known(bearer) => Ok(bearer),
-            // On the heap: it takes much room, which most calls have no use for.
+            // Boxed, so that the future of a hit is no larger for what it never does.
             Look::Unknown(vacancy) => Ok(vacancy.fill(Box::pin(self.judge(token)).await?)),
         }
     }
 
-    async fn judge(&self, token: Presented<'_>) -> Result<Verdict, Rejected> {
+    async fn judge(&self, token: RawToken<'_>) -> Result<Verdict, Rejected> {
         let unverified = Unverified::read(token.read()?)?;
         // Before any fetch: a token must not choose whom we ask for keys (RFC 8725, section 3.8).
         let pool = unverified.unverified_issuer().and_then(|issuer| self.pools.by_issuer(issuer));
@@ -145,7 +146,7 @@ impl Authenticator {
 /// Checks what can be told of a token without any pool: that it is one compact RS256 token with nothing in its header that
 /// is not taken.
 pub fn check_form(token: &str) -> Result<(), Rejected> {
-    Unverified::read(Presented::field(token).read()?).map(drop)
+    Unverified::read(RawToken::from_field(token)?.read()?).map(drop)
 }
 
 /// Why no keys can be fetched at all, whatever the network does.

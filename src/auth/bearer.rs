@@ -1,4 +1,4 @@
-//! Finds exactly one well-formed token in the metadata, or takes one from a field. Says nothing about its worth.
+//! Finds at most one token in the metadata, or takes one from a field, and reads its form. Says nothing about its worth.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use tonic::metadata::MetadataMap;
 
 use super::Rejected;
 
-/// A token as it was presented: not empty, and nothing else is known of it.
+/// A token as it was presented: at most 32 KiB, and nothing else is known of it.
 #[derive(Clone, Copy)]
-pub(super) struct Presented<'a>(&'a [u8]);
+pub(super) struct RawToken<'a>(&'a [u8]);
 
-impl<'a> Presented<'a> {
+impl<'a> RawToken<'a> {
     /// Finds the token in `authorization`; none if there is no such entry. An entry that is not a bearer token is
     /// refused, never passed over (RFC 6750, section 2.1; RFC 9110, section 11.1: the scheme's case does not matter).
     pub(super) fn from_metadata(metadata: &'a MetadataMap) -> Result<Option<Self>, Rejected> {
@@ -19,31 +19,33 @@ impl<'a> Presented<'a> {
         if entries.next().is_some() {
             return Err(Rejected::Malformed);
         }
-        let entry = entry.as_bytes();
-        let mut parts = entry.splitn(2, |byte| *byte == b' ');
+        let mut parts = entry.as_bytes().splitn(2, |byte| *byte == b' ');
         match (parts.next().unwrap_or_default(), parts.next()) {
             (scheme, None) if scheme.is_empty() || is_bearer(scheme) => Err(Rejected::Missing),
             (_, None) | ([], Some(_)) => Err(Rejected::Malformed),
             (scheme, Some([])) if is_bearer(scheme) => Err(Rejected::Missing),
-            (scheme, Some(token)) if is_bearer(scheme) => Ok(Some(Self(token))),
+            (scheme, Some(token)) if is_bearer(scheme) => Self::of(token).map(Some),
             (_, Some(_)) => Err(Rejected::Missing),
         }
     }
 
     /// Takes a token as it stands, without a scheme.
-    pub(super) fn field(token: &'a str) -> Self {
-        Self(token.as_bytes())
+    pub(super) fn from_field(token: &'a str) -> Result<Self, Rejected> {
+        Self::of(token.as_bytes())
     }
 
-    /// Returns its bytes; none if they are more than any good token has.
-    pub(super) fn bytes(self) -> Option<&'a [u8]> {
-        Some(self.0).filter(|bytes| bytes.len() <= MAX_BYTES)
+    fn of(token: &'a [u8]) -> Result<Self, Rejected> {
+        if token.len() > MAX_BYTES { Err(Rejected::Malformed) } else { Ok(Self(token)) }
+    }
+
+    /// Returns all of it.
+    pub(super) fn as_bytes(&self) -> &'a [u8] {
+        self.0
     }
 
     /// Reads its form.
     pub(super) fn read(self) -> Result<BearerToken<'a>, Rejected> {
-        let bytes = self.bytes().ok_or(Rejected::Malformed)?;
-        BearerToken::parse(str::from_utf8(bytes).map_err(|_| Rejected::Malformed)?)
+        BearerToken::parse(str::from_utf8(self.0).map_err(|_| Rejected::Malformed)?)
     }
 }
 
@@ -126,6 +128,9 @@ mod tests {
         let mut bytes = MetadataMap::new();
         bytes.insert("authorization", MetadataValue::try_from(&b"Bearer h.p.\x80"[..]).unwrap());
         assert_eq!(read(&bytes).unwrap_err(), Rejected::Malformed);
+        let mut others = MetadataMap::new();
+        others.insert("authorization", MetadataValue::try_from(&b"Basic \x80"[..]).unwrap());
+        assert_eq!(read(&others).unwrap_err(), Rejected::Missing, "it is of another scheme");
         let mut elsewhere = MetadataMap::new();
         elsewhere.insert("x-forwarded-authorization", "Bearer h.p.s".parse().unwrap());
         assert!(read(&elsewhere).unwrap().is_none());
@@ -165,11 +170,11 @@ mod tests {
     }
 
     fn read(metadata: &MetadataMap) -> Result<Option<BearerToken<'_>>, Rejected> {
-        Presented::from_metadata(metadata)?.map(Presented::read).transpose()
+        RawToken::from_metadata(metadata)?.map(RawToken::read).transpose()
     }
 
     fn parse(token: &str) -> Result<BearerToken<'_>, Rejected> {
-        Presented::field(token).read()
+        RawToken::from_field(token)?.read()
     }
 
     fn metadata(entries: &[&str]) -> MetadataMap {

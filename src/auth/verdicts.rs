@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, sync::Mutex, task::JoinError};
 use zeroize::Zeroize as _;
 
 use super::{
-    caller::{Bearer, Person},
+    caller::{Bearer, Client, Person},
     claims::Validity,
     keys::{Key, Keys},
 };
@@ -190,7 +190,8 @@ fn weigh(_: &Digest, verdict: &Arc<Verdict>) -> u32 {
         let groups = ALLOCATION_BYTES + names.sum::<usize>();
         ALLOCATION_BYTES + size_of::<Person>() + text(sub.as_str()) + text(username.as_str()) + groups
     });
-    let bytes = ENTRY_BYTES + size_of::<Verdict>() + text(verdict.bearer.client.scopes.as_str()) + person;
+    let client = ALLOCATION_BYTES + size_of::<Client>() + text(verdict.bearer.client.scopes.as_str());
+    let bytes = ENTRY_BYTES + size_of::<Verdict>() + client + person;
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    auth::bearer::Presented,
+    auth::bearer::RawToken,
     config::{Config, Faults, PoolSettings},
 };
 
@@ -235,7 +235,7 @@ fn a_signature_that_no_key_could_make_good_is_malformed_before_a_key_is_asked_fo
         [json!({"alg": "RS256", "kid": "k1"}), good()].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     let read = |signature: &str| {
         let token = format!("{header}.{claims}.{signature}");
-        let read = Unverified::read(Presented::field(&token).read().unwrap());
+        let read = Unverified::read(RawToken::from_field(&token).unwrap().read().unwrap());
         read.map(|unverified| unverified.unverified_key_id().to_owned())
     };
     assert_eq!(read("AAAA"), Ok("k1".to_owned()));
