@@ -2,6 +2,7 @@
 
 mod admin;
 mod batch;
+mod encoded;
 mod reply;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use self::{
     admin::{access_query, erased, expired, explanation, holding},
     batch::{batch, batch_reply},
-    reply::{Encoded, reply},
+    encoded::Encoded,
+    reply::reply,
 };
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, Selection},

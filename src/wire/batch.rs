@@ -4,7 +4,13 @@ use std::collections::HashMap;
 
 use prost::{encoding::message, length_delimiter_len};
 
-use super::{Encoded, demand, pool, reply, reply::put_bytes, selection};
+use super::{
+    demand,
+    encoded::{Encoded, put_bytes},
+    pool, reply,
+    reply::USER_BYTES,
+    selection,
+};
 use crate::{
     freshness::Moment,
     policy::Disclosure,
@@ -45,7 +51,7 @@ pub fn batch_reply(
 ) -> (Encoded, Vec<usize>) {
     let (items, full): (Vec<_>, _) = (users.iter().map(item).collect(), failed(full));
     let (mut room, mut told) = (MAX_FOUND_BYTES, vec![false; items.len()]);
-    let mut results = Vec::with_capacity(order.len() * USUAL_BYTES);
+    let mut results = Vec::with_capacity(order.len() * USER_BYTES);
     for place in order {
         let Some(item) = items.get(*place) else { continue };
         let fits = users.get(*place).is_some_and(Result::is_err) || take(&mut room, item);
@@ -95,14 +101,15 @@ fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), Invalid> {
 }
 
 const MAX_USERS: usize = 100;
-// Of a user of ten short attributes.
-const USUAL_BYTES: usize = 512;
 // What clients read at most unless told otherwise (grpc-go, grpc-java, tonic), less 100 statuses of 600 bytes.
 const MAX_FOUND_BYTES: usize = (4 * 1024 - 64) * 1024;
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
+    use crate::wire::reply::tests::disclosed;
 
     #[tokio::test]
     async fn users_are_told_apart_and_keep_their_order() {
@@ -129,6 +136,36 @@ mod tests {
             assert_eq!(batch(&message, Moment::now()), expected);
         }
         assert_eq!(batch(&about(&many[..100]), Moment::now()).unwrap().order, [0; 100]);
+    }
+
+    #[test]
+    fn a_reply_reads_as_the_message_of_the_contract_and_tells_what_had_no_room() {
+        use proto::batch_get_users_result::Result as Item;
+        let status = |message: &str| proto::Status { code: 8, message: message.into(), details: Vec::new() };
+        let large = || "v".repeat(MAX_FOUND_BYTES / 2);
+        let small = disclosed("small", "x");
+        let found = |disclosure: &Disclosure| {
+            let encoded = reply(disclosure).encode_to_vec();
+            Item::Found(proto::GetUserResponse::decode(&*encoded).unwrap())
+        };
+        let error = |message: &str| Item::Error(status(message));
+        let users =
+            [Ok(disclosed("a", &large())), Err(status("none")), Ok(disclosed("b", &large())), Ok(small)];
+        let [first, second, third] = [0, 2, 3].map(|place| users[place].as_ref().map(found).unwrap());
+        let full = || error("full");
+        let table = [
+            (vec![0, 1, 3], vec![first.clone(), error("none"), third.clone()], vec![2]),
+            (vec![0, 0], vec![first.clone(), full()], vec![1, 2, 3]),
+            (vec![2, 0, 3, 1], vec![second, full(), third, error("none")], vec![0]),
+            (vec![9], vec![], vec![0, 1, 2, 3]),
+        ];
+        for (order, expected, untold) in table {
+            let (reply, places) = batch_reply(&users, &order, &status("full"));
+            let told = proto::BatchGetUsersResponse::decode(&*reply.encode_to_vec()).unwrap();
+            let items: Vec<_> = told.results.into_iter().filter_map(|result| result.result).collect();
+            assert!(items == expected, "{order:?}");
+            assert_eq!(places, untold, "{order:?}");
+        }
     }
 
     fn about(subs: &[&str]) -> proto::BatchGetUsersRequest {

@@ -1,31 +1,20 @@
-//! The answers that tell about users, written straight from what may leave: each value is copied once, into the bytes of
-//! its message.
+//! The answer to `GetUser`.
 
-use std::fmt;
-
-use prost::{
-    DecodeError, Message,
-    bytes::{Buf, BufMut},
-    encoding::{
-        DecodeContext, WireType, bool, encode_key, encode_varint, encoded_len_varint, int32, key_len,
-        message, skip_field,
-    },
-};
+use prost::encoding;
 use prost_types::Timestamp;
 
-use super::{freshness, status};
+use super::{
+    encoded::{Encoded, put_bytes, put_pair, put_text},
+    freshness, status,
+};
 use crate::{policy::Disclosure, user::Groups};
-
-/// A message that is to be sent, encoded; its `Debug` shows nothing of it.
-#[derive(Clone, Default)]
-pub struct Encoded(pub(super) Vec<u8>);
 
 /// Puts a disclosure into a `GetUserResponse`.
 pub fn reply(disclosure: &Disclosure) -> Encoded {
     let user = user(disclosure);
     let mut reply = Vec::with_capacity(user.len() + FRESHNESS_BYTES);
     put_bytes(1, &user, &mut reply);
-    message::encode(2, &freshness(disclosure.freshness()), &mut reply);
+    encoding::message::encode(2, &freshness(disclosure.freshness()), &mut reply);
     Encoded(reply)
 }
 
@@ -42,14 +31,14 @@ fn user(disclosure: &Disclosure) -> Vec<u8> {
     }
     let (status, enabled) = (i32::from(status(disclosure.account())), disclosure.enabled());
     if status != 0 {
-        int32::encode(5, &status, &mut user);
+        encoding::int32::encode(5, &status, &mut user);
     }
     if enabled {
-        bool::encode(6, &enabled, &mut user);
+        encoding::bool::encode(6, &enabled, &mut user);
     }
     for (field, time) in [(7, disclosure.created_at()), (8, disclosure.updated_at())] {
         if let Some(time) = time {
-            message::encode(field, &Timestamp::from(time), &mut user);
+            encoding::message::encode(field, &Timestamp::from(time), &mut user);
         }
     }
     for name in disclosure.groups().into_iter().flat_map(Groups::names) {
@@ -58,75 +47,19 @@ fn user(disclosure: &Disclosure) -> Vec<u8> {
     user
 }
 
-/// An entry of a map from text to text.
-fn put_pair(field: u32, key: &str, value: &str, message: &mut Vec<u8>) {
-    encode_key(field, WireType::LengthDelimited, message);
-    encode_varint(length(field_bytes(1, key) + field_bytes(2, value)), message);
-    put_text(1, key, message);
-    put_text(2, value, message);
-}
-
-fn put_text(field: u32, text: &str, message: &mut Vec<u8>) {
-    put_bytes(field, text.as_bytes(), message);
-}
-
-/// A field that is text, or a message that is encoded.
-pub(super) fn put_bytes(field: u32, bytes: &[u8], message: &mut Vec<u8>) {
-    encode_key(field, WireType::LengthDelimited, message);
-    encode_varint(length(bytes.len()), message);
-    message.extend_from_slice(bytes);
-}
-
-fn field_bytes(field: u32, text: &str) -> usize {
-    key_len(field) + encoded_len_varint(length(text.len())) + text.len()
-}
-
-fn length(bytes: usize) -> u64 {
-    bytes.try_into().unwrap_or(u64::MAX)
-}
-
-/// It is sent only: who receives one has the generated type.
-impl Message for Encoded {
-    fn encode_raw(&self, bytes: &mut impl BufMut) {
-        bytes.put_slice(&self.0);
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn merge_field(
-        &mut self,
-        field: u32,
-        wire_type: WireType,
-        bytes: &mut impl Buf,
-        context: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        skip_field(wire_type, field, bytes, context)
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
-impl fmt::Debug for Encoded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Encoded(redacted)")
-    }
-}
-
-// Of a user of ten short attributes, so that it seldom grows.
-const USER_BYTES: usize = 512;
+/// What a user of ten short attributes takes of an answer.
+pub(super) const USER_BYTES: usize = 512;
 const FRESHNESS_BYTES: usize = 64;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         collections::BTreeMap,
         sync::Arc,
         time::{Duration, SystemTime},
     };
+
+    use prost::Message as _;
 
     use super::*;
     use crate::{
@@ -167,6 +100,11 @@ mod tests {
                 );
             }
         }
+    }
+
+    pub(in crate::wire) fn disclosed(sub: &str, value: &str) -> Disclosure {
+        let user = User { sub: sub.parse().unwrap(), ..user(&[("name", value)]) };
+        Disclosure::for_test(user, pool(), Selection::Everything, None, freshness(None))
     }
 
     /// The same, field by field.
