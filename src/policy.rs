@@ -2,6 +2,7 @@
 //! Deny by default: what no rule releases is refused.
 
 mod batch;
+mod disclosure;
 mod explanation;
 mod mandate;
 mod network;
@@ -13,9 +14,10 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use self::{
+    disclosure::Disclosure,
     explanation::{Access, Explanation},
     mandate::Mandate,
-    permit::{Disclosure, Known, Permit, Share, Subject},
+    permit::{Known, Permit, Share, Subject},
 };
 use self::{
     permit::Membership,
