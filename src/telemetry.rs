@@ -90,16 +90,20 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// Without the warnings of `aws_config`, which quote what gave no credentials, its whole answer: this crate says it too.
-fn directives(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn,aws_config=error",
-        LogLevel::Info => "warn,aws_config=error,cognito_lookup=info",
-        LogLevel::Debug => "warn,aws_config=error,cognito_lookup=debug",
-        LogLevel::Trace => "warn,aws_config=error,cognito_lookup=trace",
-    }
+/// Without the warnings of what looks for credentials, which quote the whole answer of who gave none: this crate says that
+/// there are none.
+fn directives(level: LogLevel) -> String {
+    let heard = match level {
+        LogLevel::Error => return "error".to_owned(),
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "warn,cognito_lookup=info",
+        LogLevel::Debug => "warn,cognito_lookup=debug",
+        LogLevel::Trace => "warn,cognito_lookup=trace",
+    };
+    QUOTING.iter().fold(heard.to_owned(), |heard, module| format!("{heard},aws_config::{module}=error"))
 }
+
+const QUOTING: [&str; 6] = ["ecs", "imds", "meta", "profile::credentials", "sts", "web_identity_token"];
 
 #[cfg(test)]
 mod tests {
@@ -150,9 +154,11 @@ mod tests {
             tracing::subscriber::with_default(subscriber, || {
                 warn!(target: "aws_config::meta::credentials::chain", "quoted");
                 error!(target: "aws_config::imds", "kept");
+                warn!(target: "aws_config::default_provider::endpoint_url", "told");
             });
             let logged = std::fs::read_to_string(log.path()).unwrap();
             assert!(logged.contains("kept") && !logged.contains("quoted"), "{level:?}: {logged}");
+            assert_eq!(logged.contains("told"), level != LogLevel::Error, "{level:?}: {logged}");
         }
     }
 

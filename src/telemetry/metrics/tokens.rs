@@ -22,7 +22,7 @@ pub struct TokenMetrics {
 
 impl TokenMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
-        let looks = "Tokens presented, by whether they were known already or verified";
+        let looks = "Tokens presented, by whether they were known to be good already";
         registry.register("verdict_cache_requests", looks, self.looks.clone());
         let verdicts = "Tokens known to be good, the ended ones among them until there is time to drop them";
         registry.register("verdict_cache_entries", verdicts, self.verdicts.clone());
