@@ -121,12 +121,15 @@ mod tests {
 
     /// The messages of the contract that have a field of those.
     fn personal() -> BTreeSet<String> {
-        const FIELDS: [&str; 4] = ["access_token", "sub", "subs", "username"];
+        const FIELDS: [&str; 5] = ["access_token", "groups", "sub", "subs", "username"];
         let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
         let ours = set.file.iter().filter(|file| file.package() == DOMAIN);
         let messages = ours.flat_map(|file| &file.message_type);
-        let personal =
-            messages.filter(|message| message.field.iter().any(|field| FIELDS.contains(&field.name())));
+        let personal = messages.filter(|message| {
+            message.field.iter().any(|field| {
+                FIELDS.contains(&field.name()) || field.type_name().ends_with(".AttributesEntry")
+            })
+        });
         personal.map(|message| message.name().to_owned()).collect()
     }
 }

@@ -12,6 +12,12 @@ mod herd;
 mod parts;
 mod zipf;
 
+use mimalloc::MiMalloc;
+
+// As the binary has it: what a user takes is told of it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

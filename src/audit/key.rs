@@ -54,7 +54,7 @@ impl Key {
 }
 
 /// What stands for a person in the records: 64 hexadecimal digits.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct SubHash(pub(super) [u8; 64]);
 
 impl SubHash {
@@ -64,6 +64,12 @@ impl SubHash {
 }
 
 impl fmt::Display for SubHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for SubHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -90,7 +90,7 @@ impl Desk {
         Self { office: Arc::clone(office), book }
     }
 
-    /// Enters the records of one call; never blocks on the sink. They stay together: all of them are lost where one finds
+    /// Enters the records of one call, which are made while nobody else enters or takes any; never blocks on the sink. They stay together: all of them are lost where one finds
     /// no room, and who waits is told when the last is written, before which no other can have been given up.
     pub(super) fn enter<'r>(&self, records: impl Iterator<Item = Record<'r>>, is_awaited: bool) -> Receipt {
         let is_awaited = is_awaited && self.office.required;

@@ -48,7 +48,7 @@ struct Good {
 impl Tls {
     /// Reads the settings and the files; none where TLS is not set, or if anything is wrong, which `faults` then says.
     pub(super) fn read(config: &Config, metrics: &Metrics, faults: &mut Collector<'_>) -> Option<Self> {
-        let files = Files::of(&config.tls, faults).filter(|files| files.are_there(faults))?;
+        let files = Files::of(&config.tls, faults).filter(|files| files.can_be_read(faults))?;
         let read =
             files.read().and_then(|contents| Ok((good(&files, &contents, SystemTime::now())?, contents)));
         let (good, contents) = read.map_err(|Bad { key, problem, .. }| faults.add(key, problem)).ok()?;

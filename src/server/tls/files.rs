@@ -90,7 +90,7 @@ impl Files {
     }
 
     /// Returns true if and only if every file can be read; `faults` says which cannot.
-    pub(super) fn are_there(&self, faults: &mut Collector<'_>) -> bool {
+    pub(super) fn can_be_read(&self, faults: &mut Collector<'_>) -> bool {
         let files = [
             (CERTIFICATE, Some(&self.certificate)),
             (KEY, Some(&self.key)),
