@@ -1,0 +1,100 @@
+//! The parts that a call goes through, as the server puts them together, before the stand-in.
+
+use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+
+use cognito_lookup::{
+    audit::{Audit, Writing},
+    auth::{Address, Authenticator, Peer},
+    config::{AuditSettings, AuditSink, CallerSettings, Config, Credentials, Faults, PoolSettings, Reads},
+    policy::Policy,
+    pool::Pools,
+    sandbox::standin::{Pool, StandIn},
+    service::{Bounds, Calls, Service},
+    telemetry::metrics::Metrics,
+    users::Users,
+};
+use tokio::runtime::{Builder, Runtime};
+use tonic::service::Routes;
+
+pub(crate) struct Parts {
+    pub(crate) calls: Calls,
+    pub(crate) cognito: StandIn,
+    pub(crate) service: Service,
+    _writing: Writing,
+    _upstream: Runtime,
+}
+
+impl Parts {
+    /// Makes them with the settings changed so; audit records are written to this file. As in the server, Cognito is
+    /// asked on a runtime of its own.
+    pub(crate) fn start(records: &Path, change: impl FnOnce(&mut Config)) -> Self {
+        let cognito = StandIn::start(Pool::sandbox()).unwrap();
+        let mut config = config(&cognito, records);
+        change(&mut config);
+        let mut faults = Faults::collector(&config);
+        let metrics = Metrics::new();
+        metrics.callers.name(config.callers.iter().map(|caller| &*caller.name));
+        let pools = Pools::read(&config, &mut faults).unwrap();
+        let policy = Arc::new(Policy::read(&config, Some(&pools), &mut faults).unwrap());
+        let audit = Audit::read(&config, Some(&pools), &metrics, &mut faults).unwrap();
+        let upstream = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let service = upstream.block_on(async {
+            let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
+            let users = Users::connect(&pools, &config.cache, &config.budget, &metrics).await;
+            let service = Service { authenticator: Arc::new(authenticator), policy, users };
+            service.ready().await;
+            service
+        });
+        // Health and reflection are of the server itself.
+        let (others, limits) = (Routes::default(), &config.limits);
+        let bounds = Bounds { time: limits.request_timeout, message: limits.message_bytes() };
+        let calls = Calls::new(service.clone(), others, bounds, audit.ledger(), metrics.rpcs.clone());
+        Self { calls, cognito, service, _writing: audit.begin().unwrap(), _upstream: upstream }
+    }
+}
+
+/// A runtime such as each worker has.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Whoever is beside the server, with no certificate.
+pub(crate) fn neighbour() -> Peer {
+    Peer { address: Address::Ip(Ipv4Addr::LOCALHOST.into()), certificate: None }
+}
+
+/// Settings under which nothing grows old in the time of a bench: those of `benches/serve`.
+fn config(cognito: &StandIn, records: &Path) -> Config {
+    let rule = |name: &str| CallerSettings {
+        name: name.into(),
+        attributes: ATTRIBUTES.map(Into::into).into(),
+        ..CallerSettings::default()
+    };
+    let web = cognito.pool().web_clients.first().cloned();
+    let mut config = Config {
+        pools: vec![PoolSettings {
+            id: cognito.pool_id().into(),
+            app_clients: web.clone().into_iter().collect(),
+            issuer: Some(cognito.issuer().into()),
+            jwks_url: Some(cognito.jwks_url()),
+            endpoint_url: Some(cognito.endpoint_url()),
+            credentials: Credentials::Placeholder,
+            ..PoolSettings::default()
+        }],
+        callers: vec![
+            CallerSettings { app_client: web, ..rule("web") },
+            CallerSettings { network: vec!["127.0.0.1/32".into()], reads: Reads::Any, ..rule("sidecar") },
+        ],
+        audit: AuditSettings {
+            sink: AuditSink::File,
+            path: Some(records.display().to_string()),
+            ..AuditSettings::default()
+        },
+        ..Config::default()
+    };
+    (config.cache.fresh_for, config.cache.usable_for) = (DAY, DAY);
+    config
+}
+
+const ATTRIBUTES: [&str; 6] = ["name", "given_name", "family_name", "email", "locale", "custom:plan"];
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
