@@ -12,6 +12,8 @@
 
 // An operator's hands on one person's entry.
 mod admin;
+// What a lookup from the cache allocates.
+mod allocations;
 // What is recorded of each call, and where.
 mod audit;
 // Whom a record names.

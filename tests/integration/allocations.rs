@@ -1,0 +1,76 @@
+use std::{fs, path::Path, thread::sleep, time::Duration};
+
+use allocation_counter::measure;
+use tracing::{Dispatch, dispatcher};
+
+use self::{
+    parts::Parts,
+    question::{Question, WARMING, answered, warmed},
+};
+
+// Those that are measured in `benches/hit`.
+#[allow(dead_code, reason = "the bench has use for all of it")]
+#[path = "../../benches/hit/parts.rs"]
+mod parts;
+#[allow(dead_code, reason = "the bench has use for all of it")]
+#[path = "../../benches/hit/question.rs"]
+mod question;
+
+/// Of what a connection does only the handing over is in it, in and out; what hyper and h2 allocate is theirs.
+#[test]
+fn a_hit_allocates_what_is_listed_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = folder.path().join("audit.jsonl");
+    let parts = Parts::start(&records, |_| {});
+    let (runtime, mut calls) = (parts::runtime(), 0);
+    let [by_sub, by_token] = LISTED.iter().fold([0, 0], |[sub, token], (s, t, _)| [sub + s, token + t]);
+    for (question, listed, spare) in [(Question::BySub, by_sub, 0), (Question::ByToken, by_token, 1)] {
+        let request = question.request(&parts.cognito);
+        runtime.block_on(warmed(&parts.calls, &request));
+        calls += WARMING;
+        // There is room for the records to come then: the writer makes it when it takes those there are.
+        until_written(&records, calls);
+        let _there = runtime.enter();
+        // The tests' log hears of hits, unlike a server's.
+        let _quiet = dispatcher::set_default(&Dispatch::none());
+        let counts = vec![request; TIMES].into_iter().map(|request| {
+            let allocated = measure(|| assert!(answered(&parts.calls, request) > 0));
+            allocated.count_total
+        });
+        let counts: Vec<_> = counts.collect();
+        let others: Vec<_> = counts.iter().filter(|count| **count != listed).collect();
+        // moka's epochs, one for more than a hundred tokens that are known.
+        let is_spare = others.len() <= spare && others.iter().all(|count| **count == listed + 1);
+        assert!(is_spare, "{}: {listed} are listed, not {counts:?}", question.name());
+        calls += TIMES;
+    }
+}
+
+fn until_written(records: &Path, count: usize) {
+    for _ in 0..6_000 {
+        if fs::read_to_string(records).unwrap().lines().count() == count {
+            return;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    panic!("the records are never written");
+}
+
+// Whose records have room in what the writer leaves, 36 KiB.
+const TIMES: usize = 64;
+
+// How many by sub, how many by token, who makes them and what for; what is made larger counts again. The optimiser takes
+// none away: callgrind sees as many calls of the release's allocator (`benches/hit`). What C does is not counted.
+const LISTED: &[(u64, u64, &str)] = &[
+    (2, 2, "service::request_id: the id, as a header that is shared"),
+    (1, 1, "server::connection: the future of the answer, in a box"),
+    (3, 3, "tonic: the decoder and the body, in a box each, and 8 KiB for a message"),
+    (1, 0, "prost: sub, as it was sent"),
+    (1, 0, "wire: sub, shared"),
+    (1, 1, "audit::notes: the names that are released"),
+    (2, 2, "wire: the message, encoded"),
+    (2, 2, "tonic: 8 KiB for the message in its frame, and the body, in a box"),
+    (1, 1, "bytes: the frame, shared with what is left of its 8 KiB"),
+    (2, 2, "http: the headers of the answer"),
+    (3, 3, "tonic: the status, and its trailers"),
+];
