@@ -16,7 +16,7 @@ mod steps;
 
 use std::{env, path::Path, process::ExitCode};
 
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
 use self::{
     noted::{Counts, Noted},
@@ -26,7 +26,7 @@ use self::{
 
 // As in the binary.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     // What cargo tells every bench is of no use here.

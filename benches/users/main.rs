@@ -12,11 +12,11 @@ mod herd;
 mod parts;
 mod zipf;
 
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
 // As the binary has it: what a user takes is told of it.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

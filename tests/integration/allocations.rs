@@ -64,13 +64,13 @@ const TIMES: usize = 64;
 const LISTED: &[(u64, u64, &str)] = &[
     (2, 2, "service::request_id: the id, as a header that is shared"),
     (1, 1, "server::connection: the future of the answer, in a box"),
-    (3, 3, "tonic: the decoder and the body, in a box each, and 8 KiB for a message"),
+    (3, 3, "tonic: the decoder and the body, in a box each, and room for a message"),
     (1, 0, "prost: sub, as it was sent"),
     (1, 0, "wire: sub, shared"),
     (1, 1, "audit::notes: the names that are released"),
     (2, 2, "wire: the message, encoded"),
-    (2, 2, "tonic: 8 KiB for the message in its frame, and the body, in a box"),
-    (1, 1, "bytes: the frame, shared with what is left of its 8 KiB"),
+    (2, 2, "tonic: room for the message in its frame, and the body, in a box"),
+    (1, 1, "bytes: the frame, shared with what is left of its room"),
     (2, 2, "http: the headers of the answer"),
     (3, 3, "tonic: the status, and its trailers"),
 ];

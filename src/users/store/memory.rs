@@ -2,11 +2,17 @@
 
 use std::fs;
 
+use tikv_jemallocator::Jemalloc;
+
 use super::{
     super::snapshot::tests::LIFETIMES,
     tests::{key, large_user, present},
     *,
 };
+
+// As in the binary.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[test]
 #[ignore = "takes 2 GB, and its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
