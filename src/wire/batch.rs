@@ -155,7 +155,7 @@ mod tests {
         let full = || error("full");
         let table = [
             (vec![0, 1, 3], vec![first.clone(), error("none"), third.clone()], vec![2]),
-            (vec![0, 0], vec![first.clone(), full()], vec![1, 2, 3]),
+            (vec![0, 0], vec![first, full()], vec![1, 2, 3]),
             (vec![2, 0, 3, 1], vec![second, full(), third, error("none")], vec![0]),
             (vec![9], vec![], vec![0, 1, 2, 3]),
         ];
