@@ -1,133 +1,70 @@
-//! One question put to both servers, by turns.
+//! Two servers, asked by turns.
 
-use std::{fs, thread, time::Duration};
-
-use cognito_lookup::{
-    proto::{GetUserResponse, Source},
-    sandbox::standin::StandIn,
-};
-use prost::Message as _;
-use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
-    figures::{Figures, Table},
-    load::{Effort, Load, Outcome},
+    figures::{Figures, Ratios},
+    load::Effort,
     machine,
-    question::Question,
-    server::{self, Server},
+    side::Side,
+    table::Table,
 };
 
-/// Both servers, ready.
+/// Both servers, ready, and what must hold.
 pub(crate) struct Contest<'a> {
-    cognito: &'a StandIn,
+    pub(crate) title: String,
+    /// The second is measured by the first.
+    pub(crate) sides: [Side<'a>; 2],
+    /// Whether p99 is taken, at half the rate that the first reached.
+    pub(crate) is_paced: bool,
     /// What Cognito was asked until then.
-    lookups: usize,
-    load: Load,
-    ours: Server,
-    question: Question,
-    reply: GetUserResponse,
-    stock: Server,
-    /// Removed in the end.
-    _folder: TempDir,
+    pub(crate) lookups: &'a dyn Fn() -> usize,
+    /// Fails unless the replies are as they should be.
+    pub(crate) compare: &'a dyn Fn(),
 }
 
-impl<'a> Contest<'a> {
-    /// Starts ours, asks it until it answers from the cache, and starts the stock server with that answer.
-    pub(crate) fn begin(cognito: &'a StandIn, question: Question) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (settings, file) = (folder.path().join("settings.toml"), folder.path().join("reply"));
-        fs::write(&settings, server::settings(cognito)).unwrap();
-        let ours = Server::ours(&settings);
-        question.ask(ours.address);
-        let reply = question.ask(ours.address);
-        assert_eq!(reply.freshness.as_ref().unwrap().source(), Source::Cache);
-        fs::write(&file, reply.encode_to_vec()).unwrap();
-        let stock = Server::stock(&file);
-        let load = Load::of(&question, folder.path());
-        Self { cognito, lookups: lookups(cognito), load, ours, question, reply, stock, _folder: folder }
-    }
-
-    /// Holds it. Fails if the answers of the two are not the same, but for their age, or if Cognito was asked.
-    pub(crate) fn held(self, effort: &Effort) -> Table {
-        self.compare();
-        let (begun, before) = (Instant::now(), self.work_of_others());
-        let (mut stock, mut ours) = (Figures::default(), Figures::default());
-        for server in [&self.stock, &self.ours] {
-            self.load.saturate(server.address, effort.requests);
+impl Contest<'_> {
+    /// Holds it. Fails if a call fails, if a reply is not as it should be, or if Cognito was asked.
+    pub(crate) fn held(&self, effort: &Effort) -> Table {
+        (self.compare)();
+        let [first, second] = &self.sides;
+        for side in &self.sides {
+            side.saturate(&mut Figures::default());
         }
+        let (lookups, begun, before) = ((self.lookups)(), Instant::now(), self.work_of_others());
+        let mut figures = [Figures::default(), Figures::default()];
         for _ in 0..effort.rounds {
-            self.saturate(&self.stock, effort.requests, &mut stock);
-            self.saturate(&self.ours, effort.requests, &mut ours);
+            first.saturate(&mut figures[0]);
+            second.saturate(&mut figures[1]);
         }
-        let pace = stock.rate() / 2.0;
-        for _ in 0..effort.rounds {
-            self.pace(&self.stock, pace, effort.paced, &mut stock);
-            self.pace(&self.ours, pace, effort.paced, &mut ours);
+        let pace = self.is_paced.then(|| figures[0].rate() / 2.0);
+        for _ in 0..pace.map_or(0, |_| effort.rounds) {
+            first.pace(pace.unwrap_or_default(), effort, &mut figures[0]);
+            second.pace(pace.unwrap_or_default(), effort, &mut figures[1]);
         }
         let others = self.work_of_others().saturating_sub(before).div_duration_f64(begun.elapsed());
-        self.compare();
-        Table { title: self.title(), pace, stock, ours, others: others / machine::cores() as f64 }
+        (self.compare)();
+        assert_eq!((self.lookups)(), lookups, "not all were hits");
+        self.table(pace, &figures, others / machine::cores() as f64)
     }
 
-    fn title(&self) -> String {
-        let Question { name, authorization, .. } = &self.question;
-        let (message, reply) = (self.question.body().len() - FRAME, self.reply.encoded_len());
-        let token = authorization.as_ref().map_or(0, String::len);
-        format!("{name}: authorization of {token} bytes, message of {message}, reply of {reply}")
-    }
-
-    fn saturate(&self, server: &Server, requests: usize, figures: &mut Figures) {
-        thread::sleep(REST);
-        let before = server.cpu();
-        let outcome = self.load.saturate(server.address, requests);
-        let cpu = server.cpu() - before;
-        self.check(server, requests, &outcome);
-        figures.saturated(outcome.rate, cpu.as_secs_f64() / requests as f64);
-    }
-
-    fn pace(&self, server: &Server, rate: f64, lasting: Duration, figures: &mut Figures) {
-        thread::sleep(REST);
-        let requests = (rate * lasting.as_secs_f64()) as usize;
-        let (outcome, p99) = self.load.pace(server.address, requests, rate);
-        self.check(server, requests, &outcome);
-        figures.paced(outcome.rate, p99.as_secs_f64());
-    }
-
-    /// A failure has no message, whatever its code in HTTP. Ours also has an age, which takes a few bytes more or less.
-    fn check(&self, server: &Server, requests: usize, outcome: &Outcome) {
-        let expected = requests * (FRAME + self.reply.encoded_len());
-        assert!(outcome.bytes.abs_diff(expected) <= requests * AGE, "{} for {expected}", outcome.bytes);
-        server.assert_content();
-        assert_eq!(lookups(self.cognito), self.lookups, "not all were hits");
+    fn table(&self, pace: Option<f64>, figures: &[Figures; 2], others: f64) -> Table {
+        let [first, second] = figures;
+        let ratios = [
+            Ratios::of(&second.rates, &first.rates),
+            Ratios::of(&second.cpus, &first.cpus),
+            Ratios::of(&second.p99s, &first.p99s),
+        ];
+        let rows = [0, 1].map(|side| {
+            let (name, figures) = (self.sides[side].name.to_owned(), &figures[side]);
+            (name, figures.texts(), figures.shortfall(pace))
+        });
+        Table { title: self.title.clone(), pace, rows, ratios, others }
     }
 
     /// How long the machine has worked until now for neither the servers nor the load.
-    fn work_of_others(&self) -> Duration {
-        let known = machine::work_of_bench() + self.ours.cpu() + self.stock.cpu();
-        machine::work().saturating_sub(known)
-    }
-
-    fn compare(&self) {
-        let [ours, stock] =
-            [&self.ours, &self.stock].map(|server| ageless(self.question.ask(server.address)));
-        assert_eq!(ours, stock);
-        assert_eq!(stock, ageless(self.reply.clone()));
-        self.ours.assert_content();
+    fn work_of_others(&self) -> std::time::Duration {
+        let known = self.sides.iter().map(|side| side.server.cpu()).sum::<std::time::Duration>();
+        machine::work().saturating_sub(machine::work_of_bench() + known)
     }
 }
-
-/// The bytes of a reply but for its age.
-fn ageless(mut reply: GetUserResponse) -> Vec<u8> {
-    reply.freshness.as_mut().unwrap().age = None;
-    reply.encode_to_vec()
-}
-
-fn lookups(cognito: &StandIn) -> usize {
-    cognito.calls("AdminGetUser") + cognito.calls("ListUsers")
-}
-
-// Until the connections of the last round are closed.
-const REST: Duration = Duration::from_millis(200);
-const FRAME: usize = 5;
-const AGE: usize = 6;

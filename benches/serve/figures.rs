@@ -1,91 +1,65 @@
-//! What was measured, and how it is shown.
-
-use std::fmt;
+//! What was measured of one server, and of two beside each other.
 
 /// The figures of one server, one of each kind for each round.
 #[derive(Default)]
 pub(crate) struct Figures {
-    rates: Vec<f64>,
-    /// Seconds for one call.
-    cpus: Vec<f64>,
+    /// Answers per second.
+    pub(crate) rates: Vec<f64>,
+    /// Seconds for one answer.
+    pub(crate) cpus: Vec<f64>,
     /// What it answered of what it was asked at a given pace.
-    paced_rates: Vec<f64>,
-    p99s: Vec<f64>,
+    pub(crate) paced_rates: Vec<f64>,
+    pub(crate) p99s: Vec<f64>,
 }
 
 impl Figures {
-    pub(crate) fn saturated(&mut self, rate: f64, cpu: f64) {
-        self.rates.push(rate);
-        self.cpus.push(cpu);
-    }
-
-    pub(crate) fn paced(&mut self, rate: f64, p99: f64) {
-        self.paced_rates.push(rate);
-        self.p99s.push(p99);
-    }
-
     pub(crate) fn rate(&self) -> f64 {
         median(&self.rates)
     }
 
-    fn texts(&self) -> [String; 3] {
-        let [cpu, p99] = [median(&self.cpus) * 1e6, median(&self.p99s) * 1e3];
-        [format!("{:.0}", self.rate()), format!("{cpu:.2} us"), format!("{p99:.2} ms")]
+    /// Returns the rate, the CPU and the p99, as they are shown.
+    pub(crate) fn texts(&self) -> [String; 3] {
+        let p99 =
+            if self.p99s.is_empty() { "-".to_owned() } else { format!("{:.2} ms", median(&self.p99s) * 1e3) };
+        [format!("{:.0}", self.rate()), format!("{:.2} us", median(&self.cpus) * 1e6), p99]
     }
 
     /// Says so if it did not keep pace: then the times are those of a queue that grows.
-    fn shortfall(&self, pace: f64) -> String {
+    pub(crate) fn shortfall(&self, pace: Option<f64>) -> String {
+        let Some(pace) = pace else { return String::new() };
         let rate = median(&self.paced_rates);
         if rate > 0.9 * pace { String::new() } else { format!(", but only {rate:.0}/s") }
     }
 }
 
-/// The two beside each other.
-pub(crate) struct Table {
-    pub(crate) title: String,
-    pub(crate) pace: f64,
-    pub(crate) stock: Figures,
-    pub(crate) ours: Figures,
-    /// The part of the machine that other work took meanwhile.
-    pub(crate) others: f64,
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { title, pace, stock, ours, others } = self;
-        let row =
-            |name: &str, [rate, cpu, p99]: [String; 3]| format!("{name:24}{rate:>12}{cpu:>14}{p99:>11}");
-        writeln!(f, "\n{title}")?;
-        writeln!(f, "{} at {pace:.0}/s", row("", ["requests/s", "CPU/request", "p99"].map(Into::into)))?;
-        writeln!(f, "{}{}", row("stock tonic", stock.texts()), stock.shortfall(*pace))?;
-        writeln!(f, "{}{}", row("cognito-lookup", ours.texts()), ours.shortfall(*pace))?;
-        let ratios = [(&ours.rates, &stock.rates), (&ours.cpus, &stock.cpus), (&ours.p99s, &stock.p99s)]
-            .map(|(ours, stock)| Ratios::of(ours, stock));
-        writeln!(f, "{}", row("ratio, ours to stock", ratios.each_ref().map(Ratios::middle)))?;
-        writeln!(f, "{}", row("  middle half of rounds", ratios.each_ref().map(Ratios::range)))?;
-        write!(f, "other work took {:.0} % of the machine meanwhile", others * 100.0)
-    }
-}
-
 /// One of each round: both servers have the same noise about them in a round.
-struct Ratios(Vec<f64>);
+#[derive(Clone)]
+pub(crate) struct Ratios(Vec<f64>);
 
 impl Ratios {
-    fn of(ours: &[f64], stock: &[f64]) -> Self {
-        Self(ours.iter().zip(stock).map(|(ours, stock)| ours / stock).collect())
+    /// Of each figure to the other in its place.
+    pub(crate) fn of(figures: &[f64], others: &[f64]) -> Self {
+        Self(figures.iter().zip(others).map(|(figure, other)| figure / other).collect())
     }
 
-    fn middle(&self) -> String {
-        format!("{:.2}x", median(&self.0))
+    pub(crate) fn middle(&self) -> f64 {
+        median(&self.0)
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        if self.0.is_empty() { "-".to_owned() } else { format!("{:.2}x", self.middle()) }
     }
 
     /// Not from the least to the greatest: a neighbour's work can spoil any one.
-    fn range(&self) -> String {
+    pub(crate) fn range(&self) -> String {
+        if self.0.is_empty() {
+            return "-".to_owned();
+        }
         format!("{:.2}-{:.2}", quantile(&self.0, 0.25), quantile(&self.0, 0.75))
     }
 }
 
-fn median(figures: &[f64]) -> f64 {
+pub(crate) fn median(figures: &[f64]) -> f64 {
     quantile(figures, 0.5)
 }
 

@@ -1,58 +1,83 @@
-//! What both servers are asked.
+//! What a server is asked.
 
-use std::net::SocketAddr;
+use bytes::Bytes;
+use cognito_lookup::proto::{BatchGetUsersRequest, GetUserRequest, GetUserResponse};
+use http::Request;
+use prost::Message;
 
-use cognito_lookup::{
-    proto::{GetUserRequest, GetUserResponse, user_service_client::UserServiceClient},
-    sandbox::standin::StandIn,
-};
-use prost::Message as _;
-use tokio::runtime::Builder;
-use tonic::{Request, transport::Channel};
-
-/// A call of `GetUser`.
+/// A call of one of the service's methods.
+#[derive(Clone)]
 pub(crate) struct Question {
-    pub(crate) name: &'static str,
-    message: GetUserRequest,
+    /// With the host, which no server looks at.
+    method: &'static str,
     /// The metadata of that name.
-    pub(crate) authorization: Option<String>,
+    authorization: Option<String>,
+    body: Bytes,
 }
 
 impl Question {
-    /// Returns every question that is measured.
-    pub(crate) fn all(cognito: &StandIn) -> [Self; 2] {
-        let token = cognito.access_token("ada").unwrap();
-        let sub = cognito.person("ada").unwrap().sub;
-        [
-            Self {
-                name: "by token",
-                message: GetUserRequest::default(),
-                authorization: Some(format!("Bearer {token}")),
-            },
-            Self {
-                name: "by sub",
-                message: GetUserRequest { sub, ..GetUserRequest::default() },
-                authorization: None,
-            },
-        ]
+    pub(crate) fn by_token(token: &str) -> Self {
+        let authorization = Some(format!("Bearer {token}"));
+        Self { method: GET_USER, authorization, body: framed(&GetUserRequest::default()) }
     }
 
-    /// Returns the body of the call: its only message, in its frame (gRPC over HTTP/2, "Length-Prefixed-Message").
-    pub(crate) fn body(&self) -> Vec<u8> {
-        let message = self.message.encode_to_vec();
-        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-        [&[0], &length[..], &message].concat()
+    pub(crate) fn by_sub(sub: &str) -> Self {
+        let message = GetUserRequest { sub: sub.to_owned(), ..GetUserRequest::default() };
+        Self { method: GET_USER, authorization: None, body: framed(&message) }
     }
 
-    /// Asks once, with the client that is generated.
-    pub(crate) fn ask(&self, address: SocketAddr) -> GetUserResponse {
-        Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-            let mut request = Request::new(self.message.clone());
-            if let Some(authorization) = &self.authorization {
-                request.metadata_mut().insert("authorization", authorization.parse().unwrap());
-            }
-            UserServiceClient::new(channel).get_user(request).await.unwrap().into_inner()
-        })
+    pub(crate) fn by_subs(subs: &[String]) -> Self {
+        let message = BatchGetUsersRequest { subs: subs.to_vec(), ..BatchGetUsersRequest::default() };
+        Self { method: BATCH_GET_USERS, authorization: None, body: framed(&message) }
+    }
+
+    pub(crate) fn described(&self) -> String {
+        let token = self.authorization.as_ref().map_or(0, String::len);
+        format!("authorization of {token} bytes, message of {}", self.body.len() - FRAME)
+    }
+
+    /// Returns where it is put.
+    pub(crate) fn path(&self) -> &'static str {
+        self.method.strip_prefix(HOST).unwrap()
+    }
+
+    /// Returns its headers, by name and value.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let authorization = self.authorization.as_deref().map(|value| ("authorization", value));
+        [("content-type", "application/grpc"), ("te", "trailers")].into_iter().chain(authorization)
+    }
+
+    /// Returns its only message, in its frame (gRPC over HTTP/2, "Length-Prefixed-Message").
+    pub(crate) fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    /// Returns it without its body.
+    pub(crate) fn request(&self) -> Request<()> {
+        let request = Request::post(self.method);
+        self.headers().fold(request, |request, (name, value)| request.header(name, value)).body(()).unwrap()
     }
 }
+
+/// Reads the reply of a `GetUser`, in its frame.
+pub(crate) fn user(reply: &[u8]) -> GetUserResponse {
+    GetUserResponse::decode(&reply[FRAME..]).unwrap()
+}
+
+/// Returns the same but for its age, which grows.
+pub(crate) fn ageless(mut reply: GetUserResponse) -> GetUserResponse {
+    reply.freshness.as_mut().unwrap().age = None;
+    reply
+}
+
+fn framed(message: &impl Message) -> Bytes {
+    let message = message.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], &message].concat().into()
+}
+
+/// The bytes before a message.
+pub(crate) const FRAME: usize = 5;
+const HOST: &str = "http://localhost";
+const GET_USER: &str = "http://localhost/userlookup.v1.UserService/GetUser";
+const BATCH_GET_USERS: &str = "http://localhost/userlookup.v1.UserService/BatchGetUsers";

@@ -2,8 +2,8 @@
 
 use std::{
     env, fs,
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -11,46 +11,65 @@ use std::{
     time::Duration,
 };
 
-use cognito_lookup::sandbox::standin::StandIn;
 use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::settings::Settings;
 
 /// A server that serves. Dropped, it is killed.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Of the port for metrics, which the peer does not have.
+    admin: Option<SocketAddr>,
     log: Receiver<String>,
     process: Process,
+    /// Removed in the end.
+    _folder: TempDir,
 }
 
 impl Server {
-    /// Starts the binary with the settings in the file.
-    pub(crate) fn ours(settings: &Path) -> Self {
+    /// Starts the binary.
+    pub(crate) fn ours(settings: &Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        fs::write(&file, settings.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"));
         command.env_clear().envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")]);
-        Self::start(command.arg("serve").arg("--config").arg(settings))
+        Self::start(command.arg("serve").arg("--config").arg(file), folder)
     }
 
-    /// Starts the peer with the reply in the file.
-    pub(crate) fn stock(reply: &Path) -> Self {
-        Self::start(Command::new(env::current_exe().unwrap()).arg("--stock").arg(reply))
+    /// Starts the peer, which gives this reply, where there are certificates only to who has one.
+    pub(crate) fn stock(reply: &[u8], certificates: Option<&Path>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("reply");
+        fs::write(&file, reply).unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.arg("--stock").arg(file);
+        if let Some(certificates) = certificates {
+            command.arg("--certificates").arg(certificates);
+        }
+        Self::start(&mut command, folder)
     }
 
-    fn start(command: &mut Command) -> Self {
+    fn start(command: &mut Command, folder: TempDir) -> Self {
         // Audit records are made and written all the same.
         let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
         let lines = BufReader::new(process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
         let (sender, log) = channel();
         thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
-        let mut address = None;
+        let mut addresses = [None, None];
         loop {
             let line = log.recv_timeout(PATIENCE).expect("the server serves");
             let line: Value = serde_json::from_str(&line).unwrap();
             match line["message"].as_str() {
-                Some("listening") => address = Some(line["address"].as_str().unwrap().parse().unwrap()),
-                Some("serving") => return Self { address: address.unwrap(), log, process },
+                Some("listening") => addresses = ["address", "admin.address"].map(|key| address(&line[key])),
+                Some("serving") => break,
                 _ => {}
             }
         }
+        let [address, admin] = addresses;
+        Self { address: address.unwrap(), admin, log, process, _folder: folder }
     }
 
     /// Returns the time that its threads ran until now, which is exact where a clock tick is 10 ms. The threads that
@@ -64,12 +83,36 @@ impl Server {
         Duration::from_nanos(ran.sum())
     }
 
+    /// Returns the bytes of memory that it has.
+    pub(crate) fn memory(&self) -> usize {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
+        let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        kibibytes.unwrap().trim().parse::<usize>().unwrap() * 1024
+    }
+
+    /// Returns the sum of the metrics whose names, with their labels, begin like this.
+    pub(crate) fn metric(&self, name: &str) -> usize {
+        let mut stream = TcpStream::connect(self.admin.unwrap()).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let values = text.lines().filter(|line| line.starts_with(name));
+        let values: Vec<usize> =
+            values.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        assert!(!values.is_empty(), "no {name} in {text}");
+        values.iter().sum()
+    }
+
     /// Fails if it has logged that a call did not succeed.
     pub(crate) fn assert_content(&self) {
         let failed =
             self.log.try_iter().find(|line| line.contains("call failed") || line.contains("cancelled"));
         assert_eq!(failed, None);
     }
+}
+
+fn address(value: &Value) -> Option<SocketAddr> {
+    Some(value.as_str()?.parse().unwrap())
 }
 
 struct Process(Child);
@@ -81,36 +124,4 @@ impl Drop for Process {
     }
 }
 
-/// Returns settings under which everything is a hit once it was asked for: nothing grows old in the time of a bench.
-pub(crate) fn settings(cognito: &StandIn) -> String {
-    format!(
-        r#"listen = "127.0.0.1:0"
-admin_listen = "127.0.0.1:0"
-[cache]
-fresh_for = "24h"
-usable_for = "24h"
-[limits]
-connection_age = "24h"
-[[pools]]
-id = "{}"
-issuer = "{}"
-endpoint_url = "{}"
-app_clients = ["sandboxwebclient0000000001"]
-[[callers]]
-name = "web"
-app_client = "sandboxwebclient0000000001"
-attributes = {ATTRIBUTES}
-[[callers]]
-name = "sidecar"
-network = ["127.0.0.1/32"]
-reads = "any"
-attributes = {ATTRIBUTES}
-"#,
-        cognito.pool_id(),
-        cognito.issuer(),
-        cognito.endpoint_url(),
-    )
-}
-
-const ATTRIBUTES: &str = r#"["name", "given_name", "family_name", "email", "locale", "custom:plan"]"#;
 const PATIENCE: Duration = Duration::from_secs(10);

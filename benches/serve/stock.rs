@@ -15,11 +15,12 @@ use prost::Message as _;
 use tokio::runtime::Builder;
 use tonic::{
     Request, Response, Status,
-    transport::{Server, server::TcpIncoming},
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
-/// Serves the reply in the file until standard input ends, and tells where in the words of our own log.
-pub(crate) fn serve(reply: &Path) {
+/// Serves the reply in the file until standard input ends, and tells where in the words of our own log. With a folder of
+/// certificates, only to who has one.
+pub(crate) fn serve(reply: &Path, certificates: Option<&Path>) {
     let reply = GetUserResponse::decode(fs::read(reply).unwrap().as_slice()).unwrap();
     // Nobody else ends it where the bench itself is killed.
     thread::spawn(|| {
@@ -33,8 +34,17 @@ pub(crate) fn serve(reply: &Path) {
         eprintln!(r#"{{"message":"listening","address":"{}"}}"#, incoming.local_addr().unwrap());
         eprintln!(r#"{{"message":"serving"}}"#);
         let service = UserServiceServer::new(Stock(reply));
-        Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        let mut server = certificates.map_or_else(Server::builder, encrypted);
+        server.add_service(service).serve_with_incoming(incoming).await.unwrap();
     });
+}
+
+fn encrypted(certificates: &Path) -> Server {
+    let [certificate, key, authority] =
+        ["server.pem", "server.key", "authority.pem"].map(|name| fs::read(certificates.join(name)).unwrap());
+    let identity = Identity::from_pem(certificate, key);
+    let tls = ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(authority));
+    Server::builder().tls_config(tls).unwrap()
 }
 
 struct Stock(GetUserResponse);

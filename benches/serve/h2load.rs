@@ -1,0 +1,78 @@
+//! h2load, which is neither server's own client.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    load::{CONNECTIONS, Outcome, STREAMS},
+    question::Question,
+};
+
+/// One question to one server.
+pub(crate) struct H2load {
+    arguments: Vec<String>,
+    /// Removed in the end.
+    folder: TempDir,
+}
+
+impl H2load {
+    pub(crate) fn of(question: &Question, address: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let body = folder.path().join("body");
+        fs::write(&body, question.body()).unwrap();
+        let mut arguments = vec![format!("http://{address}{}", question.path())];
+        arguments.extend([format!("-c{CONNECTIONS}"), format!("-m{STREAMS}"), "-t1".to_owned()]);
+        // A call that is never answered ends the run.
+        arguments
+            .extend(["--connection-inactivity-timeout=10".to_owned(), format!("--data={}", body.display())]);
+        arguments.extend(question.headers().map(|(name, value)| format!("--header={name}: {value}")));
+        Self { arguments, folder }
+    }
+
+    /// Asks as fast as the answers come, or at a rate of so many calls per second. Fails unless every call is answered
+    /// with a code that HTTP calls a success.
+    pub(crate) fn run(&self, calls: usize, rate: Option<f64>) -> Outcome {
+        let log = self.folder.path().join("log");
+        let mut command = Command::new("h2load");
+        command.args(&self.arguments).arg(format!("-n{calls}"));
+        if let Some(rate) = rate {
+            pace(&mut command, rate, &log);
+        }
+        let output = command.output().expect("h2load runs");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(number(&text, "requests: ", " succeeded") as usize, calls, "{text}");
+        assert_eq!(number(&text, "status codes: ", " 2xx") as usize, calls, "{text}");
+        let times = rate.map_or_else(Vec::new, |_| times(&log));
+        assert!(rate.is_none() || times.len() == calls, "h2load logged {} of {calls} calls", times.len());
+        let bytes = number(&text, "traffic: ", ") data") as usize;
+        Outcome::of(number(&text, "finished in ", " req/s"), bytes, times)
+    }
+}
+
+/// h2load asks in handfuls, every 10 ms of a connection. Begun 11 ms apart, they do not ask all at once.
+fn pace(command: &mut Command, rate: f64, log: &Path) {
+    command.arg(format!("--rps={}", rate / CONNECTIONS as f64)).arg(format!("--log-file={}", log.display()));
+    command.args(["--rate=1", "--rate-period=11ms"]);
+}
+
+/// Takes the times that it has logged.
+fn times(log: &PathBuf) -> Vec<Duration> {
+    let text = fs::read_to_string(log).unwrap();
+    fs::remove_file(log).unwrap();
+    let time = |line: &str| line.rsplit('\t').next().unwrap().parse().unwrap();
+    text.lines().map(|line| Duration::from_micros(time(line))).collect()
+}
+
+/// Returns the number before the first `unit` in the line that begins with `line`.
+fn number(text: &str, line: &str, unit: &str) -> f64 {
+    let found = text.lines().find_map(|text| text.strip_prefix(line)?.split_once(unit));
+    let (before, _) = found.unwrap_or_else(|| panic!("h2load told no {unit:?}: {text}"));
+    before.rsplit(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap().parse().unwrap()
+}
