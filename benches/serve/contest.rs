@@ -1,5 +1,7 @@
 //! Two servers, asked by turns.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::{
@@ -23,29 +25,35 @@ pub(crate) struct Contest<'a> {
     pub(crate) compare: &'a dyn Fn(),
 }
 
-impl Contest<'_> {
+impl<'a> Contest<'a> {
     /// Holds it. Fails if a call fails, if a reply is not as it should be, or if Cognito was asked.
     pub(crate) fn held(&self, effort: &Effort) -> Table {
+        let lookups = (self.lookups)();
         (self.compare)();
-        let [first, second] = &self.sides;
-        for side in &self.sides {
-            side.saturate(&mut Figures::default());
-        }
-        let (lookups, begun, before) = ((self.lookups)(), Instant::now(), self.work_of_others());
+        // Not counted: a first time is slower.
+        self.turn(&mut [Figures::default(), Figures::default()], Side::saturate);
+        let (begun, before) = (Instant::now(), self.work_of_others());
         let mut figures = [Figures::default(), Figures::default()];
         for _ in 0..effort.rounds {
-            first.saturate(&mut figures[0]);
-            second.saturate(&mut figures[1]);
+            self.turn(&mut figures, Side::saturate);
         }
         let pace = self.is_paced.then(|| figures[0].rate() / 2.0);
-        for _ in 0..pace.map_or(0, |_| effort.rounds) {
-            first.pace(pace.unwrap_or_default(), effort, &mut figures[0]);
-            second.pace(pace.unwrap_or_default(), effort, &mut figures[1]);
+        if let Some(pace) = pace {
+            for _ in 0..effort.rounds {
+                self.turn(&mut figures, |side, figures| side.pace(pace, effort, figures));
+            }
         }
         let others = self.work_of_others().saturating_sub(before).div_duration_f64(begun.elapsed());
         (self.compare)();
         assert_eq!((self.lookups)(), lookups, "not all were hits");
         self.table(pace, &figures, others / machine::cores() as f64)
+    }
+
+    /// A round: one after the other.
+    fn turn(&self, figures: &mut [Figures; 2], measure: impl Fn(&Side<'a>, &mut Figures)) {
+        for (side, figures) in self.sides.iter().zip(figures) {
+            measure(side, figures);
+        }
     }
 
     fn table(&self, pace: Option<f64>, figures: &[Figures; 2], others: f64) -> Table {
@@ -63,8 +71,8 @@ impl Contest<'_> {
     }
 
     /// How long the machine has worked until now for neither the servers nor the load.
-    fn work_of_others(&self) -> std::time::Duration {
-        let known = self.sides.iter().map(|side| side.server.cpu()).sum::<std::time::Duration>();
+    fn work_of_others(&self) -> Duration {
+        let known = self.sides.iter().map(|side| side.server.cpu()).sum::<Duration>();
         machine::work().saturating_sub(machine::work_of_bench() + known)
     }
 }

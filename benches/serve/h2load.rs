@@ -1,12 +1,6 @@
 //! h2load, which is neither server's own client.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use tempfile::TempDir;
 
@@ -63,7 +57,7 @@ fn pace(command: &mut Command, rate: f64, log: &Path) {
 }
 
 /// Takes the times that it has logged.
-fn times(log: &PathBuf) -> Vec<Duration> {
+fn times(log: &Path) -> Vec<Duration> {
     let text = fs::read_to_string(log).unwrap();
     fs::remove_file(log).unwrap();
     let time = |line: &str| line.rsplit('\t').next().unwrap().parse().unwrap();

@@ -1,6 +1,6 @@
 //! One of the two servers of a contest, with the load that is for it.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use crate::{
     figures::Figures,
@@ -53,5 +53,5 @@ impl Side<'_> {
 }
 
 // Until the connections of the last round are closed.
-const REST: std::time::Duration = std::time::Duration::from_millis(200);
+const REST: Duration = Duration::from_millis(200);
 const AGE: usize = 6;

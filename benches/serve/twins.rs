@@ -1,5 +1,7 @@
 //! Two servers of ours that differ in one thing.
 
+use cognito_lookup::proto::User;
+
 use crate::{
     Bench,
     callers::Callers,
@@ -55,6 +57,6 @@ impl Twins<'_> {
 }
 
 /// The user alone: each of the two has fetched it at a time of its own.
-fn unfetched(reply: &[u8]) -> Option<cognito_lookup::proto::User> {
+fn unfetched(reply: &[u8]) -> Option<User> {
     ageless(user(reply)).user
 }
