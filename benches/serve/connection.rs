@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::{
     Ping, PingPong, RecvStream,
     client::{self, SendRequest},
@@ -50,9 +50,10 @@ impl Connection {
         let mut sender = self.sender.clone().ready().await?;
         let (response, mut body) = sender.send_request(question.request(), false)?;
         body.send_data(question.body(), true)?;
-        let mut body = response.await?.into_body();
+        let (head, mut body) = response.await?.into_parts();
         let reply = read(&mut body).await?;
-        let trailers = body.trailers().await?.ok_or("there are no trailers")?;
+        // What fails at once says so in its headers (gRPC over HTTP/2, "Trailers-Only").
+        let trailers = body.trailers().await?.unwrap_or(head.headers);
         match trailers.get("grpc-status") {
             Some(status) if status == "0" => Ok(reply),
             _ => Err(format!("the call failed: {trailers:?}").into()),
@@ -71,7 +72,7 @@ async fn read(body: &mut RecvStream) -> Result<Bytes, Error> {
     while let Some(data) = body.data().await {
         let data = data?;
         body.flow_control().release_capacity(data.len())?;
-        reply = if reply.is_empty() { data } else { BytesMut::from_iter([reply, data].concat()).freeze() };
+        reply = if reply.is_empty() { data } else { [reply, data].concat().into() };
     }
     Ok(reply)
 }
