@@ -81,12 +81,11 @@ impl Authenticator {
             let metrics = metrics.keys(pool.id.as_str());
             Ok((pool.id.clone(), Keys::start(pool, metrics)?))
         });
-        Ok(Self {
-            keys: keys.collect::<Result<_, FetcherError>>()?,
-            pools: pools.clone(),
-            verdicts: Arc::new(Verdicts::new(cache.max_verdict_bytes, metrics.verdicts())),
-            upstream: Handle::current(),
-        })
+        let keys = keys.collect::<Result<_, FetcherError>>()?;
+        let verdicts = Arc::new(Verdicts::new(cache.max_verdict_bytes, metrics.verdicts()));
+        #[expect(clippy::disallowed_methods, reason = "ends with the verdicts")]
+        tokio::spawn(verdicts::sweep(Arc::downgrade(&verdicts)));
+        Ok(Self { keys, pools: pools.clone(), verdicts, upstream: Handle::current() })
     }
 
     /// Returns when the keys of every pool are loaded, however long that takes.

@@ -2,14 +2,27 @@
 
 use std::{
     fmt,
+    hash::RandomState,
     mem::size_of,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use moka::{Expiry, sync::Cache};
-use tokio::{runtime::Handle, sync::Mutex, task::JoinError};
+use quick_cache::{
+    OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
+use tokio::{
+    runtime::Handle,
+    sync::Mutex,
+    task::{JoinError, spawn_blocking},
+    time::sleep,
+};
+use tracing::error;
 use zeroize::Zeroize as _;
 
 use super::{
@@ -46,13 +59,15 @@ impl Verdict {
 
 /// The verdicts that are held, within a bound in bytes.
 pub(super) struct Verdicts {
-    held: Cache<Digest, Arc<Verdict>>,
+    held: Held,
     /// How often a user was forgotten. Held for reading while a verdict is put.
     era: RwLock<usize>,
     /// Whose turn it is to look at all of them.
     turn: Arc<Mutex<()>>,
     metrics: VerdictMetrics,
 }
+
+type Held = Cache<Digest, Arc<Verdict>, Weigh, RandomState, DefaultLifecycle<Digest, Arc<Verdict>>>;
 
 /// What is known of a token.
 pub(super) enum Look<'a> {
@@ -72,16 +87,7 @@ pub(super) struct Vacancy<'a> {
 impl Verdicts {
     /// Makes an empty store of at most `max_bytes`.
     pub(super) fn new(max_bytes: u64, metrics: VerdictMetrics) -> Self {
-        let entries = metrics.entries.clone();
-        let held = Cache::builder()
-            .max_capacity(max_bytes)
-            .weigher(weigh)
-            .expire_after(UntilTheTokenEnds)
-            .eviction_listener(move |_, _, _| {
-                entries.dec();
-            })
-            .build();
-        Self { held, era: RwLock::new(0), turn: Arc::default(), metrics }
+        Self { held: bounded(max_bytes), era: RwLock::new(0), turn: Arc::default(), metrics }
     }
 
     /// Looks up all of a token, as it was presented. A verdict that no longer `stands` is forgotten.
@@ -92,7 +98,8 @@ impl Verdicts {
                 self.metrics.hits.inc();
                 return Look::Known(verdict.bearer.clone());
             }
-            self.held.invalidate(&digest);
+            self.held.remove(&digest);
+            self.tell();
         }
         self.metrics.misses.inc();
         let era = *self.era.read().unwrap_or_else(PoisonError::into_inner);
@@ -120,17 +127,44 @@ impl Verdicts {
     fn scan(&self, pool: &PoolId, sub: &Sub) -> usize {
         // Waits for those who are putting one now: the look below then sees it.
         *self.era.write().unwrap_or_else(PoisonError::into_inner) += 1;
-        let theirs = self.held.iter().filter(|(_, verdict)| verdict.is_about(pool, sub));
-        let forgotten = theirs.filter_map(|(digest, _)| self.held.remove(&*digest)).count();
-        // Until then they are out of reach, but in memory.
-        self.held.run_pending_tasks();
-        forgotten
+        self.drop_where(|verdict| verdict.is_about(pool, sub))
+    }
+
+    /// Forgets those whose token has ended. Looks at every verdict, and so is not for a thread that others wait for; who
+    /// presents a token waits while one shard is looked at, at most.
+    fn sweep(&self, now: SystemTime) {
+        self.drop_where(|verdict| verdict.validity.has_ended(now));
+    }
+
+    fn drop_where(&self, is_past: impl Fn(&Verdict) -> bool) -> usize {
+        let dropped = AtomicUsize::new(0);
+        self.held.retain(|_, verdict| {
+            let is_past = is_past(verdict);
+            dropped.fetch_add(usize::from(is_past), Relaxed);
+            !is_past
+        });
+        self.tell();
+        dropped.into_inner()
+    }
+
+    fn tell(&self) {
+        self.metrics.entries.set(i64::try_from(self.held.len()).unwrap_or(i64::MAX));
+    }
+}
+
+/// Forgets now and then the tokens that have ended: nobody is kept for longer than that, however much room there is.
+pub(super) async fn sweep(verdicts: Weak<Verdicts>) {
+    while let Some(verdicts) = verdicts.upgrade() {
+        if spawn_blocking(move || verdicts.sweep(SystemTime::now())).await.is_err() {
+            error!("a sweep failed: tokens that have ended are known until the next");
+        }
+        sleep(PAUSE).await;
     }
 }
 
 impl fmt::Debug for Verdicts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verdicts").field("held", &self.held.entry_count()).finish_non_exhaustive()
+        f.debug_struct("Verdicts").field("held", &self.held.len()).finish_non_exhaustive()
     }
 }
 
@@ -141,8 +175,8 @@ impl Vacancy<'_> {
         let bearer = verdict.bearer.clone();
         let present = verdicts.era.read().unwrap_or_else(PoisonError::into_inner);
         if *present == era {
-            verdicts.metrics.entries.inc();
             verdicts.held.insert(digest, Arc::new(verdict));
+            verdicts.tell();
         }
         bearer
     }
@@ -166,23 +200,33 @@ impl Drop for Digest {
     }
 }
 
-/// Makes room early, by a clock that knows of no suspended machine and no corrected time: what is past its end does not
-/// stand anyway.
-struct UntilTheTokenEnds;
-
-impl Expiry<Digest, Arc<Verdict>> for UntilTheTokenEnds {
-    #[expect(clippy::disallowed_types, reason = "moka's clock, which is not looked at")]
-    fn expire_after_create(
-        &self,
-        _: &Digest,
-        verdict: &Arc<Verdict>,
-        _: std::time::Instant,
-    ) -> Option<Duration> {
-        Some(verdict.validity.left(SystemTime::now()))
+fn bounded(max_bytes: u64) -> Held {
+    let items = usize::try_from(max_bytes / USUAL_BYTES).unwrap_or(MANY).clamp(1, MANY);
+    let shards = usize::try_from(max_bytes / SHARD_BYTES).unwrap_or(MAX_SHARDS).clamp(1, MAX_SHARDS);
+    let options = OptionsBuilder::new()
+        .weight_capacity(max_bytes)
+        .estimated_items_capacity(items)
+        .shards(shards)
+        .build();
+    let (hash, lifecycle) = (RandomState::new(), DefaultLifecycle::default());
+    match options {
+        Ok(options) => Cache::with_options(options, Weigh, hash, lifecycle),
+        // Only where a number is missing; then the cache chooses its shards itself.
+        Err(_) => Cache::with(items, max_bytes, Weigh, hash, lifecycle),
     }
 }
 
-fn weigh(_: &Digest, verdict: &Arc<Verdict>) -> u32 {
+/// See [`weigh`].
+#[derive(Clone, Debug)]
+struct Weigh;
+
+impl Weighter<Digest, Arc<Verdict>> for Weigh {
+    fn weight(&self, _: &Digest, verdict: &Arc<Verdict>) -> u64 {
+        weigh(verdict)
+    }
+}
+
+fn weigh(verdict: &Verdict) -> u64 {
     let text = |text: &str| ALLOCATION_BYTES + text.len();
     let person = verdict.bearer.person.as_deref().map_or(0, |person| {
         let Person { sub, username, groups, .. } = person;
@@ -192,14 +236,22 @@ fn weigh(_: &Digest, verdict: &Arc<Verdict>) -> u32 {
     });
     let client = ALLOCATION_BYTES + size_of::<Client>() + text(verdict.bearer.client.scopes.as_str());
     let bytes = ENTRY_BYTES + size_of::<Verdict>() + client + person;
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-// moka's own cost of an entry with its key and its timer. With these two figures 200,000 verdicts with two groups and
-// four scopes each weigh 944 bytes, and the process grew by 939.
-const ENTRY_BYTES: usize = 394;
-// An allocator's header and rounding, and the two counts of what is shared.
+// The cache's own cost of an entry with its key. With these two figures 200,000 verdicts with two groups and four scopes
+// each weigh 635 bytes, and the process grew by 603 (`memory_of_verdicts_is_what_they_weigh`).
+const ENTRY_BYTES: usize = 60;
+// An allocator's rounding, and the two counts of what is shared.
 const ALLOCATION_BYTES: usize = 32;
+// A verdict with two groups and four scopes.
+const USUAL_BYTES: u64 = 635;
+// More are held in the same way; it is only what the cache makes room for at once.
+const MANY: usize = 1 << 20;
+// Each shard has a part of the room, in which the largest verdict, of 100 groups, must fit many times.
+const SHARD_BYTES: u64 = 1 << 20;
+const MAX_SHARDS: usize = 256;
+const PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

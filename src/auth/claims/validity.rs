@@ -41,9 +41,9 @@ impl Validity {
         }
     }
 
-    /// Returns how long the token has to live; nothing if it has ended.
-    pub(in crate::auth) fn left(&self, now: SystemTime) -> Duration {
-        self.ends().saturating_sub(since_1970(now))
+    /// Returns true if and only if the token has ended, and is never good again by a clock that only goes on.
+    pub(in crate::auth) fn has_ended(&self, now: SystemTime) -> bool {
+        since_1970(now) >= self.ends()
     }
 
     fn ends(&self) -> Duration {

@@ -10,7 +10,7 @@ use crate::{
         keys::{test_key, test_keys},
     },
     config::{Config, Faults, PoolSettings},
-    pool::Pools,
+    pool::{ClientId, Pools},
     telemetry::metrics::TokenMetrics,
     user::Groups,
 };
@@ -64,7 +64,10 @@ fn a_verdict_leaves_with_its_token() {
     let verdicts = verdicts();
     let ended = Validity::for_test(None, Duration::ZERO);
     put(&verdicts, "a.b.c", Verdict { validity: ended, ..verdict("ada") });
-    assert!(!known(&verdicts, "a.b.c"));
+    put(&verdicts, "a.b.d", verdict("ada"));
+    verdicts.sweep(SystemTime::now());
+    assert!(!known(&verdicts, "a.b.c") && known(&verdicts, "a.b.d"));
+    assert_eq!(verdicts.metrics.entries.get(), 1);
 }
 
 #[test]
@@ -76,10 +79,41 @@ fn the_bound_holds_in_bytes_and_what_is_held_is_counted() {
         held.bearer.person = held.bearer.person.map(|own| Arc::new(Person { groups, ..(*own).clone() }));
         put(&verdicts, &format!("a.b.{n}"), held);
     }
-    verdicts.held.run_pending_tasks();
-    assert!(verdicts.held.weighted_size() <= 1 << 20);
-    assert!((20..80).contains(&verdicts.held.entry_count()), "{}", verdicts.held.entry_count());
-    assert_eq!(u64::try_from(verdicts.metrics.entries.get()), Ok(verdicts.held.entry_count()));
+    assert!(verdicts.held.weight() <= 1 << 20);
+    assert!((20..80).contains(&verdicts.held.len()), "{}", verdicts.held.len());
+    assert_eq!(usize::try_from(verdicts.metrics.entries.get()), Ok(verdicts.held.len()));
+}
+
+#[test]
+#[ignore = "its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
+fn memory_of_verdicts_is_what_they_weigh() {
+    let verdicts = Verdicts::new(1 << 30, TokenMetrics::default().verdicts());
+    let before = resident();
+    let (like, id) = (verdict("ada"), "client1".parse::<ClientId>().unwrap());
+    for n in 0..200_000 {
+        let groups = Groups::try_from(vec!["engineers".to_owned(), "administrators".to_owned()]).unwrap();
+        let scopes = Scopes::from("openid email profile aws.cognito.signin.user.admin");
+        let sub = format!("ada00000-5a4d-4b0c-8000-{n:012}").parse().unwrap();
+        let pool = Arc::clone(&like.pool);
+        let person =
+            Person { pool: Arc::clone(&pool), sub, username: format!("user-{n}").parse().unwrap(), groups };
+        let bearer =
+            Bearer { client: Arc::new(Client { id: id.clone(), scopes }), person: Some(Arc::new(person)) };
+        let (validity, key) = (like.validity, Arc::clone(&like.key));
+        put(&verdicts, &format!("a.b.{n}"), Verdict { bearer, validity, key, pool });
+    }
+    assert_eq!(verdicts.held.len(), 200_000);
+    let (taken, weight) = (resident() - before, verdicts.held.weight());
+    println!("200,000 verdicts: {} bytes each, weighed as {}", taken / 200_000, weight / 200_000);
+    assert!(taken <= weight * 11 / 10, "{taken} bytes, weighed as {weight}");
+}
+
+/// The resident memory, in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kibibytes * 1024
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl TokenMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         let looks = "Tokens presented, by whether they were known to be good already";
         registry.register("verdict_cache_requests", looks, self.looks.clone());
-        let verdicts = "Tokens known to be good, the ended ones among them until there is time to drop them";
+        let verdicts = "Tokens known to be good, the ended ones among them for a minute at most";
         registry.register("verdict_cache_entries", verdicts, self.verdicts.clone());
         let fetches = "Fetches of a pool's signing keys, by how they ended";
         registry.register("jwks_fetches", fetches, self.fetches.clone());
