@@ -63,8 +63,11 @@ pub(crate) fn median(figures: &[f64]) -> f64 {
     quantile(figures, 0.5)
 }
 
+/// Between two figures it is as near to each as the part is.
 fn quantile(figures: &[f64], part: f64) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    *sorted.get(((sorted.len() - 1) as f64 * part).round() as usize).unwrap()
+    let place = (sorted.len() - 1) as f64 * part;
+    let [below, above] = [place.floor(), place.ceil()].map(|place| sorted[place as usize]);
+    below + (above - below) * place.fract()
 }
