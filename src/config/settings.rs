@@ -139,8 +139,8 @@ pub struct CacheSettings {
     /// What the absences remembered may take, in bytes; at least 1, default `8MiB`.
     #[serde(with = "text::SizeText")]
     pub max_absent_bytes: u64,
-    /// What is remembered of tokens already verified may take, in bytes, about 1 KB each; a token that is not remembered is
-    /// verified once more, which takes some 20 µs of a core; at least 1, default `64MiB`.
+    /// What is remembered of tokens already verified may take, in bytes, some 600 bytes each; a token that is not
+    /// remembered is verified once more, which takes some 20 µs of a core; at least 1, default `64MiB`.
     #[serde(with = "text::SizeText")]
     pub max_verdict_bytes: u64,
 }
