@@ -1,4 +1,5 @@
-//! The messages, clients and services of `proto/`, generated; their descriptions are there.
+//! The messages and clients of `proto/`, generated; their descriptions are there. Of the services only that of health is
+//! served by its generated code; `service` answers for the others.
 //!
 //! With `default-features = false, features = ["client"]` it is all of this crate:
 //!

@@ -295,7 +295,10 @@ impl State {
         if request.operation == "AdminListGroupsForUser" {
             return self.groups(request);
         }
-        let found = self.find(request).map(|who| if is_lie { (who + 1) % PEOPLE } else { who });
+        // A lie is about somebody else than was asked for, by a name that two may have had.
+        let meant = if is_lie { self.about(request) } else { Vec::new() };
+        let other = |who| (who..who + PEOPLE).map(|who| who % PEOPLE).find(|who| !meant.contains(who));
+        let found = self.find(request).and_then(other);
         let user = found.map(|who| self.user(who));
         match (user, request.operation.as_str()) {
             (user, "ListUsers") => {
