@@ -41,6 +41,8 @@ pub mod user;
 #[cfg(feature = "server")]
 pub mod attribute;
 #[cfg(feature = "server")]
+pub mod room;
+#[cfg(feature = "server")]
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod config;

@@ -13,7 +13,7 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::{
-    OptionsBuilder, Weighter,
+    Weighter,
     sync::{Cache, DefaultLifecycle},
 };
 use tokio::{
@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     pool::{Pool, PoolId},
+    room::Room,
     telemetry::metrics::VerdictMetrics,
     user::Sub,
 };
@@ -87,7 +88,13 @@ pub(super) struct Vacancy<'a> {
 impl Verdicts {
     /// Makes an empty store of at most `max_bytes`.
     pub(super) fn new(max_bytes: u64, metrics: VerdictMetrics) -> Self {
-        Self { held: bounded(max_bytes), era: RwLock::new(0), turn: Arc::default(), metrics }
+        let room = Room { bytes: max_bytes, usual: USUAL_BYTES, shard: SHARD_BYTES, shards: MAX_SHARDS };
+        Self {
+            held: room.cache(Weigh, DefaultLifecycle::default()),
+            era: RwLock::new(0),
+            turn: Arc::default(),
+            metrics,
+        }
     }
 
     /// Looks up all of a token, as it was presented. A verdict that no longer `stands` is forgotten.
@@ -200,22 +207,6 @@ impl Drop for Digest {
     }
 }
 
-fn bounded(max_bytes: u64) -> Held {
-    let items = usize::try_from(max_bytes / USUAL_BYTES).unwrap_or(MANY).clamp(1, MANY);
-    let shards = usize::try_from(max_bytes / SHARD_BYTES).unwrap_or(MAX_SHARDS).clamp(1, MAX_SHARDS);
-    let options = OptionsBuilder::new()
-        .weight_capacity(max_bytes)
-        .estimated_items_capacity(items)
-        .shards(shards)
-        .build();
-    let (hash, lifecycle) = (RandomState::new(), DefaultLifecycle::default());
-    match options {
-        Ok(options) => Cache::with_options(options, Weigh, hash, lifecycle),
-        // Only where a number is missing; then the cache chooses its shards itself.
-        Err(_) => Cache::with(items, max_bytes, Weigh, hash, lifecycle),
-    }
-}
-
 /// See [`weigh`].
 #[derive(Clone, Debug)]
 struct Weigh;
@@ -246,8 +237,6 @@ const ENTRY_BYTES: usize = 60;
 const ALLOCATION_BYTES: usize = 32;
 // A verdict with two groups and four scopes.
 const USUAL_BYTES: u64 = 635;
-// More are held in the same way; it is only what the cache makes room for at once.
-const MANY: usize = 1 << 20;
 // Each shard has a part of the room, in which the largest verdict, of 100 groups, must fit many times.
 const SHARD_BYTES: u64 = 1 << 20;
 const MAX_SHARDS: usize = 256;

@@ -3,7 +3,7 @@
 use std::{hash::RandomState, mem::size_of, sync::Arc, time::Duration};
 
 use quick_cache::{
-    Lifecycle, OptionsBuilder, Weighter,
+    Lifecycle, Weighter,
     sync::{Cache, EntryAction, EntryResult},
 };
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use super::snapshot::{Content, Lifetimes, Snapshot};
 use crate::{
     freshness::StaleReason,
     pool::PoolId,
+    room::Room,
     telemetry::metrics::{
         self, Counter, Metrics,
         cache::{OfStore, Usage},
@@ -56,7 +57,6 @@ pub(super) struct Store {
     lifetimes: Lifetimes,
 }
 
-// Its hash is keyed at random: a caller may choose any `sub`.
 type Held = Arc<Cache<Key, Snapshot, Weigh, RandomState, Evicted>>;
 
 impl Store {
@@ -152,19 +152,8 @@ impl Store {
 }
 
 fn bounded(max_bytes: u64, usage: &Usage, of: OfStore) -> Held {
-    let items = usize::try_from(max_bytes / USUAL_BYTES).unwrap_or(MANY).clamp(1, MANY);
-    let shards = usize::try_from(max_bytes / SHARD_BYTES).unwrap_or(MAX_SHARDS).clamp(1, MAX_SHARDS);
-    let options = OptionsBuilder::new()
-        .weight_capacity(max_bytes)
-        .estimated_items_capacity(items)
-        .shards(shards)
-        .build();
-    let (hash, evicted) = (RandomState::new(), Evicted(usage.evictions.get_or_create_owned(&of)));
-    Arc::new(match options {
-        Ok(options) => Cache::with_options(options, Weigh, hash, evicted),
-        // Only where a number is missing; then the cache chooses its shards itself.
-        Err(_) => Cache::with(items, max_bytes, Weigh, hash, evicted),
-    })
+    let room = Room { bytes: max_bytes, usual: USUAL_BYTES, shard: SHARD_BYTES, shards: MAX_SHARDS };
+    Arc::new(room.cache(Weigh, Evicted(usage.evictions.get_or_create_owned(&of))))
 }
 
 /// Changes what is held under a key, in one step: what a fetch brings at the same moment must not be replaced by what was
@@ -226,11 +215,7 @@ const USERS: OfStore = OfStore { store: metrics::cache::Store::Users };
 const ENTRY_BYTES: usize = 260;
 // A user of ten short attributes.
 const USUAL_BYTES: u64 = 700;
-// More are held in the same way; it is only what the cache makes room for at once.
-const MANY: usize = 1 << 20;
-// Each shard has a part of the room, in which the largest user must fit a few times; two callers wait for each other only
-// where one writes to a shard that the other looks at. A sweep holds a whole one: half a millisecond for its 12,000 usual
-// users, and 2 µs more for each that goes.
+// A sweep holds a whole shard: half a millisecond for its 12,000 usual users, and 2 µs more for each that goes.
 const SHARD_BYTES: u64 = 8 << 20;
 const MAX_SHARDS: usize = 4096;
 // An allocator's header and rounding.

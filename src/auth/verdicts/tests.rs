@@ -11,6 +11,7 @@ use crate::{
     },
     config::{Config, Faults, PoolSettings},
     pool::{ClientId, Pools},
+    room::resident,
     telemetry::metrics::TokenMetrics,
     user::Groups,
 };
@@ -106,14 +107,6 @@ fn memory_of_verdicts_is_what_they_weigh() {
     let (taken, weight) = (resident() - before, verdicts.held.weight());
     println!("200,000 verdicts: {} bytes each, weighed as {}", taken / 200_000, weight / 200_000);
     assert!(taken <= weight * 11 / 10, "{taken} bytes, weighed as {weight}");
-}
-
-/// The resident memory, in bytes.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kibibytes * 1024
 }
 
 #[test]

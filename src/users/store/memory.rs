@@ -1,7 +1,5 @@
 //! What users take of the process's memory: too large for every run, so `tests/run unit` asks for it by name.
 
-use std::fs;
-
 use tikv_jemallocator::Jemalloc;
 
 use super::{
@@ -9,6 +7,7 @@ use super::{
     tests::{key, large_user, present},
     *,
 };
+use crate::room::resident;
 
 // As in the binary.
 #[global_allocator]
@@ -48,12 +47,4 @@ fn fill(store: &Store, users: usize, attributes: usize, length: usize) {
         let user = User { sub: key.sub.clone(), ..large_user("a", attributes, length) };
         store.put(key, present(user));
     }
-}
-
-/// The resident memory, in bytes.
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kibibytes * 1024
 }
