@@ -2,7 +2,7 @@
 
 mod attributes;
 
-use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, cmp::Ordering, collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
@@ -108,11 +108,16 @@ impl Selection {
 
     /// Returns those of a user's attributes that are chosen, in the order of their names.
     pub fn among<'a>(&'a self, attributes: &'a Attributes) -> impl Iterator<Item = (&'a str, &'a str)> {
-        // Both are sorted, so one walk along both is all the looking up there is.
+        // Both are sorted, so one walk along both is all the looking up there is, with one comparison a step.
         let mut names = self.named().map(AttributeName::as_str).peekable();
         attributes.iter().filter(move |(name, _)| {
-            while names.next_if(|chosen| chosen < name).is_some() {}
-            matches!(self, Self::Everything) || names.peek() == Some(name)
+            loop {
+                match names.peek().map(|chosen| (*chosen).cmp(name)) {
+                    None => return matches!(self, Self::Everything),
+                    Some(Ordering::Less) => names.next(),
+                    Some(order) => return order == Ordering::Equal,
+                };
+            }
         })
     }
 

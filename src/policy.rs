@@ -58,7 +58,11 @@ impl Policy {
 
     /// Decides, before anything is fetched, whether `caller` may ask `query`; the only origin of [`Permit`].
     pub fn permit(&self, caller: &Caller, query: Query) -> Result<Permit, Denied> {
-        let rule = self.rule(caller.identity())?;
+        self.permit_by(self.rule(caller.identity())?, caller, query)
+    }
+
+    /// By the rule about the caller.
+    fn permit_by(&self, rule: &Rule, caller: &Caller, query: Query) -> Result<Permit, Denied> {
         let subject = self.subject(rule, caller, &query)?;
         let groups = membership(rule, caller, &query)?;
         let attributes = rule.attributes.narrow(query.attributes).map_err(|names| {

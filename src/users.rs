@@ -121,6 +121,18 @@ impl Users {
         }
     }
 
+    /// Returns what [`find`](Self::find) would, where that waits for nobody; none where it may, or seeks groups. A lookup is
+    /// counted, and a refresh may begin, only where something is returned.
+    pub fn glance(&self, permit: &Permit) -> Option<Result<Found, Failure>> {
+        if permit.seeks_groups() {
+            return None;
+        }
+        let question = self.question(permit.subject(), permit.demand(), permit.share());
+        let Held::Served(lookup, answer) = self.held(&question) else { return None };
+        self.0.usage.ask().end(lookup);
+        Some(Found::user_of(answer))
+    }
+
     fn question<'a>(&self, subject: &'a Subject, demand: Demand, share: Option<&'a Share>) -> Question<'a> {
         let (key, asked) = (Key::of(subject), Asked::from(&subject.known));
         let era = self.0.erasures.era(&key);
@@ -135,7 +147,7 @@ impl Users {
     async fn find_with_groups(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
         let found = self.find_user(question, deadline).await?;
         let groups = self.answer(&question.about_groups(found.user()), deadline).await?;
-        found.with_groups_of(groups, Moment::now())
+        found.with_groups_of(groups, Instant::now())
     }
 
     async fn answer(&self, question: &Question<'_>, deadline: Instant) -> Result<Answer, Failure> {
@@ -192,7 +204,7 @@ impl Users {
     async fn fetched(&self, question: &Question<'_>, by: Instant) -> Result<Answer, Failure> {
         // Not what is stale: that would be taken for what a fetch has just brought.
         let landed = || {
-            let verdict = |held: &Snapshot| self.verdict(question, held, Moment::now());
+            let verdict = |held: &Snapshot| self.verdict(question, held, Instant::now());
             let fresh = |held: &Snapshot| matches!(verdict(held), Verdict::Serve | Verdict::ServeAndRefresh);
             self.0.store.latest(&question.key).filter(fresh)
         };
@@ -201,7 +213,7 @@ impl Users {
             let fetch = |ticket| self.clone().fetch(question.errand(), Lane::Foreground, ticket);
             match self.0.flights.join(question.key.clone(), by, landed, book, fetch).await {
                 Ok(snapshot) if snapshot.answers(question.asked, question.demand) => {
-                    return Ok(Answer::of(&snapshot, Source::Cognito, None, Moment::now()));
+                    return Ok(Answer::of(&snapshot, Source::Cognito, None, Instant::now()));
                 }
                 Err(failed) if failed.is_final_for(question.asked) => return Err(failed.failure),
                 Ok(_) | Err(_) => {}
@@ -213,7 +225,7 @@ impl Users {
     /// Looks at what is held; only a hit here causes a refresh, so that nobody is asked for whom nobody asks (a user that
     /// is looked up is a billed one).
     fn held(&self, question: &Question<'_>) -> Held {
-        let (now, latest) = (Moment::now(), self.0.store.latest(&question.key));
+        let (now, latest) = (Instant::now(), self.0.store.latest(&question.key));
         let Some(held) = latest else { return Held::Nothing };
         let (lookup, stale_reason) = match self.verdict(question, &held, now) {
             Verdict::Fetch => return Held::Nothing,
@@ -231,8 +243,8 @@ impl Users {
 
     /// What is held once more, now that the fetch for it has failed: it may have changed, and gone.
     fn stale(&self, question: &Question<'_>, reason: StaleReason) -> Option<Answer> {
-        let now = Moment::now();
-        let held = self.0.store.latest(&question.key)?.failed(now.steady, reason);
+        let now = Instant::now();
+        let held = self.0.store.latest(&question.key)?.failed(now, reason);
         let stale_reason = match self.verdict(question, &held, now) {
             Verdict::Fetch | Verdict::FetchBriefly => return None,
             Verdict::Serve | Verdict::ServeAndRefresh => None,
@@ -249,7 +261,7 @@ impl Users {
         }
     }
 
-    fn verdict(&self, question: &Question<'_>, held: &Snapshot, now: Moment) -> Verdict {
+    fn verdict(&self, question: &Question<'_>, held: &Snapshot, now: Instant) -> Verdict {
         self.0.lifetimes.judge(held, question.asked, question.demand, now)
     }
 

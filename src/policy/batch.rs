@@ -7,10 +7,10 @@ impl Policy {
     /// Decides as [`permit`](Self::permit) for each user of a batch, in the order of its `subs`. Fails as a whole where the
     /// reason is the caller, the attributes or the pool, and so the same whoever is asked about.
     pub fn permits(&self, caller: &Caller, batch: &Batch) -> Result<Vec<Result<Permit, Denied>>, Denied> {
-        let reads = self.rule(caller.identity())?.reads;
-        let decided = batch.queries().map(|query| match self.permit(caller, query) {
+        let rule = self.rule(caller.identity())?;
+        let decided = batch.queries().map(|query| match self.permit_by(rule, caller, query) {
             // The token is there to say who may be read, and says that this one may not.
-            Err(Denied::Ambiguous) if reads == Reads::Token => Ok(Err(Denied::Subject)),
+            Err(Denied::Ambiguous) if rule.reads == Reads::Token => Ok(Err(Denied::Subject)),
             Err(denied) if denied.is_of_the_whole() => Err(denied),
             decided => Ok(decided),
         });

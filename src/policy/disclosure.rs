@@ -25,17 +25,13 @@ impl Permit {
         if !user.enabled && self.subject.known != Known::BySub {
             return Err(Denied::Disabled);
         }
-        Ok(Disclosure {
-            user: Arc::clone(user),
-            pool: Arc::clone(&self.subject.pool),
-            allowed: Arc::clone(&self.attributes),
-            groups: match &self.groups {
-                Membership::Unasked => None,
-                Membership::Told(told) => Some(told.clone()),
-                Membership::Sought => groups.cloned(),
-            },
-            freshness,
-        })
+        let groups = match &self.groups {
+            Membership::Unasked => None,
+            Membership::Told(told) => Some(told.clone()),
+            Membership::Sought => groups.cloned(),
+        };
+        let (pool, allowed) = (Arc::clone(&self.subject.pool), Arc::clone(&self.attributes));
+        Ok(Disclosure::new(Arc::clone(user), pool, allowed, groups, freshness))
     }
 }
 
@@ -47,11 +43,32 @@ pub struct Disclosure {
     user: Arc<User>,
     pool: Arc<Pool>,
     allowed: Arc<Selection>,
+    pseudo: Pseudo,
     groups: Option<Groups>,
     freshness: Freshness,
 }
 
+/// Which of the pseudo-attributes are allowed: looked up once, for each is asked about more often.
+struct Pseudo {
+    username: bool,
+    created_at: bool,
+    updated_at: bool,
+}
+
 impl Disclosure {
+    fn new(
+        user: Arc<User>,
+        pool: Arc<Pool>,
+        allowed: Arc<Selection>,
+        groups: Option<Groups>,
+        freshness: Freshness,
+    ) -> Self {
+        let [username, created_at, updated_at] =
+            [USERNAME, CREATED_AT, UPDATED_AT].map(|name| allowed.contains(name));
+        let pseudo = Pseudo { username, created_at, updated_at };
+        Self { user, pool, allowed, pseudo, groups, freshness }
+    }
+
     /// Returns the user.
     pub fn sub(&self) -> &Sub {
         &self.user.sub
@@ -64,7 +81,7 @@ impl Disclosure {
 
     /// Returns the pool's name for the user, if released.
     pub fn username(&self) -> Option<&Username> {
-        self.allows(USERNAME).then_some(&self.user.username)
+        self.pseudo.username.then_some(&self.user.username)
     }
 
     /// Returns the released attributes, name and value, in the order of the names.
@@ -84,12 +101,12 @@ impl Disclosure {
 
     /// Returns when the user was created, if released.
     pub fn created_at(&self) -> Option<SystemTime> {
-        self.user.created_at.filter(|_| self.allows(CREATED_AT))
+        self.user.created_at.filter(|_| self.pseudo.created_at)
     }
 
     /// Returns when the user was last modified, if released.
     pub fn updated_at(&self) -> Option<SystemTime> {
-        self.user.updated_at.filter(|_| self.allows(UPDATED_AT))
+        self.user.updated_at.filter(|_| self.pseudo.updated_at)
     }
 
     /// Returns the user's groups, if asked for and released.
@@ -114,10 +131,6 @@ impl Disclosure {
         self.attributes().map(|(name, _)| name).chain(pseudo)
     }
 
-    fn allows(&self, name: &str) -> bool {
-        self.allowed.contains(name)
-    }
-
     /// Makes one that nobody was given leave for, to test what comes after.
     #[cfg(test)]
     pub(crate) fn for_test(
@@ -127,6 +140,6 @@ impl Disclosure {
         groups: Option<Groups>,
         freshness: Freshness,
     ) -> Self {
-        Self { user: Arc::new(user), pool, allowed: Arc::new(allowed), groups, freshness }
+        Self::new(Arc::new(user), pool, Arc::new(allowed), groups, freshness)
     }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::snapshot::{Content, Snapshot};
 use crate::{
@@ -23,15 +24,14 @@ impl Answer {
         snapshot: &Snapshot,
         source: Source,
         stale_reason: Option<StaleReason>,
-        now: Moment,
+        now: Instant,
     ) -> Self {
         let (content, began) = (snapshot.content.clone(), snapshot.began);
         Self { content, began, freshness: snapshot.freshness(source, stale_reason, now) }
     }
 }
 
-/// A user, and its groups where they were sought, and how fresh what is known of it is; made by [`super::Users::find`]
-/// only.
+/// A user, and its groups where they were sought, and how fresh what is known of it is; made by [`super::Users`] only.
 #[derive(Debug)]
 pub struct Found {
     user: Arc<User>,
@@ -52,7 +52,7 @@ impl Found {
     }
 
     /// Adds the answer to a question about the user's groups: all of it is as old as the older of the two is `now`.
-    pub(super) fn with_groups_of(self, answer: Answer, now: Moment) -> Result<Self, Failure> {
+    pub(super) fn with_groups_of(self, answer: Answer, now: Instant) -> Result<Self, Failure> {
         let Content::Groups(groups) = answer.content else { return Err(Failure::Lost) };
         let stale_reason = self.freshness.stale_reason.or(answer.freshness.stale_reason);
         let (began, older) = if answer.began.steady < self.began.steady {
@@ -60,7 +60,7 @@ impl Found {
         } else {
             (self.began, self.freshness)
         };
-        let age = now.steady.saturating_duration_since(began.steady);
+        let age = now.saturating_duration_since(began.steady);
         Ok(Self { groups: Some(groups), began, freshness: Freshness { age, stale_reason, ..older }, ..self })
     }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::{Asked, Content, Key, Snapshot, Store, Topic, Users, Verdict};
 use crate::{
-    freshness::{Demand, Freshness, Moment, Source},
+    freshness::{Demand, Freshness, Source},
     policy::Mandate,
 };
 
@@ -69,7 +71,7 @@ impl Users {
     }
 
     pub(super) fn holding(&self, user: &Key) -> Holding {
-        let now = Moment::now();
+        let now = Instant::now();
         let [held, groups] = Topic::ALL.map(|topic| {
             let key = user.to(topic);
             self.0.store.latest(&key).map(|held| (Store::weight(&key, &held), held))
@@ -86,7 +88,7 @@ impl Users {
         }
     }
 
-    fn state(&self, held: &Snapshot, now: Moment) -> State {
+    fn state(&self, held: &Snapshot, now: Instant) -> State {
         match (&held.content, self.0.lifetimes.judge(held, Asked::BySub, Demand::ANY, now)) {
             (Content::Absent(_), _) => State::Absent,
             (_, Verdict::Serve | Verdict::ServeAndRefresh) => State::Fresh,
