@@ -10,6 +10,8 @@ mod bell;
 mod entry;
 mod key;
 mod ledger;
+mod line;
+mod names;
 mod notes;
 mod record;
 mod sink;

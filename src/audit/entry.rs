@@ -10,7 +10,7 @@ use super::{
     Ledger,
     ledger::{Desk, Receipt},
     notes::{Draft, Notes, Part},
-    record::Record,
+    record::{Record, Timestamp},
 };
 use crate::{pool::PoolId, telemetry::metrics::callers::Ending};
 
@@ -78,11 +78,12 @@ impl Entry<'_> {
         let draft = mem::take(draft.get_mut().unwrap_or_else(PoisonError::into_inner));
         self.ledger.tally.count(draft.caller.as_deref(), outcome.ending());
         let Some(desk) = &self.ledger.desk else { return Receipt::Entered };
-        let records = draft.parts(outcome).map(|part| self.record(desk, &draft, part));
+        let time = Timestamp::of(SystemTime::now());
+        let records = draft.parts(outcome).map(|part| self.record(desk, &draft, part, time));
         desk.enter(records, outcome != Outcome::Cancelled)
     }
 
-    fn record<'a>(&'a self, desk: &'a Desk, draft: &'a Draft, part: Part<'a>) -> Record<'a> {
+    fn record<'a>(&'a self, desk: &'a Desk, draft: &'a Draft, part: Part<'a>, time: Timestamp) -> Record<'a> {
         let (office, outcome) = (&desk.office, part.outcome);
         // Of one that is not configured nobody has a record, and its name is whatever the caller wrote.
         let pool = part.pool.map_or_else(|| office.pools.only(), |id| office.pools.by_id(id));
@@ -90,7 +91,7 @@ impl Entry<'_> {
         let released = part.released.filter(|_| outcome == Outcome::Answered);
         let attributes = released.map_or(&draft.asked, |(names, _)| names);
         Record {
-            time: SystemTime::now(),
+            time,
             request_id: self.request_id,
             method: self.method,
             caller: draft.caller.as_deref(),
@@ -98,8 +99,7 @@ impl Entry<'_> {
             sub_hash: pool.zip(part.sub).map(|(pool, sub)| office.key.hash(pool, sub)),
             users: part.users,
             attributes,
-            attributes_left_out: attributes.left_out,
-            freshness: released.map(|(_, freshness)| (*freshness).into()),
+            freshness: released.map(|(_, freshness)| *freshness),
             erasure: draft.erasure.as_ref(),
             outcome: match outcome {
                 Outcome::Answered if released.is_some() => "released",

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, fmt, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::{pool::PoolId, user::Sub};
@@ -58,7 +57,7 @@ impl Key {
 pub struct SubHash(pub(super) [u8; 64]);
 
 impl SubHash {
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -72,12 +71,6 @@ impl fmt::Display for SubHash {
 impl fmt::Debug for SubHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for SubHash {
-    fn serialize<S: Serializer>(&self, sink: S) -> Result<S::Ok, S::Error> {
-        sink.serialize_str(self.as_str())
     }
 }
 

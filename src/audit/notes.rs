@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{
-    entry::Outcome,
-    record::{Erasure, Names},
-};
+use super::{entry::Outcome, names::Names, record::Erasure};
 use crate::{
     auth::{Caller, Person},
     freshness::Freshness,
@@ -44,6 +41,15 @@ enum End {
     Refused(&'static str),
     /// It is to leave.
     Released(Release),
+}
+
+impl End {
+    /// Replaces what was known until now, unless there was no leave to ask.
+    fn settle(&mut self, now: Self) {
+        if !matches!(self, Self::Barred(_)) {
+            *self = now;
+        }
+    }
 }
 
 /// What one record of a call is about.
@@ -112,25 +118,24 @@ impl Notes {
         });
     }
 
-    /// Notes what became of the user in this place of the several: what is to leave, or the reason of the refusal.
-    pub fn user<'n>(
+    /// Notes what became of the several, in their order: what is to leave, or the reason of the refusal.
+    pub fn users<'n, N: Iterator<Item = &'n str>>(
         &self,
-        place: usize,
-        released: Result<(impl Iterator<Item = &'n str>, Freshness), &'static str>,
+        outcomes: impl Iterator<Item = Result<(N, Freshness), &'static str>>,
     ) {
-        let released = released.map(|(names, freshness)| (Names::released(names), freshness));
-        self.end(place, released.map_or_else(End::Refused, End::Released));
+        let outcomes = outcomes.map(|outcome| match outcome {
+            Ok((names, freshness)) => End::Released((Names::released(names), freshness)),
+            Err(reason) => End::Refused(reason),
+        });
+        self.note(|draft| draft.batch.iter_mut().zip(outcomes).for_each(|((_, end), now)| end.settle(now)));
     }
 
     /// Notes that the user in this place of the several is refused after all.
     pub fn refused(&self, place: usize, reason: &'static str) {
-        self.end(place, End::Refused(reason));
-    }
-
-    fn end(&self, place: usize, now: End) {
-        self.note(|draft| match draft.batch.get_mut(place) {
-            None | Some((_, End::Barred(_))) => {}
-            Some((_, end)) => *end = now,
+        self.note(|draft| {
+            if let Some((_, end)) = draft.batch.get_mut(place) {
+                end.settle(End::Refused(reason));
+            }
         });
     }
 

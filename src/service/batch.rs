@@ -8,7 +8,6 @@ use tonic::Request;
 
 use super::{Service, calls::Arrival};
 use crate::{
-    audit::Notes,
     auth::Credentials,
     error::Error,
     freshness::Moment,
@@ -35,7 +34,10 @@ impl Service {
         notes.permits(permits.iter().map(|permit| permit.as_ref().err().map(reason)));
         let by = ahead_of(deadline);
         let users = join_all(permits.into_iter().map(|permit| self.disclosed(permit, by))).await;
-        note(notes, &users);
+        notes.users(users.iter().map(|user| match user {
+            Ok(user) => Ok((user.names(), user.freshness())),
+            Err(error) => Err(error.reason()),
+        }));
         let users = users.into_iter().map(|user| user.map_err(|error| error.into_message(request_id)));
         let full = Error::Full.into_message(request_id);
         let (reply, untold) = wire::batch_reply(&users.collect::<Vec<_>>(), &batch.order, &full);
@@ -52,12 +54,6 @@ impl Service {
 
 fn reason(denied: &Denied) -> &'static str {
     Error::from(denied.clone()).reason()
-}
-
-fn note(notes: &Notes, users: &[Result<Disclosure, Error>]) {
-    for (place, user) in users.iter().enumerate() {
-        notes.user(place, user.as_ref().map(|user| (user.names(), user.freshness())).map_err(Error::reason));
-    }
 }
 
 /// So far before the deadline that what has come until then can be answered.

@@ -1,0 +1,117 @@
+//! A line of JSON, field by field, in the order that a record has them.
+
+use serde::Serialize;
+
+/// An object on a line of its own that is being written behind other lines.
+pub(super) struct Line<'a>(&'a mut Vec<u8>);
+
+impl<'a> Line<'a> {
+    /// Begins an object.
+    pub(super) fn begin(lines: &'a mut Vec<u8>) -> Self {
+        lines.push(b'{');
+        Self(lines)
+    }
+
+    /// Puts a field whose value is text.
+    pub(super) fn text(&mut self, key: &'static str, text: &str) {
+        self.key(key);
+        put_text(self.0, text);
+    }
+
+    /// Puts a field whose value is text or null.
+    pub(super) fn text_or_null(&mut self, key: &'static str, text: Option<&str>) {
+        match text {
+            Some(text) => self.text(key, text),
+            None => {
+                self.key(key);
+                self.0.extend_from_slice(b"null");
+            }
+        }
+    }
+
+    /// Puts a field whose value is a number.
+    pub(super) fn number(&mut self, key: &'static str, number: impl Serialize) {
+        self.key(key);
+        put_json(self.0, &number);
+    }
+
+    /// Puts a field whose value is a list of what [`put_item`] has put.
+    pub(super) fn list(&mut self, key: &'static str, items: &[u8]) {
+        self.key(key);
+        self.0.push(b'[');
+        self.0.extend_from_slice(items);
+        self.0.push(b']');
+    }
+
+    /// Ends the object, and the line.
+    pub(super) fn end(self) {
+        self.0.extend_from_slice(b"}\n");
+    }
+
+    fn key(&mut self, key: &'static str) {
+        if self.0.last() != Some(&b'{') {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+}
+
+/// Puts text as one more item of a list behind those that are there.
+pub(super) fn put_item(items: &mut Vec<u8>, text: &str) {
+    if !items.is_empty() {
+        items.push(b',');
+    }
+    put_text(items, text);
+}
+
+fn put_text(json: &mut Vec<u8>, text: &str) {
+    // Without a way out in the middle it is done on many bytes at once.
+    let others = text.bytes().map(|byte| u8::from(!is_plain(byte))).fold(0, |others, byte| others | byte);
+    if others == 0 {
+        json.push(b'"');
+        json.extend_from_slice(text.as_bytes());
+        json.push(b'"');
+    } else {
+        put_json(json, text);
+    }
+}
+
+fn put_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    // Neither can memory fail to be written nor such a value to be JSON.
+    drop(serde_json::to_writer(json, value));
+}
+
+/// Printable ASCII that needs no escape in a JSON string (RFC 8259, section 7).
+const fn is_plain(byte: u8) -> bool {
+    (byte >= b' ') & (byte <= b'~') & (byte != b'"') & (byte != b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_as_it_was_written() {
+        for text in ["", "plain", "~ !", "a\"b", "a\\b", "\n\r\u{0}\u{1f}", "\u{7f}", "é\u{2028}🦀", "{"] {
+            let mut lines = b"{".to_vec();
+            let mut items = Vec::new();
+            [text, ""].into_iter().for_each(|text| put_item(&mut items, text));
+            let mut line = Line::begin(&mut lines);
+            line.text("text", text);
+            line.text_or_null("none", None);
+            line.text_or_null("some", Some(text));
+            line.number("number", -7);
+            line.list("list", &items);
+            line.end();
+            let line = lines.strip_prefix(b"{").unwrap().strip_suffix(b"\n").unwrap();
+            let expected =
+                json!({"text": text, "none": null, "some": text, "number": -7, "list": [text, ""]});
+            assert_eq!(serde_json::from_slice::<Value>(line).unwrap(), expected);
+            assert!(!line.contains(&b'\n'), "{text:?}");
+        }
+    }
+}
