@@ -103,7 +103,8 @@ impl Authenticator {
         let presented = match credentials.access_token {
             "" => None,
             token => {
-                Some(self.verify(RawToken::from_field(token)?).await?.person.ok_or(Rejected::WrongType)?)
+                let bearer = self.verify(RawToken::from_field(token)?).await?;
+                Some(bearer.person.ok_or(Rejected::WrongType)?)
             }
         };
         Ok(Caller::new(credentials.peer, bearer, presented))

@@ -1,6 +1,6 @@
 //! All that can go wrong for a caller, and its one translation into a status with details.
 
-use std::{collections::HashMap, error::Error as _, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use http::Response;
 use prost::Message as _;
@@ -25,6 +25,9 @@ pub enum Error {
     /// The policy refuses.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// The message is compressed.
+    #[error("the message of the call is compressed")]
+    Compressed,
     /// No user was found.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -52,22 +55,21 @@ pub enum Error {
     /// This version does not offer the call.
     #[error("the call is not offered by this version")]
     Unimplemented,
-    /// The message is too large or is none.
+    /// The message is too large, or is not one message of the method's.
     #[error("the message of the call cannot be read")]
     Unreadable,
 }
 
 impl Error {
-    /// Returns what failed in a response that tonic made; none if nothing did.
+    /// Returns what failed in a response of a service that is not ours; none if nothing did.
     pub fn of<B>(response: &Response<B>) -> Option<Self> {
         let status = response.extensions().get::<Status>()?;
-        let ours = status.source().and_then(|source| source.downcast_ref::<Self>());
-        Some(ours.cloned().unwrap_or_else(|| match status.code() {
+        Some(match status.code() {
             // What tonic's codec says of a message that is too large, and of one that is no protobuf.
             Code::OutOfRange | Code::Internal => Self::Unreadable,
             Code::Unimplemented => Self::Unimplemented,
             code => Self::Foreign(code),
-        }))
+        })
     }
 
     /// Returns the gRPC code that callers see.
@@ -105,6 +107,10 @@ impl Error {
             details.set_retry_info(Some(Duration::from_millis(wait)));
             metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(wait));
         }
+        if self == Self::Compressed {
+            // gRPC's compression.md: who is refused for it is told what is read.
+            metadata.insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+        }
         Status::with_error_details_and_metadata(code, text, details, metadata)
     }
 
@@ -123,6 +129,9 @@ impl Error {
         match self {
             Self::Denied(denied) => denial(denied),
             Self::Failure(failure) => failed(*failure),
+            Self::Compressed => {
+                (Code::Unimplemented, ErrorReason::Unspecified, "this service reads no compressed messages")
+            }
             Self::Foreign(code) => (*code, ErrorReason::Unspecified, code.description()),
             Self::Full => (
                 Code::ResourceExhausted,
@@ -142,7 +151,7 @@ impl Error {
                 (Code::Unimplemented, ErrorReason::Unspecified, "the call is not offered by this version")
             }
             Self::Unreadable => {
-                let text = "the message is larger than this service reads, or is not the method's";
+                let text = "the message is larger than this service reads, or is not one of the method's";
                 (Code::InvalidArgument, ErrorReason::FieldInvalid, text)
             }
         }
@@ -182,15 +191,6 @@ impl Error {
             Self::Full => None,
             _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
         }
-    }
-}
-
-/// The way out through tonic, which knows statuses only; [`Error::of`] finds the error in it again.
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
-        let mut status = Self::new(error.code(), error.outward().2);
-        status.set_source(Arc::new(error));
-        status
     }
 }
 

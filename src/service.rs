@@ -5,16 +5,18 @@ mod batch;
 mod call;
 mod calls;
 mod inbound;
+mod message;
 mod method;
+mod response;
 mod request_id;
-mod unary;
 
 use std::sync::Arc;
 
-use tonic::Request;
-
 use self::calls::Arrival;
-pub use self::calls::{Bounds, Calls};
+pub use self::{
+    calls::{Bounds, Calls},
+    response::ResponseBody,
+};
 use crate::{
     auth::{Authenticator, Credentials},
     error::Error,
@@ -43,18 +45,13 @@ impl Service {
         tokio::join!(self.authenticator.ready(), self.users.ready());
     }
 
-    async fn get(
-        &self,
-        request: Request<proto::GetUserRequest>,
-        arrival: Arrival<'_>,
-    ) -> Result<Encoded, Error> {
-        let (metadata, _, message) = request.into_parts();
-        let Arrival { peer, deadline, notes, .. } = arrival;
-        let credentials = Credentials { metadata: &metadata, access_token: &message.access_token, peer };
+    async fn get(&self, message: &proto::GetUserRequest, arrival: Arrival<'_>) -> Result<Encoded, Error> {
+        let Arrival { metadata, peer, deadline, notes, .. } = arrival;
+        let credentials = Credentials { metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(self.policy.name(&caller));
         notes.bearer(&caller);
-        let query = wire::query(&message, Moment::now())?;
+        let query = wire::query(message, Moment::now)?;
         notes.query(&query);
         let permit = self.policy.permit(&caller, query)?;
         let found = self.users.find(&permit, deadline).await?;

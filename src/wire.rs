@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use self::{
     admin::{access_query, erased, expired, explanation, holding},
     batch::{batch, batch_reply},
-    encoded::Encoded,
+    encoded::{Encoded, HEAD_BYTES},
     reply::reply,
 };
 use crate::{
@@ -22,8 +22,8 @@ use crate::{
     user::Account,
 };
 
-/// Reads a request that arrived `now` as a valid question, or names the first field that is not.
-pub fn query(message: &proto::GetUserRequest, now: Moment) -> Result<Query, Invalid> {
+/// Reads a request as a valid question, or names the first field that is not; `now` is asked only where time matters.
+pub fn query(message: &proto::GetUserRequest, now: impl FnOnce() -> Moment) -> Result<Query, Invalid> {
     Ok(Query {
         sub: given(&message.sub).map(str::parse).transpose().map_err(|_| Invalid::Sub)?,
         pool: pool(&message.user_pool_id)?,
@@ -64,16 +64,19 @@ fn attribute_names(names: &[String]) -> Result<Vec<AttributeName>, Invalid> {
     names.iter().enumerate().map(|(n, name)| name.parse().map_err(invalid(n))).collect()
 }
 
-fn demand(freshness: Option<&get_user_request::Freshness>, now: Moment) -> Result<Demand, Invalid> {
+fn demand(
+    freshness: Option<&get_user_request::Freshness>,
+    now: impl FnOnce() -> Moment,
+) -> Result<Demand, Invalid> {
     match freshness {
         None => Ok(Demand::ANY),
         Some(get_user_request::Freshness::MaxAge(age)) => {
             let age =
                 age_from(*age).ok_or_else(|| Invalid::field("max_age", "must be 0 s to 10,000 years"))?;
-            Ok(Demand::at_most(age, now))
+            Ok(Demand::at_most(age, now()))
         }
         Some(get_user_request::Freshness::NotOlderThan(time)) => {
-            let demand = time_from(*time).and_then(|time| Demand::not_older_than(time, now));
+            let demand = time_from(*time).and_then(|time| Demand::not_older_than(time, now()));
             demand.ok_or_else(|| {
                 Invalid::field(
                     "not_older_than",
@@ -173,7 +176,7 @@ mod tests {
             (since(i64::MIN, 0), field("not_older_than")),
         ];
         for (message, expected) in table {
-            let invalid = query(&message, Moment::now()).unwrap_err();
+            let invalid = query(&message, Moment::now).unwrap_err();
             match (&invalid, &expected) {
                 (Invalid::Field { field, .. }, Invalid::Field { field: expected, .. }) => {
                     assert_eq!(field, expected)
@@ -188,7 +191,7 @@ mod tests {
             since(-62_135_596_800, 0),
             since(1, 0),
         ] {
-            assert!(query(&good, Moment::now()).is_ok(), "{good:?}");
+            assert!(query(&good, Moment::now).is_ok(), "{good:?}");
         }
     }
 

@@ -38,7 +38,7 @@ impl Record<'_> {
         if self.users > 0 {
             line.number("users", self.users);
         }
-        line.list("attributes", &self.attributes.items());
+        line.list("attributes", self.attributes.items());
         if self.attributes.left_out() > 0 {
             line.number("attributes_left_out", self.attributes.left_out());
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use http::header::AUTHORIZATION;
 use tonic::metadata::MetadataMap;
 
 use super::Rejected;
@@ -14,7 +15,7 @@ impl<'a> RawToken<'a> {
     /// Finds the token in `authorization`; none if there is no such entry. An entry that is not a bearer token is
     /// refused, never passed over (RFC 6750, section 2.1; RFC 9110, section 11.1: the scheme's case does not matter).
     pub(super) fn from_metadata(metadata: &'a MetadataMap) -> Result<Option<Self>, Rejected> {
-        let mut entries = metadata.get_all("authorization").iter();
+        let mut entries = metadata.as_ref().get_all(AUTHORIZATION).iter();
         let Some(entry) = entries.next() else { return Ok(None) };
         if entries.next().is_some() {
             return Err(Rejected::Malformed);

@@ -42,6 +42,7 @@ fn every_error_has_its_code_and_reason() {
         (Failure::Lost.into(), Internal, "INTERNAL"),
         (Error::OutOfTime, DeadlineExceeded, "DEADLINE"),
         (Error::Unimplemented, Unimplemented, "UNSPECIFIED"),
+        (Error::Unreadable, InvalidArgument, "FIELD_INVALID"),
     ];
     for (error, code, reason) in table {
         let status = error.clone().into_status("request-1");
@@ -111,4 +112,12 @@ fn a_retry_is_told_for_when_it_helps_and_spread() {
         }
         assert!(waits.len() > 20, "{waits:?}");
     }
+}
+
+#[test]
+fn who_compresses_is_told_what_is_read() {
+    let [status, other] = [Error::Compressed, Error::Unimplemented].map(|error| error.into_status("r"));
+    let read = status.metadata().get("grpc-accept-encoding").map(|value| value.as_bytes());
+    assert_eq!((status.code(), read), (Code::Unimplemented, Some(&b"identity"[..])));
+    assert!(!other.metadata().contains_key("grpc-accept-encoding"));
 }

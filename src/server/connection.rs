@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
+use futures_util::future::{Either, FutureExt as _, ready};
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     auth::{Certificate, Peer},
     config::LimitSettings,
-    service::Calls,
+    service::{Calls, ResponseBody},
     telemetry::metrics::{Cut, CutReason, Metrics},
 };
 
@@ -120,15 +121,13 @@ impl Host {
         let (calls, probe) = (self.calls.clone(), self.probe.clone());
         service_fn(move |request: Request<Incoming>| {
             let told = probe.load_balancer(request.uri().path());
-            let (calls, unread, peer) = (calls.clone(), unread.clone(), peer.clone());
+            let answer = match told {
+                Some(status) => Either::Left(ready(status.into_http().map(ResponseBody::Other))),
+                None => Either::Right(calls.clone().answer(request, peer.clone())),
+            };
+            let unread = unread.clone();
             // Boxed here, so that hyper and the runtime hand on a pointer and not kilobytes.
-            Box::pin(async move {
-                let response = match told {
-                    Some(status) => status.into_http(),
-                    None => calls.answer(request, peer).await,
-                };
-                Ok(response.map(|body| unread.answer(body)))
-            })
+            Box::pin(answer.map(move |response| Ok(response.map(|body| unread.answer(body)))))
         })
     }
 
@@ -137,6 +136,8 @@ impl Host {
         let mut protocol = http2::Builder::new(TokioExecutor::new());
         protocol
             .timer(TokioTimer::new())
+            // As in grpc-go: nothing on the way has use for it (RFC 9110, section 6.6.1, is about caches).
+            .auto_date_header(false)
             .max_concurrent_streams(bounded(limits.streams))
             .max_local_error_reset_streams(limits.local_error_resets)
             .max_pending_accept_reset_streams(limits.pending_accept_resets)
@@ -202,5 +203,5 @@ const STALL: End = End::Cut(CutReason::Stall);
 // Envoy's advice for the edge; a request is one message of at most 64 KiB.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-// Of one call; the largest answer, 140 KB, goes in a few turns.
+// Of one call; the largest user, 140 KB, goes in a few turns.
 const SEND_BUFFER: usize = 64 * 1024;

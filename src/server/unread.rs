@@ -14,7 +14,9 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::sleep;
-use tonic::{Status, body::Body};
+use tonic::Status;
+
+use crate::service::ResponseBody;
 
 /// The answers of one connection that are ready and not taken; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +40,7 @@ impl Counts {
 
 impl Unread {
     /// Returns `body`, watched.
-    pub(super) fn answer(&self, body: Body) -> Answer {
+    pub(super) fn answer(&self, body: ResponseBody) -> Answer {
         let mut answer = Answer { body, unread: self.clone(), waits_since: None };
         answer.wait();
         answer
@@ -64,7 +66,7 @@ impl Unread {
 /// from a frame to the next question an answer waits for the client, from a question to the next frame for us.
 #[derive(Debug)]
 pub(super) struct Answer {
-    body: Body,
+    body: ResponseBody,
     unread: Unread,
     waits_since: Option<usize>,
 }
@@ -118,8 +120,9 @@ impl Drop for Answer {
 #[cfg(test)]
 mod tests {
     use http_body::Body as _;
-    use http_body_util::{BodyExt as _, Empty, Full};
+    use http_body_util::BodyExt as _;
     use tokio::time::Instant;
+    use tonic::body::Body;
 
     use super::*;
 
@@ -159,7 +162,8 @@ mod tests {
         let unread = Unread::default();
         let (_frames, frames) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, Status>>(1);
         let stream = tokio_stream::wrappers::ReceiverStream::new(frames);
-        let mut watch = unread.answer(Body::new(http_body_util::StreamBody::new(stream)));
+        let mut watch =
+            unread.answer(ResponseBody::Other(Body::new(http_body_util::StreamBody::new(stream))));
         tokio::select! {
             _ = watch.frame() => panic!("there is no frame"),
             () = unread.stalled(PATIENCE) => panic!("stalled"),
@@ -172,7 +176,7 @@ mod tests {
         let unread = Unread::default();
         let taken = unread.answer(full()).collect().await.unwrap().to_bytes();
         assert_eq!(&taken[..], b"answer");
-        assert!(unread.answer(Body::new(Empty::<Bytes>::new())).is_end_stream());
+        assert!(unread.answer(ResponseBody::Ended).is_end_stream());
         assert_eq!(unread.waiting(), 0);
     }
 
@@ -199,7 +203,7 @@ mod tests {
         }
     }
 
-    fn full() -> Body {
-        Body::new(Full::new(Bytes::from_static(b"answer")))
+    fn full() -> ResponseBody {
+        ResponseBody::Message(Bytes::from_static(b"answer"))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use tonic::Request;
 use uuid::Uuid;
 
 use super::{Service, calls::Arrival};
@@ -13,58 +12,57 @@ use crate::{
     policy::{Mandate, Subject},
     proto,
     query::{Invalid, Target},
-    wire,
+    wire::{self, Encoded},
 };
 
 impl Service {
     /// Gives leave to look after the user that a request names, as `read` reads it, and returns what else is asked.
     async fn mandate<T, Q>(
         &self,
-        request: Request<T>,
+        message: &T,
         arrival: Arrival<'_>,
         read: impl FnOnce(&T) -> Result<(Target, Q), Invalid>,
     ) -> Result<(Mandate, Q), Error> {
-        let (metadata, _, message) = request.into_parts();
-        let Arrival { peer, notes, .. } = arrival;
-        let credentials = Credentials { metadata: &metadata, access_token: "", peer };
+        let Arrival { metadata, peer, notes, .. } = arrival;
+        let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(self.policy.name(&caller));
-        let (target, asked) = read(&message)?;
+        let (target, asked) = read(message)?;
         notes.target(&target);
         Ok((self.policy.mandate(&caller, target)?, asked))
     }
 
     pub(super) async fn inspect(
         &self,
-        request: Request<proto::InspectUserRequest>,
+        message: &proto::InspectUserRequest,
         arrival: Arrival<'_>,
-    ) -> Result<proto::InspectUserResponse, Error> {
+    ) -> Result<Encoded, Error> {
         let read = |message: &proto::InspectUserRequest| {
             Ok((wire::target(&message.sub, &message.user_pool_id)?, ()))
         };
-        let (mandate, ()) = self.mandate(request, arrival, read).await?;
-        Ok(wire::holding(self.users.inspect(&mandate)))
+        let (mandate, ()) = self.mandate(message, arrival, read).await?;
+        Ok(Encoded::of(&wire::holding(self.users.inspect(&mandate))))
     }
 
     pub(super) async fn expire(
         &self,
-        request: Request<proto::ExpireUserRequest>,
+        message: &proto::ExpireUserRequest,
         arrival: Arrival<'_>,
-    ) -> Result<proto::ExpireUserResponse, Error> {
+    ) -> Result<Encoded, Error> {
         let read =
             |message: &proto::ExpireUserRequest| Ok((wire::target(&message.sub, &message.user_pool_id)?, ()));
-        let (mandate, ()) = self.mandate(request, arrival, read).await?;
-        Ok(wire::expired(self.users.expire(&mandate)))
+        let (mandate, ()) = self.mandate(message, arrival, read).await?;
+        Ok(Encoded::of(&wire::expired(self.users.expire(&mandate))))
     }
 
     pub(super) async fn erase(
         &self,
-        request: Request<proto::EraseUserRequest>,
+        message: &proto::EraseUserRequest,
         arrival: Arrival<'_>,
-    ) -> Result<proto::EraseUserResponse, Error> {
+    ) -> Result<Encoded, Error> {
         let read =
             |message: &proto::EraseUserRequest| Ok((wire::target(&message.sub, &message.user_pool_id)?, ()));
-        let (mandate, ()) = self.mandate(request, arrival, read).await?;
+        let (mandate, ()) = self.mandate(message, arrival, read).await?;
         let receipt_id = Uuid::now_v7().to_string();
         let Subject { pool, sub, .. } = mandate.subject();
         let erased = self.users.erase(&mandate);
@@ -77,15 +75,15 @@ impl Service {
             verdicts: receipt.verdicts,
             fetches: receipt.fetches,
         });
-        Ok(receipt)
+        Ok(Encoded::of(&receipt))
     }
 
     pub(super) async fn explain(
         &self,
-        request: Request<proto::ExplainAccessRequest>,
+        message: &proto::ExplainAccessRequest,
         arrival: Arrival<'_>,
-    ) -> Result<proto::ExplainAccessResponse, Error> {
-        let (mandate, query) = self.mandate(request, arrival, wire::access_query).await?;
-        Ok(wire::explanation(self.policy.explain(&mandate, query)?))
+    ) -> Result<Encoded, Error> {
+        let (mandate, query) = self.mandate(message, arrival, wire::access_query).await?;
+        Ok(Encoded::of(&wire::explanation(self.policy.explain(&mandate, query)?)))
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
-use tonic::Request;
 
 use super::{Service, calls::Arrival};
 use crate::{
@@ -13,27 +12,27 @@ use crate::{
     freshness::Moment,
     policy::{Denied, Disclosure, Permit},
     proto,
+    users::Found,
     wire::{self, Encoded},
 };
 
 impl Service {
     pub(super) async fn batch(
         &self,
-        request: Request<proto::BatchGetUsersRequest>,
+        message: &proto::BatchGetUsersRequest,
         arrival: Arrival<'_>,
     ) -> Result<Encoded, Error> {
-        let (metadata, _, message) = request.into_parts();
-        let Arrival { peer, deadline, request_id, notes } = arrival;
-        let credentials = Credentials { metadata: &metadata, access_token: "", peer };
+        let Arrival { metadata, peer, deadline, request_id, notes } = arrival;
+        let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(self.policy.name(&caller));
         notes.bearer(&caller);
-        let batch = wire::batch(&message, Moment::now())?;
+        let batch = wire::batch(message, Moment::now)?;
         notes.batch(&batch);
         let permits = self.policy.permits(&caller, &batch)?;
         notes.permits(permits.iter().map(|permit| permit.as_ref().err().map(reason)));
         let by = ahead_of(deadline);
-        let users = join_all(permits.into_iter().map(|permit| self.disclosed(permit, by))).await;
+        let users = self.disclosed(permits, by).await;
         notes.users(users.iter().map(|user| match user {
             Ok(user) => Ok((user.names(), user.freshness())),
             Err(error) => Err(error.reason()),
@@ -45,11 +44,43 @@ impl Service {
         Ok(reply)
     }
 
-    async fn disclosed(&self, permit: Result<Permit, Denied>, by: Instant) -> Result<Disclosure, Error> {
-        let permit = permit?;
-        let found = timeout_at(by, self.users.find(&permit, by)).await.map_err(|_| Error::OutOfTime)??;
-        Ok(permit.disclose(found.user(), found.groups(), found.freshness())?)
+    /// Takes what is held first, for that waits for nobody, and then looks for all the others at once.
+    async fn disclosed(
+        &self,
+        permits: Vec<Result<Permit, Denied>>,
+        by: Instant,
+    ) -> Vec<Result<Disclosure, Error>> {
+        let (mut users, mut sought) = (Vec::with_capacity(permits.len()), Vec::new());
+        for (place, permit) in permits.into_iter().enumerate() {
+            users.push(match permit.map(|permit| (self.users.glance(&permit), permit)) {
+                Err(denied) => Err(denied.into()),
+                Ok((Some(found), permit)) => {
+                    found.map_err(Error::from).and_then(|found| disclose(&permit, &found))
+                }
+                Ok((None, permit)) => {
+                    sought.push((place, permit));
+                    // Until it is found.
+                    Err(Error::OutOfTime)
+                }
+            });
+        }
+        let found = sought.into_iter().map(async |(place, permit)| (place, self.sought(&permit, by).await));
+        for (place, user) in join_all(found).await {
+            if let Some(slot) = users.get_mut(place) {
+                *slot = user;
+            }
+        }
+        users
     }
+
+    async fn sought(&self, permit: &Permit, by: Instant) -> Result<Disclosure, Error> {
+        let found = timeout_at(by, self.users.find(permit, by)).await.map_err(|_| Error::OutOfTime)??;
+        disclose(permit, &found)
+    }
+}
+
+fn disclose(permit: &Permit, found: &Found) -> Result<Disclosure, Error> {
+    Ok(permit.disclose(found.user(), found.groups(), found.freshness())?)
 }
 
 fn reason(denied: &Denied) -> &'static str {

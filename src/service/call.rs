@@ -5,13 +5,14 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Response, header::HeaderName};
 use tokio::time::{Instant, timeout_at};
-use tonic::{Code, body::Body};
+use tonic::Code;
 use tracing::{Span, debug, error, info, warn};
 
-use super::{method::Method, request_id::RequestId};
+use super::{method::Method, request_id::RequestId, response::ResponseBody};
 use crate::{
     audit::{Entry, Ledger, Outcome, Receipt},
     error::Error,
+    freshness::Moment,
     telemetry::{
         metrics::rpc::{self, Tally},
         traces,
@@ -37,13 +38,14 @@ impl<'c> Call<'c> {
         let method = Method::of(path);
         tally.begin(method.place());
         let callers = headers.get(GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
-        let begun = Instant::now();
+        let now = Moment::now();
         Self {
             method,
             tally,
-            request_id: RequestId::of(headers),
-            begun,
-            deadline: begun + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
+            request_id: RequestId::of(headers, now.wall),
+            begun: now.steady,
+            deadline: now.steady
+                + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
             ended: false,
         }
     }
@@ -83,14 +85,14 @@ impl<'c> Call<'c> {
 
     /// Runs the call until its deadline. One that cannot be answered in time is not begun: what it would have Cognito
     /// asked for, nobody would see.
-    pub(super) async fn bounded<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
+    pub(super) async fn bounded<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         if self.deadline < self.begun + SHORTEST {
             return Err(Error::OutOfTime);
         }
         // A call owns nothing that others share and could find broken: the parts they share lock for moments only.
         let call = AssertUnwindSafe(call).catch_unwind();
         match timeout_at(self.deadline, call).await {
-            Ok(outcome) => outcome.map_err(|_| Error::Panicked),
+            Ok(outcome) => outcome.unwrap_or(Err(Error::Panicked)),
             Err(_) => Err(Error::OutOfTime),
         }
     }
@@ -100,12 +102,8 @@ impl<'c> Call<'c> {
     pub(super) async fn recorded(
         &self,
         entry: Entry<'_>,
-        outcome: Result<Response<Body>, Error>,
-    ) -> Result<Response<Body>, Error> {
-        let outcome = outcome.and_then(|response| match Error::of(&response) {
-            None => Ok(response),
-            Some(error) => Err(error),
-        });
+        outcome: Result<Response<ResponseBody>, Error>,
+    ) -> Result<Response<ResponseBody>, Error> {
         let receipt = entry.close(match &outcome {
             Ok(_) => Outcome::Answered,
             Err(error) if error.is_ours() => Outcome::Failed(error.reason()),
@@ -123,7 +121,11 @@ impl<'c> Call<'c> {
     }
 
     /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
-    pub(super) fn end(mut self, outcome: Result<Response<Body>, Error>, span: &Span) -> Response<Body> {
+    pub(super) fn end(
+        mut self,
+        outcome: Result<Response<ResponseBody>, Error>,
+        span: &Span,
+    ) -> Response<ResponseBody> {
         self.ended = true;
         let code = outcome.as_ref().map_or_else(Error::code, |_| Code::Ok);
         self.count(code);
@@ -135,7 +137,7 @@ impl<'c> Call<'c> {
             }
             Err(error) => {
                 self.log_failure(&error);
-                error.into_status(self.request_id()).into_http()
+                error.into_status(self.request_id()).into_http().map(ResponseBody::Other)
             }
         };
         self.request_id.show(response.headers_mut());
@@ -270,7 +272,7 @@ mod tests {
     async fn a_call_ends_with_its_time() {
         let timeout = (GRPC_TIMEOUT, HeaderValue::from_static("100m"));
         let call = begin([timeout].into_iter().collect());
-        let outcome = call.bounded(std::future::pending::<()>()).await;
+        let outcome = call.bounded(std::future::pending::<Result<(), _>>()).await;
         assert_eq!((outcome, call.begun.elapsed()), (Err(Error::OutOfTime), Duration::from_millis(90)));
     }
 

@@ -6,15 +6,16 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::time::Instant;
-use tonic::{Status, body::Body, codegen::Service as _, service::Routes};
+use tonic::{body::Body, codegen::Service as _, metadata::MetadataMap, service::Routes};
 use tracing::Instrument as _;
 
 use super::{
     Service,
     call::Call,
-    inbound::{self, Untrailed},
+    inbound::{ending, untrailed},
+    message,
     method::{METHODS, Method},
-    unary,
+    response::ResponseBody,
 };
 use crate::{
     audit::{Ledger, Notes},
@@ -46,9 +47,11 @@ pub struct Bounds {
     pub message: usize,
 }
 
-/// What the connection and the clock say of a call.
+/// What is known of a call beside its message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival<'a> {
+    /// What came with its message.
+    pub(super) metadata: &'a MetadataMap,
     /// The other end of the connection.
     pub(super) peer: &'a Peer,
     /// When the call must have been answered.
@@ -76,62 +79,99 @@ impl Calls {
 
     /// Answers a call; of a stream, its beginning is bounded. Whatever failed, the answer is a status with its details.
     /// Cancel safe: a call that is dropped is logged as cancelled, and what it began goes on as far as others share it.
-    pub async fn answer<B>(self, request: Request<B>, peer: Peer) -> Response<Body>
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice, and a request is large"
+    )]
+    pub fn answer<B>(
+        self,
+        request: Request<B>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
-        let Parts { bounds, ledger, tally, .. } = &*self.0;
-        let call = Call::begin(request.uri().path(), request.headers(), bounds.time, tally);
-        let (entry, span) = (call.entry(ledger), call.span(request.headers()));
-        let outcome = {
-            let (peer, deadline, request_id) = (&peer, call.deadline(), call.request_id());
-            let arrival = Arrival { peer, deadline, request_id, notes: entry.notes() };
-            // Pinned here, so that what bounds it hands on a pointer and not kilobytes.
-            let answer = pin!(self.0.dispatch(call.method(), request.map(Untrailed), arrival));
-            call.bounded(answer.instrument(span.clone())).await
-        };
-        let outcome = call.recorded(entry, outcome).await;
-        call.end(outcome, &span)
+        async move {
+            let Parts { bounds, ledger, tally, .. } = &*self.0;
+            let call = Call::begin(request.uri().path(), request.headers(), bounds.time, tally);
+            let (entry, span) = (call.entry(ledger), call.span(request.headers()));
+            let outcome = if call.method().is_foreign() {
+                let answer = Box::pin(self.0.foreign(call.method(), untrailed(request), call.deadline()));
+                call.bounded(answer.instrument(span.clone())).await
+            } else {
+                let (metadata, mut body) = split(request);
+                let arrival = Arrival {
+                    metadata: &metadata,
+                    peer: &peer,
+                    deadline: call.deadline(),
+                    request_id: call.request_id(),
+                    notes: entry.notes(),
+                };
+                // Pinned here, so that what bounds it hands on a pointer and not kilobytes.
+                let answer = pin!(self.0.own(call.method(), &mut body, arrival));
+                call.bounded(answer.instrument(span.clone())).await
+            };
+            let outcome = call.recorded(entry, outcome).await;
+            call.end(outcome, &span)
+        }
     }
 }
 
+/// Lets go at once of what is not needed any more.
+fn split<B>(request: Request<B>) -> (MetadataMap, B) {
+    let (head, body) = request.into_parts();
+    (MetadataMap::from_headers(head.headers), body)
+}
+
 impl Parts {
-    async fn dispatch<B>(
+    async fn own<B>(
         &self,
         method: Method,
-        request: Request<Untrailed<B>>,
+        body: &mut B,
         arrival: Arrival<'_>,
-    ) -> Response<Body>
+    ) -> Result<Response<ResponseBody>, Error>
     where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
         let (service, most) = (&self.service, self.bounds.message);
-        // Boxed, so that the future of a GetUser, most calls by far, is no larger for what it never does.
-        macro_rules! rare {
+        macro_rules! answer {
             ($method:ident) => {
-                Box::pin(unary::answer(request, most, |message| service.$method(message, arrival))).await
+                async {
+                    let message = message::read(arrival.metadata, body, most).await?;
+                    service.$method(&message, arrival).await
+                }
             };
         }
-        match method {
-            Method::GetUser => unary::answer(request, most, |message| service.get(message, arrival)).await,
-            Method::BatchGetUsers => rare!(batch),
-            Method::InspectUser => rare!(inspect),
-            Method::ExpireUser => rare!(expire),
-            Method::EraseUser => rare!(erase),
-            Method::ExplainAccess => rare!(explain),
-            Method::Reflect | Method::ReflectAlpha => {
-                let deadline = Instant::now() + self.bounds.time;
-                self.others(inbound::ending(request.map(Body::new), deadline)).await
-            }
-            Method::Check | Method::Watch | Method::List => self.others(request.map(Body::new)).await,
-            Method::Other => Status::from(Error::Unimplemented).into_http(),
-        }
+        // Boxed, so that the future of a GetUser, most calls by far, is no larger for what it never does.
+        let answer = match method {
+            Method::GetUser => answer!(get).await,
+            Method::BatchGetUsers => Box::pin(answer!(batch)).await,
+            Method::InspectUser => Box::pin(answer!(inspect)).await,
+            Method::ExpireUser => Box::pin(answer!(expire)).await,
+            Method::EraseUser => Box::pin(answer!(erase)).await,
+            Method::ExplainAccess => Box::pin(answer!(explain)).await,
+            Method::Check
+            | Method::Watch
+            | Method::List
+            | Method::Reflect
+            | Method::ReflectAlpha
+            | Method::Other => Err(Error::Unimplemented),
+        };
+        answer.map(ResponseBody::response)
     }
 
-    async fn others(&self, request: Request<Body>) -> Response<Body> {
-        let Ok(response) = Box::pin(self.others.clone().call(request)).await;
-        response
+    async fn foreign(
+        &self,
+        method: Method,
+        request: Request<Body>,
+        deadline: Instant,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let request = if method.is_asked_in_a_stream() { ending(request, deadline) } else { request };
+        let Ok(response) = self.others.clone().call(request).await;
+        match Error::of(&response) {
+            None => Ok(response.map(ResponseBody::Other)),
+            Some(error) => Err(error),
+        }
     }
 }

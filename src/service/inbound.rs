@@ -1,4 +1,4 @@
-//! What of a request's body reaches a service.
+//! What of a request's body reaches a service that is not ours.
 
 use std::{
     pin::Pin,
@@ -16,7 +16,16 @@ use tonic::body::Body;
 /// A body without its trailers. tonic would merge them into the metadata, where a later `authorization` replaces the one
 /// that a proxy before us has seen; gRPC knows no request trailers (gRPC over HTTP/2, "Requests").
 #[derive(Debug)]
-pub(super) struct Untrailed<B>(pub(super) B);
+struct Untrailed<B>(B);
+
+/// Returns the request for a service that is not ours: see [`Untrailed`].
+pub(super) fn untrailed<B>(request: Request<B>) -> Request<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+{
+    request.map(|body| Body::new(Untrailed(body)))
+}
 
 impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Untrailed<B> {
     type Data = Bytes;

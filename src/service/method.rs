@@ -58,6 +58,16 @@ impl Method {
         self as usize
     }
 
+    /// Returns true if and only if a service answers it that is not ours.
+    pub(super) fn is_foreign(self) -> bool {
+        !self.is_recorded() && self != Self::Other
+    }
+
+    /// Returns true if and only if a call of it may have any number of requests.
+    pub(super) fn is_asked_in_a_stream(self) -> bool {
+        matches!(self, Self::Reflect | Self::ReflectAlpha)
+    }
+
     /// Returns true if and only if calls of it are about people, so that each leaves an audit record.
     pub(super) fn is_recorded(self) -> bool {
         self.name().starts_with("userlookup.v1.")
@@ -90,13 +100,20 @@ mod tests {
                         (true, false) => "client_stream",
                     };
                     assert_eq!(counted.grpc_type, kind, "{name}");
+                    let is_ours = file.package() == "userlookup.v1";
+                    assert_eq!((found.is_recorded(), found.is_foreign()), (is_ours, !is_ours), "{name}");
+                    assert_eq!(found.is_asked_in_a_stream(), method.client_streaming(), "{name}");
                     seen += 1;
                 }
             }
         }
         assert_eq!(seen, METHODS.len() - 3, "reflection brings two of its own, and one is none");
+        for reflection in [Method::Reflect, Method::ReflectAlpha] {
+            assert!(reflection.is_foreign() && reflection.is_asked_in_a_stream());
+        }
         for other in ["", "/", "/nobody.knows/It", "userlookup.v1.UserService/GetUser"] {
             let found = Method::of(other);
+            assert!(!found.is_recorded() && !found.is_foreign());
             assert_eq!((found.name(), METHODS[found.place()].grpc_method), ("other", "other"));
         }
     }

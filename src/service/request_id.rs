@@ -1,21 +1,21 @@
 //! The name of a call, by which its log lines, its record and its answer are found again.
 
-use std::time::SystemTime;
+use std::{mem, time::SystemTime};
 
 use http::{HeaderMap, HeaderValue, header::HeaderName};
 use uuid::{Builder, fmt::Hyphenated};
 
 /// Text of 1 to 64 characters of `[A-Za-z0-9._-]`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// Returns what `x-request-id` says, or a new UUID where that is missing or no such text.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// Returns what `x-request-id` says, or a new UUID, of `now`, where that is missing or no such text.
+    pub(super) fn of(headers: &HeaderMap, now: SystemTime) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
         // A copy: a clone would keep all that was sent with it, a token too, for as long as the answer waits.
         let given = given.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
-        Self(given.unwrap_or_else(new))
+        Self(given.unwrap_or_else(|| new(now)))
     }
 
     /// Returns its text.
@@ -23,16 +23,20 @@ impl RequestId {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// Puts it where the caller looks for it.
-    pub(super) fn show(&self, headers: &mut HeaderMap) {
-        headers.insert(REQUEST_ID, self.0.clone());
+    /// Puts it where the caller looks for it, without a copy: nothing is left here.
+    pub(super) fn show(&mut self, headers: &mut HeaderMap) {
+        let mut id = mem::replace(&mut self.0, HeaderValue::from_static(""));
+        // No secret: it is never sent twice, and so is of no use in HPACK's table, where h2 would compare it with all
+        // that are there (RFC 7541, section 6.2.3).
+        id.set_sensitive(true);
+        headers.insert(REQUEST_ID, id);
     }
 }
 
 /// Makes a UUID of version 7 (RFC 9562, section 5.7). It must be another's by no accident, and nobody need fail to
 /// guess it: its random bits cost no system call.
-fn new() -> HeaderValue {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+fn new(now: SystemTime) -> HeaderValue {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut random = [0; 10];
     fastrand::fill(&mut random);
     let milliseconds = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
@@ -54,10 +58,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn it_is_shown_once_and_kept_in_no_table() {
+        let (mut id, mut headers) = (RequestId::of(&HeaderMap::new(), SystemTime::now()), HeaderMap::new());
+        let text = id.as_str().to_owned();
+        id.show(&mut headers);
+        assert!(headers[REQUEST_ID] == text && headers[REQUEST_ID].is_sensitive() && id.as_str().is_empty());
+    }
+
+    #[test]
     fn a_request_id_is_taken_or_made() {
         let id = |id: &str| {
             let headers = [(REQUEST_ID, HeaderValue::try_from(id).unwrap())];
-            RequestId::of(&headers.into_iter().collect()).as_str().to_owned()
+            RequestId::of(&headers.into_iter().collect(), SystemTime::now()).as_str().to_owned()
         };
         for good in ["a", "0198c5d6-1.X_y", &"x".repeat(64)] {
             assert_eq!(id(good), good);

@@ -1,14 +1,14 @@
 //! The messages of `BatchGetUsers`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
-use prost::{encoding::message, length_delimiter_len};
+use prost::encoding::message;
 
 use super::{
     demand,
-    encoded::{Encoded, put_bytes},
-    pool, reply,
-    reply::USER_BYTES,
+    encoded::{Encoded, put_message},
+    pool,
+    reply::{REPLY_BYTES, put_reply},
     selection,
 };
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
     user::Sub,
 };
 
-/// Reads a request that arrived `now` as valid questions, or names the first field that is not.
-pub fn batch(message: &proto::BatchGetUsersRequest, now: Moment) -> Result<Batch, Invalid> {
+/// Reads a request as valid questions, or names the first field that is not; `now` is asked only where time matters.
+pub fn batch(message: &proto::BatchGetUsersRequest, now: impl FnOnce() -> Moment) -> Result<Batch, Invalid> {
     use proto::{batch_get_users_request::Freshness as Of, get_user_request::Freshness};
 
     if !(1..=MAX_USERS).contains(&message.subs.len()) {
@@ -49,46 +49,56 @@ pub fn batch_reply(
     order: &[usize],
     full: &proto::Status,
 ) -> (Encoded, Vec<usize>) {
-    let (items, full): (Vec<_>, _) = (users.iter().map(item).collect(), failed(full));
-    let (mut room, mut told) = (MAX_FOUND_BYTES, vec![false; items.len()]);
-    let mut results = Vec::with_capacity(order.len() * USER_BYTES);
-    for place in order {
-        let Some(item) = items.get(*place) else { continue };
-        let fits = users.get(*place).is_some_and(Result::is_err) || take(&mut room, item);
-        put_bytes(1, if fits { item } else { &full }, &mut results);
-        told.get_mut(*place).into_iter().for_each(|told| *told |= fits);
-    }
-    let untold = told.into_iter().enumerate().filter_map(|(place, told)| (!told).then_some(place));
-    (Encoded(results), untold.collect())
+    let (mut room, mut items) = (MAX_FOUND_BYTES, vec![Item::New; users.len()]);
+    let reply = Encoded::written(order.len() * REPLY_BYTES, |reply| {
+        for place in order {
+            let (Some(user), Some(item)) = (users.get(*place), items.get_mut(*place)) else { continue };
+            let begin = reply.len();
+            match item {
+                Item::New => put_message(1, reply, |item| put_item(user, item)),
+                Item::Told(range) => reply.extend_from_within(range.clone()),
+                Item::Untold => {}
+            }
+            // A status takes of the margin.
+            let takes = if user.is_ok() { reply.len() - begin } else { 0 };
+            match room.checked_sub(takes).filter(|_| reply.len() > begin) {
+                Some(left) => (room, *item) = (left, Item::Told(begin..reply.len())),
+                None => {
+                    reply.truncate(begin);
+                    put_message(1, reply, |item| message::encode(2, full, item));
+                    if matches!(item, Item::New) {
+                        *item = Item::Untold;
+                    }
+                }
+            }
+        }
+    });
+    let untold = items.iter().enumerate().filter(|(_, item)| !matches!(item, Item::Told(_)));
+    (reply, untold.map(|(place, _)| place).collect())
+}
+
+/// What was told of a user until now.
+#[derive(Clone)]
+enum Item {
+    /// Nothing was to be told.
+    New,
+    /// All of it, and this is where.
+    Told(Range<usize>),
+    /// There was no room for it, and what is left becomes no more.
+    Untold,
 }
 
 /// A `BatchGetUsersResult`.
-fn item(user: &Result<Disclosure, proto::Status>) -> Vec<u8> {
-    let user = match user {
-        Ok(user) => user,
-        Err(status) => return failed(status),
-    };
-    let Encoded(found) = reply(user);
-    let mut item = Vec::with_capacity(found.len() + 8);
-    put_bytes(1, &found, &mut item);
-    item
-}
-
-fn failed(status: &proto::Status) -> Vec<u8> {
-    let mut item = Vec::new();
-    message::encode(2, status, &mut item);
-    item
-}
-
-/// Takes what a user needs of an answer, if there is as much; a status takes of the margin.
-fn take(room: &mut usize, item: &[u8]) -> bool {
-    let left = room.checked_sub(1 + length_delimiter_len(item.len()) + item.len());
-    *room = left.unwrap_or(*room);
-    left.is_some()
+fn put_item(user: &Result<Disclosure, proto::Status>, item: &mut Vec<u8>) {
+    match user {
+        Ok(user) => put_message(1, item, |found| put_reply(user, found)),
+        Err(status) => message::encode(2, status, item),
+    }
 }
 
 fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), Invalid> {
-    let (mut users, mut order, mut places) = (Vec::new(), Vec::new(), HashMap::new());
+    let (mut users, mut order, mut places) =
+        (Vec::with_capacity(subs.len()), Vec::with_capacity(subs.len()), HashMap::with_capacity(subs.len()));
     for (n, text) in subs.iter().enumerate() {
         let sub: Sub = text.parse().map_err(|_| Invalid::SubOf(n))?;
         let place = *places.entry(text.as_str()).or_insert(users.len());
@@ -109,11 +119,11 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::wire::reply::tests::disclosed;
+    use crate::wire::{reply, reply::tests::disclosed};
 
     #[tokio::test]
     async fn users_are_told_apart_and_keep_their_order() {
-        let batch = batch(&about(&["b", "a", "b", "B", "a"]), Moment::now()).unwrap();
+        let batch = batch(&about(&["b", "a", "b", "B", "a"]), Moment::now).unwrap();
         assert_eq!(batch.subs.iter().map(Sub::as_str).collect::<Vec<_>>(), ["b", "a", "B"]);
         assert_eq!(batch.order, [0, 1, 0, 2, 1]);
         assert!(batch.queries().all(|query| query.sub.is_some()));
@@ -133,22 +143,21 @@ mod tests {
             (pool, field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI")),
         ];
         for (message, expected) in table {
-            assert_eq!(batch(&message, Moment::now()), expected);
+            assert_eq!(batch(&message, Moment::now), expected);
         }
-        assert_eq!(batch(&about(&many[..100]), Moment::now()).unwrap().order, [0; 100]);
+        assert_eq!(batch(&about(&many[..100]), Moment::now).unwrap().order, [0; 100]);
     }
 
     #[test]
     fn a_reply_reads_as_the_message_of_the_contract_and_tells_what_had_no_room() {
-        use proto::batch_get_users_result::Result as Item;
+        use proto::batch_get_users_result::Result as Told;
         let status = |message: &str| proto::Status { code: 8, message: message.into(), details: Vec::new() };
         let large = || "v".repeat(MAX_FOUND_BYTES / 2);
         let small = disclosed("small", "x");
         let found = |disclosure: &Disclosure| {
-            let encoded = reply(disclosure).encode_to_vec();
-            Item::Found(proto::GetUserResponse::decode(&*encoded).unwrap())
+            Told::Found(proto::GetUserResponse::decode(reply(disclosure).message()).unwrap())
         };
-        let error = |message: &str| Item::Error(status(message));
+        let error = |message: &str| Told::Error(status(message));
         let users =
             [Ok(disclosed("a", &large())), Err(status("none")), Ok(disclosed("b", &large())), Ok(small)];
         let [first, second, third] = [0, 2, 3].map(|place| users[place].as_ref().map(found).unwrap());
@@ -161,7 +170,7 @@ mod tests {
         ];
         for (order, expected, untold) in table {
             let (reply, places) = batch_reply(&users, &order, &status("full"));
-            let told = proto::BatchGetUsersResponse::decode(&*reply.encode_to_vec()).unwrap();
+            let told = proto::BatchGetUsersResponse::decode(reply.message()).unwrap();
             let items: Vec<_> = told.results.into_iter().filter_map(|result| result.result).collect();
             assert!(items == expected, "{order:?}");
             assert_eq!(places, untold, "{order:?}");

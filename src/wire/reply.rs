@@ -4,52 +4,51 @@ use prost::encoding;
 use prost_types::Timestamp;
 
 use super::{
-    encoded::{Encoded, put_bytes, put_pair, put_text},
+    encoded::{Encoded, put_message, put_pair, put_text},
     freshness, status,
 };
 use crate::{policy::Disclosure, user::Groups};
 
 /// Puts a disclosure into a `GetUserResponse`.
 pub fn reply(disclosure: &Disclosure) -> Encoded {
-    let user = user(disclosure);
-    let mut reply = Vec::with_capacity(user.len() + FRESHNESS_BYTES);
-    put_bytes(1, &user, &mut reply);
-    encoding::message::encode(2, &freshness(disclosure.freshness()), &mut reply);
-    Encoded(reply)
+    Encoded::written(REPLY_BYTES, |reply| put_reply(disclosure, reply))
+}
+
+/// A `GetUserResponse`.
+pub(super) fn put_reply(disclosure: &Disclosure, reply: &mut Vec<u8>) {
+    put_message(1, reply, |user| put_user(disclosure, user));
+    encoding::message::encode(2, &freshness(disclosure.freshness()), reply);
 }
 
 /// A `User`, without the fields that say nothing, as proto3 has it.
-fn user(disclosure: &Disclosure) -> Vec<u8> {
-    let mut user = Vec::with_capacity(USER_BYTES);
-    put_text(1, disclosure.sub().as_str(), &mut user);
-    put_text(2, disclosure.pool().as_str(), &mut user);
+fn put_user(disclosure: &Disclosure, user: &mut Vec<u8>) {
+    put_text(1, disclosure.sub().as_str(), user);
+    put_text(2, disclosure.pool().as_str(), user);
     if let Some(username) = disclosure.username() {
-        put_text(3, username.as_str(), &mut user);
+        put_text(3, username.as_str(), user);
     }
     for (name, value) in disclosure.attributes() {
-        put_pair(4, name, value, &mut user);
+        put_pair(4, name, value, user);
     }
     let (status, enabled) = (i32::from(status(disclosure.account())), disclosure.enabled());
     if status != 0 {
-        encoding::int32::encode(5, &status, &mut user);
+        encoding::int32::encode(5, &status, user);
     }
     if enabled {
-        encoding::bool::encode(6, &enabled, &mut user);
+        encoding::bool::encode(6, &enabled, user);
     }
     for (field, time) in [(7, disclosure.created_at()), (8, disclosure.updated_at())] {
         if let Some(time) = time {
-            encoding::message::encode(field, &Timestamp::from(time), &mut user);
+            encoding::message::encode(field, &Timestamp::from(time), user);
         }
     }
     for name in disclosure.groups().into_iter().flat_map(Groups::names) {
-        put_text(9, name, &mut user);
+        put_text(9, name, user);
     }
-    user
 }
 
-/// What a user of ten short attributes takes of an answer.
-pub(super) const USER_BYTES: usize = 512;
-const FRESHNESS_BYTES: usize = 64;
+/// What a `GetUserResponse` with ten short attributes takes, in bytes.
+pub(super) const REPLY_BYTES: usize = 576;
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -85,6 +84,8 @@ pub(super) mod tests {
             (everything.clone(), only(&[]), None),
             (everything, pseudo, None),
             (user(&[("email", ""), ("name", "\0")]), Selection::Everything, None),
+            (user(&[("email", &"v".repeat(114)), ("name", &"v".repeat(116))]), Selection::Everything, None),
+            (user(&[("email", &"v".repeat(127)), ("name", &"v".repeat(128))]), Selection::Everything, None),
             (bare, Selection::Everything, None),
         ];
         for (user, allowed, groups) in table {
@@ -92,9 +93,9 @@ pub(super) mod tests {
                 let freshness = freshness(stale_reason);
                 let disclosure =
                     Disclosure::for_test(user.clone(), pool(), allowed.clone(), groups.clone(), freshness);
-                let bytes = reply(&disclosure).encode_to_vec();
+                let bytes = reply(&disclosure);
                 assert_eq!(
-                    proto::GetUserResponse::decode(&*bytes).unwrap(),
+                    proto::GetUserResponse::decode(bytes.message()).unwrap(),
                     told(&disclosure),
                     "{allowed:?}"
                 );

@@ -29,7 +29,8 @@ use tonic::{Code, Request};
 use crate::{
     process::Process,
     support::{
-        ADA, App, BOB, GRACE, about, assert_failure, bearing, config, connect, failure, metric, standin,
+        ADA, App, BOB, GET_USER_STARTED, GRACE, about, assert_failure, bearing, config, connect, failure,
+        metric, standin,
     },
 };
 
@@ -135,6 +136,18 @@ async fn a_call_taken_back_is_recorded() {
     let record = &trail.records()[0];
     assert_eq!((&record["outcome"], &record["caller"]), (&"cancelled".into(), &"sidecar".into()));
     assert!(record["sub_hash"].is_string() && record["method"] == GET_USER, "{record}");
+}
+
+#[tokio::test]
+async fn a_message_taken_back_halfway_is_recorded_as_cancelled() {
+    let trail = Trail::new();
+    let app = App::with(trail.set(|_| {})).await;
+    let (_answer, mut stream) = app.raw_call().await;
+    stream.send_data(vec![0, 0, 0, 0, 9, 10].into(), false).unwrap();
+    app.metric_is(GET_USER_STARTED, |begun| begun > 0.0).await;
+    stream.send_reset(h2::Reason::CANCEL);
+    trail.holds(1).await;
+    assert_eq!(trail.records()[0]["outcome"], "cancelled");
 }
 
 #[tokio::test]

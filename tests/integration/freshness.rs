@@ -11,7 +11,10 @@ use futures_util::FutureExt as _;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, Parts, about, assert_failure, max_age, patience, source};
+use crate::{
+    frames,
+    support::{ADA, App, GET_USER_STARTED, Parts, about, assert_failure, max_age, patience, source},
+};
 
 fn asking(freshness: Option<get_user_request::Freshness>) -> Request<GetUserRequest> {
     Request::new(GetUserRequest { freshness, ..about(ADA) })
@@ -52,6 +55,19 @@ async fn an_age_of_zero_asks_cognito_now() {
     );
     assert_eq!(app.by_sub(ADA).await.unwrap().user.unwrap().attributes["name"], "Changed", "and it is kept");
     assert_eq!(app.lookups(), 2);
+}
+
+#[tokio::test]
+async fn a_question_is_as_late_as_its_message() {
+    let app = App::start().await;
+    let (answer, mut message) = app.raw_call().await;
+    app.metric_is(GET_USER_STARTED, |begun| begun > 0.0).await;
+    // Fetched when the head of the question had come, and not the rest.
+    assert!(app.by_sub(ADA).await.is_ok());
+    let asked = GetUserRequest { freshness: max_age(0), ..about(ADA) };
+    message.send_data(frames::message(&asked).into(), true).unwrap();
+    assert_eq!(answer.await.unwrap().headers().get("grpc-status"), None);
+    assert_eq!(app.lookups(), 2, "that was not fetched at the time");
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ fn every_external_crate_of_weight_has_one_owner() {
         ("sd_notify", &["server/front"]),
         ("tikv_jemallocator", &["main", "users/store/memory"]),
         ("tokio_rustls", &["server/tls"]),
-        ("tonic_prost", &["service/unary"]),
+        ("tonic_prost", &[]),
         ("toml", &["config"]),
         ("tracing_opentelemetry", &["telemetry"]),
         ("x509_cert", &["server/tls/validity"]),

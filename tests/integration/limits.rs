@@ -112,6 +112,8 @@ async fn a_message_that_dribbles_is_ended_with_its_time() {
     let asked = app.lookups();
     let attack = async {
         let (mut response, mut body) = app.raw_call().await;
+        // Not compressed, of 255 bytes.
+        body.send_data(Bytes::from_static(&[0, 0, 0, 0, 255]), false).unwrap();
         let mut pace = interval(Duration::from_millis(20));
         loop {
             tokio::select! {
@@ -447,6 +449,7 @@ async fn a_message_is_bounded_and_in_the_clear() {
         ("no protobuf", None, &[0, 0, 0, 0, 1, 255], invalid),
         ("compressed", Some("gzip"), &zipped, unimplemented),
         ("compressed without a word", None, &zipped, invalid),
+        ("followed by another", None, &[0; 10], invalid),
     ] {
         let mut request = app.get_user();
         request.headers_mut().extend(encoding.map(|name| (GRPC_ENCODING, HeaderValue::from_static(name))));

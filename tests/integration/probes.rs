@@ -2,7 +2,7 @@ use cognito_lookup::proto::health::health_check_response::ServingStatus;
 use http::Request;
 use std::time::Duration;
 
-use crate::support::{ADA, App, BOB, http_get, standin};
+use crate::support::{ADA, App, BOB, GET_USER_STARTED, http_get, standin};
 
 #[tokio::test]
 async fn orchestrators_are_told_in_plain_http() {
@@ -45,7 +45,7 @@ async fn every_call_is_counted_by_its_method_and_code() {
         let series = format!("grpc_server_handled_total{{{method},grpc_code=\"{code}\"}}");
         app.metric_is(&series, |value| value.total_cmp(&calls).is_eq()).await;
     }
-    app.metric_is(&format!("grpc_server_started_total{{{method}}}"), |begun| begun > 3.9).await;
+    app.metric_is(GET_USER_STARTED, |begun| begun > 3.9).await;
     app.metric_is(&format!("grpc_server_handling_seconds_count{{{method}}}"), |took| took > 3.9).await;
     drop(held);
     let (_, metrics) = http_get(app.admin, "/metrics").await;

@@ -365,3 +365,6 @@ pub(crate) fn names(answer: &GetUserResponse) -> Vec<&str> {
 pub(crate) fn source(answer: &GetUserResponse) -> proto::Source {
     answer.freshness.as_ref().unwrap().source()
 }
+
+/// The series of the calls of `GetUser` whose head has come.
+pub(crate) const GET_USER_STARTED: &str = "grpc_server_started_total{grpc_type=\"unary\",grpc_service=\"userlookup.v1.UserService\",grpc_method=\"GetUser\"}";
