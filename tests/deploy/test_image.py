@@ -7,6 +7,7 @@ import shutil
 import socket
 import struct
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,10 +94,17 @@ def test_the_sandbox_is_left_out(image: Image) -> None:
     assert done.returncode == 2 and "unrecognized subcommand 'sandbox'" in done.stderr
 
 
+def test_the_allocator_is_set_as_cargo_was_told(image: Image) -> None:
+    settings = tomllib.loads((DEPLOY.parent / ".cargo/config.toml").read_text())["env"]
+    binary = image.root / "usr/local/bin/cognito-lookup"
+    done = run("env", "_RJEM_MALLOC_CONF=confirm_conf:true", binary, "version")
+    assert settings["JEMALLOC_SYS_WITH_MALLOC_CONF"] in done.stderr, done.stderr
+
+
 def test_cargo_finds_all_it_needs_in_the_context(tmp_path: Path) -> None:
     """The lines of .dockerignore that let something in, and the command of the Dockerfile."""
     lines = (DEPLOY.parent / ".dockerignore").read_text().splitlines()
-    assert "*" in lines
+    assert "*" in lines and "!.cargo" in lines, "the allocator's settings are part of what is built"
     for line in lines:
         source = DEPLOY.parent / line.removeprefix("!")
         if line.startswith("!") and source.exists():
