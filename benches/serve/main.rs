@@ -95,8 +95,9 @@ fn main() {
 /// Puts a question, and returns what is to be told of it in the end.
 type Ask = fn(&Bench) -> Vec<Row>;
 
-const QUESTIONS: [(&str, Ask); 8] = [
+const QUESTIONS: [(&str, Ask); 9] = [
     ("token", hits::by_token),
+    ("token-700", hits::by_short_token),
     ("sub", hits::by_sub),
     ("mtls", hits::by_certificate),
     ("first", first::first),
