@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use cognito_lookup::sandbox::standin::{Pool, StandIn};
+use cognito_standin::{Pool, StandIn};
 use tokio::time::Instant;
 
 fn main() {

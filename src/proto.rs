@@ -1,136 +1,24 @@
-//! The messages and clients of `proto/`, generated; their descriptions are there. Of the services only that of health is
-//! served by its generated code; `service` answers for the others.
+//! The contract: the client crate's messages, the generated servers, and the descriptors for server reflection.
 //!
-//! With `default-features = false, features = ["client"]` it is all of this crate:
-//!
-//! ```no_run
-//! use cognito_lookup::proto::{ErrorReason, GetUserRequest, user_service_client::UserServiceClient};
-//! use tonic::Request;
-//! use tonic_types::StatusExt as _;
-//!
-//! # async fn look_up(authorization: &str) -> Result<(), Box<dyn std::error::Error>> {
-//! let mut users = UserServiceClient::connect("http://127.0.0.1:50051").await?;
-//! let mut request = Request::new(GetUserRequest { attributes: vec!["name".to_owned()], ..Default::default() });
-//! request.metadata_mut().insert("authorization", authorization.parse()?);
-//! let user = match users.get_user(request).await {
-//!     Ok(response) => response.into_inner().user,
-//!     Err(status) => match status.get_details_error_info().and_then(|info| ErrorReason::of(&info)) {
-//!         Some(ErrorReason::TokenExpired) => None,
-//!         _ => return Err(status.into()),
-//!     },
-//! };
-//! # Ok(()) }
-//! ```
+//! `service` has a dispatcher of its own for unary calls; the generated servers carry the rest.
 #![expect(
-    missing_docs,
     unused_qualifications,
     clippy::allow_attributes_without_reason,
     clippy::doc_markdown,
+    clippy::too_many_lines,
     reason = "generated"
 )]
-#![cfg_attr(feature = "server", expect(clippy::too_many_lines, reason = "generated"))]
 
-use tonic_types::ErrorInfo;
-pub use tonic_types::pb::Status;
+pub use cognito_lookup_client::*;
 
 tonic::include_proto!("userlookup.v1");
 
 /// The gRPC health checking protocol.
 pub mod health {
+    pub use cognito_lookup_client::health::*;
+
     tonic::include_proto!("grpc.health.v1");
 }
 
-/// The descriptors of all of it, for server reflection.
+/// The descriptors of every service and message, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/userlookup.v1.binpb"));
-
-/// The `domain` of `google.rpc.ErrorInfo` in which the reasons are.
-pub const DOMAIN: &str = "userlookup.v1";
-
-impl ErrorReason {
-    /// Reads why a call, or one user of a batch, failed: nothing for another service's reason, or for one that is newer
-    /// than this client.
-    pub fn of(info: &ErrorInfo) -> Option<Self> {
-        let name = format!("ERROR_REASON_{}", info.reason);
-        Self::from_str_name(&name).filter(|_| info.domain == DOMAIN)
-    }
-}
-
-macro_rules! redacted {
-    ($($message:ident),*) => {$(
-        impl std::fmt::Debug for $message {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(concat!(stringify!($message), "(redacted)"))
-            }
-        }
-    )*};
-}
-
-// Named in build.rs too, where their derived Debug is left out: it would show tokens, subs and attribute values.
-redacted!(
-    BatchGetUsersRequest,
-    EraseUserRequest,
-    ExpireUserRequest,
-    ExplainAccessRequest,
-    GetUserRequest,
-    InspectUserRequest,
-    User
-);
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use prost::Message as _;
-    use prost_types::FileDescriptorSet;
-
-    use super::*;
-
-    #[test]
-    fn a_reason_is_read_in_its_domain_only() {
-        let table = [
-            ("TOKEN_EXPIRED", DOMAIN, Some(ErrorReason::TokenExpired)),
-            ("TOKEN_EXPIRED", "example.com", None),
-            ("NEWER", DOMAIN, None),
-            ("", DOMAIN, None),
-        ];
-        for (reason, domain, expected) in table {
-            assert_eq!(ErrorReason::of(&ErrorInfo::new(reason, domain, [])), expected, "{domain} {reason}");
-        }
-    }
-
-    #[test]
-    fn debug_shows_nothing_personal() {
-        let sub = String::from("ada00000");
-        let subs = vec![sub.clone()];
-        let user = User { sub: sub.clone(), ..User::default() };
-        let shown = [
-            format!("{:?}", BatchGetUsersRequest { subs, ..Default::default() }),
-            format!("{:?}", EraseUserRequest { sub: sub.clone(), ..Default::default() }),
-            format!("{:?}", ExpireUserRequest { sub: sub.clone(), ..Default::default() }),
-            format!("{:?}", ExplainAccessRequest { sub: sub.clone(), ..Default::default() }),
-            format!("{:?}", GetUserRequest { access_token: sub.clone(), ..Default::default() }),
-            format!("{:?}", InspectUserRequest { sub: sub.clone(), ..Default::default() }),
-            format!("{user:?}"),
-        ];
-        for text in &shown {
-            assert!(text.ends_with("(redacted)"), "{text}");
-        }
-        assert!(!format!("{:?}", GetUserResponse { user: Some(user), freshness: None }).contains(&sub));
-        let named = shown.iter().filter_map(|text| text.strip_suffix("(redacted)"));
-        assert_eq!(named.collect::<BTreeSet<_>>(), personal().iter().map(String::as_str).collect());
-    }
-
-    /// The messages of the contract that have a field of those.
-    fn personal() -> BTreeSet<String> {
-        const FIELDS: [&str; 5] = ["access_token", "groups", "sub", "subs", "username"];
-        let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-        let ours = set.file.iter().filter(|file| file.package() == DOMAIN);
-        let messages = ours.flat_map(|file| &file.message_type);
-        let personal = messages.filter(|message| {
-            message.field.iter().any(|field| {
-                FIELDS.contains(&field.name()) || field.type_name().ends_with(".AttributesEntry")
-            })
-        });
-        personal.map(|message| message.name().to_owned()).collect()
-    }
-}

@@ -1,18 +1,17 @@
 //! The service with nothing else to install: an embedded Cognito stand-in on loopback, and the real server before it.
 
 mod banner;
-pub mod standin;
 
 use std::{fs, io, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use thiserror::Error;
 
-use self::standin::{PeopleError, Pool, StandIn};
 use crate::{
     config::{CallerSettings, Config, Credentials, Listen, PoolSettings, Reads, ShutdownSettings},
     server::Listeners,
 };
+use cognito_standin::{PeopleError, Pool, StandIn};
 
 /// How to set up the sandbox.
 #[derive(Args, Debug)]

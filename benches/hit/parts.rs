@@ -8,11 +8,11 @@ use cognito_lookup::{
     config::{AuditSettings, AuditSink, CallerSettings, Config, Credentials, Faults, PoolSettings, Reads},
     policy::Policy,
     pool::Pools,
-    sandbox::standin::{Pool, StandIn},
     service::{Bounds, Calls, Service},
     telemetry::metrics::Metrics,
     users::Users,
 };
+use cognito_standin::{Pool, StandIn};
 use tokio::runtime::{Builder, Runtime};
 use tonic::service::Routes;
 

@@ -1,7 +1,8 @@
 //! What is asked, and how it is answered.
 
 use bytes::Bytes;
-use cognito_lookup::{proto::GetUserRequest, sandbox::standin::StandIn, service::Calls};
+use cognito_lookup::{proto::GetUserRequest, service::Calls};
+use cognito_standin::StandIn;
 use futures_util::FutureExt as _;
 use http::{Request, Version};
 use http_body_util::{BodyExt as _, Full};

@@ -1,9 +1,7 @@
 //! `BatchGetUsers` against one `GetUser` for each user.
 
-use cognito_lookup::{
-    proto::{BatchGetUsersResponse, batch_get_users_result::Result::Found},
-    sandbox::standin::{Person, Pool, StandIn},
-};
+use cognito_lookup::proto::{BatchGetUsersResponse, batch_get_users_result::Result::Found};
+use cognito_standin::{Person, Pool, StandIn};
 use prost::Message as _;
 
 use crate::{

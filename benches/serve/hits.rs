@@ -1,6 +1,7 @@
 //! `GetUser` from the cache, against a stock tonic server that gives the same reply.
 
-use cognito_lookup::{proto::Source, sandbox::standin::Signer};
+use cognito_lookup::proto::Source;
+use cognito_standin::Signer;
 
 use crate::{
     Bench,

@@ -34,7 +34,7 @@ mod twins;
 use std::path::PathBuf;
 
 use clap::Parser;
-use cognito_lookup::sandbox::standin::{Pool, StandIn};
+use cognito_standin::{Pool, StandIn};
 
 use self::{load::Effort, question::Question, table::Row};
 

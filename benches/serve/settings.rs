@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use cognito_lookup::sandbox::standin::StandIn;
+use cognito_standin::StandIn;
 
 /// Under all of them everything is a hit once it was asked for: nothing grows old in the time of a bench.
 #[derive(Clone)]

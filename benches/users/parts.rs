@@ -10,10 +10,10 @@ use cognito_lookup::{
     policy::{Permit, Policy},
     pool::Pools,
     query::Query,
-    sandbox::standin::{Person, Pool, StandIn},
     telemetry::metrics::Metrics,
     users::Users,
 };
+use cognito_standin::{Person, Pool, StandIn};
 use tonic::metadata::MetadataMap;
 
 pub(super) struct Parts {

@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, iter, net::SocketAddr};
 
-use super::standin::{Person, StandIn};
 use crate::config::Listen;
+use cognito_standin::{Person, StandIn};
 
 /// Returns the banner: a warning, what runs where, each person's token, and calls to paste.
 pub(super) fn text(standin: &StandIn, listen: &Listen, admin: SocketAddr) -> String {
@@ -92,7 +92,9 @@ fn shell_name(username: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::standin::Pool, *};
+    use cognito_standin::Pool;
+
+    use super::*;
 
     #[test]
     fn no_two_people_share_a_variable() {

@@ -18,9 +18,9 @@ use cognito_lookup::{
         BatchGetUsersRequest, EraseUserRequest, ExplainAccessRequest, GetUserRequest,
         admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
     },
-    sandbox::standin::{Fault, StandIn},
     server::{self, Listeners},
 };
+use cognito_standin::{Fault, StandIn};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::sleep};

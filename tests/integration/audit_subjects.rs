@@ -5,8 +5,8 @@ use cognito_lookup::{
         InspectUserRequest, admin_service_client::AdminServiceClient, batch_get_users_result::Result as Item,
         user_service_client::UserServiceClient,
     },
-    sandbox::standin::Fault,
 };
+use cognito_standin::Fault;
 use serde_json::Value;
 use tonic::Request;
 

@@ -4,8 +4,8 @@ use cognito_lookup::{
         GetUserRequest,
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
     },
-    sandbox::standin::{Fault, Signer},
 };
+use cognito_standin::{Fault, Signer};
 use serde_json::json;
 use tonic::{
     Code, Request,

@@ -1,7 +1,5 @@
-use cognito_lookup::{
-    config::{CallerSettings, Config, Reads},
-    sandbox::standin::{Keys, Person, Pool, Signer, StandIn},
-};
+use cognito_lookup::config::{CallerSettings, Config, Reads};
+use cognito_standin::{Keys, Person, Pool, Signer, StandIn};
 use serde_json::{Value, json};
 use tonic::Code;
 

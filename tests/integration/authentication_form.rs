@@ -1,4 +1,4 @@
-use cognito_lookup::sandbox::standin::Signer;
+use cognito_standin::Signer;
 use serde_json::json;
 
 use crate::trial::{Case, Forge, Trial, encoded};

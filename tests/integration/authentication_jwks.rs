@@ -5,10 +5,8 @@ use std::{
     time::Duration,
 };
 
-use cognito_lookup::{
-    proto::health::health_check_response::ServingStatus,
-    sandbox::standin::{Fault, Reply, Signer, StandIn},
-};
+use cognito_lookup::proto::health::health_check_response::ServingStatus;
+use cognito_standin::{Fault, Reply, Signer, StandIn};
 use futures_util::future::join_all;
 use rustls::{
     ServerConfig,

@@ -9,7 +9,7 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use cognito_lookup::sandbox::standin::Signer;
+use cognito_standin::Signer;
 use num_bigint::BigUint;
 use serde_json::{Value, json};
 

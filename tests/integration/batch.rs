@@ -7,8 +7,8 @@ use cognito_lookup::{
         batch_get_users_request::Freshness, batch_get_users_result::Result as Item,
         user_service_client::UserServiceClient,
     },
-    sandbox::standin::Person,
 };
+use cognito_standin::Person;
 use prost::Message as _;
 use tonic::{Code, Request, Status};
 use tonic_types::{ErrorDetails, StatusExt as _, pb};

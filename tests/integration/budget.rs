@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use cognito_lookup::{proto::user_service_client::UserServiceClient, sandbox::standin::Person};
+use cognito_lookup::proto::user_service_client::UserServiceClient;
+use cognito_standin::Person;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tonic::Code;

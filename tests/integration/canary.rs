@@ -13,7 +13,8 @@ use std::{
     sync::LazyLock,
 };
 
-use cognito_lookup::{config::LogLevel, sandbox::standin::Pool, telemetry};
+use cognito_lookup::{config::LogLevel, telemetry};
+use cognito_standin::Pool;
 use tonic::Status;
 use tracing::{Subscriber, info, trace_span};
 use tracing_subscriber::fmt::{self, format::FmtSpan};

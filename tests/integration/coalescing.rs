@@ -3,9 +3,9 @@ use std::{pin::pin, time::Duration};
 use cognito_lookup::{
     freshness::Demand,
     proto::{Source, user_service_client::UserServiceClient},
-    sandbox::standin::Fault,
     users::Failure,
 };
+use cognito_standin::Fault;
 use futures_util::{FutureExt as _, future::join_all};
 use tonic::{Code, Request};
 

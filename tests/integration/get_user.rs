@@ -3,8 +3,8 @@ use std::time::Duration;
 use cognito_lookup::{
     config::BareSub,
     proto::{GetUserRequest, Source, StaleReason, UserStatus},
-    sandbox::standin::{Fault, Pool, StandIn},
 };
+use cognito_standin::{Fault, Pool, StandIn};
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 

@@ -1,8 +1,8 @@
 use cognito_lookup::{
     config::Config,
     proto::{GetUserRequest, GetUserResponse, Source},
-    sandbox::standin::Fault,
 };
+use cognito_standin::Fault;
 use tonic::{Code, Request};
 
 use crate::support::{ADA, App, GRACE, about, assert_failure, bearing, source};

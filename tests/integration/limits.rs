@@ -4,8 +4,8 @@ use bytes::Bytes;
 use cognito_lookup::{
     config::{ClientCertificate, Config, LimitSettings},
     proto::{Source, user_service_client::UserServiceClient},
-    sandbox::standin::Person,
 };
+use cognito_standin::Person;
 use futures_util::future::join_all;
 use h2::client::SendRequest;
 use http::HeaderValue;

@@ -1,4 +1,5 @@
-use cognito_lookup::{proto::user_service_client::UserServiceClient, sandbox::standin::Person};
+use cognito_lookup::proto::user_service_client::UserServiceClient;
+use cognito_standin::Person;
 use tokio::task::JoinSet;
 
 use crate::{

@@ -1,9 +1,7 @@
 use std::time::Duration;
 
-use cognito_lookup::{
-    config::AuditSink,
-    sandbox::standin::{Fault, Person},
-};
+use cognito_lookup::config::AuditSink;
+use cognito_standin::{Fault, Person};
 
 use crate::support::{ADA, App, BOB, GRACE, http_get};
 

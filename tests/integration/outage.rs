@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use cognito_lookup::{
-    proto::{GetUserRequest, Source, StaleReason, health::health_check_response::ServingStatus},
-    sandbox::standin::{Fault, Reply},
+use cognito_lookup::proto::{
+    GetUserRequest, Source, StaleReason, health::health_check_response::ServingStatus,
 };
+use cognito_standin::{Fault, Reply};
 use serde_json::json;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;

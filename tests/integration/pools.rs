@@ -3,8 +3,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use cognito_lookup::{
     config::{Config, PoolSettings},
     proto::{GetUserRequest, GetUserResponse},
-    sandbox::standin::{Keys, Pool, Role, Signer, StandIn},
 };
+use cognito_standin::{Keys, Pool, Role, Signer, StandIn};
 use tonic::{Code, Request};
 
 use crate::{

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use cognito_lookup::sandbox::standin::StandIn;
+use cognito_standin::StandIn;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cognito_lookup::sandbox::standin::{Fault, Keys, Pool, Signer, StandIn};
+use cognito_standin::{Fault, Keys, Pool, Signer, StandIn};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
@@ -69,7 +69,7 @@ async fn another_key_under_the_same_name_ends_the_tokens_of_the_first() {
     let stranger = Forge::of(&app.cognito, Signer::Foreign);
     let kid = app.cognito.kid(Signer::Access);
     let set = json!({"keys": [stranger.jwk(&kid)]});
-    app.cognito.publish(cognito_lookup::sandbox::standin::Reply::json(200, &set));
+    app.cognito.publish(cognito_standin::Reply::json(200, &set));
     until_asked(&app, 2).await;
     let claims = app.cognito.access_claims("ada").unwrap().to_string();
     taken_soon(&app, &stranger.token(app.cognito.header(Signer::Access).to_string(), claims)).await;

@@ -5,10 +5,8 @@ use std::{
     thread,
 };
 
-use cognito_lookup::{
-    proto::{GetUserRequest, user_service_client::UserServiceClient},
-    sandbox::standin::{Fault, Pool, StandIn},
-};
+use cognito_lookup::proto::{GetUserRequest, user_service_client::UserServiceClient};
+use cognito_standin::{Fault, Pool, StandIn};
 use tempfile::TempDir;
 use tonic::Request;
 

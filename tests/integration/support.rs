@@ -21,11 +21,11 @@ use cognito_lookup::{
         user_service_client::UserServiceClient,
     },
     query::Query,
-    sandbox::standin::{Pool, StandIn},
     server::{self, Listeners},
     telemetry::metrics::Metrics,
     users::Users,
 };
+use cognito_standin::{Pool, StandIn};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -4,10 +4,8 @@ use aws_lc_rs::{
     signature::{RSA_PKCS1_SHA256, RsaEncoding},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use cognito_lookup::{
-    proto::{GetUserRequest, GetUserResponse},
-    sandbox::standin::{Signer, StandIn},
-};
+use cognito_lookup::proto::{GetUserRequest, GetUserResponse};
+use cognito_standin::{Signer, StandIn};
 use num_bigint::BigUint;
 use serde_json::Value;
 use tonic::{Code, Request, Status, metadata::MetadataValue};

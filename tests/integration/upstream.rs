@@ -7,10 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cognito_lookup::{
-    proto::{GetUserResponse, user_service_client::UserServiceClient},
-    sandbox::standin::{Pool, StandIn},
-};
+use cognito_lookup::proto::{GetUserResponse, user_service_client::UserServiceClient};
+use cognito_standin::{Pool, StandIn};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,

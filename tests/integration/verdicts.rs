@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use cognito_lookup::{proto::GetUserRequest, sandbox::standin::Signer};
+use cognito_lookup::proto::GetUserRequest;
+use cognito_standin::Signer;
 use serde_json::json;
 use tokio::time::Instant;
 use tonic::{Code, Request};

@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, process::ExitCode, time::Duration};
 
-use cognito_lookup::proto::{
+use cognito_lookup_client::{
     GetUserRequest, GetUserResponse, Source, user_service_client::UserServiceClient,
 };
 use tokio::{net::lookup_host, time};

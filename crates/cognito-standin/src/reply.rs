@@ -45,7 +45,7 @@ impl Reply {
         (self.body.into(), rest.into())
     }
 
-    fn build(self) -> Result<Response<Body>, http::Error> {
+    fn build(self) -> Result<Response<Body>, axum::http::Error> {
         let mut response = Response::builder().status(self.status).body(Body::from(self.body))?;
         for (name, value) in self.headers {
             response.headers_mut().append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
