@@ -145,7 +145,7 @@ impl Error {
                 (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
             }
             Self::OutOfTime => (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed"),
-            Self::Panicked | Self::Unrecorded => failed(Failure::Lost),
+            Self::Panicked | Self::Unrecorded => failed(Failure::Internal),
             Self::Rejected(rejected) => rejection(*rejected),
             Self::Unimplemented => {
                 (Code::Unimplemented, ErrorReason::Unspecified, "the call is not offered by this version")
@@ -186,7 +186,7 @@ impl Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Failure(Failure::OverBudget(wait)) => Some(*wait),
+            Self::Failure(Failure::BudgetExhausted(wait)) => Some(*wait),
             // It helps to ask about fewer, at once.
             Self::Full => None,
             _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
@@ -250,9 +250,9 @@ fn denial(denied: &Denied) -> (Code, ErrorReason, &'static str) {
 
 fn failed(failure: Failure) -> (Code, ErrorReason, &'static str) {
     match failure {
-        Failure::Lost | Failure::Mismatch => (Code::Internal, ErrorReason::Internal, "internal error"),
+        Failure::Internal | Failure::WrongUser => (Code::Internal, ErrorReason::Internal, "internal error"),
         Failure::NoSuchUser => (Code::NotFound, ErrorReason::UserNotFound, "there is no such user"),
-        Failure::OverBudget(_) => {
+        Failure::BudgetExhausted(_) => {
             let text = "this service may not ask Cognito more at present; retry";
             (Code::ResourceExhausted, ErrorReason::BudgetExhausted, text)
         }
@@ -262,7 +262,7 @@ fn failed(failure: Failure) -> (Code, ErrorReason, &'static str) {
         Failure::Throttled => {
             (Code::Unavailable, ErrorReason::UpstreamThrottled, "Cognito throttles this service; retry")
         }
-        Failure::Garbled | Failure::Refused | Failure::Unavailable => {
+        Failure::Unreadable | Failure::AccessDenied | Failure::Unavailable => {
             (Code::Unavailable, ErrorReason::UpstreamUnavailable, "Cognito cannot be asked at present; retry")
         }
     }

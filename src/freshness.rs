@@ -4,19 +4,19 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// One moment on both clocks: the wall's, which people read, and the steady one, which never steps back.
+/// One moment on both clocks: the wall's, which people read, and the monotonic one, which never steps back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Moment {
-    /// By the wall clock.
-    pub wall: SystemTime,
-    /// By the steady clock, which ages are measured on.
-    pub steady: Instant,
+pub struct TimePoint {
+    /// By the system clock.
+    pub system: SystemTime,
+    /// By the monotonic clock, which ages are measured on.
+    pub monotonic: Instant,
 }
 
-impl Moment {
+impl TimePoint {
     /// Reads both clocks.
     pub fn now() -> Self {
-        Self { wall: SystemTime::now(), steady: Instant::now() }
+        Self { system: SystemTime::now(), monotonic: Instant::now() }
     }
 }
 
@@ -31,15 +31,15 @@ impl Demand {
     pub const ANY: Self = Self { since: None };
 
     /// Demands a fetch begun at most `age` before `now`; 0 demands one that has yet to begin.
-    pub fn at_most(age: Duration, now: Moment) -> Self {
-        // An age beyond the steady clock's own start bounds nothing.
-        Self { since: now.steady.checked_sub(age) }
+    pub fn at_most(age: Duration, now: TimePoint) -> Self {
+        // An age beyond the monotonic clock's own start bounds nothing.
+        Self { since: now.monotonic.checked_sub(age) }
     }
 
-    /// Demands a fetch begun at or after `time` by the wall clock. A time up to 10 s ahead means now, for clocks
+    /// Demands a fetch begun at or after `time` by the system clock. A time up to 10 s ahead means now, for clocks
     /// differ and a fetch begun now sees all that was written before; beyond that there is no demand to be met: none.
-    pub fn not_older_than(time: SystemTime, now: Moment) -> Option<Self> {
-        match now.wall.duration_since(time) {
+    pub fn not_older_than(time: SystemTime, now: TimePoint) -> Option<Self> {
+        match now.system.duration_since(time) {
             Ok(age) => Some(Self::at_most(age, now)),
             Err(ahead) if ahead.duration() <= CLOCK_SKEW => Some(Self::at_most(Duration::ZERO, now)),
             Err(_) => None,
@@ -57,9 +57,9 @@ impl Demand {
 pub struct Freshness {
     /// Who answered.
     pub source: Source,
-    /// When the fetch began, by the wall clock.
+    /// When the fetch began, by the system clock.
     pub fetched_at: SystemTime,
-    /// How long ago that was, by the steady clock.
+    /// How long ago that was, by the monotonic clock.
     pub age: Duration,
     /// Why an answer past its freshness is served; none if it is fresh.
     pub stale_reason: Option<StaleReason>,
@@ -98,25 +98,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_demand_bounds_when_the_fetch_began() {
         tokio::time::advance(seconds(100)).await;
-        let now = Moment::now();
-        let ago = |s| now.steady.checked_sub(seconds(s)).unwrap();
+        let now = TimePoint::now();
+        let ago = |s| now.monotonic.checked_sub(seconds(s)).unwrap();
         let table = [
             ("any", Some(Demand::ANY), 99, true),
             ("exactly as old", Some(Demand::at_most(seconds(5), now)), 5, true),
             ("a second too old", Some(Demand::at_most(seconds(5), now)), 6, false),
             ("now, and fetched now", Some(Demand::at_most(seconds(0), now)), 0, true),
             ("now, and fetched before", Some(Demand::at_most(seconds(0), now)), 1, false),
-            ("written 3 s ago, fetched 2 s ago", Demand::not_older_than(now.wall - seconds(3), now), 2, true),
+            (
+                "written 3 s ago, fetched 2 s ago",
+                Demand::not_older_than(now.system - seconds(3), now),
+                2,
+                true,
+            ),
             (
                 "written 3 s ago, fetched 4 s ago",
-                Demand::not_older_than(now.wall - seconds(3), now),
+                Demand::not_older_than(now.system - seconds(3), now),
                 4,
                 false,
             ),
-            ("written 10 s ahead is now", Demand::not_older_than(now.wall + seconds(10), now), 0, true),
+            ("written 10 s ahead is now", Demand::not_older_than(now.system + seconds(10), now), 0, true),
             (
                 "written 10 s ahead, fetched before",
-                Demand::not_older_than(now.wall + seconds(10), now),
+                Demand::not_older_than(now.system + seconds(10), now),
                 1,
                 false,
             ),
@@ -124,12 +129,12 @@ mod tests {
         for (case, demand, age, allowed) in table {
             assert_eq!(demand.unwrap().allows(ago(age)), allowed, "{case}");
         }
-        assert_eq!(Demand::not_older_than(now.wall + seconds(11), now), None);
+        assert_eq!(Demand::not_older_than(now.system + seconds(11), now), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_age_beyond_all_time_bounds_nothing() {
-        let now = Moment::now();
+        let now = TimePoint::now();
         assert_eq!(Demand::at_most(Duration::MAX, now), Demand::ANY);
         assert!(Demand::not_older_than(SystemTime::UNIX_EPOCH, now).is_some());
     }

@@ -20,7 +20,7 @@ pub use self::{
 use crate::{
     auth::{Authenticator, Credentials},
     error::Error,
-    freshness::Moment,
+    freshness::TimePoint,
     policy::Policy,
     proto,
     users::Users,
@@ -51,7 +51,7 @@ impl Service {
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(self.policy.name(&caller));
         notes.bearer(&caller);
-        let query = wire::query(message, Moment::now)?;
+        let query = wire::query(message, TimePoint::now)?;
         notes.query(&query);
         let permit = self.policy.permit(&caller, query)?;
         let found = self.users.find(&permit, deadline).await?;

@@ -1,15 +1,15 @@
 //! Finds the user a [`Permit`] names, fresh enough for its demand: from the store, or by a fetch shared by all who wait.
 
-mod budget;
+mod limiter;
 mod cognito;
-mod erasure;
+mod epochs;
 mod fence;
 mod flight;
 mod found;
-mod keeping;
+mod admin;
 #[cfg(test)]
 mod model;
-mod snapshot;
+mod entry;
 mod store;
 
 use std::{
@@ -25,22 +25,22 @@ use tokio::{
 };
 use tracing::error;
 
-use self::{
-    budget::{Budget, Category, Claim, Lane},
-    cognito::{Cognito, Payer},
-    erasure::{Era, Erasures},
-    flight::{Failed, Flights, Landing, Ticket},
-    found::Answer,
-    snapshot::{Asked, Content, Lifetimes, Snapshot, Verdict},
-    store::{Key, Store, Topic},
-};
 pub use self::{
+    admin::{EntryInfo, EntryState, Erased},
     found::{Failure, Found},
-    keeping::{Erased, Holding, State},
+};
+use self::{
+    cognito::{Attribution, Cognito},
+    entry::{CacheEntry, Content, Decision, LookupMethod, Ttls},
+    epochs::{Epoch, InvalidationEpochs},
+    flight::{FetchError, FetchResult, Reservation, SingleFlight},
+    found::Answer,
+    limiter::{Acquire, Priority, QuotaCategory, RateLimiter},
+    store::{Key, Store, Topic},
 };
 use crate::{
     config::{BudgetSettings, CacheSettings},
-    freshness::{Demand, Moment, Source, StaleReason},
+    freshness::{Demand, Source, StaleReason, TimePoint},
     policy::{Known, Permit, Share, Subject},
     pool::{PoolId, Pools},
     telemetry::metrics::{
@@ -57,16 +57,16 @@ pub struct Users(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     cognito: HashMap<PoolId, Cognito>,
-    erasures: Erasures,
-    flights: Flights,
-    lifetimes: Lifetimes,
+    epochs: InvalidationEpochs,
+    single_flight: SingleFlight,
+    ttls: Ttls,
     store: Store,
     usage: Usage,
 }
 
 impl Users {
     /// Prepares to ask every pool's Cognito, with credentials of the usual AWS chain, and begins to ask what it allows.
-    /// The runtime this is called in is the one on which Cognito will be asked.
+    /// The runtime this is called in is the one on which Cognito will be method.
     pub async fn connect(
         pools: &Pools,
         cache: &CacheSettings,
@@ -75,15 +75,16 @@ impl Users {
     ) -> Self {
         let (mut cognito, mut budgets) = (HashMap::new(), HashMap::new());
         for pool in pools.iter() {
-            let payer = (pool.account.as_deref(), pool.region.as_str());
-            let known = budgets.get(&payer).map(Arc::clone);
-            let budget = known.clone().unwrap_or_else(|| Arc::new(Budget::new(budget, &metrics.upstream)));
+            let attribution = (pool.account.as_deref(), pool.region.as_str());
+            let known = budgets.get(&attribution).map(Arc::clone);
+            let budget =
+                known.clone().unwrap_or_else(|| Arc::new(RateLimiter::new(budget, &metrics.upstream)));
             let one = Cognito::connect(Arc::clone(pool), Arc::clone(&budget)).await;
             if known.is_none() {
-                budget.show(payer.0.unwrap_or_default(), payer.1, metrics);
+                budget.show(attribution.0.unwrap_or_default(), attribution.1, metrics);
                 #[expect(clippy::disallowed_methods, reason = "bounded by the time limits of its calls")]
                 tokio::spawn(one.clone().learn_limits());
-                budgets.insert(payer, budget);
+                budgets.insert(attribution, budget);
             }
             cognito.insert(pool.id.clone(), one);
         }
@@ -95,225 +96,254 @@ impl Users {
     }
 
     /// Returns when credentials were found for every pool, however long that takes; to be called in the runtime on which
-    /// Cognito is asked.
+    /// Cognito is method.
     pub async fn ready(&self) {
         join_all(self.0.cognito.values().map(Cognito::ready)).await;
     }
 
     fn new(cognito: HashMap<PoolId, Cognito>, cache: &CacheSettings, budgets: usize, usage: Usage) -> Self {
-        let lifetimes =
-            Lifetimes { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
-        let store = Store::new(cache.max_bytes, cache.max_absent_bytes, lifetimes, &usage);
-        let flights = Flights::new(MAX_FETCHES * budgets.max(1));
-        let erasures = Erasures::new();
-        Self(Arc::new(Inner { cognito, erasures, flights, lifetimes, store, usage }))
+        let ttls = Ttls { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
+        let store = Store::new(cache.max_bytes, cache.max_absent_bytes, ttls, &usage);
+        let single_flight = SingleFlight::new(MAX_FETCHES * budgets.max(1));
+        let epochs = InvalidationEpochs::new();
+        Self(Arc::new(Inner { cognito, epochs, single_flight, ttls, store, usage }))
     }
 
     /// Returns the user the permit names, and its groups where the permit seeks them, as fresh as it demands or not at
     /// all; at once where the budget has no call left that begins before `deadline`. Cancel safe: a fetch that is under
     /// way goes on, bounded in time, and what it brings is held.
     pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
-        let question = self.question(permit.subject(), permit.demand(), permit.share());
+        let request = self.request(permit.subject(), permit.demand(), permit.share());
         if permit.seeks_groups() {
-            Box::pin(self.find_with_groups(&question, deadline)).await
+            Box::pin(self.find_with_groups(&request, deadline)).await
         } else {
-            self.find_user(&question, deadline).await
+            self.find_user(&request, deadline).await
         }
     }
 
     /// Returns what [`find`](Self::find) would, where that waits for nobody; none where it may, or seeks groups. A lookup is
     /// counted, and a refresh may begin, only where something is returned.
-    pub fn glance(&self, permit: &Permit) -> Option<Result<Found, Failure>> {
+    pub fn find_cached(&self, permit: &Permit) -> Option<Result<Found, Failure>> {
         if permit.seeks_groups() {
             return None;
         }
-        let question = self.question(permit.subject(), permit.demand(), permit.share());
-        let Held::Served(lookup, answer) = self.held(&question) else { return None };
+        let request = self.request(permit.subject(), permit.demand(), permit.share());
+        let CacheLookup::Hit(lookup, answer) = self.look_up(&request) else { return None };
         self.0.usage.ask().end(lookup);
         Some(Found::user_of(answer))
     }
 
-    fn question<'a>(&self, subject: &'a Subject, demand: Demand, share: Option<&'a Share>) -> Question<'a> {
-        let (key, asked) = (Key::of(subject), Asked::from(&subject.known));
-        let era = self.0.erasures.era(&key);
-        Question { subject, key, groups_of: None, asked, demand, share, era }
+    fn request<'a>(
+        &self,
+        subject: &'a Subject,
+        demand: Demand,
+        share: Option<&'a Share>,
+    ) -> LookupRequest<'a> {
+        let (key, method) = (Key::of(subject), LookupMethod::from(&subject.known));
+        let epoch = self.0.epochs.epoch(&key);
+        LookupRequest { subject, key, username_for_groups: None, method, demand, share, epoch }
     }
 
-    async fn find_user(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
-        Found::user_of(self.answer(question, deadline).await?)
+    async fn find_user(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Found, Failure> {
+        Found::user_of(self.answer(request, deadline).await?)
     }
 
     /// The user first: it has the name by which Cognito tells groups.
-    async fn find_with_groups(&self, question: &Question<'_>, deadline: Instant) -> Result<Found, Failure> {
-        let found = self.find_user(question, deadline).await?;
-        let groups = self.answer(&question.about_groups(found.user()), deadline).await?;
+    async fn find_with_groups(
+        &self,
+        request: &LookupRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Found, Failure> {
+        let found = self.find_user(request, deadline).await?;
+        let groups = self.answer(&request.for_groups(found.user()), deadline).await?;
         found.with_groups_of(groups, Instant::now())
     }
 
-    async fn answer(&self, question: &Question<'_>, deadline: Instant) -> Result<Answer, Failure> {
-        let asked = self.0.usage.ask();
-        match self.held(question) {
-            Held::Served(lookup, answer) => {
-                asked.end(lookup);
+    async fn answer(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
+        let method = self.0.usage.ask();
+        match self.look_up(request) {
+            CacheLookup::Hit(lookup, answer) => {
+                method.end(lookup);
                 Ok(answer)
             }
             // Boxed, so that the future of a hit is no larger for what it never does.
-            Held::Nothing => Box::pin(self.fetched(question, deadline)).await,
-            Held::Usable => Box::pin(self.fetched_or_stale(question, deadline, asked)).await,
+            CacheLookup::Miss => Box::pin(self.fetch_and_wait(request, deadline)).await,
+            CacheLookup::Stale => Box::pin(self.fetch_or_stale(request, deadline, method)).await,
         }
     }
 
-    async fn fetched_or_stale(
+    async fn fetch_or_stale(
         &self,
-        question: &Question<'_>,
+        request: &LookupRequest<'_>,
         deadline: Instant,
-        asked: Asking<'_>,
+        method: Asking<'_>,
     ) -> Result<Answer, Failure> {
-        let failure = match self.fetched_briefly(question, deadline).await {
+        let failure = match self.fetch_briefly(request, deadline).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        match failure.stale_reason().map(|reason| self.stale(question, reason)) {
+        match failure.stale_reason().map(|reason| self.stale(request, reason)) {
             None => Err(failure),
             Some(Some(answer)) => {
-                asked.end(Lookup::Stale);
+                method.end(Lookup::Stale);
                 Ok(answer)
             }
             // It has outlived its use meanwhile, so there is nothing to be brief for any more.
-            Some(None) => self.fetched(question, deadline).await,
+            Some(None) => self.fetch_and_wait(request, deadline).await,
         }
     }
 
     /// Waits for Cognito, but not long: what is held is of use, and half of the caller's time is left to serve it. Half
     /// of the wait may be for the budget, so that our own queue is not taken for Cognito's failing.
-    async fn fetched_briefly(&self, question: &Question<'_>, deadline: Instant) -> Result<Answer, Failure> {
+    async fn fetch_briefly(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
         let now = Instant::now();
         let patience = BRIEFLY.min(deadline.saturating_duration_since(now) / 2);
-        let fetched = timeout_at(now + patience, self.fetched(question, now + patience / 2)).await;
+        let fetched = timeout_at(now + patience, self.fetch_and_wait(request, now + patience / 2)).await;
         fetched.unwrap_or_else(|_| {
             // For the others, who need not find out one by one; but a short deadline says nothing of Cognito.
             if patience == BRIEFLY {
-                self.0.store.note_failure(&question.key, StaleReason::UpstreamUnavailable);
+                self.0.store.note_failure(&request.key, StaleReason::UpstreamUnavailable);
             }
             Err(Failure::Unavailable)
         })
     }
 
-    /// Waits for Cognito. The fetch that is under way may have begun too early for the demand, or may have asked in the
+    /// Waits for Cognito. The fetch that is under way may have begun too early for the demand, or may have method in the
     /// less conclusive way; the one after it did not, unless somebody else's came first.
-    async fn fetched(&self, question: &Question<'_>, by: Instant) -> Result<Answer, Failure> {
+    async fn fetch_and_wait(&self, request: &LookupRequest<'_>, by: Instant) -> Result<Answer, Failure> {
         // Not what is stale: that would be taken for what a fetch has just brought.
         let landed = || {
-            let verdict = |held: &Snapshot| self.verdict(question, held, Instant::now());
-            let fresh = |held: &Snapshot| matches!(verdict(held), Verdict::Serve | Verdict::ServeAndRefresh);
-            self.0.store.latest(&question.key).filter(fresh)
+            let decision = |held: &CacheEntry| self.decide(request, held, Instant::now());
+            let fresh =
+                |held: &CacheEntry| matches!(decision(held), Decision::Serve | Decision::ServeAndRefresh);
+            self.0.store.latest(&request.key).filter(fresh)
         };
         for _ in 0..MAX_TRIES {
-            let book = || self.book(question, Lane::Foreground, by);
-            let fetch = |ticket| self.clone().fetch(question.errand(), Lane::Foreground, ticket);
-            match self.0.flights.join(question.key.clone(), by, landed, book, fetch).await {
-                Ok(snapshot) if snapshot.answers(question.asked, question.demand) => {
-                    return Ok(Answer::of(&snapshot, Source::Cognito, None, Instant::now()));
+            let reserve = || self.reserve(request, Priority::Foreground, by);
+            let fetch =
+                |reservation| self.clone().fetch(request.fetch_request(), Priority::Foreground, reservation);
+            match self.0.single_flight.join(request.key.clone(), by, landed, reserve, fetch).await {
+                Ok(entry) if entry.answers(request.method, request.demand) => {
+                    return Ok(Answer::of(&entry, Source::Cognito, None, Instant::now()));
                 }
-                Err(failed) if failed.is_final_for(question.asked) => return Err(failed.failure),
+                Err(failed) if failed.is_final_for(request.method) => return Err(failed.failure),
                 Ok(_) | Err(_) => {}
             }
         }
         Err(Failure::Unavailable)
     }
 
-    /// Looks at what is held; only a hit here causes a refresh, so that nobody is asked for whom nobody asks (a user that
+    /// Looks at what is held; only a hit here causes a refresh, so that nobody is method for whom nobody asks (a user that
     /// is looked up is a billed one).
-    fn held(&self, question: &Question<'_>) -> Held {
-        let (now, latest) = (Instant::now(), self.0.store.latest(&question.key));
-        let Some(held) = latest else { return Held::Nothing };
-        let (lookup, stale_reason) = match self.verdict(question, &held, now) {
-            Verdict::Fetch => return Held::Nothing,
-            Verdict::FetchBriefly => return Held::Usable,
-            Verdict::Serve if matches!(held.content, Content::Absent(_)) => (Lookup::Absent, None),
-            Verdict::Serve => (Lookup::Fresh, None),
-            Verdict::ServeAndRefresh => {
-                self.refresh(question);
+    fn look_up(&self, request: &LookupRequest<'_>) -> CacheLookup {
+        let (now, latest) = (Instant::now(), self.0.store.latest(&request.key));
+        let Some(held) = latest else { return CacheLookup::Miss };
+        let (lookup, stale_reason) = match self.decide(request, &held, now) {
+            Decision::Fetch => return CacheLookup::Miss,
+            Decision::FetchOrStale => return CacheLookup::Stale,
+            Decision::Serve if matches!(held.content, Content::Absent(_)) => (Lookup::Absent, None),
+            Decision::Serve => (Lookup::Fresh, None),
+            Decision::ServeAndRefresh => {
+                self.refresh(request);
                 (Lookup::Refreshing, None)
             }
-            Verdict::ServeStale(reason) => (Lookup::Stale, Some(reason)),
+            Decision::ServeStale(reason) => (Lookup::Stale, Some(reason)),
         };
-        Held::Served(lookup, Answer::of(&held, Source::Cache, stale_reason, now))
+        CacheLookup::Hit(lookup, Answer::of(&held, Source::Cache, stale_reason, now))
     }
 
     /// What is held once more, now that the fetch for it has failed: it may have changed, and gone.
-    fn stale(&self, question: &Question<'_>, reason: StaleReason) -> Option<Answer> {
+    fn stale(&self, request: &LookupRequest<'_>, reason: StaleReason) -> Option<Answer> {
         let now = Instant::now();
-        let held = self.0.store.latest(&question.key)?.failed(now, reason);
-        let stale_reason = match self.verdict(question, &held, now) {
-            Verdict::Fetch | Verdict::FetchBriefly => return None,
-            Verdict::Serve | Verdict::ServeAndRefresh => None,
-            Verdict::ServeStale(reason) => Some(reason),
+        let held = self.0.store.latest(&request.key)?.failed(now, reason);
+        let stale_reason = match self.decide(request, &held, now) {
+            Decision::Fetch | Decision::FetchOrStale => return None,
+            Decision::Serve | Decision::ServeAndRefresh => None,
+            Decision::ServeStale(reason) => Some(reason),
         };
         Some(Answer::of(&held, Source::Cache, stale_reason, now))
     }
 
-    fn refresh(&self, question: &Question<'_>) {
-        let book = || self.book(question, Lane::Background, Instant::now());
-        let fetch = |ticket| self.clone().fetch(question.errand(), Lane::Background, ticket);
-        if self.0.flights.refresh(question.key.clone(), book, fetch) {
+    fn refresh(&self, request: &LookupRequest<'_>) {
+        let reserve = || self.reserve(request, Priority::Background, Instant::now());
+        let fetch =
+            |reservation| self.clone().fetch(request.fetch_request(), Priority::Background, reservation);
+        if self.0.single_flight.refresh(request.key.clone(), reserve, fetch) {
             self.0.usage.refreshes.inc();
         }
     }
 
-    fn verdict(&self, question: &Question<'_>, held: &Snapshot, now: Instant) -> Verdict {
-        self.0.lifetimes.judge(held, question.asked, question.demand, now)
+    fn decide(&self, request: &LookupRequest<'_>, held: &CacheEntry, now: Instant) -> Decision {
+        self.0.ttls.decide(held, request.method, request.demand, now)
     }
 
-    fn book(&self, question: &Question<'_>, lane: Lane, by: Instant) -> Result<Ticket, Failure> {
-        let cognito = self.cognito(&question.key)?;
-        let Payer { lane, share } = Payer::of(lane, question.share);
-        let category = match question.groups_of {
-            None => cognito.category(&question.subject.known),
-            Some(_) => Category::GroupReads,
+    fn reserve(
+        &self,
+        request: &LookupRequest<'_>,
+        priority: Priority,
+        by: Instant,
+    ) -> Result<Reservation, Failure> {
+        let cognito = self.cognito(&request.key)?;
+        let Attribution { priority, share } = Attribution::of(priority, request.share);
+        let category = match request.username_for_groups {
+            None => cognito.category(&request.subject.known),
+            Some(_) => QuotaCategory::GroupReads,
         };
-        let claim = Claim { category, user: &question.key.to(Topic::User), lane, share, is_begun: false };
-        let departs = cognito.budget().book(&claim, by)?;
-        Ok(Ticket { departs, fence: self.0.erasures.fence(&question.key, question.era) })
+        let acquire =
+            Acquire { category, user: &request.key.to(Topic::User), priority, share, is_continuation: false };
+        let starts_at = cognito.limiter().reserve(&acquire, by)?;
+        Ok(Reservation { starts_at, fence: self.0.epochs.fence(&request.key, request.epoch) })
     }
 
-    async fn fetch(self, errand: Errand, lane: Lane, ticket: Ticket) -> Landing {
-        sleep_until(ticket.departs).await;
-        let began = Moment::now();
-        let (asked, answer) = match &errand.groups_of {
-            None => self.ask(&errand, lane).await,
-            Some(name) => (Asked::ByUsername, self.ask_groups(&errand, name, lane).await),
+    async fn fetch(self, request: FetchRequest, priority: Priority, reservation: Reservation) -> FetchResult {
+        sleep_until(reservation.starts_at).await;
+        let began = TimePoint::now();
+        let (method, answer) = match &request.username_for_groups {
+            None => self.ask(&request, priority).await,
+            Some(name) => (LookupMethod::ByUsername, self.fetch_groups(&request, name, priority).await),
         };
         let content = answer.map_err(|failure| {
-            ticket.fence.pass(|| self.note(&errand.key, failure));
-            Failed { failure, asked: Some(asked) }
+            reservation.fence.pass(|| self.note(&request.key, failure));
+            FetchError { failure, method: Some(method) }
         })?;
-        let snapshot =
-            Snapshot { content, began, failed: None, expired: false, pace: fastrand::u8(90..=110) };
-        ticket.fence.pass(|| self.0.store.put(errand.key, snapshot.clone()));
-        Ok(snapshot)
+        let entry =
+            CacheEntry { content, began, failed: None, expired: false, ttl_jitter: fastrand::u8(90..=110) };
+        reservation.fence.pass(|| self.0.store.put(request.key, entry.clone()));
+        Ok(entry)
     }
 
-    async fn ask(&self, errand: &Errand, lane: Lane) -> (Asked, Result<Content, Failure>) {
-        let (key, known) = (&errand.key, &errand.known);
+    async fn ask(
+        &self,
+        request: &FetchRequest,
+        priority: Priority,
+    ) -> (LookupMethod, Result<Content, Failure>) {
+        let (key, known) = (&request.key, &request.known);
         let held = self.username(key);
         let cognito = match self.cognito(key) {
             Ok(cognito) => cognito,
             Err(failure) => return (known.into(), Err(failure)),
         };
-        let (asked, answer) =
-            cognito.ask(key, known, held.as_ref(), Payer::of(lane, errand.share.as_ref())).await;
+        let (method, answer) = cognito
+            .fetch_user(key, known, held.as_ref(), Attribution::of(priority, request.share.as_ref()))
+            .await;
         let content = |user: Option<User>| match user {
-            None => Content::Absent(asked),
+            None => Content::Absent(method),
             Some(user) => Content::Present(Arc::new(user)),
         };
-        (asked, answer.map(content))
+        (method, answer.map(content))
     }
 
-    async fn ask_groups(&self, errand: &Errand, name: &Username, lane: Lane) -> Result<Content, Failure> {
-        let user = errand.key.to(Topic::User);
-        let groups =
-            self.cognito(&user)?.ask_groups(&user, name, Payer::of(lane, errand.share.as_ref())).await?;
+    async fn fetch_groups(
+        &self,
+        request: &FetchRequest,
+        name: &Username,
+        priority: Priority,
+    ) -> Result<Content, Failure> {
+        let user = request.key.to(Topic::User);
+        let groups = self
+            .cognito(&user)?
+            .fetch_groups(&user, name, Attribution::of(priority, request.share.as_ref()))
+            .await?;
         groups.map(Content::Groups).ok_or(Failure::NoSuchUser)
     }
 
@@ -323,7 +353,7 @@ impl Users {
             Some(StaleReason::BudgetExhausted) => {}
             Some(reason) => self.0.store.note_failure(key, reason),
             // The name is somebody else's now, or nobody's, so the one that is held is gone.
-            None if matches!(failure, Failure::Mismatch | Failure::NoSuchUser) => {
+            None if matches!(failure, Failure::WrongUser | Failure::NoSuchUser) => {
                 self.0.store.forget(&key.to(Topic::User));
             }
             None => {}
@@ -338,18 +368,18 @@ impl Users {
     }
 
     fn cognito(&self, key: &Key) -> Result<&Cognito, Failure> {
-        self.0.cognito.get(&key.pool).ok_or(Failure::Lost)
+        self.0.cognito.get(&key.pool).ok_or(Failure::Internal)
     }
 }
 
 /// Forgets now and then who is of no use any more.
 async fn sweep(users: Weak<Inner>) {
     while let Some(inner) = users.upgrade() {
-        let pause = inner.lifetimes.usable.max(SHORTEST_PAUSE);
+        let pause = inner.ttls.usable.max(SHORTEST_PAUSE);
         // On a thread of its own, for all who wait for Cognito wait for this one.
         let sweeping = spawn_blocking(move || {
             inner.store.sweep(Instant::now());
-            inner.cognito.values().for_each(|cognito| cognito.budget().prune());
+            inner.cognito.values().for_each(|cognito| cognito.limiter().prune());
         });
         if sweeping.await.is_err() {
             error!("a sweep failed: what is of no use is held until the next");
@@ -358,47 +388,47 @@ async fn sweep(users: Weak<Inner>) {
     }
 }
 
-/// What the store has for a question.
-enum Held {
+/// What the store has for a request.
+enum CacheLookup {
     /// Nothing that may be served.
-    Nothing,
+    Miss,
     /// What is to be answered at once.
-    Served(Lookup, Answer),
+    Hit(Lookup, Answer),
     /// What may be served if Cognito cannot answer.
-    Usable,
+    Stale,
 }
 
-/// A permit in the terms of the store and the flights.
-struct Question<'a> {
+/// A permit in the terms of the store and the single_flight.
+struct LookupRequest<'a> {
     subject: &'a Subject,
     key: Key,
-    /// The user's name, where the groups are in question and not the user.
-    groups_of: Option<Username>,
-    asked: Asked,
+    /// The user's name, where the groups are in request and not the user.
+    username_for_groups: Option<Username>,
+    method: LookupMethod,
     demand: Demand,
     share: Option<&'a Share>,
-    era: Era,
+    epoch: Epoch,
 }
 
-impl Question<'_> {
+impl LookupRequest<'_> {
     /// The same about the groups of the user that it found.
-    fn about_groups(&self, user: &User) -> Self {
-        let (key, groups_of) = (self.key.to(Topic::Groups), Some(user.username.clone()));
-        Self { key, groups_of, ..*self }
+    fn for_groups(&self, user: &User) -> Self {
+        let (key, username_for_groups) = (self.key.to(Topic::Groups), Some(user.username.clone()));
+        Self { key, username_for_groups, ..*self }
     }
 
-    fn errand(&self) -> Errand {
+    fn fetch_request(&self) -> FetchRequest {
         let known = self.subject.known.clone();
-        let (groups_of, share) = (self.groups_of.clone(), self.share.cloned());
-        Errand { key: self.key.clone(), known, groups_of, share }
+        let (username_for_groups, share) = (self.username_for_groups.clone(), self.share.cloned());
+        FetchRequest { key: self.key.clone(), known, username_for_groups, share }
     }
 }
 
-/// What a fetch, which no question owns, must know of one.
-struct Errand {
+/// What a fetch, which no request owns, must know of one.
+struct FetchRequest {
     key: Key,
     known: Known,
-    groups_of: Option<Username>,
+    username_for_groups: Option<Username>,
     share: Option<Share>,
 }
 
@@ -408,7 +438,7 @@ impl Key {
     }
 }
 
-impl From<&Known> for Asked {
+impl From<&Known> for LookupMethod {
     fn from(known: &Known) -> Self {
         match known {
             Known::BySub => Self::BySub,

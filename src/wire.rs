@@ -8,14 +8,14 @@ mod reply;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use self::{
-    admin::{access_query, erased, expired, explanation, holding},
+    admin::{access_query, entry_info, erased, expired, explanation},
     batch::{batch, batch_reply},
     encoded::{Encoded, HEAD_BYTES},
     reply::reply,
 };
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, Selection},
-    freshness::{Demand, Freshness, Moment, Source, StaleReason},
+    freshness::{Demand, Freshness, Source, StaleReason, TimePoint},
     pool::PoolId,
     proto::{self, get_user_request},
     query::{Invalid, Query, Target},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Reads a request as a valid question, or names the first field that is not; `now` is asked only where time matters.
-pub fn query(message: &proto::GetUserRequest, now: impl FnOnce() -> Moment) -> Result<Query, Invalid> {
+pub fn query(message: &proto::GetUserRequest, now: impl FnOnce() -> TimePoint) -> Result<Query, Invalid> {
     Ok(Query {
         sub: given(&message.sub).map(str::parse).transpose().map_err(|_| Invalid::Sub)?,
         pool: pool(&message.user_pool_id)?,
@@ -66,7 +66,7 @@ fn attribute_names(names: &[String]) -> Result<Vec<AttributeName>, Invalid> {
 
 fn demand(
     freshness: Option<&get_user_request::Freshness>,
-    now: impl FnOnce() -> Moment,
+    now: impl FnOnce() -> TimePoint,
 ) -> Result<Demand, Invalid> {
     match freshness {
         None => Ok(Demand::ANY),
@@ -176,7 +176,7 @@ mod tests {
             (since(i64::MIN, 0), field("not_older_than")),
         ];
         for (message, expected) in table {
-            let invalid = query(&message, Moment::now).unwrap_err();
+            let invalid = query(&message, TimePoint::now).unwrap_err();
             match (&invalid, &expected) {
                 (Invalid::Field { field, .. }, Invalid::Field { field: expected, .. }) => {
                     assert_eq!(field, expected)
@@ -191,7 +191,7 @@ mod tests {
             since(-62_135_596_800, 0),
             since(1, 0),
         ] {
-            assert!(query(&good, Moment::now).is_ok(), "{good:?}");
+            assert!(query(&good, TimePoint::now).is_ok(), "{good:?}");
         }
     }
 

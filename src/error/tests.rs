@@ -33,13 +33,13 @@ fn every_error_has_its_code_and_reason() {
         (Invalid::field("max_age", "x").into(), InvalidArgument, "FIELD_INVALID"),
         (Failure::NoSuchUser.into(), NotFound, "USER_NOT_FOUND"),
         (Failure::Throttled.into(), Unavailable, "UPSTREAM_THROTTLED"),
-        (Failure::OverBudget(Duration::from_millis(70)).into(), ResourceExhausted, "BUDGET_EXHAUSTED"),
+        (Failure::BudgetExhausted(Duration::from_millis(70)).into(), ResourceExhausted, "BUDGET_EXHAUSTED"),
         (Failure::Overloaded.into(), ResourceExhausted, "OVERLOADED"),
         (Failure::Unavailable.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
-        (Failure::Refused.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
-        (Failure::Garbled.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
-        (Failure::Mismatch.into(), Internal, "INTERNAL"),
-        (Failure::Lost.into(), Internal, "INTERNAL"),
+        (Failure::AccessDenied.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
+        (Failure::Unreadable.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
+        (Failure::WrongUser.into(), Internal, "INTERNAL"),
+        (Failure::Internal.into(), Internal, "INTERNAL"),
         (Error::OutOfTime, DeadlineExceeded, "DEADLINE"),
         (Error::Unimplemented, Unimplemented, "UNSPECIFIED"),
         (Error::Unreadable, InvalidArgument, "FIELD_INVALID"),
@@ -98,7 +98,8 @@ fn a_bad_item_of_a_batch_is_named_with_its_place() {
 
 #[test]
 fn a_retry_is_told_for_when_it_helps_and_spread() {
-    for (failure, from) in [(Failure::OverBudget(Duration::from_millis(70)), 70), (Failure::Throttled, 1000)]
+    for (failure, from) in
+        [(Failure::BudgetExhausted(Duration::from_millis(70)), 70), (Failure::Throttled, 1000)]
     {
         let mut waits = BTreeSet::new();
         for _ in 0..100 {

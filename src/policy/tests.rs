@@ -5,7 +5,7 @@ use crate::{
     attribute::Selection,
     auth::{Address, Certificate, Client, Person, Scopes},
     config::{CallerSettings, ClientCertificate, Faults, PoolSettings, Reads as ReadsSetting, TlsSettings},
-    freshness::{Demand, Freshness, Moment, Source},
+    freshness::{Demand, Freshness, Source, TimePoint},
     pool::{Pool, PoolId},
     query::{AccessQuery, Target},
     user::{Account, Groups, User},
@@ -502,10 +502,10 @@ fn user(sub: &str) -> User {
 }
 
 fn freshness() -> Freshness {
-    let now = Moment::now();
+    let now = TimePoint::now();
     Freshness {
         source: Source::Cache,
-        fetched_at: now.wall,
+        fetched_at: now.system,
         age: std::time::Duration::ZERO,
         stale_reason: None,
     }

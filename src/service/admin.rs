@@ -41,7 +41,7 @@ impl Service {
             Ok((wire::target(&message.sub, &message.user_pool_id)?, ()))
         };
         let (mandate, ()) = self.mandate(message, arrival, read).await?;
-        Ok(Encoded::of(&wire::holding(self.users.inspect(&mandate))))
+        Ok(Encoded::of(&wire::entry_info(self.users.inspect(&mandate))))
     }
 
     pub(super) async fn expire(

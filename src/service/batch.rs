@@ -9,7 +9,7 @@ use super::{Service, calls::Arrival};
 use crate::{
     auth::Credentials,
     error::Error,
-    freshness::Moment,
+    freshness::TimePoint,
     policy::{Denied, Disclosure, Permit},
     proto,
     users::Found,
@@ -27,7 +27,7 @@ impl Service {
         let caller = self.authenticator.authenticate(credentials).await?;
         notes.caller(self.policy.name(&caller));
         notes.bearer(&caller);
-        let batch = wire::batch(message, Moment::now)?;
+        let batch = wire::batch(message, TimePoint::now)?;
         notes.batch(&batch);
         let permits = self.policy.permits(&caller, &batch)?;
         notes.permits(permits.iter().map(|permit| permit.as_ref().err().map(reason)));
@@ -52,7 +52,7 @@ impl Service {
     ) -> Vec<Result<Disclosure, Error>> {
         let (mut users, mut sought) = (Vec::with_capacity(permits.len()), Vec::new());
         for (place, permit) in permits.into_iter().enumerate() {
-            users.push(match permit.map(|permit| (self.users.glance(&permit), permit)) {
+            users.push(match permit.map(|permit| (self.users.find_cached(&permit), permit)) {
                 Err(denied) => Err(denied.into()),
                 Ok((Some(found), permit)) => {
                     found.map_err(Error::from).and_then(|found| disclose(&permit, &found))

@@ -12,7 +12,7 @@ use super::{method::Method, request_id::RequestId, response::ResponseBody};
 use crate::{
     audit::{Entry, Ledger, Outcome, Receipt},
     error::Error,
-    freshness::Moment,
+    freshness::TimePoint,
     telemetry::{
         metrics::rpc::{self, Tally},
         traces,
@@ -38,13 +38,13 @@ impl<'c> Call<'c> {
         let method = Method::of(path);
         tally.begin(method.place());
         let callers = headers.get(GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
-        let now = Moment::now();
+        let now = TimePoint::now();
         Self {
             method,
             tally,
-            request_id: RequestId::of(headers, now.wall),
-            begun: now.steady,
-            deadline: now.steady
+            request_id: RequestId::of(headers, now.system),
+            begun: now.monotonic,
+            deadline: now.monotonic
                 + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
             ended: false,
         }

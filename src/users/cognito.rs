@@ -1,11 +1,11 @@
 //! Asks one pool's Cognito for a user, over the AWS SDK, and takes no other user for an answer.
 
-mod answer;
-mod bound;
+mod response;
+mod body_limit;
 mod credentials;
-mod errand;
-mod fault;
-mod limits;
+mod fetch;
+mod error;
+mod quotas;
 #[cfg(test)]
 pub(super) mod network;
 
@@ -19,12 +19,12 @@ use aws_sdk_cognitoidentityprovider::{
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, warn};
 
-pub(super) use self::errand::Payer;
-use self::{bound::Bound, errand::Errand, fault::Alarm};
+pub(super) use self::fetch::Attribution;
+use self::{body_limit::BodyLimit, error::Alarm, fetch::Fetch};
 use super::{
     Failure,
-    budget::{Budget, Category},
-    snapshot::Asked,
+    entry::LookupMethod,
+    limiter::{QuotaCategory, RateLimiter},
     store::Key,
 };
 use crate::{
@@ -34,40 +34,40 @@ use crate::{
     user::{Groups, User, Username},
 };
 
-/// The API of one pool, and the budget for it; cheap to clone.
+/// The API of one pool, and the limiter for it; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Cognito {
     client: Client,
     credentials: Option<SharedCredentialsProvider>,
     pool: Arc<Pool>,
-    budget: Arc<Budget>,
+    limiter: Arc<RateLimiter>,
     alarm: Arc<Alarm>,
 }
 
 impl Cognito {
     /// Prepares to ask; connects and looks for credentials only with the first call.
-    pub(super) async fn connect(pool: Arc<Pool>, budget: Arc<Budget>) -> Self {
+    pub(super) async fn connect(pool: Arc<Pool>, limiter: Arc<RateLimiter>) -> Self {
         let shared = credentials::config(&pool).await;
         if let (None, Some(url)) = (&pool.endpoint_url, shared.endpoint_url()) {
             warn!(pool.id = %pool.id, url, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls elsewhere");
         }
-        Self::over(&shared, pool, budget)
+        Self::over(&shared, pool, limiter)
     }
 
     /// As [`connect`](Self::connect), over what is given.
-    pub(super) fn over(shared: &SdkConfig, pool: Arc<Pool>, budget: Arc<Budget>) -> Self {
+    pub(super) fn over(shared: &SdkConfig, pool: Arc<Pool>, limiter: Arc<RateLimiter>) -> Self {
         let times = TimeoutConfig::builder()
             .connect_timeout(ATTEMPT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(TOTAL_TIMEOUT);
         let config = config::Builder::from(shared)
             .timeout_config(times.build())
-            // A retry is paid for like every call, which the SDK cannot know of: `Errand` makes it.
+            // A retry is paid for like every call, which the SDK cannot know of: `Fetch` makes it.
             .retry_config(RetryConfig::disabled())
-            .interceptor(Bound);
+            .interceptor(BodyLimit);
         let credentials = shared.credentials_provider();
         let client = Client::from_conf(config.build());
-        Self { client, credentials, pool, budget, alarm: Arc::default() }
+        Self { client, credentials, pool, limiter, alarm: Arc::default() }
     }
 
     /// Returns when credentials were found, however long that takes.
@@ -81,71 +81,71 @@ impl Cognito {
         }
     }
 
-    /// Returns the budget that pays for its calls.
-    pub(super) fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+    /// Returns the limiter that pays for its calls.
+    pub(super) fn limiter(&self) -> &Arc<RateLimiter> {
+        &self.limiter
     }
 
     /// Returns what the first call about a user that is so known is paid from.
-    pub(super) fn category(&self, known: &Known) -> Category {
+    pub(super) fn category(&self, known: &Known) -> QuotaCategory {
         match (known, self.pool.bare_sub) {
-            (Known::BySub, Lookup::ListUsers) => Category::Lists,
-            _ => Category::UserReads,
+            (Known::BySub, Lookup::ListUsers) => QuotaCategory::Lists,
+            _ => QuotaCategory::UserReads,
         }
     }
 
-    /// Asks for `user`, none if Cognito knows none, and tells how it was asked. The first call must be booked; all of
+    /// Asks for `user`, none if Cognito knows none, and tells how it was method. The first call must be reserved; all of
     /// them end within 2 s, for nobody waits longer.
-    pub(super) async fn ask(
+    pub(super) async fn fetch_user(
         &self,
         user: &Key,
         known: &Known,
         held: Option<&Username>,
-        payer: Payer<'_>,
-    ) -> (Asked, Result<Option<User>, Failure>) {
+        attribution: Attribution<'_>,
+    ) -> (LookupMethod, Result<Option<User>, Failure>) {
         let ends = Instant::now() + TOTAL_TIMEOUT;
-        let mut errand = Errand::begin(self, user, payer, ends);
+        let mut fetch = Fetch::begin(self, user, attribution, ends);
         let asking = async {
             match known {
-                Known::ByToken(name) => (Asked::ByUsername, errand.admin_get_user(name.as_str()).await),
-                Known::BySub => errand.by_sub(held).await,
+                Known::ByToken(name) => (LookupMethod::ByUsername, fetch.admin_get_user(name.as_str()).await),
+                Known::BySub => fetch.by_sub(held).await,
             }
         };
         let answered = timeout_at(ends, asking).await;
-        let (asked, outcome) = answered.unwrap_or_else(|_| (known.into(), Err(Failure::Unavailable)));
+        let (method, outcome) = answered.unwrap_or_else(|_| (known.into(), Err(Failure::Unavailable)));
         self.report(&outcome);
-        (asked, outcome)
+        (method, outcome)
     }
 
     /// As [`ask`](Self::ask), for the groups of `user`, which Cognito knows by `name`.
-    pub(super) async fn ask_groups(
+    pub(super) async fn fetch_groups(
         &self,
         user: &Key,
         name: &Username,
-        payer: Payer<'_>,
+        attribution: Attribution<'_>,
     ) -> Result<Option<Groups>, Failure> {
         let ends = Instant::now() + TOTAL_TIMEOUT;
-        let mut errand = Errand::begin(self, user, payer, ends);
-        let outcome = timeout_at(ends, errand.groups(name)).await.unwrap_or(Err(Failure::Unavailable));
+        let mut fetch = Fetch::begin(self, user, attribution, ends);
+        let outcome = timeout_at(ends, fetch.groups(name)).await.unwrap_or(Err(Failure::Unavailable));
         self.report(&outcome);
         outcome
     }
 
     fn report<T>(&self, outcome: &Result<T, Failure>) {
         let flaw = match outcome {
-            Err(Failure::Garbled) => Some(Flaw::Garbled),
-            Err(Failure::Mismatch) => Some(Flaw::Mismatch),
+            Err(Failure::Unreadable) => Some(Flaw::Garbled),
+            Err(Failure::WrongUser) => Some(Flaw::Mismatch),
             _ => None,
         };
         if let (Some(flaw), Err(failure)) = (flaw, outcome) {
-            self.budget.metrics().unusable(flaw);
+            self.limiter.metrics().unusable(flaw);
             error!(pool.id = %self.pool.id, "{failure}");
         }
     }
 
-    /// Lets the budget follow what Cognito tells of its quotas, if it tells; ends once it knows.
+    /// Lets the limiter follow what Cognito tells of its quotas, if it tells; ends once it knows.
     pub(super) async fn learn_limits(self) {
-        limits::learn(&self.client, &self.budget, &self.pool.region).await;
+        quotas::learn(&self.client, &self.limiter, &self.pool.region).await;
     }
 }
 

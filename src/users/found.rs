@@ -5,29 +5,29 @@ use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::snapshot::{Content, Snapshot};
+use super::entry::{CacheEntry, Content};
 use crate::{
-    freshness::{Freshness, Moment, Source, StaleReason},
+    freshness::{Freshness, Source, StaleReason, TimePoint},
     user::{Groups, User},
 };
 
-/// What answers one question: held, or fetched for it.
+/// What answers one request: held, or fetched for it.
 #[derive(Debug)]
 pub(super) struct Answer {
     content: Content,
-    began: Moment,
+    began: TimePoint,
     freshness: Freshness,
 }
 
 impl Answer {
     pub(super) fn of(
-        snapshot: &Snapshot,
+        entry: &CacheEntry,
         source: Source,
         stale_reason: Option<StaleReason>,
         now: Instant,
     ) -> Self {
-        let (content, began) = (snapshot.content.clone(), snapshot.began);
-        Self { content, began, freshness: snapshot.freshness(source, stale_reason, now) }
+        let (content, began) = (entry.content.clone(), entry.began);
+        Self { content, began, freshness: entry.freshness(source, stale_reason, now) }
     }
 }
 
@@ -36,31 +36,31 @@ impl Answer {
 pub struct Found {
     user: Arc<User>,
     groups: Option<Groups>,
-    began: Moment,
+    began: TimePoint,
     freshness: Freshness,
 }
 
 impl Found {
-    /// Takes the answer to a question about a user.
+    /// Takes the answer to a request about a user.
     pub(super) fn user_of(answer: Answer) -> Result<Self, Failure> {
         let Answer { content, began, freshness } = answer;
         match content {
             Content::Absent(_) => Err(Failure::NoSuchUser),
-            Content::Groups(_) => Err(Failure::Lost),
+            Content::Groups(_) => Err(Failure::Internal),
             Content::Present(user) => Ok(Self { user, groups: None, began, freshness }),
         }
     }
 
-    /// Adds the answer to a question about the user's groups: all of it is as old as the older of the two is `now`.
+    /// Adds the answer to a request about the user's groups: all of it is as old as the older of the two is `now`.
     pub(super) fn with_groups_of(self, answer: Answer, now: Instant) -> Result<Self, Failure> {
-        let Content::Groups(groups) = answer.content else { return Err(Failure::Lost) };
+        let Content::Groups(groups) = answer.content else { return Err(Failure::Internal) };
         let stale_reason = self.freshness.stale_reason.or(answer.freshness.stale_reason);
-        let (began, older) = if answer.began.steady < self.began.steady {
+        let (began, older) = if answer.began.monotonic < self.began.monotonic {
             (answer.began, answer.freshness)
         } else {
             (self.began, self.freshness)
         };
-        let age = now.saturating_duration_since(began.steady);
+        let age = now.saturating_duration_since(began.monotonic);
         Ok(Self { groups: Some(groups), began, freshness: Freshness { age, stale_reason, ..older }, ..self })
     }
 
@@ -85,25 +85,25 @@ impl Found {
 pub enum Failure {
     /// Cognito's answer is no user.
     #[error("Cognito's answer could not be read as a user")]
-    Garbled,
+    Unreadable,
     /// The fetch ended without a result: a fault of ours.
     #[error("a fetch ended without a result")]
-    Lost,
+    Internal,
     /// Cognito answered with somebody else, or with several users.
     #[error("Cognito answered with another user than the one asked for")]
-    Mismatch,
+    WrongUser,
     /// Cognito knows no such user.
     #[error("Cognito knows no such user")]
     NoSuchUser,
     /// The budget for calls to Cognito has none left for this one in time; there will be one after this long.
     #[error("the budget for calls to Cognito is spent")]
-    OverBudget(Duration),
+    BudgetExhausted(Duration),
     /// Too many other users are being fetched.
     #[error("too many users are being fetched at once")]
     Overloaded,
     /// Cognito refuses this service: credentials, permissions or the pool are wrong. An operator must act.
     #[error("Cognito refuses this service: check its credentials, its IAM permissions and the pool id")]
-    Refused,
+    AccessDenied,
     /// Cognito throttles this service.
     #[error("Cognito throttles this service")]
     Throttled,
@@ -116,10 +116,12 @@ impl Failure {
     /// Returns why what is held is served in place of an answer; none for a failure that is an answer, or is ours.
     pub(super) fn stale_reason(self) -> Option<StaleReason> {
         match self {
-            Self::OverBudget(_) | Self::Overloaded => Some(StaleReason::BudgetExhausted),
+            Self::BudgetExhausted(_) | Self::Overloaded => Some(StaleReason::BudgetExhausted),
             Self::Throttled => Some(StaleReason::UpstreamThrottled),
-            Self::Garbled | Self::Refused | Self::Unavailable => Some(StaleReason::UpstreamUnavailable),
-            Self::Lost | Self::Mismatch | Self::NoSuchUser => None,
+            Self::Unreadable | Self::AccessDenied | Self::Unavailable => {
+                Some(StaleReason::UpstreamUnavailable)
+            }
+            Self::Internal | Self::WrongUser | Self::NoSuchUser => None,
         }
     }
 }

@@ -65,7 +65,7 @@ async fn play() {
     let mut askings = JoinSet::new();
     let mut step_of_wall = Duration::ZERO;
     for _ in 0..fastrand::usize(20..60) {
-        sleep(random(scene.lifetimes.fresh / 2)).await;
+        sleep(random(scene.ttls.fresh / 2)).await;
         scene.check_erased();
         match fastrand::u8(0..12) {
             0 => scene.world.change_weather(),
@@ -109,7 +109,7 @@ struct Scene {
     users: Users,
     world: Arc<World>,
     pool: Arc<Pool>,
-    lifetimes: Lifetimes,
+    ttls: Ttls,
     per_second: usize,
 }
 
@@ -132,30 +132,30 @@ impl Scene {
             ..CacheSettings::default()
         };
         let world = Arc::new(World::new());
-        let budget = Arc::new(Budget::new(&budget, &Upstream::default()));
+        let budget = Arc::new(RateLimiter::new(&budget, &Upstream::default()));
         let cognito = Cognito::before(&World::peer(&world), Arc::clone(&pool), budget);
         let users = Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1, Usage::default());
-        Self { lifetimes: users.0.lifetimes, users, world, pool, per_second }
+        Self { ttls: users.0.ttls, users, world, pool, per_second }
     }
 
-    /// A question at random: about this one, by `sub` or by token, with or without a demand, for so long.
+    /// A request at random: about this one, by `sub` or by token, with or without a demand, for so long.
     fn asking(&self, who: usize, step_of_wall: Duration) -> Asking {
-        let now = Moment::now();
-        let now = Moment { wall: now.wall + step_of_wall, ..now };
-        let age = random(self.lifetimes.fresh * 2);
+        let now = TimePoint::now();
+        let now = TimePoint { system: now.system + step_of_wall, ..now };
+        let age = random(self.ttls.fresh * 2);
         let demand = match fastrand::u8(0..10) {
             0 | 1 => Demand::at_most(age, now),
             2 => Demand::at_most(Duration::ZERO, now),
-            3 => Demand::not_older_than(now.wall - age, now).unwrap(),
+            3 => Demand::not_older_than(now.system - age, now).unwrap(),
             _ => Demand::ANY,
         };
         let token = self.world.token_of(who).filter(|_| fastrand::bool());
         let known = token.map_or(Known::BySub, Known::ByToken);
-        let deadline = now.steady + random(Duration::from_secs(4));
+        let deadline = now.monotonic + random(Duration::from_secs(4));
         // Some leave before anything comes.
-        let leaves = (fastrand::u8(0..4) == 0).then(|| now.steady + random(Duration::from_secs(1)));
+        let leaves = (fastrand::u8(0..4) == 0).then(|| now.monotonic + random(Duration::from_secs(1)));
         let groups = fastrand::u8(0..3) == 0;
-        Asking { who, known, groups, demand, begun: now.steady, deadline, leaves }
+        Asking { who, known, groups, demand, begun: now.monotonic, deadline, leaves }
     }
 
     fn erase(&self, who: usize) {
@@ -166,8 +166,8 @@ impl Scene {
     /// Of who was erased nothing is held until somebody asks.
     fn check_erased(&self) {
         for who in (0..PEOPLE).filter(|who| self.world.is_erased(*who)) {
-            let held = self.users.holding(&self.key(who));
-            assert_eq!((held.state, held.groups), (State::Nothing, false), "{who} is back");
+            let held = self.users.entry_info(&self.key(who));
+            assert_eq!((held.state, held.groups), (EntryState::NotCached, false), "{who} is back");
         }
     }
 
@@ -184,17 +184,17 @@ impl Scene {
     async fn ask(self, asking: Asking) -> Option<Outcome> {
         let subject =
             Subject { pool: Arc::clone(&self.pool), sub: sub(asking.who), known: asking.known.clone() };
-        let question = self.users.question(&subject, asking.demand, None);
+        let request = self.users.request(&subject, asking.demand, None);
         self.world.note_question(asking.who);
         let answer = async {
             match asking.groups {
-                true => self.users.find_with_groups(&question, asking.deadline).await,
-                false => self.users.find_user(&question, asking.deadline).await,
+                true => self.users.find_with_groups(&request, asking.deadline).await,
+                false => self.users.find_user(&request, asking.deadline).await,
             }
         };
         let answer = timeout_at(asking.leaves.unwrap_or(asking.deadline), answer).await.ok()?;
         let outcome = Outcome { answer, at: Instant::now() };
-        oracle::check(&asking, &outcome, &self.world, &self.lifetimes, self.pool.bare_sub);
+        oracle::check(&asking, &outcome, &self.world, &self.ttls, self.pool.bare_sub);
         Some(outcome)
     }
 
@@ -202,18 +202,18 @@ impl Scene {
     async fn heal(&self) {
         self.world.clear();
         sleep(Duration::from_secs(15)).await;
-        assert_eq!(self.users.0.flights.len(), 0, "a fetch hangs");
+        assert_eq!(self.users.0.single_flight.len(), 0, "a fetch hangs");
         for who in 0..PEOPLE {
             for known in
                 [Some(Known::BySub), self.world.token_of(who).map(Known::ByToken)].into_iter().flatten()
             {
-                let now = Moment::now();
+                let now = TimePoint::now();
                 let (demand, deadline) =
-                    (Demand::at_most(Duration::ZERO, now), now.steady + Duration::from_secs(3));
+                    (Demand::at_most(Duration::ZERO, now), now.monotonic + Duration::from_secs(3));
                 let (groups, leaves) = (true, None);
-                let asking = Asking { who, known, groups, demand, begun: now.steady, deadline, leaves };
+                let asking = Asking { who, known, groups, demand, begun: now.monotonic, deadline, leaves };
                 let outcome = self.clone().ask(asking).await.expect("an answer in time");
-                let is_well = matches!(outcome.answer, Ok(_) | Err(Failure::NoSuchUser | Failure::Mismatch));
+                let is_well = matches!(outcome.answer, Ok(_) | Err(Failure::NoSuchUser | Failure::WrongUser));
                 assert!(is_well, "not healed: {:?}", outcome.answer);
                 sleep(Duration::from_secs(1)).await;
             }

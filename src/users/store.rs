@@ -1,4 +1,4 @@
-//! Snapshots by user, bounded in bytes. How old one may be is `snapshot`'s business.
+//! Snapshots by user, bounded in bytes. How old one may be is `entry`'s business.
 
 use std::{hash::RandomState, mem::size_of, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use quick_cache::{
 };
 use tokio::time::Instant;
 
-use super::snapshot::{Content, Lifetimes, Snapshot};
+use super::entry::{CacheEntry, Content, Ttls};
 use crate::{
     freshness::StaleReason,
     pool::PoolId,
@@ -54,17 +54,17 @@ impl Topic {
 pub(super) struct Store {
     present: Held,
     absent: Held,
-    lifetimes: Lifetimes,
+    ttls: Ttls,
 }
 
-type Held = Arc<Cache<Key, Snapshot, Weigh, RandomState, Evicted>>;
+type Held = Arc<Cache<Key, CacheEntry, Weigh, RandomState, Evicted>>;
 
 impl Store {
     /// Makes an empty store of at most `max_bytes` of users and `max_absent_bytes` of absences.
-    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, lifetimes: Lifetimes, usage: &Usage) -> Self {
+    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, ttls: Ttls, usage: &Usage) -> Self {
         let (present, absent) =
             (bounded(max_bytes, usage, USERS), bounded(max_absent_bytes, usage, ABSENCES));
-        Self { present, absent, lifetimes }
+        Self { present, absent, ttls }
     }
 
     /// Shows how much is held, whenever the metrics are written.
@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// Returns the latest that is held of a user, whatever its age.
-    pub(super) fn latest(&self, key: &Key) -> Option<Snapshot> {
+    pub(super) fn latest(&self, key: &Key) -> Option<CacheEntry> {
         self.present.get(key).or_else(|| self.absent.get(key))
     }
 
@@ -98,7 +98,7 @@ impl Store {
 
     /// Makes what is held of a user count as past its freshness, and forgets an absence; tells whether anything was held.
     pub(super) fn expire(&self, user: &Key) -> bool {
-        let expired = Topic::ALL.map(|topic| change(&self.present, &user.to(topic), Snapshot::expired));
+        let expired = Topic::ALL.map(|topic| change(&self.present, &user.to(topic), CacheEntry::expired));
         expired.contains(&true) | self.absent.remove(user).is_some()
     }
 
@@ -106,16 +106,14 @@ impl Store {
     /// room there is. Looks at everything, and so is not for a thread that others wait for; who asks for a user waits while
     /// one shard is looked at, at most.
     pub(super) fn sweep(&self, now: Instant) {
-        for (cache, lifetime) in
-            [(&self.present, self.lifetimes.usable), (&self.absent, self.lifetimes.absent)]
-        {
-            let longest = lifetime * 11 / 10;
-            cache.retain(|_, held| now.saturating_duration_since(held.began.steady) < longest);
+        for (cache, ttl) in [(&self.present, self.ttls.usable), (&self.absent, self.ttls.absent)] {
+            let longest = ttl * 11 / 10;
+            cache.retain(|_, held| now.saturating_duration_since(held.began.monotonic) < longest);
         }
     }
 
-    /// Returns what a snapshot takes, in bytes.
-    pub(super) fn weight(key: &Key, held: &Snapshot) -> u64 {
+    /// Returns what a entry takes, in bytes.
+    pub(super) fn weight(key: &Key, held: &CacheEntry) -> u64 {
         weigh(key, held)
     }
 
@@ -136,16 +134,16 @@ impl Store {
     /// Holds what a fetch brought. An absence leaves nothing else of that user: were a deleted user's entry left, it would
     /// be served again once the absence is gone. One user's fetches follow one another, so no two callers put the same
     /// key.
-    pub(super) fn put(&self, key: Key, snapshot: Snapshot) {
-        match snapshot.content {
+    pub(super) fn put(&self, key: Key, entry: CacheEntry) {
+        match entry.content {
             Content::Absent(_) => {
                 self.forget(&key);
-                self.absent.insert(key, snapshot);
+                self.absent.insert(key, entry);
             }
-            Content::Groups(_) => self.present.insert(key, snapshot),
+            Content::Groups(_) => self.present.insert(key, entry),
             Content::Present(_) => {
                 self.absent.remove(&key);
-                self.present.insert(key, snapshot);
+                self.present.insert(key, entry);
             }
         }
     }
@@ -158,7 +156,7 @@ fn bounded(max_bytes: u64, usage: &Usage, of: OfStore) -> Held {
 
 /// Changes what is held under a key, in one step: what a fetch brings at the same moment must not be replaced by what was
 /// held before it. Tells whether anything was held.
-fn change(cache: &Held, key: &Key, change: impl FnOnce(Snapshot) -> Snapshot) -> bool {
+fn change(cache: &Held, key: &Key, change: impl FnOnce(CacheEntry) -> CacheEntry) -> bool {
     let changed = cache.entry(key, Some(Duration::ZERO), |_, held| {
         *held = change(held.clone());
         EntryAction::Retain(())
@@ -170,8 +168,8 @@ fn change(cache: &Held, key: &Key, change: impl FnOnce(Snapshot) -> Snapshot) ->
 #[derive(Clone, Debug)]
 struct Weigh;
 
-impl Weighter<Key, Snapshot> for Weigh {
-    fn weight(&self, key: &Key, held: &Snapshot) -> u64 {
+impl Weighter<Key, CacheEntry> for Weigh {
+    fn weight(&self, key: &Key, held: &CacheEntry) -> u64 {
         weigh(key, held)
     }
 }
@@ -180,18 +178,18 @@ impl Weighter<Key, Snapshot> for Weigh {
 #[derive(Clone, Debug)]
 struct Evicted(Counter);
 
-impl Lifecycle<Key, Snapshot> for Evicted {
+impl Lifecycle<Key, CacheEntry> for Evicted {
     type RequestState = ();
 
     fn begin_request(&self) {}
 
-    fn on_evict(&self, (): &mut (), _: Key, _: Snapshot) {
+    fn on_evict(&self, (): &mut (), _: Key, _: CacheEntry) {
         self.0.inc();
     }
 }
 
-fn weigh(key: &Key, snapshot: &Snapshot) -> u64 {
-    let content = match &snapshot.content {
+fn weigh(key: &Key, entry: &CacheEntry) -> u64 {
+    let content = match &entry.content {
         Content::Absent(_) => 0,
         Content::Groups(groups) => weigh_groups(groups),
         Content::Present(user) => weigh_user(user),
@@ -229,14 +227,14 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::{
-        super::snapshot::{Asked, tests::LIFETIMES},
+        super::entry::{LookupMethod, tests::TTLS},
         *,
     };
-    use crate::{freshness::Moment, users::test_user};
+    use crate::{freshness::TimePoint, users::test_user};
 
     #[test]
     fn the_bound_holds_in_bytes() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
         for n in 0..200 {
             store.put(key(n), present(large_user(&format!("user-{n}"), 70, 2000)));
         }
@@ -247,7 +245,7 @@ mod tests {
     #[test]
     fn no_shard_is_large_however_large_the_cache() {
         for (gibibytes, shards) in [(1, 128), (8, 1024), (32, 4096)] {
-            let store = Store::new(gibibytes << 30, 1 << 20, LIFETIMES, &Usage::default());
+            let store = Store::new(gibibytes << 30, 1 << 20, TTLS, &Usage::default());
             assert_eq!(store.present.num_shards(), shards, "{gibibytes} GiB");
         }
     }
@@ -255,7 +253,7 @@ mod tests {
     #[test]
     fn who_is_given_up_for_want_of_room_is_counted_and_who_is_forgotten_is_not() {
         let usage = Usage::default();
-        let store = Store::new(1 << 20, 1 << 14, LIFETIMES, &usage);
+        let store = Store::new(1 << 20, 1 << 14, TTLS, &usage);
         let given_up = |of| usage.evictions.get_or_create_owned(&of).get();
         store.put(key(0), present(test_user("user-0")));
         store.put(key(0), absent());
@@ -274,7 +272,7 @@ mod tests {
         let key = key(0).to(Topic::Groups);
         let weight = |names: Vec<String>| {
             let content = Content::Groups(names.try_into().unwrap());
-            Store::weight(&key, &Snapshot { content, ..absent() })
+            Store::weight(&key, &CacheEntry { content, ..absent() })
         };
         let names = |length: usize| (0..100).map(|_| "g".repeat(length)).collect::<Vec<_>>();
         assert_eq!(weight(names(128)) - weight(names(8)), 100 * 120);
@@ -283,8 +281,8 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_is_counted_and_what_is_expired_is_kept() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
-        let groups = || Snapshot { content: Content::Groups(Groups::default()), ..absent() };
+        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
+        let groups = || CacheEntry { content: Content::Groups(Groups::default()), ..absent() };
         assert_eq!((store.forget(&key(0)), store.expire(&key(0))), ((false, false), false));
         store.put(key(0), present(test_user("user-0")));
         store.put(key(0).to(Topic::Groups), groups());
@@ -304,17 +302,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_kept_for_longer_than_of_use() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
         let begun = Instant::now();
         store.put(key(0), present(test_user("user-0")));
         store.put(key(1), absent());
-        let longest = |lifetime: Duration| lifetime * 11 / 10;
+        let longest = |ttl: Duration| ttl * 11 / 10;
         for (after, users, absences) in [
             (Duration::ZERO, 1, 1),
-            (longest(LIFETIMES.absent) - Duration::from_millis(1), 1, 1),
-            (longest(LIFETIMES.absent), 1, 0),
-            (longest(LIFETIMES.usable) - Duration::from_millis(1), 1, 0),
-            (longest(LIFETIMES.usable), 0, 0),
+            (longest(TTLS.absent) - Duration::from_millis(1), 1, 1),
+            (longest(TTLS.absent), 1, 0),
+            (longest(TTLS.usable) - Duration::from_millis(1), 1, 0),
+            (longest(TTLS.usable), 0, 0),
         ] {
             store.sweep(begun + after);
             assert_eq!((store.present.len(), store.absent.len()), (users, absences), "{after:?}");
@@ -323,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_largest_user_fits_into_the_smallest_cache() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
         for n in 0..40 {
             store.put(key(n), present(large_user(&format!("user-{n}"), 70, 2048)));
             assert!(store.latest(&key(n)).is_some(), "{n}");
@@ -333,7 +331,7 @@ mod tests {
 
     #[test]
     fn absences_never_evict_a_user() {
-        let store = Store::new(1 << 20, 1 << 14, LIFETIMES, &Usage::default());
+        let store = Store::new(1 << 20, 1 << 14, TTLS, &Usage::default());
         store.put(key(0), present(test_user("user-0")));
         for n in 1..10_000 {
             store.put(key(n), absent());
@@ -344,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_scan_of_cold_users_evicts_few_who_are_asked_for_again() {
-        let store = Store::new(1 << 20, 1 << 14, LIFETIMES, &Usage::default());
+        let store = Store::new(1 << 20, 1 << 14, TTLS, &Usage::default());
         let ask = |n: usize| {
             let is_hit = store.latest(&key(n)).is_some();
             if !is_hit {
@@ -368,7 +366,7 @@ mod tests {
 
     #[test]
     fn the_later_of_a_user_and_an_absence_counts_and_the_other_is_forgotten() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
         store.put(key(0), present(test_user("user-0")));
         store.put(key(0), absent());
         assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Absent(_)));
@@ -383,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_noted_on_a_user_and_ends_with_the_next_fetch() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
         store.note_failure(&key(0), StaleReason::UpstreamThrottled);
         assert!(store.latest(&key(0)).is_none());
         let fetched = present(test_user("user-0"));
@@ -397,7 +395,7 @@ mod tests {
 
     #[test]
     fn the_same_sub_in_two_pools_is_two_users() {
-        let store = Store::new(1 << 20, 1 << 20, LIFETIMES, &Usage::default());
+        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
         store.put(key(0), present(test_user("user-0")));
         assert!(store.latest(&Key { pool: "eu-west-1_B".parse().unwrap(), ..key(0) }).is_none());
     }
@@ -413,18 +411,18 @@ mod tests {
         Key { pool: "eu-west-1_A".parse().unwrap(), sub, topic: Topic::User }
     }
 
-    pub(super) fn present(user: User) -> Snapshot {
+    pub(super) fn present(user: User) -> CacheEntry {
         let content = Content::Present(Arc::new(user));
-        Snapshot { content, began: Moment::now(), failed: None, expired: false, pace: 100 }
+        CacheEntry { content, began: TimePoint::now(), failed: None, expired: false, ttl_jitter: 100 }
     }
 
-    fn absent() -> Snapshot {
-        Snapshot {
-            content: Content::Absent(Asked::BySub),
-            began: Moment::now(),
+    fn absent() -> CacheEntry {
+        CacheEntry {
+            content: Content::Absent(LookupMethod::BySub),
+            began: TimePoint::now(),
             failed: None,
             expired: false,
-            pace: 100,
+            ttl_jitter: 100,
         }
     }
 }

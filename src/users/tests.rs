@@ -3,7 +3,7 @@
 mod change;
 mod cost;
 mod groups;
-mod keeping;
+mod admin;
 mod lab;
 mod load;
 mod outage;

@@ -7,24 +7,24 @@ use crate::{
     policy::{Access, Explanation},
     proto,
     query::{AccessQuery, Invalid, Target},
-    users::{Erased, Holding, State},
+    users::{EntryInfo, EntryState, Erased},
 };
 
 /// Puts what is held of a user into an answer.
-pub fn holding(holding: Holding) -> proto::InspectUserResponse {
-    let state = match holding.state {
-        State::Absent => proto::EntryState::Absent,
-        State::Fresh => proto::EntryState::Fresh,
-        State::Nothing => proto::EntryState::Unspecified,
-        State::Stale => proto::EntryState::Stale,
+pub fn entry_info(entry_info: EntryInfo) -> proto::InspectUserResponse {
+    let state = match entry_info.state {
+        EntryState::Absent => proto::EntryState::Absent,
+        EntryState::Fresh => proto::EntryState::Fresh,
+        EntryState::NotCached => proto::EntryState::Unspecified,
+        EntryState::Stale => proto::EntryState::Stale,
     };
     proto::InspectUserResponse {
         state: state.into(),
-        freshness: holding.freshness.map(freshness),
-        attribute_names: holding.attributes,
-        groups_held: holding.groups,
-        size_bytes: i64::try_from(holding.bytes).unwrap_or(i64::MAX),
-        fetch_in_flight: holding.in_flight,
+        freshness: entry_info.freshness.map(freshness),
+        attribute_names: entry_info.attributes,
+        groups_held: entry_info.groups,
+        size_bytes: i64::try_from(entry_info.bytes).unwrap_or(i64::MAX),
+        fetch_in_flight: entry_info.in_flight,
     }
 }
 

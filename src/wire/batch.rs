@@ -12,7 +12,7 @@ use super::{
     selection,
 };
 use crate::{
-    freshness::Moment,
+    freshness::TimePoint,
     policy::Disclosure,
     proto,
     query::{Batch, Invalid, Query},
@@ -20,7 +20,10 @@ use crate::{
 };
 
 /// Reads a request as valid questions, or names the first field that is not; `now` is asked only where time matters.
-pub fn batch(message: &proto::BatchGetUsersRequest, now: impl FnOnce() -> Moment) -> Result<Batch, Invalid> {
+pub fn batch(
+    message: &proto::BatchGetUsersRequest,
+    now: impl FnOnce() -> TimePoint,
+) -> Result<Batch, Invalid> {
     use proto::{batch_get_users_request::Freshness as Of, get_user_request::Freshness};
 
     if !(1..=MAX_USERS).contains(&message.subs.len()) {
@@ -123,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn users_are_told_apart_and_keep_their_order() {
-        let batch = batch(&about(&["b", "a", "b", "B", "a"]), Moment::now).unwrap();
+        let batch = batch(&about(&["b", "a", "b", "B", "a"]), TimePoint::now).unwrap();
         assert_eq!(batch.subs.iter().map(Sub::as_str).collect::<Vec<_>>(), ["b", "a", "B"]);
         assert_eq!(batch.order, [0, 1, 0, 2, 1]);
         assert!(batch.queries().all(|query| query.sub.is_some()));
@@ -143,9 +146,9 @@ mod tests {
             (pool, field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI")),
         ];
         for (message, expected) in table {
-            assert_eq!(batch(&message, Moment::now), expected);
+            assert_eq!(batch(&message, TimePoint::now), expected);
         }
-        assert_eq!(batch(&about(&many[..100]), Moment::now).unwrap().order, [0; 100]);
+        assert_eq!(batch(&about(&many[..100]), TimePoint::now).unwrap().order, [0; 100]);
     }
 
     #[test]

@@ -107,7 +107,7 @@ async fn nobody_waits_for_more_than_three_fetches() {
         let mut other = pin!(parts.users.find(&by_sub, patience()));
         assert!(other.as_mut().now_or_never().is_none());
         assert!(patient.as_mut().now_or_never().is_none());
-        assert_eq!(other.await.unwrap_err(), Failure::Refused);
+        assert_eq!(other.await.unwrap_err(), Failure::AccessDenied);
     }
     assert_eq!(patient.await.unwrap_err(), Failure::Unavailable);
 }

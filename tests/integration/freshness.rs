@@ -4,7 +4,7 @@ use std::{
 };
 
 use cognito_lookup::{
-    freshness::{Demand, Moment},
+    freshness::{Demand, TimePoint},
     proto::{GetUserRequest, Source, get_user_request},
 };
 use futures_util::FutureExt as _;
@@ -113,13 +113,13 @@ async fn whoever_waits_for_a_fetch_begun_before_the_demand_gets_the_next() {
     let mut early = pin!(parts.users.find(&any, patience()));
     assert!(early.as_mut().now_or_never().is_none());
     parts.cognito.reached("AdminGetUser", 1).await;
-    let now = Moment::now();
+    let now = TimePoint::now();
     let new = parts.permit(ADA, "", Demand::at_most(Duration::ZERO, now)).await;
     let mut late = pin!(parts.users.find(&new, patience()));
     assert!(late.as_mut().now_or_never().is_none());
     held.release();
-    assert!(early.await.unwrap().freshness().fetched_at <= now.wall);
-    assert!(late.await.unwrap().freshness().fetched_at >= now.wall);
+    assert!(early.await.unwrap().freshness().fetched_at <= now.system);
+    assert!(late.await.unwrap().freshness().fetched_at >= now.system);
     assert_eq!(parts.cognito.calls("AdminGetUser"), 2);
 }
 

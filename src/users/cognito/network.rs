@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full};
 
-use super::{Budget, Cognito};
+use super::{Cognito, RateLimiter};
 use crate::pool::Pool;
 
 /// One call as the other end gets it.
@@ -42,7 +42,7 @@ pub(in crate::users) type Peer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply
 
 impl Cognito {
     /// Prepares to ask `peer`.
-    pub(in crate::users) fn before(peer: &Peer, pool: Arc<Pool>, budget: Arc<Budget>) -> Self {
+    pub(in crate::users) fn before(peer: &Peer, pool: Arc<Pool>, limiter: Arc<RateLimiter>) -> Self {
         let connector = SharedHttpConnector::new(Connector(Arc::clone(peer)));
         let client: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
         let word = "placeholder";
@@ -52,7 +52,7 @@ impl Cognito {
             .region(Region::new("eu-west-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(client);
-        Self::over(&shared.build(), pool, budget)
+        Self::over(&shared.build(), pool, limiter)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 
-/// A question, as its caller knows it.
+/// A request, as its caller knows it.
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) who: usize,
@@ -24,32 +24,26 @@ pub(super) struct Outcome {
     pub(super) at: Instant,
 }
 
-pub(super) fn check(
-    asking: &Asking,
-    outcome: &Outcome,
-    world: &World,
-    lifetimes: &Lifetimes,
-    lookup: Lookup,
-) {
+pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Ttls, lookup: Lookup) {
     use Fault::{Denied, Failing, Garbage, Hanging, Lie, Reset, Slow, Throttled};
     // A failure may have been shared, noted, and waited for.
     let saw = |kinds: &[Fault]| world.saw(kinds, outcome.at - Duration::from_secs(9));
     let allowed = match &outcome.answer {
-        Ok(found) => return check_found(asking, found, outcome.at, world, lifetimes),
-        Err(Failure::NoSuchUser) => is_absent(asking, outcome.at, world, lifetimes, lookup),
-        Err(Failure::Mismatch) => saw(&[Lie]) || world.shares_name(asking.who),
-        Err(Failure::Garbled) => saw(&[Garbage]),
-        Err(Failure::Refused) => saw(&[Denied]),
+        Ok(found) => return check_found(asking, found, outcome.at, world, ttls),
+        Err(Failure::NoSuchUser) => is_absent(asking, outcome.at, world, ttls, lookup),
+        Err(Failure::WrongUser) => saw(&[Lie]) || world.shares_name(asking.who),
+        Err(Failure::Unreadable) => saw(&[Garbage]),
+        Err(Failure::AccessDenied) => saw(&[Denied]),
         Err(Failure::Throttled) => saw(&[Throttled]),
         Err(Failure::Unavailable) => saw(&[Failing, Garbage, Hanging, Reset, Slow, Denied, Lie]),
-        Err(Failure::OverBudget(wait)) => *wait <= Duration::from_secs(9),
-        Err(Failure::Lost | Failure::Overloaded) => false,
+        Err(Failure::BudgetExhausted(wait)) => *wait <= Duration::from_secs(9),
+        Err(Failure::Internal | Failure::Overloaded) => false,
     };
     let tale = || world.tale(asking.who);
     assert!(allowed, "{:?} without a cause: {:?}, {}", outcome.answer, asking, tale());
 }
 
-fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, lifetimes: &Lifetimes) {
+fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, ttls: &Ttls) {
     let (user, freshness) = (found.user(), found.freshness());
     assert_eq!(user.sub, sub(asking.who), "another person's data");
     let began = at - freshness.age;
@@ -58,9 +52,9 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, lifet
     assert!(erased.is_none_or(|erased| began >= erased), "from before it was erased: {freshness:?}");
     let expired = world.expired(asking.who, asking.begun).filter(|_| freshness.stale_reason.is_none());
     assert!(expired.is_none_or(|expired| began >= expired), "from before it was expired: {freshness:?}");
-    let lifetime = if freshness.stale_reason.is_some() { lifetimes.usable } else { lifetimes.fresh };
+    let ttl = if freshness.stale_reason.is_some() { ttls.usable } else { ttls.fresh };
     // What was just fetched is new, however long the fetch took.
-    let longest = (lifetime * 11 / 10).max(Duration::from_millis(2100));
+    let longest = (ttl * 11 / 10).max(Duration::from_millis(2100));
     // And what was held of the user ages while its groups are fetched.
     let waited = if asking.groups { at - asking.begun } else { Duration::ZERO };
     assert!(freshness.age <= longest + waited, "older than allowed: {freshness:?}");
@@ -104,10 +98,10 @@ fn has_cause(reason: StaleReason, at: Instant, world: &World) -> bool {
 }
 
 /// Whether there was nobody, as far as could be told, at a time that the answer may be of.
-fn is_absent(asking: &Asking, at: Instant, world: &World, lifetimes: &Lifetimes, lookup: Lookup) -> bool {
+fn is_absent(asking: &Asking, at: Instant, world: &World, ttls: &Ttls, lookup: Lookup) -> bool {
     let is_unseen =
         !asking.who.is_multiple_of(2) && lookup == Lookup::AdminGetUser && asking.known == Known::BySub;
-    let oldest = at - lifetimes.absent * 11 / 10 - Duration::from_millis(2100);
+    let oldest = at - ttls.absent * 11 / 10 - Duration::from_millis(2100);
     let forgotten = [world.erased(asking.who, asking.begun), world.expired(asking.who, asking.begun)];
     let oldest = forgotten.into_iter().flatten().fold(oldest, Instant::max);
     let history = world.history(asking.who);

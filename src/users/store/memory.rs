@@ -3,7 +3,7 @@
 use tikv_jemallocator::Jemalloc;
 
 use super::{
-    super::snapshot::tests::LIFETIMES,
+    super::entry::tests::TTLS,
     tests::{key, large_user, present},
     *,
 };
@@ -16,7 +16,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 #[test]
 #[ignore = "takes 2 GB, and its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
 fn a_million_users_of_ten_attributes_take_what_they_weigh() {
-    let (store, before) = (Store::new(u64::MAX, 1 << 20, LIFETIMES, &Usage::default()), resident());
+    let (store, before) = (Store::new(u64::MAX, 1 << 20, TTLS, &Usage::default()), resident());
     fill(&store, 1_000_000, 10, 20);
     let (taken, weight) = (resident() - before, store.present.weight());
     assert_eq!(store.present.len(), 1_000_000);
@@ -31,7 +31,7 @@ fn a_million_users_of_ten_attributes_take_what_they_weigh() {
 #[test]
 #[ignore = "as above"]
 fn the_bound_holds_with_the_largest_users() {
-    let (store, before) = (Store::new(256 << 20, 1 << 20, LIFETIMES, &Usage::default()), resident());
+    let (store, before) = (Store::new(256 << 20, 1 << 20, TTLS, &Usage::default()), resident());
     // Cognito's largest: 70 attributes of 2,048 characters, five times as many as there is room for.
     fill(&store, 10_000, 70, 2048);
     let taken = resident().saturating_sub(before);

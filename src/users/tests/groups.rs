@@ -48,7 +48,7 @@ async fn pages_are_followed_to_the_quota_and_no_further() {
         lab.play(with_groups(groups));
         let found = lab.ask_with_groups("ada").await;
         assert_eq!(found.as_ref().ok().map(|found| names(found).len()), expected, "{groups}");
-        assert_eq!(found.err(), expected.is_none().then_some(Failure::Garbled), "{groups}");
+        assert_eq!(found.err(), expected.is_none().then_some(Failure::Unreadable), "{groups}");
     }
     // Pages without end.
     let lab = Lab::start(|_, _| {});
@@ -58,7 +58,7 @@ async fn pages_are_followed_to_the_quota_and_no_further() {
         }
         _ => Lab::found(request),
     });
-    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::Garbled);
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::Unreadable);
     assert_eq!(lab.calls(), 1 + 5);
 }
 
@@ -74,7 +74,7 @@ async fn groups_have_a_budget_of_their_own() {
     for answer in join_all(asking).await {
         match answer {
             Ok(_) => found += 1,
-            Err(Failure::OverBudget(_)) => refused += 1,
+            Err(Failure::BudgetExhausted(_)) => refused += 1,
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -89,7 +89,7 @@ async fn whose_groups_cannot_be_had_is_served_without_asking_for_them() {
         "AdminListGroupsForUser" => (NEAR, Lab::error("AccessDeniedException")),
         _ => Lab::found(request),
     });
-    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::Refused);
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::AccessDenied);
     let user = lab.ask("ada").now_or_never().expect("a hit").unwrap();
     assert_eq!(user.freshness().stale_reason, None, "the user itself is well");
 
@@ -115,7 +115,7 @@ async fn the_groups_of_another_with_the_name_are_not_taken() {
         "AdminListGroupsForUser" => with_groups(1)(request),
         _ => (NEAR, Lab::found_as("ada", "somebody-else")),
     });
-    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::Mismatch);
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::WrongUser);
     lab.play(|_| (NEAR, Lab::error("UserNotFoundException")));
     assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser, "nor is the user held");
 }

@@ -54,7 +54,7 @@ impl Lab {
             .boxed()
         });
         let metrics = Metrics::new();
-        let budget = Arc::new(Budget::new(&budget, &metrics.upstream));
+        let budget = Arc::new(RateLimiter::new(&budget, &metrics.upstream));
         let cognito = Cognito::before(&peer, Arc::clone(&pool), budget);
         let cognito = HashMap::from([(pool.id.clone(), cognito)]);
         let users = Users::new(cognito, &cache, 1, metrics.cache);
@@ -75,15 +75,15 @@ impl Lab {
 
     pub(super) async fn ask_known(&self, sub: &str, known: Known) -> Result<Found, Failure> {
         let subject = Subject { pool: Arc::clone(&self.pool), sub: sub.parse().unwrap(), known };
-        let question = self.users.question(&subject, Demand::ANY, None);
-        self.users.find_user(&question, Instant::now() + Duration::from_secs(3)).await
+        let request = self.users.request(&subject, Demand::ANY, None);
+        self.users.find_user(&request, Instant::now() + Duration::from_secs(3)).await
     }
 
     pub(super) async fn ask_with_groups(&self, sub: &str) -> Result<Found, Failure> {
         let (pool, known) = (Arc::clone(&self.pool), Known::BySub);
         let subject = Subject { pool, sub: sub.parse().unwrap(), known };
-        let question = self.users.question(&subject, Demand::ANY, None);
-        self.users.find_with_groups(&question, Instant::now() + Duration::from_secs(3)).await
+        let request = self.users.request(&subject, Demand::ANY, None);
+        self.users.find_with_groups(&request, Instant::now() + Duration::from_secs(3)).await
     }
 
     pub(super) async fn ask_with(
@@ -95,7 +95,7 @@ impl Lab {
     ) -> Result<Found, Failure> {
         let sub: Sub = sub.parse().unwrap();
         let subject = Subject { pool: Arc::clone(&self.pool), sub, known: Known::BySub };
-        self.users.find_user(&self.users.question(&subject, demand, share), Instant::now() + time).await
+        self.users.find_user(&self.users.request(&subject, demand, share), Instant::now() + time).await
     }
 
     pub(super) fn key(&self, sub: &str) -> Key {

@@ -21,7 +21,7 @@ async fn of_a_hundred_thousand_cold_users_the_budget_is_asked_about_and_the_rest
         let mut asking = lab.ask_owned(format!("user-{n}")).boxed();
         match asking.as_mut().now_or_never() {
             None => waiting.push(asking),
-            Some(Err(Failure::OverBudget(wait))) => {
+            Some(Err(Failure::BudgetExhausted(wait))) => {
                 assert!(wait > Duration::ZERO && wait <= Duration::from_secs(3), "{wait:?}");
                 refused += 1;
             }
@@ -78,7 +78,7 @@ async fn a_hit_waits_for_nobody_who_misses() {
     let lab = Arc::new(Lab::start(|_, _| {}));
     lab.ask("ada").await.unwrap();
     let cognito = &lab.users.0.cognito[&lab.pool.id];
-    let (_flights, _ledger) = (lab.users.0.flights.locked(), cognito.budget().locked());
+    let (_flights, _state) = (lab.users.0.single_flight.locked(), cognito.limiter().locked());
     let (sender, hit) = std::sync::mpsc::channel();
     let asking = Arc::clone(&lab);
     std::thread::spawn(move || sender.send(asking.ask("ada").now_or_never().is_some_and(|hit| hit.is_ok())));
@@ -98,7 +98,7 @@ async fn every_call_of_a_fetch_is_of_the_callers_share() {
     lab.ask_with("ada", Demand::ANY, Some(&share), 3 * second).await.unwrap();
     assert_eq!((lab.calls(), lab.operations().last().unwrap().as_str()), (2, "ListUsers"));
     let refused = lab.ask_with("bob", Demand::ANY, Some(&share), second * 3 / 2).await.unwrap_err();
-    assert_eq!(refused, Failure::OverBudget(2 * second - 2 * NEAR));
+    assert_eq!(refused, Failure::BudgetExhausted(2 * second - 2 * NEAR));
     assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "others wait for nothing");
 }
 
@@ -110,7 +110,7 @@ async fn a_sweep_holds_up_no_fetch() {
     let (held, holds) = std::sync::mpsc::channel();
     let (let_go, letting_go) = std::sync::mpsc::channel::<()>();
     let holder = Arc::clone(&lab);
-    let holding = std::thread::spawn(move || {
+    let entry_info = std::thread::spawn(move || {
         holder.users.0.store.locked(&holder.key("ada"), || {
             held.send(()).unwrap();
             // Until the end of the test, or else for ever.
@@ -128,7 +128,7 @@ async fn a_sweep_holds_up_no_fetch() {
         tokio::task::yield_now().await;
     }
     let_go.send(()).unwrap();
-    holding.join().expect("the sweep waits apart");
+    entry_info.join().expect("the sweep waits apart");
     sweeping.abort();
 }
 
@@ -153,7 +153,7 @@ async fn from_cold_the_budget_holds_and_soon_nearly_all_are_hits() {
                     assert!(matches!(hit.stale_reason, None | Some(StaleReason::BudgetExhausted)));
                     hits[second - 1] += 1;
                 }
-                Some(Err(failure)) => assert!(matches!(failure, Failure::OverBudget(_)), "{failure:?}"),
+                Some(Err(failure)) => assert!(matches!(failure, Failure::BudgetExhausted(_)), "{failure:?}"),
                 None => drop(asked.spawn(asking)),
             }
             sleep(Duration::from_millis(4)).await;
@@ -211,7 +211,7 @@ async fn of_five_hundred_at_once_nobody_is_taken_for_another() {
         for (n, answer) in answers.iter().enumerate() {
             match answer {
                 Ok(found) => assert_eq!(found.user().sub.as_str(), format!("user-{n}")),
-                Err(failure) => assert_eq!(*failure, Failure::Mismatch),
+                Err(failure) => assert_eq!(*failure, Failure::WrongUser),
             }
         }
         sleep(Duration::from_secs(31)).await;
@@ -261,7 +261,7 @@ async fn one_user_is_asked_about_ten_times_a_second_whoever_insists() {
     let lab = Lab::start(|_, _| {});
     let insisting = async |lab: &Lab| {
         for _ in 0..1000 {
-            let demand = Demand::at_most(Duration::ZERO, Moment::now());
+            let demand = Demand::at_most(Duration::ZERO, TimePoint::now());
             drop(lab.ask_with("ada", demand, None, Duration::from_millis(500)).await);
             sleep(Duration::from_millis(10)).await;
         }
@@ -288,7 +288,7 @@ async fn a_greedy_caller_spends_its_own_share_only() {
         for m in 0..9 {
             let sub = format!("random-{n}-{m}");
             let answer = lab.ask_with(&sub, Demand::ANY, Some(&greedy), Duration::ZERO).now_or_never();
-            refused += usize::from(matches!(answer, Some(Err(Failure::OverBudget(_)))));
+            refused += usize::from(matches!(answer, Some(Err(Failure::BudgetExhausted(_)))));
         }
         well += usize::from(lab.ask(&format!("other-{n}")).await.is_ok());
         sleep(Duration::from_millis(15)).await;

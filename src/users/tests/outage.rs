@@ -96,7 +96,7 @@ async fn a_hanging_cognito_is_given_up_within_two_seconds() {
     assert_eq!(lab.calls(), 2, "each attempt has one second");
     let waiting = join_all((0..2000).map(|n| lab.ask_owned(format!("user-{n}")))).await;
     assert!(waiting.iter().all(Result::is_err));
-    assert_eq!(lab.users.0.flights.len(), 0, "nothing is left behind");
+    assert_eq!(lab.users.0.single_flight.len(), 0, "nothing is left behind");
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,9 +149,9 @@ async fn what_is_held_is_served_while_the_budget_is_spent_and_says_so() {
     }
     let found = lab.ask("ada").now_or_never().expect("at once").unwrap();
     assert_eq!(found.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
-    let now = Demand::at_most(Duration::from_secs(1), Moment::now());
+    let now = Demand::at_most(Duration::from_secs(1), TimePoint::now());
     let bound = lab.ask_with("ada", now, None, Duration::from_secs(1)).now_or_never().expect("at once");
-    assert!(matches!(bound, Err(Failure::OverBudget(_))), "a demand is a hard bound");
+    assert!(matches!(bound, Err(Failure::BudgetExhausted(_))), "a demand is a hard bound");
     sleep(Duration::from_secs(4)).await;
     assert_eq!(lab.ask("ada").await.unwrap().freshness().stale_reason, None, "it is not noted for others");
 }

@@ -1,4 +1,4 @@
-//! A bucket of tokens, one a call: pure, of (what was taken, now) alone.
+//! A window of tokens, one a call: pure, of (what was taken, now) alone.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 /// second sees more calls than there are tokens; and no quarter of one sees more than a quarter of them, so that what
 /// the network bunches up is no burst.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Bucket(VecDeque<Instant>);
+pub(super) struct SlidingWindow(VecDeque<Instant>);
 
-impl Bucket {
-    /// Returns the earliest time, at or after `from`, when one of `size` tokens is there; with none in the bucket at
+impl SlidingWindow {
+    /// Returns the earliest time, at or after `from`, when one of `size` tokens is there; with none in the window at
     /// all, as with one.
     pub(super) fn next(&self, size: usize, from: Instant) -> Instant {
         let spans = [(size, SECOND), (size.div_ceil(4), SECOND / 4)];
@@ -91,9 +91,9 @@ mod tests {
             ("a gap in a queue", &[0, 1000], 100, 250),
         ];
         for (case, taken, asked, expected) in table {
-            let mut bucket = Bucket::default();
-            taken.iter().for_each(|ms| bucket.take(at(*ms), begin));
-            assert_eq!(bucket.next(4, at(asked)), at(expected), "{case}");
+            let mut window = SlidingWindow::default();
+            taken.iter().for_each(|ms| window.take(at(*ms), begin));
+            assert_eq!(window.next(4, at(asked)), at(expected), "{case}");
         }
     }
 
@@ -102,14 +102,14 @@ mod tests {
         for seed in 0..200 {
             let mut random = fastrand::Rng::with_seed(seed);
             let size = random.usize(1..40);
-            let (mut bucket, mut now, mut all) = (Bucket::default(), Instant::now(), Vec::new());
+            let (mut window, mut now, mut all) = (SlidingWindow::default(), Instant::now(), Vec::new());
             for _ in 0..300 {
                 now += Duration::from_millis(random.u64(0..30));
                 // Some wait for something else first, and so take a token that is behind others'.
                 let from = now + Duration::from_millis(if random.bool() { 0 } else { random.u64(0..900) });
-                let at = bucket.next(size, from);
+                let at = window.next(size, from);
                 if at < now + Duration::from_secs(3) {
-                    bucket.take(at, now);
+                    window.take(at, now);
                     all.push(at);
                 }
             }
@@ -125,13 +125,13 @@ mod tests {
     #[test]
     fn what_is_over_is_forgotten() {
         let begin = Instant::now();
-        let mut bucket = Bucket::default();
+        let mut window = SlidingWindow::default();
         for second in 0..1000 {
             let now = begin + Duration::from_secs(second);
-            bucket.take(bucket.next(4, now), now);
+            window.take(window.next(4, now), now);
         }
-        assert_eq!(bucket.0.len(), 1);
-        assert!(!bucket.is_full(begin + Duration::from_millis(999_999)));
-        assert!(bucket.is_full(begin + Duration::from_secs(1000)));
+        assert_eq!(window.0.len(), 1);
+        assert!(!window.is_full(begin + Duration::from_millis(999_999)));
+        assert!(window.is_full(begin + Duration::from_secs(1000)));
     }
 }

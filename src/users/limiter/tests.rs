@@ -2,11 +2,11 @@ use super::*;
 
 #[test]
 fn a_call_is_made_now_or_in_time_or_not_at_all() {
-    use Lane::{Background, Foreground};
+    use Priority::{Background, Foreground};
     let begin = Instant::now();
     let at = |ms: u64| begin + Duration::from_millis(ms);
-    let over = |ms: u64| Err(Failure::OverBudget(Duration::from_millis(ms)));
-    // Of 8 user reads a second, 2 a quarter: how many were made at once before, whether throttled, the lane, the
+    let over = |ms: u64| Err(Failure::BudgetExhausted(Duration::from_millis(ms)));
+    // Of 8 user reads a second, 2 a quarter: how many were made at once before, whether throttled, the priority, the
     // deadline, and what is said at 0 ms.
     let table = [
         ("the first", 0, false, Foreground, 3000, Ok(at(0))),
@@ -23,26 +23,30 @@ fn a_call_is_made_now_or_in_time_or_not_at_all() {
         ("slowed down, there is no waiting", 1, true, Foreground, 3000, Err(Failure::Throttled)),
         ("slowed down, a refresh", 1, true, Background, 0, Err(Failure::Throttled)),
     ];
-    for (case, before, throttled, lane, deadline, expected) in table {
-        let mut ledger = ledger(8);
+    for (case, before, throttled, priority, deadline, expected) in table {
+        let mut state = state(8);
         for n in 0..before {
-            ledger.book(&claim(&key(n), Foreground, None), at(0), at(60_000)).unwrap();
+            state.reserve(&acquire(&key(n), Foreground, None), at(0), at(60_000)).unwrap();
         }
         if throttled {
-            ledger.user_reads.pace.throttled(at(0));
+            state.user_reads.aimd.throttled(at(0));
         }
-        assert_eq!(ledger.book(&claim(&key(99), lane, None), at(0), at(deadline)), expected, "{case}");
+        assert_eq!(
+            state.reserve(&acquire(&key(99), priority, None), at(0), at(deadline)),
+            expected,
+            "{case}"
+        );
     }
 }
 
 #[test]
 fn one_user_is_read_ten_times_a_second() {
-    let (mut ledger, begin) = (ledger(1000), Instant::now());
+    let (mut state, begin) = (state(1000), Instant::now());
     let ada = key(1);
     let calls: Vec<_> = (0..100)
         .map_while(|_| {
             let deadline = begin + Duration::from_secs(3);
-            ledger.book(&claim(&ada, Lane::Foreground, None), begin, deadline).ok()
+            state.reserve(&acquire(&ada, Priority::Foreground, None), begin, deadline).ok()
         })
         .collect();
     for (first, eleventh) in calls.iter().zip(calls.iter().skip(10)) {
@@ -50,7 +54,7 @@ fn one_user_is_read_ten_times_a_second() {
     }
     assert!((20..=30).contains(&calls.len()), "{}", calls.len());
     assert_eq!(
-        ledger.book(&claim(&key(2), Lane::Foreground, None), begin, begin),
+        state.reserve(&acquire(&key(2), Priority::Foreground, None), begin, begin),
         Ok(begin),
         "others are not"
     );
@@ -58,52 +62,52 @@ fn one_user_is_read_ten_times_a_second() {
 
 #[test]
 fn a_callers_share_bounds_that_caller_only() {
-    let (mut ledger, now) = (ledger(1000), Instant::now());
+    let (mut state, now) = (state(1000), Instant::now());
     let greedy = Share { caller: "greedy".into(), misses_per_second: 4 };
     let others = Share { caller: "other".into(), misses_per_second: 4 };
-    ledger.book(&claim(&key(1), Lane::Foreground, Some(&greedy)), now, now).unwrap();
-    let refused = ledger.book(&claim(&key(2), Lane::Foreground, Some(&greedy)), now, now);
-    assert_eq!(refused, Err(Failure::OverBudget(Duration::from_millis(250))));
+    state.reserve(&acquire(&key(1), Priority::Foreground, Some(&greedy)), now, now).unwrap();
+    let refused = state.reserve(&acquire(&key(2), Priority::Foreground, Some(&greedy)), now, now);
+    assert_eq!(refused, Err(Failure::BudgetExhausted(Duration::from_millis(250))));
     for share in [Some(&others), None] {
-        assert_eq!(ledger.book(&claim(&key(2), Lane::Foreground, share), now, now), Ok(now));
+        assert_eq!(state.reserve(&acquire(&key(2), Priority::Foreground, share), now, now), Ok(now));
     }
 }
 
 #[test]
 fn what_is_begun_is_ended_and_paid_for_later() {
-    let (mut ledger, now) = (ledger(1000), Instant::now());
+    let (mut state, now) = (state(1000), Instant::now());
     let share = Share { caller: "a".into(), misses_per_second: 1 };
-    ledger.book(&claim(&key(1), Lane::Foreground, Some(&share)), now, now).unwrap();
+    state.reserve(&acquire(&key(1), Priority::Foreground, Some(&share)), now, now).unwrap();
     let ada = key(1);
     for _ in 0..2 {
-        let more = Claim { is_begun: true, ..claim(&ada, Lane::Foreground, Some(&share)) };
-        assert_eq!(ledger.book(&more, now, now), Ok(now), "at once");
+        let more = Acquire { is_continuation: true, ..acquire(&ada, Priority::Foreground, Some(&share)) };
+        assert_eq!(state.reserve(&more, now, now), Ok(now), "at once");
     }
-    let next = ledger.book(&claim(&key(2), Lane::Foreground, Some(&share)), now, now);
-    assert_eq!(next, Err(Failure::OverBudget(Duration::from_secs(3))), "after three calls");
+    let next = state.reserve(&acquire(&key(2), Priority::Foreground, Some(&share)), now, now);
+    assert_eq!(next, Err(Failure::BudgetExhausted(Duration::from_secs(3))), "after three calls");
 }
 
 #[test]
 fn a_refusal_takes_nothing() {
-    let (mut ledger, begin) = (ledger(4), Instant::now());
+    let (mut state, begin) = (state(4), Instant::now());
     let share = Share { caller: "a".into(), misses_per_second: 1 };
-    ledger.book(&claim(&key(1), Lane::Foreground, Some(&share)), begin, begin).unwrap();
+    state.reserve(&acquire(&key(1), Priority::Foreground, Some(&share)), begin, begin).unwrap();
     for n in 0..1000 {
-        assert!(ledger.book(&claim(&key(n), Lane::Foreground, Some(&share)), begin, begin).is_err());
+        assert!(state.reserve(&acquire(&key(n), Priority::Foreground, Some(&share)), begin, begin).is_err());
     }
     let later = begin + Duration::from_millis(250);
-    assert_eq!(ledger.book(&claim(&key(2), Lane::Foreground, None), later, later), Ok(later));
-    assert_eq!(ledger.users.len(), 2, "and nobody is remembered for it");
+    assert_eq!(state.reserve(&acquire(&key(2), Priority::Foreground, None), later, later), Ok(later));
+    assert_eq!(state.users.len(), 2, "and nobody is remembered for it");
 }
 
 #[test]
 fn categories_are_apart() {
-    let (mut ledger, now) = (ledger(1), Instant::now());
-    for category in Category::ALL {
+    let (mut state, now) = (state(1), Instant::now());
+    for category in QuotaCategory::ALL {
         let (ada, bob) = (key(1), key(2));
         let mut book = |user| {
-            let claim = Claim { category, ..claim(user, Lane::Foreground, None) };
-            ledger.book(&claim, now, now)
+            let acquire = Acquire { category, ..acquire(user, Priority::Foreground, None) };
+            state.reserve(&acquire, now, now)
         };
         assert_eq!(book(&ada), Ok(now), "{category:?}");
         assert!(book(&bob).is_err(), "{category:?}");
@@ -112,14 +116,14 @@ fn categories_are_apart() {
 
 #[test]
 fn who_was_asked_about_is_forgotten() {
-    let mut ledger = ledger(1000);
+    let mut state = state(1000);
     let mut now = Instant::now();
     for n in 0..100_000 {
         now += Duration::from_millis(2);
-        ledger.book(&claim(&key(n), Lane::Foreground, None), now, now).unwrap();
+        state.reserve(&acquire(&key(n), Priority::Foreground, None), now, now).unwrap();
     }
-    assert!(ledger.users.len() <= 2000, "{}", ledger.users.len());
-    assert!(ledger.user_reads.bucket.len() <= 500);
+    assert!(state.users.len() <= 2000, "{}", state.users.len());
+    assert!(state.user_reads.window.len() <= 500);
 }
 
 #[test]
@@ -127,17 +131,17 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
     for seed in 0..100 {
         let mut random = fastrand::Rng::with_seed(seed);
         let per_second = random.usize(1..120);
-        let mut ledger = ledger(per_second);
+        let mut state = state(per_second);
         let share = Share { caller: "a".into(), misses_per_second: random.usize(1..20) };
         let (mut now, mut all) = (Instant::now(), Vec::new());
         for _ in 0..400 {
             now += Duration::from_micros(random.u64(0..20_000));
             let user = key(random.usize(0..30));
-            let lane = if random.u8(0..4) == 0 { Lane::Background } else { Lane::Foreground };
-            let wait = if lane == Lane::Background { 0 } else { random.u64(0..4000) };
+            let priority = if random.u8(0..4) == 0 { Priority::Background } else { Priority::Foreground };
+            let wait = if priority == Priority::Background { 0 } else { random.u64(0..4000) };
             let share = random.bool().then_some(&share);
-            let claim = claim(&user, lane, share);
-            if let Ok(at) = ledger.book(&claim, now, now + Duration::from_millis(wait)) {
+            let acquire = acquire(&user, priority, share);
+            if let Ok(at) = state.reserve(&acquire, now, now + Duration::from_millis(wait)) {
                 assert!(at == now || at + CALL <= now + Duration::from_millis(wait), "seed {seed}");
                 all.push((at, user.clone(), share.is_some()));
             }
@@ -157,9 +161,9 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
 #[test]
 fn what_cognito_tells_is_followed_unless_the_settings_say() {
     let settings = BudgetSettings { lists_per_second: Some(7), ..BudgetSettings::default() };
-    let budget = Budget::new(&settings, &Upstream::default());
+    let budget = RateLimiter::new(&settings, &Upstream::default());
     assert_eq!(budget.rates(), [96, 7, 40]);
-    for category in Category::ALL {
+    for category in QuotaCategory::ALL {
         budget.seed(category, 200);
     }
     assert_eq!(budget.rates(), [160, 7, 160]);
@@ -171,15 +175,15 @@ fn assert_within(calls: &[Instant], per_second: usize, seed: u64) {
     assert!(over.is_none(), "seed {seed}: more than {per_second} calls in a second");
 }
 
-fn ledger(per_second: usize) -> Ledger {
+fn state(per_second: usize) -> LimiterState {
     let rate = Some(per_second);
     let settings =
         BudgetSettings { user_reads_per_second: rate, lists_per_second: rate, group_reads_per_second: rate };
-    Budget::new(&settings, &Upstream::default()).ledger.into_inner().unwrap()
+    RateLimiter::new(&settings, &Upstream::default()).state.into_inner().unwrap()
 }
 
-fn claim<'a>(user: &'a Key, lane: Lane, share: Option<&'a Share>) -> Claim<'a> {
-    Claim { category: Category::UserReads, user, lane, share, is_begun: false }
+fn acquire<'a>(user: &'a Key, priority: Priority, share: Option<&'a Share>) -> Acquire<'a> {
+    Acquire { category: QuotaCategory::UserReads, user, priority, share, is_continuation: false }
 }
 
 fn key(n: usize) -> Key {

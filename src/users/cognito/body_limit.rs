@@ -10,11 +10,11 @@ use http_body_util::Limited;
 
 /// Makes a longer answer fail like one that is cut.
 #[derive(Debug)]
-pub(super) struct Bound;
+pub(super) struct BodyLimit;
 
-impl Intercept for Bound {
+impl Intercept for BodyLimit {
     fn name(&self) -> &'static str {
-        "Bound"
+        "BodyLimit"
     }
 
     fn modify_before_deserialization(

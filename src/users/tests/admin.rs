@@ -27,7 +27,7 @@ async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
     assert_eq!(plan(&before.unwrap()), "old", "who asked before is answered");
     let held = lab.ask("ada").now_or_never().expect("a hit").unwrap();
     assert_eq!((plan(&held).as_str(), lab.calls()), ("new", 3));
-    assert_eq!(lab.users.0.flights.len(), 0);
+    assert_eq!(lab.users.0.single_flight.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +44,7 @@ async fn what_lands_after_an_erasure_is_not_held() {
         };
         let (_, erased) = tokio::join!(lab.ask("ada"), erasing);
         assert_eq!(erased.fetches, 1, "{case}");
-        assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Nothing, "{case}");
+        assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::NotCached, "{case}");
     }
 }
 
@@ -52,11 +52,11 @@ async fn what_lands_after_an_erasure_is_not_held() {
 async fn who_is_expired_is_asked_for_anew_and_served_stale_in_an_outage() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Fresh);
+    assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Fresh);
     assert!(lab.users.expire_key(&lab.key("ada")));
-    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Stale);
+    assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Stale);
     assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cognito);
-    assert_eq!((lab.users.holding(&lab.key("ada")).state, lab.calls()), (State::Fresh, 2));
+    assert_eq!((lab.users.entry_info(&lab.key("ada")).state, lab.calls()), (EntryState::Fresh, 2));
 
     assert!(lab.users.expire_key(&lab.key("ada")));
     lab.play(|_| (NEAR, Lab::error("TooManyRequestsException")));
@@ -93,17 +93,17 @@ async fn what_was_asked_before_an_erasure_and_is_fetched_after_it_is_not_held() 
     };
     let (before, erased) = tokio::join!(lab.ask_with_groups("ada"), erasing);
     assert_eq!((before.is_ok(), erased.fetches, lab.calls()), (true, 1, 3), "who asked before is answered");
-    let held = lab.users.holding(&lab.key("ada"));
-    assert_eq!((held.state, held.groups, held.in_flight), (State::Nothing, false, false));
+    let held = lab.users.entry_info(&lab.key("ada"));
+    assert_eq!((held.state, held.groups, held.in_flight), (EntryState::NotCached, false, false));
     lab.ask_with_groups("ada").await.unwrap();
-    let held = lab.users.holding(&lab.key("ada"));
-    assert_eq!((held.state, held.groups), (State::Fresh, true), "what is asked for after it is held");
+    let held = lab.users.entry_info(&lab.key("ada"));
+    assert_eq!((held.state, held.groups), (EntryState::Fresh, true), "what is asked for after it is held");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_budget_knows_an_erased_user_only_as_long_as_it_must() {
     let lab = Lab::start(|_, _| {});
-    let budget = lab.users.0.cognito[&lab.pool.id].budget();
+    let budget = lab.users.0.cognito[&lab.pool.id].limiter();
     lab.ask("ada").await.unwrap();
     lab.ask("bob").await.unwrap();
     lab.users.erase_key(&lab.key("ada"));
@@ -129,7 +129,7 @@ async fn groups_asked_for_before_an_erasure_take_nothing_from_who_came_after_it(
     };
     let (before, ()) = tokio::join!(lab.ask_with_groups("ada"), erasing);
     assert_eq!(before.unwrap_err(), Failure::NoSuchUser, "who asked before is answered");
-    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Fresh);
+    assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Fresh);
 }
 
 fn plan(found: &Found) -> String {
@@ -140,13 +140,13 @@ fn plan(found: &Found) -> String {
 async fn who_is_of_no_use_any_more_is_forgotten_without_a_question() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    let usable = lab.users.0.lifetimes.usable;
+    let usable = lab.users.0.ttls.usable;
     #[expect(clippy::disallowed_methods, reason = "ends with the users")]
     let sweeping = tokio::spawn(sweep(Arc::downgrade(&lab.users.0)));
     sleep(usable / 2).await;
-    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Stale);
+    assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Stale);
     sleep(usable * 2).await;
-    assert_eq!(lab.users.holding(&lab.key("ada")).state, State::Nothing);
+    assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::NotCached);
     drop(lab);
     sweeping.await.unwrap();
 }

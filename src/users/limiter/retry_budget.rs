@@ -2,15 +2,15 @@
 
 /// An account of retries, in tenths of one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Retries(u32);
+pub(super) struct RetryBudget(u32);
 
-impl Default for Retries {
+impl Default for RetryBudget {
     fn default() -> Self {
         Self(MOST)
     }
 }
 
-impl Retries {
+impl RetryBudget {
     /// Notes a first call, which earns a tenth of a retry; at most 10 are saved.
     pub(super) fn earn(&mut self) {
         self.0 = (self.0 + 1).min(MOST);
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn retries_are_a_tenth_of_the_calls_and_ten_at_once() {
-        let mut retries = Retries::default();
+        let mut retries = RetryBudget::default();
         let at_once = (0..100).filter(|_| retries.spend()).count();
         assert_eq!(at_once, 10);
         let later = (0..1000).filter(|_| {

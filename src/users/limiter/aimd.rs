@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 /// The share of a rate that is used. Others may use up the account's quota too, so the rate alone bounds nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Aimd {
     /// When it was last cut, and to what.
     cut: Option<(Instant, f64)>,
 }
 
-impl Pace {
+impl Aimd {
     /// Returns the share, more than 0 and at most 1. A quarter comes back every second, so 3 s heal any cut.
     pub(super) fn share(&self, now: Instant) -> f64 {
         let Some((at, share)) = self.cut else { return 1.0 };
@@ -21,7 +21,7 @@ impl Pace {
 
     /// Halves the share; tells whether it did, for what was sent before a cut may still be throttled a second after it.
     pub(super) fn throttled(&mut self, now: Instant) -> bool {
-        if self.cut.is_some_and(|(at, _)| now.saturating_duration_since(at) < REST) {
+        if self.cut.is_some_and(|(at, _)| now.saturating_duration_since(at) < FAILURE_BACKOFF) {
             return false;
         }
         self.cut = Some((now, self.share(now) / 2.0));
@@ -30,7 +30,7 @@ impl Pace {
 }
 
 const HEALING: Duration = Duration::from_secs(4);
-const REST: Duration = Duration::from_secs(1);
+const FAILURE_BACKOFF: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -40,9 +40,9 @@ mod tests {
     fn throttling_halves_and_time_heals() {
         let begin = Instant::now();
         let at = |ms: u64| begin + Duration::from_millis(ms);
-        let mut pace = Pace::default();
-        assert_eq!(pace.share(begin), 1.0);
-        assert!(pace.throttled(begin));
+        let mut aimd = Aimd::default();
+        assert_eq!(aimd.share(begin), 1.0);
+        assert!(aimd.throttled(begin));
         // What is asked, when, and the share then.
         for (cut, ms, share) in [
             (false, 0, 0.5),
@@ -53,22 +53,22 @@ mod tests {
             (true, 61_000, 0.375),
             (false, 63_500, 1.0),
         ] {
-            assert!(!cut || pace.throttled(at(ms)));
-            assert_eq!(pace.share(at(ms)), share, "{ms} ms");
+            assert!(!cut || aimd.throttled(at(ms)));
+            assert_eq!(aimd.share(at(ms)), share, "{ms} ms");
         }
     }
 
     #[test]
     fn the_throttling_of_one_second_is_one_cut_and_of_many_no_standstill() {
         let begin = Instant::now();
-        let mut pace = Pace::default();
+        let mut aimd = Aimd::default();
         let mut cuts = 0;
         for ms in 0..60_000 {
-            cuts += usize::from(pace.throttled(begin + Duration::from_millis(ms)));
+            cuts += usize::from(aimd.throttled(begin + Duration::from_millis(ms)));
         }
         let end = begin + Duration::from_secs(60);
         assert_eq!(cuts, 60);
-        assert!((0.25..=0.51).contains(&pace.share(end)), "{}", pace.share(end));
-        assert_eq!(pace.share(end + Duration::from_secs(3)), 1.0);
+        assert!((0.25..=0.51).contains(&aimd.share(end)), "{}", aimd.share(end));
+        assert_eq!(aimd.share(end + Duration::from_secs(3)), 1.0);
     }
 }

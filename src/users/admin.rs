@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Asked, Content, Key, Snapshot, Store, Topic, Users, Verdict};
+use super::{CacheEntry, Content, Decision, Key, LookupMethod, Store, Topic, Users};
 use crate::{
     freshness::{Demand, Freshness, Source},
     policy::Mandate,
@@ -12,9 +12,9 @@ use crate::{
 
 /// What is held of one user, without values.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Holding {
+pub struct EntryInfo {
     /// What the entry is.
-    pub state: State,
+    pub state: EntryState,
     /// How fresh it is; none where nothing is held.
     pub freshness: Option<Freshness>,
     /// The attributes that are held, by name.
@@ -29,13 +29,13 @@ pub struct Holding {
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum State {
+pub enum EntryState {
     /// Cognito's answer that there is no such user, served for `cache.absent_for`.
     Absent,
     /// A user, fresh enough to be served.
     Fresh,
     /// Nothing.
-    Nothing,
+    NotCached,
     /// A user past its freshness, served only while Cognito cannot answer, if then.
     Stale,
 }
@@ -53,8 +53,8 @@ pub struct Erased {
 
 impl Users {
     /// Looks at what is held of the mandate's user, and changes nothing.
-    pub fn inspect(&self, mandate: &Mandate) -> Holding {
-        self.holding(&Key::of(mandate.subject()))
+    pub fn inspect(&self, mandate: &Mandate) -> EntryInfo {
+        self.entry_info(&Key::of(mandate.subject()))
     }
 
     /// Has the mandate's user asked for anew by the next read; until Cognito answers, what is held is of use as any that
@@ -70,7 +70,7 @@ impl Users {
         self.erase_key(&Key::of(mandate.subject()))
     }
 
-    pub(super) fn holding(&self, user: &Key) -> Holding {
+    pub(super) fn entry_info(&self, user: &Key) -> EntryInfo {
         let now = Instant::now();
         let [held, groups] = Topic::ALL.map(|topic| {
             let key = user.to(topic);
@@ -78,43 +78,43 @@ impl Users {
         });
         let bytes = [&held, &groups].into_iter().flatten().map(|(bytes, _)| *bytes).sum();
         let held = held.map(|(_, held)| held);
-        Holding {
-            state: held.as_ref().map_or(State::Nothing, |held| self.state(held, now)),
+        EntryInfo {
+            state: held.as_ref().map_or(EntryState::NotCached, |held| self.state(held, now)),
             freshness: held.as_ref().map(|held| held.freshness(Source::Cache, None, now)),
             attributes: held.map(|held| held.content.attributes()).unwrap_or_default(),
             groups: groups.is_some(),
             bytes,
-            in_flight: Topic::ALL.iter().any(|topic| self.0.flights.has(&user.to(*topic))),
+            in_flight: Topic::ALL.iter().any(|topic| self.0.single_flight.has(&user.to(*topic))),
         }
     }
 
-    fn state(&self, held: &Snapshot, now: Instant) -> State {
-        match (&held.content, self.0.lifetimes.judge(held, Asked::BySub, Demand::ANY, now)) {
-            (Content::Absent(_), _) => State::Absent,
-            (_, Verdict::Serve | Verdict::ServeAndRefresh) => State::Fresh,
-            _ => State::Stale,
+    fn state(&self, held: &CacheEntry, now: Instant) -> EntryState {
+        match (&held.content, self.0.ttls.decide(held, LookupMethod::BySub, Demand::ANY, now)) {
+            (Content::Absent(_), _) => EntryState::Absent,
+            (_, Decision::Serve | Decision::ServeAndRefresh) => EntryState::Fresh,
+            _ => EntryState::Stale,
         }
     }
 
     pub(super) fn expire_key(&self, user: &Key) -> bool {
-        self.fence(user);
+        self.detach(user);
         self.0.store.expire(user)
     }
 
     pub(super) fn erase_key(&self, user: &Key) -> Erased {
-        let _erasing = self.0.erasures.begin(user);
-        let fetches = self.fence(user);
+        let _erasing = self.0.epochs.begin(user);
+        let fetches = self.detach(user);
         let (entry, absence) = self.0.store.forget(user);
         if let Ok(cognito) = self.cognito(user) {
-            self.0.flights.spawn(Arc::clone(cognito.budget()).forget(user.clone()));
+            self.0.single_flight.spawn(Arc::clone(cognito.limiter()).forget(user.clone()));
         }
         Erased { entry, absence, fetches }
     }
 
     /// First of all: what such a fetch brought before it is then in the store, to be found there, and what it brings after
     /// it is never.
-    fn fence(&self, user: &Key) -> usize {
-        Topic::ALL.into_iter().filter(|topic| self.0.flights.fence(&user.to(*topic))).count()
+    fn detach(&self, user: &Key) -> usize {
+        Topic::ALL.into_iter().filter(|topic| self.0.single_flight.detach(&user.to(*topic))).count()
     }
 }
 

@@ -10,18 +10,18 @@ use aws_sdk_cognitoidentityprovider::{
 use tokio::time::sleep;
 use tracing::info;
 
-use super::super::budget::{Budget, Category};
+use super::super::limiter::{QuotaCategory, RateLimiter};
 
-/// Asks for every category's limit and tells the budget. Where it is not told, the budget stays as it is, for a wrong
+/// Asks for every category's limit and tells the limiter. Where it is not told, the limiter stays as it is, for a wrong
 /// guess is too low or soon throttled.
-pub(super) async fn learn(client: &Client, budget: &Budget, region: &str) {
-    for category in Category::ALL {
+pub(super) async fn learn(client: &Client, limiter: &RateLimiter, region: &str) {
+    for category in QuotaCategory::ALL {
         let Ok(definition) = definition(category) else { return };
         match client.get_provisioned_limit().limit_definition(definition).send().await {
             Ok(output) => {
                 let allowed =
                     output.limit.and_then(|limit| usize::try_from(limit.provisioned_limit_value).ok());
-                allowed.filter(|allowed| *allowed > 0).inspect(|allowed| budget.seed(category, *allowed));
+                allowed.filter(|allowed| *allowed > 0).inspect(|allowed| limiter.seed(category, *allowed));
             }
             Err(error) => {
                 let code = error.code().unwrap_or("no answer");
@@ -30,7 +30,7 @@ pub(super) async fn learn(client: &Client, budget: &Budget, region: &str) {
                     quota.category = category,
                     region,
                     aws.code = code,
-                    "the budget stays as it is: GetProvisionedLimit tells nothing"
+                    "the limiter stays as it is: GetProvisionedLimit tells nothing"
                 );
             }
         }
@@ -39,7 +39,7 @@ pub(super) async fn learn(client: &Client, budget: &Budget, region: &str) {
 }
 
 fn definition(
-    category: Category,
+    category: QuotaCategory,
 ) -> Result<LimitDefinitionType, aws_sdk_cognitoidentityprovider::error::BuildError> {
     LimitDefinitionType::builder()
         .limit_class(LimitClass::ApiCategory)

@@ -53,11 +53,11 @@ impl From<UserType> for Record {
 /// Reads a record as the user asked for. An alias may match somebody else, and then it is a mismatch.
 pub(super) fn user(record: Record, asked: &Sub) -> Result<User, Failure> {
     let mut attributes = attributes(record.attributes)?;
-    let sub = attributes.remove(SUB).ok_or(Failure::Garbled)?;
+    let sub = attributes.remove(SUB).ok_or(Failure::Unreadable)?;
     if sub.as_str() != asked.as_str() {
-        return Err(Failure::Mismatch);
+        return Err(Failure::WrongUser);
     }
-    let username = record.username.and_then(|name| name.parse().ok()).ok_or(Failure::Garbled)?;
+    let username = record.username.and_then(|name| name.parse().ok()).ok_or(Failure::Unreadable)?;
     Ok(User {
         sub: asked.clone(),
         username,
@@ -72,9 +72,9 @@ pub(super) fn user(record: Record, asked: &Sub) -> Result<User, Failure> {
 fn attributes(list: Vec<AttributeType>) -> Result<BTreeMap<AttributeName, AttributeValue>, Failure> {
     let mut attributes = BTreeMap::new();
     for AttributeType { name, value, .. } in list {
-        let name: AttributeName = name.parse().map_err(|_| Failure::Garbled)?;
+        let name: AttributeName = name.parse().map_err(|_| Failure::Unreadable)?;
         if attributes.insert(name, value.unwrap_or_default().into()).is_some() {
-            return Err(Failure::Garbled);
+            return Err(Failure::Unreadable);
         }
     }
     Ok(attributes)
@@ -122,14 +122,18 @@ mod tests {
     fn another_user_or_half_a_one_is_not() {
         let nameless = Record { username: None, ..record(&[("sub", "a")]) };
         let table = [
-            ("another sub", record(&[("sub", "b")]), Failure::Mismatch),
-            ("the sub in another case", record(&[("sub", "A")]), Failure::Mismatch),
-            ("no sub", record(&[("email", "x")]), Failure::Garbled),
-            ("no attributes", record(&[]), Failure::Garbled),
-            ("an attribute twice", record(&[("sub", "a"), ("email", "x"), ("email", "x")]), Failure::Garbled),
-            ("two subs", record(&[("sub", "a"), ("sub", "b")]), Failure::Garbled),
-            ("a nameless attribute", record(&[("sub", "a"), ("", "x")]), Failure::Garbled),
-            ("no username", nameless, Failure::Garbled),
+            ("another sub", record(&[("sub", "b")]), Failure::WrongUser),
+            ("the sub in another case", record(&[("sub", "A")]), Failure::WrongUser),
+            ("no sub", record(&[("email", "x")]), Failure::Unreadable),
+            ("no attributes", record(&[]), Failure::Unreadable),
+            (
+                "an attribute twice",
+                record(&[("sub", "a"), ("email", "x"), ("email", "x")]),
+                Failure::Unreadable,
+            ),
+            ("two subs", record(&[("sub", "a"), ("sub", "b")]), Failure::Unreadable),
+            ("a nameless attribute", record(&[("sub", "a"), ("", "x")]), Failure::Unreadable),
+            ("no username", nameless, Failure::Unreadable),
         ];
         for (case, record, failure) in table {
             assert_eq!(user(record, &sub("a")), Err(failure), "{case}");

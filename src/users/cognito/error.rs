@@ -50,8 +50,8 @@ pub(super) fn sort<E: ProvideErrorMetadata>(
         };
     }
     match failure {
-        Failure::Refused if alarm.is_due() => log!(error),
-        Failure::Refused => log!(debug),
+        Failure::AccessDenied if alarm.is_due() => log!(error),
+        Failure::AccessDenied => log!(debug),
         _ => log!(warn),
     }
     failure
@@ -66,7 +66,7 @@ pub(super) fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Outcome {
     match (failure(error), error) {
         _ if is_absence(error) => Outcome::NotFound,
-        (Failure::Refused, _) => Outcome::Denied,
+        (Failure::AccessDenied, _) => Outcome::Denied,
         (Failure::Throttled, _) => Outcome::Throttled,
         (_, SdkError::TimeoutError(_)) => Outcome::TimedOut,
         (_, SdkError::DispatchFailure(cause)) if cause.is_timeout() => Outcome::TimedOut,
@@ -81,11 +81,13 @@ fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
             Some("TooManyRequestsException" | "ThrottlingException" | "LimitExceededException"),
         ) => Failure::Throttled,
         (SdkError::ServiceError(service), Some(_)) if service.raw().status().is_client_error() => {
-            Failure::Refused
+            Failure::AccessDenied
         }
-        (SdkError::ConstructionFailure(_), _) => Failure::Refused,
+        (SdkError::ConstructionFailure(_), _) => Failure::AccessDenied,
         // Neither the network nor time: no credentials were found, or TLS does not trust the other end.
-        (SdkError::DispatchFailure(cause), _) if !cause.is_io() && !cause.is_timeout() => Failure::Refused,
+        (SdkError::DispatchFailure(cause), _) if !cause.is_io() && !cause.is_timeout() => {
+            Failure::AccessDenied
+        }
         _ => Failure::Unavailable,
     }
 }

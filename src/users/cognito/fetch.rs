@@ -9,11 +9,11 @@ use tracing::Instrument as _;
 use super::{
     super::{
         Failure,
-        budget::{Category, Claim, Lane},
-        snapshot::Asked,
+        entry::LookupMethod,
+        limiter::{Acquire, Priority, QuotaCategory},
         store::Key,
     },
-    Cognito, answer, fault,
+    Cognito, error, response,
 };
 use crate::{
     policy::Share,
@@ -22,50 +22,58 @@ use crate::{
     user::{Groups, User, Username},
 };
 
-/// Who pays for the calls of an errand.
+/// Who pays for the calls of an fetch.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::users) struct Payer<'a> {
-    pub(in crate::users) lane: Lane,
+pub(in crate::users) struct Attribution<'a> {
+    pub(in crate::users) priority: Priority,
     /// Of the caller who is the first to wait for it.
     pub(in crate::users) share: Option<&'a Share>,
 }
 
-impl<'a> Payer<'a> {
+impl<'a> Attribution<'a> {
     /// A refresh is nobody's miss, so no caller's share pays for it.
-    pub(in crate::users) fn of(lane: Lane, share: Option<&'a Share>) -> Self {
-        Self { lane, share: share.filter(|_| lane == Lane::Foreground) }
+    pub(in crate::users) fn of(priority: Priority, share: Option<&'a Share>) -> Self {
+        Self { priority, share: share.filter(|_| priority == Priority::Foreground) }
     }
 }
 
 /// The way to one user.
 #[derive(Debug)]
-pub(super) struct Errand<'a> {
+pub(super) struct Fetch<'a> {
     cognito: &'a Cognito,
     user: &'a Key,
-    payer: Payer<'a>,
+    attribution: Attribution<'a>,
     ends: Instant,
     /// Whether the next call is paid for: the first one is, for who cannot pay does not begin.
     is_paid: bool,
     is_retried: bool,
 }
 
-impl<'a> Errand<'a> {
-    /// Sets out, with the first call paid for; the errand should end by `ends`.
-    pub(super) fn begin(cognito: &'a Cognito, user: &'a Key, payer: Payer<'a>, ends: Instant) -> Self {
-        Self { cognito, user, payer, ends, is_paid: true, is_retried: false }
+impl<'a> Fetch<'a> {
+    /// Sets out, with the first call paid for; the fetch should end by `ends`.
+    pub(super) fn begin(
+        cognito: &'a Cognito,
+        user: &'a Key,
+        attribution: Attribution<'a>,
+        ends: Instant,
+    ) -> Self {
+        Self { cognito, user, attribution, ends, is_paid: true, is_retried: false }
     }
 
     /// Asks in the way that is set for the pool, and tells how it asked. By the username that is `held`, where it may
     /// ask so: one call then finds a federated user too, and tells for certain that a user is gone.
-    pub(super) async fn by_sub(&mut self, held: Option<&Username>) -> (Asked, Result<Option<User>, Failure>) {
+    pub(super) async fn by_sub(
+        &mut self,
+        held: Option<&Username>,
+    ) -> (LookupMethod, Result<Option<User>, Failure>) {
         if let Some(name) = held.filter(|_| self.cognito.pool.bare_sub != Lookup::ListUsers) {
             match self.admin_get_user(name.as_str()).await {
                 // The name is somebody else's now, which tells nothing of whose it was.
-                Err(Failure::Mismatch) => {}
-                answer => return (Asked::ByUsername, answer),
+                Err(Failure::WrongUser) => {}
+                answer => return (LookupMethod::ByUsername, answer),
             }
         }
-        (Asked::BySub, self.search().await)
+        (LookupMethod::BySub, self.search().await)
     }
 
     async fn search(&mut self) -> Result<Option<User>, Failure> {
@@ -84,8 +92,8 @@ impl<'a> Errand<'a> {
     pub(super) async fn admin_get_user(&mut self, name: &str) -> Result<Option<User>, Failure> {
         let Cognito { client, pool, .. } = self.cognito;
         let request = client.admin_get_user().user_pool_id(pool.id.as_str()).username(name);
-        let output = self.call(Category::UserReads, || request.clone().send()).await?;
-        output.map(|output| answer::user(output.into(), &self.user.sub)).transpose()
+        let output = self.call(QuotaCategory::UserReads, || request.clone().send()).await?;
+        output.map(|output| response::user(output.into(), &self.user.sub)).transpose()
     }
 
     /// Asks for the groups of the user of that name; none if the user is gone, or has another name. What Cognito answers
@@ -110,16 +118,16 @@ impl<'a> Errand<'a> {
         let (mut names, mut token) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
             let request = request.clone().set_next_token(token);
-            let page = self.call(Category::GroupReads, || request.clone().send()).await?;
+            let page = self.call(QuotaCategory::GroupReads, || request.clone().send()).await?;
             let Some(page) = page else { return Ok(None) };
-            let groups = page.groups.ok_or(Failure::Garbled)?;
+            let groups = page.groups.ok_or(Failure::Unreadable)?;
             names.extend(groups.into_iter().map(|group| group.group_name.unwrap_or_default()));
             token = page.next_token;
             if token.is_none() {
-                return names.try_into().map(Some).map_err(|_| Failure::Garbled);
+                return names.try_into().map(Some).map_err(|_| Failure::Unreadable);
             }
         }
-        Err(Failure::Garbled)
+        Err(Failure::Unreadable)
     }
 
     /// The filter is an exact match, its value free of quotes by `Sub`'s alphabet. A filtered page may be empty and not
@@ -131,13 +139,13 @@ impl<'a> Errand<'a> {
         let mut token = None;
         for _ in 0..MAX_PAGES {
             let request = request.clone().set_pagination_token(token);
-            let page = self.call(Category::Lists, || request.clone().send()).await?;
+            let page = self.call(QuotaCategory::Lists, || request.clone().send()).await?;
             let Some(page) = page else { return Ok(None) };
             // An empty list says that there is nobody; none at all says nothing.
-            let mut users = page.users.ok_or(Failure::Garbled)?;
+            let mut users = page.users.ok_or(Failure::Unreadable)?;
             match (users.pop(), users.as_slice()) {
-                (Some(user), []) => return answer::user(user.into(), &self.user.sub).map(Some),
-                (Some(_), [_, ..]) => return Err(Failure::Mismatch),
+                (Some(user), []) => return response::user(user.into(), &self.user.sub).map(Some),
+                (Some(_), [_, ..]) => return Err(Failure::WrongUser),
                 (None, _) => token = page.pagination_token,
             }
             if token.is_none() {
@@ -149,7 +157,11 @@ impl<'a> Errand<'a> {
 
     /// Makes a call once it is paid for, and once more if it just failed; none if there is no such user. What is
     /// throttled or refused is so the next time too.
-    async fn call<T, E, F>(&mut self, category: Category, send: impl Fn() -> F) -> Result<Option<T>, Failure>
+    async fn call<T, E, F>(
+        &mut self,
+        category: QuotaCategory,
+        send: impl Fn() -> F,
+    ) -> Result<Option<T>, Failure>
     where
         E: ProvideErrorMetadata,
         F: Future<Output = Result<T, SdkError<E>>>,
@@ -163,50 +175,50 @@ impl<'a> Errand<'a> {
             self.is_retried = true;
             sleep(BACKOFF.mul_f64(fastrand::f64())).await;
             // It is Cognito's failing, not the caller's miss.
-            let claim = Claim { share: None, ..self.claim(category) };
-            self.cognito.budget.book_retry(&claim).map_err(|_| failure)?;
+            let acquire = Acquire { share: None, ..self.acquire(category) };
+            self.cognito.limiter.reserve_retry(&acquire).map_err(|_| failure)?;
         }
     }
 
     async fn attempt<T, E: ProvideErrorMetadata>(
         &self,
-        category: Category,
+        category: QuotaCategory,
         sent: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<Option<T>, Failure> {
-        let Cognito { alarm, budget, pool, .. } = self.cognito;
-        let call = budget.metrics().call(category.operation());
+        let Cognito { alarm, limiter, pool, .. } = self.cognito;
+        let call = limiter.metrics().call(category.operation());
         let span = traces::asked(category.operation(), &pool.region);
         let sent = sent.instrument(span.clone()).await;
-        call.end(sent.as_ref().err().map_or(Outcome::Answered, fault::outcome));
+        call.end(sent.as_ref().err().map_or(Outcome::Answered, error::outcome));
         let error = match sent {
             Ok(output) => return Ok(Some(output)),
-            Err(error) if fault::is_absence(&error) => return Ok(None),
+            Err(error) if error::is_absence(&error) => return Ok(None),
             Err(error) => error,
         };
-        let failure = fault::sort(&pool.id, category.operation(), &error, alarm);
-        traces::failed(&span, fault::outcome(&error).name(), true);
+        let failure = error::sort(&pool.id, category.operation(), &error, alarm);
+        traces::failed(&span, error::outcome(&error).name(), true);
         if failure == Failure::Throttled {
-            budget.throttled(category);
+            limiter.throttled(category);
         }
         Err(failure)
     }
 
-    async fn pay(&mut self, category: Category) -> Result<(), Failure> {
+    async fn pay(&mut self, category: QuotaCategory) -> Result<(), Failure> {
         if std::mem::take(&mut self.is_paid) {
             return Ok(());
         }
-        let by = match self.payer.lane {
-            Lane::Background => Instant::now(),
-            Lane::Foreground => self.ends,
+        let by = match self.attribution.priority {
+            Priority::Background => Instant::now(),
+            Priority::Foreground => self.ends,
         };
-        let at = self.cognito.budget.book(&self.claim(category), by)?;
+        let at = self.cognito.limiter.reserve(&self.acquire(category), by)?;
         tokio::time::sleep_until(at).await;
         Ok(())
     }
 
-    fn claim(&self, category: Category) -> Claim<'a> {
-        let Payer { lane, share } = self.payer;
-        Claim { category, user: self.user, lane, share, is_begun: true }
+    fn acquire(&self, category: QuotaCategory) -> Acquire<'a> {
+        let Attribution { priority, share } = self.attribution;
+        Acquire { category, user: self.user, priority, share, is_continuation: true }
     }
 }
 
