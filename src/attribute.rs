@@ -83,7 +83,7 @@ impl fmt::Debug for AttributeValue {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Selection {
     /// Whatever the user has.
-    Everything,
+    All,
     /// These and no others.
     Only(BTreeSet<AttributeName>),
 }
@@ -92,7 +92,7 @@ impl Selection {
     /// Returns true if and only if `name` is chosen.
     pub fn contains(&self, name: &str) -> bool {
         match self {
-            Self::Everything => true,
+            Self::All => true,
             Self::Only(names) => names.contains(name),
         }
     }
@@ -100,20 +100,20 @@ impl Selection {
     /// Returns the names chosen one by one; of everything, none.
     pub fn named(&self) -> impl Iterator<Item = &AttributeName> {
         let names = match self {
-            Self::Everything => None,
+            Self::All => None,
             Self::Only(names) => Some(names),
         };
         names.into_iter().flatten()
     }
 
     /// Returns those of a user's attributes that are chosen, in the order of their names.
-    pub fn among<'a>(&'a self, attributes: &'a Attributes) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub fn select<'a>(&'a self, attributes: &'a Attributes) -> impl Iterator<Item = (&'a str, &'a str)> {
         // Both are sorted, so one walk along both is all the looking up there is, with one comparison a step.
         let mut names = self.named().map(AttributeName::as_str).peekable();
         attributes.iter().filter(move |(name, _)| {
             loop {
                 match names.peek().map(|chosen| (*chosen).cmp(name)) {
-                    None => return matches!(self, Self::Everything),
+                    None => return matches!(self, Self::All),
                     Some(Ordering::Less) => names.next(),
                     Some(order) => return order == Ordering::Equal,
                 };
@@ -199,14 +199,14 @@ mod tests {
     #[test]
     fn a_wish_is_cut_to_what_is_released() {
         let released = Arc::new(only(&["email", "name"]));
-        assert_eq!(released.narrow(Selection::Everything), Ok(Arc::clone(&released)));
+        assert_eq!(released.narrow(Selection::All), Ok(Arc::clone(&released)));
         assert_eq!(released.narrow(only(&["name"])), Ok(only(&["name"]).into()));
         let refused = released.narrow(only(&["name", "phone_number", "custom:plan"])).unwrap_err();
         assert_eq!(
             refused.iter().map(AttributeName::as_str).collect::<Vec<_>>(),
             ["custom:plan", "phone_number"]
         );
-        assert_eq!(Arc::new(Selection::Everything).narrow(only(&["x"])), Ok(only(&["x"]).into()));
+        assert_eq!(Arc::new(Selection::All).narrow(only(&["x"])), Ok(only(&["x"]).into()));
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         let value = |name: &&str| (name.parse().unwrap(), AttributeValue::from(format!("{name}'s")));
         let attributes = Attributes::from(has.iter().map(value).collect::<BTreeMap<AttributeName, _>>());
         let table: [(Selection, &[&str]); 8] = [
-            (Selection::Everything, &has),
+            (Selection::All, &has),
             (only(&[]), &[]),
             (only(&["email"]), &["email"]),
             (only(&["custom:plan", "name"]), &["custom:plan", "name"]),
@@ -225,7 +225,7 @@ mod tests {
             (only(&has), &has),
         ];
         for (selection, expected) in table {
-            let chosen: Vec<_> = selection.among(&attributes).collect();
+            let chosen: Vec<_> = selection.select(&attributes).collect();
             let expected: Vec<_> = expected.iter().map(|name| (*name, format!("{name}'s"))).collect();
             assert!(
                 chosen.iter().map(|(name, value)| (*name, (*value).to_owned())).eq(expected),

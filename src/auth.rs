@@ -7,7 +7,7 @@ mod certificate;
 mod claims;
 mod keys;
 mod rejected;
-mod verdicts;
+mod verified;
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -18,16 +18,16 @@ use tonic::metadata::MetadataMap;
 
 use self::{
     bearer::RawToken,
-    caller::Bearer,
-    claims::{Claimed, Unverified},
+    caller::TokenIdentity,
+    claims::{Unverified, VerifiedClaims},
     keys::{FetcherError, Keys},
-    verdicts::{Look, Verdict, Verdicts},
+    verified::{TokenLookup, VerifiedToken, VerifiedTokens},
 };
 pub use self::{
-    caller::{Caller, Client, Identity, Person},
+    caller::{Caller, Client, Identity, TokenUser},
     certificate::{AlternativeName, Certificate, InvalidName},
     claims::Scopes,
-    rejected::{Fault, Rejected},
+    rejected::{InvalidReason, Rejected},
 };
 use crate::{
     config::CacheSettings,
@@ -70,7 +70,7 @@ pub enum Address {
 pub struct Authenticator {
     pools: Pools,
     keys: HashMap<PoolId, Keys>,
-    verdicts: Arc<Verdicts>,
+    verified: Arc<VerifiedTokens>,
     upstream: Handle,
 }
 
@@ -82,10 +82,10 @@ impl Authenticator {
             Ok((pool.id.clone(), Keys::start(pool, metrics)?))
         });
         let keys = keys.collect::<Result<_, FetcherError>>()?;
-        let verdicts = Arc::new(Verdicts::new(cache.max_verdict_bytes, metrics.verdicts()));
+        let verified = Arc::new(VerifiedTokens::new(cache.max_verdict_bytes, metrics.verdicts()));
         #[expect(clippy::disallowed_methods, reason = "ends with the verdicts")]
-        tokio::spawn(verdicts::sweep(Arc::downgrade(&verdicts)));
-        Ok(Self { keys, pools: pools.clone(), verdicts, upstream: Handle::current() })
+        tokio::spawn(verified::sweep(Arc::downgrade(&verified)));
+        Ok(Self { keys, pools: pools.clone(), verified, upstream: Handle::current() })
     }
 
     /// Returns when the keys of every pool are loaded, however long that takes.
@@ -104,7 +104,7 @@ impl Authenticator {
             "" => None,
             token => {
                 let bearer = self.verify(RawToken::from_field(token)?).await?;
-                Some(bearer.person.ok_or(Rejected::WrongType)?)
+                Some(bearer.user.ok_or(Rejected::WrongType)?)
             }
         };
         Ok(Caller::new(credentials.peer, bearer, presented))
@@ -115,31 +115,33 @@ impl Authenticator {
     /// from the thread of the caller, who waits for those who came before. A caller that leaves may have had it done; fails
     /// only where the runtime it was started in is going down, or the scan panics.
     pub async fn forget(&self, pool: &PoolId, sub: &Sub) -> Result<usize, JoinError> {
-        self.verdicts.forget(pool, sub, &self.upstream).await
+        self.verified.forget(pool, sub, &self.upstream).await
     }
 
-    async fn verify(&self, token: RawToken<'_>) -> Result<Bearer, Rejected> {
-        let stands = |verdict: &Verdict| verdict.stands(self.keys.get(&verdict.pool.id), SystemTime::now());
-        match self.verdicts.look(token.as_bytes(), stands) {
-            Look::Known(bearer) => Ok(bearer),
+    async fn verify(&self, token: RawToken<'_>) -> Result<TokenIdentity, Rejected> {
+        let is_valid =
+            |verified: &VerifiedToken| verified.is_valid(self.keys.get(&verified.pool.id), SystemTime::now());
+        match self.verified.look_up(token.as_bytes(), is_valid) {
+            TokenLookup::Hit(identity) => Ok(identity),
             // Boxed, so that the future of a hit is no larger for what it never does.
-            Look::Unknown(vacancy) => Ok(vacancy.fill(Box::pin(self.judge(token)).await?)),
+            TokenLookup::Miss(pending) => Ok(pending.insert(Box::pin(self.verify_uncached(token)).await?)),
         }
     }
 
-    async fn judge(&self, token: RawToken<'_>) -> Result<Verdict, Rejected> {
+    async fn verify_uncached(&self, token: RawToken<'_>) -> Result<VerifiedToken, Rejected> {
         let unverified = Unverified::read(token.read()?)?;
         // Before any fetch: a token must not choose whom we ask for keys (RFC 8725, section 3.8).
         let pool = unverified.unverified_issuer().and_then(|issuer| self.pools.by_issuer(issuer));
-        let pool = pool.ok_or(Rejected::Invalid(Fault::Issuer))?;
+        let pool = pool.ok_or(Rejected::Invalid(InvalidReason::Issuer))?;
         let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
         let key = keys.key(unverified.unverified_key_id()).await?;
-        let Claimed { client, scopes, user, validity } = unverified.verify(&key, pool, SystemTime::now())?;
-        let person = user.map(|(sub, username, groups)| {
-            Arc::new(Person { pool: Arc::clone(pool), sub, username, groups })
+        let VerifiedClaims { client, scopes, user, validity } =
+            unverified.verify(&key, pool, SystemTime::now())?;
+        let user = user.map(|(sub, username, groups)| {
+            Arc::new(TokenUser { pool: Arc::clone(pool), sub, username, groups })
         });
-        let bearer = Bearer { client: Arc::new(Client { id: client, scopes }), person };
-        Ok(Verdict { bearer, validity, key, pool: Arc::clone(pool) })
+        let identity = TokenIdentity { client: Arc::new(Client { id: client, scopes }), user };
+        Ok(VerifiedToken { identity, validity, key, pool: Arc::clone(pool) })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     auth::Rejected,
     policy::Denied,
     proto::{self, ErrorReason},
-    query::Invalid,
+    query::InvalidQuery,
     users::Failure,
 };
 
@@ -39,7 +39,7 @@ pub enum Error {
     Foreign(Code),
     /// The question is not valid.
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    Invalid(#[from] InvalidQuery),
     /// The caller's deadline or our own passed.
     #[error("the deadline passed")]
     OutOfTime,
@@ -138,10 +138,10 @@ impl Error {
                 ErrorReason::Overloaded,
                 "the answer has no room for this user; ask about fewer at once",
             ),
-            Self::Invalid(Invalid::Sub | Invalid::SubOf(_)) => {
+            Self::Invalid(InvalidQuery::Sub | InvalidQuery::SubOf(_)) => {
                 (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED)
             }
-            Self::Invalid(Invalid::Field { .. }) => {
+            Self::Invalid(InvalidQuery::Field { .. }) => {
                 (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
             }
             Self::OutOfTime => (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed"),
@@ -167,12 +167,12 @@ impl Error {
     }
 
     fn violation(&self) -> Option<(String, &'static str)> {
-        if let Self::Invalid(Invalid::SubOf(n)) = self {
+        if let Self::Invalid(InvalidQuery::SubOf(n)) = self {
             return Some((format!("subs[{n}]"), SUB_FORM));
         }
         let (field, problem) = match self {
-            Self::Invalid(Invalid::Field { field, problem }) => (field.as_str(), *problem),
-            Self::Invalid(Invalid::Sub) => ("sub", SUB_FORM),
+            Self::Invalid(InvalidQuery::Field { field, problem }) => (field.as_str(), *problem),
+            Self::Invalid(InvalidQuery::Sub) => ("sub", SUB_FORM),
             Self::Denied(Denied::CallerUnknown) => ("caller", "names no configured caller"),
             Self::Denied(Denied::Nobody) => ("sub", "must be given where no access token is"),
             Self::Denied(Denied::PoolMissing) => {

@@ -81,7 +81,7 @@ impl Policy {
         let mut matching = self.rules.iter().filter(|rule| rule.matches(identity));
         let rule = matching.next().ok_or(match identity {
             Identity::Address(_) => Denied::Anonymous,
-            Identity::Certificate(_) | Identity::Machine(_) | Identity::Person(_) => Denied::Caller,
+            Identity::Certificate(_) | Identity::Machine(_) | Identity::User(_) => Denied::Caller,
         })?;
         // A certificate may have several names; one that names two callers is neither.
         if matching.next().is_some() {
@@ -91,15 +91,15 @@ impl Policy {
     }
 
     fn subject(&self, rule: &Rule, caller: &Caller, query: &Query) -> Result<Subject, Denied> {
-        let mut persons = caller.persons();
-        let Some(person) = persons.next() else { return self.bare(rule, query) };
-        let other_sub = query.sub.as_ref().is_some_and(|sub| *sub != person.sub);
-        let other_pool = query.pool.as_ref().is_some_and(|pool| *pool != person.pool.id);
-        let other_person = persons.any(|other| other.sub != person.sub || other.pool.id != person.pool.id);
-        if other_sub || other_pool || other_person {
+        let mut users = caller.token_users();
+        let Some(user) = users.next() else { return self.bare(rule, query) };
+        let other_sub = query.sub.as_ref().is_some_and(|sub| *sub != user.sub);
+        let other_pool = query.pool.as_ref().is_some_and(|pool| *pool != user.pool.id);
+        let other_user = users.any(|other| other.sub != user.sub || other.pool.id != user.pool.id);
+        if other_sub || other_pool || other_user {
             return Err(Denied::Ambiguous);
         }
-        Ok(Subject::of(person))
+        Ok(Subject::of(user))
     }
 
     fn bare(&self, rule: &Rule, query: &Query) -> Result<Subject, Denied> {
@@ -123,10 +123,10 @@ impl Policy {
 
 /// A token tells the groups as they were when it was issued, at no cost.
 fn membership(rule: &Rule, caller: &Caller, query: &Query) -> Result<Membership, Denied> {
-    match (query.include_groups, caller.persons().next()) {
+    match (query.include_groups, caller.token_users().next()) {
         (false, _) => Ok(Membership::Unasked),
         (true, _) if !rule.groups => Err(Denied::Attributes(vec!["groups".to_owned()])),
-        (true, Some(person)) => Ok(Membership::Told(person.groups.clone())),
+        (true, Some(user)) => Ok(Membership::Told(user.groups.clone())),
         (true, None) => Ok(Membership::Sought),
     }
 }

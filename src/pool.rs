@@ -29,7 +29,7 @@ pub struct Pool {
     /// Where the signing keys are published.
     pub jwks_url: Uri,
     /// How a user is looked up whose `sub` alone is known.
-    pub bare_sub: Lookup,
+    pub bare_sub: BareSubLookup,
     /// Whose credentials calls are signed with.
     pub credentials: Credentials,
     /// The Region whose API is asked.
@@ -42,7 +42,7 @@ pub struct Pool {
 
 /// How a user is looked up whose `sub` alone is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Lookup {
+pub enum BareSubLookup {
     /// `AdminGetUser` by sub, which finds local users only.
     AdminGetUser,
     /// `AdminGetUser` by sub, then `ListUsers`, which finds federated users too.
@@ -212,11 +212,11 @@ fn is_web(uri: &Uri) -> bool {
     matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
 }
 
-fn lookup(settings: &PoolSettings) -> Lookup {
+fn lookup(settings: &PoolSettings) -> BareSubLookup {
     match (settings.bare_sub, settings.federated) {
-        (BareSub::ListUsers, _) => Lookup::ListUsers,
-        (BareSub::AdminGetUser, true) => Lookup::AdminGetUserThenListUsers,
-        (BareSub::AdminGetUser, false) => Lookup::AdminGetUser,
+        (BareSub::ListUsers, _) => BareSubLookup::ListUsers,
+        (BareSub::AdminGetUser, true) => BareSubLookup::AdminGetUserThenListUsers,
+        (BareSub::AdminGetUser, false) => BareSubLookup::AdminGetUser,
     }
 }
 
@@ -335,10 +335,10 @@ mod tests {
     #[test]
     fn bare_subs_are_looked_up_as_set() {
         let table = [
-            (BareSub::AdminGetUser, false, Lookup::AdminGetUser),
-            (BareSub::AdminGetUser, true, Lookup::AdminGetUserThenListUsers),
-            (BareSub::ListUsers, false, Lookup::ListUsers),
-            (BareSub::ListUsers, true, Lookup::ListUsers),
+            (BareSub::AdminGetUser, false, BareSubLookup::AdminGetUser),
+            (BareSub::AdminGetUser, true, BareSubLookup::AdminGetUserThenListUsers),
+            (BareSub::ListUsers, false, BareSubLookup::ListUsers),
+            (BareSub::ListUsers, true, BareSubLookup::ListUsers),
         ];
         for (bare_sub, federated, expected) in table {
             let settings = PoolSettings { bare_sub, federated, ..settings("eu-west-1_A") };

@@ -26,7 +26,7 @@ pub struct Query {
 
 /// One question about each of several users; made by `wire`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Batch {
+pub struct BatchQuery {
     /// The users, each once: 1 to 100.
     pub subs: Vec<Sub>,
     /// Whom of `subs` each item of the request names, in the order of the items.
@@ -35,7 +35,7 @@ pub struct Batch {
     pub query: Query,
 }
 
-impl Batch {
+impl BatchQuery {
     /// Returns the question about each user, in the order of `subs`.
     pub fn queries(&self) -> impl Iterator<Item = Query> {
         self.subs.iter().map(|sub| Query { sub: Some(sub.clone()), ..self.query.clone() })
@@ -62,7 +62,7 @@ pub struct AccessQuery {
 
 /// What is wrong with a question, in the caller's terms.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum Invalid {
+pub enum InvalidQuery {
     /// A field does not hold what its description asks for.
     #[error("{field} {problem}")]
     Field {
@@ -79,7 +79,7 @@ pub enum Invalid {
     SubOf(usize),
 }
 
-impl Invalid {
+impl InvalidQuery {
     /// Names a field and what is wrong with it.
     pub fn field(field: impl Into<String>, problem: &'static str) -> Self {
         Self::Field { field: field.into(), problem }

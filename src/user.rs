@@ -85,7 +85,7 @@ pub struct User {
     /// Every attribute the user has, by Cognito's names.
     pub attributes: Attributes,
     /// Where the user stands in the sign-up and password flows.
-    pub account: Account,
+    pub status: UserStatus,
     /// Whether the user may sign in.
     pub enabled: bool,
     /// When the user was created; none if Cognito did not say.
@@ -96,7 +96,7 @@ pub struct User {
 
 /// Cognito's states of a user (API reference, `UserStatusType`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Account {
+pub enum UserStatus {
     /// No longer active (legacy).
     Archived,
     /// Disabled over a suspected compromise (legacy).

@@ -1,4 +1,4 @@
-//! Finds the user a [`Permit`] names, fresh enough for its demand: from the store, or by a fetch shared by all who wait.
+//! Finds the user a [`Permit`] names, fresh enough for its demand: from the cache, or by a fetch shared by all who wait.
 
 mod limiter;
 mod cognito;
@@ -36,7 +36,7 @@ use self::{
     flight::{FetchError, FetchResult, Reservation, SingleFlight},
     found::Answer,
     limiter::{Acquire, Priority, QuotaCategory, RateLimiter},
-    store::{Key, Store, Topic},
+    store::{EntryKind, Key, UserCache},
 };
 use crate::{
     config::{BudgetSettings, CacheSettings},
@@ -45,7 +45,7 @@ use crate::{
     pool::{PoolId, Pools},
     telemetry::metrics::{
         Metrics,
-        cache::{Asking, Lookup, Usage},
+        cache::{Asking, CacheMetrics, Lookup},
     },
     user::{User, Username},
 };
@@ -60,8 +60,8 @@ struct Inner {
     epochs: InvalidationEpochs,
     single_flight: SingleFlight,
     ttls: Ttls,
-    store: Store,
-    usage: Usage,
+    cache: UserCache,
+    usage: CacheMetrics,
 }
 
 impl Users {
@@ -89,7 +89,7 @@ impl Users {
             cognito.insert(pool.id.clone(), one);
         }
         let users = Self::new(cognito, cache, budgets.len(), metrics.cache.clone());
-        users.0.store.show(metrics);
+        users.0.cache.register_metrics(metrics);
         #[expect(clippy::disallowed_methods, reason = "ends with the users")]
         tokio::spawn(sweep(Arc::downgrade(&users.0)));
         users
@@ -101,12 +101,17 @@ impl Users {
         join_all(self.0.cognito.values().map(Cognito::ready)).await;
     }
 
-    fn new(cognito: HashMap<PoolId, Cognito>, cache: &CacheSettings, budgets: usize, usage: Usage) -> Self {
+    fn new(
+        cognito: HashMap<PoolId, Cognito>,
+        cache: &CacheSettings,
+        budgets: usize,
+        usage: CacheMetrics,
+    ) -> Self {
         let ttls = Ttls { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
-        let store = Store::new(cache.max_bytes, cache.max_absent_bytes, ttls, &usage);
+        let cache = UserCache::new(cache.max_bytes, cache.max_absent_bytes, ttls, &usage);
         let single_flight = SingleFlight::new(MAX_FETCHES * budgets.max(1));
         let epochs = InvalidationEpochs::new();
-        Self(Arc::new(Inner { cognito, epochs, single_flight, ttls, store, usage }))
+        Self(Arc::new(Inner { cognito, epochs, single_flight, ttls, cache, usage }))
     }
 
     /// Returns the user the permit names, and its groups where the permit seeks them, as fresh as it demands or not at
@@ -202,7 +207,7 @@ impl Users {
         fetched.unwrap_or_else(|_| {
             // For the others, who need not find out one by one; but a short deadline says nothing of Cognito.
             if patience == BRIEFLY {
-                self.0.store.note_failure(&request.key, StaleReason::UpstreamUnavailable);
+                self.0.cache.note_failure(&request.key, StaleReason::UpstreamUnavailable);
             }
             Err(Failure::Unavailable)
         })
@@ -216,7 +221,7 @@ impl Users {
             let decision = |held: &CacheEntry| self.decide(request, held, Instant::now());
             let fresh =
                 |held: &CacheEntry| matches!(decision(held), Decision::Serve | Decision::ServeAndRefresh);
-            self.0.store.latest(&request.key).filter(fresh)
+            self.0.cache.get(&request.key).filter(fresh)
         };
         for _ in 0..MAX_TRIES {
             let reserve = || self.reserve(request, Priority::Foreground, by);
@@ -236,7 +241,7 @@ impl Users {
     /// Looks at what is held; only a hit here causes a refresh, so that nobody is method for whom nobody asks (a user that
     /// is looked up is a billed one).
     fn look_up(&self, request: &LookupRequest<'_>) -> CacheLookup {
-        let (now, latest) = (Instant::now(), self.0.store.latest(&request.key));
+        let (now, latest) = (Instant::now(), self.0.cache.get(&request.key));
         let Some(held) = latest else { return CacheLookup::Miss };
         let (lookup, stale_reason) = match self.decide(request, &held, now) {
             Decision::Fetch => return CacheLookup::Miss,
@@ -255,7 +260,7 @@ impl Users {
     /// What is held once more, now that the fetch for it has failed: it may have changed, and gone.
     fn stale(&self, request: &LookupRequest<'_>, reason: StaleReason) -> Option<Answer> {
         let now = Instant::now();
-        let held = self.0.store.latest(&request.key)?.failed(now, reason);
+        let held = self.0.cache.get(&request.key)?.failed(now, reason);
         let stale_reason = match self.decide(request, &held, now) {
             Decision::Fetch | Decision::FetchOrStale => return None,
             Decision::Serve | Decision::ServeAndRefresh => None,
@@ -289,8 +294,13 @@ impl Users {
             None => cognito.category(&request.subject.known),
             Some(_) => QuotaCategory::GroupReads,
         };
-        let acquire =
-            Acquire { category, user: &request.key.to(Topic::User), priority, share, is_continuation: false };
+        let acquire = Acquire {
+            category,
+            user: &request.key.with_kind(EntryKind::Profile),
+            priority,
+            share,
+            is_continuation: false,
+        };
         let starts_at = cognito.limiter().reserve(&acquire, by)?;
         Ok(Reservation { starts_at, fence: self.0.epochs.fence(&request.key, request.epoch) })
     }
@@ -308,7 +318,7 @@ impl Users {
         })?;
         let entry =
             CacheEntry { content, began, failed: None, expired: false, ttl_jitter: fastrand::u8(90..=110) };
-        reservation.fence.pass(|| self.0.store.put(request.key, entry.clone()));
+        reservation.fence.pass(|| self.0.cache.put(request.key, entry.clone()));
         Ok(entry)
     }
 
@@ -339,7 +349,7 @@ impl Users {
         name: &Username,
         priority: Priority,
     ) -> Result<Content, Failure> {
-        let user = request.key.to(Topic::User);
+        let user = request.key.with_kind(EntryKind::Profile);
         let groups = self
             .cognito(&user)?
             .fetch_groups(&user, name, Attribution::of(priority, request.share.as_ref()))
@@ -351,17 +361,17 @@ impl Users {
         match failure.stale_reason() {
             // Ours to say, at no cost, each time anew: others may have more of it.
             Some(StaleReason::BudgetExhausted) => {}
-            Some(reason) => self.0.store.note_failure(key, reason),
+            Some(reason) => self.0.cache.note_failure(key, reason),
             // The name is somebody else's now, or nobody's, so the one that is held is gone.
             None if matches!(failure, Failure::WrongUser | Failure::NoSuchUser) => {
-                self.0.store.forget(&key.to(Topic::User));
+                self.0.cache.remove(&key.with_kind(EntryKind::Profile));
             }
             None => {}
         }
     }
 
     fn username(&self, key: &Key) -> Option<Username> {
-        match self.0.store.latest(key)?.content {
+        match self.0.cache.get(key)?.content {
             Content::Absent(_) | Content::Groups(_) => None,
             Content::Present(user) => Some(user.username.clone()),
         }
@@ -378,7 +388,7 @@ async fn sweep(users: Weak<Inner>) {
         let pause = inner.ttls.usable.max(SHORTEST_PAUSE);
         // On a thread of its own, for all who wait for Cognito wait for this one.
         let sweeping = spawn_blocking(move || {
-            inner.store.sweep(Instant::now());
+            inner.cache.sweep(Instant::now());
             inner.cognito.values().for_each(|cognito| cognito.limiter().prune());
         });
         if sweeping.await.is_err() {
@@ -388,7 +398,7 @@ async fn sweep(users: Weak<Inner>) {
     }
 }
 
-/// What the store has for a request.
+/// What the cache has for a request.
 enum CacheLookup {
     /// Nothing that may be served.
     Miss,
@@ -398,7 +408,7 @@ enum CacheLookup {
     Stale,
 }
 
-/// A permit in the terms of the store and the single_flight.
+/// A permit in the terms of the cache and the single_flight.
 struct LookupRequest<'a> {
     subject: &'a Subject,
     key: Key,
@@ -413,7 +423,7 @@ struct LookupRequest<'a> {
 impl LookupRequest<'_> {
     /// The same about the groups of the user that it found.
     fn for_groups(&self, user: &User) -> Self {
-        let (key, username_for_groups) = (self.key.to(Topic::Groups), Some(user.username.clone()));
+        let (key, username_for_groups) = (self.key.with_kind(EntryKind::Groups), Some(user.username.clone()));
         Self { key, username_for_groups, ..*self }
     }
 
@@ -434,7 +444,7 @@ struct FetchRequest {
 
 impl Key {
     fn of(subject: &Subject) -> Self {
-        Self { pool: subject.pool.id.clone(), sub: subject.sub.clone(), topic: Topic::User }
+        Self { pool: subject.pool.id.clone(), sub: subject.sub.clone(), kind: EntryKind::Profile }
     }
 }
 
@@ -460,7 +470,7 @@ const BRIEFLY: Duration = Duration::from_millis(500);
 mod tests;
 
 #[cfg(test)]
-pub(crate) fn test_pool(bare_sub: crate::pool::Lookup) -> crate::pool::Pool {
+pub(crate) fn test_pool(bare_sub: crate::pool::BareSubLookup) -> crate::pool::Pool {
     crate::pool::Pool {
         id: "eu-west-1_A".parse().unwrap(),
         app_clients: ["client1".parse().unwrap()].into(),
@@ -481,7 +491,7 @@ pub(crate) fn test_user(sub: &str) -> User {
         sub: sub.parse().unwrap(),
         username: "ada".parse().unwrap(),
         attributes: crate::attribute::Attributes::default(),
-        account: crate::user::Account::Confirmed,
+        status: crate::user::UserStatus::Confirmed,
         enabled: true,
         created_at: None,
         updated_at: None,

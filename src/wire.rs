@@ -18,14 +18,17 @@ use crate::{
     freshness::{Demand, Freshness, Source, StaleReason, TimePoint},
     pool::PoolId,
     proto::{self, get_user_request},
-    query::{Invalid, Query, Target},
-    user::Account,
+    query::{InvalidQuery, Query, Target},
+    user::UserStatus,
 };
 
 /// Reads a request as a valid question, or names the first field that is not; `now` is asked only where time matters.
-pub fn query(message: &proto::GetUserRequest, now: impl FnOnce() -> TimePoint) -> Result<Query, Invalid> {
+pub fn query(
+    message: &proto::GetUserRequest,
+    now: impl FnOnce() -> TimePoint,
+) -> Result<Query, InvalidQuery> {
     Ok(Query {
-        sub: given(&message.sub).map(str::parse).transpose().map_err(|_| Invalid::Sub)?,
+        sub: given(&message.sub).map(str::parse).transpose().map_err(|_| InvalidQuery::Sub)?,
         pool: pool(&message.user_pool_id)?,
         attributes: selection(&message.attributes)?,
         include_groups: message.include_groups,
@@ -34,12 +37,12 @@ pub fn query(message: &proto::GetUserRequest, now: impl FnOnce() -> TimePoint) -
 }
 
 /// Reads whom an administrator asks about, or names the first field that is not valid.
-pub fn target(sub: &str, user_pool_id: &str) -> Result<Target, Invalid> {
-    Ok(Target { sub: sub.parse().map_err(|_| Invalid::Sub)?, pool: pool(user_pool_id)? })
+pub fn target(sub: &str, user_pool_id: &str) -> Result<Target, InvalidQuery> {
+    Ok(Target { sub: sub.parse().map_err(|_| InvalidQuery::Sub)?, pool: pool(user_pool_id)? })
 }
 
-fn pool(id: &str) -> Result<Option<PoolId>, Invalid> {
-    let invalid = |_| Invalid::field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI");
+fn pool(id: &str) -> Result<Option<PoolId>, InvalidQuery> {
+    let invalid = |_| InvalidQuery::field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI");
     given(id).map(str::parse).transpose().map_err(invalid)
 }
 
@@ -47,38 +50,38 @@ fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-fn selection(names: &[String]) -> Result<Selection, Invalid> {
+fn selection(names: &[String]) -> Result<Selection, InvalidQuery> {
     if names.is_empty() {
-        return Ok(Selection::Everything);
+        return Ok(Selection::All);
     }
     // Asking for what every caller gets is no asking at all.
     let wanted = |name: &AttributeName| !ALWAYS_RELEASED.contains(&name.as_str());
     Ok(Selection::Only(attribute_names(names)?.into_iter().filter(wanted).collect()))
 }
 
-fn attribute_names(names: &[String]) -> Result<Vec<AttributeName>, Invalid> {
+fn attribute_names(names: &[String]) -> Result<Vec<AttributeName>, InvalidQuery> {
     if names.len() > MAX_ATTRIBUTES {
-        return Err(Invalid::field("attributes", "must be at most 100 names"));
+        return Err(InvalidQuery::field("attributes", "must be at most 100 names"));
     }
-    let invalid = |n| move |_| Invalid::field(format!("attributes[{n}]"), "is no attribute name");
+    let invalid = |n| move |_| InvalidQuery::field(format!("attributes[{n}]"), "is no attribute name");
     names.iter().enumerate().map(|(n, name)| name.parse().map_err(invalid(n))).collect()
 }
 
 fn demand(
     freshness: Option<&get_user_request::Freshness>,
     now: impl FnOnce() -> TimePoint,
-) -> Result<Demand, Invalid> {
+) -> Result<Demand, InvalidQuery> {
     match freshness {
         None => Ok(Demand::ANY),
         Some(get_user_request::Freshness::MaxAge(age)) => {
-            let age =
-                age_from(*age).ok_or_else(|| Invalid::field("max_age", "must be 0 s to 10,000 years"))?;
+            let age = age_from(*age)
+                .ok_or_else(|| InvalidQuery::field("max_age", "must be 0 s to 10,000 years"))?;
             Ok(Demand::at_most(age, now()))
         }
         Some(get_user_request::Freshness::NotOlderThan(time)) => {
             let demand = time_from(*time).and_then(|time| Demand::not_older_than(time, now()));
             demand.ok_or_else(|| {
-                Invalid::field(
+                InvalidQuery::field(
                     "not_older_than",
                     "must be a valid time, at most 10 s ahead of this service's clock",
                 )
@@ -129,17 +132,17 @@ fn stale_reason(reason: Option<StaleReason>) -> proto::StaleReason {
     }
 }
 
-fn status(account: Account) -> proto::UserStatus {
-    match account {
-        Account::Archived => proto::UserStatus::Archived,
-        Account::Compromised => proto::UserStatus::Compromised,
-        Account::Confirmed => proto::UserStatus::Confirmed,
-        Account::ExternalProvider => proto::UserStatus::ExternalProvider,
-        Account::ForceChangePassword => proto::UserStatus::ForceChangePassword,
-        Account::ResetRequired => proto::UserStatus::ResetRequired,
-        Account::Unconfirmed => proto::UserStatus::Unconfirmed,
-        Account::Unknown => proto::UserStatus::Unknown,
-        Account::Unrecognised => proto::UserStatus::Unspecified,
+fn status(status: UserStatus) -> proto::UserStatus {
+    match status {
+        UserStatus::Archived => proto::UserStatus::Archived,
+        UserStatus::Compromised => proto::UserStatus::Compromised,
+        UserStatus::Confirmed => proto::UserStatus::Confirmed,
+        UserStatus::ExternalProvider => proto::UserStatus::ExternalProvider,
+        UserStatus::ForceChangePassword => proto::UserStatus::ForceChangePassword,
+        UserStatus::ResetRequired => proto::UserStatus::ResetRequired,
+        UserStatus::Unconfirmed => proto::UserStatus::Unconfirmed,
+        UserStatus::Unknown => proto::UserStatus::Unknown,
+        UserStatus::Unrecognised => proto::UserStatus::Unspecified,
     }
 }
 
@@ -158,7 +161,7 @@ mod tests {
         let message = proto::GetUserRequest::default;
         let many = vec!["a".to_owned(); 101];
         let table = [
-            (proto::GetUserRequest { sub: "a b".into(), ..message() }, Invalid::Sub),
+            (proto::GetUserRequest { sub: "a b".into(), ..message() }, InvalidQuery::Sub),
             (proto::GetUserRequest { user_pool_id: "x".into(), ..message() }, field("user_pool_id")),
             (proto::GetUserRequest { attributes: many, ..message() }, field("attributes")),
             (
@@ -178,7 +181,7 @@ mod tests {
         for (message, expected) in table {
             let invalid = query(&message, TimePoint::now).unwrap_err();
             match (&invalid, &expected) {
-                (Invalid::Field { field, .. }, Invalid::Field { field: expected, .. }) => {
+                (InvalidQuery::Field { field, .. }, InvalidQuery::Field { field: expected, .. }) => {
                     assert_eq!(field, expected)
                 }
                 _ => assert_eq!(invalid, expected),
@@ -197,13 +200,13 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_everything_and_the_always_released_are_nothing() {
-        assert_eq!(selection(&[]), Ok(Selection::Everything));
+        assert_eq!(selection(&[]), Ok(Selection::All));
         let only = selection(&["sub".into(), "status".into(), "email".into()]).unwrap();
         assert_eq!(only, Selection::Only(["email".parse().unwrap()].into()));
     }
 
-    fn field(field: &str) -> Invalid {
-        Invalid::field(field, "")
+    fn field(field: &str) -> InvalidQuery {
+        InvalidQuery::field(field, "")
     }
 
     fn aged(seconds: i64, nanos: i32) -> proto::GetUserRequest {

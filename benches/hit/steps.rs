@@ -70,7 +70,7 @@ fn lookup(criterion: &mut Criterion, parts: &Parts) {
     let query = Query {
         sub: None,
         pool: None,
-        attributes: Selection::Everything,
+        attributes: Selection::All,
         include_groups: false,
         demand: Demand::ANY,
     };

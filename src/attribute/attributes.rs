@@ -22,7 +22,7 @@ impl Attributes {
     }
 
     /// Returns the bytes that all of it takes.
-    pub fn size(&self) -> usize {
+    pub fn byte_len(&self) -> usize {
         self.0.len()
     }
 }
@@ -32,7 +32,11 @@ impl From<BTreeMap<AttributeName, AttributeValue>> for Attributes {
         let mut text = String::new();
         for (name, value) in &attributes {
             let (name, value) = (name.as_str(), value.as_str());
-            text.extend([digit(name.len()), digit(value.len() >> BITS), digit(value.len())]);
+            text.extend([
+                length_char(name.len()),
+                length_char(value.len() >> BITS),
+                length_char(value.len()),
+            ]);
             text.extend([name, value]);
         }
         Self(text.into())
@@ -70,7 +74,7 @@ impl fmt::Debug for Iter<'_> {
 }
 
 /// The lowest 15 bits of a number as a character: below those that are none (Unicode, surrogates).
-fn digit(number: usize) -> char {
+fn length_char(number: usize) -> char {
     let bits = u32::try_from(number & ((1 << BITS) - 1)).unwrap_or_default();
     char::from_u32(bits).unwrap_or_default()
 }
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_short_attribute_costs_three_bytes_more_than_its_text() {
-        assert_eq!(pack(&[("email", "ada@example.com")]).size(), 3 + 5 + 15);
+        assert_eq!(pack(&[("email", "ada@example.com")]).byte_len(), 3 + 5 + 15);
     }
 
     #[test]

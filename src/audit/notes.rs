@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{entry::Outcome, names::Names, record::Erasure};
 use crate::{
-    auth::{Caller, Person},
+    auth::{Caller, TokenUser},
     freshness::Freshness,
     pool::PoolId,
-    query::{Batch, Query, Target},
+    query::{BatchQuery, Query, Target},
     user::Sub,
 };
 
@@ -71,7 +71,7 @@ impl Notes {
 
     /// Notes the user whose token was presented, if one was, where that says who is asked about.
     pub fn bearer(&self, caller: &Caller) {
-        if let Some(Person { pool, sub, .. }) = caller.persons().next() {
+        if let Some(TokenUser { pool, sub, .. }) = caller.token_users().next() {
             self.note(|draft| draft.about(Some(&pool.id), Some(sub)));
         }
     }
@@ -100,7 +100,7 @@ impl Notes {
     }
 
     /// Notes what is asked about several users, none of whom there is leave to ask about yet.
-    pub fn batch(&self, batch: &Batch) {
+    pub fn batch(&self, batch: &BatchQuery) {
         self.query(&batch.query);
         self.note(|draft| {
             // Where none is named it is that of the token, and without one the only pool.

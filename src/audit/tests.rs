@@ -8,7 +8,7 @@ use crate::{
     attribute::Selection,
     config::{Faults, PoolSettings},
     freshness::Demand,
-    query::{Batch, Query},
+    query::{BatchQuery, Query},
     user::Sub,
 };
 
@@ -109,13 +109,13 @@ fn batch(ledger: &Ledger, users: usize) -> Receipt {
     let query = Query {
         sub: None,
         pool: None,
-        attributes: Selection::Everything,
+        attributes: Selection::All,
         include_groups: false,
         demand: Demand::ANY,
     };
     let entry = ledger.open("s/M", "batch");
     let notes = entry.notes();
-    notes.batch(&Batch { order: (0..users).collect(), subs, query });
+    notes.batch(&BatchQuery { order: (0..users).collect(), subs, query });
     notes.permits((0..users).map(|_| None));
     let refused = || Err::<(std::iter::Empty<&str>, _), _>("USER_NOT_FOUND");
     notes.users((0..users).map(|_| refused()));

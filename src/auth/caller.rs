@@ -12,22 +12,22 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Identity,
-    persons: [Option<Arc<Person>>; 2],
+    users: [Option<Arc<TokenUser>>; 2],
 }
 
 impl Caller {
     /// Makes the caller at the other end of a connection from what its tokens say: of `authorization`, if there is one,
     /// and the user of the one in `access_token`.
-    pub(super) fn new(peer: &Peer, bearer: Option<Bearer>, presented: Option<Arc<Person>>) -> Self {
+    pub(super) fn new(peer: &Peer, bearer: Option<TokenIdentity>, presented: Option<Arc<TokenUser>>) -> Self {
         let (client, forwarded) =
-            bearer.map_or((None, None), |Bearer { client, person }| (Some(client), person));
+            bearer.map_or((None, None), |TokenIdentity { client, user }| (Some(client), user));
         let identity = match (&peer.certificate, client) {
             (Some(certificate), _) => Identity::Certificate(Arc::clone(certificate)),
-            (None, Some(client)) if forwarded.is_some() => Identity::Person(client),
+            (None, Some(client)) if forwarded.is_some() => Identity::User(client),
             (None, Some(client)) => Identity::Machine(client),
             (None, None) => Identity::Address(peer.address),
         };
-        Self { identity, persons: [forwarded, presented] }
+        Self { identity, users: [forwarded, presented] }
     }
 
     /// Returns who asks.
@@ -36,14 +36,14 @@ impl Caller {
     }
 
     /// Returns every user a verified access token was presented for: of `authorization`, then of `access_token`.
-    pub fn persons(&self) -> impl Iterator<Item = &Person> {
-        self.persons.iter().flatten().map(|person| &**person)
+    pub fn token_users(&self) -> impl Iterator<Item = &TokenUser> {
+        self.users.iter().flatten().map(|user| &**user)
     }
 
     /// Makes a caller that nobody authenticated, to test what comes after.
     #[cfg(test)]
-    pub(crate) fn for_test(identity: Identity, persons: [Option<Person>; 2]) -> Self {
-        Self { identity, persons: persons.map(|person| person.map(Arc::new)) }
+    pub(crate) fn for_test(identity: Identity, users: [Option<TokenUser>; 2]) -> Self {
+        Self { identity, users: users.map(|user| user.map(Arc::new)) }
     }
 }
 
@@ -57,15 +57,15 @@ pub enum Identity {
     /// An app client by itself: a client-credentials token in `authorization`.
     Machine(Arc<Client>),
     /// An app client on behalf of a user: a user's token in `authorization`.
-    Person(Arc<Client>),
+    User(Arc<Client>),
 }
 
 /// The bearer of a good token.
 #[derive(Clone, Debug)]
-pub(super) struct Bearer {
+pub(super) struct TokenIdentity {
     pub(super) client: Arc<Client>,
     /// None for a client-credentials token, which speaks for a machine.
-    pub(super) person: Option<Arc<Person>>,
+    pub(super) user: Option<Arc<TokenUser>>,
 }
 
 /// The app client that a token was issued to, and what for.
@@ -79,7 +79,7 @@ pub struct Client {
 
 /// A user whose access token was verified.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Person {
+pub struct TokenUser {
     /// The pool that issued the token.
     pub pool: Arc<Pool>,
     /// The user.

@@ -14,9 +14,9 @@ use serde::Deserialize;
 pub(super) use self::validity::Validity;
 use self::{
     header::Header,
-    part::{Value, json},
+    part::{Typed, json},
 };
-use super::{Fault, Rejected, bearer::BearerToken, keys::Key};
+use super::{InvalidReason, Rejected, bearer::BearerToken, keys::Key};
 use crate::{
     pool::{ClientId, Pool},
     user::{Groups, Sub, Username},
@@ -49,8 +49,8 @@ impl<'a> Unverified<'a> {
         &self.header.kid
     }
 
-    /// Checks the signature and then every claim; the only origin of [`Claimed`].
-    pub(super) fn verify(self, key: &Key, pool: &Pool, now: SystemTime) -> Result<Claimed, Rejected> {
+    /// Checks the signature and then every claim; the only origin of [`VerifiedClaims`].
+    pub(super) fn verify(self, key: &Key, pool: &Pool, now: SystemTime) -> Result<VerifiedClaims, Rejected> {
         let good = crypto::verify(
             self.token.signature,
             self.token.signed.as_bytes(),
@@ -58,7 +58,7 @@ impl<'a> Unverified<'a> {
             Algorithm::RS256,
         );
         if !good.unwrap_or_default() {
-            return Err(Rejected::Invalid(Fault::Signature));
+            return Err(Rejected::Invalid(InvalidReason::Signature));
         }
         self.claims.check(pool, now)
     }
@@ -66,7 +66,7 @@ impl<'a> Unverified<'a> {
 
 /// What a verified access token says: which app client it was issued to, and for which user, if for one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Claimed {
+pub(super) struct VerifiedClaims {
     pub(super) client: ClientId,
     pub(super) scopes: Scopes,
     /// None for a client-credentials token, which speaks for a machine.
@@ -100,23 +100,23 @@ impl From<&str> for Scopes {
 /// Typed, so that a claim given twice is refused; claims that are not listed are ignored.
 #[derive(Deserialize)]
 struct Claims {
-    iss: Option<Value<String>>,
-    sub: Option<Value<String>>,
-    client_id: Option<Value<String>>,
-    token_use: Option<Value<String>>,
-    username: Option<Value<String>>,
-    exp: Option<Value<u64>>,
-    iat: Option<Value<u64>>,
-    nbf: Option<Value<u64>>,
-    scope: Option<Value<String>>,
+    iss: Option<Typed<String>>,
+    sub: Option<Typed<String>>,
+    client_id: Option<Typed<String>>,
+    token_use: Option<Typed<String>>,
+    username: Option<Typed<String>>,
+    exp: Option<Typed<u64>>,
+    iat: Option<Typed<u64>>,
+    nbf: Option<Typed<u64>>,
+    scope: Option<Typed<String>>,
     #[serde(rename = "cognito:groups")]
-    groups: Option<Value<Vec<String>>>,
+    groups: Option<Typed<Vec<String>>>,
 }
 
 impl Claims {
-    fn check(&self, pool: &Pool, now: SystemTime) -> Result<Claimed, Rejected> {
+    fn check(&self, pool: &Pool, now: SystemTime) -> Result<VerifiedClaims, Rejected> {
         if !text(&self.iss).is_some_and(|iss| pool.issuers.iter().any(|own| own == iss)) {
-            return Err(Rejected::Invalid(Fault::Issuer));
+            return Err(Rejected::Invalid(InvalidReason::Issuer));
         }
         match text(&self.token_use) {
             Some("access") => {}
@@ -125,38 +125,38 @@ impl Claims {
         }
         let client = text(&self.client_id)
             .and_then(|id| pool.app_clients.get(id))
-            .ok_or(Rejected::Invalid(Fault::Client))?;
+            .ok_or(Rejected::Invalid(InvalidReason::Client))?;
         let validity = Validity::of(self)?;
         validity.check(now)?;
         let sub: Sub = subject(&self.sub)?;
         let machine = self.username.is_none() || sub.as_str() == client.as_str();
         let user = if machine { None } else { Some((sub, subject(&self.username)?, groups(&self.groups)?)) };
         let scopes = text(&self.scope).unwrap_or_default().into();
-        Ok(Claimed { client: client.clone(), scopes, user, validity })
+        Ok(VerifiedClaims { client: client.clone(), scopes, user, validity })
     }
 }
 
-fn text(claim: &Option<Value<String>>) -> Option<&str> {
+fn text(claim: &Option<Typed<String>>) -> Option<&str> {
     match claim {
-        Some(Value::Is(text)) => Some(text),
+        Some(Typed::Expected(text)) => Some(text),
         _ => None,
     }
 }
 
-fn subject<T: FromStr>(claim: &Option<Value<String>>) -> Result<T, Rejected> {
+fn subject<T: FromStr>(claim: &Option<Typed<String>>) -> Result<T, Rejected> {
     let parsed = text(claim).and_then(|text| text.parse().ok());
-    parsed.ok_or(Rejected::Invalid(Fault::Subject))
+    parsed.ok_or(Rejected::Invalid(InvalidReason::Subject))
 }
 
 /// Absent, they are none. Ones that cannot be read are refused, not taken for none: who is shown that a user is in no
 /// group may let that user do what a group forbids.
-fn groups(claim: &Option<Value<Vec<String>>>) -> Result<Groups, Rejected> {
+fn groups(claim: &Option<Typed<Vec<String>>>) -> Result<Groups, Rejected> {
     match claim {
         None => Ok(Groups::default()),
-        Some(Value::Is(names)) => {
-            Groups::try_from(names.clone()).map_err(|_| Rejected::Invalid(Fault::Groups))
+        Some(Typed::Expected(names)) => {
+            Groups::try_from(names.clone()).map_err(|_| Rejected::Invalid(InvalidReason::Groups))
         }
-        Some(Value::IsNot(_)) => Err(Rejected::Invalid(Fault::Groups)),
+        Some(Typed::Other(_)) => Err(Rejected::Invalid(InvalidReason::Groups)),
     }
 }
 

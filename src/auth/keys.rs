@@ -19,7 +19,7 @@ use self::{
     fetch::{FetchError, Fetcher},
     set::KeySet,
 };
-use super::{Fault, Rejected};
+use super::{InvalidReason, Rejected};
 use crate::{
     pool::Pool,
     telemetry::metrics::{FetchOutcome, KeyMetrics},
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Keys {
     state: watch::Receiver<State>,
-    wanted: Arc<Notify>,
+    fetch_requested: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -37,21 +37,21 @@ impl Keys {
     /// Starts to fetch, and to fetch again, the keys that `pool` publishes. Fails only where HTTPS cannot be spoken.
     pub(super) fn start(pool: &Pool, metrics: KeyMetrics) -> Result<Self, FetcherError> {
         let (sender, state) = watch::channel(State::default());
-        let wanted = Arc::new(Notify::new());
-        let refresh = Refresh {
+        let fetch_requested = Arc::new(Notify::new());
+        let refresh = RefreshTask {
             fetcher: Fetcher::new(&pool.jwks_url)?,
             metrics,
             url: pool.jwks_url.clone(),
             state: sender,
-            wanted: Arc::clone(&wanted),
+            fetch_requested: Arc::clone(&fetch_requested),
         };
         // Never joined: it ends with `Keys`, and a panic in it ends the channel, which reads as keys unavailable.
         #[expect(clippy::disallowed_methods, reason = "this is the owner of the key task")]
         let task = tokio::spawn(refresh.run()).abort_handle();
-        Ok(Self { state, wanted, task })
+        Ok(Self { state, fetch_requested, task })
     }
 
-    /// Returns the key named `id`. If it is unknown and no fetch was tried in the last 10 s, waits for one, at most 2 s.
+    /// Returns the key named `id`. If it is unknown and no fetch was last_attempt in the last 10 s, waits for one, at most 2 s.
     /// Unknown after that it is no key of this pool; unknown without that it may be a new one, and nobody is to be
     /// logged out over it. Cancel safe: a caller that leaves changes nothing.
     pub(super) async fn key(&self, id: &str) -> Result<Arc<Key>, Rejected> {
@@ -59,23 +59,24 @@ impl Keys {
         if let Some(key) = state.borrow_and_update().key(id) {
             return Ok(key);
         }
-        if state.borrow().tried.is_some_and(|tried| tried.elapsed() < COOL_DOWN) {
+        if state.borrow().last_attempt.is_some_and(|last_attempt| last_attempt.elapsed() < MIN_FETCH_INTERVAL)
+        {
             return state.borrow().key(id).ok_or(Rejected::KeysUnavailable);
         }
-        self.wanted.notify_one();
-        let fetched = timeout(PATIENCE, state.changed()).await;
+        self.fetch_requested.notify_one();
+        let fetched = timeout(UNKNOWN_KEY_WAIT, state.changed()).await;
         let state = state.borrow();
         match state.key(id) {
             Some(key) => Ok(key),
             None if !matches!(fetched, Ok(Ok(()))) || state.failed => Err(Rejected::KeysUnavailable),
-            None => Err(Rejected::Invalid(Fault::Key)),
+            None => Err(Rejected::Invalid(InvalidReason::Key)),
         }
     }
 
     /// Returns true if and only if `key` is still one of this pool's: not withdrawn, not replaced under its name, and
     /// fetched within the last 24 h.
-    pub(super) fn hold(&self, key: &Arc<Key>) -> bool {
-        self.state.borrow().current().is_some_and(|set| set.holds(key))
+    pub(super) fn is_current(&self, key: &Arc<Key>) -> bool {
+        self.state.borrow().current().is_some_and(|set| set.contains(key))
     }
 
     /// Returns when there are keys; at once if there are.
@@ -99,14 +100,14 @@ struct State {
     /// The last good set and when it was fetched.
     good: Option<(KeySet, Instant)>,
     /// When the last fetch ended, well or not.
-    tried: Option<Instant>,
+    last_attempt: Option<Instant>,
     /// Whether it failed.
     failed: bool,
 }
 
 impl State {
     fn current(&self) -> Option<&KeySet> {
-        self.good.as_ref().filter(|(_, fetched)| fetched.elapsed() < MAX_AGE).map(|(set, _)| set)
+        self.good.as_ref().filter(|(_, fetched)| fetched.elapsed() < MAX_KEY_AGE).map(|(set, _)| set)
     }
 
     fn key(&self, id: &str) -> Option<Arc<Key>> {
@@ -114,38 +115,38 @@ impl State {
     }
 
     /// Notes that a fetch ended now, and the set that it brought, if it did.
-    fn note(&mut self, fetched: Option<KeySet>) {
+    fn record_fetch(&mut self, fetched: Option<KeySet>) {
         let now = Instant::now();
-        (self.tried, self.failed) = (Some(now), fetched.is_none());
+        (self.last_attempt, self.failed) = (Some(now), fetched.is_none());
         if let Some(set) = fetched {
-            let former = self.good.take().map(|(former, _)| former);
-            self.good = Some((set.after(former.as_ref()), now));
+            let previous = self.good.take().map(|(previous, _)| previous);
+            self.good = Some((set.keeping_keys_of(previous.as_ref()), now));
         }
     }
 
     fn next_fetch(&self) -> Instant {
         let wait = match (self.current(), self.failed) {
-            (None, _) => FIRST_RETRY,
-            (Some(_), true) => COOL_DOWN,
-            (Some(_), false) => REFRESH,
+            (None, _) => RETRY_WITHOUT_KEYS,
+            (Some(_), true) => MIN_FETCH_INTERVAL,
+            (Some(_), false) => REFRESH_INTERVAL,
         };
-        self.tried.map_or_else(Instant::now, |tried| tried + wait)
+        self.last_attempt.map_or_else(Instant::now, |last_attempt| last_attempt + wait)
     }
 }
 
 /// The task: fetches when it is time, or when an unknown key was asked for after the cool-down.
-struct Refresh {
+struct RefreshTask {
     fetcher: Fetcher,
     metrics: KeyMetrics,
     url: Uri,
     state: watch::Sender<State>,
-    wanted: Arc<Notify>,
+    fetch_requested: Arc<Notify>,
 }
 
-impl Refresh {
+impl RefreshTask {
     async fn run(self) {
         loop {
-            self.due().await;
+            self.wait_until_due().await;
             let fetched = self.fetcher.fetch(&self.url).await.and_then(|body| Ok(KeySet::parse(&body)?));
             match &fetched {
                 Ok(set) => info!(jwks.url = %self.url, keys = set.len(), "signing keys fetched"),
@@ -156,19 +157,24 @@ impl Refresh {
                 Err(error) => warn!(jwks.url = %self.url, %error, "signing keys could not be fetched"),
             }
             self.metrics.ended(fetched.as_ref().map_or_else(FetchError::outcome, |_| FetchOutcome::Ok));
-            self.state.send_modify(|state| state.note(fetched.ok()));
+            self.state.send_modify(|state| state.record_fetch(fetched.ok()));
         }
     }
 
-    async fn due(&self) {
+    async fn wait_until_due(&self) {
         let next = self.state.borrow().next_fetch();
         loop {
             tokio::select! {
                 () = sleep_until(next) => return,
-                () = self.wanted.notified() => {}
+                () = self.fetch_requested.notified() => {}
             }
             // A wish that was made while the last fetch was under way has been answered by it.
-            if self.state.borrow().tried.is_none_or(|tried| tried.elapsed() >= COOL_DOWN) {
+            if self
+                .state
+                .borrow()
+                .last_attempt
+                .is_none_or(|last_attempt| last_attempt.elapsed() >= MIN_FETCH_INTERVAL)
+            {
                 return;
             }
         }
@@ -176,15 +182,15 @@ impl Refresh {
 }
 
 // An unknown key id causes at most one fetch in this time (aws-jwt-verify's penalty box holds as long).
-const COOL_DOWN: Duration = Duration::from_secs(10);
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(10);
 // Less than a caller waits by default, so that it is told what is missing.
-const PATIENCE: Duration = Duration::from_secs(2);
+const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(2);
 // While there are no keys nobody is served, so the return of the key server is looked for often.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+const RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(1);
 // A key that Cognito withdrew is refused at the latest after this time.
-const REFRESH: Duration = Duration::from_secs(10 * 60);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10 * 60);
 // The last good set outlives an outage, but not for ever.
-const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_KEY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 pub(super) use self::tests::{test_key, test_keys};

@@ -13,7 +13,7 @@ pub enum Rejected {
     IdToken,
     /// It is not accepted. Callers are not told what for.
     #[error("the token is not accepted: {0}")]
-    Invalid(Fault),
+    Invalid(InvalidReason),
     /// We cannot know: there are no keys to verify with.
     #[error("the pool's signing keys cannot be had")]
     KeysUnavailable,
@@ -26,14 +26,14 @@ pub enum Rejected {
     /// Its `nbf` or `iat` lies ahead.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// It is no access token, or a machine's where a person's is needed.
+    /// It is no access token, or a machine's where a user's is needed.
     #[error("the token is of the wrong type")]
     WrongType,
 }
 
 /// What is wrong with a token that is well formed.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum Fault {
+pub enum InvalidReason {
     /// Its header asks for another algorithm than RS256.
     #[error("its algorithm is not RS256")]
     Algorithm,

@@ -154,7 +154,7 @@ async fn verify(token: &str, pools: &Pools) -> Result<Result<String, Rejected>, 
 
 fn verdict(caller: &Caller) -> String {
     let kind = match caller.identity() {
-        Identity::Person(_) => "a person's",
+        Identity::User(_) => "a person's",
         _ => "a machine's",
     };
     format!("it is good: {kind} access token, signed by the pool and not expired")

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::auth::Fault;
+use crate::auth::InvalidReason;
 
 #[test]
 fn every_error_has_its_code_and_reason() {
@@ -12,7 +12,7 @@ fn every_error_has_its_code_and_reason() {
     let table: &[(Error, Code, &str)] = &[
         (Rejected::Missing.into(), Unauthenticated, "TOKEN_MISSING"),
         (Rejected::Malformed.into(), Unauthenticated, "TOKEN_MALFORMED"),
-        (Rejected::Invalid(Fault::Issuer).into(), Unauthenticated, "TOKEN_INVALID"),
+        (Rejected::Invalid(InvalidReason::Issuer).into(), Unauthenticated, "TOKEN_INVALID"),
         (Rejected::IdToken.into(), Unauthenticated, "ID_TOKEN_REFUSED"),
         (Rejected::WrongType.into(), Unauthenticated, "TOKEN_WRONG_TYPE"),
         (Rejected::Expired.into(), Unauthenticated, "TOKEN_EXPIRED"),
@@ -28,9 +28,9 @@ fn every_error_has_its_code_and_reason() {
         (Denied::Nobody.into(), InvalidArgument, "SUB_MALFORMED"),
         (Denied::PoolMissing.into(), InvalidArgument, "FIELD_INVALID"),
         (Denied::PoolUnknown.into(), InvalidArgument, "FIELD_INVALID"),
-        (Invalid::Sub.into(), InvalidArgument, "SUB_MALFORMED"),
-        (Invalid::SubOf(17).into(), InvalidArgument, "SUB_MALFORMED"),
-        (Invalid::field("max_age", "x").into(), InvalidArgument, "FIELD_INVALID"),
+        (InvalidQuery::Sub.into(), InvalidArgument, "SUB_MALFORMED"),
+        (InvalidQuery::SubOf(17).into(), InvalidArgument, "SUB_MALFORMED"),
+        (InvalidQuery::field("max_age", "x").into(), InvalidArgument, "FIELD_INVALID"),
         (Failure::NoSuchUser.into(), NotFound, "USER_NOT_FOUND"),
         (Failure::Throttled.into(), Unavailable, "UPSTREAM_THROTTLED"),
         (Failure::BudgetExhausted(Duration::from_millis(70)).into(), ResourceExhausted, "BUDGET_EXHAUSTED"),
@@ -84,7 +84,7 @@ fn a_long_list_of_refused_attributes_is_cut_at_a_name() {
 
 #[test]
 fn a_bad_field_is_named_with_its_path() {
-    let status = Error::from(Invalid::field("attributes[3]", "is no attribute name")).into_status("r");
+    let status = Error::from(InvalidQuery::field("attributes[3]", "is no attribute name")).into_status("r");
     let violations = status.get_details_bad_request().unwrap().field_violations;
     assert_eq!(violations[0].field, "attributes[3]");
     assert_eq!(violations[0].description, "is no attribute name");
@@ -92,7 +92,7 @@ fn a_bad_field_is_named_with_its_path() {
 
 #[test]
 fn a_bad_item_of_a_batch_is_named_with_its_place() {
-    let status = Error::from(Invalid::SubOf(17)).into_status("r");
+    let status = Error::from(InvalidQuery::SubOf(17)).into_status("r");
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "subs[17]");
 }
 

@@ -10,7 +10,7 @@ use crate::{
     attribute::{CREATED_AT, Selection, UPDATED_AT, USERNAME},
     freshness::Freshness,
     pool::{Pool, PoolId},
-    user::{Account, Groups, Sub, User, Username},
+    user::{Groups, Sub, User, UserStatus, Username},
 };
 
 impl Permit {
@@ -86,12 +86,12 @@ impl Disclosure {
 
     /// Returns the released attributes, name and value, in the order of the names.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.allowed.among(&self.user.attributes)
+        self.allowed.select(&self.user.attributes)
     }
 
     /// Returns where the user stands in the sign-up and password flows.
-    pub fn account(&self) -> Account {
-        self.user.account
+    pub fn status(&self) -> UserStatus {
+        self.user.status
     }
 
     /// Returns whether the user may sign in.

@@ -58,7 +58,7 @@ impl Policy {
     fn named(&self) -> Vec<AttributeName> {
         let pseudo = [USERNAME, CREATED_AT, UPDATED_AT].into_iter().filter_map(|name| name.parse().ok());
         let named = self.rules.iter().filter_map(|rule| match &*rule.attributes {
-            Selection::Everything => None,
+            Selection::All => None,
             Selection::Only(names) => Some(names.iter().cloned()),
         });
         let all: BTreeSet<_> = named.flatten().chain(pseudo).collect();
@@ -71,7 +71,7 @@ impl Rule {
         let always = ALWAYS_RELEASED.contains(&attribute.as_str());
         let (released, meaning) = match &*self.attributes {
             _ if always => return Access { attribute, released: true, rule: "always released".into() },
-            Selection::Everything => (true, "is \"*\""),
+            Selection::All => (true, "is \"*\""),
             Selection::Only(names) if names.contains(&attribute) => (true, "names it"),
             Selection::Only(_) => (false, "does not name it"),
         };

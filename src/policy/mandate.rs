@@ -22,7 +22,7 @@ impl Policy {
     /// administer, whatever its scopes: every user of an app client may have those.
     pub fn mandate(&self, caller: &Caller, target: Target) -> Result<Mandate, Denied> {
         let rule = self.rule(caller.identity())?;
-        if !rule.admin || matches!(caller.identity(), Identity::Person(_)) {
+        if !rule.admin || matches!(caller.identity(), Identity::User(_)) {
             return Err(Denied::NotAdmin);
         }
         let Target { sub, pool } = target;

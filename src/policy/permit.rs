@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     attribute::Selection,
-    auth::Person,
+    auth::TokenUser,
     freshness::Demand,
     pool::Pool,
     user::{Groups, Sub, Username},
@@ -88,11 +88,11 @@ pub enum Known {
 }
 
 impl Subject {
-    pub(super) fn of(person: &Person) -> Self {
+    pub(super) fn of(user: &TokenUser) -> Self {
         Self {
-            pool: Arc::clone(&person.pool),
-            sub: person.sub.clone(),
-            known: Known::ByToken(person.username.clone()),
+            pool: Arc::clone(&user.pool),
+            sub: user.sub.clone(),
+            known: Known::ByToken(user.username.clone()),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Rule {
     /// Returns true if and only if this rule is about `identity`.
     pub(super) fn matches(&self, identity: &Identity) -> bool {
         match (&self.who, identity) {
-            (Who::AppClient(id, _), Identity::Machine(client) | Identity::Person(client)) => *id == client.id,
+            (Who::AppClient(id, _), Identity::Machine(client) | Identity::User(client)) => *id == client.id,
             (Who::Certificate(name), Identity::Certificate(certificate)) => certificate.has(name),
             (Who::Network(networks), Identity::Address(address)) => {
                 networks.iter().any(|network| network.contains(*address))
@@ -63,7 +63,7 @@ impl Rule {
     /// Returns true if and only if the token of `identity` lacks the scope that this rule demands.
     pub(super) fn lacks_scope(&self, identity: &Identity) -> bool {
         match (&self.who, identity) {
-            (Who::AppClient(_, Some(scope)), Identity::Machine(client) | Identity::Person(client)) => {
+            (Who::AppClient(_, Some(scope)), Identity::Machine(client) | Identity::User(client)) => {
                 !client.scopes.has(&scope.0)
             }
             _ => false,

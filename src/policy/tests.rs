@@ -3,12 +3,12 @@ use std::{collections::BTreeMap, time::SystemTime};
 use super::*;
 use crate::{
     attribute::Selection,
-    auth::{Address, Certificate, Client, Person, Scopes},
+    auth::{Address, Certificate, Client, Scopes, TokenUser},
     config::{CallerSettings, ClientCertificate, Faults, PoolSettings, Reads as ReadsSetting, TlsSettings},
     freshness::{Demand, Freshness, Source, TimePoint},
     pool::{Pool, PoolId},
     query::{AccessQuery, Target},
-    user::{Account, Groups, User},
+    user::{Groups, User, UserStatus},
 };
 
 #[test]
@@ -70,7 +70,7 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
         let released = policy().permit(caller, query.clone()).and_then(|permit| {
             let disclosure = permit.disclose(&user("ada").into(), None, freshness())?;
             assert_eq!(permit.groups(), query.include_groups, "{case}");
-            assert!(disclosure.username().is_none() || *permit.attributes == Selection::Everything, "{case}");
+            assert!(disclosure.username().is_none() || *permit.attributes == Selection::All, "{case}");
             Ok(disclosure.attributes().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
         });
         let expected =
@@ -82,11 +82,11 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
 #[test]
 fn the_subject_is_the_tokens_user_or_a_bare_sub() {
     let both = |own, presented| {
-        Caller::for_test(Identity::Person(of("client1", "")), [Some(person(own)), Some(person(presented))])
+        Caller::for_test(Identity::User(of("client1", "")), [Some(person(own)), Some(person(presented))])
     };
     let two_pools = Caller::for_test(
-        Identity::Person(of("client1", "")),
-        [Some(person("ada")), Some(Person { pool: pool_of("eu-west-1_B"), ..person("ada") })],
+        Identity::User(of("client1", "")),
+        [Some(person("ada")), Some(TokenUser { pool: pool_of("eu-west-1_B"), ..person("ada") })],
     );
     let other_pool = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
     let own_pool = Query { pool: Some("eu-west-1_A".parse().unwrap()), ..about("ada") };
@@ -274,7 +274,7 @@ fn no_two_rules_match_the_same_caller() {
 #[test]
 fn only_an_administrator_gets_a_mandate() {
     let scope = "user-lookup/read";
-    let users_own = Caller::for_test(Identity::Person(of("client2", scope)), [Some(person("ada")), None]);
+    let users_own = Caller::for_test(Identity::User(of("client2", scope)), [Some(person("ada")), None]);
     let b = Some("eu-west-1_B".parse().unwrap());
     type Mandated = Result<(), Denied>;
     let table: &[(&str, Caller, Option<PoolId>, Mandated)] = &[
@@ -424,7 +424,7 @@ fn web(sub: &str) -> Caller {
 }
 
 fn client(client: &str, sub: &str) -> Caller {
-    Caller::for_test(Identity::Person(of(client, "")), [Some(person(sub)), None])
+    Caller::for_test(Identity::User(of(client, "")), [Some(person(sub)), None])
 }
 
 fn machine(client: &str, scopes: &str) -> Caller {
@@ -449,8 +449,8 @@ fn pool_of(id: &str) -> Arc<Pool> {
     pools.only().unwrap().clone()
 }
 
-fn person(sub: &str) -> Person {
-    Person {
+fn person(sub: &str) -> TokenUser {
+    TokenUser {
         pool: pool_of("eu-west-1_A"),
         sub: sub.parse().unwrap(),
         username: sub.parse().unwrap(),
@@ -459,13 +459,7 @@ fn person(sub: &str) -> Person {
 }
 
 fn query() -> Query {
-    Query {
-        sub: None,
-        pool: None,
-        attributes: Selection::Everything,
-        include_groups: false,
-        demand: Demand::ANY,
-    }
+    Query { sub: None, pool: None, attributes: Selection::All, include_groups: false, demand: Demand::ANY }
 }
 
 fn about(sub: &str) -> Query {
@@ -494,7 +488,7 @@ fn user(sub: &str) -> User {
         sub: sub.parse().unwrap(),
         username: "ada".parse().unwrap(),
         attributes: BTreeMap::from(["email", "name", "phone_number"].map(value)).into(),
-        account: Account::Confirmed,
+        status: UserStatus::Confirmed,
         enabled: true,
         created_at: Some(SystemTime::UNIX_EPOCH),
         updated_at: Some(SystemTime::UNIX_EPOCH),

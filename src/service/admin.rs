@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     policy::{Mandate, Subject},
     proto,
-    query::{Invalid, Target},
+    query::{InvalidQuery, Target},
     wire::{self, Encoded},
 };
 
@@ -21,7 +21,7 @@ impl Service {
         &self,
         message: &T,
         arrival: Arrival<'_>,
-        read: impl FnOnce(&T) -> Result<(Target, Q), Invalid>,
+        read: impl FnOnce(&T) -> Result<(Target, Q), InvalidQuery>,
     ) -> Result<(Mandate, Q), Error> {
         let Arrival { metadata, peer, notes, .. } = arrival;
         let credentials = Credentials { metadata, access_token: "", peer };

@@ -18,8 +18,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use self::tokens::{FetchOutcome, KeyMetrics, TokenMetrics, VerdictMetrics};
-use self::{cache::Usage, callers::Callers, readings::Readings, rpc::Rpcs, upstream::Upstream};
+pub use self::tokens::{FetchOutcome, KeyMetrics, TokenCacheMetrics, TokenMetrics};
+use self::{cache::CacheMetrics, callers::Callers, readings::Readings, rpc::Rpcs, upstream::Upstream};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 /// The counters and gauges of one server; cheap to clone.
@@ -36,7 +36,7 @@ pub struct Metrics {
     /// The times that changed TLS files were found bad, and the old ones stayed.
     pub tls_reload_failures: Counter,
     /// What the cache answers and holds.
-    pub cache: Usage,
+    pub cache: CacheMetrics,
     /// The calls that are served, by their caller.
     pub callers: Callers,
     /// The calls that are served.
@@ -67,7 +67,7 @@ impl Metrics {
             connections_cut: Family::default(),
             accept_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
-            cache: Usage::default(),
+            cache: CacheMetrics::default(),
             callers: Callers::default(),
             rpcs: Rpcs::default(),
             upstream: Upstream::default(),

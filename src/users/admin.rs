@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{CacheEntry, Content, Decision, Key, LookupMethod, Store, Topic, Users};
+use super::{CacheEntry, Content, Decision, EntryKind, Key, LookupMethod, UserCache, Users};
 use crate::{
     freshness::{Demand, Freshness, Source},
     policy::Mandate,
@@ -72,9 +72,9 @@ impl Users {
 
     pub(super) fn entry_info(&self, user: &Key) -> EntryInfo {
         let now = Instant::now();
-        let [held, groups] = Topic::ALL.map(|topic| {
-            let key = user.to(topic);
-            self.0.store.latest(&key).map(|held| (Store::weight(&key, &held), held))
+        let [held, groups] = EntryKind::ALL.map(|kind| {
+            let key = user.with_kind(kind);
+            self.0.cache.get(&key).map(|held| (UserCache::weight(&key, &held), held))
         });
         let bytes = [&held, &groups].into_iter().flatten().map(|(bytes, _)| *bytes).sum();
         let held = held.map(|(_, held)| held);
@@ -84,7 +84,7 @@ impl Users {
             attributes: held.map(|held| held.content.attributes()).unwrap_or_default(),
             groups: groups.is_some(),
             bytes,
-            in_flight: Topic::ALL.iter().any(|topic| self.0.single_flight.has(&user.to(*topic))),
+            in_flight: EntryKind::ALL.iter().any(|kind| self.0.single_flight.has(&user.with_kind(*kind))),
         }
     }
 
@@ -98,23 +98,23 @@ impl Users {
 
     pub(super) fn expire_key(&self, user: &Key) -> bool {
         self.detach(user);
-        self.0.store.expire(user)
+        self.0.cache.expire(user)
     }
 
     pub(super) fn erase_key(&self, user: &Key) -> Erased {
         let _erasing = self.0.epochs.begin(user);
         let fetches = self.detach(user);
-        let (entry, absence) = self.0.store.forget(user);
+        let (entry, absence) = self.0.cache.remove(user);
         if let Ok(cognito) = self.cognito(user) {
             self.0.single_flight.spawn(Arc::clone(cognito.limiter()).forget(user.clone()));
         }
         Erased { entry, absence, fetches }
     }
 
-    /// First of all: what such a fetch brought before it is then in the store, to be found there, and what it brings after
+    /// First of all: what such a fetch brought before it is then in the cache, to be found there, and what it brings after
     /// it is never.
     fn detach(&self, user: &Key) -> usize {
-        Topic::ALL.into_iter().filter(|topic| self.0.single_flight.detach(&user.to(*topic))).count()
+        EntryKind::ALL.into_iter().filter(|kind| self.0.single_flight.detach(&user.with_kind(*kind))).count()
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     policy::Known,
-    pool::{Lookup, Pool},
+    pool::{BareSubLookup, Pool},
     telemetry::{chain, metrics::upstream::Flaw},
     user::{Groups, User, Username},
 };
@@ -89,7 +89,7 @@ impl Cognito {
     /// Returns what the first call about a user that is so known is paid from.
     pub(super) fn category(&self, known: &Known) -> QuotaCategory {
         match (known, self.pool.bare_sub) {
-            (Known::BySub, Lookup::ListUsers) => QuotaCategory::Lists,
+            (Known::BySub, BareSubLookup::ListUsers) => QuotaCategory::Lists,
             _ => QuotaCategory::UserReads,
         }
     }

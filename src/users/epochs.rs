@@ -77,7 +77,7 @@ const GROUP_BYTES: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::users::Topic;
+    use crate::users::EntryKind;
 
     #[test]
     fn only_a_question_that_no_erasure_touches_may_have_something_held() {
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn an_erasure_is_of_all_topics_and_of_few_others() {
         let epochs = InvalidationEpochs::new();
-        let groups = key("ada").to(Topic::Groups);
+        let groups = key("ada").with_kind(EntryKind::Groups);
         let (before, others) = (epochs.epoch(&groups), (0..100).map(|n| key(&format!("user-{n}"))));
         drop(epochs.begin(&key("ada")));
         let is_closed = |key: &Key| {
@@ -117,6 +117,6 @@ mod tests {
     }
 
     fn key(sub: &str) -> Key {
-        Key { pool: "eu-west-1_A".parse().unwrap(), sub: sub.parse().unwrap(), topic: Topic::User }
+        Key { pool: "eu-west-1_A".parse().unwrap(), sub: sub.parse().unwrap(), kind: EntryKind::Profile }
     }
 }

@@ -1,4 +1,4 @@
-//! The way of one fetch into the store, which an operator may close while the fetch is under way.
+//! The way of one fetch into the cache, which an operator may close while the fetch is under way.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -53,7 +53,7 @@ pub(super) struct SingleFlight {
     upstream: Handle,
 }
 
-/// What a fetch is told: when to begin, and which way what it brings goes into the store.
+/// What a fetch is told: when to begin, and which way what it brings goes into the cache.
 #[derive(Clone, Debug)]
 pub(super) struct Reservation {
     pub(super) starts_at: Instant,
@@ -78,7 +78,7 @@ impl SingleFlight {
     /// Waits for the fetch of `key` that is under way, or asks `held` once more, or else books and starts one; refused
     /// where too many others are under way, where `reserve` refuses, and where one under way begins too late for `by`.
     ///
-    /// `fetch` must store what it brings, through the fence of its reservation, before it ends: then `held`, method while no other
+    /// `fetch` must cache what it brings, through the fence of its reservation, before it ends: then `held`, method while no other
     /// fetch can start or end, cannot miss it. Cancel safe: a caller that leaves neither stops nor restarts a fetch.
     pub(super) async fn join<F>(
         &self,
@@ -251,7 +251,7 @@ mod tests {
         freshness::TimePoint,
         users::{
             entry::{Content, LookupMethod},
-            store::Topic,
+            store::EntryKind,
         },
     };
 
@@ -449,6 +449,6 @@ mod tests {
     const MAX_FETCHES: usize = 256;
 
     fn key() -> Key {
-        Key { pool: "eu-west-1_A".parse().unwrap(), sub: "a".parse().unwrap(), topic: Topic::User }
+        Key { pool: "eu-west-1_A".parse().unwrap(), sub: "a".parse().unwrap(), kind: EntryKind::Profile }
     }
 }

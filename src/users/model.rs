@@ -20,7 +20,7 @@ use self::{
 };
 use super::*;
 use crate::{
-    pool::{Lookup, Pool},
+    pool::{BareSubLookup, Pool},
     telemetry::metrics::upstream::Upstream,
     user::Sub,
 };
@@ -115,7 +115,8 @@ struct Scene {
 
 impl Scene {
     fn set() -> Self {
-        let bare_sub = [Lookup::AdminGetUser, Lookup::AdminGetUserThenListUsers, Lookup::ListUsers];
+        let bare_sub =
+            [BareSubLookup::AdminGetUser, BareSubLookup::AdminGetUserThenListUsers, BareSubLookup::ListUsers];
         let pool = Arc::new(test_pool(bare_sub[fastrand::usize(..3)]));
         let per_second = fastrand::usize(3..60);
         let rate = Some(per_second);
@@ -134,7 +135,8 @@ impl Scene {
         let world = Arc::new(World::new());
         let budget = Arc::new(RateLimiter::new(&budget, &Upstream::default()));
         let cognito = Cognito::before(&World::peer(&world), Arc::clone(&pool), budget);
-        let users = Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1, Usage::default());
+        let users =
+            Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1, CacheMetrics::default());
         Self { ttls: users.0.ttls, users, world, pool, per_second }
     }
 
@@ -177,7 +179,7 @@ impl Scene {
     }
 
     fn key(&self, who: usize) -> Key {
-        Key { pool: self.pool.id.clone(), sub: sub(who), topic: Topic::User }
+        Key { pool: self.pool.id.clone(), sub: sub(who), kind: EntryKind::Profile }
     }
 
     /// Asks, and checks what comes; none if the caller left or its time was over before.

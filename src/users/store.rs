@@ -15,7 +15,7 @@ use crate::{
     room::Room,
     telemetry::metrics::{
         self, Counter, Metrics,
-        cache::{OfStore, Usage},
+        cache::{CacheMetrics, StoreLabels},
     },
     user::{Groups, Sub, User},
 };
@@ -25,33 +25,33 @@ use crate::{
 pub(super) struct Key {
     pub(super) pool: PoolId,
     pub(super) sub: Sub,
-    pub(super) topic: Topic,
+    pub(super) kind: EntryKind,
 }
 
 /// What is fetched, and held, on its own.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Topic {
+pub(super) enum EntryKind {
     /// The groups a user is in.
     Groups,
     /// The user.
-    User,
+    Profile,
 }
 
 impl Key {
-    /// Returns the key of another topic about the same user.
-    pub(super) fn to(&self, topic: Topic) -> Self {
-        Self { topic, ..self.clone() }
+    /// Returns the key of another kind about the same user.
+    pub(super) fn with_kind(&self, kind: EntryKind) -> Self {
+        Self { kind, ..self.clone() }
     }
 }
 
-impl Topic {
+impl EntryKind {
     /// Every one of them.
-    pub(super) const ALL: [Self; 2] = [Self::User, Self::Groups];
+    pub(super) const ALL: [Self; 2] = [Self::Profile, Self::Groups];
 }
 
-/// Users and absences, each in a store of its own, so that questions for random subs never evict a user.
+/// Users and absences, each in a cache of its own, so that questions for random subs never evict a user.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct UserCache {
     present: Held,
     absent: Held,
     ttls: Ttls,
@@ -59,18 +59,18 @@ pub(super) struct Store {
 
 type Held = Arc<Cache<Key, CacheEntry, Weigh, RandomState, Evicted>>;
 
-impl Store {
-    /// Makes an empty store of at most `max_bytes` of users and `max_absent_bytes` of absences.
-    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, ttls: Ttls, usage: &Usage) -> Self {
+impl UserCache {
+    /// Makes an empty cache of at most `max_bytes` of users and `max_absent_bytes` of absences.
+    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, ttls: Ttls, usage: &CacheMetrics) -> Self {
         let (present, absent) =
             (bounded(max_bytes, usage, USERS), bounded(max_absent_bytes, usage, ABSENCES));
         Self { present, absent, ttls }
     }
 
     /// Shows how much is held, whenever the metrics are written.
-    pub(super) fn show(&self, metrics: &Metrics) {
+    pub(super) fn register_metrics(&self, metrics: &Metrics) {
         for (of, cache) in [(USERS, Arc::clone(&self.present)), (ABSENCES, Arc::clone(&self.absent))] {
-            let Usage { entries, bytes, .. } = &metrics.cache;
+            let CacheMetrics { entries, bytes, .. } = &metrics.cache;
             let (entries, bytes) = (entries.get_or_create_owned(&of), bytes.get_or_create_owned(&of));
             metrics.readings.add(move || {
                 entries.set(i64::try_from(cache.len()).unwrap_or(i64::MAX));
@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// Returns the latest that is held of a user, whatever its age.
-    pub(super) fn latest(&self, key: &Key) -> Option<CacheEntry> {
+    pub(super) fn get(&self, key: &Key) -> Option<CacheEntry> {
         self.present.get(key).or_else(|| self.absent.get(key))
     }
 
@@ -91,14 +91,15 @@ impl Store {
     }
 
     /// Forgets everything about a user, and returns what was held: of the user or its groups, and an absence.
-    pub(super) fn forget(&self, user: &Key) -> (bool, bool) {
-        let present = Topic::ALL.map(|topic| self.present.remove(&user.to(topic)).is_some());
+    pub(super) fn remove(&self, user: &Key) -> (bool, bool) {
+        let present = EntryKind::ALL.map(|kind| self.present.remove(&user.with_kind(kind)).is_some());
         (present.contains(&true), self.absent.remove(user).is_some())
     }
 
     /// Makes what is held of a user count as past its freshness, and forgets an absence; tells whether anything was held.
     pub(super) fn expire(&self, user: &Key) -> bool {
-        let expired = Topic::ALL.map(|topic| change(&self.present, &user.to(topic), CacheEntry::expired));
+        let expired =
+            EntryKind::ALL.map(|kind| change(&self.present, &user.with_kind(kind), CacheEntry::expired));
         expired.contains(&true) | self.absent.remove(user).is_some()
     }
 
@@ -137,7 +138,7 @@ impl Store {
     pub(super) fn put(&self, key: Key, entry: CacheEntry) {
         match entry.content {
             Content::Absent(_) => {
-                self.forget(&key);
+                self.remove(&key);
                 self.absent.insert(key, entry);
             }
             Content::Groups(_) => self.present.insert(key, entry),
@@ -149,7 +150,7 @@ impl Store {
     }
 }
 
-fn bounded(max_bytes: u64, usage: &Usage, of: OfStore) -> Held {
+fn bounded(max_bytes: u64, usage: &CacheMetrics, of: StoreLabels) -> Held {
     let room = Room { bytes: max_bytes, usual: USUAL_BYTES, shard: SHARD_BYTES, shards: MAX_SHARDS };
     Arc::new(room.cache(Weigh, Evicted(usage.evictions.get_or_create_owned(&of))))
 }
@@ -203,12 +204,12 @@ fn weigh_groups(groups: &Groups) -> usize {
 }
 
 fn weigh_user(user: &User) -> usize {
-    let allocations = [size_of::<User>(), user.username.as_str().len(), user.attributes.size()];
+    let allocations = [size_of::<User>(), user.username.as_str().len(), user.attributes.byte_len()];
     allocations.iter().map(|bytes| ALLOCATION_BYTES + bytes).sum()
 }
 
-const ABSENCES: OfStore = OfStore { store: metrics::cache::Store::Absences };
-const USERS: OfStore = OfStore { store: metrics::cache::Store::Users };
+const ABSENCES: StoreLabels = StoreLabels { store: metrics::cache::Store::Absences };
+const USERS: StoreLabels = StoreLabels { store: metrics::cache::Store::Users };
 // The cache's own cost of an entry with its key, from a measurement with a million users.
 const ENTRY_BYTES: usize = 260;
 // A user of ten short attributes.
@@ -234,45 +235,45 @@ mod tests {
 
     #[test]
     fn the_bound_holds_in_bytes() {
-        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
+        let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
         for n in 0..200 {
-            store.put(key(n), present(large_user(&format!("user-{n}"), 70, 2000)));
+            cache.put(key(n), present(large_user(&format!("user-{n}"), 70, 2000)));
         }
-        assert!(store.present.weight() <= 1 << 20);
-        assert!((1..=7).contains(&store.present.len()), "{}", store.present.len());
+        assert!(cache.present.weight() <= 1 << 20);
+        assert!((1..=7).contains(&cache.present.len()), "{}", cache.present.len());
     }
 
     #[test]
     fn no_shard_is_large_however_large_the_cache() {
         for (gibibytes, shards) in [(1, 128), (8, 1024), (32, 4096)] {
-            let store = Store::new(gibibytes << 30, 1 << 20, TTLS, &Usage::default());
-            assert_eq!(store.present.num_shards(), shards, "{gibibytes} GiB");
+            let cache = UserCache::new(gibibytes << 30, 1 << 20, TTLS, &CacheMetrics::default());
+            assert_eq!(cache.present.num_shards(), shards, "{gibibytes} GiB");
         }
     }
 
     #[test]
     fn who_is_given_up_for_want_of_room_is_counted_and_who_is_forgotten_is_not() {
-        let usage = Usage::default();
-        let store = Store::new(1 << 20, 1 << 14, TTLS, &usage);
+        let usage = CacheMetrics::default();
+        let cache = UserCache::new(1 << 20, 1 << 14, TTLS, &usage);
         let given_up = |of| usage.evictions.get_or_create_owned(&of).get();
-        store.put(key(0), present(test_user("user-0")));
-        store.put(key(0), absent());
-        store.forget(&key(0));
+        cache.put(key(0), present(test_user("user-0")));
+        cache.put(key(0), absent());
+        cache.remove(&key(0));
         assert_eq!((given_up(USERS), given_up(ABSENCES)), (0, 0));
         for n in 0..1000 {
-            store.put(key(n), absent());
+            cache.put(key(n), absent());
         }
-        let held = u64::try_from(store.absent.len()).unwrap();
+        let held = u64::try_from(cache.absent.len()).unwrap();
         assert_eq!((given_up(USERS), given_up(ABSENCES)), (0, 1000 - held));
         assert!(held < 1000);
     }
 
     #[test]
     fn groups_are_weighed() {
-        let key = key(0).to(Topic::Groups);
+        let key = key(0).with_kind(EntryKind::Groups);
         let weight = |names: Vec<String>| {
             let content = Content::Groups(names.try_into().unwrap());
-            Store::weight(&key, &CacheEntry { content, ..absent() })
+            UserCache::weight(&key, &CacheEntry { content, ..absent() })
         };
         let names = |length: usize| (0..100).map(|_| "g".repeat(length)).collect::<Vec<_>>();
         assert_eq!(weight(names(128)) - weight(names(8)), 100 * 120);
@@ -281,31 +282,31 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_is_counted_and_what_is_expired_is_kept() {
-        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
+        let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
         let groups = || CacheEntry { content: Content::Groups(Groups::default()), ..absent() };
-        assert_eq!((store.forget(&key(0)), store.expire(&key(0))), ((false, false), false));
-        store.put(key(0), present(test_user("user-0")));
-        store.put(key(0).to(Topic::Groups), groups());
-        assert!(store.expire(&key(0)));
-        for topic in Topic::ALL {
-            assert!(store.latest(&key(0).to(topic)).unwrap().expired);
+        assert_eq!((cache.remove(&key(0)), cache.expire(&key(0))), ((false, false), false));
+        cache.put(key(0), present(test_user("user-0")));
+        cache.put(key(0).with_kind(EntryKind::Groups), groups());
+        assert!(cache.expire(&key(0)));
+        for kind in EntryKind::ALL {
+            assert!(cache.get(&key(0).with_kind(kind)).unwrap().expired);
         }
-        assert_eq!(store.forget(&key(0)), (true, false));
-        assert!(Topic::ALL.iter().all(|topic| store.latest(&key(0).to(*topic)).is_none()));
-        store.put(key(0).to(Topic::Groups), groups());
-        store.put(key(0), absent());
-        assert!(store.latest(&key(0).to(Topic::Groups)).is_none(), "who is gone is in no group");
-        assert_eq!(store.forget(&key(0)), (false, true));
-        store.put(key(0), absent());
-        assert!(store.expire(&key(0)) && store.latest(&key(0)).is_none());
+        assert_eq!(cache.remove(&key(0)), (true, false));
+        assert!(EntryKind::ALL.iter().all(|kind| cache.get(&key(0).with_kind(*kind)).is_none()));
+        cache.put(key(0).with_kind(EntryKind::Groups), groups());
+        cache.put(key(0), absent());
+        assert!(cache.get(&key(0).with_kind(EntryKind::Groups)).is_none(), "who is gone is in no group");
+        assert_eq!(cache.remove(&key(0)), (false, true));
+        cache.put(key(0), absent());
+        assert!(cache.expire(&key(0)) && cache.get(&key(0)).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_kept_for_longer_than_of_use() {
-        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
+        let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
         let begun = Instant::now();
-        store.put(key(0), present(test_user("user-0")));
-        store.put(key(1), absent());
+        cache.put(key(0), present(test_user("user-0")));
+        cache.put(key(1), absent());
         let longest = |ttl: Duration| ttl * 11 / 10;
         for (after, users, absences) in [
             (Duration::ZERO, 1, 1),
@@ -314,39 +315,39 @@ mod tests {
             (longest(TTLS.usable) - Duration::from_millis(1), 1, 0),
             (longest(TTLS.usable), 0, 0),
         ] {
-            store.sweep(begun + after);
-            assert_eq!((store.present.len(), store.absent.len()), (users, absences), "{after:?}");
+            cache.sweep(begun + after);
+            assert_eq!((cache.present.len(), cache.absent.len()), (users, absences), "{after:?}");
         }
     }
 
     #[test]
     fn the_largest_user_fits_into_the_smallest_cache() {
-        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
+        let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
         for n in 0..40 {
-            store.put(key(n), present(large_user(&format!("user-{n}"), 70, 2048)));
-            assert!(store.latest(&key(n)).is_some(), "{n}");
+            cache.put(key(n), present(large_user(&format!("user-{n}"), 70, 2048)));
+            assert!(cache.get(&key(n)).is_some(), "{n}");
         }
-        assert!(store.present.weight() <= 1 << 20);
+        assert!(cache.present.weight() <= 1 << 20);
     }
 
     #[test]
     fn absences_never_evict_a_user() {
-        let store = Store::new(1 << 20, 1 << 14, TTLS, &Usage::default());
-        store.put(key(0), present(test_user("user-0")));
+        let cache = UserCache::new(1 << 20, 1 << 14, TTLS, &CacheMetrics::default());
+        cache.put(key(0), present(test_user("user-0")));
         for n in 1..10_000 {
-            store.put(key(n), absent());
+            cache.put(key(n), absent());
         }
-        assert!(store.absent.weight() <= 1 << 14);
-        assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Present(_)));
+        assert!(cache.absent.weight() <= 1 << 14);
+        assert!(matches!(cache.get(&key(0)).unwrap().content, Content::Present(_)));
     }
 
     #[test]
     fn a_scan_of_cold_users_evicts_few_who_are_asked_for_again() {
-        let store = Store::new(1 << 20, 1 << 14, TTLS, &Usage::default());
+        let cache = UserCache::new(1 << 20, 1 << 14, TTLS, &CacheMetrics::default());
         let ask = |n: usize| {
-            let is_hit = store.latest(&key(n)).is_some();
+            let is_hit = cache.get(&key(n)).is_some();
             if !is_hit {
-                store.put(key(n), present(test_user(key(n).sub.as_str())));
+                cache.put(key(n), present(test_user(key(n).sub.as_str())));
             }
             is_hit
         };
@@ -354,7 +355,7 @@ mod tests {
         for _ in 0..10 {
             hot.clone().for_each(|n| _ = ask(n));
         }
-        let room = store.present.len() * (1 << 20) / usize::try_from(store.present.weight()).unwrap();
+        let room = cache.present.len() * (1 << 20) / usize::try_from(cache.present.weight()).unwrap();
         let mut hits = 0;
         // Ten times as many as there is room for, each once, and after each of them one who is asked for again.
         for n in 0..10 * room {
@@ -366,38 +367,38 @@ mod tests {
 
     #[test]
     fn the_later_of_a_user_and_an_absence_counts_and_the_other_is_forgotten() {
-        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
-        store.put(key(0), present(test_user("user-0")));
-        store.put(key(0), absent());
-        assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Absent(_)));
-        store.absent.remove(&key(0));
-        assert!(store.latest(&key(0)).is_none(), "a deleted user does not come back when its absence goes");
-        store.put(key(0), absent());
-        store.put(key(0), present(test_user("user-0")));
-        assert!(matches!(store.latest(&key(0)).unwrap().content, Content::Present(_)));
-        store.present.remove(&key(0));
-        assert!(store.latest(&key(0)).is_none());
+        let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
+        cache.put(key(0), present(test_user("user-0")));
+        cache.put(key(0), absent());
+        assert!(matches!(cache.get(&key(0)).unwrap().content, Content::Absent(_)));
+        cache.absent.remove(&key(0));
+        assert!(cache.get(&key(0)).is_none(), "a deleted user does not come back when its absence goes");
+        cache.put(key(0), absent());
+        cache.put(key(0), present(test_user("user-0")));
+        assert!(matches!(cache.get(&key(0)).unwrap().content, Content::Present(_)));
+        cache.present.remove(&key(0));
+        assert!(cache.get(&key(0)).is_none());
     }
 
     #[test]
     fn a_failure_is_noted_on_a_user_and_ends_with_the_next_fetch() {
-        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
-        store.note_failure(&key(0), StaleReason::UpstreamThrottled);
-        assert!(store.latest(&key(0)).is_none());
+        let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
+        cache.note_failure(&key(0), StaleReason::UpstreamThrottled);
+        assert!(cache.get(&key(0)).is_none());
         let fetched = present(test_user("user-0"));
-        store.put(key(0), fetched.clone());
-        store.note_failure(&key(0), StaleReason::UpstreamThrottled);
-        let noted = store.latest(&key(0)).unwrap();
+        cache.put(key(0), fetched.clone());
+        cache.note_failure(&key(0), StaleReason::UpstreamThrottled);
+        let noted = cache.get(&key(0)).unwrap();
         assert_eq!((noted.failed.unwrap().1, noted.began), (StaleReason::UpstreamThrottled, fetched.began));
-        store.put(key(0), fetched);
-        assert!(store.latest(&key(0)).unwrap().failed.is_none());
+        cache.put(key(0), fetched);
+        assert!(cache.get(&key(0)).unwrap().failed.is_none());
     }
 
     #[test]
     fn the_same_sub_in_two_pools_is_two_users() {
-        let store = Store::new(1 << 20, 1 << 20, TTLS, &Usage::default());
-        store.put(key(0), present(test_user("user-0")));
-        assert!(store.latest(&Key { pool: "eu-west-1_B".parse().unwrap(), ..key(0) }).is_none());
+        let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
+        cache.put(key(0), present(test_user("user-0")));
+        assert!(cache.get(&Key { pool: "eu-west-1_B".parse().unwrap(), ..key(0) }).is_none());
     }
 
     pub(super) fn large_user(sub: &str, attributes: usize, length: usize) -> User {
@@ -408,7 +409,7 @@ mod tests {
 
     pub(super) fn key(n: usize) -> Key {
         let sub = format!("user-{n}").parse().unwrap();
-        Key { pool: "eu-west-1_A".parse().unwrap(), sub, topic: Topic::User }
+        Key { pool: "eu-west-1_A".parse().unwrap(), sub, kind: EntryKind::Profile }
     }
 
     pub(super) fn present(user: User) -> CacheEntry {

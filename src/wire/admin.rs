@@ -6,7 +6,7 @@ use super::{attribute_names, freshness, target};
 use crate::{
     policy::{Access, Explanation},
     proto,
-    query::{AccessQuery, Invalid, Target},
+    query::{AccessQuery, InvalidQuery, Target},
     users::{EntryInfo, EntryState, Erased},
 };
 
@@ -47,10 +47,10 @@ pub fn erased(receipt_id: &str, at: SystemTime, erased: Erased, verdicts: usize)
 }
 
 /// Reads whom and what an administrator asks about, or names the first field that is not valid.
-pub fn access_query(message: &proto::ExplainAccessRequest) -> Result<(Target, AccessQuery), Invalid> {
+pub fn access_query(message: &proto::ExplainAccessRequest) -> Result<(Target, AccessQuery), InvalidQuery> {
     let target = target(&message.sub, &message.user_pool_id)?;
     if !(1..=MAX_CALLER_CHARACTERS).contains(&message.caller.chars().count()) {
-        return Err(Invalid::field("caller", "must be 1 to 64 characters"));
+        return Err(InvalidQuery::field("caller", "must be 1 to 64 characters"));
     }
     let attributes = attribute_names(&message.attributes)?;
     Ok((target, AccessQuery { caller: message.caller.clone(), attributes }))

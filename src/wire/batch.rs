@@ -15,7 +15,7 @@ use crate::{
     freshness::TimePoint,
     policy::Disclosure,
     proto,
-    query::{Batch, Invalid, Query},
+    query::{BatchQuery, InvalidQuery, Query},
     user::Sub,
 };
 
@@ -23,11 +23,11 @@ use crate::{
 pub fn batch(
     message: &proto::BatchGetUsersRequest,
     now: impl FnOnce() -> TimePoint,
-) -> Result<Batch, Invalid> {
+) -> Result<BatchQuery, InvalidQuery> {
     use proto::{batch_get_users_request::Freshness as Of, get_user_request::Freshness};
 
     if !(1..=MAX_USERS).contains(&message.subs.len()) {
-        return Err(Invalid::field("subs", "must be 1 to 100 users"));
+        return Err(InvalidQuery::field("subs", "must be 1 to 100 users"));
     }
     let freshness = message.freshness.map(|freshness| match freshness {
         Of::MaxAge(age) => Freshness::MaxAge(age),
@@ -41,7 +41,7 @@ pub fn batch(
         include_groups: message.include_groups,
         demand: demand(freshness.as_ref(), now)?,
     };
-    Ok(Batch { subs, order, query })
+    Ok(BatchQuery { subs, order, query })
 }
 
 /// Puts what became of each user of a batch into a `BatchGetUsersResponse`, once for each time that it was asked about.
@@ -99,11 +99,11 @@ fn put_item(user: &Result<Disclosure, proto::Status>, item: &mut Vec<u8>) {
     }
 }
 
-fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), Invalid> {
+fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), InvalidQuery> {
     let (mut users, mut order, mut places) =
         (Vec::with_capacity(subs.len()), Vec::with_capacity(subs.len()), HashMap::with_capacity(subs.len()));
     for (n, text) in subs.iter().enumerate() {
-        let sub: Sub = text.parse().map_err(|_| Invalid::SubOf(n))?;
+        let sub: Sub = text.parse().map_err(|_| InvalidQuery::SubOf(n))?;
         let place = *places.entry(text.as_str()).or_insert(users.len());
         if place == users.len() {
             users.push(sub);
@@ -136,13 +136,13 @@ mod tests {
     async fn what_is_no_batch_is_named() {
         let many = vec!["a"; 101];
         let bad: Vec<_> = (0..20).map(|n| if n == 17 { "a b" } else { "a" }).collect();
-        let field = |field: &str, problem| Err(Invalid::field(field, problem));
+        let field = |field: &str, problem| Err(InvalidQuery::field(field, problem));
         let pool = proto::BatchGetUsersRequest { user_pool_id: "x".into(), ..about(&["a"]) };
         let table = [
             (about(&[]), field("subs", "must be 1 to 100 users")),
             (about(&many), field("subs", "must be 1 to 100 users")),
-            (about(&bad), Err(Invalid::SubOf(17))),
-            (about(&[""]), Err(Invalid::SubOf(0))),
+            (about(&bad), Err(InvalidQuery::SubOf(17))),
+            (about(&[""]), Err(InvalidQuery::SubOf(0))),
             (pool, field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI")),
         ];
         for (message, expected) in table {

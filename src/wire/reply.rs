@@ -30,7 +30,7 @@ fn put_user(disclosure: &Disclosure, user: &mut Vec<u8>) {
     for (name, value) in disclosure.attributes() {
         put_pair(4, name, value, user);
     }
-    let (status, enabled) = (i32::from(status(disclosure.account())), disclosure.enabled());
+    let (status, enabled) = (i32::from(status(disclosure.status())), disclosure.enabled());
     if status != 0 {
         encoding::int32::encode(5, &status, user);
     }
@@ -67,26 +67,26 @@ pub(super) mod tests {
         freshness::{Freshness, Source, StaleReason},
         pool::{Pool, Pools},
         proto,
-        user::{Account, User},
+        user::{User, UserStatus},
     };
 
     #[test]
     fn a_reply_reads_as_the_message_of_the_contract() {
         let long = "é".repeat(40_000);
         let everything = user(&[("custom:plan", "gold"), ("email", "ada@example.com"), ("name", &long)]);
-        let bare = User { enabled: false, account: Account::Unrecognised, created_at: None, ..user(&[]) };
+        let bare = User { enabled: false, status: UserStatus::Unrecognised, created_at: None, ..user(&[]) };
         let groups = Groups::try_from(vec!["a".to_owned(), "b".repeat(128)]).unwrap();
         let pseudo = only(&["username", "created_at", "updated_at", "email"]);
         let table = [
-            (everything.clone(), Selection::Everything, None),
-            (everything.clone(), Selection::Everything, Some(groups)),
+            (everything.clone(), Selection::All, None),
+            (everything.clone(), Selection::All, Some(groups)),
             (everything.clone(), only(&["name"]), Some(Groups::default())),
             (everything.clone(), only(&[]), None),
             (everything, pseudo, None),
-            (user(&[("email", ""), ("name", "\0")]), Selection::Everything, None),
-            (user(&[("email", &"v".repeat(114)), ("name", &"v".repeat(116))]), Selection::Everything, None),
-            (user(&[("email", &"v".repeat(127)), ("name", &"v".repeat(128))]), Selection::Everything, None),
-            (bare, Selection::Everything, None),
+            (user(&[("email", ""), ("name", "\0")]), Selection::All, None),
+            (user(&[("email", &"v".repeat(114)), ("name", &"v".repeat(116))]), Selection::All, None),
+            (user(&[("email", &"v".repeat(127)), ("name", &"v".repeat(128))]), Selection::All, None),
+            (bare, Selection::All, None),
         ];
         for (user, allowed, groups) in table {
             for stale_reason in [None, Some(StaleReason::UpstreamThrottled)] {
@@ -105,7 +105,7 @@ pub(super) mod tests {
 
     pub(in crate::wire) fn disclosed(sub: &str, value: &str) -> Disclosure {
         let user = User { sub: sub.parse().unwrap(), ..user(&[("name", value)]) };
-        Disclosure::for_test(user, pool(), Selection::Everything, None, freshness(None))
+        Disclosure::for_test(user, pool(), Selection::All, None, freshness(None))
     }
 
     /// The same, field by field.
@@ -117,7 +117,7 @@ pub(super) mod tests {
             user_pool_id: text(disclosure.pool().as_str()),
             username: disclosure.username().map(|name| text(name.as_str())).unwrap_or_default(),
             attributes: attributes.collect(),
-            status: status(disclosure.account()).into(),
+            status: status(disclosure.status()).into(),
             enabled: disclosure.enabled(),
             created_at: disclosure.created_at().map(Into::into),
             updated_at: disclosure.updated_at().map(Into::into),
@@ -137,7 +137,7 @@ pub(super) mod tests {
                 .map(pair)
                 .collect::<BTreeMap<AttributeName, AttributeValue>>()
                 .into(),
-            account: Account::Confirmed,
+            status: UserStatus::Confirmed,
             enabled: true,
             created_at: Some(SystemTime::UNIX_EPOCH),
             updated_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_614_746_007)),

@@ -1,5 +1,5 @@
 use cognito_lookup::{
-    auth::{Fault as Flaw, Rejected},
+    auth::{InvalidReason as Flaw, Rejected},
     proto::{
         GetUserRequest,
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
@@ -14,7 +14,7 @@ use tonic::{
 
 use crate::{
     support::{ADA, App, Parts, WEB, assert_failure, bearing, failure, metric_of, standin},
-    verdicts::{ENTRIES, HITS},
+    verified_tokens::{ENTRIES, HITS},
 };
 
 #[tokio::test]

@@ -91,4 +91,4 @@ mod trial;
 // What lies between the service and Cognito: names, encryption, credentials.
 mod upstream;
 // Tokens that are known already.
-mod verdicts;
+mod verified_tokens;

@@ -229,7 +229,7 @@ impl Parts {
         let query = Query {
             sub: Some(sub.parse().unwrap()),
             pool: None,
-            attributes: Selection::Everything,
+            attributes: Selection::All,
             include_groups: false,
             demand,
         };

@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
-use super::part::{Presence, Value};
-use crate::auth::{Fault, Rejected};
+use super::part::{Presence, Typed};
+use crate::auth::{InvalidReason, Rejected};
 
 #[derive(Deserialize)]
 pub(super) struct Header {
     alg: String,
     pub(super) kid: String,
     #[serde(default)]
-    typ: Option<Value<String>>,
+    typ: Option<Typed<String>>,
     #[serde(default)]
     cty: Presence,
     #[serde(default)]
@@ -37,19 +37,21 @@ impl Header {
         let refused = [self.crit, self.b64, self.jwk, self.jku, self.x5u, self.x5c, self.x5t, self.x5t_s256];
         let type_is_ours = match &self.typ {
             None => true,
-            Some(Value::Is(typ)) => TYPES.iter().any(|ours| typ.eq_ignore_ascii_case(ours)),
-            Some(Value::IsNot(_)) => false,
+            Some(Typed::Expected(typ)) => TYPES.iter().any(|ours| typ.eq_ignore_ascii_case(ours)),
+            Some(Typed::Other(_)) => false,
         };
         match self.alg.as_str() {
             "RS256" => {}
-            other if OTHER_ALGORITHMS.contains(&other) => return Err(Rejected::Invalid(Fault::Algorithm)),
+            other if OTHER_ALGORITHMS.contains(&other) => {
+                return Err(Rejected::Invalid(InvalidReason::Algorithm));
+            }
             _ => return Err(Rejected::Malformed),
         }
         let named = (1..=MAX_KEY_ID_BYTES).contains(&self.kid.len()) && !self.kid.contains(char::is_control);
         if !named || self.cty == Presence::Present {
             Err(Rejected::Malformed)
         } else if refused.contains(&Presence::Present) {
-            Err(Rejected::Invalid(Fault::Header))
+            Err(Rejected::Invalid(InvalidReason::Header))
         } else if !type_is_ours {
             Err(Rejected::WrongType)
         } else {

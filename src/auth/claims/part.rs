@@ -11,9 +11,9 @@ use crate::auth::Rejected;
 /// A JSON value of the type a claim must have, or of another: which of the two decides the reason of a refusal.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum Value<T> {
-    Is(T),
-    IsNot(IgnoredAny),
+pub(super) enum Typed<T> {
+    Expected(T),
+    Other(IgnoredAny),
 }
 
 /// Whether a header parameter is there at all, whatever it holds (`null` too).

@@ -32,20 +32,20 @@ fn a_header_asks_for_rs256_with_a_named_key_and_nothing_else() {
         (edit("alg", json!(null)), Err(Rejected::Malformed)),
         (edit("alg", json!(["RS256"])), Err(Rejected::Malformed)),
         (edit("alg", json!("ML-DSA-65")), Err(Rejected::Malformed)),
-        (edit("alg", json!("HS256")), Err(Rejected::Invalid(Fault::Algorithm))),
-        (edit("alg", json!("RS384")), Err(Rejected::Invalid(Fault::Algorithm))),
-        (edit("alg", json!("PS256")), Err(Rejected::Invalid(Fault::Algorithm))),
-        (edit("alg", json!("ES256")), Err(Rejected::Invalid(Fault::Algorithm))),
-        (edit("crit", json!(["exp"])), Err(Rejected::Invalid(Fault::Header))),
-        (edit("crit", json!([])), Err(Rejected::Invalid(Fault::Header))),
-        (edit("crit", json!(null)), Err(Rejected::Invalid(Fault::Header))),
-        (edit("b64", json!(false)), Err(Rejected::Invalid(Fault::Header))),
-        (edit("jwk", json!({"kty": "RSA"})), Err(Rejected::Invalid(Fault::Header))),
-        (edit("jku", json!("https://example.com")), Err(Rejected::Invalid(Fault::Header))),
-        (edit("x5u", json!("https://example.com")), Err(Rejected::Invalid(Fault::Header))),
-        (edit("x5c", json!([])), Err(Rejected::Invalid(Fault::Header))),
-        (edit("x5t", json!("a")), Err(Rejected::Invalid(Fault::Header))),
-        (edit("x5t#S256", json!("a")), Err(Rejected::Invalid(Fault::Header))),
+        (edit("alg", json!("HS256")), Err(Rejected::Invalid(InvalidReason::Algorithm))),
+        (edit("alg", json!("RS384")), Err(Rejected::Invalid(InvalidReason::Algorithm))),
+        (edit("alg", json!("PS256")), Err(Rejected::Invalid(InvalidReason::Algorithm))),
+        (edit("alg", json!("ES256")), Err(Rejected::Invalid(InvalidReason::Algorithm))),
+        (edit("crit", json!(["exp"])), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("crit", json!([])), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("crit", json!(null)), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("b64", json!(false)), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("jwk", json!({"kty": "RSA"})), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("jku", json!("https://example.com")), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("x5u", json!("https://example.com")), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("x5c", json!([])), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("x5t", json!("a")), Err(Rejected::Invalid(InvalidReason::Header))),
+        (edit("x5t#S256", json!("a")), Err(Rejected::Invalid(InvalidReason::Header))),
         (edit("cty", json!("JWT")), Err(Rejected::Malformed)),
         (edit("kid", json!("")), Err(Rejected::Malformed)),
         (edit("kid", json!("k".repeat(129))), Err(Rejected::Malformed)),
@@ -86,8 +86,14 @@ fn claims_are_cognitos_for_this_pool_and_client() {
         |name: &str, value: &str| good().to_string().replacen('{', &format!("{{\"{name}\":{value},"), 1);
     let (expired, early, malformed, wrong) =
         (Rejected::Expired, Rejected::NotYetValid, Rejected::Malformed, Rejected::WrongType);
-    let [issuer, client, subject, groups, lifetime] =
-        [Fault::Issuer, Fault::Client, Fault::Subject, Fault::Groups, Fault::Lifetime].map(Rejected::Invalid);
+    let [issuer, client, subject, groups, lifetime] = [
+        InvalidReason::Issuer,
+        InvalidReason::Client,
+        InvalidReason::Subject,
+        InvalidReason::Groups,
+        InvalidReason::Lifetime,
+    ]
+    .map(Rejected::Invalid);
     let table = [
         (edit("iss", json!(format!("{ISSUER}/"))), issuer),
         (edit("iss", json!(ISSUER.to_uppercase())), issuer),
@@ -165,8 +171,8 @@ fn good_claims_are_taken_whatever_else_they_say() {
         claims[name] = value;
         who(&claims.to_string())
     };
-    let person = who(&good().to_string());
-    let (_, Some((sub, username, _))) = &person else { panic!("nobody") };
+    let user = who(&good().to_string());
+    let (_, Some((sub, username, _))) = &user else { panic!("nobody") };
     assert_eq!((sub.as_str(), username.as_str()), ("abc", "ada"));
     for same in [
         edit("iss", json!(ISSUER.replace("cognito-idp", "issuer-cognito-idp"))),
@@ -179,7 +185,7 @@ fn good_claims_are_taken_whatever_else_they_say() {
         edit("iat", json!(NOW + 10)),
         edit("iat", json!(null)),
     ] {
-        assert_eq!(same, person);
+        assert_eq!(same, user);
     }
 }
 
@@ -245,11 +251,11 @@ fn a_signature_that_no_key_could_make_good_is_malformed_before_a_key_is_asked_fo
 }
 
 fn who(claims: &str) -> (ClientId, Option<(Sub, Username, Groups)>) {
-    let Claimed { client, user, .. } = check(claims).unwrap();
+    let VerifiedClaims { client, user, .. } = check(claims).unwrap();
     (client, user)
 }
 
-fn check(claims: &str) -> Result<Claimed, Rejected> {
+fn check(claims: &str) -> Result<VerifiedClaims, Rejected> {
     json::<Claims>(&URL_SAFE_NO_PAD.encode(claims))?.check(&pool(), UNIX_EPOCH + Duration::from_secs(NOW))
 }
 

@@ -67,10 +67,11 @@ impl KeySet {
         }
     }
 
-    /// Returns this set with each key that `former` has too, name and modulus, in place of its like.
-    pub(super) fn after(mut self, former: Option<&Self>) -> Self {
+    /// Returns this set with each key that `previous` has too, name and modulus, in place of its like.
+    pub(super) fn keeping_keys_of(mut self, previous: Option<&Self>) -> Self {
         for (id, key) in &mut self.0 {
-            if let Some(same) = former.and_then(|former| former.key(id)).filter(|other| other.rsa == key.rsa)
+            if let Some(same) =
+                previous.and_then(|previous| previous.key(id)).filter(|other| other.rsa == key.rsa)
             {
                 *key = same;
             }
@@ -84,7 +85,7 @@ impl KeySet {
     }
 
     /// Returns true if and only if it is this very key that the set has under its name.
-    pub(super) fn holds(&self, key: &Arc<Key>) -> bool {
+    pub(super) fn contains(&self, key: &Arc<Key>) -> bool {
         self.0.get(key.id()).is_some_and(|own| Arc::ptr_eq(own, key))
     }
 
@@ -248,15 +249,18 @@ mod tests {
         let (a, b) = (jwk("a", &modulus(2048, 1)), jwk("b", &modulus(2048, 3)));
         let first = set(&[a.clone(), b.clone()]);
         let own = |id| first.key(id).unwrap();
-        let same = set(&[b.clone(), a]).after(Some(&first));
-        assert!(same.holds(&own("a")) && same.holds(&own("b")));
-        let replaced = set(&[jwk("a", &modulus(2048, 5)), b.clone()]).after(Some(&first));
-        assert!(!replaced.holds(&own("a")) && replaced.holds(&own("b")), "another key under the same name");
-        let without = set(&[b]).after(Some(&first));
-        assert!(!without.holds(&own("a")) && without.holds(&own("b")));
-        let back = set(&[jwk("a", &modulus(2048, 1))]).after(Some(&without));
-        assert!(!back.holds(&own("a")), "what was withdrawn once does not count again");
-        assert!(!set(&[jwk("a", &modulus(2048, 1))]).after(None).holds(&own("a")));
+        let same = set(&[b.clone(), a]).keeping_keys_of(Some(&first));
+        assert!(same.contains(&own("a")) && same.contains(&own("b")));
+        let replaced = set(&[jwk("a", &modulus(2048, 5)), b.clone()]).keeping_keys_of(Some(&first));
+        assert!(
+            !replaced.contains(&own("a")) && replaced.contains(&own("b")),
+            "another key under the same name"
+        );
+        let without = set(&[b]).keeping_keys_of(Some(&first));
+        assert!(!without.contains(&own("a")) && without.contains(&own("b")));
+        let back = set(&[jwk("a", &modulus(2048, 1))]).keeping_keys_of(Some(&without));
+        assert!(!back.contains(&own("a")), "what was withdrawn once does not count again");
+        assert!(!set(&[jwk("a", &modulus(2048, 1))]).keeping_keys_of(None).contains(&own("a")));
     }
 
     fn edit(field: &str, value: Value) -> Value {

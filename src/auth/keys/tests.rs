@@ -7,7 +7,7 @@ use crate::telemetry::metrics::TokenMetrics;
 async fn an_unknown_name_in_the_cool_down_is_no_wish_for_a_fetch() {
     let (keys, state) = held(Some("old"));
     fetched(&state, Ok("old"));
-    tokio::time::advance(COOL_DOWN - Duration::from_millis(1)).await;
+    tokio::time::advance(MIN_FETCH_INTERVAL - Duration::from_millis(1)).await;
     let before = Instant::now();
     assert_eq!(rejected(&keys, "new").await, Some(Rejected::KeysUnavailable));
     assert_eq!(before.elapsed(), Duration::ZERO, "it waited");
@@ -19,15 +19,15 @@ async fn an_unknown_name_waits_for_one_fetch_and_a_failed_one_says_nothing_about
     let unavailable = Some(Rejected::KeysUnavailable);
     for (case, brought, expected) in [
         ("its key", Some(Ok("new")), None),
-        ("other keys", Some(Ok("other")), Some(Rejected::Invalid(Fault::Key))),
+        ("other keys", Some(Ok("other")), Some(Rejected::Invalid(InvalidReason::Key))),
         ("a failure", Some(Err(())), unavailable),
         ("nothing in time", None, unavailable),
     ] {
         let (keys, state) = held(Some("old"));
         fetched(&state, Ok("old"));
-        tokio::time::advance(COOL_DOWN).await;
+        tokio::time::advance(MIN_FETCH_INTERVAL).await;
         let fetch = async {
-            keys.wanted.notified().await;
+            keys.fetch_requested.notified().await;
             if let Some(brought) = brought {
                 fetched(&state, brought);
             }
@@ -43,9 +43,9 @@ async fn while_its_server_flaps_a_new_name_is_unavailable_and_good_with_the_firs
     let (keys, state) = held(Some("old"));
     fetched(&state, Ok("old"));
     for brought in [Err(()), Err(()), Ok("new")] {
-        tokio::time::advance(COOL_DOWN).await;
+        tokio::time::advance(MIN_FETCH_INTERVAL).await;
         let fetch = async {
-            keys.wanted.notified().await;
+            keys.fetch_requested.notified().await;
             fetched(&state, brought);
         };
         assert_eq!(rejected(&keys, "old").await, None);
@@ -63,7 +63,7 @@ async fn the_last_good_set_outlives_an_outage_for_a_day() {
     assert_eq!(rejected(&keys, "old").await, None);
     told.changed().await.unwrap();
     assert_eq!(rejected(&keys, "old").await, None);
-    tokio::time::advance(MAX_AGE - begun.elapsed()).await;
+    tokio::time::advance(MAX_KEY_AGE - begun.elapsed()).await;
     assert_eq!(rejected(&keys, "old").await, Some(Rejected::KeysUnavailable));
 }
 
@@ -78,13 +78,13 @@ async fn a_key_counts_until_it_is_withdrawn_or_a_day_old() {
         ("it comes back", Ok("old"), false),
     ] {
         fetched(&state, brought);
-        assert_eq!(keys.hold(&old), counts, "{case}");
+        assert_eq!(keys.is_current(&old), counts, "{case}");
     }
     let old = keys.key("old").await.unwrap();
-    tokio::time::advance(MAX_AGE - Duration::from_millis(1)).await;
-    assert!(keys.hold(&old));
+    tokio::time::advance(MAX_KEY_AGE - Duration::from_millis(1)).await;
+    assert!(keys.is_current(&old));
     tokio::time::advance(Duration::from_millis(1)).await;
-    assert!(!keys.hold(&old), "the set is a day old");
+    assert!(!keys.is_current(&old), "the set is a day old");
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,15 +95,15 @@ async fn fetches_are_as_far_apart_as_what_is_held_allows() {
     let (_keys, mut told) = before_nobody(Some("old"));
     told.changed().await.unwrap();
     let first = Instant::now();
-    assert!((REFRESH..=REFRESH + longest).contains(&(first - begun)));
+    assert!((REFRESH_INTERVAL..=REFRESH_INTERVAL + longest).contains(&(first - begun)));
     told.changed().await.unwrap();
-    assert!((COOL_DOWN..=COOL_DOWN + longest).contains(&first.elapsed()));
+    assert!((MIN_FETCH_INTERVAL..=MIN_FETCH_INTERVAL + longest).contains(&first.elapsed()));
 
     let (_keys, mut told) = before_nobody(None);
     told.changed().await.unwrap();
     let first = Instant::now();
     told.changed().await.unwrap();
-    assert!((FIRST_RETRY..=FIRST_RETRY + longest).contains(&first.elapsed()));
+    assert!((RETRY_WITHOUT_KEYS..=RETRY_WITHOUT_KEYS + longest).contains(&first.elapsed()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +112,7 @@ async fn wishes_in_the_cool_down_are_not_granted() {
     let (keys, mut told) = before_nobody(Some("old"));
     let wishing = async {
         loop {
-            keys.wanted.notify_one();
+            keys.fetch_requested.notify_one();
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
@@ -120,7 +120,7 @@ async fn wishes_in_the_cool_down_are_not_granted() {
         changed = told.changed() => changed.unwrap(),
         () = wishing => {}
     }
-    assert!(begun.elapsed() >= COOL_DOWN);
+    assert!(begun.elapsed() >= MIN_FETCH_INTERVAL);
 }
 
 /// A key of no pool.
@@ -139,29 +139,30 @@ fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
     let (sender, state) = watch::channel(state(kid));
     #[expect(clippy::disallowed_methods, reason = "it ends at once")]
     let task = tokio::spawn(async {}).abort_handle();
-    (Keys { state, wanted: Arc::default(), task }, sender)
+    (Keys { state, fetch_requested: Arc::default(), task }, sender)
 }
 
 /// Keys whose server refuses every connection, and what their task tells.
 fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
     let url = Uri::from_static("http://127.0.0.1:1/");
     let (sender, state) = watch::channel(state(kid));
-    let wanted = Arc::new(Notify::new());
+    let fetch_requested = Arc::new(Notify::new());
     let fetcher = Fetcher::new(&url).unwrap();
     let metrics = TokenMetrics::default().keys("eu-west-1_A");
-    let refresh = Refresh { fetcher, metrics, url, state: sender, wanted: Arc::clone(&wanted) };
+    let refresh =
+        RefreshTask { fetcher, metrics, url, state: sender, fetch_requested: Arc::clone(&fetch_requested) };
     #[expect(clippy::disallowed_methods, reason = "ends with its keys")]
     let task = tokio::spawn(refresh.run()).abort_handle();
-    (Keys { state: state.clone(), wanted, task }, state)
+    (Keys { state: state.clone(), fetch_requested, task }, state)
 }
 
 fn state(kid: Option<&str>) -> State {
     let now = Instant::now();
-    State { good: kid.map(|kid| (set(kid), now)), tried: kid.map(|_| now), failed: false }
+    State { good: kid.map(|kid| (set(kid), now)), last_attempt: kid.map(|_| now), failed: false }
 }
 
 fn fetched(state: &watch::Sender<State>, brought: Result<&str, ()>) {
-    state.send_modify(|state| state.note(brought.ok().map(set)));
+    state.send_modify(|state| state.record_fetch(brought.ok().map(set)));
 }
 
 fn set(kid: &str) -> KeySet {

@@ -144,7 +144,7 @@ fn read_attributes(names: &[String], key: &str, faults: &mut Collector<'_>) -> O
             faults.add(key, "must name what is released; a caller that may read nothing needs no rule");
             None
         }
-        [all] if all == "*" => Some(Selection::Everything),
+        [all] if all == "*" => Some(Selection::All),
         names => {
             let read = |(n, name): (usize, &String)| {
                 let key = format!("{key}[{n}]");

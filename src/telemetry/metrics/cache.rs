@@ -8,21 +8,21 @@ use prometheus_client::{
 
 /// The counters and gauges of the cache; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Usage {
+pub struct CacheMetrics {
     /// The refreshes that were begun.
     pub refreshes: Counter,
     /// The users, or absences, that were given up for want of room.
-    pub evictions: Family<OfStore, Counter>,
+    pub evictions: Family<StoreLabels, Counter>,
     /// How many users and absences are held.
-    pub entries: Family<OfStore, Gauge>,
+    pub entries: Family<StoreLabels, Gauge>,
     /// How many bytes they are weighed as.
-    pub bytes: Family<OfStore, Gauge>,
+    pub bytes: Family<StoreLabels, Gauge>,
     lookups: Family<OfLookup, Counter>,
     /// The same, each at hand: a hit should not look for its counter.
     of: [Counter; Lookup::ALL.len()],
 }
 
-impl Usage {
+impl CacheMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         let lookups = "Questions to the cache; only a Miss waited for Cognito";
         registry.register("cache_lookups", lookups, self.lookups.clone());
@@ -47,7 +47,7 @@ impl Usage {
 /// A question under way. One that is dropped before its end was a miss.
 #[derive(Debug)]
 pub struct Asking<'a> {
-    usage: &'a Usage,
+    usage: &'a CacheMetrics,
     lookup: Lookup,
 }
 
@@ -66,11 +66,11 @@ impl Drop for Asking<'_> {
     }
 }
 
-impl Default for Usage {
+impl Default for CacheMetrics {
     fn default() -> Self {
         let (lookups, evictions) = (Family::default(), Family::default());
         for store in [Store::Absences, Store::Users] {
-            drop(Family::<OfStore, Counter>::get_or_create(&evictions, &OfStore { store }));
+            drop(Family::<StoreLabels, Counter>::get_or_create(&evictions, &StoreLabels { store }));
         }
         let of =
             Lookup::ALL.map(|lookup| Family::get_or_create_owned(&lookups, &OfLookup { outcome: lookup }));
@@ -105,7 +105,7 @@ impl Lookup {
 
 /// One of the two stores.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct OfStore {
+pub struct StoreLabels {
     /// Which.
     pub store: Store,
 }

@@ -33,9 +33,9 @@ impl TokenMetrics {
     }
 
     /// Returns what counts the verdicts, all of it made.
-    pub fn verdicts(&self) -> VerdictMetrics {
+    pub fn verdicts(&self) -> TokenCacheMetrics {
         let looks = |result| self.looks.get_or_create(&Look { result }).clone();
-        VerdictMetrics {
+        TokenCacheMetrics {
             hits: looks(LookResult::Hit),
             misses: looks(LookResult::Miss),
             entries: self.verdicts.clone(),
@@ -55,7 +55,7 @@ impl TokenMetrics {
 
 /// What counts verdicts on tokens.
 #[derive(Clone, Debug)]
-pub struct VerdictMetrics {
+pub struct TokenCacheMetrics {
     /// Tokens that were known to be good.
     pub hits: Counter,
     /// Tokens that were not known, good or not.

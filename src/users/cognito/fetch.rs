@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     policy::Share,
-    pool::Lookup,
+    pool::BareSubLookup,
     telemetry::{metrics::upstream::Outcome, traces},
     user::{Groups, User, Username},
 };
@@ -66,7 +66,7 @@ impl<'a> Fetch<'a> {
         &mut self,
         held: Option<&Username>,
     ) -> (LookupMethod, Result<Option<User>, Failure>) {
-        if let Some(name) = held.filter(|_| self.cognito.pool.bare_sub != Lookup::ListUsers) {
+        if let Some(name) = held.filter(|_| self.cognito.pool.bare_sub != BareSubLookup::ListUsers) {
             match self.admin_get_user(name.as_str()).await {
                 // The name is somebody else's now, which tells nothing of whose it was.
                 Err(Failure::WrongUser) => {}
@@ -79,12 +79,12 @@ impl<'a> Fetch<'a> {
     async fn search(&mut self) -> Result<Option<User>, Failure> {
         let user = self.user;
         match self.cognito.pool.bare_sub {
-            Lookup::AdminGetUser => self.admin_get_user(user.sub.as_str()).await,
-            Lookup::AdminGetUserThenListUsers => match self.admin_get_user(user.sub.as_str()).await? {
+            BareSubLookup::AdminGetUser => self.admin_get_user(user.sub.as_str()).await,
+            BareSubLookup::AdminGetUserThenListUsers => match self.admin_get_user(user.sub.as_str()).await? {
                 None => self.list_users().await,
                 found => Ok(found),
             },
-            Lookup::ListUsers => self.list_users().await,
+            BareSubLookup::ListUsers => self.list_users().await,
         }
     }
 
@@ -102,8 +102,8 @@ impl<'a> Fetch<'a> {
     pub(super) async fn groups(&mut self, name: &Username) -> Result<Option<Groups>, Failure> {
         let Some(groups) = self.list_groups(name).await? else { return Ok(None) };
         let user = match self.cognito.pool.bare_sub {
-            Lookup::ListUsers => self.list_users().await?,
-            Lookup::AdminGetUser | Lookup::AdminGetUserThenListUsers => {
+            BareSubLookup::ListUsers => self.list_users().await?,
+            BareSubLookup::AdminGetUser | BareSubLookup::AdminGetUserThenListUsers => {
                 self.admin_get_user(name.as_str()).await?
             }
         };

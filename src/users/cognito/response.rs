@@ -10,7 +10,7 @@ use aws_sdk_cognitoidentityprovider::{
 
 use crate::{
     attribute::{AttributeName, AttributeValue},
-    user::{Account, Sub, User},
+    user::{Sub, User, UserStatus},
     users::Failure,
 };
 
@@ -62,7 +62,7 @@ pub(super) fn user(record: Record, asked: &Sub) -> Result<User, Failure> {
         sub: asked.clone(),
         username,
         attributes: attributes.into(),
-        account: account(record.status.as_ref()),
+        status: user_status(record.status.as_ref()),
         enabled: record.enabled,
         created_at: record.created_at.and_then(time),
         updated_at: record.updated_at.and_then(time),
@@ -80,17 +80,17 @@ fn attributes(list: Vec<AttributeType>) -> Result<BTreeMap<AttributeName, Attrib
     Ok(attributes)
 }
 
-fn account(status: Option<&UserStatusType>) -> Account {
+fn user_status(status: Option<&UserStatusType>) -> UserStatus {
     match status {
-        Some(UserStatusType::Archived) => Account::Archived,
-        Some(UserStatusType::Compromised) => Account::Compromised,
-        Some(UserStatusType::Confirmed) => Account::Confirmed,
-        Some(UserStatusType::ExternalProvider) => Account::ExternalProvider,
-        Some(UserStatusType::ForceChangePassword) => Account::ForceChangePassword,
-        Some(UserStatusType::ResetRequired) => Account::ResetRequired,
-        Some(UserStatusType::Unconfirmed) => Account::Unconfirmed,
-        Some(status) if status.as_str() == "UNKNOWN" => Account::Unknown,
-        _ => Account::Unrecognised,
+        Some(UserStatusType::Archived) => UserStatus::Archived,
+        Some(UserStatusType::Compromised) => UserStatus::Compromised,
+        Some(UserStatusType::Confirmed) => UserStatus::Confirmed,
+        Some(UserStatusType::ExternalProvider) => UserStatus::ExternalProvider,
+        Some(UserStatusType::ForceChangePassword) => UserStatus::ForceChangePassword,
+        Some(UserStatusType::ResetRequired) => UserStatus::ResetRequired,
+        Some(UserStatusType::Unconfirmed) => UserStatus::Unconfirmed,
+        Some(status) if status.as_str() == "UNKNOWN" => UserStatus::Unknown,
+        _ => UserStatus::Unrecognised,
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
             user.attributes.iter().collect::<Vec<_>>(),
             [("custom:plan", "pro"), ("email", "ada@example.com")]
         );
-        assert_eq!(user.account, Account::Confirmed);
+        assert_eq!(user.status, UserStatus::Confirmed);
         assert!(user.enabled);
     }
 
@@ -143,20 +143,20 @@ mod tests {
     #[test]
     fn a_status_of_tomorrow_is_unrecognised() {
         let table = [
-            ("CONFIRMED", Account::Confirmed),
-            ("UNCONFIRMED", Account::Unconfirmed),
-            ("FORCE_CHANGE_PASSWORD", Account::ForceChangePassword),
-            ("RESET_REQUIRED", Account::ResetRequired),
-            ("EXTERNAL_PROVIDER", Account::ExternalProvider),
-            ("ARCHIVED", Account::Archived),
-            ("COMPROMISED", Account::Compromised),
-            ("UNKNOWN", Account::Unknown),
-            ("SOMETHING_NEW", Account::Unrecognised),
+            ("CONFIRMED", UserStatus::Confirmed),
+            ("UNCONFIRMED", UserStatus::Unconfirmed),
+            ("FORCE_CHANGE_PASSWORD", UserStatus::ForceChangePassword),
+            ("RESET_REQUIRED", UserStatus::ResetRequired),
+            ("EXTERNAL_PROVIDER", UserStatus::ExternalProvider),
+            ("ARCHIVED", UserStatus::Archived),
+            ("COMPROMISED", UserStatus::Compromised),
+            ("UNKNOWN", UserStatus::Unknown),
+            ("SOMETHING_NEW", UserStatus::Unrecognised),
         ];
         for (status, expected) in table {
-            assert_eq!(account(Some(&UserStatusType::from(status))), expected, "{status}");
+            assert_eq!(user_status(Some(&UserStatusType::from(status))), expected, "{status}");
         }
-        assert_eq!(account(None), Account::Unrecognised);
+        assert_eq!(user_status(None), UserStatus::Unrecognised);
     }
 
     fn record(attributes: &[(&str, &str)]) -> Record {

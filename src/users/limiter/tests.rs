@@ -190,6 +190,6 @@ fn key(n: usize) -> Key {
     Key {
         pool: "eu-west-1_A".parse().unwrap(),
         sub: format!("user-{n}").parse().unwrap(),
-        topic: crate::users::Topic::User,
+        kind: crate::users::EntryKind::Profile,
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Outcome {
     pub(super) at: Instant,
 }
 
-pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Ttls, lookup: Lookup) {
+pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Ttls, lookup: BareSubLookup) {
     use Fault::{Denied, Failing, Garbage, Hanging, Lie, Reset, Slow, Throttled};
     // A failure may have been shared, noted, and waited for.
     let saw = |kinds: &[Fault]| world.saw(kinds, outcome.at - Duration::from_secs(9));
@@ -98,9 +98,10 @@ fn has_cause(reason: StaleReason, at: Instant, world: &World) -> bool {
 }
 
 /// Whether there was nobody, as far as could be told, at a time that the answer may be of.
-fn is_absent(asking: &Asking, at: Instant, world: &World, ttls: &Ttls, lookup: Lookup) -> bool {
-    let is_unseen =
-        !asking.who.is_multiple_of(2) && lookup == Lookup::AdminGetUser && asking.known == Known::BySub;
+fn is_absent(asking: &Asking, at: Instant, world: &World, ttls: &Ttls, lookup: BareSubLookup) -> bool {
+    let is_unseen = !asking.who.is_multiple_of(2)
+        && lookup == BareSubLookup::AdminGetUser
+        && asking.known == Known::BySub;
     let oldest = at - ttls.absent * 11 / 10 - Duration::from_millis(2100);
     let forgotten = [world.erased(asking.who, asking.begun), world.expired(asking.who, asking.begun)];
     let oldest = forgotten.into_iter().flatten().fold(oldest, Instant::max);

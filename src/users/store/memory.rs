@@ -16,10 +16,10 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 #[test]
 #[ignore = "takes 2 GB, and its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
 fn a_million_users_of_ten_attributes_take_what_they_weigh() {
-    let (store, before) = (Store::new(u64::MAX, 1 << 20, TTLS, &Usage::default()), resident());
-    fill(&store, 1_000_000, 10, 20);
-    let (taken, weight) = (resident() - before, store.present.weight());
-    assert_eq!(store.present.len(), 1_000_000);
+    let (cache, before) = (UserCache::new(u64::MAX, 1 << 20, TTLS, &CacheMetrics::default()), resident());
+    fill(&cache, 1_000_000, 10, 20);
+    let (taken, weight) = (resident() - before, cache.present.weight());
+    assert_eq!(cache.present.len(), 1_000_000);
     println!(
         "1,000,000 users of 10 attributes: {} bytes a user, weighed as {}",
         taken / 1_000_000,
@@ -31,20 +31,20 @@ fn a_million_users_of_ten_attributes_take_what_they_weigh() {
 #[test]
 #[ignore = "as above"]
 fn the_bound_holds_with_the_largest_users() {
-    let (store, before) = (Store::new(256 << 20, 1 << 20, TTLS, &Usage::default()), resident());
+    let (cache, before) = (UserCache::new(256 << 20, 1 << 20, TTLS, &CacheMetrics::default()), resident());
     // Cognito's largest: 70 attributes of 2,048 characters, five times as many as there is room for.
-    fill(&store, 10_000, 70, 2048);
+    fill(&cache, 10_000, 70, 2048);
     let taken = resident().saturating_sub(before);
-    println!("10,000 users of 140 KB within 256 MiB: {} MiB, {} held", taken >> 20, store.present.len());
-    assert!(store.present.len() > 1500);
+    println!("10,000 users of 140 KB within 256 MiB: {} MiB, {} held", taken >> 20, cache.present.len());
+    assert!(cache.present.len() > 1500);
     // Four fifths of a container of 512 MiB.
     assert!(taken <= 410 << 20, "{taken} bytes");
 }
 
-fn fill(store: &Store, users: usize, attributes: usize, length: usize) {
+fn fill(cache: &UserCache, users: usize, attributes: usize, length: usize) {
     for n in 0..users {
         let key = key(n);
         let user = User { sub: key.sub.clone(), ..large_user("a", attributes, length) };
-        store.put(key, present(user));
+        cache.put(key, present(user));
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{self, PoolSettings},
-    pool::Lookup,
+    pool::BareSubLookup,
 };
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +88,7 @@ async fn nobody_is_asked_about_for_whom_nobody_asks() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_set_to_lists_makes_nobody_active() {
-    let lab = Lab::of(Lookup::ListUsers, |_, _| {});
+    let lab = Lab::of(BareSubLookup::ListUsers, |_, _| {});
     for _ in 0..20 {
         lab.ask("dormant").await.unwrap();
         sleep(Duration::from_secs(20)).await;

@@ -11,7 +11,7 @@ use super::super::{
     *,
 };
 use crate::{
-    pool::{Lookup, Pool},
+    pool::{BareSubLookup, Pool},
     user::Sub,
 };
 
@@ -34,10 +34,13 @@ struct World {
 
 impl Lab {
     pub(super) fn start(change: impl FnOnce(&mut CacheSettings, &mut BudgetSettings)) -> Self {
-        Self::of(Lookup::AdminGetUser, change)
+        Self::of(BareSubLookup::AdminGetUser, change)
     }
 
-    pub(super) fn of(bare_sub: Lookup, change: impl FnOnce(&mut CacheSettings, &mut BudgetSettings)) -> Self {
+    pub(super) fn of(
+        bare_sub: BareSubLookup,
+        change: impl FnOnce(&mut CacheSettings, &mut BudgetSettings),
+    ) -> Self {
         let (mut cache, mut budget) = (CacheSettings::default(), BudgetSettings::default());
         change(&mut cache, &mut budget);
         let pool = Arc::new(test_pool(bare_sub));
@@ -99,7 +102,7 @@ impl Lab {
     }
 
     pub(super) fn key(&self, sub: &str) -> Key {
-        Key { pool: self.pool.id.clone(), sub: sub.parse().unwrap(), topic: Topic::User }
+        Key { pool: self.pool.id.clone(), sub: sub.parse().unwrap(), kind: EntryKind::Profile }
     }
 
     /// No second saw more calls of one operation than these.

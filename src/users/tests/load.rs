@@ -7,7 +7,7 @@ use super::{
     super::{cognito::network::Reply, *},
     lab::{Lab, NEAR},
 };
-use crate::pool::Lookup;
+use crate::pool::BareSubLookup;
 
 #[tokio::test(start_paused = true)]
 async fn of_a_hundred_thousand_cold_users_the_budget_is_asked_about_and_the_rest_refused_at_once() {
@@ -88,7 +88,7 @@ async fn a_hit_waits_for_nobody_who_misses() {
 /// A federated user takes two calls, and both are of the share.
 #[tokio::test(start_paused = true)]
 async fn every_call_of_a_fetch_is_of_the_callers_share() {
-    let lab = Lab::of(Lookup::AdminGetUserThenListUsers, |_, _| {});
+    let lab = Lab::of(BareSubLookup::AdminGetUserThenListUsers, |_, _| {});
     lab.play(|request| match request.operation.as_str() {
         "AdminGetUser" => (NEAR, Lab::error("UserNotFoundException")),
         _ => Lab::found(request),
@@ -111,7 +111,7 @@ async fn a_sweep_holds_up_no_fetch() {
     let (let_go, letting_go) = std::sync::mpsc::channel::<()>();
     let holder = Arc::clone(&lab);
     let entry_info = std::thread::spawn(move || {
-        holder.users.0.store.locked(&holder.key("ada"), || {
+        holder.users.0.cache.locked(&holder.key("ada"), || {
             held.send(()).unwrap();
             // Until the end of the test, or else for ever.
             assert_eq!(
@@ -253,7 +253,7 @@ async fn random_subs_take_nothing_from_those_who_are_known() {
     let hits =
         (0..500).filter(|n| lab.ask(&format!("known-{n}")).now_or_never().is_some_and(|found| found.is_ok()));
     assert!(hits.count() >= 495, "a point at most");
-    assert!(lab.users.0.store.absent_bytes() <= 1 << 16);
+    assert!(lab.users.0.cache.absent_bytes() <= 1 << 16);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use super::{
     super::{cognito::network::Reply, *},
     lab::{Lab, NEAR},
 };
-use crate::pool::Lookup;
+use crate::pool::BareSubLookup;
 
 #[tokio::test(start_paused = true)]
 async fn throttled_it_serves_what_it_has_refuses_the_rest_at_once_and_heals() {
@@ -158,7 +158,8 @@ async fn what_is_held_is_served_while_the_budget_is_spent_and_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_that_is_spent_halfway_is_not_noted_for_others() {
-    let lab = Lab::of(Lookup::AdminGetUserThenListUsers, |_, budget| budget.lists_per_second = Some(1));
+    let lab =
+        Lab::of(BareSubLookup::AdminGetUserThenListUsers, |_, budget| budget.lists_per_second = Some(1));
     // Ada's name was given up and is somebody else's, so that only a list finds her, as it would the strangers.
     lab.play(|_| (NEAR, Lab::found_as("Google_1", "ada")));
     lab.ask("ada").await.unwrap();

@@ -1,0 +1,224 @@
+use std::{sync::mpsc, thread};
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::{
+    auth::{
+        caller::Client,
+        claims::Scopes,
+        keys::{test_key, test_keys},
+    },
+    config::{Config, Faults, PoolSettings},
+    pool::{ClientId, Pools},
+    room::resident,
+    telemetry::metrics::TokenMetrics,
+    user::Groups,
+};
+
+#[test]
+fn a_verdict_is_about_every_byte_of_a_token() {
+    let tokens = verified_tokens();
+    put(&tokens, "header.claims.c2ln", verified("ada"));
+    for other in [
+        "header.claims.c2lo",
+        // The same signature, if the bits that nobody reads are not looked at.
+        "header.claims.c2ln-",
+        "header.claims.c2l",
+        "header.claims.d2ln",
+        "header.claimt.c2ln",
+        "headeR.claims.c2ln",
+        "header.claims-c2ln.c2ln",
+    ] {
+        assert!(!known(&tokens, other), "{other}");
+    }
+    assert!(known(&tokens, "header.claims.c2ln"));
+    let TokenCacheMetrics { hits, misses, entries } = &tokens.metrics;
+    assert_eq!((hits.get(), misses.get(), entries.get()), (1, 8, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_stands_as_long_as_its_token_and_its_key() {
+    let (keys, replace) = test_keys();
+    let validity = Validity::for_test(Some(Duration::from_secs(1000)), Duration::from_secs(2000));
+    let verified = VerifiedToken { validity, key: keys.key("old").await.unwrap(), ..verified("ada") };
+    let is_valid =
+        |keys, second| verified.is_valid(keys, SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+    // The leeway is 10 s.
+    for (second, expected) in [(0, false), (989, false), (990, true), (2009, true), (2010, false)] {
+        assert_eq!(is_valid(Some(&keys), second), expected, "at {second}");
+    }
+    assert!(!is_valid(None, 1500), "of no pool");
+    replace();
+    assert!(!is_valid(Some(&keys), 1500), "its key is withdrawn");
+}
+
+#[test]
+fn a_verdict_that_does_not_stand_is_gone() {
+    let tokens = verified_tokens();
+    put(&tokens, "a.b.c", verified("ada"));
+    assert!(matches!(tokens.look_up(b"a.b.c", |_| false), TokenLookup::Miss(_)));
+    assert!(!known(&tokens, "a.b.c"));
+}
+
+#[test]
+fn a_verdict_leaves_with_its_token() {
+    let tokens = verified_tokens();
+    let ended = Validity::for_test(None, Duration::ZERO);
+    put(&tokens, "a.b.c", VerifiedToken { validity: ended, ..verified("ada") });
+    put(&tokens, "a.b.d", verified("ada"));
+    tokens.sweep(SystemTime::now());
+    assert!(!known(&tokens, "a.b.c") && known(&tokens, "a.b.d"));
+    assert_eq!(tokens.metrics.entries.get(), 1);
+}
+
+#[test]
+fn the_bound_holds_in_bytes_and_what_is_held_is_counted() {
+    let tokens = VerifiedTokens::new(1 << 20, TokenMetrics::default().verdicts());
+    for n in 0..400 {
+        let mut held = verified(&format!("user-{n}"));
+        let groups = Groups::try_from(vec!["g".repeat(128); 100]).unwrap();
+        held.identity.user = held.identity.user.map(|own| Arc::new(TokenUser { groups, ..(*own).clone() }));
+        put(&tokens, &format!("a.b.{n}"), held);
+    }
+    assert!(tokens.held.weight() <= 1 << 20);
+    assert!((20..80).contains(&tokens.held.len()), "{}", tokens.held.len());
+    assert_eq!(usize::try_from(tokens.metrics.entries.get()), Ok(tokens.held.len()));
+}
+
+#[test]
+#[ignore = "its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
+fn memory_of_verdicts_is_what_they_weigh() {
+    let tokens = VerifiedTokens::new(1 << 30, TokenMetrics::default().verdicts());
+    let before = resident();
+    let (like, id) = (verified("ada"), "client1".parse::<ClientId>().unwrap());
+    for n in 0..200_000 {
+        let groups = Groups::try_from(vec!["engineers".to_owned(), "administrators".to_owned()]).unwrap();
+        let scopes = Scopes::from("openid email profile aws.cognito.signin.user.admin");
+        let sub = format!("ada00000-5a4d-4b0c-8000-{n:012}").parse().unwrap();
+        let pool = Arc::clone(&like.pool);
+        let user = TokenUser {
+            pool: Arc::clone(&pool),
+            sub,
+            username: format!("user-{n}").parse().unwrap(),
+            groups,
+        };
+        let identity =
+            TokenIdentity { client: Arc::new(Client { id: id.clone(), scopes }), user: Some(Arc::new(user)) };
+        let (validity, key) = (like.validity, Arc::clone(&like.key));
+        put(&tokens, &format!("a.b.{n}"), VerifiedToken { identity, validity, key, pool });
+    }
+    assert_eq!(tokens.held.len(), 200_000);
+    let (taken, weight) = (resident() - before, tokens.held.weight());
+    println!("200,000 tokens: {} bytes each, weighed as {}", taken / 200_000, weight / 200_000);
+    assert!(taken <= weight * 11 / 10, "{taken} bytes, weighed as {weight}");
+}
+
+#[test]
+fn one_users_verdicts_can_be_forgotten() {
+    let tokens = verified_tokens();
+    for (token, held) in [
+        ("a.b.1", verified("ada")),
+        ("a.b.2", verified("ada")),
+        ("a.b.3", verified("bob")),
+        ("a.b.4", of_pool(verified("ada"), "eu-west-1_B")),
+        (
+            "a.b.5",
+            VerifiedToken {
+                identity: TokenIdentity { user: None, ..verified("ada").identity },
+                ..verified("ada")
+            },
+        ),
+    ] {
+        put(&tokens, token, held);
+    }
+    let forget = || tokens.scan(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap());
+    assert_eq!((forget(), forget()), (2, 0));
+    let left = ["a.b.1", "a.b.2", "a.b.3", "a.b.4", "a.b.5"].map(|token| known(&tokens, token));
+    assert_eq!((left, tokens.metrics.entries.get()), ([false, false, true, true, true], 3));
+}
+
+#[tokio::test]
+async fn a_scan_holds_up_nobody_and_follows_the_one_before() {
+    let tokens = Arc::new(verified_tokens());
+    put(&tokens, "a.b.c", verified("ada"));
+    let (held, holds) = mpsc::channel();
+    let (let_go, letting_go) = mpsc::channel();
+    let holder = Arc::clone(&tokens);
+    let holding = thread::spawn(move || {
+        let _era = holder.epoch.read().unwrap();
+        held.send(()).unwrap();
+        // Until both have been asked for, or else for ever.
+        assert_eq!(letting_go.recv_timeout(Duration::from_secs(30)), Ok(()), "the scan holds up the test");
+    });
+    holds.recv().unwrap();
+    let (pool, ada, here) = ("eu-west-1_A".parse().unwrap(), "ada".parse().unwrap(), Handle::current());
+    let mut first = Box::pin(tokens.forget(&pool, &ada, &here));
+    let mut second = Box::pin(tokens.forget(&pool, &ada, &here));
+    assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+    assert!(tokens.turn.try_lock().is_err(), "one at a time");
+    let_go.send(()).unwrap();
+    holding.join().expect("the scan waits apart");
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (1, 0));
+}
+
+#[test]
+fn what_was_being_verified_when_a_user_was_forgotten_is_not_kept() {
+    let tokens = verified_tokens();
+    let TokenLookup::Miss(before) = tokens.look_up(b"a.b.c", |_| true) else { panic!("known") };
+    assert_eq!(tokens.scan(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap()), 0);
+    let identity = before.insert(verified("ada"));
+    assert!(identity.user.is_some() && !known(&tokens, "a.b.c"));
+    put(&tokens, "a.b.c", verified("ada"));
+    assert!(known(&tokens, "a.b.c"), "one that is presented again later is");
+}
+
+#[test]
+fn nothing_personal_is_shown() {
+    let tokens = verified_tokens();
+    put(&tokens, "secret.secret.secret", verified("secret"));
+    let shown = format!("{tokens:?} {:?}", verified("secret"));
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+fn verified_tokens() -> VerifiedTokens {
+    VerifiedTokens::new(1 << 20, TokenMetrics::default().verdicts())
+}
+
+fn put(tokens: &VerifiedTokens, text: &str, verified: VerifiedToken) {
+    match tokens.look_up(text.as_bytes(), |_| true) {
+        TokenLookup::Hit(_) => panic!("{text} is known"),
+        TokenLookup::Miss(pending) => drop(pending.insert(verified)),
+    }
+}
+
+fn known(tokens: &VerifiedTokens, text: &str) -> bool {
+    matches!(tokens.look_up(text.as_bytes(), |_| true), TokenLookup::Hit(_))
+}
+
+fn verified(name: &str) -> VerifiedToken {
+    let pool = pool("eu-west-1_A");
+    let (sub, username) = (name.parse().unwrap(), name.parse().unwrap());
+    let user = TokenUser { pool: Arc::clone(&pool), sub, username, groups: Groups::default() };
+    let client = Arc::new(Client { id: "client1".parse().unwrap(), scopes: Scopes::default() });
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    VerifiedToken {
+        identity: TokenIdentity { client, user: Some(Arc::new(user)) },
+        validity: Validity::for_test(None, now + Duration::from_secs(3600)),
+        key: test_key(),
+        pool,
+    }
+}
+
+fn of_pool(verified: VerifiedToken, id: &str) -> VerifiedToken {
+    let pool = pool(id);
+    let user = verified.identity.user.as_deref().unwrap().clone();
+    let user = Some(Arc::new(TokenUser { pool: Arc::clone(&pool), ..user }));
+    VerifiedToken { identity: TokenIdentity { user, ..verified.identity }, pool, ..verified }
+}
+
+fn pool(id: &str) -> Arc<Pool> {
+    let settings = PoolSettings { id: id.into(), app_clients: vec!["client1".into()], ..Default::default() };
+    let config = Config { pools: vec![settings], ..Config::default() };
+    Arc::clone(Pools::read(&config, &mut Faults::collector(&config)).unwrap().only().unwrap())
+}
