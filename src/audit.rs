@@ -2,17 +2,17 @@
 //! hash, for what and how that ended; never a value, a token or a bare `sub`.
 //!
 //! ```text
-//! Ledger ─open→ Entry ─close→ the ledger's records ─every 100 ms or 32 KiB→ the writer's thread → sink
+//! Recorder ─open→ OpenRecord ─close→ the recorder's records ─every 100 ms or 32 KiB→ the writer's thread → sink
 //! ```
 
-mod batch;
-mod bell;
-mod entry;
+mod write_buffer;
+mod flush_signal;
+mod open_record;
 mod key;
-mod ledger;
+mod recorder;
 mod line;
 mod names;
-mod notes;
+mod context;
 mod record;
 mod sink;
 mod writer;
@@ -28,17 +28,17 @@ use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
 pub use self::{
-    entry::{Entry, Outcome},
+    context::AuditContext,
     key::Key,
-    ledger::{Ledger, Receipt},
-    notes::Notes,
+    open_record::{OpenRecord, Outcome},
     record::Erasure,
+    recorder::{Recorder, WriteAck},
 };
-use self::{key::Readable, ledger::Office, sink::Place, writer::Writer};
+use self::{key::FileAccess, recorder::Shared, sink::Sink, writer::Writer};
 use crate::{
     config::{AuditSettings, AuditSink, Collector, Config},
     pool::Pools,
-    telemetry::metrics::{Metrics, callers::Callers},
+    telemetry::metrics::{Metrics, callers::CallerMetrics},
 };
 
 /// The audit trail of one server; cheap to clone.
@@ -46,13 +46,13 @@ use crate::{
 pub struct Audit {
     /// None where no records are kept.
     trail: Option<Trail>,
-    callers: Callers,
+    callers: CallerMetrics,
 }
 
 #[derive(Clone, Debug)]
 struct Trail {
-    office: Arc<Office>,
-    place: Place,
+    shared: Arc<Shared>,
+    sink: Sink,
     /// What is allowed and unusual.
     remark: Option<&'static str>,
 }
@@ -66,24 +66,24 @@ impl Audit {
         faults: &mut Collector<'_>,
     ) -> Option<Self> {
         let settings = &config.audit;
-        let place = place(settings, faults);
+        let sink = sink(settings, faults);
         let (key, remark) = key(settings, faults)?;
         if settings.required && settings.sink == AuditSink::Off {
             faults.add("audit.required", "needs a sink, and audit.sink is \"off\"");
         }
         let callers = metrics.callers.clone();
-        let Some(place) = place? else { return Some(Self { trail: None, callers }) };
-        let office = Office {
-            bell: bell::Bell::default(),
-            books: std::sync::Mutex::default(),
+        let Some(sink) = sink? else { return Some(Self { trail: None, callers }) };
+        let shared = Shared {
+            flush_signal: flush_signal::FlushSignal::default(),
+            buffers: std::sync::Mutex::default(),
             key: Arc::new(key),
             metrics: metrics.clone(),
             pools: pools?.clone(),
             required: settings.required,
-            room: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
+            capacity: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
             is_losing: std::sync::atomic::AtomicBool::default(),
         };
-        Some(Self { trail: Some(Trail { office: Arc::new(office), place, remark }), callers })
+        Some(Self { trail: Some(Trail { shared: Arc::new(shared), sink, remark }), callers })
     }
 
     /// Tells an operator what is allowed and unusual.
@@ -94,22 +94,22 @@ impl Audit {
     }
 
     /// Opens the sink and begins to write.
-    pub fn begin(&self) -> Result<Writing, BeginError> {
-        let Some(Trail { office, place, .. }) = &self.trail else { return Ok(Writing(None)) };
-        let ended = Writer::start(Arc::clone(office), place.clone());
-        let ended = ended.map_err(|error| BeginError { place: place.to_string(), error })?;
-        Ok(Writing(Some((Arc::clone(office), ended))))
+    pub fn start(&self) -> Result<WriterHandle, OpenSinkError> {
+        let Some(Trail { shared, sink, .. }) = &self.trail else { return Ok(WriterHandle(None)) };
+        let ended = Writer::start(Arc::clone(shared), sink.clone());
+        let ended = ended.map_err(|error| OpenSinkError { sink: sink.to_string(), error })?;
+        Ok(WriterHandle(Some((Arc::clone(shared), ended))))
     }
 
-    /// Returns a ledger for one serving thread.
-    pub fn ledger(&self) -> Ledger {
-        Ledger::open_for(self.trail.as_ref().map(|trail| &trail.office), &self.callers)
+    /// Returns a recorder for one serving thread.
+    pub fn recorder(&self) -> Recorder {
+        Recorder::new(self.trail.as_ref().map(|trail| &trail.shared), &self.callers)
     }
 
     /// Has the file opened again, which may have been moved away; returns false if there is none.
     pub fn reopen(&self) -> bool {
-        let Some(Trail { office, place: Place::File(_), .. }) = &self.trail else { return false };
-        office.bell.ring(|wanted| wanted.reopen = true);
+        let Some(Trail { shared, sink: Sink::File(_), .. }) = &self.trail else { return false };
+        shared.flush_signal.notify(|request| request.reopen = true);
         true
     }
 }
@@ -117,42 +117,42 @@ impl Audit {
 /// The writing of records. Dropped, it ends too, and nobody waits for that.
 #[derive(Debug)]
 #[must_use = "the last records are written by its end"]
-pub struct Writing(Option<(Arc<Office>, oneshot::Receiver<()>)>);
+pub struct WriterHandle(Option<(Arc<Shared>, oneshot::Receiver<()>)>);
 
-impl Writing {
+impl WriterHandle {
     /// Ends it: returns when all records are written, or after two seconds.
     pub async fn end(mut self) {
-        self.ring();
+        self.notify();
         let Some((_, ended)) = &mut self.0 else { return };
-        if timeout(PATIENCE, ended).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
             warn!("the last audit records were not written: the sink does not take them");
         }
     }
 
-    fn ring(&self) {
-        if let Some((office, _)) = &self.0 {
-            office.bell.ring(|wanted| wanted.end = true);
+    fn notify(&self) {
+        if let Some((shared, _)) = &self.0 {
+            shared.flush_signal.notify(|request| request.end = true);
         }
     }
 }
 
-impl Drop for Writing {
+impl Drop for WriterHandle {
     fn drop(&mut self) {
-        self.ring();
+        self.notify();
     }
 }
 
 /// The sink could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("the audit sink {place} cannot be opened: {error}")]
-pub struct BeginError {
-    place: String,
+#[error("the audit sink {sink} cannot be opened: {error}")]
+pub struct OpenSinkError {
+    sink: String,
     error: io::Error,
 }
 
 /// Reads the key that the settings name, for looking a person up in the records; none if anything is wrong, which
 /// `faults` then says.
-pub fn key_of(config: &Config, faults: &mut Collector<'_>) -> Option<Key> {
+pub fn read_key(config: &Config, faults: &mut Collector<'_>) -> Option<Key> {
     if config.audit.key_file.is_none() {
         faults.add(KEY_FILE, "must be set: without it every start has a key of its own");
         return None;
@@ -166,7 +166,8 @@ fn key(settings: &AuditSettings, faults: &mut Collector<'_>) -> Option<(Key, Opt
         Some(path) => Key::read(Path::new(path)).map(|(key, readable)| {
             (
                 key,
-                (readable == Readable::ByAll).then_some("everybody on this machine may read audit.key_file"),
+                (readable == FileAccess::WorldReadable)
+                    .then_some("everybody on this machine may read audit.key_file"),
             )
         }),
     };
@@ -174,11 +175,11 @@ fn key(settings: &AuditSettings, faults: &mut Collector<'_>) -> Option<(Key, Opt
 }
 
 /// None if anything is wrong, and nowhere if records are off.
-fn place(settings: &AuditSettings, faults: &mut Collector<'_>) -> Option<Option<Place>> {
-    let place = match (settings.sink, &settings.path) {
+fn sink(settings: &AuditSettings, faults: &mut Collector<'_>) -> Option<Option<Sink>> {
+    let sink = match (settings.sink, &settings.path) {
         (AuditSink::Off, None) => None,
-        (AuditSink::Stdout, None) => Some(Place::Stdout),
-        (AuditSink::File, Some(path)) => Some(Place::File(PathBuf::from(path))),
+        (AuditSink::Stdout, None) => Some(Sink::Stdout),
+        (AuditSink::File, Some(path)) => Some(Sink::File(PathBuf::from(path))),
         (AuditSink::File, None) => {
             faults.add(PATH, "must be set where audit.sink is \"file\"");
             return None;
@@ -188,18 +189,18 @@ fn place(settings: &AuditSettings, faults: &mut Collector<'_>) -> Option<Option<
             return None;
         }
     };
-    if let Some(problem) = place.as_ref().and_then(Place::problem) {
+    if let Some(problem) = sink.as_ref().and_then(Sink::problem) {
         faults.add(PATH, problem);
         return None;
     }
-    Some(place)
+    Some(sink)
 }
 
 const KEY_FILE: &str = "audit.key_file";
 const PATH: &str = "audit.path";
 const KEYLESS: &str =
     "without audit.key_file the sub_hash of a person is another in each process and after each start";
-const PATIENCE: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

@@ -78,11 +78,11 @@ impl Authenticator {
     /// Starts to fetch every pool's keys in the background; must be called in a Tokio runtime.
     pub fn start(pools: &Pools, cache: &CacheSettings, metrics: &TokenMetrics) -> Result<Self, StartError> {
         let keys = pools.iter().map(|pool| {
-            let metrics = metrics.keys(pool.id.as_str());
+            let metrics = metrics.jwks(pool.id.as_str());
             Ok((pool.id.clone(), Keys::start(pool, metrics)?))
         });
         let keys = keys.collect::<Result<_, FetcherError>>()?;
-        let verified = Arc::new(VerifiedTokens::new(cache.max_verdict_bytes, metrics.verdicts()));
+        let verified = Arc::new(VerifiedTokens::new(cache.max_verdict_bytes, metrics.cache()));
         #[expect(clippy::disallowed_methods, reason = "ends with the verdicts")]
         tokio::spawn(verified::sweep(Arc::downgrade(&verified)));
         Ok(Self { keys, pools: pools.clone(), verified, upstream: Handle::current() })

@@ -27,7 +27,7 @@ use tracing::info;
 pub use self::listener::{BindError, Listeners};
 use self::{front::Front, plan::Plan, probe::Probe, tls::Tls, upstream::Upstream};
 use crate::{
-    audit::{Audit, BeginError},
+    audit::{Audit, OpenSinkError},
     auth::{Authenticator, StartError},
     config::{Config, Faults},
     service::Service,
@@ -86,7 +86,7 @@ impl Server {
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, plan } = self;
         plan.warn();
-        let writing = plan.audit.begin()?;
+        let writing = plan.audit.start()?;
         let ended = Self::run(&config, &plan, listeners, shutdown).await;
         writing.end().await;
         ended
@@ -138,7 +138,7 @@ async fn service(plan: &Plan, config: &Config, upstream: &Handle) -> Result<Serv
 pub enum Error {
     /// The audit sink could not be opened.
     #[error(transparent)]
-    Audit(#[from] BeginError),
+    Audit(#[from] OpenSinkError),
     /// Nobody accepts connections any more: a fault of ours.
     #[error("accepting connections failed")]
     Acceptor,

@@ -46,17 +46,17 @@ impl Service {
     }
 
     async fn get(&self, message: &proto::GetUserRequest, arrival: Arrival<'_>) -> Result<Encoded, Error> {
-        let Arrival { metadata, peer, deadline, notes, .. } = arrival;
+        let Arrival { metadata, peer, deadline, audit, .. } = arrival;
         let credentials = Credentials { metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        notes.caller(self.policy.name(&caller));
-        notes.bearer(&caller);
+        audit.set_caller(self.policy.name(&caller));
+        audit.set_token_user(&caller);
         let query = wire::query(message, TimePoint::now)?;
-        notes.query(&query);
+        audit.set_query(&query);
         let permit = self.policy.permit(&caller, query)?;
         let found = self.users.find(&permit, deadline).await?;
         let disclosure = permit.disclose(found.user(), found.groups(), found.freshness())?;
-        notes.release(disclosure.names(), disclosure.freshness());
+        audit.set_release(disclosure.names(), disclosure.freshness());
         Ok(wire::reply(&disclosure))
     }
 }

@@ -24,7 +24,7 @@ use crate::config::{self, LogFormat, LogLevel, LogSettings};
 /// started before in this process.
 ///
 /// From then on panics are logged too, by their place. The level is for this crate. Of others only warnings are heard, for at finer levels some write whole requests.
-pub fn start(settings: &LogSettings) -> Flush {
+pub fn start(settings: &LogSettings) -> TelemetryGuard {
     // Written by a thread of its own: a reader that stalls must stop neither calls nor the end of the process. What does
     // not fit in the queue is lost.
     let (writer, flush) = NonBlockingBuilder::default().lossy(true).finish(io::stderr());
@@ -42,11 +42,11 @@ pub fn start(settings: &LogSettings) -> Flush {
         panic::set_hook(Box::new(log_panic));
     }
     match &exporter {
-        Some(Err(error)) => warn!(cause = chain(error), "traces cannot be sent"),
+        Some(Err(error)) => warn!(cause = error_chain(error), "traces cannot be sent"),
         Some(Ok(_)) => info!("traces are sent"),
         None => {}
     }
-    Flush { _log: flush, _traces: exporter.and_then(Result::ok) }
+    TelemetryGuard { _log: flush, _traces: exporter.and_then(Result::ok) }
 }
 
 /// What sends spans, and where there is no exporter wants none: a layer that is not there would let all of them be made.
@@ -67,7 +67,7 @@ pub fn filter(level: LogLevel) -> EnvFilter {
 /// Dropped at the end of the process, it waits for what was logged to be written, a second at most, and for the last
 /// traces to be sent, two seconds at most.
 #[derive(Debug)]
-pub struct Flush {
+pub struct TelemetryGuard {
     // In this order: that traces could not be sent is logged.
     _traces: Option<Exporter>,
     _log: WorkerGuard,
@@ -80,7 +80,7 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
 }
 
 /// Writes an error and its sources in a line, for libraries say little in the first of them.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -100,10 +100,13 @@ fn directives(level: LogLevel) -> String {
         LogLevel::Debug => "warn,cognito_lookup=debug",
         LogLevel::Trace => "warn,cognito_lookup=trace",
     };
-    QUOTING.iter().fold(heard.to_owned(), |heard, module| format!("{heard},aws_config::{module}=error"))
+    MODULES_QUOTING_RESPONSES
+        .iter()
+        .fold(heard.to_owned(), |heard, module| format!("{heard},aws_config::{module}=error"))
 }
 
-const QUOTING: [&str; 6] = ["ecs", "imds", "meta", "profile::credentials", "sts", "web_identity_token"];
+const MODULES_QUOTING_RESPONSES: [&str; 6] =
+    ["ecs", "imds", "meta", "profile::credentials", "sts", "web_identity_token"];
 
 #[cfg(test)]
 mod tests {
@@ -115,7 +118,7 @@ mod tests {
     fn a_chain_names_every_source() {
         let inner = io::Error::other("refused");
         let outer = io::Error::other(Wrapped(inner));
-        assert_eq!(chain(&outer), "wrapped: refused");
+        assert_eq!(error_chain(&outer), "wrapped: refused");
     }
 
     #[test]
@@ -141,7 +144,7 @@ mod tests {
     fn a_span_that_nobody_is_sent_is_not_made() {
         let log = fmt::layer().with_writer(io::sink).with_filter(filter(LogLevel::Info));
         tracing::subscriber::with_default(registry().with(log).with(spans(None)), || {
-            assert!(traces::served("s/M", "r-1", &http::HeaderMap::new()).is_disabled());
+            assert!(traces::server_span("s/M", "r-1", &http::HeaderMap::new()).is_disabled());
         });
     }
 

@@ -45,7 +45,7 @@ use crate::{
     pool::{PoolId, Pools},
     telemetry::metrics::{
         Metrics,
-        cache::{Asking, CacheMetrics, Lookup},
+        cache::{CacheMetrics, Lookup, PendingLookup},
     },
     user::{User, Username},
 };
@@ -61,7 +61,7 @@ struct Inner {
     single_flight: SingleFlight,
     ttls: Ttls,
     cache: UserCache,
-    usage: CacheMetrics,
+    cache_metrics: CacheMetrics,
 }
 
 impl Users {
@@ -105,13 +105,13 @@ impl Users {
         cognito: HashMap<PoolId, Cognito>,
         cache: &CacheSettings,
         budgets: usize,
-        usage: CacheMetrics,
+        cache_metrics: CacheMetrics,
     ) -> Self {
         let ttls = Ttls { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
-        let cache = UserCache::new(cache.max_bytes, cache.max_absent_bytes, ttls, &usage);
+        let cache = UserCache::new(cache.max_bytes, cache.max_absent_bytes, ttls, &cache_metrics);
         let single_flight = SingleFlight::new(MAX_FETCHES * budgets.max(1));
         let epochs = InvalidationEpochs::new();
-        Self(Arc::new(Inner { cognito, epochs, single_flight, ttls, cache, usage }))
+        Self(Arc::new(Inner { cognito, epochs, single_flight, ttls, cache, cache_metrics }))
     }
 
     /// Returns the user the permit names, and its groups where the permit seeks them, as fresh as it demands or not at
@@ -134,7 +134,7 @@ impl Users {
         }
         let request = self.request(permit.subject(), permit.demand(), permit.share());
         let CacheLookup::Hit(lookup, answer) = self.look_up(&request) else { return None };
-        self.0.usage.ask().end(lookup);
+        self.0.cache_metrics.begin_lookup().end(lookup);
         Some(Found::user_of(answer))
     }
 
@@ -165,7 +165,7 @@ impl Users {
     }
 
     async fn answer(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
-        let method = self.0.usage.ask();
+        let method = self.0.cache_metrics.begin_lookup();
         match self.look_up(request) {
             CacheLookup::Hit(lookup, answer) => {
                 method.end(lookup);
@@ -181,7 +181,7 @@ impl Users {
         &self,
         request: &LookupRequest<'_>,
         deadline: Instant,
-        method: Asking<'_>,
+        method: PendingLookup<'_>,
     ) -> Result<Answer, Failure> {
         let failure = match self.fetch_briefly(request, deadline).await {
             Ok(answer) => return Ok(answer),
@@ -190,7 +190,7 @@ impl Users {
         match failure.stale_reason().map(|reason| self.stale(request, reason)) {
             None => Err(failure),
             Some(Some(answer)) => {
-                method.end(Lookup::Stale);
+                method.end(LookupOutcome::Stale);
                 Ok(answer)
             }
             // It has outlived its use meanwhile, so there is nothing to be brief for any more.
@@ -246,13 +246,13 @@ impl Users {
         let (lookup, stale_reason) = match self.decide(request, &held, now) {
             Decision::Fetch => return CacheLookup::Miss,
             Decision::FetchOrStale => return CacheLookup::Stale,
-            Decision::Serve if matches!(held.content, Content::Absent(_)) => (Lookup::Absent, None),
-            Decision::Serve => (Lookup::Fresh, None),
+            Decision::Serve if matches!(held.content, Content::Absent(_)) => (LookupOutcome::Absent, None),
+            Decision::Serve => (LookupOutcome::Fresh, None),
             Decision::ServeAndRefresh => {
                 self.refresh(request);
-                (Lookup::Refreshing, None)
+                (LookupOutcome::Refreshing, None)
             }
-            Decision::ServeStale(reason) => (Lookup::Stale, Some(reason)),
+            Decision::ServeStale(reason) => (LookupOutcome::Stale, Some(reason)),
         };
         CacheLookup::Hit(lookup, Answer::of(&held, Source::Cache, stale_reason, now))
     }
@@ -274,7 +274,7 @@ impl Users {
         let fetch =
             |reservation| self.clone().fetch(request.fetch_request(), Priority::Background, reservation);
         if self.0.single_flight.refresh(request.key.clone(), reserve, fetch) {
-            self.0.usage.refreshes.inc();
+            self.0.cache_metrics.refreshes.inc();
         }
     }
 
@@ -403,7 +403,7 @@ enum CacheLookup {
     /// Nothing that may be served.
     Miss,
     /// What is to be answered at once.
-    Hit(Lookup, Answer),
+    Hit(LookupOutcome, Answer),
     /// What may be served if Cognito cannot answer.
     Stale,
 }

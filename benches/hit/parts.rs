@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use cognito_lookup::{
-    audit::{Audit, Writing},
+    audit::{Audit, WriterHandle},
     auth::{Address, Authenticator, Peer},
     config::{AuditSettings, AuditSink, CallerSettings, Config, Credentials, Faults, PoolSettings, Reads},
     policy::Policy,
@@ -20,7 +20,7 @@ pub(crate) struct Parts {
     pub(crate) calls: Calls,
     pub(crate) cognito: StandIn,
     pub(crate) service: Service,
-    _writing: Writing,
+    _writing: WriterHandle,
     _upstream: Runtime,
 }
 
@@ -33,7 +33,7 @@ impl Parts {
         change(&mut config);
         let mut faults = Faults::collector(&config);
         let metrics = Metrics::new();
-        metrics.callers.name(config.callers.iter().map(|caller| &*caller.name));
+        metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
         let pools = Pools::read(&config, &mut faults).unwrap();
         let policy = Arc::new(Policy::read(&config, Some(&pools), &mut faults).unwrap());
         let audit = Audit::read(&config, Some(&pools), &metrics, &mut faults).unwrap();
@@ -48,8 +48,8 @@ impl Parts {
         // Health and reflection are of the server itself.
         let (others, limits) = (Routes::default(), &config.limits);
         let bounds = Bounds { time: limits.request_timeout, message: limits.message_bytes() };
-        let calls = Calls::new(service.clone(), others, bounds, audit.ledger(), metrics.rpcs.clone());
-        Self { calls, cognito, service, _writing: audit.begin().unwrap(), _upstream: upstream }
+        let calls = Calls::new(service.clone(), others, bounds, audit.recorder(), metrics.rpcs.clone());
+        Self { calls, cognito, service, _writing: audit.start().unwrap(), _upstream: upstream }
     }
 }
 

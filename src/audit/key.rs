@@ -12,7 +12,7 @@ pub struct Key(hmac::Key);
 
 impl Key {
     /// Reads a key: the bytes of a file, without its line end where 32 bytes are left; or says what is wrong with it.
-    pub(super) fn read(path: &Path) -> Result<(Self, Readable), String> {
+    pub(super) fn read(path: &Path) -> Result<(Self, FileAccess), String> {
         let told = |problem: &dyn ToString| format!("{}: {}", path.display(), problem.to_string());
         let found = fs::metadata(path).map_err(|error| told(&error))?;
         if !found.is_file() || found.len() > MAX_BYTES {
@@ -26,8 +26,11 @@ impl Key {
         if is_weak(key) {
             return Err(told(&"holds fewer than 8 different bytes; `openssl rand -hex 32` makes a key"));
         }
-        let readable =
-            if found.permissions().mode() & OTHERS_READ == 0 { Readable::ByUs } else { Readable::ByAll };
+        let readable = if found.permissions().mode() & OTHERS_READ == 0 {
+            FileAccess::Private
+        } else {
+            FileAccess::WorldReadable
+        };
         Ok((Self(hmac::Key::new(hmac::HMAC_SHA256, key)), readable))
     }
 
@@ -86,11 +89,11 @@ impl fmt::Debug for Key {
 
 /// Who may read a key's file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Readable {
+pub(super) enum FileAccess {
     /// Its owner, and its group perhaps.
-    ByUs,
+    Private,
     /// Everybody on this machine.
-    ByAll,
+    WorldReadable,
 }
 
 fn without_line_end(bytes: &[u8]) -> &[u8] {
@@ -148,7 +151,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         fs::write(&path, "00112233445566778899aabbccddeeff").unwrap();
-        for (mode, expected) in [(0o600, Readable::ByUs), (0o640, Readable::ByUs), (0o644, Readable::ByAll)] {
+        for (mode, expected) in
+            [(0o600, FileAccess::Private), (0o640, FileAccess::Private), (0o644, FileAccess::WorldReadable)]
+        {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(Key::read(&path).unwrap().1, expected, "{mode:o}");
         }

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 /// An object on a line of its own that is being written behind other lines.
-pub(super) struct Line<'a>(&'a mut Vec<u8>);
+pub(super) struct JsonLine<'a>(&'a mut Vec<u8>);
 
-impl<'a> Line<'a> {
+impl<'a> JsonLine<'a> {
     /// Begins an object.
     pub(super) fn begin(lines: &'a mut Vec<u8>) -> Self {
         lines.push(b'{');
@@ -100,7 +100,7 @@ mod tests {
             let mut lines = b"{".to_vec();
             let mut items = Vec::new();
             [text, ""].into_iter().for_each(|text| put_item(&mut items, text));
-            let mut line = Line::begin(&mut lines);
+            let mut line = JsonLine::begin(&mut lines);
             line.text("text", text);
             line.text_or_null("none", None);
             line.text_or_null("some", Some(text));

@@ -3,16 +3,16 @@
 use super::line::put_item;
 use crate::{attribute::AttributeName, query::Query};
 
-/// Names of attributes, as items of a JSON list.
+/// AttributeNames of attributes, as items of a JSON list.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct AttributeNames {
     items: Vec<u8>,
     /// Of the names that a caller wrote.
     bytes: usize,
     left_out: usize,
 }
 
-impl Names {
+impl AttributeNames {
     /// Lists names that were released, all of them.
     pub(super) fn released<'n>(names: impl Iterator<Item = &'n str>) -> Self {
         let mut listed = Self { items: Vec::with_capacity(USUAL_BYTES), ..Self::default() };
@@ -74,9 +74,9 @@ pub(super) mod tests {
         assert_eq!(asked.left_out, 68);
     }
 
-    pub(in crate::audit) fn asked(names: &[&str]) -> Names {
+    pub(in crate::audit) fn asked(names: &[&str]) -> AttributeNames {
         let names = names.iter().map(|name| name.parse().unwrap()).collect();
-        Names::asked(&Query {
+        AttributeNames::asked(&Query {
             sub: None,
             pool: None,
             attributes: Selection::Only(names),

@@ -4,12 +4,12 @@ use std::{io::Write as _, time::SystemTime};
 
 use humantime::format_rfc3339_millis;
 
-use super::{key::SubHash, line::Line, names::Names};
+use super::{key::SubHash, line::JsonLine, names::AttributeNames};
 use crate::freshness::{Freshness, Source, StaleReason};
 
 /// What is kept of one release or refusal.
 pub(super) struct Record<'a> {
-    pub(super) time: Timestamp,
+    pub(super) time: RecordTime,
     pub(super) request_id: &'a str,
     pub(super) method: &'static str,
     /// The name of its rule.
@@ -19,7 +19,7 @@ pub(super) struct Record<'a> {
     /// How many users it is about who are not named.
     pub(super) users: usize,
     /// Those released, or of a call that released nothing those asked for by name.
-    pub(super) attributes: &'a Names,
+    pub(super) attributes: &'a AttributeNames,
     pub(super) freshness: Option<Freshness>,
     pub(super) erasure: Option<&'a Erasure>,
     pub(super) outcome: &'static str,
@@ -28,7 +28,7 @@ pub(super) struct Record<'a> {
 impl Record<'_> {
     /// Appends the record and a line end.
     pub(super) fn append_to(&self, lines: &mut Vec<u8>) {
-        let mut line = Line::begin(lines);
+        let mut line = JsonLine::begin(lines);
         line.text("time", self.time.as_str());
         line.text("request_id", self.request_id);
         line.text("method", self.method);
@@ -53,7 +53,7 @@ impl Record<'_> {
     }
 }
 
-fn put_freshness(line: &mut Line<'_>, freshness: Freshness) {
+fn put_freshness(line: &mut JsonLine<'_>, freshness: Freshness) {
     line.text(
         "source",
         match freshness.source {
@@ -74,9 +74,9 @@ fn put_freshness(line: &mut Line<'_>, freshness: Freshness) {
 
 /// When a record was made, as it tells it: RFC 3339, in UTC, with milliseconds.
 #[derive(Clone, Copy)]
-pub(super) struct Timestamp([u8; 24]);
+pub(super) struct RecordTime([u8; 24]);
 
-impl Timestamp {
+impl RecordTime {
     /// Spells a time of the years 1970 to 9999.
     pub(super) fn of(time: SystemTime) -> Self {
         let mut text = [b'0'; 24];
@@ -106,7 +106,7 @@ pub struct Erasure {
 }
 
 impl Erasure {
-    fn put(&self, line: &mut Line<'_>) {
+    fn put(&self, line: &mut JsonLine<'_>) {
         let Self { receipt_id, entries, absences, verdicts, fetches } = self;
         line.text("receipt_id", receipt_id);
         for (key, number) in
@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_record_is_a_line_of_json() {
-        let names = Names::released(["custom:plan", "email"].into_iter());
-        let (none, long) = (Names::default(), format!("custom:{}", "x".repeat(26)));
+        let names = AttributeNames::released(["custom:plan", "email"].into_iter());
+        let (none, long) = (AttributeNames::default(), format!("custom:{}", "x".repeat(26)));
         let asked = asked(&["custom:a\"b\\c", "custom:é", &long, "ada@example.com", "nickname"]);
         let fresh = Freshness {
             source: Source::Cache,
@@ -176,9 +176,9 @@ mod tests {
         }
     }
 
-    fn record<'a>(attributes: &'a Names, outcome: &'static str) -> Record<'a> {
+    fn record<'a>(attributes: &'a AttributeNames, outcome: &'static str) -> Record<'a> {
         Record {
-            time: Timestamp::of(UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900)),
+            time: RecordTime::of(UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900)),
             request_id: "r-1",
             method: "s/M",
             caller: Some("web"),

@@ -13,15 +13,15 @@ use std::{
 
 /// Where records are to go.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum Sink {
     /// To standard output.
     Stdout,
     /// To the end of this file, which is made, for its owner alone, where it is not there.
     File(PathBuf),
 }
 
-impl Place {
-    /// Opens the place, past the buffer that the standard library keeps for standard output.
+impl Sink {
+    /// Opens the sink, past the buffer that the standard library keeps for standard output.
     pub(super) fn open(&self) -> io::Result<File> {
         match self {
             Self::Stdout => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
@@ -29,14 +29,14 @@ impl Place {
         }
     }
 
-    /// Returns true if and only if others than its owner may read this file, which was opened in this place: one that was
+    /// Returns true if and only if others than its owner may read this file, which was opened in this sink: one that was
     /// there keeps its mode.
     pub(super) fn is_readable_by_others(&self, file: &File) -> bool {
         let others = |found: Metadata| found.is_file() && found.permissions().mode() & 0o044 != 0;
         matches!(self, Self::File(_)) && file.metadata().is_ok_and(others)
     }
 
-    /// Returns what is wrong with the place, without touching it.
+    /// Returns what is wrong with the sink, without touching it.
     pub(super) fn problem(&self) -> Option<&'static str> {
         let Self::File(path) = self else { return None };
         match path.metadata().map(|found| found.file_type()) {
@@ -52,7 +52,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("standard output"),

@@ -45,13 +45,13 @@ fn settings_are_a_place_and_a_key_or_faults() {
 #[tokio::test]
 async fn a_call_leaves_one_record_however_it_ends() {
     let trail = Trail::begin(|_| {});
-    let ledger = trail.audit.ledger();
-    let entered = |receipt| assert!(matches!(receipt, Receipt::Entered), "{receipt:?}");
-    entered(ledger.open("s/M", "answered").close(Outcome::Answered));
-    entered(ledger.open("s/M", "refused").close(Outcome::Refused("DEADLINE")));
-    drop(ledger.open("s/M", "cancelled"));
-    drop(ledger.ignore("s/M", "ignored"));
-    entered(ledger.ignore("s/M", "ignored").close(Outcome::Answered));
+    let recorder = trail.audit.recorder();
+    let entered = |ack| assert!(matches!(ack, WriteAck::Buffered), "{ack:?}");
+    entered(recorder.open("s/M", "answered").close(Outcome::Answered));
+    entered(recorder.open("s/M", "refused").close(Outcome::Refused("DEADLINE")));
+    drop(recorder.open("s/M", "cancelled"));
+    drop(recorder.open_unrecorded("s/M", "ignored"));
+    entered(recorder.open_unrecorded("s/M", "ignored").close(Outcome::Answered));
     let expected = [("answered", "answered"), ("refused", "DEADLINE"), ("cancelled", "cancelled")];
     assert_eq!(trail.end().await, expected.map(|(id, outcome)| (id.to_owned(), outcome.to_owned())));
 }
@@ -59,13 +59,15 @@ async fn a_call_leaves_one_record_however_it_ends() {
 #[tokio::test]
 async fn a_record_that_is_required_is_written_when_its_receipt_says_so() {
     let mut trail = Trail::read(|settings| settings.required = true);
-    let ledger = trail.audit.ledger();
-    let Receipt::Later(mut written) = ledger.open("s/M", "one").close(Outcome::Answered) else { panic!() };
+    let recorder = trail.audit.recorder();
+    let WriteAck::Pending(mut written) = recorder.open("s/M", "one").close(Outcome::Answered) else {
+        panic!()
+    };
     assert_eq!(written.try_recv(), Err(TryRecvError::Empty), "nobody writes yet");
-    trail.writing = Some(trail.audit.begin().unwrap());
+    trail.writing = Some(trail.audit.start().unwrap());
     timeout(Duration::from_secs(30), written).await.unwrap().unwrap();
     assert_eq!(trail.records(), [("one".to_owned(), "answered".to_owned())]);
-    drop(ledger.open("s/M", "two"));
+    drop(recorder.open("s/M", "two"));
     assert_eq!(trail.end().await.len(), 2);
 }
 
@@ -75,15 +77,15 @@ async fn what_finds_no_room_is_lost_and_counted() {
     let required = Trail::read(|settings| (settings.max_bytes, settings.required) = (64 * 1024, true));
     for (trail, is_required) in [(trail, false), (required, true)] {
         // Nobody writes yet.
-        let ledger = trail.audit.ledger();
-        let receipts: Vec<_> = (0..1_000).map(|_| ledger.open("s/M", "r").close(Outcome::Answered)).collect();
-        let lost = receipts.iter().filter(|receipt| matches!(receipt, Receipt::Lost)).count();
+        let recorder = trail.audit.recorder();
+        let acks: Vec<_> = (0..1_000).map(|_| recorder.open("s/M", "r").close(Outcome::Answered)).collect();
+        let lost = acks.iter().filter(|ack| matches!(ack, WriteAck::Lost)).count();
         let dropped = usize::try_from(trail.metrics.audit_records_dropped.get()).unwrap();
         assert!(dropped > 0 && lost == if is_required { dropped } else { 0 }, "{lost} {dropped}");
         // Another thread's room is its own.
-        drop(ledger.another().open("s/M", "other"));
+        drop(recorder.for_another_thread().open("s/M", "other"));
         let mut trail = trail;
-        trail.writing = Some(trail.audit.begin().unwrap());
+        trail.writing = Some(trail.audit.start().unwrap());
         assert_eq!(trail.end().await.len(), 1_001 - dropped);
     }
 }
@@ -91,20 +93,20 @@ async fn what_finds_no_room_is_lost_and_counted() {
 #[tokio::test]
 async fn the_records_of_a_batch_stay_together() {
     let trail = Trail::read(|settings| (settings.max_bytes, settings.required) = (64 * 1024, true));
-    let ledger = trail.audit.ledger();
+    let recorder = trail.audit.recorder();
     // Nobody writes yet.
-    let Receipt::Later(_written) = batch(&ledger, 150) else { panic!() };
-    assert!(matches!(batch(&ledger, 150), Receipt::Lost));
+    let WriteAck::Pending(_written) = batch(&recorder, 150) else { panic!() };
+    assert!(matches!(batch(&recorder, 150), WriteAck::Lost));
     assert_eq!(trail.metrics.audit_records_dropped.get(), 150, "all of one that finds no room");
-    let office = &trail.audit.trail.as_ref().unwrap().office;
-    let pending = office.books.lock().unwrap()[0].take();
+    let shared = &trail.audit.trail.as_ref().unwrap().shared;
+    let pending = shared.buffers.lock().unwrap()[0].take();
     assert_eq!(pending.lines.iter().filter(|byte| **byte == b'\n').count(), 150);
-    let ends: Vec<_> = pending.waiting.iter().map(|waiting| waiting.end).collect();
+    let ends: Vec<_> = pending.waiters.iter().map(|waiting| waiting.end).collect();
     assert_eq!(ends, [pending.lines.len()], "whoever takes one takes all");
 }
 
 /// Ends a call about several users, all of them refused.
-fn batch(ledger: &Ledger, users: usize) -> Receipt {
+fn batch(recorder: &Recorder, users: usize) -> WriteAck {
     let subs: Vec<Sub> = (0..users).map(|n| format!("user-{n}").parse().unwrap()).collect();
     let query = Query {
         sub: None,
@@ -113,53 +115,53 @@ fn batch(ledger: &Ledger, users: usize) -> Receipt {
         include_groups: false,
         demand: Demand::ANY,
     };
-    let entry = ledger.open("s/M", "batch");
-    let notes = entry.notes();
-    notes.batch(&BatchQuery { order: (0..users).collect(), subs, query });
-    notes.permits((0..users).map(|_| None));
+    let record = recorder.open("s/M", "batch");
+    let context = record.context();
+    context.set_batch(&BatchQuery { order: (0..users).collect(), subs, query });
+    context.set_denials((0..users).map(|_| None));
     let refused = || Err::<(std::iter::Empty<&str>, _), _>("USER_NOT_FOUND");
-    notes.users((0..users).map(|_| refused()));
-    entry.close(Outcome::Answered)
+    context.set_user_outcomes((0..users).map(|_| refused()));
+    record.close(Outcome::Answered)
 }
 
 impl Audit {
     /// Makes a trail in a file, to test what is recorded above.
-    pub(crate) fn for_test(path: &Path) -> (Self, Writing) {
+    pub(crate) fn for_test(path: &Path) -> (Self, WriterHandle) {
         let path = Some(path.display().to_string());
         let settings = AuditSettings { sink: AuditSink::File, path, ..AuditSettings::default() };
         let (audit, _) = read(settings).unwrap();
-        let writing = audit.begin().unwrap();
+        let writing = audit.start().unwrap();
         (audit, writing)
     }
 }
 
 /// A trail in a file of its own.
 #[derive(Debug)]
-struct Test {
+struct TestTrail {
     audit: Audit,
     metrics: Metrics,
-    writing: Option<Writing>,
+    writing: Option<WriterHandle>,
     folder: TempDir,
 }
 
 impl Trail {
-    fn read(change: impl FnOnce(&mut AuditSettings)) -> Test {
+    fn read(change: impl FnOnce(&mut AuditSettings)) -> TestTrail {
         let folder = TempDir::new().unwrap();
         let path = Some(folder.path().join("audit.jsonl").display().to_string());
         let mut settings = AuditSettings { sink: AuditSink::File, path, ..AuditSettings::default() };
         change(&mut settings);
         let (audit, metrics) = read(settings).unwrap();
-        Test { audit, metrics, writing: None, folder }
+        TestTrail { audit, metrics, writing: None, folder }
     }
 
-    fn begin(change: impl FnOnce(&mut AuditSettings)) -> Test {
+    fn begin(change: impl FnOnce(&mut AuditSettings)) -> TestTrail {
         let test = Self::read(change);
-        let writing = Some(test.audit.begin().unwrap());
-        Test { writing, ..test }
+        let writing = Some(test.audit.start().unwrap());
+        TestTrail { writing, ..test }
     }
 }
 
-impl Test {
+impl TestTrail {
     /// The request id and the outcome of each record.
     fn records(&self) -> Vec<(String, String)> {
         let text = fs::read_to_string(self.folder.path().join("audit.jsonl")).unwrap();

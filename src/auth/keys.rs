@@ -22,7 +22,7 @@ use self::{
 use super::{InvalidReason, Rejected};
 use crate::{
     pool::Pool,
-    telemetry::metrics::{FetchOutcome, KeyMetrics},
+    telemetry::metrics::{JwksFetchOutcome, JwksMetrics},
 };
 
 /// The keys of one pool. Dropping it ends its task.
@@ -35,7 +35,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Starts to fetch, and to fetch again, the keys that `pool` publishes. Fails only where HTTPS cannot be spoken.
-    pub(super) fn start(pool: &Pool, metrics: KeyMetrics) -> Result<Self, FetcherError> {
+    pub(super) fn start(pool: &Pool, metrics: JwksMetrics) -> Result<Self, FetcherError> {
         let (sender, state) = watch::channel(State::default());
         let fetch_requested = Arc::new(Notify::new());
         let refresh = RefreshTask {
@@ -137,7 +137,7 @@ impl State {
 /// The task: fetches when it is time, or when an unknown key was asked for after the cool-down.
 struct RefreshTask {
     fetcher: Fetcher,
-    metrics: KeyMetrics,
+    metrics: JwksMetrics,
     url: Uri,
     state: watch::Sender<State>,
     fetch_requested: Arc<Notify>,
@@ -156,7 +156,8 @@ impl RefreshTask {
                 }
                 Err(error) => warn!(jwks.url = %self.url, %error, "signing keys could not be fetched"),
             }
-            self.metrics.ended(fetched.as_ref().map_or_else(FetchError::outcome, |_| FetchOutcome::Ok));
+            self.metrics
+                .fetch_ended(fetched.as_ref().map_or_else(FetchError::outcome, |_| JwksFetchOutcome::Ok));
             self.state.send_modify(|state| state.record_fetch(fetched.ok()));
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<(), Exit> {
     let config = Config::load(Sources::from_process(arguments.config, Vec::new())).map_err(Exit::faulty)?;
     let mut faults = Faults::collector(&config);
-    let read = Pools::read(&config, &mut faults).zip(audit::key_of(&config, &mut faults));
+    let read = Pools::read(&config, &mut faults).zip(audit::read_key(&config, &mut faults));
     let (pools, key) = faults.finish(read).map_err(Exit::faulty)?;
     let sub = client::sub(&arguments.sub)?;
     let asked = |id: &PoolId| arguments.user_pool_id.as_ref().is_none_or(|asked| asked == id);

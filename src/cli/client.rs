@@ -38,7 +38,7 @@ pub(super) struct Tls {
     /// The authorities that the service's certificate must be of, in PEM [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// The client certificate to present, with its chain, in PEM
+    /// The client certificate to present, with its error_chain, in PEM
     #[arg(long, value_name = "FILE", requires = "key_file")]
     certificate_file: Option<PathBuf>,
     /// The key of the client certificate, in PEM
@@ -119,7 +119,10 @@ pub(super) async fn connect(address: &str, tls: &Tls) -> Result<Channel, Exit> {
     }
     let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);
     endpoint.connect().await.map_err(|error| {
-        Exit::not_called(format_args!("nobody answers at {address}: {}", crate::telemetry::chain(&error)))
+        Exit::not_called(format_args!(
+            "nobody answers at {address}: {}",
+            crate::telemetry::error_chain(&error)
+        ))
     })
 }
 

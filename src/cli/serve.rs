@@ -14,7 +14,7 @@ use crate::{
 /// Serves with the settings of flags, environment and file.
 pub(super) async fn run(arguments: settings::Arguments) -> Result<(), Exit> {
     let config = arguments.load()?;
-    let _flush = telemetry::start(&config.log);
+    let _telemetry = telemetry::start(&config.log);
     // Before the ports are bound, so that a faulty start never takes them.
     let server = Server::read(config.clone()).map_err(Exit::faulty)?;
     serve(server, Listeners::bind(&config).await.map_err(Exit::failed)?).await
@@ -30,7 +30,7 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
         Error::Exposed(_) | Error::File(..) | Error::People(..) => Exit::misused(error),
     })?;
     let config = sandbox.config();
-    let _flush = telemetry::start(&config.log);
+    let _telemetry = telemetry::start(&config.log);
     let listeners = Listeners::bind(&config).await.map_err(Exit::failed)?;
     super::say(sandbox.banner(&listeners).map_err(Exit::failed)?)?;
     serve(Server::read(config).map_err(Exit::faulty)?, listeners).await

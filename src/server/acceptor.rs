@@ -11,7 +11,7 @@ use super::{
     stage::{Stage, Stages},
     worker::Workers,
 };
-use crate::telemetry::metrics::{Metrics, Refusal};
+use crate::telemetry::metrics::{Metrics, RefusalLabels};
 
 /// The one who accepts.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Acceptor {
             // Closed at once, so that a client can try another replica.
             Err(limit) => {
                 debug!(?limit, "connection refused");
-                self.metrics.connections_refused.get_or_create(&Refusal { limit }).inc();
+                self.metrics.connections_refused.get_or_create(&RefusalLabels { limit }).inc();
             }
         }
     }

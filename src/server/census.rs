@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{auth::Address, telemetry::metrics::Limit};
+use crate::{auth::Address, telemetry::metrics::ConnectionLimit};
 
 /// The connections there are; cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,17 +32,17 @@ impl Census {
     }
 
     /// Counts a connection from `peer` until its seat is dropped; refused with the limit that it would pass.
-    pub(super) fn admit(&self, peer: Address) -> Result<Seat, Limit> {
+    pub(super) fn admit(&self, peer: Address) -> Result<Seat, ConnectionLimit> {
         let Inner { most, most_per_peer, counts } = &*self.0;
         let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= *most {
-            return Err(Limit::Connections);
+            return Err(ConnectionLimit::Connections);
         }
         let source = source(peer);
         if let Some(source) = source {
             let own = counts.of_peer.entry(source).or_default();
             if *own >= *most_per_peer {
-                return Err(Limit::ConnectionsPerPeer);
+                return Err(ConnectionLimit::ConnectionsPerPeer);
             }
             *own += 1;
         }
@@ -94,14 +94,18 @@ mod tests {
         let admit = |peer: &str| census.admit(Address::Ip(peer.parse().unwrap()));
         let one = admit("192.0.2.1").unwrap();
         let _two = admit("::ffff:192.0.2.1").unwrap();
-        assert_eq!(admit("192.0.2.1").unwrap_err(), Limit::ConnectionsPerPeer);
+        assert_eq!(admit("192.0.2.1").unwrap_err(), ConnectionLimit::ConnectionsPerPeer);
         let _three = admit("2001:db8::1").unwrap();
         let four = admit("2001:db8::2").unwrap();
-        assert_eq!(admit("198.51.100.1").unwrap_err(), Limit::Connections);
+        assert_eq!(admit("198.51.100.1").unwrap_err(), ConnectionLimit::Connections);
         drop(four);
         let _four = admit("2001:db8::ffff:0:0:1").unwrap();
         drop(one);
-        assert_eq!(admit("2001:db8::3").unwrap_err(), Limit::ConnectionsPerPeer, "one /64 is one peer");
+        assert_eq!(
+            admit("2001:db8::3").unwrap_err(),
+            ConnectionLimit::ConnectionsPerPeer,
+            "one /64 is one peer"
+        );
         let _other = admit("2001:db8:0:1::1").unwrap();
         assert_eq!(census.0.counts.lock().unwrap().of_peer.len(), 3);
     }
@@ -110,7 +114,7 @@ mod tests {
     fn a_unix_socket_is_bounded_in_all_only() {
         let census = Census::new(2, 1);
         let seats = [census.admit(Address::Unix).unwrap(), census.admit(Address::Unix).unwrap()];
-        assert_eq!(census.admit(Address::Unix).unwrap_err(), Limit::Connections);
+        assert_eq!(census.admit(Address::Unix).unwrap_err(), ConnectionLimit::Connections);
         drop(seats);
         assert!(census.0.counts.lock().unwrap().of_peer.is_empty());
     }

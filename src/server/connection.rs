@@ -28,7 +28,7 @@ use crate::{
     auth::{Certificate, Peer},
     config::LimitSettings,
     service::{Calls, ResponseBody},
-    telemetry::metrics::{Cut, CutReason, Metrics},
+    telemetry::metrics::{CutLabels, CutReason, Metrics},
 };
 
 /// What every connection needs; cheap to clone.
@@ -57,7 +57,7 @@ impl Host {
         };
         if let Err(End::Cut(reason)) = ended {
             debug!(?reason, "connection cut");
-            self.metrics.connections_cut.get_or_create(&Cut { reason }).inc();
+            self.metrics.connections_cut.get_or_create(&CutLabels { reason }).inc();
         }
     }
 

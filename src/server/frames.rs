@@ -30,7 +30,7 @@ pub(super) struct Watched<S> {
 
 impl<S> Watched<S> {
     /// Waits for the connection preface of RFC 9113, section 3.4, until `deadline`; then reading fails, as it does
-    /// with a flood. Writing fails when the client takes nothing for `stall_timeout`.
+    /// with a flood. WriterHandle fails when the client takes nothing for `stall_timeout`.
     pub(super) fn new(stream: S, deadline: Instant, stall_timeout: Duration) -> Self {
         let patience = Some(Box::pin(sleep_until(deadline)));
         Self { stream, patience, reader: Reader::new(), stall_timeout, stalling: None, lingering: None }

@@ -52,7 +52,7 @@ impl Front {
                 service,
                 routes(probe.clone(), config)?,
                 Bounds { time: config.limits.request_timeout, message: config.limits.message_bytes() },
-                plan.audit.ledger(),
+                plan.audit.recorder(),
                 plan.metrics.rpcs.clone(),
             ),
             limits: Arc::new(config.limits.clone()),

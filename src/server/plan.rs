@@ -34,7 +34,7 @@ impl Plan {
         let pools = Pools::read(config, &mut faults);
         let policy = Policy::read(config, pools.as_ref(), &mut faults);
         let metrics = Metrics::new();
-        metrics.callers.name(config.callers.iter().map(|caller| &*caller.name));
+        metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
         let tls = Tls::read(config, &metrics, &mut faults).map(Arc::new);
         let audit = Audit::read(config, pools.as_ref(), &metrics, &mut faults);
         let exposed = tls.is_none() && matches!(config.listen, Listen::Tcp(at) if !at.ip().is_loopback());

@@ -25,7 +25,7 @@ use super::{
     listener::Arrived,
     stage::{Stage, Stages},
 };
-use crate::telemetry::metrics::{Gauge, Metrics, OfWorker};
+use crate::telemetry::metrics::{Gauge, Metrics, WorkerLabels};
 
 /// The serving threads.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ struct Load {
 
 impl Load {
     fn new(worker: usize, metrics: &Metrics) -> Self {
-        let of_worker = OfWorker { worker: worker.try_into().unwrap_or(u32::MAX) };
+        let of_worker = WorkerLabels { worker: worker.try_into().unwrap_or(u32::MAX) };
         Self { count: Arc::default(), gauge: metrics.connections.get_or_create_owned(&of_worker) }
     }
 

@@ -23,12 +23,12 @@ impl Service {
         arrival: Arrival<'_>,
         read: impl FnOnce(&T) -> Result<(Target, Q), InvalidQuery>,
     ) -> Result<(Mandate, Q), Error> {
-        let Arrival { metadata, peer, notes, .. } = arrival;
+        let Arrival { metadata, peer, audit, .. } = arrival;
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        notes.caller(self.policy.name(&caller));
+        audit.set_caller(self.policy.name(&caller));
         let (target, asked) = read(message)?;
-        notes.target(&target);
+        audit.set_target(&target);
         Ok((self.policy.mandate(&caller, target)?, asked))
     }
 
@@ -68,7 +68,7 @@ impl Service {
         let erased = self.users.erase(&mandate);
         let verdicts = self.authenticator.forget(&pool.id, sub).await.map_err(|_| Error::Panicked)?;
         let receipt = wire::erased(&receipt_id, SystemTime::now(), erased, verdicts);
-        arrival.notes.erasure(Erasure {
+        arrival.audit.set_erasure(Erasure {
             receipt_id,
             entries: receipt.entries,
             absences: receipt.absences,

@@ -22,25 +22,25 @@ impl Service {
         message: &proto::BatchGetUsersRequest,
         arrival: Arrival<'_>,
     ) -> Result<Encoded, Error> {
-        let Arrival { metadata, peer, deadline, request_id, notes } = arrival;
+        let Arrival { metadata, peer, deadline, request_id, audit } = arrival;
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        notes.caller(self.policy.name(&caller));
-        notes.bearer(&caller);
+        audit.set_caller(self.policy.name(&caller));
+        audit.set_token_user(&caller);
         let batch = wire::batch(message, TimePoint::now)?;
-        notes.batch(&batch);
+        audit.set_batch(&batch);
         let permits = self.policy.permits(&caller, &batch)?;
-        notes.permits(permits.iter().map(|permit| permit.as_ref().err().map(reason)));
+        audit.set_denials(permits.iter().map(|permit| permit.as_ref().err().map(reason)));
         let by = ahead_of(deadline);
         let users = self.disclosed(permits, by).await;
-        notes.users(users.iter().map(|user| match user {
+        audit.set_user_outcomes(users.iter().map(|user| match user {
             Ok(user) => Ok((user.names(), user.freshness())),
             Err(error) => Err(error.reason()),
         }));
         let users = users.into_iter().map(|user| user.map_err(|error| error.into_message(request_id)));
         let full = Error::Full.into_message(request_id);
         let (reply, untold) = wire::batch_reply(&users.collect::<Vec<_>>(), &batch.order, &full);
-        untold.into_iter().for_each(|place| notes.refused(place, Error::Full.reason()));
+        untold.into_iter().for_each(|place| audit.set_refused(place, Error::Full.reason()));
         Ok(reply)
     }
 

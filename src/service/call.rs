@@ -10,11 +10,11 @@ use tracing::{Span, debug, error, info, warn};
 
 use super::{method::Method, request_id::RequestId, response::ResponseBody};
 use crate::{
-    audit::{Entry, Ledger, Outcome, Receipt},
+    audit::{OpenRecord, Outcome, Recorder, WriteAck},
     error::Error,
     freshness::TimePoint,
     telemetry::{
-        metrics::rpc::{self, Tally},
+        metrics::rpc::{self, RpcCounters},
         traces,
     },
 };
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Call<'c> {
     method: Method,
-    tally: &'c Tally,
+    rpc_counters: &'c RpcCounters,
     request_id: RequestId,
     begun: Instant,
     deadline: Instant,
@@ -34,14 +34,19 @@ impl<'c> Call<'c> {
     /// Begins to observe a call. It may take as long as `longest`, or its `grpc-timeout` if that is less, which is cut by a
     /// tenth, at most 20 ms: the answer must be there before the caller's own clock ends the call, for then it learns
     /// nothing of the reason (and a tonic client calls it `CANCELLED`).
-    pub(super) fn begin(path: &str, headers: &HeaderMap, longest: Duration, tally: &'c Tally) -> Self {
+    pub(super) fn begin(
+        path: &str,
+        headers: &HeaderMap,
+        longest: Duration,
+        rpc_counters: &'c RpcCounters,
+    ) -> Self {
         let method = Method::of(path);
-        tally.begin(method.place());
+        rpc_counters.started(method.place());
         let callers = headers.get(GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
         let now = TimePoint::now();
         Self {
             method,
-            tally,
+            rpc_counters,
             request_id: RequestId::of(headers, now.system),
             begun: now.monotonic,
             deadline: now.monotonic
@@ -68,18 +73,18 @@ impl<'c> Call<'c> {
     /// Begins the span of the call, if it is about people; of health checks there would be too many.
     pub(super) fn span(&self, headers: &HeaderMap) -> Span {
         if self.method.is_recorded() {
-            traces::served(self.method.name(), self.request_id(), headers)
+            traces::server_span(self.method.name(), self.request_id(), headers)
         } else {
             Span::none()
         }
     }
 
     /// Opens the audit record of the call, if it is to have one.
-    pub(super) fn entry<'a>(&'a self, ledger: &'a Ledger) -> Entry<'a> {
+    pub(super) fn open_record<'a>(&'a self, recorder: &'a Recorder) -> OpenRecord<'a> {
         if self.method.is_recorded() {
-            ledger.open(self.method.name(), self.request_id())
+            recorder.open(self.method.name(), self.request_id())
         } else {
-            ledger.ignore(self.method.name(), self.request_id())
+            recorder.open_unrecorded(self.method.name(), self.request_id())
         }
     }
 
@@ -101,18 +106,18 @@ impl<'c> Call<'c> {
     /// in time does not leave. A record may so be of an answer that never left, but no answer is without one.
     pub(super) async fn recorded(
         &self,
-        entry: Entry<'_>,
+        record: OpenRecord<'_>,
         outcome: Result<Response<ResponseBody>, Error>,
     ) -> Result<Response<ResponseBody>, Error> {
-        let receipt = entry.close(match &outcome {
+        let ack = record.close(match &outcome {
             Ok(_) => Outcome::Answered,
             Err(error) if error.is_ours() => Outcome::Failed(error.reason()),
             Err(error) => Outcome::Refused(error.reason()),
         });
-        match receipt {
-            Receipt::Entered => outcome,
-            Receipt::Lost => Err(Error::Unrecorded),
-            Receipt::Later(written) => match timeout_at(self.deadline, written).await {
+        match ack {
+            WriteAck::Buffered => outcome,
+            WriteAck::Lost => Err(Error::Unrecorded),
+            WriteAck::Pending(written) => match timeout_at(self.deadline, written).await {
                 Ok(Ok(())) => outcome,
                 Ok(Err(_)) => Err(Error::Unrecorded),
                 Err(_) => Err(Error::OutOfTime),
@@ -129,7 +134,7 @@ impl<'c> Call<'c> {
         self.ended = true;
         let code = outcome.as_ref().map_or_else(Error::code, |_| Code::Ok);
         self.count(code);
-        traces::ended(span, rpc::spelt(code.into()), outcome.as_ref().err().map(Error::reason));
+        traces::end_server_span(span, rpc::code_name(code.into()), outcome.as_ref().err().map(Error::reason));
         let mut response = match outcome {
             Ok(response) => {
                 self.log_success();
@@ -184,7 +189,7 @@ impl<'c> Call<'c> {
     }
 
     fn count(&self, code: Code) {
-        self.tally.end(self.method.place(), code.into(), self.begun.elapsed());
+        self.rpc_counters.handled(self.method.place(), code.into(), self.begun.elapsed());
     }
 
     fn milliseconds(&self) -> f64 {
@@ -232,7 +237,7 @@ mod tests {
 
     use super::*;
     use crate::audit::Audit;
-    use crate::{service::method::METHODS, telemetry::metrics::rpc::Rpcs};
+    use crate::{service::method::METHODS, telemetry::metrics::rpc::RpcMetrics};
 
     #[tokio::test(start_paused = true)]
     async fn the_callers_deadline_shortens_ours() {
@@ -287,17 +292,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let (audit, writing) = Audit::for_test(&path);
-        let (call, ledger) = (begin(HeaderMap::new()), audit.ledger());
-        let entry = call.entry(&ledger);
+        let (call, recorder) = (begin(HeaderMap::new()), audit.recorder());
+        let record = call.open_record(&recorder);
         let outcome = call.bounded(async { panic!("a bug") }).await;
-        assert_eq!(call.recorded(entry, outcome).await.err(), Some(Error::Panicked));
+        assert_eq!(call.recorded(record, outcome).await.err(), Some(Error::Panicked));
         writing.end().await;
         let record = std::fs::read_to_string(&path).unwrap();
         assert!(record.contains("\"outcome\":\"INTERNAL\"") && record.lines().count() == 1, "{record}");
     }
 
     fn begin(headers: HeaderMap) -> Call<'static> {
-        static TALLY: LazyLock<Tally> = LazyLock::new(|| Rpcs::default().tally(METHODS));
-        Call::begin("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3), &TALLY)
+        static RPC_COUNTERS: LazyLock<RpcCounters> =
+            LazyLock::new(|| RpcMetrics::default().for_thread(METHODS));
+        Call::begin("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3), &RPC_COUNTERS)
     }
 }

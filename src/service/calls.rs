@@ -18,10 +18,10 @@ use super::{
     response::ResponseBody,
 };
 use crate::{
-    audit::{Ledger, Notes},
+    audit::{AuditContext, Recorder},
     auth::Peer,
     error::Error,
-    telemetry::metrics::rpc::{Rpcs, Tally},
+    telemetry::metrics::rpc::{RpcCounters, RpcMetrics},
 };
 
 /// The services as a connection sees them; cheap to clone.
@@ -33,9 +33,9 @@ struct Parts {
     service: Service,
     others: Routes,
     bounds: Bounds,
-    ledger: Ledger,
-    rpcs: Rpcs,
-    tally: Tally,
+    recorder: Recorder,
+    rpcs: RpcMetrics,
+    rpc_counters: RpcCounters,
 }
 
 /// What a call may take.
@@ -59,22 +59,35 @@ pub(super) struct Arrival<'a> {
     /// The name of the call.
     pub(super) request_id: &'a str,
     /// Where what is learned of the call is noted for its audit record.
-    pub(super) notes: &'a Notes,
+    pub(super) audit: &'a AuditContext,
 }
 
 impl Calls {
-    /// Bounds every call to `service` and to `others`, and records those about people in `ledger`.
-    pub fn new(service: Service, others: Routes, bounds: Bounds, ledger: Ledger, rpcs: Rpcs) -> Self {
-        let (others, tally) = (others.prepare(), rpcs.tally(METHODS));
-        Self(Arc::new(Parts { service, others, bounds, ledger, rpcs, tally }))
+    /// Bounds every call to `service` and to `others`, and records those about people in `recorder`.
+    pub fn new(
+        service: Service,
+        others: Routes,
+        bounds: Bounds,
+        recorder: Recorder,
+        rpcs: RpcMetrics,
+    ) -> Self {
+        let (others, rpc_counters) = (others.prepare(), rpcs.for_thread(METHODS));
+        Self(Arc::new(Parts { service, others, bounds, recorder, rpcs, rpc_counters }))
     }
 
-    /// Returns the same for another serving thread, with a ledger and counters of its own.
+    /// Returns the same for another serving thread, with a recorder and counters of its own.
     pub fn another(&self) -> Self {
-        let Parts { service, others, bounds, ledger, rpcs, .. } = &*self.0;
-        let (service, others, rpcs, tally) =
-            (service.clone(), others.clone(), rpcs.clone(), rpcs.tally(METHODS));
-        Self(Arc::new(Parts { service, others, bounds: *bounds, ledger: ledger.another(), rpcs, tally }))
+        let Parts { service, others, bounds, recorder, rpcs, .. } = &*self.0;
+        let (service, others, rpcs, rpc_counters) =
+            (service.clone(), others.clone(), rpcs.clone(), rpcs.for_thread(METHODS));
+        Self(Arc::new(Parts {
+            service,
+            others,
+            bounds: *bounds,
+            recorder: recorder.for_another_thread(),
+            rpcs,
+            rpc_counters,
+        }))
     }
 
     /// Answers a call; of a stream, its beginning is bounded. Whatever failed, the answer is a status with its details.
@@ -93,9 +106,9 @@ impl Calls {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
         async move {
-            let Parts { bounds, ledger, tally, .. } = &*self.0;
-            let call = Call::begin(request.uri().path(), request.headers(), bounds.time, tally);
-            let (entry, span) = (call.entry(ledger), call.span(request.headers()));
+            let Parts { bounds, recorder, rpc_counters, .. } = &*self.0;
+            let call = Call::begin(request.uri().path(), request.headers(), bounds.time, rpc_counters);
+            let (record, span) = (call.open_record(recorder), call.span(request.headers()));
             let outcome = if call.method().is_foreign() {
                 let answer = Box::pin(self.0.foreign(call.method(), untrailed(request), call.deadline()));
                 call.bounded(answer.instrument(span.clone())).await
@@ -106,13 +119,13 @@ impl Calls {
                     peer: &peer,
                     deadline: call.deadline(),
                     request_id: call.request_id(),
-                    notes: entry.notes(),
+                    audit: record.context(),
                 };
                 // Pinned here, so that what bounds it hands on a pointer and not kilobytes.
                 let answer = pin!(self.0.own(call.method(), &mut body, arrival));
                 call.bounded(answer.instrument(span.clone())).await
             };
-            let outcome = call.recorded(entry, outcome).await;
+            let outcome = call.recorded(record, outcome).await;
             call.end(outcome, &span)
         }
     }

@@ -2,7 +2,7 @@
 
 pub mod cache;
 pub mod callers;
-pub mod readings;
+pub mod scrape_callbacks;
 pub mod rpc;
 pub mod upstream;
 mod tokens;
@@ -18,19 +18,22 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use self::tokens::{FetchOutcome, KeyMetrics, TokenCacheMetrics, TokenMetrics};
-use self::{cache::CacheMetrics, callers::Callers, readings::Readings, rpc::Rpcs, upstream::Upstream};
+pub use self::tokens::{JwksFetchOutcome, JwksMetrics, TokenCacheMetrics, TokenMetrics};
+use self::{
+    cache::CacheMetrics, callers::CallerMetrics, rpc::RpcMetrics, scrape_callbacks::ScrapeCallbacks,
+    upstream::UpstreamMetrics,
+};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 /// The counters and gauges of one server; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// The connections that each worker serves.
-    pub connections: Family<OfWorker, Gauge>,
+    pub connections: Family<WorkerLabels, Gauge>,
     /// The connections that were refused on arrival.
-    pub connections_refused: Family<Refusal, Counter>,
+    pub connections_refused: Family<RefusalLabels, Counter>,
     /// The connections that were cut rather than ended in good order.
-    pub connections_cut: Family<Cut, Counter>,
+    pub connections_cut: Family<CutLabels, Counter>,
     /// The failures to accept a connection, for want of file descriptors above all.
     pub accept_failures: Counter,
     /// The times that changed TLS files were found bad, and the old ones stayed.
@@ -38,13 +41,13 @@ pub struct Metrics {
     /// What the cache answers and holds.
     pub cache: CacheMetrics,
     /// The calls that are served, by their caller.
-    pub callers: Callers,
+    pub callers: CallerMetrics,
     /// The calls that are served.
-    pub rpcs: Rpcs,
+    pub rpcs: RpcMetrics,
     /// The calls to Cognito.
-    pub upstream: Upstream,
-    /// What is read only when somebody looks.
-    pub readings: Readings,
+    pub upstream: UpstreamMetrics,
+    /// What is read only when somebody lookups.
+    pub scrape_callbacks: ScrapeCallbacks,
     /// The audit records that were lost, for want of room or of a sink that takes them.
     pub audit_records_dropped: Counter,
     /// What is counted about tokens.
@@ -68,10 +71,10 @@ impl Metrics {
             accept_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
             cache: CacheMetrics::default(),
-            callers: Callers::default(),
-            rpcs: Rpcs::default(),
-            upstream: Upstream::default(),
-            readings: Readings::default(),
+            callers: CallerMetrics::default(),
+            rpcs: RpcMetrics::default(),
+            upstream: UpstreamMetrics::default(),
+            scrape_callbacks: ScrapeCallbacks::default(),
             audit_records_dropped: Counter::default(),
             tokens: TokenMetrics::default(),
             tls_loaded: Gauge::default(),
@@ -112,11 +115,11 @@ impl Metrics {
 
     /// Makes every series at once: a rate over one that first appears with its first event misses that event.
     fn prepare(&self) {
-        for limit in [Limit::Connections, Limit::ConnectionsPerPeer] {
-            drop(self.connections_refused.get_or_create(&Refusal { limit }));
+        for limit in [ConnectionLimit::Connections, ConnectionLimit::ConnectionsPerPeer] {
+            drop(self.connections_refused.get_or_create(&RefusalLabels { limit }));
         }
         for reason in [CutReason::Drain, CutReason::Flood, CutReason::Handshake, CutReason::Stall] {
-            drop(self.connections_cut.get_or_create(&Cut { reason }));
+            drop(self.connections_cut.get_or_create(&CutLabels { reason }));
         }
     }
 
@@ -129,7 +132,7 @@ impl Metrics {
 
     /// Writes everything as `OpenMetrics` text.
     pub fn text(&self) -> String {
-        self.readings.take();
+        self.scrape_callbacks.run();
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = text::encode(&mut text, &self.registry);
@@ -145,21 +148,21 @@ impl Default for Metrics {
 
 /// Which worker, counted from 0.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct OfWorker {
+pub struct WorkerLabels {
     /// Its number.
     pub worker: u32,
 }
 
 /// Which limit refused a connection.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct Refusal {
+pub struct RefusalLabels {
     /// The limit's setting.
-    pub limit: Limit,
+    pub limit: ConnectionLimit,
 }
 
 /// A limit on arriving connections.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Limit {
+pub enum ConnectionLimit {
     /// `limits.connections`.
     Connections,
     /// `limits.connections_per_peer`.
@@ -168,7 +171,7 @@ pub enum Limit {
 
 /// Why a connection was cut.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct Cut {
+pub struct CutLabels {
     /// The reason.
     pub reason: CutReason,
 }

@@ -52,7 +52,7 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         // Whom nobody answers can send no more, and says so by itself.
-        drop(self.provider.shutdown_with_timeout(PATIENCE));
+        drop(self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT));
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -85,7 +85,7 @@ fn resource() -> Resource {
 ///
 /// The caller is not known yet, so it may be anybody: what a `tracestate` says is not passed on. It costs nothing where no
 /// spans are sent.
-pub fn served(method: &'static str, request_id: &str, headers: &HeaderMap) -> Span {
+pub fn server_span(method: &'static str, request_id: &str, headers: &HeaderMap) -> Span {
     let span = info_span!(
         target: TARGET,
         "served",
@@ -106,7 +106,7 @@ pub fn served(method: &'static str, request_id: &str, headers: &HeaderMap) -> Sp
 }
 
 /// Begins the span of a call to Cognito, within that of the call that caused it.
-pub fn asked(operation: &'static str, region: &str) -> Span {
+pub fn cognito_span(operation: &'static str, region: &str) -> Span {
     info_span!(
         target: TARGET,
         "asked",
@@ -121,20 +121,20 @@ pub fn asked(operation: &'static str, region: &str) -> Span {
 
 /// Notes how a served call ended: its code, and the reason if it failed. Only what is the service's fault is an error of
 /// the span (semantic conventions for gRPC, "gRPC status").
-pub fn ended(span: &Span, code: &'static str, reason: Option<&'static str>) {
+pub fn end_server_span(span: &Span, code: &'static str, reason: Option<&'static str>) {
     if span.is_disabled() {
         return;
     }
     span.record("rpc.response.status_code", code);
     if let Some(reason) = reason {
-        failed(span, reason, SERVICE_FAULTS.contains(&code));
+        set_error(span, reason, SERVICE_ERRORS.contains(&code));
     }
 }
 
 /// Notes that what a span is about failed for this reason, and whether that is a fault.
-pub fn failed(span: &Span, reason: &'static str, is_fault: bool) {
+pub fn set_error(span: &Span, reason: &'static str, is_server_error: bool) {
     span.record("error.type", reason);
-    if is_fault {
+    if is_server_error {
         span.set_status(Status::error(reason));
     }
 }
@@ -143,7 +143,7 @@ struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).filter(|_| key != STATE)?.to_str().ok()
+        self.0.get(key).filter(|_| key != TRACESTATE)?.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {
@@ -153,10 +153,10 @@ impl Extractor for Headers<'_> {
 
 /// By which the spans are told from the log, which has no use for them.
 pub(super) const TARGET: &str = "traces";
-const SERVICE_FAULTS: [&str; 6] =
+const SERVICE_ERRORS: [&str; 6] =
     ["Unknown", "DeadlineExceeded", "Unimplemented", "Internal", "Unavailable", "DataLoss"];
-const STATE: &str = "tracestate";
-const PATIENCE: Duration = Duration::from_secs(2);
+const TRACESTATE: &str = "tracestate";
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +169,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         headers.insert("traceparent", parent.parse().unwrap());
-        headers.insert(STATE, "vendor=anything".parse().unwrap());
+        headers.insert(TRACESTATE, "vendor=anything".parse().unwrap());
         let context = TraceContextPropagator::new().extract(&Headers(&headers));
         let span = context.span().span_context().clone();
         assert_eq!(span.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");

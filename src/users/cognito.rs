@@ -30,7 +30,7 @@ use super::{
 use crate::{
     policy::Known,
     pool::{BareSubLookup, Pool},
-    telemetry::{chain, metrics::upstream::Flaw},
+    telemetry::{error_chain, metrics::upstream::UnusableResponse},
     user::{Groups, User, Username},
 };
 
@@ -75,7 +75,7 @@ impl Cognito {
         let Some(credentials) = &self.credentials else { return };
         let mut wait = FIRST_WAIT;
         while let Err(error) = credentials.provide_credentials().await {
-            warn!(pool.id = %self.pool.id, cause = chain(&error), "no AWS credentials yet");
+            warn!(pool.id = %self.pool.id, cause = error_chain(&error), "no AWS credentials yet");
             sleep(wait).await;
             wait = (wait * 2).min(LAST_WAIT);
         }
@@ -133,12 +133,12 @@ impl Cognito {
 
     fn report<T>(&self, outcome: &Result<T, Failure>) {
         let flaw = match outcome {
-            Err(Failure::Unreadable) => Some(Flaw::Garbled),
-            Err(Failure::WrongUser) => Some(Flaw::Mismatch),
+            Err(Failure::Unreadable) => Some(UnusableResponse::Garbled),
+            Err(Failure::WrongUser) => Some(UnusableResponse::Mismatch),
             _ => None,
         };
         if let (Some(flaw), Err(failure)) = (flaw, outcome) {
-            self.limiter.metrics().unusable(flaw);
+            self.limiter.metrics().count_unusable(flaw);
             error!(pool.id = %self.pool.id, "{failure}");
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     policy::Share,
     telemetry::metrics::{
         Metrics,
-        upstream::{OfBudget, Upstream},
+        upstream::{BudgetLabels, UpstreamMetrics},
     },
 };
 
@@ -28,7 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct RateLimiter {
     state: Mutex<LimiterState>,
-    metrics: Upstream,
+    metrics: UpstreamMetrics,
 }
 
 /// Cognito's quota categories that our calls fall in (developer guide, "Quotas in Amazon Cognito").
@@ -67,7 +67,7 @@ pub(super) struct Acquire<'a> {
 
 impl RateLimiter {
     /// Makes a full limiter with the rates that are set, or else with 80 % of Cognito's default quotas.
-    pub(super) fn new(settings: &BudgetSettings, metrics: &Upstream) -> Self {
+    pub(super) fn new(settings: &BudgetSettings, metrics: &UpstreamMetrics) -> Self {
         for category in QuotaCategory::ALL {
             metrics.prepare(category.as_str(), category.operation());
         }
@@ -88,7 +88,7 @@ impl RateLimiter {
         let reserved = state.reserve(acquire, Instant::now(), by);
         match reserved {
             Ok(_) => state.retries.earn(),
-            Err(_) => self.metrics.refused(acquire.category.as_str()),
+            Err(_) => self.metrics.count_refusal(acquire.category.as_str()),
         }
         reserved
     }
@@ -122,19 +122,19 @@ impl RateLimiter {
         let (limiter, upstream) = (Arc::downgrade(self), metrics.upstream.clone());
         let all = QuotaCategory::ALL.map(|category| {
             let (account, region) = (account.to_owned(), region.to_owned());
-            (category, OfBudget { account, region, category: category.as_str() })
+            (category, BudgetLabels { account, region, category: category.as_str() })
         });
-        metrics.readings.add(move || {
+        metrics.scrape_callbacks.add(move || {
             let Some(limiter) = limiter.upgrade() else { return };
             for (category, of) in &all {
                 let (left, allowed) = limiter.state().quota(*category).left(Instant::now());
-                upstream.show(of, left, allowed);
+                upstream.set_budget(of, left, allowed);
             }
         });
     }
 
     /// Returns where its calls are counted.
-    pub(super) fn metrics(&self) -> &Upstream {
+    pub(super) fn metrics(&self) -> &UpstreamMetrics {
         &self.metrics
     }
 

@@ -21,7 +21,7 @@ use self::{
 use super::*;
 use crate::{
     pool::{BareSubLookup, Pool},
-    telemetry::metrics::upstream::Upstream,
+    telemetry::metrics::upstream::UpstreamMetrics,
     user::Sub,
 };
 
@@ -133,7 +133,7 @@ impl Scene {
             ..CacheSettings::default()
         };
         let world = Arc::new(World::new());
-        let budget = Arc::new(RateLimiter::new(&budget, &Upstream::default()));
+        let budget = Arc::new(RateLimiter::new(&budget, &UpstreamMetrics::default()));
         let cognito = Cognito::before(&World::peer(&world), Arc::clone(&pool), budget);
         let users =
             Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1, CacheMetrics::default());

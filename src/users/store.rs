@@ -61,9 +61,14 @@ type Held = Arc<Cache<Key, CacheEntry, Weigh, RandomState, Evicted>>;
 
 impl UserCache {
     /// Makes an empty cache of at most `max_bytes` of users and `max_absent_bytes` of absences.
-    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, ttls: Ttls, usage: &CacheMetrics) -> Self {
+    pub(super) fn new(
+        max_bytes: u64,
+        max_absent_bytes: u64,
+        ttls: Ttls,
+        cache_metrics: &CacheMetrics,
+    ) -> Self {
         let (present, absent) =
-            (bounded(max_bytes, usage, USERS), bounded(max_absent_bytes, usage, ABSENCES));
+            (bounded(max_bytes, cache_metrics, USERS), bounded(max_absent_bytes, cache_metrics, ABSENCES));
         Self { present, absent, ttls }
     }
 
@@ -72,7 +77,7 @@ impl UserCache {
         for (of, cache) in [(USERS, Arc::clone(&self.present)), (ABSENCES, Arc::clone(&self.absent))] {
             let CacheMetrics { entries, bytes, .. } = &metrics.cache;
             let (entries, bytes) = (entries.get_or_create_owned(&of), bytes.get_or_create_owned(&of));
-            metrics.readings.add(move || {
+            metrics.scrape_callbacks.add(move || {
                 entries.set(i64::try_from(cache.len()).unwrap_or(i64::MAX));
                 bytes.set(i64::try_from(cache.weight()).unwrap_or(i64::MAX));
             });
@@ -150,9 +155,9 @@ impl UserCache {
     }
 }
 
-fn bounded(max_bytes: u64, usage: &CacheMetrics, of: StoreLabels) -> Held {
+fn bounded(max_bytes: u64, cache_metrics: &CacheMetrics, of: StoreLabels) -> Held {
     let room = Room { bytes: max_bytes, usual: USUAL_BYTES, shard: SHARD_BYTES, shards: MAX_SHARDS };
-    Arc::new(room.cache(Weigh, Evicted(usage.evictions.get_or_create_owned(&of))))
+    Arc::new(room.cache(Weigh, Evicted(cache_metrics.evictions.get_or_create_owned(&of))))
 }
 
 /// Changes what is held under a key, in one step: what a fetch brings at the same moment must not be replaced by what was
@@ -253,9 +258,9 @@ mod tests {
 
     #[test]
     fn who_is_given_up_for_want_of_room_is_counted_and_who_is_forgotten_is_not() {
-        let usage = CacheMetrics::default();
-        let cache = UserCache::new(1 << 20, 1 << 14, TTLS, &usage);
-        let given_up = |of| usage.evictions.get_or_create_owned(&of).get();
+        let cache_metrics = CacheMetrics::default();
+        let cache = UserCache::new(1 << 20, 1 << 14, TTLS, &cache_metrics);
+        let given_up = |of| cache_metrics.evictions.get_or_create_owned(&of).get();
         cache.put(key(0), present(test_user("user-0")));
         cache.put(key(0), absent());
         cache.remove(&key(0));

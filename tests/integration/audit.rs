@@ -453,7 +453,7 @@ impl Trail {
         let mut config = Config::default();
         self.set(|_| {})(&mut config);
         let mut faults = cognito_lookup::config::Faults::collector(&config);
-        cognito_lookup::audit::key_of(&config, &mut faults).unwrap()
+        cognito_lookup::audit::read_key(&config, &mut faults).unwrap()
     }
 
     /// What a record has for a user.

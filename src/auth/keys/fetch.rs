@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::set::InvalidSet;
-use crate::telemetry::{chain, metrics::FetchOutcome};
+use crate::telemetry::{error_chain, metrics::JwksFetchOutcome};
 
 /// A client for one key server.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(in crate::auth) enum FetcherError {
 pub(super) enum FetchError {
     #[error("the answer broke off or is larger than {MAX_BODY_BYTES} bytes")]
     Body,
-    #[error("the connection failed: {}", chain(.0))]
+    #[error("the connection failed: {}", error_chain(.0))]
     Connection(#[from] hyper_util::client::legacy::Error),
     #[error(transparent)]
     Set(#[from] InvalidSet),
@@ -81,13 +81,13 @@ pub(super) enum FetchError {
 }
 
 impl FetchError {
-    pub(super) fn outcome(&self) -> FetchOutcome {
+    pub(super) fn outcome(&self) -> JwksFetchOutcome {
         match self {
-            Self::Body => FetchOutcome::Body,
-            Self::Connection(_) => FetchOutcome::Connection,
-            Self::Set(_) => FetchOutcome::Keys,
-            Self::Status(_) => FetchOutcome::Status,
-            Self::TimedOut => FetchOutcome::Timeout,
+            Self::Body => JwksFetchOutcome::Body,
+            Self::Connection(_) => JwksFetchOutcome::Connection,
+            Self::Set(_) => JwksFetchOutcome::Keys,
+            Self::Status(_) => JwksFetchOutcome::Status,
+            Self::TimedOut => JwksFetchOutcome::Timeout,
         }
     }
 }

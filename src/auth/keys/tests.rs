@@ -148,7 +148,7 @@ fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
     let (sender, state) = watch::channel(state(kid));
     let fetch_requested = Arc::new(Notify::new());
     let fetcher = Fetcher::new(&url).unwrap();
-    let metrics = TokenMetrics::default().keys("eu-west-1_A");
+    let metrics = TokenMetrics::default().jwks("eu-west-1_A");
     let refresh =
         RefreshTask { fetcher, metrics, url, state: sender, fetch_requested: Arc::clone(&fetch_requested) };
     #[expect(clippy::disallowed_methods, reason = "ends with its keys")]

@@ -74,7 +74,7 @@ fn a_verdict_leaves_with_its_token() {
 
 #[test]
 fn the_bound_holds_in_bytes_and_what_is_held_is_counted() {
-    let tokens = VerifiedTokens::new(1 << 20, TokenMetrics::default().verdicts());
+    let tokens = VerifiedTokens::new(1 << 20, TokenMetrics::default().cache());
     for n in 0..400 {
         let mut held = verified(&format!("user-{n}"));
         let groups = Groups::try_from(vec!["g".repeat(128); 100]).unwrap();
@@ -89,7 +89,7 @@ fn the_bound_holds_in_bytes_and_what_is_held_is_counted() {
 #[test]
 #[ignore = "its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
 fn memory_of_verdicts_is_what_they_weigh() {
-    let tokens = VerifiedTokens::new(1 << 30, TokenMetrics::default().verdicts());
+    let tokens = VerifiedTokens::new(1 << 30, TokenMetrics::default().cache());
     let before = resident();
     let (like, id) = (verified("ada"), "client1".parse::<ClientId>().unwrap());
     for n in 0..200_000 {
@@ -182,7 +182,7 @@ fn nothing_personal_is_shown() {
 }
 
 fn verified_tokens() -> VerifiedTokens {
-    VerifiedTokens::new(1 << 20, TokenMetrics::default().verdicts())
+    VerifiedTokens::new(1 << 20, TokenMetrics::default().cache())
 }
 
 fn put(tokens: &VerifiedTokens, text: &str, verified: VerifiedToken) {

@@ -17,9 +17,9 @@ pub struct CacheMetrics {
     pub entries: Family<StoreLabels, Gauge>,
     /// How many bytes they are weighed as.
     pub bytes: Family<StoreLabels, Gauge>,
-    lookups: Family<OfLookup, Counter>,
+    lookups: Family<LookupLabels, Counter>,
     /// The same, each at hand: a hit should not look for its counter.
-    of: [Counter; Lookup::ALL.len()],
+    of: [Counter; LookupOutcome::ALL.len()],
 }
 
 impl CacheMetrics {
@@ -39,28 +39,28 @@ impl CacheMetrics {
     }
 
     /// Begins to count a question.
-    pub fn ask(&self) -> Asking<'_> {
-        Asking { usage: self, lookup: Lookup::Miss }
+    pub fn begin_lookup(&self) -> PendingLookup<'_> {
+        PendingLookup { cache_metrics: self, lookup: LookupOutcome::Miss }
     }
 }
 
 /// A question under way. One that is dropped before its end was a miss.
 #[derive(Debug)]
-pub struct Asking<'a> {
-    usage: &'a CacheMetrics,
-    lookup: Lookup,
+pub struct PendingLookup<'a> {
+    cache_metrics: &'a CacheMetrics,
+    lookup: LookupOutcome,
 }
 
-impl Asking<'_> {
+impl PendingLookup<'_> {
     /// Tells how it was answered.
-    pub fn end(mut self, lookup: Lookup) {
+    pub fn end(mut self, lookup: LookupOutcome) {
         self.lookup = lookup;
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for PendingLookup<'_> {
     fn drop(&mut self) {
-        if let Some(counter) = self.usage.of.get(self.lookup as usize) {
+        if let Some(counter) = self.cache_metrics.of.get(self.lookup as usize) {
             counter.inc();
         }
     }
@@ -72,21 +72,21 @@ impl Default for CacheMetrics {
         for store in [Store::Absences, Store::Users] {
             drop(Family::<StoreLabels, Counter>::get_or_create(&evictions, &StoreLabels { store }));
         }
-        let of =
-            Lookup::ALL.map(|lookup| Family::get_or_create_owned(&lookups, &OfLookup { outcome: lookup }));
+        let of = LookupOutcome::ALL
+            .map(|lookup| Family::get_or_create_owned(&lookups, &LookupLabels { outcome: lookup }));
         let (entries, bytes) = (Family::default(), Family::default());
         Self { refreshes: Counter::default(), evictions, entries, bytes, lookups, of }
     }
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OfLookup {
-    outcome: Lookup,
+struct LookupLabels {
+    outcome: LookupOutcome,
 }
 
 /// How a question was answered.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Lookup {
+pub enum LookupOutcome {
     /// By an absence that is held.
     Absent,
     /// By a fresh user.
@@ -99,7 +99,7 @@ pub enum Lookup {
     Stale,
 }
 
-impl Lookup {
+impl LookupOutcome {
     const ALL: [Self; 5] = [Self::Absent, Self::Fresh, Self::Miss, Self::Refreshing, Self::Stale];
 }
 

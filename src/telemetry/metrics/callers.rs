@@ -18,41 +18,41 @@ use prometheus_client::{
 
 /// The callers of one server; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Callers(Arc<Mutex<Book>>);
+pub struct CallerMetrics(Arc<Mutex<Registered>>);
 
 #[derive(Debug, Default)]
-struct Book {
+struct Registered {
     names: Vec<Arc<str>>,
-    tallies: Vec<CallerTally>,
+    threads: Vec<CallerCounters>,
 }
 
-impl Callers {
-    /// Takes the names that are counted by; before the first tally, which has cells for these only.
-    pub fn name<'n>(&self, names: impl Iterator<Item = &'n str>) {
+impl CallerMetrics {
+    /// Takes the names that are counted by; before the first counters, which has cells for these only.
+    pub fn set_names<'n>(&self, names: impl Iterator<Item = &'n str>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).names = names.map(Arc::from).collect();
     }
 
     /// Returns cells for one serving thread.
-    pub fn tally(&self) -> CallerTally {
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = book.names.iter().map(Arc::clone).chain([NOBODY.into()]);
-        let tally = CallerTally(Arc::new(names.map(|name| (name, Cells::default())).collect()));
-        book.tallies.push(tally.clone());
-        tally
+    pub fn for_thread(&self) -> CallerCounters {
+        let mut registered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = registered.names.iter().map(Arc::clone).chain([UNKNOWN_CALLER.into()]);
+        let counters = CallerCounters(Arc::new(names.map(|name| (name, Cells::default())).collect()));
+        registered.threads.push(counters.clone());
+        counters
     }
 }
 
 /// The cells of one thread; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct CallerTally(Arc<BTreeMap<Arc<str>, Cells>>);
+pub struct CallerCounters(Arc<BTreeMap<Arc<str>, Cells>>);
 
-type Cells = [AtomicU64; Ending::ALL.len()];
+type Cells = [AtomicU64; CallerOutcome::ALL.len()];
 
-impl CallerTally {
+impl CallerCounters {
     /// Counts a call of the caller with this name, or of one that is not known by any.
-    pub fn count(&self, caller: Option<&str>, ending: Ending) {
-        let cells = self.0.get(caller.unwrap_or(NOBODY));
-        if let Some(cell) = cells.and_then(|cells| cells.get(ending as usize)) {
+    pub fn count(&self, caller: Option<&str>, outcome: CallerOutcome) {
+        let cells = self.0.get(caller.unwrap_or(UNKNOWN_CALLER));
+        if let Some(cell) = cells.and_then(|cells| cells.get(outcome as usize)) {
             cell.fetch_add(1, Relaxed);
         }
     }
@@ -60,7 +60,7 @@ impl CallerTally {
 
 /// How a call ended for its caller.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Ending {
+pub enum CallerOutcome {
     /// It was answered.
     Answered,
     /// The caller went away.
@@ -71,21 +71,22 @@ pub enum Ending {
     Refused,
 }
 
-impl Ending {
+impl CallerOutcome {
     const ALL: [Self; 4] = [Self::Answered, Self::Cancelled, Self::Failed, Self::Refused];
 }
 
-impl Collector for Callers {
+impl Collector for CallerMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner).tallies.clone();
+        let threads = self.0.lock().unwrap_or_else(PoisonError::into_inner).threads.clone();
         let help = "Calls about people by the name of their caller, empty where no rule is about it";
         let mut family = encoder.encode_descriptor("caller_requests", help, None, MetricType::Counter)?;
-        for name in tallies.iter().take(1).flat_map(|tally| tally.0.keys()) {
-            for outcome in Ending::ALL {
-                let cell =
-                    |tally: &CallerTally| Some(tally.0.get(name)?.get(outcome as usize)?.load(Relaxed));
-                let calls: u64 = tallies.iter().filter_map(cell).sum();
-                let labels = OfCaller { caller: Arc::clone(name), outcome };
+        for name in threads.iter().take(1).flat_map(|counters| counters.0.keys()) {
+            for outcome in CallerOutcome::ALL {
+                let cell = |counters: &CallerCounters| {
+                    Some(counters.0.get(name)?.get(outcome as usize)?.load(Relaxed))
+                };
+                let calls: u64 = threads.iter().filter_map(cell).sum();
+                let labels = CallerLabels { caller: Arc::clone(name), outcome };
                 family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&calls, None)?;
             }
         }
@@ -94,13 +95,13 @@ impl Collector for Callers {
 }
 
 #[derive(Debug, EncodeLabelSet)]
-struct OfCaller {
+struct CallerLabels {
     caller: Arc<str>,
-    outcome: Ending,
+    outcome: CallerOutcome,
 }
 
 // No rule has this name.
-const NOBODY: &str = "";
+const UNKNOWN_CALLER: &str = "";
 
 #[cfg(test)]
 mod tests {
@@ -110,18 +111,18 @@ mod tests {
 
     #[test]
     fn only_the_names_of_the_settings_are_counted_by() {
-        let (callers, mut registry) = (Callers::default(), Registry::default());
+        let (callers, mut registry) = (CallerMetrics::default(), Registry::default());
         registry.register_collector(Box::new(callers.clone()));
-        callers.name(["web", "billing"].into_iter());
-        let (one, two) = (callers.tally(), callers.tally());
-        for (tally, caller, ending) in [
-            (&one, Some("web"), Ending::Answered),
-            (&two, Some("web"), Ending::Answered),
-            (&two, Some("billing"), Ending::Failed),
-            (&two, None, Ending::Refused),
-            (&one, Some("made up"), Ending::Refused),
+        callers.set_names(["web", "billing"].into_iter());
+        let (one, two) = (callers.for_thread(), callers.for_thread());
+        for (counters, caller, outcome) in [
+            (&one, Some("web"), CallerOutcome::Answered),
+            (&two, Some("web"), CallerOutcome::Answered),
+            (&two, Some("billing"), CallerOutcome::Failed),
+            (&two, None, CallerOutcome::Refused),
+            (&one, Some("made up"), CallerOutcome::Refused),
         ] {
-            tally.count(caller, ending);
+            counters.count(caller, outcome);
         }
         let mut text = String::new();
         text::encode(&mut text, &registry).unwrap();

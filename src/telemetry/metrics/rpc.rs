@@ -20,14 +20,15 @@ use prometheus_client::{
 
 /// The calls of one server; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Rpcs(Arc<Mutex<Vec<Tally>>>);
+pub struct RpcMetrics(Arc<Mutex<Vec<RpcCounters>>>);
 
-impl Rpcs {
-    /// Returns cells for one thread that serves `methods`, of which every call of [`Tally::begin`] names one by its place.
-    pub fn tally(&self, methods: &'static [Method]) -> Tally {
-        let tally = Tally { methods, cells: methods.iter().map(|_| Cell::default()).collect() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(tally.clone());
-        tally
+impl RpcMetrics {
+    /// Returns cells for one thread that serves `methods`, of which every call of [`RpcCounters::begin`] names one by its place.
+    pub fn for_thread(&self, methods: &'static [Method]) -> RpcCounters {
+        let counters =
+            RpcCounters { methods, cells: methods.iter().map(|_| MethodCounters::default()).collect() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(counters.clone());
+        counters
     }
 }
 
@@ -44,21 +45,21 @@ pub struct Method {
 
 /// The cells of one thread; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct RpcCounters {
     methods: &'static [Method],
-    cells: Arc<[Cell]>,
+    cells: Arc<[MethodCounters]>,
 }
 
-impl Tally {
+impl RpcCounters {
     /// Counts that a call of the method at `place` was begun.
-    pub fn begin(&self, place: usize) {
+    pub fn started(&self, place: usize) {
         if let Some(cell) = self.cells.get(place) {
             cell.started.fetch_add(1, Relaxed);
         }
     }
 
     /// Counts that one was handled with this gRPC code (0 to 16) in this time.
-    pub fn end(&self, place: usize, code: i32, took: Duration) {
+    pub fn handled(&self, place: usize, code: i32, took: Duration) {
         let Some(cell) = self.cells.get(place) else { return };
         let code = usize::try_from(code).ok().and_then(|code| cell.handled.get(code));
         if let Some(handled) = code {
@@ -73,27 +74,27 @@ impl Tally {
 }
 
 /// Returns a gRPC code (0 to 16) as Go spells it.
-pub fn spelt(code: i32) -> &'static str {
+pub fn code_name(code: i32) -> &'static str {
     usize::try_from(code).ok().and_then(|code| CODES.get(code)).copied().unwrap_or("Unknown")
 }
 
 /// One method's counters.
 #[derive(Debug, Default)]
-struct Cell {
+struct MethodCounters {
     started: AtomicU64,
     handled: [AtomicU64; CODES.len()],
     took: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
 
-impl Collector for Rpcs {
+impl Collector for RpcMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let methods = tallies.first().map_or(&[][..], |tally| tally.methods);
-        let sum = |place: usize, read: &dyn Fn(&Cell) -> &AtomicU64| -> u64 {
-            tallies
+        let threads = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let methods = threads.first().map_or(&[][..], |counters| counters.methods);
+        let sum = |place: usize, read: &dyn Fn(&MethodCounters) -> &AtomicU64| -> u64 {
+            threads
                 .iter()
-                .filter_map(|tally| tally.cells.get(place))
+                .filter_map(|counters| counters.cells.get(place))
                 .map(|cell| read(cell).load(Relaxed))
                 .sum()
         };
@@ -108,7 +109,7 @@ impl Collector for Rpcs {
         for (place, method) in methods.iter().enumerate() {
             for (code, grpc_code) in CODES.iter().enumerate() {
                 let calls = sum(place, &|cell| cell.handled.get(code).unwrap_or(&cell.started));
-                let labels = OfCode { method: *method, grpc_code };
+                let labels = CodeLabels { method: *method, grpc_code };
                 family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&calls, None)?;
             }
         }
@@ -117,7 +118,8 @@ impl Collector for Rpcs {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (place, method) in methods.iter().enumerate() {
             let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]).enumerate();
-            let count = |bucket| sum(place, &|cell: &Cell| cell.took.get(bucket).unwrap_or(&cell.started));
+            let count =
+                |bucket| sum(place, &|cell: &MethodCounters| cell.took.get(bucket).unwrap_or(&cell.started));
             let buckets: Vec<_> = bounds.map(|(bucket, bound)| (bound, count(bucket))).collect();
             let calls = buckets.iter().map(|(_, calls)| calls).sum();
             let seconds = Duration::from_nanos(sum(place, &|cell| &cell.nanoseconds)).as_secs_f64();
@@ -128,7 +130,7 @@ impl Collector for Rpcs {
 }
 
 #[derive(Debug, EncodeLabelSet)]
-struct OfCode {
+struct CodeLabels {
     #[prometheus(flatten)]
     method: Method,
     grpc_code: &'static str,
@@ -171,14 +173,14 @@ mod tests {
 
     #[test]
     fn threads_count_apart_and_are_read_together() {
-        let (rpcs, mut registry) = (Rpcs::default(), Registry::default());
+        let (rpcs, mut registry) = (RpcMetrics::default(), Registry::default());
         registry.register_collector(Box::new(rpcs.clone()));
-        let (one, two) = (rpcs.tally(METHODS), rpcs.tally(METHODS));
-        for (tally, code, milliseconds) in [(&one, 0, 1), (&two, 0, 3), (&two, 16, 20_000)] {
-            tally.begin(0);
-            tally.end(0, code, Duration::from_millis(milliseconds));
+        let (one, two) = (rpcs.for_thread(METHODS), rpcs.for_thread(METHODS));
+        for (counters, code, milliseconds) in [(&one, 0, 1), (&two, 0, 3), (&two, 16, 20_000)] {
+            counters.started(0);
+            counters.handled(0, code, Duration::from_millis(milliseconds));
         }
-        one.begin(1);
+        one.started(1);
         let mut text = String::new();
         text::encode(&mut text, &registry).unwrap();
         let a = "grpc_type=\"unary\",grpc_service=\"s.S\",grpc_method=\"A\"";

@@ -14,38 +14,38 @@ use prometheus_client::{
 /// The counters and gauges about tokens; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct TokenMetrics {
-    looks: Family<Look, Counter>,
-    verdicts: Gauge,
-    fetches: Family<Fetch, Counter>,
-    fetched: Family<OfPool, Gauge<f64, AtomicU64>>,
+    lookups: Family<LookupLabels, Counter>,
+    entries: Gauge,
+    fetches: Family<JwksFetchLabels, Counter>,
+    fetched: Family<PoolLabels, Gauge<f64, AtomicU64>>,
 }
 
 impl TokenMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
-        let looks = "Tokens presented, by whether they were known to be good already";
-        registry.register("verdict_cache_requests", looks, self.looks.clone());
-        let verdicts = "Tokens known to be good, the ended ones among them for a minute at most";
-        registry.register("verdict_cache_entries", verdicts, self.verdicts.clone());
+        let lookups = "Tokens presented, by whether they were known to be good already";
+        registry.register("verdict_cache_requests", lookups, self.lookups.clone());
+        let entries = "Tokens known to be good, the ended ones among them for a minute at most";
+        registry.register("verdict_cache_entries", entries, self.entries.clone());
         let fetches = "Fetches of a pool's signing keys, by how they ended";
         registry.register("jwks_fetches", fetches, self.fetches.clone());
         let fetched = "When a pool's signing keys in use were fetched, in seconds since 1970; 0 if never";
         registry.register("jwks_fetched_timestamp_seconds", fetched, self.fetched.clone());
     }
 
-    /// Returns what counts the verdicts, all of it made.
-    pub fn verdicts(&self) -> TokenCacheMetrics {
-        let looks = |result| self.looks.get_or_create(&Look { result }).clone();
+    /// Returns what counts the entries, all of it made.
+    pub fn cache(&self) -> TokenCacheMetrics {
+        let lookups = |result| self.lookups.get_or_create(&LookupLabels { result }).clone();
         TokenCacheMetrics {
-            hits: looks(LookResult::Hit),
-            misses: looks(LookResult::Miss),
-            entries: self.verdicts.clone(),
+            hits: lookups(LookupResult::Hit),
+            misses: lookups(LookupResult::Miss),
+            entries: self.entries.clone(),
         }
     }
 
     /// Returns what counts the fetches of the keys of a configured pool, all of it made.
-    pub fn keys(&self, pool: &str) -> KeyMetrics {
-        let metrics = KeyMetrics { metrics: self.clone(), pool: pool.to_owned() };
-        for outcome in FetchOutcome::ALL {
+    pub fn jwks(&self, pool: &str) -> JwksMetrics {
+        let metrics = JwksMetrics { metrics: self.clone(), pool: pool.to_owned() };
+        for outcome in JwksFetchOutcome::ALL {
             drop(metrics.fetches(outcome));
         }
         drop(metrics.fetched());
@@ -53,7 +53,7 @@ impl TokenMetrics {
     }
 }
 
-/// What counts verdicts on tokens.
+/// What counts entries on tokens.
 #[derive(Clone, Debug)]
 pub struct TokenCacheMetrics {
     /// Tokens that were known to be good.
@@ -66,33 +66,33 @@ pub struct TokenCacheMetrics {
 
 /// What counts the fetches of one pool's signing keys.
 #[derive(Clone, Debug)]
-pub struct KeyMetrics {
+pub struct JwksMetrics {
     metrics: TokenMetrics,
     pool: String,
 }
 
-impl KeyMetrics {
+impl JwksMetrics {
     /// Notes how a fetch ended that ended now.
-    pub fn ended(&self, outcome: FetchOutcome) {
+    pub fn fetch_ended(&self, outcome: JwksFetchOutcome) {
         self.fetches(outcome).inc();
-        if outcome == FetchOutcome::Ok {
+        if outcome == JwksFetchOutcome::Ok {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             self.fetched().set(since.as_secs_f64());
         }
     }
 
-    fn fetches(&self, outcome: FetchOutcome) -> Counter {
-        self.metrics.fetches.get_or_create(&Fetch { pool: self.pool.clone(), outcome }).clone()
+    fn fetches(&self, outcome: JwksFetchOutcome) -> Counter {
+        self.metrics.fetches.get_or_create(&JwksFetchLabels { pool: self.pool.clone(), outcome }).clone()
     }
 
     fn fetched(&self) -> Gauge<f64, AtomicU64> {
-        self.metrics.fetched.get_or_create(&OfPool { pool: self.pool.clone() }).clone()
+        self.metrics.fetched.get_or_create(&PoolLabels { pool: self.pool.clone() }).clone()
     }
 }
 
 /// How a fetch of signing keys ended.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum FetchOutcome {
+pub enum JwksFetchOutcome {
     /// The answer broke off or was too large.
     Body,
     /// There was no connection, or it failed.
@@ -107,28 +107,28 @@ pub enum FetchOutcome {
     Timeout,
 }
 
-impl FetchOutcome {
+impl JwksFetchOutcome {
     const ALL: [Self; 6] = [Self::Body, Self::Connection, Self::Keys, Self::Ok, Self::Status, Self::Timeout];
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Look {
-    result: LookResult,
+struct LookupLabels {
+    result: LookupResult,
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-enum LookResult {
+enum LookupResult {
     Hit,
     Miss,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Fetch {
+struct JwksFetchLabels {
     pool: String,
-    outcome: FetchOutcome,
+    outcome: JwksFetchOutcome,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OfPool {
+struct PoolLabels {
     pool: String,
 }

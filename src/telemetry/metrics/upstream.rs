@@ -8,15 +8,15 @@ use prometheus_client::{
 
 /// The counters and gauges of the calls to Cognito; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Upstream {
-    calls: Family<OfCall, Counter>,
-    refusals: Family<OfCategory, Counter>,
-    unusable: Family<OfFlaw, Counter>,
-    left: Family<OfBudget, Gauge>,
-    allowed: Family<OfBudget, Gauge>,
+pub struct UpstreamMetrics {
+    calls: Family<CallLabels, Counter>,
+    refusals: Family<CategoryLabels, Counter>,
+    unusable: Family<UnusableLabels, Counter>,
+    left: Family<BudgetLabels, Gauge>,
+    allowed: Family<BudgetLabels, Gauge>,
 }
 
-impl Upstream {
+impl UpstreamMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         let calls = "Calls to Cognito, retries and pages included";
         registry.register("upstream_calls", calls, self.calls.clone());
@@ -32,32 +32,32 @@ impl Upstream {
 
     /// Makes the series of one category and of the operation that it pays for.
     pub fn prepare(&self, category: &'static str, operation: &'static str) {
-        for outcome in Outcome::ALL {
-            drop(self.calls.get_or_create(&OfCall { operation, outcome }));
+        for outcome in CallOutcome::ALL {
+            drop(self.calls.get_or_create(&CallLabels { operation, outcome }));
         }
-        drop(self.refusals.get_or_create(&OfCategory { category }));
-        for flaw in [Flaw::Garbled, Flaw::Mismatch] {
-            drop(self.unusable.get_or_create(&OfFlaw { flaw }));
+        drop(self.refusals.get_or_create(&CategoryLabels { category }));
+        for flaw in [UnusableResponse::Garbled, UnusableResponse::Mismatch] {
+            drop(self.unusable.get_or_create(&UnusableLabels { flaw }));
         }
     }
 
     /// Begins to count a call.
-    pub fn call(&self, operation: &'static str) -> Call<'_> {
-        Call { upstream: self, of: OfCall { operation, outcome: Outcome::TimedOut } }
+    pub fn begin_call(&self, operation: &'static str) -> PendingCall<'_> {
+        PendingCall { upstream: self, of: CallLabels { operation, outcome: CallOutcome::TimedOut } }
     }
 
     /// Counts a call that was not made for want of budget.
-    pub fn refused(&self, category: &'static str) {
-        self.refusals.get_or_create(&OfCategory { category }).inc();
+    pub fn count_refusal(&self, category: &'static str) {
+        self.refusals.get_or_create(&CategoryLabels { category }).inc();
     }
 
     /// Counts an answer that is not the user asked for.
-    pub fn unusable(&self, flaw: Flaw) {
-        self.unusable.get_or_create(&OfFlaw { flaw }).inc();
+    pub fn count_unusable(&self, flaw: UnusableResponse) {
+        self.unusable.get_or_create(&UnusableLabels { flaw }).inc();
     }
 
     /// Shows how many calls a budget has left, and how many a second it allows.
-    pub fn show(&self, budget: &OfBudget, left: usize, allowed: usize) {
+    pub fn set_budget(&self, budget: &BudgetLabels, left: usize, allowed: usize) {
         self.left.get_or_create(budget).set(i64::try_from(left).unwrap_or(i64::MAX));
         self.allowed.get_or_create(budget).set(i64::try_from(allowed).unwrap_or(i64::MAX));
     }
@@ -65,19 +65,19 @@ impl Upstream {
 
 /// A call under way. One that is dropped before it ended was not answered in time.
 #[derive(Debug)]
-pub struct Call<'a> {
-    upstream: &'a Upstream,
-    of: OfCall,
+pub struct PendingCall<'a> {
+    upstream: &'a UpstreamMetrics,
+    of: CallLabels,
 }
 
-impl Call<'_> {
+impl PendingCall<'_> {
     /// Ends the call.
-    pub fn end(mut self, outcome: Outcome) {
+    pub fn end(mut self, outcome: CallOutcome) {
         self.of.outcome = outcome;
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.upstream.calls.get_or_create(&self.of).inc();
     }
@@ -85,14 +85,14 @@ impl Drop for Call<'_> {
 
 /// One operation and how it ended.
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OfCall {
+struct CallLabels {
     operation: &'static str,
-    outcome: Outcome,
+    outcome: CallOutcome,
 }
 
 /// How a call to Cognito ended.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// It was answered.
     Answered,
     /// Cognito refuses this service: an operator must act.
@@ -107,7 +107,7 @@ pub enum Outcome {
     TimedOut,
 }
 
-impl Outcome {
+impl CallOutcome {
     const ALL: [Self; 6] =
         [Self::Answered, Self::Denied, Self::Failed, Self::NotFound, Self::Throttled, Self::TimedOut];
 
@@ -125,13 +125,13 @@ impl Outcome {
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OfCategory {
+struct CategoryLabels {
     category: &'static str,
 }
 
 /// One quota category of one account and Region.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct OfBudget {
+pub struct BudgetLabels {
     /// The account, as the settings have it; empty where they do not say.
     pub account: String,
     /// The Region.
@@ -141,13 +141,13 @@ pub struct OfBudget {
 }
 
 #[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OfFlaw {
-    flaw: Flaw,
+struct UnusableLabels {
+    flaw: UnusableResponse,
 }
 
 /// What is wrong with an answer.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Flaw {
+pub enum UnusableResponse {
     /// It cannot be read as a user.
     Garbled,
     /// It is another user than the one asked for, or several.

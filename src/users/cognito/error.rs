@@ -15,7 +15,7 @@ use tracing::{debug, error, warn};
 use super::super::Failure;
 use crate::{
     pool::PoolId,
-    telemetry::{chain, metrics::upstream::Outcome},
+    telemetry::{error_chain, metrics::upstream::CallOutcome},
 };
 
 /// Tells an operator once a minute that there is something to do, for the failures may be many.
@@ -63,14 +63,14 @@ pub(super) fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 }
 
 /// Tells as what a failed call is counted.
-pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Outcome {
+pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E>) -> CallOutcome {
     match (failure(error), error) {
-        _ if is_absence(error) => Outcome::NotFound,
-        (Failure::AccessDenied, _) => Outcome::Denied,
-        (Failure::Throttled, _) => Outcome::Throttled,
-        (_, SdkError::TimeoutError(_)) => Outcome::TimedOut,
-        (_, SdkError::DispatchFailure(cause)) if cause.is_timeout() => Outcome::TimedOut,
-        _ => Outcome::Failed,
+        _ if is_absence(error) => CallOutcome::NotFound,
+        (Failure::AccessDenied, _) => CallOutcome::Denied,
+        (Failure::Throttled, _) => CallOutcome::Throttled,
+        (_, SdkError::TimeoutError(_)) => CallOutcome::TimedOut,
+        (_, SdkError::DispatchFailure(cause)) if cause.is_timeout() => CallOutcome::TimedOut,
+        _ => CallOutcome::Failed,
     }
 }
 
@@ -95,7 +95,7 @@ fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
 /// Tells why no request was sent; there is nothing of the request in it yet.
 fn cause<E>(error: &SdkError<E>) -> Option<String> {
     match error {
-        SdkError::DispatchFailure(cause) => cause.as_connector_error().map(|error| chain(error)),
+        SdkError::DispatchFailure(cause) => cause.as_connector_error().map(|error| error_chain(error)),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     policy::Share,
     pool::BareSubLookup,
-    telemetry::{metrics::upstream::Outcome, traces},
+    telemetry::{metrics::upstream::CallOutcome, traces},
     user::{Groups, User, Username},
 };
 
@@ -186,17 +186,17 @@ impl<'a> Fetch<'a> {
         sent: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<Option<T>, Failure> {
         let Cognito { alarm, limiter, pool, .. } = self.cognito;
-        let call = limiter.metrics().call(category.operation());
-        let span = traces::asked(category.operation(), &pool.region);
+        let call = limiter.metrics().begin_call(category.operation());
+        let span = traces::cognito_span(category.operation(), &pool.region);
         let sent = sent.instrument(span.clone()).await;
-        call.end(sent.as_ref().err().map_or(Outcome::Answered, error::outcome));
+        call.end(sent.as_ref().err().map_or(CallOutcome::Answered, error::outcome));
         let error = match sent {
             Ok(output) => return Ok(Some(output)),
             Err(error) if error::is_absence(&error) => return Ok(None),
             Err(error) => error,
         };
         let failure = error::sort(&pool.id, category.operation(), &error, alarm);
-        traces::failed(&span, error::outcome(&error).name(), true);
+        traces::set_error(&span, error::outcome(&error).name(), true);
         if failure == Failure::Throttled {
             limiter.throttled(category);
         }

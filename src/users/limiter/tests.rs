@@ -161,7 +161,7 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
 #[test]
 fn what_cognito_tells_is_followed_unless_the_settings_say() {
     let settings = BudgetSettings { lists_per_second: Some(7), ..BudgetSettings::default() };
-    let budget = RateLimiter::new(&settings, &Upstream::default());
+    let budget = RateLimiter::new(&settings, &UpstreamMetrics::default());
     assert_eq!(budget.rates(), [96, 7, 40]);
     for category in QuotaCategory::ALL {
         budget.seed(category, 200);
@@ -179,7 +179,7 @@ fn state(per_second: usize) -> LimiterState {
     let rate = Some(per_second);
     let settings =
         BudgetSettings { user_reads_per_second: rate, lists_per_second: rate, group_reads_per_second: rate };
-    RateLimiter::new(&settings, &Upstream::default()).state.into_inner().unwrap()
+    RateLimiter::new(&settings, &UpstreamMetrics::default()).state.into_inner().unwrap()
 }
 
 fn acquire<'a>(user: &'a Key, priority: Priority, share: Option<&'a Share>) -> Acquire<'a> {

@@ -7,23 +7,23 @@ use std::{
 
 /// The ways to read gauges; cheap to clone.
 #[derive(Clone, Default)]
-pub struct Readings(Arc<Mutex<Vec<Reading>>>);
+pub struct ScrapeCallbacks(Arc<Mutex<Vec<ScrapeCallback>>>);
 
-type Reading = Box<dyn Fn() + Send>;
+type ScrapeCallback = Box<dyn Fn() + Send>;
 
-impl Readings {
+impl ScrapeCallbacks {
     /// Has `read` called, which should set gauges, whenever the metrics are about to be written.
     pub fn add(&self, read: impl Fn() + Send + 'static) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(read));
     }
 
-    pub(super) fn take(&self) {
+    pub(super) fn run(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|read| read());
     }
 }
 
-impl fmt::Debug for Readings {
+impl fmt::Debug for ScrapeCallbacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Readings")
+        f.write_str("ScrapeCallbacks")
     }
 }

@@ -10,43 +10,43 @@ use tokio::sync::oneshot;
 
 /// Records, whole lines, and who waits for them.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct WriteBuffer {
     lines: Vec<u8>,
     written: usize,
-    waiting: Vec<Waiting>,
+    waiters: Vec<Waiter>,
 }
 
 /// Somebody who waits for a record.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Waiter {
     /// Where the record ends.
     pub(super) end: usize,
     /// Dropped without a word if it is not to be.
     pub(super) written: oneshot::Sender<()>,
 }
 
-impl Batch {
+impl WriteBuffer {
     /// Returns true if and only if there is nothing left to write.
     pub(super) fn is_empty(&self) -> bool {
         self.written == self.lines.len()
     }
 
     /// Adds records behind those there are.
-    pub(super) fn add(&mut self, lines: Vec<u8>, waiting: Vec<Waiting>) {
+    pub(super) fn add(&mut self, lines: Vec<u8>, waiters: Vec<Waiter>) {
         let start = self.lines.len();
         if start == 0 {
             self.lines = lines;
         } else {
             self.lines.extend(lines);
         }
-        self.waiting.extend(waiting.into_iter().map(|one| Waiting { end: start + one.end, ..one }));
+        self.waiters.extend(waiters.into_iter().map(|one| Waiter { end: start + one.end, ..one }));
     }
 
     /// Writes what is left, and tells who waited for it. After a failure the next attempt goes on at the very byte.
     pub(super) fn write_to(&mut self, mut sink: impl Write) -> io::Result<()> {
         let outcome = self.write_all_to(&mut sink);
         let written = self.written;
-        for one in self.waiting.extract_if(.., |one| one.end <= written) {
+        for one in self.waiters.extract_if(.., |one| one.end <= written) {
             // One who has left needs no answer.
             let _ = one.written.send(());
         }
@@ -57,16 +57,16 @@ impl Batch {
     }
 
     fn write_all_to(&mut self, sink: &mut impl Write) -> io::Result<()> {
-        let mut rests = 0;
+        let mut retries = 0;
         while let Some(left) = self.lines.get(self.written..).filter(|left| !left.is_empty()) {
             match sink.write(left) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => (self.written, rests) = (self.written + count, 0),
+                Ok(count) => (self.written, retries) = (self.written + count, 0),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Whoever started us may have left standard output so. Not for ever: there may be more to do.
-                Err(error) if error.kind() == ErrorKind::WouldBlock && rests < MAX_RESTS => {
-                    rests += 1;
-                    thread::sleep(REST);
+                Err(error) if error.kind() == ErrorKind::WouldBlock && retries < MAX_RETRIES => {
+                    retries += 1;
+                    thread::sleep(RETRY_PAUSE);
                 }
                 Err(error) => return Err(error),
             }
@@ -77,7 +77,7 @@ impl Batch {
     /// Gives up all but the rest of a line that is begun, and returns how many records that are. Who waits for one, for
     /// that of the line begun too, is told by silence.
     pub(super) fn give_up(&mut self) -> u64 {
-        self.waiting.clear();
+        self.waiters.clear();
         let end = if self.is_torn() { self.end_of_line(self.written) } else { self.written };
         let lost = self.lines.get(end..).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
         self.lines.truncate(end);
@@ -103,9 +103,9 @@ impl Batch {
     }
 }
 
-const REST: Duration = Duration::from_millis(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 // Half a second: an end waits for 2 s.
-const MAX_RESTS: usize = 50;
+const MAX_RETRIES: usize = 50;
 
 #[cfg(test)]
 mod tests {
@@ -142,25 +142,25 @@ mod tests {
         Narrow { taken: Vec::new(), room, interruptions: 2 }
     }
 
-    fn batch() -> (Batch, [oneshot::Receiver<()>; 2]) {
+    fn buffer() -> (WriteBuffer, [oneshot::Receiver<()>; 2]) {
         let ((first, one), (third, three)) = (oneshot::channel(), oneshot::channel());
-        let mut batch = Batch::default();
-        batch.add(b"one\n".to_vec(), vec![Waiting { end: 4, written: first }]);
-        batch.add(b"two\nthree\n".to_vec(), vec![Waiting { end: 10, written: third }]);
-        (batch, [one, three])
+        let mut buffer = WriteBuffer::default();
+        buffer.add(b"one\n".to_vec(), vec![Waiter { end: 4, written: first }]);
+        buffer.add(b"two\nthree\n".to_vec(), vec![Waiter { end: 10, written: third }]);
+        (buffer, [one, three])
     }
 
     #[test]
     fn lines_are_whole_however_full_the_sink_becomes() {
         for room in 0..14 {
-            let (mut batch, [mut one, mut three]) = batch();
+            let (mut buffer, [mut one, mut three]) = buffer();
             let mut sink = narrow(room);
-            assert_eq!(batch.write_to(&mut sink).unwrap_err().kind(), ErrorKind::StorageFull);
+            assert_eq!(buffer.write_to(&mut sink).unwrap_err().kind(), ErrorKind::StorageFull);
             assert_eq!((one.try_recv().is_ok(), three.try_recv().is_ok()), (room >= 4, false), "{room}");
             sink.room = 14;
-            batch.write_to(&mut sink).unwrap();
+            buffer.write_to(&mut sink).unwrap();
             assert_eq!(sink.taken, b"one\ntwo\nthree\n", "{room}");
-            assert!(three.try_recv().is_ok() && batch.is_empty());
+            assert!(three.try_recv().is_ok() && buffer.is_empty());
         }
     }
 
@@ -181,12 +181,12 @@ mod tests {
 
     #[test]
     fn a_sink_that_stalls_does_not_hold_the_writer() {
-        let (mut batch, [_one, mut three]) = batch();
+        let (mut buffer, [_one, mut three]) = buffer();
         let mut sink = Stalled(0);
-        assert_eq!(batch.write_to(&mut sink).unwrap_err().kind(), ErrorKind::WouldBlock);
-        assert_eq!((sink.0, three.try_recv().is_ok()), (MAX_RESTS + 1, false));
-        batch.write_to(&mut narrow(14)).unwrap();
-        assert!(three.try_recv().is_ok() && batch.is_empty(), "nothing is lost");
+        assert_eq!(buffer.write_to(&mut sink).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!((sink.0, three.try_recv().is_ok()), (MAX_RETRIES + 1, false));
+        buffer.write_to(&mut narrow(14)).unwrap();
+        assert!(three.try_recv().is_ok() && buffer.is_empty(), "nothing is lost");
     }
 
     #[test]
@@ -200,14 +200,14 @@ mod tests {
             (9, b"one\ntwo\nthree\n", 0),
         ];
         for (room, left, lost) in table {
-            let (mut batch, [one, mut three]) = batch();
+            let (mut buffer, [one, mut three]) = buffer();
             let mut sink = narrow(room);
-            batch.write_to(&mut sink).unwrap_err();
-            assert_eq!(batch.give_up(), lost, "{room}");
+            buffer.write_to(&mut sink).unwrap_err();
+            assert_eq!(buffer.give_up(), lost, "{room}");
             assert!(three.try_recv().is_err(), "who waits for what is given up is not told that it is there");
             drop(one);
             sink.room = 14;
-            batch.write_to(&mut sink).unwrap();
+            buffer.write_to(&mut sink).unwrap();
             assert_eq!(sink.taken, left, "{room}");
         }
     }
@@ -217,11 +217,11 @@ mod tests {
         for (room, expected) in
             [(0, "one\ntwo\nthree\n"), (4, "two\nthree\n"), (6, "two\nthree\n"), (13, "three\n")]
         {
-            let (mut batch, _waiting) = batch();
-            batch.write_to(&mut narrow(room)).unwrap_err();
-            batch.rewind();
+            let (mut buffer, _waiting) = buffer();
+            buffer.write_to(&mut narrow(room)).unwrap_err();
+            buffer.rewind();
             let mut other = narrow(14);
-            batch.write_to(&mut other).unwrap();
+            buffer.write_to(&mut other).unwrap();
             assert_eq!(String::from_utf8(other.taken).unwrap(), expected, "{room}");
         }
     }
