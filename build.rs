@@ -8,7 +8,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] = [
+const PROTO_FILES: [&str; 4] = [
     "grpc/health/v1/health.proto",
     "userlookup/v1/admin_service.proto",
     "userlookup/v1/error_reason.proto",
@@ -17,7 +17,7 @@ const FILES: [&str; 4] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(FILES, ["proto"])?;
+    let descriptors = protox::compile(PROTO_FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("userlookup.v1.binpb"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()

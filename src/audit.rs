@@ -36,7 +36,7 @@ pub use self::{
 };
 use self::{key::FileAccess, recorder::Shared, sink::Sink, writer::Writer};
 use crate::{
-    config::{AuditSettings, AuditSink, Collector, Config},
+    config::{AuditSettings, AuditSink, Config, ErrorCollector},
     pool::Pools,
     telemetry::metrics::{Metrics, callers::CallerMetrics},
 };
@@ -58,18 +58,18 @@ struct Trail {
 }
 
 impl Audit {
-    /// Reads the settings and the key; none if anything is wrong, which `faults` then says. Opens nothing yet.
+    /// Reads the settings and the key; none if anything is wrong, which `errors` then says. Opens nothing yet.
     pub fn read(
         config: &Config,
         pools: Option<&Pools>,
         metrics: &Metrics,
-        faults: &mut Collector<'_>,
+        errors: &mut ErrorCollector<'_>,
     ) -> Option<Self> {
         let settings = &config.audit;
-        let sink = sink(settings, faults);
-        let (key, remark) = key(settings, faults)?;
+        let sink = sink(settings, errors);
+        let (key, remark) = key(settings, errors)?;
         if settings.required && settings.sink == AuditSink::Off {
-            faults.add("audit.required", "needs a sink, and audit.sink is \"off\"");
+            errors.add("audit.required", "needs a sink, and audit.sink is \"off\"");
         }
         let callers = metrics.callers.clone();
         let Some(sink) = sink? else { return Some(Self { trail: None, callers }) };
@@ -151,16 +151,16 @@ pub struct OpenSinkError {
 }
 
 /// Reads the key that the settings name, for looking a person up in the records; none if anything is wrong, which
-/// `faults` then says.
-pub fn read_key(config: &Config, faults: &mut Collector<'_>) -> Option<Key> {
+/// `errors` then says.
+pub fn read_key(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Key> {
     if config.audit.key_file.is_none() {
-        faults.add(KEY_FILE, "must be set: without it every start has a key of its own");
+        errors.add(KEY_FILE, "must be set: without it every start has a key of its own");
         return None;
     }
-    key(&config.audit, faults).map(|(key, _)| key)
+    key(&config.audit, errors).map(|(key, _)| key)
 }
 
-fn key(settings: &AuditSettings, faults: &mut Collector<'_>) -> Option<(Key, Option<&'static str>)> {
+fn key(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<(Key, Option<&'static str>)> {
     let read = match &settings.key_file {
         None => Key::random().map(|key| (key, Some(KEYLESS))).map_err(|error| error.to_string()),
         Some(path) => Key::read(Path::new(path)).map(|(key, readable)| {
@@ -171,26 +171,26 @@ fn key(settings: &AuditSettings, faults: &mut Collector<'_>) -> Option<(Key, Opt
             )
         }),
     };
-    read.map_err(|problem| faults.add(KEY_FILE, problem)).ok()
+    read.map_err(|problem| errors.add(KEY_FILE, problem)).ok()
 }
 
 /// None if anything is wrong, and nowhere if records are off.
-fn sink(settings: &AuditSettings, faults: &mut Collector<'_>) -> Option<Option<Sink>> {
+fn sink(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Option<Sink>> {
     let sink = match (settings.sink, &settings.path) {
         (AuditSink::Off, None) => None,
         (AuditSink::Stdout, None) => Some(Sink::Stdout),
         (AuditSink::File, Some(path)) => Some(Sink::File(PathBuf::from(path))),
         (AuditSink::File, None) => {
-            faults.add(PATH, "must be set where audit.sink is \"file\"");
+            errors.add(PATH, "must be set where audit.sink is \"file\"");
             return None;
         }
         (AuditSink::Off | AuditSink::Stdout, Some(_)) => {
-            faults.add("audit.sink", "must be \"file\" where audit.path is set");
+            errors.add("audit.sink", "must be \"file\" where audit.path is set");
             return None;
         }
     };
     if let Some(problem) = sink.as_ref().and_then(Sink::problem) {
-        faults.add(PATH, problem);
+        errors.add(PATH, problem);
         return None;
     }
     Some(sink)

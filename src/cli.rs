@@ -4,7 +4,7 @@ mod admin;
 mod audit_hash;
 mod batch;
 mod client;
-mod exit;
+mod error;
 mod get;
 mod healthcheck;
 mod pages;
@@ -22,27 +22,27 @@ use std::{
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime;
 
-use self::exit::Exit;
+use self::error::CommandError;
 
 /// Runs the command the process was started with, and returns its exit code, which `--help` explains.
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return ended(Err(Exit::failed(error))),
+        Err(error) => return exit_code(Err(CommandError::failed(error))),
     };
-    let code = ended(runtime.block_on(command.run()));
+    let code = exit_code(runtime.block_on(command.run()));
     // Not dropped, which would wait for name look-ups that nobody waits for any more.
     runtime.shutdown_background();
     code
 }
 
-fn ended(outcome: Result<(), Exit>) -> ExitCode {
+fn exit_code(outcome: Result<(), CommandError>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Exit { code, message }) => {
+        Err(CommandError { code, message }) => {
             // Nobody is left to tell if standard error is closed.
-            drop(writeln!(io::stderr(), "cognito-lookup: {}", print::visible_lines(&message)));
+            drop(writeln!(io::stderr(), "cognito-lookup: {}", print::sanitized_lines(&message)));
             ExitCode::from(code)
         }
     }
@@ -50,7 +50,7 @@ fn ended(outcome: Result<(), Exit>) -> ExitCode {
 
 /// Looks up the attributes of users of an Amazon Cognito user pool, over gRPC.
 #[derive(Debug, Parser)]
-#[command(name = "cognito-lookup", version, arg_required_else_help = true, max_term_width = 100, after_help = exit::CODES)]
+#[command(name = "cognito-lookup", version, arg_required_else_help = true, max_term_width = 100, after_help = error::EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -94,7 +94,7 @@ enum Command {
 }
 
 impl Command {
-    async fn run(self) -> Result<(), Exit> {
+    async fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Serve(arguments) => serve::run(arguments).await,
             #[cfg(feature = "sandbox")]
@@ -111,14 +111,14 @@ impl Command {
             Self::Config(command) => settings::run(command),
             Self::Completions(shell) => pages::completions(&shell, Cli::command()),
             Self::Man(folder) => pages::man(&folder, Cli::command()),
-            Self::Version => say(format_args!("cognito-lookup {}", env!("CARGO_PKG_VERSION"))),
+            Self::Version => print_line(format_args!("cognito-lookup {}", env!("CARGO_PKG_VERSION"))),
         }
     }
 }
 
 /// Writes a line to standard output.
-fn say(line: impl Display) -> Result<(), Exit> {
-    writeln!(io::stdout(), "{line}").map_err(Exit::failed)
+fn print_line(line: impl Display) -> Result<(), CommandError> {
+    writeln!(io::stdout(), "{line}").map_err(CommandError::failed)
 }
 
 #[cfg(test)]

@@ -6,18 +6,18 @@
 mod audit;
 mod bounds;
 mod choice;
-mod faults;
+mod error;
 mod file;
 mod limits;
 mod listen;
-mod origin;
+mod value_source;
 mod schema;
 mod settings;
-mod shorthand;
+mod single_pool;
 mod sources;
 mod text;
 mod tls;
-mod tree;
+mod builder;
 
 use std::{
     collections::BTreeMap,
@@ -27,20 +27,20 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::tree::Tree;
+use self::builder::ConfigBuilder;
 pub use self::{
     audit::{AuditSettings, AuditSink},
-    faults::{Collector, Fault, Faults},
+    error::{ConfigError, ConfigErrors, ErrorCollector},
     limits::LimitSettings,
-    listen::{Listen, NoListen},
-    origin::Origin,
+    listen::{InvalidListenAddress, ListenAddress},
     schema::schema,
     settings::{
-        BareSub, BudgetSettings, CacheSettings, CallerSettings, Credentials, LogFormat, LogLevel,
+        AwsCredentials, BareSub, BudgetSettings, CacheSettings, CallerSettings, LogFormat, LogLevel,
         LogSettings, PoolSettings, Reads, ShutdownSettings,
     },
-    sources::{Flag, Sources, token, wants_traces},
+    sources::{Flag, Sources, access_token, is_tracing_configured},
     tls::{ClientCertificate, TlsSettings},
+    value_source::ValueSource,
 };
 
 /// Every setting of the service, and where each came from.
@@ -48,7 +48,7 @@ pub use self::{
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where gRPC is served: an address and port, or `unix:PATH`; default `127.0.0.1:50051`.
-    pub listen: Listen,
+    pub listen: ListenAddress,
     /// Who may connect to the socket, where `listen` is one: its file mode; default `0600`.
     #[serde(with = "text::ModeText")]
     pub socket_mode: u32,
@@ -90,62 +90,66 @@ pub struct Config {
     pub log: LogSettings,
     /// What is wrong with single settings; each is then its default.
     #[serde(skip)]
-    pub faults: Vec<Fault>,
+    pub errors: Vec<ConfigError>,
     /// Where each key that was set came from.
     #[serde(skip)]
-    pub origins: BTreeMap<String, Origin>,
+    pub value_sources: BTreeMap<String, ValueSource>,
 }
 
 /// One setting as `config print` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Setting {
     /// The key, such as `cache.fresh_for` or `pools[0].id`.
     pub key: String,
     /// The value as the environment would spell it; empty for an unset one or an empty list.
     pub value: String,
-    /// Where this very key was set, [`Origin::Default`] if it was not.
-    pub origin: Origin,
+    /// Where this very key was set, [`ValueSource::Default`] if it was not.
+    pub value_source: ValueSource,
 }
 
 impl Config {
     /// Merges the sources. Fails on a file that cannot be read or is not TOML; other faults stay with the settings, for
-    /// [`Faults::collector`] to report with those that other modules find, or for [`Config::sound`].
-    pub fn load(sources: Sources) -> Result<Self, Faults> {
-        Self::merge(sources).map(shorthand::expand)
+    /// [`ErrorCollector::new`] to report with those that other modules find, or for [`Config::sound`].
+    pub fn load(sources: Sources) -> Result<Self, ConfigErrors> {
+        Self::merge(sources).map(single_pool::expand)
     }
 
     /// Returns the settings if no single one of them is at fault.
-    pub fn sound(self) -> Result<Self, Faults> {
-        Faults::collector(&self).finish(Some(()))?;
+    pub fn validated(self) -> Result<Self, ConfigErrors> {
+        ErrorCollector::new(&self).finish(Some(()))?;
         Ok(self)
     }
 
-    fn merge(sources: Sources) -> Result<Self, Faults> {
-        let mut tree = Tree::default();
-        sources.merge_into(&mut tree)?;
-        let (mut config, faults) = tree.settle();
-        config.faults = faults;
-        config.faults = bounds::check(&config).map_or_else(|found| found.0, |()| Vec::new());
+    fn merge(sources: Sources) -> Result<Self, ConfigErrors> {
+        let mut builder = ConfigBuilder::default();
+        sources.merge_into(&mut builder)?;
+        let (mut config, errors) = builder.build();
+        config.errors = errors;
+        config.errors = bounds::check(&config).map_or_else(|found| found.0, |()| Vec::new());
         Ok(config)
     }
 
     /// Where the value of `key` came from; for a key not itself set, where its nearest set parent did.
-    pub fn origin(&self, key: &str) -> Origin {
-        origin::nearest(&self.origins, key).map_or(Origin::Default, |(_, origin)| origin.clone())
+    pub fn value_source(&self, key: &str) -> ValueSource {
+        value_source::nearest(&self.value_sources, key)
+            .map_or(ValueSource::Default, |(_, value_source)| value_source.clone())
     }
 
     /// Every setting in declaration order.
-    pub fn entries(&self) -> Vec<Entry> {
-        let entry =
-            |(key, value)| Entry { origin: self.origins.get(&key).cloned().unwrap_or_default(), key, value };
-        tree::leaves(self).into_iter().map(entry).collect()
+    pub fn settings(&self) -> Vec<Setting> {
+        let setting = |(key, value)| Setting {
+            value_source: self.value_sources.get(&key).cloned().unwrap_or_default(),
+            key,
+            value,
+        };
+        builder::flatten(self).into_iter().map(setting).collect()
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 50051))),
+            listen: ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 50051))),
             socket_mode: 0o600,
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
             workers: 0,
@@ -162,8 +166,8 @@ impl Default for Config {
             limits: LimitSettings::default(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
-            faults: Vec::new(),
-            origins: BTreeMap::new(),
+            errors: Vec::new(),
+            value_sources: BTreeMap::new(),
         }
     }
 }
@@ -194,13 +198,13 @@ mod tests {
         let (directory, sources) = sources(file, variables, flags);
         let prefix = format!("{}/", directory.path().display());
         Config::merge(sources)
-            .and_then(Config::sound)
-            .map_err(|faults| faults.to_string().replace(&prefix, ""))
+            .and_then(Config::validated)
+            .map_err(|errors| errors.to_string().replace(&prefix, ""))
     }
 
-    fn faults(file: &str, variables: &[(&str, &str)], flags: &[Flag]) -> Vec<String> {
-        let faults = load(file, variables, flags).unwrap_err();
-        faults.lines().map(str::to_owned).collect()
+    fn errors(file: &str, variables: &[(&str, &str)], flags: &[Flag]) -> Vec<String> {
+        let errors = load(file, variables, flags).unwrap_err();
+        errors.lines().map(str::to_owned).collect()
     }
 
     fn flag(key: &'static str, name: &'static str, value: &str) -> Flag {
@@ -209,8 +213,8 @@ mod tests {
     }
 
     fn source(config: &Config, key: &str) -> String {
-        let origin = config.origin(key).to_string();
-        origin.rsplit('/').next().unwrap().to_owned()
+        let value_source = config.value_source(key).to_string();
+        value_source.rsplit('/').next().unwrap().to_owned()
     }
 
     const FILE: &str = r#"
@@ -243,14 +247,14 @@ reads = "any"
         assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
         assert_eq!(config.listen.to_string(), "127.0.0.1:50051");
         assert_eq!(config.cache.max_bytes, 268_435_456);
-        assert_eq!(config.origin("cache.fresh_for"), Origin::Default);
+        assert_eq!(config.value_source("cache.fresh_for"), ValueSource::Default);
     }
 
     #[test]
     fn each_source_wins_over_the_one_below() {
         let variable = [("CACHE__FRESH_FOR", "3min")];
         let flags = [flag("cache.fresh_for", "--fresh-for", "4min")];
-        for (file, variables, flags, minutes, origin) in [
+        for (file, variables, flags, minutes, value_source) in [
             ("", &[][..], &[][..], 1, "default"),
             (FILE, &[], &[], 2, "settings.toml line 6"),
             (FILE, &variable, &[], 3, "environment COGNITO_LOOKUP_CACHE__FRESH_FOR"),
@@ -258,8 +262,8 @@ reads = "any"
             (FILE, &[], &flags, 4, "flag --fresh-for"),
         ] {
             let config = load(file, variables, flags).unwrap();
-            assert_eq!(config.cache.fresh_for, Duration::from_secs(60 * minutes), "{origin}");
-            assert_eq!(source(&config, "cache.fresh_for"), origin);
+            assert_eq!(config.cache.fresh_for, Duration::from_secs(60 * minutes), "{value_source}");
+            assert_eq!(source(&config, "cache.fresh_for"), value_source);
         }
     }
 
@@ -278,7 +282,7 @@ reads = "any"
     #[test]
     fn origins_tell_the_line_or_that_of_the_parent() {
         let config = load(FILE, &[("POOLS__0__REGION", "eu-west-1")], &[]).unwrap();
-        for (key, origin) in [
+        for (key, value_source) in [
             ("reflection", "settings.toml line 2"),
             ("cache.absent_for", "default"),
             ("pools[0]", "settings.toml line 9"),
@@ -289,29 +293,33 @@ reads = "any"
             ("callers[1].network[1]", "settings.toml line 18"),
             ("callers", "default"),
         ] {
-            assert_eq!(source(&config, key), origin, "{key}");
+            assert_eq!(source(&config, key), value_source, "{key}");
         }
     }
 
     #[test]
     fn entries_are_in_declaration_order_with_their_own_origin() {
         let config = load(FILE, &[("APP_CLIENTS", "a, b")], &[]).unwrap();
-        let entries = config.entries();
-        let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let settings = config.settings();
+        let keys: Vec<&str> = settings.iter().map(|setting| setting.key.as_str()).collect();
         assert_eq!(keys[..4], ["listen", "socket_mode", "admin_listen", "workers"]);
         assert_eq!(keys[4..8], ["user_pool_id", "app_clients", "attributes", "reflection"]);
         assert_eq!(keys[8..10], ["pools[0].id", "pools[0].app_clients"]);
         assert_eq!(keys.last(), Some(&"log.format"));
-        for (key, value, origin) in [
+        for (key, value, value_source) in [
             ("user_pool_id", "", "default"),
             ("app_clients", "a,b", "environment COGNITO_LOOKUP_APP_CLIENTS"),
             ("pools[0].bare_sub", "admin-get-user", "default"),
             ("cache.max_bytes", "2MiB", "settings.toml line 7"),
             ("shutdown.grace", "20s", "default"),
         ] {
-            let entry = entries.iter().find(|entry| entry.key == key).unwrap();
-            assert_eq!(entry.value, value, "{key}");
-            assert!(entry.origin.to_string().ends_with(origin), "{key}: {}", entry.origin);
+            let setting = settings.iter().find(|setting| setting.key == key).unwrap();
+            assert_eq!(setting.value, value, "{key}");
+            assert!(
+                setting.value_source.to_string().ends_with(value_source),
+                "{key}: {}",
+                setting.value_source
+            );
         }
     }
 
@@ -341,21 +349,21 @@ app_clients = ["a", 3]
             "listen: `localhost:1` is not an address and port such as 127.0.0.1:50051, or unix: and a path (environment COGNITO_LOOKUP_LISTEN)",
             "shutdown.grace: 11m is out of bounds: from 0s to 10m (flag --grace)",
         ];
-        assert_eq!(faults(file, &variables, &flags), expected);
+        assert_eq!(errors(file, &variables, &flags), expected);
     }
 
     #[test]
     fn a_key_at_fault_is_told_once() {
         let expected = "pools[0].id: `3` is not text in quotes such as \"a\" (settings.toml line 2)";
-        assert_eq!(faults("[[pools]]\nid = 3", &[], &[]), [expected]);
+        assert_eq!(errors("[[pools]]\nid = 3", &[], &[]), [expected]);
     }
 
     #[test]
     fn what_nothing_set_is_told_as_not_set() {
         let expected = "cache.usable_for: the default 15m is out of bounds: from 20m to 1day (not set)";
-        assert_eq!(faults("[cache]\nfresh_for = \"20min\"", &[], &[]), [expected]);
+        assert_eq!(errors("[cache]\nfresh_for = \"20min\"", &[], &[]), [expected]);
         let config = Config::default();
-        let mut collector = Faults::collector(&config);
+        let mut collector = ErrorCollector::new(&config);
         collector.add("pools", "must name a user pool");
         let told = collector.finish(Some(())).unwrap_err().to_string();
         assert_eq!(told, "pools: must name a user pool (not set)");
@@ -364,13 +372,13 @@ app_clients = ["a", 3]
     #[test]
     fn modules_above_report_with_origins() {
         let config = load(FILE, &[], &[]).unwrap();
-        let mut collector = Faults::collector(&config);
+        let mut collector = ErrorCollector::new(&config);
         collector.add("callers[1].network[0]", "is not a network");
         collector.add("pools[0].id", format_args!("is not a pool {}", "id"));
-        let faults = collector.finish(Some(())).unwrap_err();
-        let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        let errors = collector.finish(Some(())).unwrap_err();
+        let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
         assert!(lines[0].starts_with("pools[0].id: is not a pool id ("), "{lines:?}");
         assert!(lines[1].ends_with("settings.toml line 18)"), "{lines:?}");
-        assert_eq!(Faults::collector(&config).finish(Some(())), Ok(()));
+        assert_eq!(ErrorCollector::new(&config).finish(Some(())), Ok(()));
     }
 }

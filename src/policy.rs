@@ -26,7 +26,7 @@ use self::{
 use crate::{
     attribute::AttributeName,
     auth::{Caller, Identity},
-    config::{Collector, Config},
+    config::{Config, ErrorCollector},
     pool::{Pool, PoolId, Pools},
     query::Query,
 };
@@ -39,10 +39,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads the `callers` of the settings; none if anything is wrong, which `faults` then says.
+    /// Reads the `callers` of the settings; none if anything is wrong, which `errors` then says.
     /// Without `pools`, which are then at fault themselves, the rules are read for their own faults only.
-    pub fn read(config: &Config, pools: Option<&Pools>, faults: &mut Collector<'_>) -> Option<Self> {
-        let rules = rule::read(config, pools, faults)?;
+    pub fn read(config: &Config, pools: Option<&Pools>, errors: &mut ErrorCollector<'_>) -> Option<Self> {
+        let rules = rule::read(config, pools, errors)?;
         Some(Self { rules, pools: pools?.clone() })
     }
 

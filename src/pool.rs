@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use http::Uri;
 
-use crate::config::{BareSub, Collector, Config, Credentials, PoolSettings};
+use crate::config::{AwsCredentials, BareSub, Config, ErrorCollector, PoolSettings};
 
 use self::id::is_region;
 pub use self::{
@@ -31,7 +31,7 @@ pub struct Pool {
     /// How a user is looked up whose `sub` alone is known.
     pub bare_sub: BareSubLookup,
     /// Whose credentials calls are signed with.
-    pub credentials: Credentials,
+    pub credentials: AwsCredentials,
     /// The Region whose API is asked.
     pub region: String,
     /// The AWS account; none where one is for all. With the Region it tells whose quotas calls are counted against.
@@ -52,25 +52,25 @@ pub enum BareSubLookup {
 }
 
 impl Pool {
-    /// Reads one pool's settings, whose key is `key`; none if anything is wrong, which `faults` then says.
-    fn read(settings: &PoolSettings, key: &str, faults: &mut Collector<'_>) -> Option<Self> {
-        let id = faults.parsed::<PoolId>(&format!("{key}.id"), &settings.id);
-        let app_clients = read_clients(&settings.app_clients, &format!("{key}.app_clients"), faults);
+    /// Reads one pool's settings, whose key is `key`; none if anything is wrong, which `errors` then says.
+    fn read(settings: &PoolSettings, key: &str, errors: &mut ErrorCollector<'_>) -> Option<Self> {
+        let id = errors.parsed::<PoolId>(&format!("{key}.id"), &settings.id);
+        let app_clients = read_clients(&settings.app_clients, &format!("{key}.app_clients"), errors);
         let mut url = |name: &str, url: &Option<String>| {
-            url.as_deref().map_or(Some(None), |url| read_url(url, &format!("{key}.{name}"), faults).map(Some))
+            url.as_deref().map_or(Some(None), |url| read_url(url, &format!("{key}.{name}"), errors).map(Some))
         };
         let endpoint_url = url("endpoint_url", &settings.endpoint_url);
         let (issuer, jwks_url) = (url("issuer", &settings.issuer), url("jwks_url", &settings.jwks_url));
-        let region = read_region(settings, id.as_ref(), key, faults);
-        let role = Role::read(settings, key, faults);
-        let account = read_account(settings, key, faults);
+        let region = read_region(settings, id.as_ref(), key, errors);
+        let role = Role::read(settings, key, errors);
+        let account = read_account(settings, key, errors);
         let id = id?;
         let issuers = match (&settings.issuer, id.region()) {
             // As it was written: tokens are compared with it byte for byte.
             (Some(written), _) => issuer?.map(|_| vec![written.clone()]),
             (None, Some(home)) => Some(issuers(home, &id).into()),
             (None, None) => {
-                faults.add(format!("{key}.issuer"), NO_REGION);
+                errors.add(format!("{key}.issuer"), NO_REGION);
                 None
             }
         }?;
@@ -78,7 +78,7 @@ impl Pool {
         if let (Some(account), Some(role)) = (&account, &role)
             && account != role.account()
         {
-            faults.add(format!("{key}.account"), "is not the account of role_arn: leave it out");
+            errors.add(format!("{key}.account"), "is not the account of role_arn: leave it out");
             return None;
         }
         let published = || format!("{}{JWKS_PATH}", issuers.first()?).parse().ok();
@@ -108,29 +108,29 @@ impl Pool {
 pub struct Pools(Arc<[Arc<Pool>]>);
 
 impl Pools {
-    /// Reads every pool's settings; none if anything is wrong, which `faults` then says.
-    pub fn read(config: &Config, faults: &mut Collector<'_>) -> Option<Self> {
+    /// Reads every pool's settings; none if anything is wrong, which `errors` then says.
+    pub fn read(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         if config.pools.is_empty() {
-            faults.add("pools", "must name a user pool: set user_pool_id, or [[pools]] in the settings file");
+            errors.add("pools", "must name a user pool: set user_pool_id, or [[pools]] in the settings file");
             return None;
         }
         let pools: Vec<Option<Pool>> = config
             .pools
             .iter()
             .enumerate()
-            .map(|(n, settings)| Pool::read(settings, &format!("pools[{n}]"), faults))
+            .map(|(n, settings)| Pool::read(settings, &format!("pools[{n}]"), errors))
             .collect();
         for (n, pool) in pools.iter().enumerate() {
             let earlier = || pools.iter().take(n).flatten();
             let Some(pool) = pool else { continue };
             if earlier().any(|other| other.id == pool.id) {
-                faults.add(format!("pools[{n}].id"), "names the same pool as another");
+                errors.add(format!("pools[{n}].id"), "names the same pool as another");
             } else if earlier().any(|other| other.issuers.iter().any(|issuer| pool.issuers.contains(issuer)))
             {
-                faults.add(format!("pools[{n}].issuer"), "is the issuer of another pool too");
+                errors.add(format!("pools[{n}].issuer"), "is the issuer of another pool too");
             } else if earlier().any(|other| !other.app_clients.is_disjoint(&pool.app_clients)) {
                 // A caller known by its app client would be whoever one of the two pools says.
-                faults.add(format!("pools[{n}].app_clients"), "names an app client of another pool");
+                errors.add(format!("pools[{n}].app_clients"), "names an app client of another pool");
             }
         }
         let pools: Option<Vec<_>> = pools.into_iter().map(|pool| pool.map(Arc::new)).collect();
@@ -161,12 +161,12 @@ impl Pools {
     }
 }
 
-fn read_clients(ids: &[String], key: &str, faults: &mut Collector<'_>) -> Option<BTreeSet<ClientId>> {
+fn read_clients(ids: &[String], key: &str, errors: &mut ErrorCollector<'_>) -> Option<BTreeSet<ClientId>> {
     if ids.is_empty() {
-        faults.add(key, "must name an app client whose access tokens are accepted");
+        errors.add(key, "must name an app client whose access tokens are accepted");
     }
     let clients: Vec<_> =
-        ids.iter().enumerate().map(|(n, id)| faults.parsed(&format!("{key}[{n}]"), id)).collect();
+        ids.iter().enumerate().map(|(n, id)| errors.parsed(&format!("{key}[{n}]"), id)).collect();
     clients.into_iter().collect()
 }
 
@@ -174,35 +174,39 @@ fn read_region(
     settings: &PoolSettings,
     id: Option<&PoolId>,
     key: &str,
-    faults: &mut Collector<'_>,
+    errors: &mut ErrorCollector<'_>,
 ) -> Option<String> {
     let key = format!("{key}.region");
     match (settings.region.as_deref(), id?.region()) {
         (Some(region), _) if is_region(region) => return Some(region.to_owned()),
-        (Some(region), _) => faults.add(key, format_args!("{region:?} is no Region such as eu-west-1")),
+        (Some(region), _) => errors.add(key, format_args!("{region:?} is no Region such as eu-west-1")),
         (None, Some(home)) => return Some(home.to_owned()),
-        (None, None) => faults.add(key, NO_REGION),
+        (None, None) => errors.add(key, NO_REGION),
     }
     None
 }
 
-fn read_account(settings: &PoolSettings, key: &str, faults: &mut Collector<'_>) -> Option<Option<String>> {
+fn read_account(
+    settings: &PoolSettings,
+    key: &str,
+    errors: &mut ErrorCollector<'_>,
+) -> Option<Option<String>> {
     let good = |account: &String| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     if !settings.account.iter().all(good) {
-        faults.add(format!("{key}.account"), "is no AWS account id: 12 digits in quotes");
+        errors.add(format!("{key}.account"), "is no AWS account id: 12 digits in quotes");
         return None;
     }
     Some(settings.account.clone())
 }
 
-fn read_url(url: &str, key: &str, faults: &mut Collector<'_>) -> Option<Uri> {
+fn read_url(url: &str, key: &str, errors: &mut ErrorCollector<'_>) -> Option<Uri> {
     let Some(uri) = url.parse::<Uri>().ok().filter(is_web) else {
-        faults.add(key, "is no http or https URL");
+        errors.add(key, "is no http or https URL");
         return None;
     };
     // It would be logged with the URL.
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        faults.add(key, "must not hold a user name or password");
+        errors.add(key, "must not hold a user name or password");
         return None;
     }
     Some(uri)
@@ -241,7 +245,7 @@ const JWKS_PATH: &str = "/.well-known/jwks.json";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Faults;
+    use crate::config::ErrorCollector;
 
     #[test]
     fn everything_follows_from_the_id() {
@@ -356,8 +360,8 @@ mod tests {
     }
 
     fn read_all(config: &Config) -> Result<Pools, Vec<String>> {
-        let mut faults = Faults::collector(config);
-        let pools = Pools::read(config, &mut faults);
-        faults.finish(pools).map_err(|faults| faults.iter().map(|fault| fault.key.clone()).collect())
+        let mut errors = ErrorCollector::new(config);
+        let pools = Pools::read(config, &mut errors);
+        errors.finish(pools).map_err(|errors| errors.iter().map(|fault| fault.key.clone()).collect())
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use thiserror::Error;
 
 use crate::{
-    config::{CallerSettings, Config, Credentials, Listen, PoolSettings, Reads, ShutdownSettings},
+    config::{AwsCredentials, CallerSettings, Config, ListenAddress, PoolSettings, Reads, ShutdownSettings},
     server::Listeners,
 };
 use cognito_standin::{PeopleError, Pool, StandIn};
@@ -78,7 +78,7 @@ impl Sandbox {
             ..CallerSettings::default()
         };
         Config {
-            listen: Listen::Tcp(self.listen),
+            listen: ListenAddress::Tcp(self.listen),
             admin_listen: self.admin_listen,
             pools: vec![self.pool()],
             callers: web.chain([sidecar]).collect(),
@@ -100,7 +100,7 @@ impl Sandbox {
             jwks_url: Some(self.standin.jwks_url()),
             endpoint_url: Some(self.standin.endpoint_url()),
             federated: true,
-            credentials: Credentials::Placeholder,
+            credentials: AwsCredentials::Placeholder,
             ..PoolSettings::default()
         }
     }

@@ -29,7 +29,7 @@ use self::{front::Front, plan::Plan, probe::Probe, tls::Tls, upstream::Upstream}
 use crate::{
     audit::{Audit, OpenSinkError},
     auth::{Authenticator, StartError},
-    config::{Config, Faults},
+    config::{Config, ConfigErrors},
     service::Service,
     users::Users,
 };
@@ -72,7 +72,7 @@ impl Reloader {
 
 impl Server {
     /// Reads the settings and the files they name, or says all that is wrong with them.
-    pub fn read(config: Config) -> Result<Self, Faults> {
+    pub fn read(config: Config) -> Result<Self, ConfigErrors> {
         Ok(Self { plan: Plan::read(&config)?, config })
     }
 
@@ -144,7 +144,7 @@ pub enum Error {
     Acceptor,
     /// The settings are wrong.
     #[error(transparent)]
-    Faults(#[from] Faults),
+    Config(#[from] ConfigErrors),
     /// A port or a thread could not be had.
     #[error("the system refused a port or a thread: {0}")]
     Io(#[from] io::Error),

@@ -35,7 +35,7 @@ pub fn start(settings: &LogSettings) -> TelemetryGuard {
         LogFormat::Console => log.boxed(),
         LogFormat::Auto | LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
-    let exporter = config::wants_traces().then(Exporter::start);
+    let exporter = config::is_tracing_configured().then(Exporter::start);
     let exporting = exporter.as_ref().and_then(|exporter| exporter.as_ref().ok());
     let started = registry().with(log.with_filter(filter(settings.level))).with(spans(exporting)).try_init();
     if started.is_ok() {

@@ -478,7 +478,7 @@ pub(crate) fn test_pool(bare_sub: crate::pool::BareSubLookup) -> crate::pool::Po
         issuers: Vec::new(),
         jwks_url: "http://127.0.0.1:1".parse().unwrap(),
         bare_sub,
-        credentials: crate::config::Credentials::Placeholder,
+        credentials: crate::config::AwsCredentials::Placeholder,
         region: "eu-west-1".into(),
         account: None,
         role: None,

@@ -5,7 +5,9 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use cognito_lookup::{
     audit::{Audit, WriterHandle},
     auth::{Address, Authenticator, Peer},
-    config::{AuditSettings, AuditSink, CallerSettings, Config, Credentials, Faults, PoolSettings, Reads},
+    config::{
+        AuditSettings, AuditSink, AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads,
+    },
     policy::Policy,
     pool::Pools,
     service::{Bounds, Calls, Service},
@@ -31,12 +33,12 @@ impl Parts {
         let cognito = StandIn::start(Pool::sandbox()).unwrap();
         let mut config = config(&cognito, records);
         change(&mut config);
-        let mut faults = Faults::collector(&config);
+        let mut errors = ErrorCollector::new(&config);
         let metrics = Metrics::new();
         metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
-        let pools = Pools::read(&config, &mut faults).unwrap();
-        let policy = Arc::new(Policy::read(&config, Some(&pools), &mut faults).unwrap());
-        let audit = Audit::read(&config, Some(&pools), &metrics, &mut faults).unwrap();
+        let pools = Pools::read(&config, &mut errors).unwrap();
+        let policy = Arc::new(Policy::read(&config, Some(&pools), &mut errors).unwrap());
+        let audit = Audit::read(&config, Some(&pools), &metrics, &mut errors).unwrap();
         let upstream = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let service = upstream.block_on(async {
             let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
@@ -78,7 +80,7 @@ fn config(cognito: &StandIn, records: &Path) -> Config {
             issuer: Some(cognito.issuer().into()),
             jwks_url: Some(cognito.jwks_url()),
             endpoint_url: Some(cognito.endpoint_url()),
-            credentials: Credentials::Placeholder,
+            credentials: AwsCredentials::Placeholder,
             ..PoolSettings::default()
         }],
         callers: vec![

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use cognito_lookup::{
     attribute::Selection,
     auth::{self, Authenticator},
-    config::{CallerSettings, Config, Credentials, Faults, PoolSettings, Reads},
+    config::{AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads},
     freshness::Demand,
     policy::{Permit, Policy},
     pool::Pools,
@@ -30,9 +30,9 @@ impl Parts {
         let cognito = StandIn::start(Pool { people: people.collect(), ..Pool::sandbox() }).unwrap();
         let mut config = config(&cognito);
         change(&mut config);
-        let mut faults = Faults::collector(&config);
-        let pools = Pools::read(&config, &mut faults).unwrap();
-        let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
+        let mut errors = ErrorCollector::new(&config);
+        let pools = Pools::read(&config, &mut errors).unwrap();
+        let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
         let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
         authenticator.ready().await;
@@ -77,7 +77,7 @@ fn config(cognito: &StandIn) -> Config {
             issuer: Some(cognito.issuer().into()),
             jwks_url: Some(cognito.jwks_url()),
             endpoint_url: Some(cognito.endpoint_url()),
-            credentials: Credentials::Placeholder,
+            credentials: AwsCredentials::Placeholder,
             ..PoolSettings::default()
         }],
         callers: vec![CallerSettings {

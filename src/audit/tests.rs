@@ -6,7 +6,7 @@ use tokio::{sync::oneshot::error::TryRecvError, time::timeout};
 use super::*;
 use crate::{
     attribute::Selection,
-    config::{Faults, PoolSettings},
+    config::{ErrorCollector, PoolSettings},
     freshness::Demand,
     query::{BatchQuery, Query},
     user::Sub,
@@ -35,7 +35,7 @@ fn settings_are_a_place_and_a_key_or_faults() {
     for (audit, expected) in table {
         match (read(audit.clone()), expected) {
             (Ok(_), "") => {}
-            (Err(faults), expected) if !expected.is_empty() => assert!(faults.contains(expected), "{faults}"),
+            (Err(errors), expected) if !expected.is_empty() => assert!(errors.contains(expected), "{errors}"),
             (read, _) => panic!("{audit:?}: {read:?}"),
         }
     }
@@ -185,8 +185,8 @@ fn read(audit: AuditSettings) -> Result<(Audit, Metrics), String> {
         ..PoolSettings::default()
     }];
     let config = Config { audit, pools, ..Config::default() };
-    let (metrics, mut faults) = (Metrics::new(), Faults::collector(&config));
-    let pools = Pools::read(&config, &mut faults);
-    let audit = Audit::read(&config, pools.as_ref(), &metrics, &mut faults);
-    faults.finish(audit.map(|audit| (audit, metrics))).map_err(|faults| faults.to_string())
+    let (metrics, mut errors) = (Metrics::new(), ErrorCollector::new(&config));
+    let pools = Pools::read(&config, &mut errors);
+    let audit = Audit::read(&config, pools.as_ref(), &metrics, &mut errors);
+    errors.finish(audit.map(|audit| (audit, metrics))).map_err(|errors| errors.to_string())
 }

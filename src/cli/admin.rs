@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::Args;
 
 use super::{
-    Exit,
+    CommandError,
     client::{self, Client},
-    print::{self, Form},
+    print::{self, OutputFormat},
 };
 use crate::proto::{
     EntryState, EraseUserRequest, EraseUserResponse, ExpireUserRequest, ExplainAccessRequest,
@@ -23,7 +23,7 @@ pub(super) struct Target {
     #[arg(long, value_name = "ID")]
     user_pool_id: Option<String>,
     #[command(flatten)]
-    form: Form,
+    output: OutputFormat,
     #[command(flatten)]
     client: Client,
 }
@@ -51,33 +51,35 @@ pub(super) struct Explain {
 }
 
 impl Target {
-    fn names(&self) -> Result<(String, String), Exit> {
-        let sub = client::sub(&self.sub)?;
+    fn names(&self) -> Result<(String, String), CommandError> {
+        let sub = client::parse_sub(&self.sub)?;
         Ok((sub.as_str().to_owned(), self.user_pool_id.clone().unwrap_or_default()))
     }
 }
 
 /// Asks what is held of a user.
-pub(super) async fn inspect(target: Target) -> Result<(), Exit> {
+pub(super) async fn inspect(target: Target) -> Result<(), CommandError> {
     let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
     let request = connection.request(InspectUserRequest { sub, user_pool_id });
-    let answer = connection.admin().inspect_user(request).await.map_err(|status| client::failed(&status))?;
-    target.form.print("InspectUserResponse", answer.get_ref(), held)
+    let answer =
+        connection.admin().inspect_user(request).await.map_err(|status| client::call_failed(&status))?;
+    target.output.print("InspectUserResponse", answer.get_ref(), format_entry)
 }
 
 /// Has the next read of a user ask Cognito.
-pub(super) async fn expire(target: Target) -> Result<(), Exit> {
+pub(super) async fn expire(target: Target) -> Result<(), CommandError> {
     let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
     let request = connection.request(ExpireUserRequest { sub, user_pool_id });
-    let answer = connection.admin().expire_user(request).await.map_err(|status| client::failed(&status))?;
-    target.form.print("ExpireUserResponse", answer.get_ref(), |answer| {
+    let answer =
+        connection.admin().expire_user(request).await.map_err(|status| client::call_failed(&status))?;
+    target.output.print("ExpireUserResponse", answer.get_ref(), |answer| {
         let held = if answer.held { "the user was held, and is asked for anew" } else { "nothing was held" };
         held.to_owned()
     })
 }
 
 /// Has a user forgotten, once somebody on a terminal said that it is meant.
-pub(super) async fn erase(arguments: Erase) -> Result<(), Exit> {
+pub(super) async fn erase(arguments: Erase) -> Result<(), CommandError> {
     let Erase { yes, target } = arguments;
     let (sub, user_pool_id) = target.names()?;
     if !yes {
@@ -85,34 +87,35 @@ pub(super) async fn erase(arguments: Erase) -> Result<(), Exit> {
     }
     let connection = target.client.connect().await?;
     let request = connection.request(EraseUserRequest { sub, user_pool_id });
-    let answer = connection.admin().erase_user(request).await.map_err(|status| client::failed(&status))?;
-    target.form.print("EraseUserResponse", answer.get_ref(), receipt)
+    let answer =
+        connection.admin().erase_user(request).await.map_err(|status| client::call_failed(&status))?;
+    target.output.print("EraseUserResponse", answer.get_ref(), format_receipt)
 }
 
 /// Asks what a caller would get for a user.
-pub(super) async fn explain(arguments: Explain) -> Result<(), Exit> {
+pub(super) async fn explain(arguments: Explain) -> Result<(), CommandError> {
     let Explain { caller, attributes, target } = arguments;
     let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
     let request = connection.request(ExplainAccessRequest { caller, sub, user_pool_id, attributes });
     let answer =
-        connection.admin().explain_access(request).await.map_err(|status| client::failed(&status))?;
-    target.form.print("ExplainAccessResponse", answer.get_ref(), explanation)
+        connection.admin().explain_access(request).await.map_err(|status| client::call_failed(&status))?;
+    target.output.print("ExplainAccessResponse", answer.get_ref(), format_explanation)
 }
 
-fn confirm(question: &str) -> Result<(), Exit> {
+fn confirm(question: &str) -> Result<(), CommandError> {
     if !io::stdin().is_terminal() {
-        return Err(Exit::misused("nobody is there to say whether it is meant: give --yes"));
+        return Err(CommandError::usage("nobody is there to say whether it is meant: give --yes"));
     }
-    write!(io::stderr(), "{question} [y/N] ").map_err(Exit::failed)?;
+    write!(io::stderr(), "{question} [y/N] ").map_err(CommandError::failed)?;
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).map_err(Exit::failed)?;
+    io::stdin().read_line(&mut answer).map_err(CommandError::failed)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Exit::failed("nothing was forgotten")),
+        _ => Err(CommandError::failed("nothing was forgotten")),
     }
 }
 
-fn held(answer: &InspectUserResponse) -> String {
+fn format_entry(answer: &InspectUserResponse) -> String {
     let state = match answer.state() {
         EntryState::Unspecified => "nothing is held",
         EntryState::Fresh => "fresh",
@@ -120,19 +123,19 @@ fn held(answer: &InspectUserResponse) -> String {
         EntryState::Absent => "absent: Cognito knows no such user",
     };
     let mut rows = vec![("state", state.to_owned())];
-    rows.extend(answer.freshness.as_ref().map(|freshness| ("fetched", print::freshness(freshness))));
+    rows.extend(answer.freshness.as_ref().map(|freshness| ("fetched", print::format_freshness(freshness))));
     let attributes = answer.attribute_names.join(", ");
     rows.extend((!attributes.is_empty()).then_some(("attributes", attributes)));
     rows.extend(answer.groups_held.then(|| ("groups", "held too".to_owned())));
     rows.extend((answer.size_bytes > 0).then(|| ("size", format!("{} bytes", answer.size_bytes))));
     rows.extend(answer.fetch_in_flight.then(|| ("fetch", "under way".to_owned())));
-    print::rows_of(rows)
+    print::format_rows(rows)
 }
 
-fn receipt(answer: &EraseUserResponse) -> String {
-    print::rows_of(vec![
+fn format_receipt(answer: &EraseUserResponse) -> String {
+    print::format_rows(vec![
         ("receipt", answer.receipt_id.clone()),
-        ("erased at", answer.erased_at.as_ref().map(print::time).unwrap_or_default()),
+        ("erased at", answer.erased_at.as_ref().map(print::format_time).unwrap_or_default()),
         ("users", answer.entries.to_string()),
         ("absences", answer.absences.to_string()),
         ("verdicts on tokens", answer.verdicts.to_string()),
@@ -140,12 +143,12 @@ fn receipt(answer: &EraseUserResponse) -> String {
     ])
 }
 
-fn explanation(answer: &ExplainAccessResponse) -> String {
+fn format_explanation(answer: &ExplainAccessResponse) -> String {
     let word = |is_so: bool| if is_so { "released" } else { "withheld" };
     let subject = if answer.subject_allowed { "any user, by sub" } else { "its token's user only" };
     let groups = word(answer.groups_allowed).to_owned();
     let mut rows = vec![("reads", format!("{subject} ({})", answer.subject_rule)), ("groups", groups)];
     let access = |told: &crate::proto::AttributeAccess| format!("{} ({})", word(told.released), told.rule);
     rows.extend(answer.attributes.iter().map(|told| (told.attribute.as_str(), access(told))));
-    print::rows_of(rows)
+    print::format_rows(rows)
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, client, say};
+use super::{CommandError, client, print_line};
 use crate::{
     audit,
-    config::{Config, Faults, Sources},
+    config::{Config, ErrorCollector, Sources},
     pool::{PoolId, Pools},
 };
 
@@ -26,16 +26,17 @@ pub(super) struct Arguments {
 }
 
 /// Prints one hash a line.
-pub(super) fn run(arguments: Arguments) -> Result<(), Exit> {
-    let config = Config::load(Sources::from_process(arguments.config, Vec::new())).map_err(Exit::faulty)?;
-    let mut faults = Faults::collector(&config);
-    let read = Pools::read(&config, &mut faults).zip(audit::read_key(&config, &mut faults));
-    let (pools, key) = faults.finish(read).map_err(Exit::faulty)?;
-    let sub = client::sub(&arguments.sub)?;
+pub(super) fn run(arguments: Arguments) -> Result<(), CommandError> {
+    let config =
+        Config::load(Sources::from_process(arguments.config, Vec::new())).map_err(CommandError::config)?;
+    let mut errors = ErrorCollector::new(&config);
+    let read = Pools::read(&config, &mut errors).zip(audit::read_key(&config, &mut errors));
+    let (pools, key) = errors.finish(read).map_err(CommandError::config)?;
+    let sub = client::parse_sub(&arguments.sub)?;
     let asked = |id: &PoolId| arguments.user_pool_id.as_ref().is_none_or(|asked| asked == id);
     let ids: Vec<_> = pools.iter().map(|pool| &pool.id).filter(|id| asked(id)).collect();
     if ids.is_empty() {
-        return Err(Exit::misused("--user-pool-id names no pool of the settings"));
+        return Err(CommandError::usage("--user-pool-id names no pool of the settings"));
     }
-    ids.into_iter().try_for_each(|id| say(key.hash(id, &sub)))
+    ids.into_iter().try_for_each(|id| print_line(key.hash(id, &sub)))
 }

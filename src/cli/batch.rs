@@ -14,10 +14,10 @@ use tonic::{Code, Status};
 use tonic_types::{RpcStatusExt as _, pb};
 
 use super::{
-    Exit,
+    CommandError,
     client::{self, Client, Connection},
-    get::Wanted,
-    print::{self, Form},
+    get::UserFields,
+    print::{self, OutputFormat},
 };
 use crate::{
     proto::{
@@ -40,36 +40,36 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "subs")]
     file: Option<PathBuf>,
     #[command(flatten)]
-    wanted: Wanted,
+    fields: UserFields,
     #[command(flatten)]
-    form: Form,
+    output: OutputFormat,
     #[command(flatten)]
     client: Client,
 }
 
 /// Asks for all of them; what the service could not reach in time is asked for again when it says so.
-pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
-    let Arguments { subs, file, wanted, form, client } = arguments;
+pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
+    let Arguments { subs, file, fields, output, client } = arguments;
     let subs = match file {
         None if subs == ["-"] => read(&PathBuf::from("-"))?,
-        None => subs.iter().map(|sub| client::sub(sub)).collect::<Result<Vec<_>, _>>()?,
+        None => subs.iter().map(|sub| client::parse_sub(sub)).collect::<Result<Vec<_>, _>>()?,
         Some(path) => read(&path)?,
     };
     let message = BatchGetUsersRequest {
-        freshness: wanted.age()?.map(Freshness::MaxAge),
-        user_pool_id: wanted.user_pool_id.unwrap_or_default(),
-        attributes: wanted.attributes,
-        include_groups: wanted.groups,
+        freshness: fields.age()?.map(Freshness::MaxAge),
+        user_pool_id: fields.user_pool_id.unwrap_or_default(),
+        attributes: fields.attributes,
+        include_groups: fields.groups,
         ..BatchGetUsersRequest::default()
     };
     let connection = client.connect().await?;
     let progress = progress(subs.len());
     let mut first = None;
-    for chunk in subs.chunks(AT_ONCE) {
+    for chunk in subs.chunks(MAX_BATCH) {
         let names: Vec<_> = chunk.iter().map(|sub| sub.as_str().to_owned()).collect();
         for (sub, item) in names.iter().zip(ask(&connection, &message, names.clone()).await?) {
             // So that the two do not write into each other.
-            progress.suspend(|| form.print("BatchGetUsersResult", &item, |item| line(sub, item)))?;
+            progress.suspend(|| output.print("BatchGetUsersResult", &item, |item| line(sub, item)))?;
             first = first.or_else(|| failure(&item));
             progress.inc(1);
         }
@@ -83,14 +83,17 @@ async fn ask(
     connection: &Connection,
     message: &BatchGetUsersRequest,
     subs: Vec<String>,
-) -> Result<Vec<BatchGetUsersResult>, Exit> {
+) -> Result<Vec<BatchGetUsersResult>, CommandError> {
     let mut items = vec![BatchGetUsersResult::default(); subs.len()];
     let mut open: Vec<usize> = (0..subs.len()).collect();
     for _ in 0..MAX_ROUNDS {
-        let wanted = open.iter().filter_map(|at| subs.get(*at).cloned()).collect();
-        let request = connection.request(BatchGetUsersRequest { subs: wanted, ..message.clone() });
-        let answer =
-            connection.users().batch_get_users(request).await.map_err(|status| client::failed(&status))?;
+        let fields = open.iter().filter_map(|at| subs.get(*at).cloned()).collect();
+        let request = connection.request(BatchGetUsersRequest { subs: fields, ..message.clone() });
+        let answer = connection
+            .users()
+            .batch_get_users(request)
+            .await
+            .map_err(|status| client::call_failed(&status))?;
         let mut wait = None;
         let mut still = Vec::new();
         for (at, item) in open.iter().zip(answer.into_inner().results) {
@@ -111,13 +114,13 @@ async fn ask(
     Ok(items)
 }
 
-fn read(path: &PathBuf) -> Result<Vec<Sub>, Exit> {
+fn read(path: &PathBuf) -> Result<Vec<Sub>, CommandError> {
     let text =
         if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
-    let text = text.map_err(|error| Exit::misused(format_args!("{}: {error}", path.display())))?;
+    let text = text.map_err(|error| CommandError::usage(format_args!("{}: {error}", path.display())))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(n, line)| {
-        let fault = |error| Exit::misused(format_args!("{} line {}: {error}", path.display(), n + 1));
+        let fault = |error| CommandError::usage(format_args!("{} line {}: {error}", path.display(), n + 1));
         line.trim().parse::<Sub>().map_err(fault)
     });
     parsed.collect()
@@ -125,7 +128,7 @@ fn read(path: &PathBuf) -> Result<Vec<Sub>, Exit> {
 
 /// Shown on a terminal only, and where there is something to wait for.
 fn progress(users: usize) -> ProgressBar {
-    if users <= AT_ONCE || !io::stderr().is_terminal() {
+    if users <= MAX_BATCH || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(users.try_into().unwrap_or(u64::MAX));
@@ -137,7 +140,7 @@ fn progress(users: usize) -> ProgressBar {
 
 fn line(sub: &str, item: &BatchGetUsersResult) -> String {
     match &item.result {
-        Some(Item::Found(found)) => print::user_line(found),
+        Some(Item::Found(found)) => print::format_user_line(found),
         Some(Item::Error(error)) => format!("{sub} {}", told(error)),
         None => format!("{sub} nothing was answered"),
     }
@@ -147,10 +150,13 @@ fn told(error: &proto::Status) -> String {
     client::reason(&format!("{:?}", Code::from(error.code)), &error.message, &error.get_error_details())
 }
 
-fn failure(item: &BatchGetUsersResult) -> Option<Exit> {
+fn failure(item: &BatchGetUsersResult) -> Option<CommandError> {
     let Some(Item::Error(error)) = &item.result else { return None };
     let status = Status::new(error.code.into(), "");
-    Some(Exit::answered(&status, format!("not everybody could be had; the first failure: {}", told(error))))
+    Some(CommandError::from_status(
+        &status,
+        format!("not everybody could be had; the first failure: {}", told(error)),
+    ))
 }
 
 fn delay(item: &BatchGetUsersResult) -> Option<Duration> {
@@ -160,6 +166,6 @@ fn delay(item: &BatchGetUsersResult) -> Option<Duration> {
 }
 
 // The most that the service takes.
-const AT_ONCE: usize = 100;
+const MAX_BATCH: usize = 100;
 // At a few seconds each.
 const MAX_ROUNDS: usize = 10;

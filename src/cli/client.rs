@@ -11,7 +11,7 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Exit, print::visible};
+use super::{CommandError, print::sanitized};
 use crate::{
     config,
     proto::{admin_service_client::AdminServiceClient, user_service_client::UserServiceClient},
@@ -64,7 +64,7 @@ pub(super) struct Connection {
 
 impl Client {
     /// Reads the files and connects; every call ends within 5 s.
-    pub(super) async fn connect(&self) -> Result<Connection, Exit> {
+    pub(super) async fn connect(&self) -> Result<Connection, CommandError> {
         let bearer = self.token.read()?.map(|token| bearer(&token)).transpose()?;
         Ok(Connection { channel: connect(&self.address, &self.tls).await?, bearer })
     }
@@ -76,8 +76,8 @@ impl Client {
 
 impl Token {
     /// Returns the token without white space around it; none if none is given.
-    pub(super) fn read(&self) -> Result<Option<String>, Exit> {
-        let Some(path) = &self.token_file else { return Ok(config::token()) };
+    pub(super) fn read(&self) -> Result<Option<String>, CommandError> {
+        let Some(path) = &self.token_file else { return Ok(config::access_token()) };
         let text =
             if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
         Ok(Some(text.map_err(|error| unreadable(path, &error))?.trim().to_owned()))
@@ -106,20 +106,20 @@ impl Connection {
 }
 
 /// Connects to a service at a URL; every call over it ends within 5 s.
-pub(super) async fn connect(address: &str, tls: &Tls) -> Result<Channel, Exit> {
+pub(super) async fn connect(address: &str, tls: &Tls) -> Result<Channel, CommandError> {
     let is_secure = address.starts_with("https://");
     let is_known = is_secure || ["http://", "unix:"].iter().any(|scheme| address.starts_with(scheme));
     let Some(Ok(mut endpoint)) = is_known.then(|| Endpoint::from_shared(address.to_owned())) else {
-        return Err(Exit::misused(format_args!("{address:?} is no URL such as {DEFAULT_ADDRESS}")));
+        return Err(CommandError::usage(format_args!("{address:?} is no URL such as {DEFAULT_ADDRESS}")));
     };
     if is_secure {
-        endpoint = endpoint.tls_config(tls.read()?).map_err(Exit::misused)?;
+        endpoint = endpoint.tls_config(tls.read()?).map_err(CommandError::usage)?;
     } else if tls.ca_file.is_some() || tls.certificate_file.is_some() {
-        return Err(Exit::misused("certificates are for an address that begins with https://"));
+        return Err(CommandError::usage("certificates are for an address that begins with https://"));
     }
     let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);
     endpoint.connect().await.map_err(|error| {
-        Exit::not_called(format_args!(
+        CommandError::unreachable(format_args!(
             "nobody answers at {address}: {}",
             crate::telemetry::error_chain(&error)
         ))
@@ -127,7 +127,7 @@ pub(super) async fn connect(address: &str, tls: &Tls) -> Result<Channel, Exit> {
 }
 
 impl Tls {
-    fn read(&self) -> Result<ClientTlsConfig, Exit> {
+    fn read(&self) -> Result<ClientTlsConfig, CommandError> {
         let read = |path: &PathBuf| fs::read(path).map_err(|error| unreadable(path, &error));
         let config = match &self.ca_file {
             None => ClientTlsConfig::new().with_native_roots(),
@@ -142,47 +142,47 @@ impl Tls {
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Exit {
-    Exit::misused(format_args!("{}: {error}", path.display()))
+fn unreadable(path: &Path, error: &io::Error) -> CommandError {
+    CommandError::usage(format_args!("{}: {error}", path.display()))
 }
 
-fn bearer(token: &str) -> Result<MetadataValue<Ascii>, Exit> {
+fn bearer(token: &str) -> Result<MetadataValue<Ascii>, CommandError> {
     let mut bearer = MetadataValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| Exit::misused("the access token holds characters that no token has"))?;
+        .map_err(|_| CommandError::usage("the access token holds characters that no token has"))?;
     bearer.set_sensitive(true);
     Ok(bearer)
 }
 
 /// Reads an argument that names a person; `-` is standard input, where no list of processes shows it.
-pub(super) fn sub(argument: &str) -> Result<Sub, Exit> {
+pub(super) fn parse_sub(argument: &str) -> Result<Sub, CommandError> {
     let text = if argument == "-" {
-        io::read_to_string(io::stdin()).map_err(Exit::failed)?
+        io::read_to_string(io::stdin()).map_err(CommandError::failed)?
     } else {
         argument.to_owned()
     };
-    text.trim().parse().map_err(|error| Exit::misused(format_args!("SUB {error}")))
+    text.trim().parse().map_err(|error| CommandError::usage(format_args!("SUB {error}")))
 }
 
 /// Says why a call failed: code, reason and text, and which fields and attributes it is about.
-pub(super) fn failed(status: &Status) -> Exit {
+pub(super) fn call_failed(status: &Status) -> CommandError {
     let (details, code) = (status.get_error_details(), format!("{:?}", status.code()));
     let mut message = reason(&code, status.message(), &details);
     let named = details.error_info().into_iter().flat_map(|info| &info.metadata);
-    message.extend(named.map(|(name, value)| format!("\n  {}", visible(&format!("{name}: {value}")))));
+    message.extend(named.map(|(name, value)| format!("\n  {}", sanitized(&format!("{name}: {value}")))));
     let fields = details.bad_request().into_iter().flat_map(|bad| &bad.field_violations);
     message.extend(
-        fields.map(|field| format!("\n  {}", visible(&format!("{}: {}", field.field, field.description)))),
+        fields.map(|field| format!("\n  {}", sanitized(&format!("{}: {}", field.field, field.description)))),
     );
     message.extend(
-        details.request_info().map(|request| format!("\n  request id: {}", visible(&request.request_id))),
+        details.request_info().map(|request| format!("\n  request id: {}", sanitized(&request.request_id))),
     );
-    Exit::answered(status, message)
+    CommandError::from_status(status, message)
 }
 
 /// Says a failure in one line.
 pub(super) fn reason(code: &str, text: &str, details: &ErrorDetails) -> String {
     let reason = details.error_info().map(|info| format!(" {}", info.reason)).unwrap_or_default();
-    visible(&format!("{code}{reason}: {text}"))
+    sanitized(&format!("{code}{reason}: {text}"))
 }
 
 /// Where `serve` listens unless told otherwise.
@@ -204,7 +204,7 @@ mod tests {
         details.add_bad_request_violation(EVIL, EVIL);
         details.set_request_info(EVIL, "");
         let status = Status::with_error_details(tonic::Code::InvalidArgument, EVIL, details);
-        let message = failed(&status).message;
+        let message = call_failed(&status).message;
         assert_eq!(message.lines().count(), 4, "no line of its own: {message:?}");
         assert!(!message.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{message:?}");
         assert_eq!(message.matches("z").count(), 7, "but all that it says: {message:?}");

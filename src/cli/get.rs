@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    Exit,
+    CommandError,
     client::{self, Client},
-    print::{self, Form},
+    print::{self, OutputFormat},
 };
 use crate::proto::{GetUserRequest, get_user_request::Freshness};
 
@@ -19,16 +19,16 @@ pub(super) struct Arguments {
     #[arg(long)]
     sub: Option<String>,
     #[command(flatten)]
-    wanted: Wanted,
+    fields: UserFields,
     #[command(flatten)]
-    form: Form,
+    output: OutputFormat,
     #[command(flatten)]
     client: Client,
 }
 
 /// What to ask about each user.
 #[derive(Args, Debug)]
-pub(super) struct Wanted {
+pub(super) struct UserFields {
     /// The user's pool, where the service has several
     #[arg(long, value_name = "ID")]
     pub(super) user_pool_id: Option<String>,
@@ -43,30 +43,30 @@ pub(super) struct Wanted {
     max_age: Option<Duration>,
 }
 
-impl Wanted {
+impl UserFields {
     /// Returns the oldest age wanted.
-    pub(super) fn age(&self) -> Result<Option<prost_types::Duration>, Exit> {
-        self.max_age.map(prost_types::Duration::try_from).transpose().map_err(Exit::misused)
+    pub(super) fn age(&self) -> Result<Option<prost_types::Duration>, CommandError> {
+        self.max_age.map(prost_types::Duration::try_from).transpose().map_err(CommandError::usage)
     }
 }
 
 /// Asks, and prints the user.
-pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
-    let Arguments { sub, wanted, form, client } = arguments;
+pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
+    let Arguments { sub, fields, output, client } = arguments;
     // Any other is the service's to judge.
     let sub = match sub.as_deref() {
-        Some("-") => client::sub("-")?.as_str().to_owned(),
+        Some("-") => client::parse_sub("-")?.as_str().to_owned(),
         given => given.unwrap_or_default().to_owned(),
     };
     let connection = client.connect().await?;
     let request = connection.request(GetUserRequest {
         sub,
-        freshness: wanted.age()?.map(Freshness::MaxAge),
-        user_pool_id: wanted.user_pool_id.unwrap_or_default(),
-        attributes: wanted.attributes,
-        include_groups: wanted.groups,
+        freshness: fields.age()?.map(Freshness::MaxAge),
+        user_pool_id: fields.user_pool_id.unwrap_or_default(),
+        attributes: fields.attributes,
+        include_groups: fields.groups,
         ..GetUserRequest::default()
     });
-    let answer = connection.users().get_user(request).await.map_err(|status| client::failed(&status))?;
-    form.print("GetUserResponse", answer.get_ref(), print::user)
+    let answer = connection.users().get_user(request).await.map_err(|status| client::call_failed(&status))?;
+    output.print("GetUserResponse", answer.get_ref(), print::format_user)
 }

@@ -11,7 +11,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{Exit, client, say, settings};
+use super::{CommandError, client, print_line, settings};
 use crate::proto::health::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -29,35 +29,37 @@ pub(super) struct Arguments {
 }
 
 /// Asks whether calls are welcome.
-pub(super) async fn run(arguments: Arguments) -> Result<(), Exit> {
+pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     match arguments.address {
         Some(address) => by_grpc(&address, &arguments.tls).await,
         None => {
-            let config = arguments.settings.load()?.sound().map_err(Exit::faulty)?;
+            let config = arguments.settings.load()?.validated().map_err(CommandError::config)?;
             // In the clear whatever the gRPC port speaks, so no certificate is needed to ask.
-            let address = reachable(config.admin_listen);
+            let address = loopback_if_unspecified(config.admin_listen);
             let asked = timeout(client::TIMEOUT, by_http(address)).await;
-            asked.unwrap_or_else(|_| Err(Exit::not_called(format_args!("nobody answers at {address}"))))
+            asked.unwrap_or_else(|_| {
+                Err(CommandError::unreachable(format_args!("nobody answers at {address}")))
+            })
         }
     }
 }
 
-async fn by_grpc(address: &str, tls: &client::Tls) -> Result<(), Exit> {
+async fn by_grpc(address: &str, tls: &client::Tls) -> Result<(), CommandError> {
     let mut health = HealthClient::new(client::connect(address, tls).await?);
     let response =
-        health.check(HealthCheckRequest::default()).await.map_err(|status| client::failed(&status))?;
+        health.check(HealthCheckRequest::default()).await.map_err(|status| client::call_failed(&status))?;
     match response.into_inner().status() {
-        ServingStatus::Serving => say("SERVING"),
-        other => Err(Exit::not_serving(other.as_str_name())),
+        ServingStatus::Serving => print_line("SERVING"),
+        other => Err(CommandError::not_serving(other.as_str_name())),
     }
 }
 
-async fn by_http(address: SocketAddr) -> Result<(), Exit> {
-    let nobody = || Exit::not_called(format_args!("nobody answers at {address}"));
+async fn by_http(address: SocketAddr) -> Result<(), CommandError> {
+    let nobody = || CommandError::unreachable(format_args!("nobody answers at {address}"));
     let stream = TcpStream::connect(address).await.map_err(|_| nobody())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| nobody())?;
     let request = Request::get("/readyz").header(header::HOST, address.to_string());
-    let request = request.body(String::new()).map_err(Exit::failed)?;
+    let request = request.body(String::new()).map_err(CommandError::failed)?;
     let mut asked = pin!(sender.send_request(request));
     let response = tokio::select! {
         response = asked.as_mut() => response,
@@ -65,13 +67,13 @@ async fn by_http(address: SocketAddr) -> Result<(), Exit> {
         _ = connection => asked.await,
     };
     match response.map_err(|_| nobody())?.status() {
-        StatusCode::OK => say("SERVING"),
-        _ => Err(Exit::not_serving("NOT_SERVING")),
+        StatusCode::OK => print_line("SERVING"),
+        _ => Err(CommandError::not_serving("NOT_SERVING")),
     }
 }
 
 /// A server that listens on every address is asked on this machine's own.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+fn loopback_if_unspecified(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::Exit;
+use super::CommandError;
 
 /// For which shell.
 #[derive(Args, Debug)]
@@ -25,16 +25,16 @@ pub(super) struct Folder {
 }
 
 /// Prints the completions.
-pub(super) fn completions(shell: &Shell, mut command: Command) -> Result<(), Exit> {
+pub(super) fn completions(shell: &Shell, mut command: Command) -> Result<(), CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell.shell, &mut command, "cognito-lookup", &mut script);
-    io::stdout().write_all(&script).map_err(Exit::failed)
+    io::stdout().write_all(&script).map_err(CommandError::failed)
 }
 
 /// Prints or writes the pages.
-pub(super) fn man(folder: &Folder, command: Command) -> Result<(), Exit> {
+pub(super) fn man(folder: &Folder, command: Command) -> Result<(), CommandError> {
     match &folder.folder {
-        Some(folder) => clap_mangen::generate_to(command, folder).map_err(Exit::failed),
-        None => Man::new(command).render(&mut io::stdout()).map_err(Exit::failed),
+        Some(folder) => clap_mangen::generate_to(command, folder).map_err(CommandError::failed),
+        None => Man::new(command).render(&mut io::stdout()).map_err(CommandError::failed),
     }
 }

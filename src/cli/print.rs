@@ -5,37 +5,37 @@ use prost::Message;
 use prost_reflect::{DescriptorError, DescriptorPool, DynamicMessage};
 use prost_types::{FileDescriptorProto, FileDescriptorSet, Timestamp};
 
-use super::{Exit, say};
+use super::{CommandError, print_line};
 use crate::proto::{self, DESCRIPTORS};
 
 /// In which form to print.
 #[derive(Args, Clone, Copy, Debug)]
-pub(super) struct Form {
+pub(super) struct OutputFormat {
     /// Print JSON for programs, named as protobuf's JSON mapping does, one object a line
     #[arg(long)]
     json: bool,
 }
 
-impl Form {
+impl OutputFormat {
     /// Prints a message of this name: as JSON, or as what `lines` makes of it.
     pub(super) fn print<M: Message>(
         self,
         name: &str,
         message: &M,
         lines: impl FnOnce(&M) -> String,
-    ) -> Result<(), Exit> {
-        if self.json { say(json(name, message)?) } else { say(lines(message)) }
+    ) -> Result<(), CommandError> {
+        if self.json { print_line(json(name, message)?) } else { print_line(lines(message)) }
     }
 }
 
 /// Returns a message as one line of JSON; what has its default is left out, as grpcurl does.
-fn json<M: Message>(name: &str, message: &M) -> Result<String, Exit> {
-    let pool = descriptors().map_err(Exit::failed)?;
+fn json<M: Message>(name: &str, message: &M) -> Result<String, CommandError> {
+    let pool = descriptors().map_err(CommandError::failed)?;
     let descriptor = pool.get_message_by_name(&format!("userlookup.v1.{name}"));
-    let descriptor = descriptor.ok_or_else(|| Exit::failed("the message is in no descriptor"))?;
-    let message =
-        DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(Exit::failed)?;
-    serde_json::to_string(&message).map(|json| escaped(&json)).map_err(Exit::failed)
+    let descriptor = descriptor.ok_or_else(|| CommandError::failed("the message is in no descriptor"))?;
+    let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
+        .map_err(CommandError::failed)?;
+    serde_json::to_string(&message).map(|json| escape_controls(&json)).map_err(CommandError::failed)
 }
 
 /// Those of our messages, and of what is in the details of a status.
@@ -54,7 +54,7 @@ fn descriptors() -> Result<DescriptorPool, DescriptorError> {
 }
 
 /// Returns a user as rows of a name and a value each.
-pub(super) fn user(answer: &proto::GetUserResponse) -> String {
+pub(super) fn format_user(answer: &proto::GetUserResponse) -> String {
     let (user, fresh) = (answer.user.clone().unwrap_or_default(), answer.freshness.unwrap_or_default());
     let status = user.status().as_str_name().trim_start_matches("USER_STATUS_").to_owned();
     let mut rows = vec![
@@ -62,18 +62,18 @@ pub(super) fn user(answer: &proto::GetUserResponse) -> String {
         ("user pool", user.user_pool_id),
         ("status", if user.enabled { status } else { format!("{status}, disabled") }),
         ("username", user.username),
-        ("created", user.created_at.as_ref().map(time).unwrap_or_default()),
-        ("updated", user.updated_at.as_ref().map(time).unwrap_or_default()),
+        ("created", user.created_at.as_ref().map(format_time).unwrap_or_default()),
+        ("updated", user.updated_at.as_ref().map(format_time).unwrap_or_default()),
         ("groups", user.groups.join(", ")),
-        ("fetched", freshness(&fresh)),
+        ("fetched", format_freshness(&fresh)),
     ];
     rows.retain(|(_, value)| !value.is_empty());
     let attributes = user.attributes.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    rows_of(rows.into_iter().chain(attributes).collect())
+    format_rows(rows.into_iter().chain(attributes).collect())
 }
 
 /// Returns a user as one line.
-pub(super) fn user_line(answer: &proto::GetUserResponse) -> String {
+pub(super) fn format_user_line(answer: &proto::GetUserResponse) -> String {
     let user = answer.user.clone().unwrap_or_default();
     let status = user.status().as_str_name().trim_start_matches("USER_STATUS_").to_owned();
     let disabled = (!user.enabled).then(|| " disabled".to_owned());
@@ -83,20 +83,20 @@ pub(super) fn user_line(answer: &proto::GetUserResponse) -> String {
     let pairs = named.map(|(name, value)| (name.to_owned(), value)).chain(attributes);
     let pairs = pairs.map(|(name, value)| format!(" {name}={value:?}"));
     let line = [user.sub, format!(" {status}")].into_iter().chain(disabled).chain(pairs);
-    visible(&line.collect::<String>())
+    sanitized(&line.collect::<String>())
 }
 
 /// Returns rows with their values one below the other.
-pub(super) fn rows_of(rows: Vec<(&str, String)>) -> String {
+pub(super) fn format_rows(rows: Vec<(&str, String)>) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-    let lines = rows.iter().map(|(name, value)| visible(&format!("{name:width$}  {value}")));
+    let lines = rows.iter().map(|(name, value)| sanitized(&format!("{name:width$}  {value}")));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Says how old an answer is and where it came from.
-pub(super) fn freshness(freshness: &proto::Freshness) -> String {
+pub(super) fn format_freshness(freshness: &proto::Freshness) -> String {
     let source = freshness.source().as_str_name().trim_start_matches("SOURCE_").to_lowercase();
-    let fetched = freshness.fetched_at.as_ref().map(time).unwrap_or_default();
+    let fetched = freshness.fetched_at.as_ref().map(format_time).unwrap_or_default();
     let age = freshness.age.and_then(|age| std::time::Duration::try_from(age).ok()).unwrap_or_default();
     let reason = freshness.stale_reason();
     let stale = match reason {
@@ -107,31 +107,31 @@ pub(super) fn freshness(freshness: &proto::Freshness) -> String {
 }
 
 /// Returns a time as people and programs read it.
-pub(super) fn time(time: &Timestamp) -> String {
+pub(super) fn format_time(time: &Timestamp) -> String {
     time.to_string()
 }
 
 /// Returns a text that steers no terminal, whoever wrote it: control characters are replaced, and those that turn
 /// a line around (Unicode Standard Annex 9, "Directional formatting characters") or end it, but for the usual end.
-pub(super) fn visible_lines(text: &str) -> String {
-    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+pub(super) fn sanitized_lines(text: &str) -> String {
+    text.split('\n').map(sanitized).collect::<Vec<_>>().join("\n")
 }
 
 /// The same, of one line.
-pub(super) fn visible(text: &str) -> String {
-    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+pub(super) fn sanitized(text: &str) -> String {
+    text.chars().map(|c| if controls_terminal(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-fn steers(c: char) -> bool {
+fn controls_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// As JSON has it in a string, so that nothing else changes: the characters stand in strings only.
-fn escaped(json: &str) -> String {
+fn escape_controls(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if steers(c) {
+        if controls_terminal(c) {
             let mut units = [0; 2];
             text.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
@@ -148,15 +148,15 @@ mod tests {
     #[test]
     fn nothing_that_is_printed_steers_a_terminal() {
         for c in ['\u{1b}', '\r', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{2028}', '\t', '\u{7f}'] {
-            assert_eq!(visible(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
-            assert_eq!(visible_lines(&format!("a\n{c}b")), "a\n\u{fffd}b", "{c:?}");
+            assert_eq!(sanitized(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
+            assert_eq!(sanitized_lines(&format!("a\n{c}b")), "a\n\u{fffd}b", "{c:?}");
             let message = proto::BatchGetUsersRequest { subs: vec![format!("a{c}b")], ..Default::default() };
             let line = json("BatchGetUsersRequest", &message).unwrap();
-            assert!(line.chars().all(|c| !steers(c)), "{line:?}");
+            assert!(line.chars().all(|c| !controls_terminal(c)), "{line:?}");
             let read: serde_json::Value = serde_json::from_str(&line).unwrap();
             assert_eq!(read["subs"][0], format!("a{c}b"), "JSON is as exact as ever");
         }
-        assert_eq!(visible("Zoë 李 👩\u{200d}💻"), "Zoë 李 👩\u{200d}💻");
-        assert_eq!(visible("a\nb"), "a\u{fffd}b");
+        assert_eq!(sanitized("Zoë 李 👩\u{200d}💻"), "Zoë 李 👩\u{200d}💻");
+        assert_eq!(sanitized("a\nb"), "a\u{fffd}b");
     }
 }

@@ -5,40 +5,40 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Exit, settings};
+use super::{CommandError, settings};
 use crate::{
     server::{Listeners, Reloader, Server},
     telemetry,
 };
 
 /// Serves with the settings of flags, environment and file.
-pub(super) async fn run(arguments: settings::Arguments) -> Result<(), Exit> {
+pub(super) async fn run(arguments: settings::Arguments) -> Result<(), CommandError> {
     let config = arguments.load()?;
     let _telemetry = telemetry::start(&config.log);
     // Before the ports are bound, so that a faulty start never takes them.
-    let server = Server::read(config.clone()).map_err(Exit::faulty)?;
-    serve(server, Listeners::bind(&config).await.map_err(Exit::failed)?).await
+    let server = Server::read(config.clone()).map_err(CommandError::config)?;
+    serve(server, Listeners::bind(&config).await.map_err(CommandError::failed)?).await
 }
 
 /// Serves people who do not exist.
 #[cfg(feature = "sandbox")]
-pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), Exit> {
+pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), CommandError> {
     use crate::sandbox::{Error, Sandbox};
 
     let sandbox = Sandbox::start(&arguments).map_err(|error| match error {
-        Error::Listener(..) => Exit::failed(error),
-        Error::Exposed(_) | Error::File(..) | Error::People(..) => Exit::misused(error),
+        Error::Listener(..) => CommandError::failed(error),
+        Error::Exposed(_) | Error::File(..) | Error::People(..) => CommandError::usage(error),
     })?;
     let config = sandbox.config();
     let _telemetry = telemetry::start(&config.log);
-    let listeners = Listeners::bind(&config).await.map_err(Exit::failed)?;
-    super::say(sandbox.banner(&listeners).map_err(Exit::failed)?)?;
-    serve(Server::read(config).map_err(Exit::faulty)?, listeners).await
+    let listeners = Listeners::bind(&config).await.map_err(CommandError::failed)?;
+    super::print_line(sandbox.banner(&listeners).map_err(CommandError::failed)?)?;
+    serve(Server::read(config).map_err(CommandError::config)?, listeners).await
 }
 
 /// Drains on the first SIGTERM or SIGINT, and ends at once on the second; looks at its files on SIGHUP.
-async fn serve(server: Server, listeners: Listeners) -> Result<(), Exit> {
-    let mut signals = Signals::new(server.reloader()).map_err(Exit::failed)?;
+async fn serve(server: Server, listeners: Listeners) -> Result<(), CommandError> {
+    let mut signals = Signals::new(server.reloader()).map_err(CommandError::failed)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let signalled = async {
         signals.next().await;
@@ -46,8 +46,8 @@ async fn serve(server: Server, listeners: Listeners) -> Result<(), Exit> {
         signals.next().await;
     };
     tokio::select! {
-        ended = server.serve(listeners, async { drop(stopped.await) }) => ended.map_err(Exit::failed),
-        () = signalled => Err(Exit::failed("cut short by a second signal")),
+        ended = server.serve(listeners, async { drop(stopped.await) }) => ended.map_err(CommandError::failed),
+        () = signalled => Err(CommandError::failed("cut short by a second signal")),
     }
 }
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Exit, say};
+use super::{CommandError, print_line};
 use crate::{
-    config::{self, Config, Entry, Flag, Sources},
+    config::{self, Config, Flag, Setting, Sources},
     server::Server,
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// Reads flags, environment and file.
-    pub(super) fn load(self) -> Result<Config, Exit> {
+    pub(super) fn load(self) -> Result<Config, CommandError> {
         let flags = [
             ("listen", "--listen", self.listen),
             ("admin_listen", "--admin-listen", self.admin_listen),
@@ -54,7 +54,7 @@ impl Arguments {
         ];
         let given =
             flags.into_iter().filter_map(|(key, name, value)| Some(Flag { key, name, value: value? }));
-        Config::load(Sources::from_process(self.config, given.collect())).map_err(Exit::faulty)
+        Config::load(Sources::from_process(self.config, given.collect())).map_err(CommandError::config)
     }
 }
 
@@ -70,18 +70,19 @@ pub(super) enum Command {
 }
 
 /// Checks or prints the settings that `serve` would take with the same flags.
-pub(super) fn run(command: Command) -> Result<(), Exit> {
+pub(super) fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Check(arguments) => {
-            Server::read(arguments.load()?).map_err(Exit::faulty)?;
-            say("the settings are good")
+            Server::read(arguments.load()?).map_err(CommandError::config)?;
+            print_line("the settings are good")
         }
         Command::Print(arguments) => {
-            let config = arguments.load()?.sound().map_err(Exit::faulty)?;
-            let line =
-                |entry: Entry| say(format_args!("{} = {}  # {}", entry.key, entry.value, entry.origin));
-            config.entries().into_iter().try_for_each(line)
+            let config = arguments.load()?.validated().map_err(CommandError::config)?;
+            let line = |setting: Setting| {
+                print_line(format_args!("{} = {}  # {}", setting.key, setting.value, setting.value_source))
+            };
+            config.settings().into_iter().try_for_each(line)
         }
-        Command::Schema => say(config::schema()),
+        Command::Schema => print_line(config::schema()),
     }
 }

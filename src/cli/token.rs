@@ -12,10 +12,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 
-use super::{Exit, client, print, say};
+use super::{CommandError, client, print, print_line};
 use crate::{
     auth::{self, Address, Authenticator, Caller, Credentials, Identity, Peer, Rejected},
-    config::{Config, Faults, PoolSettings, Sources},
+    config::{Config, ErrorCollector, PoolSettings, Sources},
     pool::Pools,
     telemetry::metrics::Metrics,
 };
@@ -56,21 +56,21 @@ pub(super) struct Arguments {
 }
 
 /// Prints what the token says, and then the verdict.
-pub(super) async fn run(command: Command) -> Result<(), Exit> {
+pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     let Command::Inspect(arguments) = command;
-    let missing = || Exit::misused("give a token in --token-file or COGNITO_LOOKUP_TOKEN");
+    let missing = || CommandError::usage("give a token in --token-file or COGNITO_LOOKUP_TOKEN");
     let token = arguments.token.read()?.ok_or_else(missing)?;
     let (header, claims) = (part(&token, 0), part(&token, 1));
-    say(print::rows_of(rows(&header, &claims, arguments.personal)))?;
+    print_line(print::format_rows(rows(&header, &claims, arguments.personal)))?;
     let verdict = match pools(&arguments, &claims)? {
         None => auth::check_form(&token)
             .map(|()| "it is well formed; give --user-pool-id or --config to verify it".to_owned()),
         Some(pools) => verify(&token, &pools).await?,
     };
     match verdict {
-        Ok(verdict) => say(verdict),
-        Err(rejected @ Rejected::KeysUnavailable) => Err(Exit::not_called(rejected)),
-        Err(rejected) => Err(Exit::refused(format_args!("it would be refused: {rejected}"))),
+        Ok(verdict) => print_line(verdict),
+        Err(rejected @ Rejected::KeysUnavailable) => Err(CommandError::unreachable(rejected)),
+        Err(rejected) => Err(CommandError::refused(format_args!("it would be refused: {rejected}"))),
     }
 }
 
@@ -114,12 +114,11 @@ fn rows(header: &Value, claims: &Value, personal: bool) -> Vec<(&'static str, St
 }
 
 /// The pools to hold it against; none if none is given.
-fn pools(arguments: &Arguments, claims: &Value) -> Result<Option<Pools>, Exit> {
+fn pools(arguments: &Arguments, claims: &Value) -> Result<Option<Pools>, CommandError> {
     let config = match (&arguments.user_pool_id, &arguments.config) {
         (None, None) => return Ok(None),
-        (None, Some(file)) => {
-            Config::load(Sources::from_process(Some(file.clone()), Vec::new())).map_err(Exit::faulty)?
-        }
+        (None, Some(file)) => Config::load(Sources::from_process(Some(file.clone()), Vec::new()))
+            .map_err(CommandError::config)?,
         (Some(id), _) => {
             let named = || claims.get("client_id").and_then(Value::as_str).map(ToOwned::to_owned);
             let client = arguments.app_client.clone().or_else(named);
@@ -133,19 +132,19 @@ fn pools(arguments: &Arguments, claims: &Value) -> Result<Option<Pools>, Exit> {
             Config { pools: vec![pool], ..Config::default() }
         }
     };
-    let mut faults = Faults::collector(&config);
-    let pools = Pools::read(&config, &mut faults);
-    faults.finish(pools).map(Some).map_err(Exit::faulty)
+    let mut errors = ErrorCollector::new(&config);
+    let pools = Pools::read(&config, &mut errors);
+    errors.finish(pools).map(Some).map_err(CommandError::config)
 }
 
-async fn verify(token: &str, pools: &Pools) -> Result<Result<String, Rejected>, Exit> {
+async fn verify(token: &str, pools: &Pools) -> Result<Result<String, Rejected>, CommandError> {
     let config = Config::default();
     let authenticator =
-        Authenticator::start(pools, &config.cache, &Metrics::new().tokens).map_err(Exit::failed)?;
+        Authenticator::start(pools, &config.cache, &Metrics::new().tokens).map_err(CommandError::failed)?;
     // Keys that do not come are told by the verdict.
     drop(timeout(client::TIMEOUT, authenticator.ready()).await);
     let mut metadata = MetadataMap::new();
-    let unusable = |_| Exit::misused("the access token holds characters that no token has");
+    let unusable = |_| CommandError::usage("the access token holds characters that no token has");
     metadata.insert("authorization", format!("Bearer {token}").parse().map_err(unusable)?);
     let peer = Peer { address: Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), certificate: None };
     let credentials = Credentials { metadata: &metadata, access_token: "", peer: &peer };

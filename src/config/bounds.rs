@@ -6,24 +6,24 @@ use bytesize::{GIB, KIB, MIB};
 use humantime::format_duration;
 
 use super::{
-    Config, Origin,
-    faults::{Collector, Faults},
+    Config, ValueSource,
+    error::{ConfigErrors, ErrorCollector},
     text,
 };
 
 /// Checks that every number is within its bounds; fails with every key that is not.
-pub(super) fn check(config: &Config) -> Result<(), Faults> {
-    let mut check = Check { config, faults: Faults::collector(config) };
+pub(super) fn check(config: &Config) -> Result<(), ConfigErrors> {
+    let mut check = Check { config, errors: ErrorCollector::new(config) };
     check.durations();
     check.sizes();
     check.numbers();
     check.rates();
-    check.faults.finish(Some(()))
+    check.errors.finish(Some(()))
 }
 
 struct Check<'a> {
     config: &'a Config,
-    faults: Collector<'a>,
+    errors: ErrorCollector<'a>,
 }
 
 impl Check<'_> {
@@ -105,9 +105,9 @@ impl Check<'_> {
         }
         let [value, low, high] = [value, *bounds.start(), *bounds.end()].map(show);
         // The fault will say that nothing set it, so the reader must learn here whose value it is.
-        let is_default = self.config.origin(key) == Origin::Default;
+        let is_default = self.config.value_source(key) == ValueSource::Default;
         let whose = if is_default { "the default " } else { "" };
-        self.faults.add(key, format!("{whose}{value} is out of bounds: from {low} to {high}"));
+        self.errors.add(key, format!("{whose}{value} is out of bounds: from {low} to {high}"));
     }
 }
 
@@ -128,22 +128,22 @@ mod tests {
     use super::*;
     use crate::config::CallerSettings;
 
-    fn faults(change: impl FnOnce(&mut Config)) -> Vec<String> {
+    fn errors(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::default();
         change(&mut config);
         for table in ["audit", "budget", "cache", "limits", "shutdown", "workers", "callers"] {
-            config.origins.insert(table.to_owned(), Origin::Flag("--all".to_owned()));
+            config.value_sources.insert(table.to_owned(), ValueSource::Flag("--all".to_owned()));
         }
-        let found = check(&config).err().map(|faults| faults.0);
+        let found = check(&config).err().map(|errors| errors.0);
         found.into_iter().flatten().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
     }
 
     #[test]
     fn bounds_themselves_are_within() {
         let none: [&str; 0] = [];
-        assert_eq!(faults(|_| ()), none);
+        assert_eq!(errors(|_| ()), none);
         assert_eq!(
-            faults(|config| {
+            errors(|config| {
                 config.cache.fresh_for = MILLISECOND;
                 config.cache.usable_for = DAY;
                 config.cache.absent_for = HOUR;
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn beyond_its_bounds_each_is_at_fault() {
         const SLIGHTLY: Duration = Duration::from_nanos(1);
-        let found = faults(|config| {
+        let found = errors(|config| {
             config.cache.fresh_for = DAY + SLIGHTLY;
             config.cache.absent_for = Duration::ZERO;
             config.cache.max_bytes = MIB - 1;

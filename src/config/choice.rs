@@ -12,7 +12,7 @@ use super::text;
 
 /// Reads one of the words of `T`; fails on any other value with all of them.
 pub(super) fn deserialize<'de, D: Deserializer<'de>, T: DeserializeOwned>(source: D) -> Result<T, D::Error> {
-    let word = text::shown(&Value::deserialize(source)?);
+    let word = text::quoted_value(&Value::deserialize(source)?);
     T::deserialize(word.into_deserializer()).map_err(|Refusal(message)| D::Error::custom(message))
 }
 
@@ -55,8 +55,8 @@ mod tests {
     fn a_word_is_read_or_all_are_told() {
         let reads = |value: Value| deserialize::<_, Reads>(value).map_err(|error| error.to_string());
         assert_eq!(reads(json!("any")), Ok(Reads::Any));
-        for (value, shown) in [(json!("sometimes"), "sometimes"), (json!(3), "3"), (json!(""), "")] {
-            assert_eq!(reads(value), Err(format!("must be token or any, not `{shown}`")));
+        for (value, quoted_value) in [(json!("sometimes"), "sometimes"), (json!(3), "3"), (json!(""), "")] {
+            assert_eq!(reads(value), Err(format!("must be token or any, not `{quoted_value}`")));
         }
         let level = deserialize::<_, LogLevel>(json!("loud")).unwrap_err().to_string();
         assert_eq!(level, "must be error, warn, info, debug or trace, not `loud`");

@@ -9,22 +9,26 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Fault, origin::Origin, tree::Tree};
+use super::{ConfigError, builder::ConfigBuilder, value_source::ValueSource};
 
-/// Sets in `tree` what the file at `path` sets; `named` says where the path came from. Fails on a file that cannot be
+/// Sets in `builder` what the file at `path` sets; `named_by` says where the path came from. Fails on a file that cannot be
 /// read or is not TOML.
-pub(super) fn merge(tree: &mut Tree, path: PathBuf, named: Origin) -> Result<(), Fault> {
+pub(super) fn merge(
+    builder: &mut ConfigBuilder,
+    path: PathBuf,
+    named_by: ValueSource,
+) -> Result<(), ConfigError> {
     let text = fs::read_to_string(&path)
-        .map_err(|error| fault(format!("cannot read {}: {error}", path.display()), named))?;
+        .map_err(|error| fault(format!("cannot read {}: {error}", path.display()), named_by))?;
     let document = File { path, text: &text };
     let table = DeTable::parse(&text).map_err(|error| document.syntax(&error))?;
-    let shape = tree.shape().clone();
-    document.table(tree, "", &shape, table.get_ref());
+    let template = builder.template().clone();
+    document.table(builder, "", &template, table.get_ref());
     Ok(())
 }
 
-fn fault(message: String, origin: Origin) -> Fault {
-    Fault { key: "config".to_owned(), message, origin }
+fn fault(message: String, value_source: ValueSource) -> ConfigError {
+    ConfigError { key: "config".to_owned(), message, value_source }
 }
 
 struct File<'a> {
@@ -33,50 +37,66 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn syntax(&self, error: &toml::de::Error) -> Fault {
+    fn syntax(&self, error: &toml::de::Error) -> ConfigError {
         let offset = error.span().map_or(self.text.len(), |span| span.start);
         let (_, column) = position(self.text, offset);
         let message = format!("not valid TOML at column {column}: {}", error.message());
-        fault(message, self.origin(offset))
+        fault(message, self.value_source(offset))
     }
 
-    fn origin(&self, offset: usize) -> Origin {
-        Origin::File { path: self.path.clone(), line: position(self.text, offset).0 }
+    fn value_source(&self, offset: usize) -> ValueSource {
+        ValueSource::File { path: self.path.clone(), line: position(self.text, offset).0 }
     }
 
-    fn table(&self, tree: &mut Tree, parent: &str, shape: &Value, table: &DeTable<'_>) {
+    fn table(&self, builder: &mut ConfigBuilder, parent: &str, template: &Value, table: &DeTable<'_>) {
         for (name, value) in table {
             let dot = if parent.is_empty() { "" } else { "." };
             let key = format!("{parent}{dot}{}", name.get_ref());
-            let origin = self.origin(name.span().start);
-            match shape.get(name.get_ref().as_ref()) {
-                Some(shape) => self.value(tree, &key, shape, value, origin),
-                None => tree.unknown(&key, origin),
+            let value_source = self.value_source(name.span().start);
+            match template.get(name.get_ref().as_ref()) {
+                Some(template) => self.value(builder, &key, template, value, value_source),
+                None => builder.add_unknown_key(&key, value_source),
             }
         }
     }
 
-    fn value(&self, tree: &mut Tree, key: &str, shape: &Value, value: &Spanned<DeValue<'_>>, origin: Origin) {
-        match (shape, value.get_ref()) {
-            (Value::Object(_), DeValue::Table(table)) => self.table(tree, key, shape, table),
-            (Value::Object(_), _) => tree.fault(key, "must be a table", origin),
-            (Value::Array(rows), value) if !rows.is_empty() => self.rows(tree, key, rows, value, origin),
+    fn value(
+        &self,
+        builder: &mut ConfigBuilder,
+        key: &str,
+        template: &Value,
+        value: &Spanned<DeValue<'_>>,
+        value_source: ValueSource,
+    ) {
+        match (template, value.get_ref()) {
+            (Value::Object(_), DeValue::Table(table)) => self.table(builder, key, template, table),
+            (Value::Object(_), _) => builder.add_error(key, "must be a table", value_source),
+            (Value::Array(rows), value) if !rows.is_empty() => {
+                self.rows(builder, key, rows, value, value_source)
+            }
             _ => match leaf(value) {
-                Some(value) => tree.set(key, value, origin),
-                None => tree.fault(key, "is a number out of range", origin),
+                Some(value) => builder.set(key, value, value_source),
+                None => builder.add_error(key, "is a number out of range", value_source),
             },
         }
     }
 
-    fn rows(&self, tree: &mut Tree, key: &str, shape: &[Value], value: &DeValue<'_>, origin: Origin) {
-        let (DeValue::Array(rows), [shape, ..]) = (value, shape) else {
-            return tree.fault(key, "must be an array of tables", origin);
+    fn rows(
+        &self,
+        builder: &mut ConfigBuilder,
+        key: &str,
+        template: &[Value],
+        value: &DeValue<'_>,
+        value_source: ValueSource,
+    ) {
+        let (DeValue::Array(rows), [template, ..]) = (value, template) else {
+            return builder.add_error(key, "must be an array of tables", value_source);
         };
         for (at, row) in rows.iter().enumerate() {
             let key = format!("{key}[{at}]");
-            let origin = self.origin(row.span().start);
-            tree.grow(&key, &origin);
-            self.value(tree, &key, shape, row, origin);
+            let value_source = self.value_source(row.span().start);
+            builder.add_row(&key, &value_source);
+            self.value(builder, &key, template, row, value_source);
         }
     }
 }
@@ -102,13 +122,13 @@ mod tests {
 
     use super::super::{Config, Sources};
 
-    fn faults(text: &str) -> Vec<String> {
+    fn errors(text: &str) -> Vec<String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         let path = file.path().display().to_string();
         let sources = Sources { file: Some(path.clone().into()), ..Sources::default() };
-        let faults = Config::load(sources).and_then(Config::sound).unwrap_err();
-        faults.iter().map(|fault| fault.to_string().replace(&path, "f")).collect()
+        let errors = Config::load(sources).and_then(Config::validated).unwrap_err();
+        errors.iter().map(|fault| fault.to_string().replace(&path, "f")).collect()
     }
 
     #[test]
@@ -120,7 +140,7 @@ mod tests {
             ("a = \"\u{e9}\" b", 9, "(f line 1)"),
             ("[cache", 7, "(f line 1)"),
         ] {
-            let found = faults(text);
+            let found = errors(text);
             let start = format!("config: not valid TOML at column {column}: ");
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].starts_with(&start), "{found:?}");
@@ -183,7 +203,7 @@ mod tests {
                 "cache.fresh_for: `{…}` is not a duration such as 60s or 15min (f line 2)",
             ),
         ] {
-            assert_eq!(faults(text).first().map(String::as_str), Some(expected));
+            assert_eq!(errors(text).first().map(String::as_str), Some(expected));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 
 use super::{
-    Config, Listen,
+    Config, ListenAddress,
     text::{DurationText, ModeText, SizeText},
 };
 
@@ -36,7 +36,7 @@ macro_rules! spelled {
 // What serde reads from text of its own, without which the schema would show the types of Rust.
 spelled! {
     DurationText: { "type": "string", "pattern": "^([0-9]+ *[A-Za-z\u{b5}]+ *)+$" },
-    Listen: { "type": "string", "pattern": "^(unix:.+|.+:[0-9]+)$" },
+    ListenAddress: { "type": "string", "pattern": "^(unix:.+|.+:[0-9]+)$" },
     ModeText: { "type": "string", "pattern": "^[0-7]{1,4}$" },
     SizeText: { "type": ["string", "integer"], "pattern": "^[0-9.]+ *[A-Za-z]*$", "minimum": 0 },
 }
@@ -46,7 +46,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::config::tree;
+    use crate::config::builder;
 
     #[test]
     fn every_key_is_described_and_no_other() {
@@ -56,7 +56,7 @@ mod tests {
         let mut example = Config::default();
         example.pools.push(Default::default());
         example.callers.push(Default::default());
-        let known: Vec<_> = tree::leaves(&example).into_iter().map(|(key, _)| key).collect();
+        let known: Vec<_> = builder::flatten(&example).into_iter().map(|(key, _)| key).collect();
         assert_eq!(described, known);
     }
 

@@ -48,15 +48,15 @@ pub struct PoolSettings {
     pub external_id: Option<String>,
     /// Whose credentials calls are signed with; no setting, so that none can come from a file.
     #[serde(skip)]
-    pub credentials: Credentials,
+    pub credentials: AwsCredentials,
 }
 
 /// Whose credentials calls to Cognito are signed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Credentials {
+pub enum AwsCredentials {
     /// Those that the usual AWS chain finds: environment, profile, web identity, container, instance.
     #[default]
-    Chain,
+    DefaultChain,
     /// Words that are no secret, for a stand-in that looks at none.
     Placeholder,
 }

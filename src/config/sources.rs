@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    Fault, file,
-    origin::{Origin, PREFIX},
-    tree::Tree,
+    ConfigError,
+    builder::ConfigBuilder,
+    file,
+    value_source::{PREFIX, ValueSource},
 };
 
 /// Everything that settings are read from.
@@ -36,14 +37,14 @@ pub struct Flag {
 /// The access token of the client commands, from `COGNITO_LOOKUP_TOKEN`: a secret, so never a setting or a flag.
 /// None if it is unset, empty or not text.
 #[expect(clippy::disallowed_methods, reason = "this module is the one reader of the environment")]
-pub fn token() -> Option<String> {
+pub fn access_token() -> Option<String> {
     std::env::var(TOKEN).ok().filter(|token| !token.is_empty())
 }
 
 /// Returns true if and only if the standard variables of OpenTelemetry ask for traces: where to, or by which exporter,
 /// and not that there be none.
 #[expect(clippy::disallowed_methods, reason = "this module is the one reader of the environment")]
-pub fn wants_traces() -> bool {
+pub fn is_tracing_configured() -> bool {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let endpoints = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
@@ -61,31 +62,31 @@ impl Sources {
         Self { file, environment: std::env::vars_os().filter(|(name, _)| is_ours(name)).collect(), flags }
     }
 
-    /// Sets in `tree` what the sources set, the weakest first. Fails on a file that cannot be read or is not TOML: what
+    /// Sets in `builder` what the sources set, the weakest first. Fails on a file that cannot be read or is not TOML: what
     /// the others add to it is then unknown.
-    pub(super) fn merge_into(mut self, tree: &mut Tree) -> Result<(), Fault> {
-        if let Some((path, named)) = self.take_file() {
-            file::merge(tree, path, named)?;
+    pub(super) fn merge_into(mut self, builder: &mut ConfigBuilder) -> Result<(), ConfigError> {
+        if let Some((path, named_by)) = self.take_file() {
+            file::merge(builder, path, named_by)?;
         }
         self.environment.sort_by_cached_key(|(name, _)| by_index(name));
         for (name, value) in &self.environment {
             if is_ours(name) {
-                variable(tree, &name.to_string_lossy(), value);
+                variable(builder, &name.to_string_lossy(), value);
             }
         }
         for flag in self.flags {
-            tree.set_text(flag.key, &flag.value, Origin::Flag(flag.name.to_owned()));
+            builder.set_text(flag.key, &flag.value, ValueSource::Flag(flag.name.to_owned()));
         }
         Ok(())
     }
 
-    fn take_file(&mut self) -> Option<(PathBuf, Origin)> {
+    fn take_file(&mut self) -> Option<(PathBuf, ValueSource)> {
         let name = format!("{PREFIX}CONFIG");
         let at = self.environment.iter().position(|(known, _)| known == name.as_str());
-        let named = at.map(|at| self.environment.swap_remove(at).1);
+        let named_by = at.map(|at| self.environment.swap_remove(at).1);
         match self.file.take() {
-            Some(path) => Some((path, Origin::Flag("--config".to_owned()))),
-            None => Some((named?.into(), Origin::Environment(name))),
+            Some(path) => Some((path, ValueSource::Flag("--config".to_owned()))),
+            None => Some((named_by?.into(), ValueSource::Environment(name))),
         }
     }
 }
@@ -100,12 +101,12 @@ fn by_index(name: &OsStr) -> Vec<(Option<usize>, String)> {
     name.split("__").map(|part| (part.parse().ok(), part.to_owned())).collect()
 }
 
-fn variable(tree: &mut Tree, name: &str, value: &OsStr) {
-    let origin = Origin::Environment(name.to_owned());
+fn variable(builder: &mut ConfigBuilder, name: &str, value: &OsStr) {
+    let value_source = ValueSource::Environment(name.to_owned());
     match (key(name), value.to_str()) {
-        (Some(key), Some(text)) => tree.set_text(&key, text, origin),
-        (Some(key), None) => tree.fault(&key, "the value is not UTF-8", origin),
-        (None, _) => tree.fault(name, "is not the name of a setting", origin),
+        (Some(key), Some(text)) => builder.set_text(&key, text, value_source),
+        (Some(key), None) => builder.add_error(&key, "the value is not UTF-8", value_source),
+        (None, _) => builder.add_error(name, "is not the name of a setting", value_source),
     }
 }
 
@@ -131,7 +132,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
     use super::{
-        super::{Config, Origin},
+        super::{Config, ValueSource},
         *,
     };
 
@@ -143,8 +144,8 @@ mod tests {
     fn load_os(environment: Vec<(OsString, OsString)>) -> Result<Config, Vec<String>> {
         let sources = Sources { environment, ..Sources::default() };
         Config::load(sources)
-            .and_then(Config::sound)
-            .map_err(|faults| faults.iter().map(Fault::to_string).collect())
+            .and_then(Config::validated)
+            .map_err(|errors| errors.iter().map(ConfigError::to_string).collect())
     }
 
     #[test]
@@ -181,8 +182,8 @@ mod tests {
         let config = load(&variables).unwrap();
         assert_eq!(config.callers.len(), 12);
         assert_eq!(config.callers[1].app_client.as_deref(), Some("first"));
-        let set_first = Origin::Environment(format!("{PREFIX}CALLERS__1__APP_CLIENT"));
-        assert_eq!(config.origin("callers[1]"), set_first);
+        let set_first = ValueSource::Environment(format!("{PREFIX}CALLERS__1__APP_CLIENT"));
+        assert_eq!(config.value_source("callers[1]"), set_first);
     }
 
     fn at_fault(cases: &[(&str, &str, &str)]) {
@@ -262,7 +263,7 @@ mod tests {
         ] {
             let environment = environment.clone();
             let sources = Sources { file, environment, ..Sources::default() };
-            let found = Config::load(sources).and_then(Config::sound).unwrap_err().to_string();
+            let found = Config::load(sources).and_then(Config::validated).unwrap_err().to_string();
             assert!(found.starts_with("config: cannot read /nowhere/"), "{found}");
             assert!(found.ends_with(expected), "{found}");
         }
@@ -272,7 +273,8 @@ mod tests {
     fn of_a_flag_given_twice_the_last_wins() {
         let flag = |value: &str| Flag { key: "log.level", name: "--log-level", value: value.to_owned() };
         let flags = vec![flag("loud"), flag("debug")];
-        let config = Config::load(Sources { flags, ..Sources::default() }).and_then(Config::sound).unwrap();
+        let config =
+            Config::load(Sources { flags, ..Sources::default() }).and_then(Config::validated).unwrap();
         assert_eq!(config.log.level, super::super::LogLevel::Debug);
     }
 }

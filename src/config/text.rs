@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Reads text as the type of `example`; a list is separated by commas, and empty text is an empty list. Fails with what
 /// the text should have been.
-pub(super) fn typed(example: &Value, text: &str) -> Result<Value, String> {
+pub(super) fn parse(example: &Value, text: &str) -> Result<Value, String> {
     match example {
         Value::Array(rows) if rows.is_empty() => Ok(split(text)),
         Value::Array(_) | Value::Object(_) => Err("is a table: set the keys in it".to_owned()),
@@ -31,18 +31,18 @@ fn parsed(text: &str, fits: fn(&Value) -> bool, wanted: &str) -> Result<Value, S
     value.ok_or_else(|| format!("`{text}` is not {wanted}"))
 }
 
-/// Shows a value as [`typed`] reads it.
-pub(super) fn plain(value: &Value) -> String {
+/// Shows a value as [`parse`] reads it.
+pub(super) fn format_value(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
+        Value::Array(items) => items.iter().map(format_value).collect::<Vec<_>>().join(","),
         value => value.to_string(),
     }
 }
 
 /// How many characters must be added, dropped or changed to make `a` of `b`.
-pub(super) fn distance(a: &str, b: &str) -> usize {
+pub(super) fn edit_distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (at, x) in a.chars().enumerate() {
         let mut left = at + 1;
@@ -57,7 +57,7 @@ pub(super) fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Shows a value in a complaint: text as it is, what is within a table not at all.
-pub(super) fn shown(value: &Value) -> String {
+pub(super) fn quoted_value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(_) => "{…}".to_owned(),
@@ -72,7 +72,7 @@ fn read<'de, D: Deserializer<'de>, T>(
     read: impl FnOnce(&Value) -> Option<T>,
 ) -> Result<T, D::Error> {
     let value = Value::deserialize(source)?;
-    read(&value).ok_or_else(|| D::Error::custom(format_args!("`{}` is not {wanted}", shown(&value))))
+    read(&value).ok_or_else(|| D::Error::custom(format_args!("`{}` is not {wanted}", quoted_value(&value))))
 }
 
 /// Reads a socket address; fails on anything else.
@@ -118,7 +118,7 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(source: D) -> Result<Option<St
 pub(super) fn rate<'de, D: Deserializer<'de>>(source: D) -> Result<Option<usize>, D::Error> {
     read(source, "a whole number such as 20", |value| match value {
         Value::Null => Some(None),
-        value => shown(value).parse().ok().map(Some),
+        value => quoted_value(value).parse().ok().map(Some),
     })
 }
 
@@ -156,7 +156,7 @@ pub(super) struct SizeText;
 impl SizeText {
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<u64, D::Error> {
         let size = |text: String| text.parse::<ByteSize>().ok().map(|size| size.as_u64());
-        read(source, "a size such as 256MiB", |value| size(shown(value)))
+        read(source, "a size such as 256MiB", |value| size(quoted_value(value)))
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(value: &u64, sink: S) -> Result<S::Ok, S::Error> {
@@ -196,7 +196,7 @@ mod tests {
             (Value::Null, "", Err("is empty; leave it unset for the default")),
             (json!([{}]), "a", Err("is a table: set the keys in it")),
         ] {
-            assert_eq!(typed(&example, text), expected.map_err(str::to_owned), "{example} {text}");
+            assert_eq!(parse(&example, text), expected.map_err(str::to_owned), "{example} {text}");
         }
     }
 
@@ -205,8 +205,8 @@ mod tests {
         for (text, millis) in [("60s", 60_000), ("15min", 900_000), ("1h 30m", 5_400_000), ("5ms", 5)] {
             let read = DurationText::deserialize(json!(text)).unwrap();
             assert_eq!(read.as_millis(), millis, "{text}");
-            let shown = DurationText::serialize(&read, serde_json::value::Serializer).unwrap();
-            assert_eq!(DurationText::deserialize(shown).unwrap(), read);
+            let quoted_value = DurationText::serialize(&read, serde_json::value::Serializer).unwrap();
+            assert_eq!(DurationText::deserialize(quoted_value).unwrap(), read);
         }
         for (value, bytes) in
             [(json!("256MiB"), 268_435_456), (json!("1 kB"), 1000), (json!(7), 7), (json!("7"), 7)]
@@ -231,8 +231,8 @@ mod tests {
         for (a, b, slips) in
             [("", "", 0), ("", "ab", 2), ("level", "level", 0), ("levle", "level", 2), ("levl", "level", 1)]
         {
-            assert_eq!(distance(a, b), slips, "{a} {b}");
-            assert_eq!(distance(b, a), slips, "{b} {a}");
+            assert_eq!(edit_distance(a, b), slips, "{a} {b}");
+            assert_eq!(edit_distance(b, a), slips, "{b} {a}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Share, network::Network};
 use crate::{
     attribute::Selection,
     auth::{AlternativeName, Identity},
-    config::{Collector, Config},
+    config::{Config, ErrorCollector},
     pool::{ClientId, Pools},
 };
 
@@ -92,25 +92,29 @@ impl Rule {
 #[derive(Debug)]
 pub(super) struct Scope(String);
 
-/// Reads every caller's settings; none if anything is wrong, which `faults` then says.
-pub(super) fn read(config: &Config, pools: Option<&Pools>, faults: &mut Collector<'_>) -> Option<Vec<Rule>> {
+/// Reads every caller's settings; none if anything is wrong, which `errors` then says.
+pub(super) fn read(
+    config: &Config,
+    pools: Option<&Pools>,
+    errors: &mut ErrorCollector<'_>,
+) -> Option<Vec<Rule>> {
     if config.callers.is_empty() {
-        faults.add("callers", "must name a caller: set attributes, or [[callers]] in the settings file");
+        errors.add("callers", "must name a caller: set attributes, or [[callers]] in the settings file");
     }
     let rules: Vec<Option<Rule>> = config
         .callers
         .iter()
         .enumerate()
-        .map(|(n, caller)| Reader { caller, key: format!("callers[{n}]"), config, pools }.read(faults))
+        .map(|(n, caller)| Reader { caller, key: format!("callers[{n}]"), config, pools }.read(errors))
         .collect();
     for (n, rule) in rules.iter().enumerate() {
         let earlier = || rules.iter().take(n).flatten();
         let Some(rule) = rule else { continue };
         if earlier().any(|other| other.name == rule.name) {
-            faults.add(format!("callers[{n}].name"), "is the name of another caller too");
+            errors.add(format!("callers[{n}].name"), "is the name of another caller too");
         }
         if let Some(other) = earlier().find(|other| other.overlaps(rule)) {
-            faults.add(format!("callers[{n}]"), format!("matches the same callers as {:?}", other.name));
+            errors.add(format!("callers[{n}]"), format!("matches the same callers as {:?}", other.name));
         }
     }
     rules.into_iter().collect()

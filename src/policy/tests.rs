@@ -4,7 +4,9 @@ use super::*;
 use crate::{
     attribute::Selection,
     auth::{Address, Certificate, Client, Scopes, TokenUser},
-    config::{CallerSettings, ClientCertificate, Faults, PoolSettings, Reads as ReadsSetting, TlsSettings},
+    config::{
+        CallerSettings, ClientCertificate, ErrorCollector, PoolSettings, Reads as ReadsSetting, TlsSettings,
+    },
     freshness::{Demand, Freshness, Source, TimePoint},
     pool::{Pool, PoolId},
     query::{AccessQuery, Target},
@@ -368,10 +370,10 @@ fn policy() -> Policy {
 }
 
 fn read(config: &Config) -> Result<Policy, Vec<String>> {
-    let mut faults = Faults::collector(config);
-    let pools = Pools::read(config, &mut faults);
-    let policy = Policy::read(config, pools.as_ref(), &mut faults);
-    faults.finish(policy).map_err(|faults| faults.iter().map(|fault| fault.key.clone()).collect())
+    let mut errors = ErrorCollector::new(config);
+    let pools = Pools::read(config, &mut errors);
+    let policy = Policy::read(config, pools.as_ref(), &mut errors);
+    errors.finish(policy).map_err(|errors| errors.iter().map(|fault| fault.key.clone()).collect())
 }
 
 fn config() -> Config {
@@ -445,7 +447,7 @@ fn from(peer: &str) -> Caller {
 
 fn pool_of(id: &str) -> Arc<Pool> {
     let config = Config { pools: vec![pool(id)], ..config() };
-    let pools = Pools::read(&config, &mut Faults::collector(&config)).unwrap();
+    let pools = Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap();
     pools.only().unwrap().clone()
 }
 

@@ -1,6 +1,6 @@
 //! The IAM role that is assumed to ask a pool.
 
-use crate::config::{Collector, PoolSettings};
+use crate::config::{ErrorCollector, PoolSettings};
 
 /// A role, and what its trust policy wants to be told (IAM user guide, "Access to AWS accounts owned by third parties").
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,27 +12,27 @@ pub struct Role {
 }
 
 impl Role {
-    /// Reads the role of a pool's settings, whose key is `key`; none if anything is wrong, which `faults` then says.
+    /// Reads the role of a pool's settings, whose key is `key`; none if anything is wrong, which `errors` then says.
     pub(super) fn read(
         settings: &PoolSettings,
         key: &str,
-        faults: &mut Collector<'_>,
+        errors: &mut ErrorCollector<'_>,
     ) -> Option<Option<Self>> {
         let external_id = settings.external_id.clone();
         let good_id = external_id.as_deref().is_none_or(is_external_id);
         if !good_id {
-            faults.add(format!("{key}.external_id"), "must be 2 to 1224 characters of [A-Za-z0-9+=,.@:/_-]");
+            errors.add(format!("{key}.external_id"), "must be 2 to 1224 characters of [A-Za-z0-9+=,.@:/_-]");
         }
         let Some(arn) = settings.role_arn.clone() else {
             if external_id.is_some() {
-                faults.add(format!("{key}.external_id"), "is told to a role, so role_arn must be set");
+                errors.add(format!("{key}.external_id"), "is told to a role, so role_arn must be set");
                 return None;
             }
             return Some(None);
         };
         if account(&arn).is_none() {
             let problem = "is no role such as arn:aws:iam::123456789012:role/user-lookup";
-            faults.add(format!("{key}.role_arn"), format_args!("{arn:?} {problem}"));
+            errors.add(format!("{key}.role_arn"), format_args!("{arn:?} {problem}"));
             return None;
         }
         good_id.then_some(Some(Self { arn, external_id }))
@@ -65,7 +65,7 @@ const MAX_ARN: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Faults};
+    use crate::config::{Config, ErrorCollector};
 
     #[test]
     fn a_role_is_read_whole_or_its_faults_are_named() {
@@ -93,11 +93,11 @@ mod tests {
                 ..PoolSettings::default()
             };
             let config = Config::default();
-            let mut faults = Faults::collector(&config);
-            let role = Role::read(&settings, "p", &mut faults);
-            let found = faults
+            let mut errors = ErrorCollector::new(&config);
+            let role = Role::read(&settings, "p", &mut errors);
+            let found = errors
                 .finish(role)
-                .map_err(|faults| faults.iter().map(|fault| fault.key.replace("p.", "")).collect::<Vec<_>>());
+                .map_err(|errors| errors.iter().map(|fault| fault.key.replace("p.", "")).collect::<Vec<_>>());
             match found {
                 Ok(role) => assert_eq!((role.map(|role| role.arn), keys.len()), (arn.map(Into::into), 0)),
                 Err(found) => assert_eq!(found, *keys, "{arn:?} {external_id:?}"),

@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, iter, net::SocketAddr};
 
-use crate::config::Listen;
+use crate::config::ListenAddress;
 use cognito_standin::{Person, StandIn};
 
 /// Returns the banner: a warning, what runs where, each person's token, and calls to paste.
-pub(super) fn text(standin: &StandIn, listen: &Listen, admin: SocketAddr) -> String {
+pub(super) fn text(standin: &StandIn, listen: &ListenAddress, admin: SocketAddr) -> String {
     let people = standin.people();
     let mut text = format!(
         "cognito-lookup sandbox: NOT FOR PRODUCTION, everything in it is made up and gone when it ends
@@ -37,7 +37,7 @@ fn describe(standin: &StandIn, person: &Person, name: &str) -> String {
     )
 }
 
-fn calls(standin: &StandIn, listen: &Listen, person: &Person, name: &str) -> String {
+fn calls(standin: &StandIn, listen: &ListenAddress, person: &Person, name: &str) -> String {
     let method = "userlookup.v1.UserService/GetUser";
     format!(
         "# by access token: the user it speaks for, as the app client may read it
@@ -124,7 +124,7 @@ mod tests {
     fn banner(people: &str) -> String {
         let pool = Pool::from_json(&format!(r#"{{"users": {people}}}"#)).unwrap();
         let [listen, admin] = [50051, 9090].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        text(&StandIn::start(pool).unwrap(), &Listen::Tcp(listen), admin)
+        text(&StandIn::start(pool).unwrap(), &ListenAddress::Tcp(listen), admin)
     }
 
     const NOBODY: &str = "# nobody in the pool is enabled, so there are no calls to paste";

@@ -14,7 +14,7 @@ use tokio_util::either::Either;
 use self::socket::SocketFile;
 use crate::{
     auth::Address,
-    config::{Config, Listen},
+    config::{Config, ListenAddress},
 };
 
 /// The two ports of a server, taken and not yet served.
@@ -29,8 +29,8 @@ impl Listeners {
     pub async fn bind(config: &Config) -> Result<Self, BindError> {
         let failed = |flag, place: &str, cause| BindError { flag, place: place.to_owned(), cause };
         let grpc = match &config.listen {
-            Listen::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
-            Listen::Unix(path) => SocketFile::bind(path, config.socket_mode)
+            ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+            ListenAddress::Unix(path) => SocketFile::bind(path, config.socket_mode)
                 .map(|(listener, file)| Listener::Unix(listener, file)),
         };
         let grpc = grpc.map_err(|cause| failed("--listen", &config.listen.to_string(), cause))?;
@@ -41,7 +41,7 @@ impl Listeners {
     }
 
     /// Returns where gRPC is served: the port that was dealt where the settings left it open.
-    pub fn grpc(&self) -> io::Result<Listen> {
+    pub fn grpc(&self) -> io::Result<ListenAddress> {
         self.grpc.place()
     }
 
@@ -96,10 +96,10 @@ impl Listener {
         }
     }
 
-    pub(super) fn place(&self) -> io::Result<Listen> {
+    pub(super) fn place(&self) -> io::Result<ListenAddress> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
-            Self::Unix(_, file) => Ok(Listen::Unix(file.path().to_owned())),
+            Self::Tcp(listener) => listener.local_addr().map(ListenAddress::Tcp),
+            Self::Unix(_, file) => Ok(ListenAddress::Unix(file.path().to_owned())),
         }
     }
 }

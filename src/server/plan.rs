@@ -7,7 +7,7 @@ use tracing::warn;
 use super::tls::Tls;
 use crate::{
     audit::Audit,
-    config::{Config, Faults, Listen},
+    config::{Config, ConfigErrors, ErrorCollector, ListenAddress},
     policy::Policy,
     pool::Pools,
     telemetry::metrics::Metrics,
@@ -29,18 +29,19 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Reads the settings, or says all that is wrong with them.
-    pub(super) fn read(config: &Config) -> Result<Self, Faults> {
-        let mut faults = Faults::collector(config);
-        let pools = Pools::read(config, &mut faults);
-        let policy = Policy::read(config, pools.as_ref(), &mut faults);
+    pub(super) fn read(config: &Config) -> Result<Self, ConfigErrors> {
+        let mut errors = ErrorCollector::new(config);
+        let pools = Pools::read(config, &mut errors);
+        let policy = Policy::read(config, pools.as_ref(), &mut errors);
         let metrics = Metrics::new();
         metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
-        let tls = Tls::read(config, &metrics, &mut faults).map(Arc::new);
-        let audit = Audit::read(config, pools.as_ref(), &metrics, &mut faults);
-        let exposed = tls.is_none() && matches!(config.listen, Listen::Tcp(at) if !at.ip().is_loopback());
+        let tls = Tls::read(config, &metrics, &mut errors).map(Arc::new);
+        let audit = Audit::read(config, pools.as_ref(), &metrics, &mut errors);
+        let exposed =
+            tls.is_none() && matches!(config.listen, ListenAddress::Tcp(at) if !at.ip().is_loopback());
         let abrupt = config.shutdown.grace < config.limits.request_timeout;
         let read = pools.zip(policy).zip(audit);
-        faults.finish(read.map(|((pools, policy), audit)| Self {
+        errors.finish(read.map(|((pools, policy), audit)| Self {
             audit,
             metrics,
             pools,

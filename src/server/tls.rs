@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use self::files::{Bad, Contents, Files};
 use crate::{
-    config::{Collector, Config},
+    config::{Config, ErrorCollector},
     telemetry::metrics::Metrics,
 };
 
@@ -46,12 +46,12 @@ struct Good {
 }
 
 impl Tls {
-    /// Reads the settings and the files; none where TLS is not set, or if anything is wrong, which `faults` then says.
-    pub(super) fn read(config: &Config, metrics: &Metrics, faults: &mut Collector<'_>) -> Option<Self> {
-        let files = Files::of(&config.tls, faults).filter(|files| files.can_be_read(faults))?;
+    /// Reads the settings and the files; none where TLS is not set, or if anything is wrong, which `errors` then says.
+    pub(super) fn read(config: &Config, metrics: &Metrics, errors: &mut ErrorCollector<'_>) -> Option<Self> {
+        let files = Files::of(&config.tls, errors).filter(|files| files.can_be_read(errors))?;
         let read =
             files.read().and_then(|contents| Ok((good(&files, &contents, SystemTime::now())?, contents)));
-        let (good, contents) = read.map_err(|Bad { key, problem, .. }| faults.add(key, problem)).ok()?;
+        let (good, contents) = read.map_err(|Bad { key, problem, .. }| errors.add(key, problem)).ok()?;
         metrics.tls_loaded(good.until);
         Some(Self {
             files,
@@ -124,7 +124,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::config::{Faults, TlsSettings};
+    use crate::config::{ErrorCollector, TlsSettings};
 
     #[test]
     fn a_certificate_that_is_early_is_taken_when_its_time_comes() {
@@ -135,7 +135,7 @@ mod tests {
         let name = |name| Some(folder.path().join(name).display().to_string());
         let tls = TlsSettings { certificate: name("pem"), key: name("key"), ..TlsSettings::default() };
         let (config, metrics) = (Config { tls, ..Config::default() }, Metrics::new());
-        let tls = Tls::read(&config, &metrics, &mut Faults::collector(&config)).unwrap();
+        let tls = Tls::read(&config, &metrics, &mut ErrorCollector::new(&config)).unwrap();
         let expiry = || {
             let text = metrics.text();
             let value = text.lines().find_map(|line| line.strip_prefix(EXPIRY)).unwrap();

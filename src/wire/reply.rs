@@ -63,7 +63,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         attribute::{AttributeName, AttributeValue, Selection},
-        config::{Config, Faults, PoolSettings},
+        config::{Config, ErrorCollector, PoolSettings},
         freshness::{Freshness, Source, StaleReason},
         pool::{Pool, Pools},
         proto,
@@ -155,7 +155,7 @@ pub(super) mod tests {
             ..Default::default()
         };
         let config = Config { pools: vec![settings], ..Config::default() };
-        Arc::clone(Pools::read(&config, &mut Faults::collector(&config)).unwrap().only().unwrap())
+        Arc::clone(Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap().only().unwrap())
     }
 
     fn freshness(stale_reason: Option<StaleReason>) -> Freshness {

@@ -452,8 +452,8 @@ impl Trail {
     fn key(&self) -> cognito_lookup::audit::Key {
         let mut config = Config::default();
         self.set(|_| {})(&mut config);
-        let mut faults = cognito_lookup::config::Faults::collector(&config);
-        cognito_lookup::audit::read_key(&config, &mut faults).unwrap()
+        let mut errors = cognito_lookup::config::ErrorCollector::new(&config);
+        cognito_lookup::audit::read_key(&config, &mut errors).unwrap()
     }
 
     /// What a record has for a user.

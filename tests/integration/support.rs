@@ -9,8 +9,8 @@ use cognito_lookup::{
     attribute::Selection,
     auth::{self, Authenticator},
     config::{
-        AuditSettings, AuditSink, CallerSettings, Config, Credentials, Faults, Listen, PoolSettings, Reads,
-        ShutdownSettings,
+        AuditSettings, AuditSink, AwsCredentials, CallerSettings, Config, ErrorCollector, ListenAddress,
+        PoolSettings, Reads, ShutdownSettings,
     },
     freshness::Demand,
     policy::{Permit, Policy},
@@ -72,9 +72,11 @@ impl App {
         let (address, admin) = (listeners.grpc().unwrap(), listeners.admin().unwrap());
         // Over a Unix socket a test makes its own connections.
         let (address, channel) = match address {
-            Listen::Tcp(address) if config.tls.certificate.is_none() => (address, connect(address).await),
-            Listen::Tcp(address) => (address, lazy(address)),
-            Listen::Unix(_) => (admin, lazy(admin)),
+            ListenAddress::Tcp(address) if config.tls.certificate.is_none() => {
+                (address, connect(address).await)
+            }
+            ListenAddress::Tcp(address) => (address, lazy(address)),
+            ListenAddress::Unix(_) => (admin, lazy(admin)),
         };
         let (stop, stopped) = oneshot::channel();
         #[expect(clippy::disallowed_methods, reason = "joined by `stopped`")]
@@ -197,9 +199,9 @@ impl Parts {
     pub(crate) async fn start() -> Self {
         let cognito = standin();
         let config = config(&cognito);
-        let mut faults = Faults::collector(&config);
-        let pools = Pools::read(&config, &mut faults).unwrap();
-        let policy = Policy::read(&config, Some(&pools), &mut faults).unwrap();
+        let mut errors = ErrorCollector::new(&config);
+        let pools = Pools::read(&config, &mut errors).unwrap();
+        let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
         let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
         authenticator.ready().await;
@@ -264,7 +266,7 @@ pub(crate) fn config(cognito: &StandIn) -> Config {
     };
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Config {
-        listen: Listen::Tcp(anywhere),
+        listen: ListenAddress::Tcp(anywhere),
         admin_listen: anywhere,
         workers: 2,
         pools: vec![PoolSettings {
@@ -274,7 +276,7 @@ pub(crate) fn config(cognito: &StandIn) -> Config {
             jwks_url: Some(cognito.jwks_url()),
             endpoint_url: Some(cognito.endpoint_url()),
             federated: true,
-            credentials: Credentials::Placeholder,
+            credentials: AwsCredentials::Placeholder,
             ..PoolSettings::default()
         }],
         callers: vec![

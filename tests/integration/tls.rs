@@ -263,7 +263,7 @@ fn faulty_settings_are_named() {
     let cognito = standin();
     for (case, tls, expected) in table {
         let config = Config { tls: tls.clone(), ..crate::support::config(&cognito) };
-        let said = Server::read(config).err().map(|faults| faults.to_string()).unwrap_or_default();
+        let said = Server::read(config).err().map(|errors| errors.to_string()).unwrap_or_default();
         assert_eq!(said.is_empty(), expected.is_empty(), "{case}: {said}");
         assert!(expected.iter().all(|text| said.contains(text)), "{case}: {said}");
         for shown in ["PRIVATE", secret, &digits("PRIVATE"), &digits(secret)] {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     auth::bearer::RawToken,
-    config::{Config, Faults, PoolSettings},
+    config::{Config, ErrorCollector, PoolSettings},
 };
 
 #[test]
@@ -270,7 +270,7 @@ fn pool() -> Arc<Pool> {
     let settings =
         PoolSettings { id: "eu-west-1_A".into(), app_clients: vec!["client1".into()], ..Default::default() };
     let config = Config { pools: vec![settings], ..Config::default() };
-    let pools = crate::pool::Pools::read(&config, &mut Faults::collector(&config)).unwrap();
+    let pools = crate::pool::Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap();
     pools.only().unwrap().clone()
 }
 

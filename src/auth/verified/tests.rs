@@ -9,7 +9,7 @@ use crate::{
         claims::Scopes,
         keys::{test_key, test_keys},
     },
-    config::{Config, Faults, PoolSettings},
+    config::{Config, ErrorCollector, PoolSettings},
     pool::{ClientId, Pools},
     room::resident,
     telemetry::metrics::TokenMetrics,
@@ -220,5 +220,5 @@ fn of_pool(verified: VerifiedToken, id: &str) -> VerifiedToken {
 fn pool(id: &str) -> Arc<Pool> {
     let settings = PoolSettings { id: id.into(), app_clients: vec!["client1".into()], ..Default::default() };
     let config = Config { pools: vec![settings], ..Config::default() };
-    Arc::clone(Pools::read(&config, &mut Faults::collector(&config)).unwrap().only().unwrap())
+    Arc::clone(Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap().only().unwrap())
 }

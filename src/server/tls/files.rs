@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::validity::{Untimely, Validity};
-use crate::config::{ClientCertificate, Collector, TlsSettings};
+use crate::config::{ClientCertificate, ErrorCollector, TlsSettings};
 
 /// Where the files are.
 #[derive(Debug)]
@@ -53,16 +53,16 @@ impl std::fmt::Debug for Contents {
 }
 
 impl Files {
-    /// Reads the settings; none where TLS is not set, or if anything is wrong, which `faults` then says.
-    pub(super) fn of(settings: &TlsSettings, faults: &mut Collector<'_>) -> Option<Self> {
+    /// Reads the settings; none where TLS is not set, or if anything is wrong, which `errors` then says.
+    pub(super) fn of(settings: &TlsSettings, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         let TlsSettings { certificate, key, client_ca, client_certificate, check_every } = settings;
         let asked = *client_certificate != ClientCertificate::Off;
         if !asked && client_ca.is_some() {
-            faults
+            errors
                 .add("tls.client_certificate", "must be \"required\" or \"optional\" where client_ca is set");
         }
         if asked && client_ca.is_none() {
-            faults.add(CLIENT_CA, "must be set where client certificates are asked for");
+            errors.add(CLIENT_CA, "must be set where client certificates are asked for");
         }
         match (certificate, key) {
             (Some(certificate), Some(key)) => Some(Self {
@@ -73,24 +73,24 @@ impl Files {
                 check_every: *check_every,
             }),
             (Some(_), None) => {
-                faults.add(KEY, "must be set where tls.certificate is");
+                errors.add(KEY, "must be set where tls.certificate is");
                 None
             }
             (None, Some(_)) => {
-                faults.add(CERTIFICATE, "must be set where tls.key is");
+                errors.add(CERTIFICATE, "must be set where tls.key is");
                 None
             }
             (None, None) => {
                 if asked || client_ca.is_some() {
-                    faults.add(CERTIFICATE, "must be set for client certificates to be asked for");
+                    errors.add(CERTIFICATE, "must be set for client certificates to be asked for");
                 }
                 None
             }
         }
     }
 
-    /// Returns true if and only if every file can be read; `faults` says which cannot.
-    pub(super) fn can_be_read(&self, faults: &mut Collector<'_>) -> bool {
+    /// Returns true if and only if every file can be read; `errors` says which cannot.
+    pub(super) fn can_be_read(&self, errors: &mut ErrorCollector<'_>) -> bool {
         let files = [
             (CERTIFICATE, Some(&self.certificate)),
             (KEY, Some(&self.key)),
@@ -98,7 +98,7 @@ impl Files {
         ];
         let bad: Vec<_> = files.into_iter().filter_map(|(key, path)| file(key, path?).err()).collect();
         let all = bad.is_empty();
-        bad.into_iter().for_each(|Bad { key, problem, .. }| faults.add(key, problem));
+        bad.into_iter().for_each(|Bad { key, problem, .. }| errors.add(key, problem));
         all
     }
 

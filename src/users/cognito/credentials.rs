@@ -27,8 +27,8 @@ fn own(pool: &Pool) -> ConfigLoader {
     let loader =
         aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new(pool.region.clone()));
     match pool.credentials {
-        config::Credentials::Chain => loader,
-        config::Credentials::Placeholder => {
+        config::AwsCredentials::DefaultChain => loader,
+        config::AwsCredentials::Placeholder => {
             let word = "placeholder";
             loader.credentials_provider(Credentials::new(word, word, None, None, word))
         }

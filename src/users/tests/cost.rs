@@ -42,7 +42,7 @@ async fn pools_of_one_account_and_region_share_a_budget() {
         id: id.into(),
         app_clients: vec!["client1".into()],
         account: account.map(Into::into),
-        credentials: config::Credentials::Placeholder,
+        credentials: config::AwsCredentials::Placeholder,
         endpoint_url: Some("http://127.0.0.1:1".into()),
         ..PoolSettings::default()
     };
@@ -56,7 +56,7 @@ async fn pools_of_one_account_and_region_share_a_budget() {
     ];
     let pools = settings.map(|(id, account)| pool(id, account)).into();
     let config = config::Config { pools, ..config::Config::default() };
-    let pools = Pools::read(&config, &mut config::Faults::collector(&config)).unwrap();
+    let pools = Pools::read(&config, &mut config::ErrorCollector::new(&config)).unwrap();
     let users = Users::connect(&pools, &config.cache, &config.budget, &Metrics::new()).await;
     let budget = |id: &str| Arc::as_ptr(users.0.cognito[&id.parse().unwrap()].limiter());
     assert_eq!(budget("eu-west-1_A"), budget("eu-west-1_B"));

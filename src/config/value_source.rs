@@ -8,7 +8,7 @@ use std::{
 
 /// Where a value came from; sources sort from the file to the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub enum ValueSource {
     /// The settings file.
     File {
         /// The path as it was given.
@@ -25,7 +25,7 @@ pub enum Origin {
     Default,
 }
 
-impl Origin {
+impl ValueSource {
     /// How `key` is written in this source.
     pub(super) fn spell(&self, key: &str) -> String {
         match self {
@@ -38,7 +38,7 @@ impl Origin {
     }
 }
 
-impl Display for Origin {
+impl Display for ValueSource {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line } => write!(f, "{} line {line}", path.display()),
@@ -51,11 +51,11 @@ impl Display for Origin {
 
 /// The entry of `key`, or else that of its nearest parent that has one.
 pub(super) fn nearest<'a>(
-    origins: &'a BTreeMap<String, Origin>,
+    value_sources: &'a BTreeMap<String, ValueSource>,
     mut key: &str,
-) -> Option<(&'a String, &'a Origin)> {
+) -> Option<(&'a String, &'a ValueSource)> {
     loop {
-        if let Some(found) = origins.get_key_value(key) {
+        if let Some(found) = value_sources.get_key_value(key) {
             return Some(found);
         }
         key = key.rsplit_once(['.', '['])?.0;

@@ -6,149 +6,148 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    CallerSettings, Config, Fault, PoolSettings,
-    origin::{self, Origin},
-    text,
+    CallerSettings, Config, ConfigError, PoolSettings, text,
+    value_source::{self, ValueSource},
 };
 
 /// The values set so far over the defaults, where each came from, and what was wrong.
-pub(super) struct Tree {
+pub(super) struct ConfigBuilder {
     /// The defaults, with one row in each array of tables: what keys there are and of which kind.
-    shape: Value,
+    template: Value,
     root: Value,
-    origins: BTreeMap<String, Origin>,
-    faults: Vec<Fault>,
+    value_sources: BTreeMap<String, ValueSource>,
+    errors: Vec<ConfigError>,
 }
 
-impl Default for Tree {
+impl Default for ConfigBuilder {
     fn default() -> Self {
         let mut example = Config::default();
         let root = json(&example);
         example.pools.push(PoolSettings::default());
         example.callers.push(CallerSettings::default());
-        Self { shape: json(&example), root, origins: BTreeMap::new(), faults: Vec::new() }
+        Self { template: json(&example), root, value_sources: BTreeMap::new(), errors: Vec::new() }
     }
 }
 
-impl Tree {
+impl ConfigBuilder {
     /// An example of every key.
-    pub(super) const fn shape(&self) -> &Value {
-        &self.shape
+    pub(super) const fn template(&self) -> &Value {
+        &self.template
     }
 
     /// Notes a fault, to be reported with the others.
-    pub(super) fn fault(&mut self, key: &str, message: impl Into<String>, origin: Origin) {
-        self.faults.push(Fault { key: key.to_owned(), message: message.into(), origin });
+    pub(super) fn add_error(&mut self, key: &str, message: impl Into<String>, value_source: ValueSource) {
+        self.errors.push(ConfigError { key: key.to_owned(), message: message.into(), value_source });
     }
 
     /// Notes that there is no such key, and which was perhaps meant.
-    pub(super) fn unknown(&mut self, key: &str, origin: Origin) {
-        let meant = self.similar(key).map(|meant| origin.spell(&meant));
+    pub(super) fn add_unknown_key(&mut self, key: &str, value_source: ValueSource) {
+        let meant = self.nearest_key(key).map(|meant| value_source.spell(&meant));
         let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
-        self.fault(key, format!("is not a setting{hint}"), origin);
+        self.add_error(key, format!("is not a setting{hint}"), value_source);
     }
 
     /// Sets a value spelled as text, by the type of its key.
-    pub(super) fn set_text(&mut self, key: &str, value: &str, origin: Origin) {
-        match self.example(key).map(|example| text::typed(example, value)) {
-            Some(Ok(value)) => self.set(key, value, origin),
-            Some(Err(message)) => self.fault(key, message, origin),
-            None => self.unknown(key, origin),
+    pub(super) fn set_text(&mut self, key: &str, value: &str, value_source: ValueSource) {
+        match self.example(key).map(|example| text::parse(example, value)) {
+            Some(Ok(value)) => self.set(key, value, value_source),
+            Some(Err(message)) => self.add_error(key, message, value_source),
+            None => self.add_unknown_key(key, value_source),
         }
     }
 
     /// Sets a value, in a new row if its key names the next one.
-    pub(super) fn set(&mut self, key: &str, value: Value, origin: Origin) {
-        self.grow(key, &origin);
+    pub(super) fn set(&mut self, key: &str, value: Value, value_source: ValueSource) {
+        self.add_row(key, &value_source);
         match self.root.pointer_mut(&pointer(key)) {
             Some(slot) => {
                 *slot = value;
-                self.origins.insert(key.to_owned(), origin);
+                self.value_sources.insert(key.to_owned(), value_source);
             }
-            None => self.fault(key, "rows are numbered from 0 without gaps", origin),
+            None => self.add_error(key, "rows are numbered from 0 without gaps", value_source),
         }
     }
 
     /// Adds the row that `key` is or is in, if it is the next one of its array.
-    pub(super) fn grow(&mut self, key: &str, origin: &Origin) {
+    pub(super) fn add_row(&mut self, key: &str, value_source: &ValueSource) {
         let Some((row, (array, index))) =
             key.split_once(']').and_then(|(row, _)| Some((row, row.split_once('[')?)))
         else {
             return;
         };
-        let example = self.shape.get(array).and_then(|rows| rows.get(0));
+        let example = self.template.get(array).and_then(|rows| rows.get(0));
         let rows = self.root.get_mut(array).and_then(Value::as_array_mut);
         if let (Some(example), Some(rows)) = (example, rows)
             && rows.len().to_string() == index
         {
             rows.push(example.clone());
-            self.origins.insert(format!("{row}]"), origin.clone());
+            self.value_sources.insert(format!("{row}]"), value_source.clone());
         }
     }
 
     /// The settings, with the default in place of every value at fault, and all faults.
-    pub(super) fn settle(mut self) -> (Config, Vec<Fault>) {
-        for _ in 0..=self.origins.len() {
+    pub(super) fn build(mut self) -> (Config, Vec<ConfigError>) {
+        for _ in 0..=self.value_sources.len() {
             match serde_path_to_error::deserialize::<_, Config>(&self.root) {
                 Ok(mut config) => {
-                    config.origins = self.origins;
-                    return (config, self.faults);
+                    config.value_sources = self.value_sources;
+                    return (config, self.errors);
                 }
-                Err(error) => self.reject(&error.path().to_string(), error.inner().to_string()),
+                Err(error) => self.reset_to_default(&error.path().to_string(), error.inner().to_string()),
             }
         }
-        (Config::default(), self.faults)
+        (Config::default(), self.errors)
     }
 
-    fn reject(&mut self, path: &str, message: String) {
-        let found = origin::nearest(&self.origins, path);
-        let found = found.map(|(key, origin)| (key.clone(), origin.clone()));
-        let (key, origin) = found.unwrap_or_else(|| (path.to_owned(), Origin::Default));
+    fn reset_to_default(&mut self, path: &str, message: String) {
+        let found = value_source::nearest(&self.value_sources, path);
+        let found = found.map(|(key, value_source)| (key.clone(), value_source.clone()));
+        let (key, value_source) = found.unwrap_or_else(|| (path.to_owned(), ValueSource::Default));
         let default = self.example(&key).cloned();
         if let (Some(slot), Some(default)) = (self.root.pointer_mut(&pointer(&key)), default) {
             *slot = default;
         }
-        self.fault(path, message, origin);
+        self.add_error(path, message, value_source);
     }
 
     fn example(&self, key: &str) -> Option<&Value> {
-        key.split(['.', '[']).try_fold(&self.shape, |at, part| match at {
+        key.split(['.', '[']).try_fold(&self.template, |at, part| match at {
             Value::Array(rows) if part.ends_with(']') => rows.first(),
             _ => at.get(part),
         })
     }
 
     /// The known key nearest to this one, if but a slip apart, in the same row.
-    fn similar(&self, key: &str) -> Option<String> {
+    fn nearest_key(&self, key: &str) -> Option<String> {
         let row = key.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
         let row = format!("[{}]", row.map_or("0", |(index, _)| index));
-        let known = leaves(&self.shape).into_iter().map(|(known, _)| known.replace("[0]", &row));
-        let near = known.map(|known| (text::distance(&known, key), known));
+        let known = flatten(&self.template).into_iter().map(|(known, _)| known.replace("[0]", &row));
+        let near = known.map(|known| (text::edit_distance(&known, key), known));
         near.filter(|(slips, _)| *slips <= 2).min().map(|(_, known)| known)
     }
 }
 
 /// Every key with its value as text, in declaration order.
-pub(super) fn leaves(value: &impl Serialize) -> Vec<(String, String)> {
+pub(super) fn flatten(value: &impl Serialize) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    gather(String::new(), &json(value), &mut found);
+    flatten_into(String::new(), &json(value), &mut found);
     found
 }
 
-fn gather(key: String, value: &Value, found: &mut Vec<(String, String)>) {
+fn flatten_into(key: String, value: &Value, found: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {
             let dot = if key.is_empty() { "" } else { "." };
             for (name, field) in fields {
-                gather(format!("{key}{dot}{name}"), field, found);
+                flatten_into(format!("{key}{dot}{name}"), field, found);
             }
         }
         Value::Array(rows) if rows.iter().any(Value::is_object) => {
             for (at, row) in rows.iter().enumerate() {
-                gather(format!("{key}[{at}]"), row, found);
+                flatten_into(format!("{key}[{at}]"), row, found);
             }
         }
-        _ => found.push((key, text::plain(value))),
+        _ => found.push((key, text::format_value(value))),
     }
 }
 

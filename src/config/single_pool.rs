@@ -1,60 +1,60 @@
 //! The one-pool shorthand: `user_pool_id`, `app_clients` and `attributes` spelled out as a pool and its callers.
 
-use super::{CallerSettings, Config, Faults, Origin};
+use super::{CallerSettings, Config, ConfigErrors, ErrorCollector, ValueSource};
 
 /// Spells the shorthand out, so that nobody above needs to know of it; half a one is a fault, and so is one beside
 /// `[[pools]]`.
 pub(super) fn expand(mut config: Config) -> Config {
-    if set(&config).next().is_none() {
+    if keys_set(&config).next().is_none() {
         return config;
     }
-    config.faults = check(&config).map_or_else(|faults| faults.0, |()| Vec::new());
-    if is_faulty(&config) { config } else { spelled_out(config) }
+    config.errors = check(&config).map_or_else(|errors| errors.0, |()| Vec::new());
+    if is_faulty(&config) { config } else { expanded(config) }
 }
 
 /// Returns true if and only if the shorthand stands for `key` and is at fault itself, so that a fault of `key` would
 /// only repeat that.
-pub(super) fn owes(config: &Config, key: &str) -> bool {
-    OWED.contains(&key) && is_faulty(config)
+pub(super) fn is_derived_from_faulty(config: &Config, key: &str) -> bool {
+    DERIVED_KEYS.contains(&key) && is_faulty(config)
 }
 
 fn is_faulty(config: &Config) -> bool {
-    config.faults.iter().any(|fault| KEYS.contains(&&*fault.key))
+    config.errors.iter().any(|fault| KEYS.contains(&&*fault.key))
 }
 
-fn check(config: &Config) -> Result<(), Faults> {
-    let mut faults = Faults::collector(config);
+fn check(config: &Config) -> Result<(), ConfigErrors> {
+    let mut errors = ErrorCollector::new(config);
     let beside = config.pools.len() > 1
         || config.pools.iter().any(|pool| !pool.id.is_empty() || !pool.app_clients.is_empty());
-    if let Some(key) = set(config).next().filter(|_| beside) {
-        faults.add(key, "is for one pool alone, and [[pools]] names pools too; use one of the two");
-        return faults.finish(Some(()));
+    if let Some(key) = keys_set(config).next().filter(|_| beside) {
+        errors.add(key, "is for one pool alone, and [[pools]] names pools too; use one of the two");
+        return errors.finish(Some(()));
     }
     if config.user_pool_id.is_none() {
-        faults.add("user_pool_id", "must be set where app_clients or attributes are");
+        errors.add("user_pool_id", "must be set where app_clients or attributes are");
     }
     for (key, names) in [("app_clients", &config.app_clients), ("attributes", &config.attributes)] {
         if names.is_empty() {
-            faults.add(key, "must be set where user_pool_id is");
+            errors.add(key, "must be set where user_pool_id is");
         }
     }
-    faults.finish(Some(()))
+    errors.finish(Some(()))
 }
 
 /// Returns the keys of the shorthand that are set.
-fn set(config: &Config) -> impl Iterator<Item = &'static str> {
+fn keys_set(config: &Config) -> impl Iterator<Item = &'static str> {
     let set = [config.user_pool_id.is_some(), !config.app_clients.is_empty(), !config.attributes.is_empty()];
     KEYS.into_iter().zip(set).filter_map(|(key, set)| set.then_some(key))
 }
 
-fn spelled_out(mut config: Config) -> Config {
-    let [pool, clients, attributes] = KEYS.map(|key| config.origin(key));
+fn expanded(mut config: Config) -> Config {
+    let [pool, clients, attributes] = KEYS.map(|key| config.value_source(key));
     let mut one = config.pools.pop().unwrap_or_default();
     one.id = config.user_pool_id.clone().unwrap_or_default();
     one.app_clients.clone_from(&config.app_clients);
     config.pools.push(one);
-    config.note("pools[0].id", &pool);
-    config.note("pools[0].app_clients", &clients);
+    config.set_value_source("pools[0].id", &pool);
+    config.set_value_source("pools[0].app_clients", &clients);
     for client in config.app_clients.clone() {
         let n = config.callers.len();
         config.callers.push(CallerSettings {
@@ -63,26 +63,26 @@ fn spelled_out(mut config: Config) -> Config {
             attributes: config.attributes.clone(),
             ..CallerSettings::default()
         });
-        config.note(&format!("callers[{n}]"), &clients);
-        config.note(&format!("callers[{n}].attributes"), &attributes);
+        config.set_value_source(&format!("callers[{n}]"), &clients);
+        config.set_value_source(&format!("callers[{n}].attributes"), &attributes);
     }
     config
 }
 
 impl Config {
-    fn note(&mut self, key: &str, origin: &Origin) {
-        self.origins.insert(key.to_owned(), origin.clone());
+    fn set_value_source(&mut self, key: &str, value_source: &ValueSource) {
+        self.value_sources.insert(key.to_owned(), value_source.clone());
     }
 }
 
 const KEYS: [&str; 3] = ["user_pool_id", "app_clients", "attributes"];
 // A pool's other settings, such as an emulator's address, are its own.
-const OWED: [&str; 4] = ["pools", "callers", "pools[0].id", "pools[0].app_clients"];
+const DERIVED_KEYS: [&str; 4] = ["pools", "callers", "pools[0].id", "pools[0].app_clients"];
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Sources, origin::PREFIX},
+        super::{Sources, value_source::PREFIX},
         *,
     };
 
@@ -98,10 +98,10 @@ mod tests {
             config.callers.iter().map(|caller| (&*caller.name, caller.app_client.as_deref())).collect();
         assert_eq!(callers, [("one", Some("one")), ("two", Some("two"))]);
         assert!(config.callers.iter().all(|caller| caller.attributes == ["name"]));
-        let origin = |key: &str| config.origin(key).to_string();
-        assert_eq!(origin("pools[0].id"), "environment COGNITO_LOOKUP_USER_POOL_ID");
-        assert_eq!(origin("callers[1].attributes[0]"), "environment COGNITO_LOOKUP_ATTRIBUTES");
-        assert_eq!(origin("callers[1].app_client"), "environment COGNITO_LOOKUP_APP_CLIENTS");
+        let value_source = |key: &str| config.value_source(key).to_string();
+        assert_eq!(value_source("pools[0].id"), "environment COGNITO_LOOKUP_USER_POOL_ID");
+        assert_eq!(value_source("callers[1].attributes[0]"), "environment COGNITO_LOOKUP_ATTRIBUTES");
+        assert_eq!(value_source("callers[1].app_client"), "environment COGNITO_LOOKUP_APP_CLIENTS");
     }
 
     #[test]
@@ -147,24 +147,24 @@ mod tests {
             &[("USER_POOL_ID", "eu-west-1_A"), ("POOLS__0__ID", "eu-west-1_B"), beside],
         ] {
             let config = read(variables).unwrap();
-            let own = config.faults.len();
-            let mut collector = Faults::collector(&config);
-            for key in OWED.into_iter().chain(["pools[0].endpoint_url", "callers[0].name"]) {
+            let own = config.errors.len();
+            let mut collector = ErrorCollector::new(&config);
+            for key in DERIVED_KEYS.into_iter().chain(["pools[0].endpoint_url", "callers[0].name"]) {
                 collector.add(key, "is wrong");
             }
             assert_eq!(collector.finish(Some(())).unwrap_err().iter().count(), own + 2, "{variables:?}");
         }
         let none = Config::default();
-        let mut collector = Faults::collector(&none);
+        let mut collector = ErrorCollector::new(&none);
         collector.add("pools", "is wrong");
         assert!(collector.finish(Some(())).is_err(), "without a shorthand it is told");
     }
 
-    fn load(variables: &[(&str, &str)]) -> Result<Config, Faults> {
-        read(variables).and_then(Config::sound)
+    fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        read(variables).and_then(Config::validated)
     }
 
-    fn read(variables: &[(&str, &str)]) -> Result<Config, Faults> {
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
         let environment =
             variables.iter().map(|(name, value)| (format!("{PREFIX}{name}").into(), value.into()));
         Config::load(Sources { file: None, environment: environment.collect(), flags: Vec::new() })
