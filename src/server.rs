@@ -2,20 +2,20 @@
 
 mod acceptor;
 mod admin;
-mod census;
+mod admission;
 mod connection;
-mod descriptors;
-mod frames;
-mod front;
+mod fd_limit;
+mod guarded_io;
+mod running;
 mod health;
 mod listener;
-mod plan;
-mod probe;
+mod components;
+mod readiness;
 mod routes;
-mod stage;
+mod drain;
 mod tls;
-mod unread;
-mod upstream;
+mod stall;
+mod upstream_runtime;
 mod worker;
 
 use std::{future::pending, io, sync::Arc};
@@ -25,7 +25,10 @@ use tokio::runtime::Handle;
 use tracing::info;
 
 pub use self::listener::{BindError, Listeners};
-use self::{front::Front, plan::Plan, probe::Probe, tls::Tls, upstream::Upstream};
+use self::{
+    components::Components, readiness::Readiness, running::RunningServer, tls::Tls,
+    upstream_runtime::UpstreamRuntime,
+};
 use crate::{
     audit::{Audit, OpenSinkError},
     auth::{Authenticator, StartError},
@@ -47,7 +50,7 @@ pub async fn run(
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    plan: Plan,
+    components: Components,
 }
 
 /// Has a server look at its files now; cheap to clone.
@@ -73,64 +76,68 @@ impl Reloader {
 impl Server {
     /// Reads the settings and the files they name, or says all that is wrong with them.
     pub fn read(config: Config) -> Result<Self, ConfigErrors> {
-        Ok(Self { plan: Plan::read(&config)?, config })
+        Ok(Self { components: Components::read(&config)?, config })
     }
 
     /// Returns what has this server look at its files.
     pub fn reloader(&self) -> Reloader {
-        Reloader { audit: self.plan.audit.clone(), tls: self.plan.tls.clone() }
+        Reloader { audit: self.components.audit.clone(), tls: self.components.tls.clone() }
     }
 
     /// Serves until `shutdown` is ready, then drains: health says so, new connections and calls are taken for
     /// `shutdown.delay` more, and those under way have `shutdown.grace` to end; what is left then is cut.
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { config, plan } = self;
-        plan.warn();
-        let writing = plan.audit.start()?;
-        let ended = Self::run(&config, &plan, listeners, shutdown).await;
+        let Self { config, components } = self;
+        components.warn();
+        let writing = components.audit.start()?;
+        let ended = Self::run(&config, &components, listeners, shutdown).await;
         writing.end().await;
         ended
     }
 
     async fn run(
         config: &Config,
-        plan: &Plan,
+        components: &Components,
         listeners: Listeners,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let (_upstream, handle) = Upstream::start()?;
-        let service = service(plan, config, &handle).await?;
-        let (ready, probe) = Probe::begin();
-        let mut front = Front::open(config, plan, listeners, service.clone(), probe)?;
-        let parts_ready = handle.spawn(async move { service.ready().await });
-        let welcome = async {
-            if parts_ready.await.is_ok() {
+        let (_upstream, handle) = UpstreamRuntime::start()?;
+        let service = build_service(components, config, &handle).await?;
+        let (ready, readiness) = Readiness::channel();
+        let mut running = RunningServer::start(config, components, listeners, service.clone(), readiness)?;
+        let service_ready = handle.spawn(async move { service.ready().await });
+        let become_ready = async {
+            if service_ready.await.is_ok() {
                 ready.send_replace(true);
                 info!("serving");
             }
             pending::<()>().await;
         };
         tokio::select! {
-            () = front.failed() => return Err(Error::Acceptor),
-            () = welcome => {}
+            () = running.failed() => return Err(Error::Acceptor),
+            () = become_ready => {}
             () = shutdown => {}
         }
-        front.drain(ready, &config.shutdown).await;
+        running.drain(ready, &config.shutdown).await;
         Ok(())
     }
 }
 
 /// Builds what answers the calls; its work upstream is done on that runtime.
-async fn service(plan: &Plan, config: &Config, upstream: &Handle) -> Result<Service, Error> {
+async fn build_service(
+    components: &Components,
+    config: &Config,
+    upstream: &Handle,
+) -> Result<Service, Error> {
     let authenticator = {
         let _there = upstream.enter();
-        Arc::new(Authenticator::start(&plan.pools, &config.cache, &plan.metrics.tokens)?)
+        Arc::new(Authenticator::start(&components.pools, &config.cache, &components.metrics.tokens)?)
     };
-    let (pools, cache, budget) = (plan.pools.clone(), config.cache.clone(), config.budget.clone());
-    let metrics = plan.metrics.clone();
+    let (pools, cache, budget) = (components.pools.clone(), config.cache.clone(), config.budget.clone());
+    let metrics = components.metrics.clone();
     let users = upstream.spawn(async move { Users::connect(&pools, &cache, &budget, &metrics).await });
     let users = users.await.map_err(|_| Error::Upstream)?;
-    Ok(Service { authenticator, policy: Arc::clone(&plan.policy), users })
+    Ok(Service { authenticator, policy: Arc::clone(&components.policy), users })
 }
 
 /// Why the server did not start, or stopped by itself.

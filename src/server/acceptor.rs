@@ -6,9 +6,9 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::{
-    census::Census,
-    listener::{Arrived, Listener},
-    stage::{Stage, Stages},
+    admission::ConnectionLimiter,
+    drain::{DrainPhase, DrainWatch},
+    listener::{Accepted, Listener},
     worker::Workers,
 };
 use crate::telemetry::metrics::{Metrics, RefusalLabels};
@@ -17,9 +17,9 @@ use crate::telemetry::metrics::{Metrics, RefusalLabels};
 #[derive(Debug)]
 pub(super) struct Acceptor {
     pub(super) listener: Listener,
-    pub(super) census: Census,
+    pub(super) limiter: ConnectionLimiter,
     pub(super) metrics: Metrics,
-    pub(super) stages: Stages,
+    pub(super) drain: DrainWatch,
     pub(super) workers: Arc<Workers>,
 }
 
@@ -27,24 +27,24 @@ impl Acceptor {
     /// Accepts until the server is shut. Cancel safe: a connection that was accepted is dealt or refused. Dropped, it
     /// closes the port.
     pub(super) async fn run(mut self) {
-        let mut complained = None;
-        while let Some(arrived) = self.listener.next(self.stages.reached(Stage::Shut)).await {
-            match arrived {
-                Ok(arrived) => self.admit(arrived),
-                Err(error) if is_of_one_connection(&error) => {}
+        let mut last_warning = None;
+        while let Some(accepted) = self.listener.next(self.drain.reached(DrainPhase::PortClosed)).await {
+            match accepted {
+                Ok(accepted) => self.admit(accepted),
+                Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
                     self.metrics.accept_failures.inc();
-                    complain(&mut complained, &error);
+                    warn_rarely(&mut last_warning, &error);
                     // For want of descriptors, mostly: to ask again at once would only burn the core that frees them.
-                    sleep(REST).await;
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }
     }
 
-    fn admit(&self, arrived: Arrived) {
-        match self.census.admit(arrived.address) {
-            Ok(seat) => self.workers.deal(arrived, seat),
+    fn admit(&self, accepted: Accepted) {
+        match self.limiter.admit(accepted.address) {
+            Ok(permit) => self.workers.dispatch(accepted, permit),
             // Closed at once, so that a client can try another replica.
             Err(limit) => {
                 debug!(?limit, "connection refused");
@@ -55,18 +55,18 @@ impl Acceptor {
 }
 
 /// The connection was gone before it was accepted (accept(2), "Error handling"); the port is well.
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput)
 }
 
 /// Once a minute: the loop may turn ten times a second.
-fn complain(last: &mut Option<Instant>, error: &io::Error) {
-    if last.is_none_or(|last| last.elapsed() > COMPLAIN_EVERY) {
+fn warn_rarely(last: &mut Option<Instant>, error: &io::Error) {
+    if last.is_none_or(|last| last.elapsed() > WARN_INTERVAL) {
         warn!(%error, "connections cannot be accepted");
         *last = Some(Instant::now());
     }
 }
 
-const REST: Duration = Duration::from_millis(100);
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+const WARN_INTERVAL: Duration = Duration::from_secs(60);

@@ -11,14 +11,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{probe::Probe, worker::Workers};
+use super::{readiness::Readiness, worker::Workers};
 use crate::telemetry::metrics::Metrics;
 
 /// What the port tells; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Admin {
     pub(super) metrics: Metrics,
-    pub(super) probe: Probe,
+    pub(super) readiness: Readiness,
     pub(super) workers: Arc<Workers>,
 }
 
@@ -30,7 +30,7 @@ impl Admin {
             tokio::select! {
                 accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                     Ok((stream, _)) => drop(connections.spawn(self.clone().serve(stream))),
-                    Err(_) => sleep(REST).await,
+                    Err(_) => sleep(RETRY_DELAY).await,
                 },
                 Some(_) = connections.join_next() => {}
             }
@@ -56,9 +56,9 @@ impl Admin {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
         }
         match path {
-            "/livez" if self.workers.are_alive().await => text(StatusCode::OK, "live\n"),
+            "/livez" if self.workers.all_respond().await => text(StatusCode::OK, "live\n"),
             "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "a serving thread does not answer\n"),
-            "/readyz" if self.probe.is_ready() => text(StatusCode::OK, "ready\n"),
+            "/readyz" if self.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             // The port is bound last of all that a start does.
             "/startupz" => text(StatusCode::OK, "started\n"),
@@ -88,4 +88,4 @@ const MAX_CONNECTIONS: usize = 64;
 // A prober asks at once; who does not must not keep the others waiting for longer than they wait.
 const HEADER_PATIENCE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
-const REST: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);

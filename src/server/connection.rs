@@ -17,12 +17,12 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    frames::Watched,
-    listener::Arrived,
-    probe::Probe,
-    stage::{Stage, Stages},
+    drain::{DrainPhase, DrainWatch},
+    guarded_io::GuardedIo,
+    listener::Accepted,
+    readiness::Readiness,
+    stall::{MonitoredBody, StallMonitor},
     tls::Tls,
-    unread::{Answer, Unread},
 };
 use crate::{
     auth::{Certificate, Peer},
@@ -33,133 +33,136 @@ use crate::{
 
 /// What every connection needs; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Host {
+pub(super) struct ConnectionContext {
     pub(super) calls: Calls,
     pub(super) limits: Arc<LimitSettings>,
     pub(super) metrics: Metrics,
-    pub(super) probe: Probe,
-    pub(super) stages: Stages,
+    pub(super) readiness: Readiness,
+    pub(super) drain: DrainWatch,
     pub(super) tls: Option<Arc<Tls>>,
 }
 
-impl Host {
+impl ConnectionContext {
     /// Returns the same for another serving thread.
     pub(super) fn another(&self) -> Self {
         Self { calls: self.calls.another(), ..self.clone() }
     }
 
     /// Serves a connection until it ends. Dropped, it cuts the connection.
-    pub(super) async fn serve(self, arrived: Arrived) {
-        let mut stages = self.stages.clone();
+    pub(super) async fn serve(self, accepted: Accepted) {
+        let mut drain = self.drain.clone();
         let ended = tokio::select! {
-            ended = self.welcome(arrived) => ended,
-            () = stages.reached(Stage::Cut) => Err(DRAIN),
+            ended = self.handshake(accepted) => ended,
+            () = drain.reached(DrainPhase::Abort) => Err(DRAIN),
         };
-        if let Err(End::Cut(reason)) = ended {
+        if let Err(ConnectionEnd::Cut(reason)) = ended {
             debug!(?reason, "connection cut");
             self.metrics.connections_cut.get_or_create(&CutLabels { reason }).inc();
         }
     }
 
-    async fn welcome(&self, Arrived { address, stream }: Arrived) -> Result<(), End> {
+    async fn handshake(&self, Accepted { address, stream }: Accepted) -> Result<(), ConnectionEnd> {
         let deadline = Instant::now() + self.limits.handshake_timeout;
-        let (stream, stall_timeout) = (stream.here()?, self.limits.stall_timeout);
+        let (stream, stall_timeout) = (stream.into_tokio()?, self.limits.stall_timeout);
         match &self.tls {
             None => {
                 let peer = Peer { address, certificate: None };
-                self.converse(Watched::new(stream, deadline, stall_timeout), peer).await
+                self.serve_http2(GuardedIo::new(stream, deadline, stall_timeout), peer).await
             }
             Some(tls) => {
-                let handshake = timeout_at(deadline, tls.acceptor().accept(stream)).await;
-                let stream = handshake.map_err(|_| HANDSHAKE)?.map_err(|_| HANDSHAKE)?;
+                let accepted = timeout_at(deadline, tls.acceptor().accept(stream)).await;
+                let stream = accepted.map_err(|_| HANDSHAKE)?.map_err(|_| HANDSHAKE)?;
                 let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let certificate = presented.map(Certificate::read).map(Arc::new);
-                self.converse(Watched::new(stream, deadline, stall_timeout), Peer { address, certificate })
-                    .await
+                self.serve_http2(
+                    GuardedIo::new(stream, deadline, stall_timeout),
+                    Peer { address, certificate },
+                )
+                .await
             }
         }
     }
 
     /// Asks the client to leave when the server closes or the connection is old; one that is old and has not left when
-    /// every call must have been answered and taken is cut, and so is one whose client leaves its answers unread.
-    async fn converse<S>(&self, stream: S, peer: Peer) -> Result<(), End>
+    /// every call must have been answered and taken is cut, and so is one whose client leaves its answers monitor.
+    async fn serve_http2<S>(&self, stream: S, peer: Peer) -> Result<(), ConnectionEnd>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut stages = self.stages.clone();
-        let unread = Unread::default();
-        let service = self.service(peer, unread.clone());
-        let mut connection = pin!(self.protocol().serve_connection(TokioIo::new(stream), service));
-        let mut stalled = pin!(unread.stalled(self.limits.stall_timeout));
-        let patience = tokio::select! {
-            ended = connection.as_mut() => return End::of(ended),
+        let mut drain = self.drain.clone();
+        let monitor = StallMonitor::default();
+        let service = self.http_service(peer, monitor.clone());
+        let mut connection = pin!(self.http2_builder().serve_connection(TokioIo::new(stream), service));
+        let mut stalled = pin!(monitor.stalled(self.limits.stall_timeout));
+        let drain_timeout = tokio::select! {
+            ended = connection.as_mut() => return ConnectionEnd::of(ended),
             () = stalled.as_mut() => return Err(STALL),
             // Until the server cuts what is left.
-            () = stages.reached(Stage::Closing) => None,
+            () = drain.reached(DrainPhase::Closing) => None,
             () = sleep(jittered(self.limits.connection_age)) => Some(self.limits.request_timeout + self.limits.stall_timeout),
         };
         // A GOAWAY, and a second one when the client has seen the first: no call on its way to us is lost
         // (RFC 9113, section 6.8).
         connection.as_mut().graceful_shutdown();
         tokio::select! {
-            ended = connection => End::of(ended),
+            ended = connection => ConnectionEnd::of(ended),
             () = stalled => Err(STALL),
-            () = sleep(patience.unwrap_or_default()), if patience.is_some() => Err(DRAIN),
+            () = sleep(drain_timeout.unwrap_or_default()), if drain_timeout.is_some() => Err(DRAIN),
         }
     }
 
-    fn service(
+    fn http_service(
         &self,
         peer: Peer,
-        unread: Unread,
+        monitor: StallMonitor,
     ) -> impl Service<
         Request<Incoming>,
-        Response = Response<Answer>,
+        Response = Response<MonitoredBody>,
         Error = Infallible,
-        Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<>,
+        Future = impl Future<Output = Result<Response<MonitoredBody>, Infallible>> + Send + use<>,
     > + use<> {
-        let (calls, probe) = (self.calls.clone(), self.probe.clone());
+        let (calls, readiness) = (self.calls.clone(), self.readiness.clone());
         service_fn(move |request: Request<Incoming>| {
-            let told = probe.load_balancer(request.uri().path());
-            let answer = match told {
+            let health = readiness.alb_health_check(request.uri().path());
+            let answer = match health {
                 Some(status) => Either::Left(ready(status.into_http().map(ResponseBody::Other))),
                 None => Either::Right(calls.clone().answer(request, peer.clone())),
             };
-            let unread = unread.clone();
+            let monitor = monitor.clone();
             // Boxed here, so that hyper and the runtime hand on a pointer and not kilobytes.
-            Box::pin(answer.map(move |response| Ok(response.map(|body| unread.answer(body)))))
+            Box::pin(answer.map(move |response| Ok(response.map(|body| monitor.monitor(body)))))
         })
     }
 
-    fn protocol(&self) -> http2::Builder<TokioExecutor> {
+    fn http2_builder(&self) -> http2::Builder<TokioExecutor> {
         let limits = &self.limits;
-        let mut protocol = http2::Builder::new(TokioExecutor::new());
-        protocol
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
             .timer(TokioTimer::new())
             // As in grpc-go: nothing on the way has use for it (RFC 9110, section 6.6.1, is about caches).
             .auto_date_header(false)
-            .max_concurrent_streams(bounded(limits.streams))
+            .max_concurrent_streams(saturating_u32(limits.streams))
             .max_local_error_reset_streams(limits.local_error_resets)
             .max_pending_accept_reset_streams(limits.pending_accept_resets)
-            .max_header_list_size(bounded(limits.header_list))
+            .max_header_list_size(saturating_u32(limits.header_list))
             .keep_alive_interval(limits.keepalive_interval)
             .keep_alive_timeout(limits.keepalive_timeout)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER);
-        protocol
+        builder
     }
 }
 
 /// How a connection ended that did not end by itself.
-enum End {
+enum ConnectionEnd {
     /// We cut it.
     Cut(CutReason),
-    /// Its other end broke it off, or the protocol.
+    /// Its other end broke it off, or the http2_builder.
     Broken,
 }
 
-impl End {
+impl ConnectionEnd {
     fn of(ended: Result<(), hyper::Error>) -> Result<(), Self> {
         ended.map_err(|error| match io_kind(&error) {
             Some(io::ErrorKind::QuotaExceeded) => Self::Cut(CutReason::Flood),
@@ -170,7 +173,7 @@ impl End {
     }
 }
 
-impl From<io::Error> for End {
+impl From<io::Error> for ConnectionEnd {
     fn from(_: io::Error) -> Self {
         Self::Broken
     }
@@ -193,13 +196,13 @@ fn jittered(age: Duration) -> Duration {
 }
 
 /// The bounds of the settings are well within.
-fn bounded(number: impl TryInto<u32>) -> u32 {
+fn saturating_u32(number: impl TryInto<u32>) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
 }
 
-const HANDSHAKE: End = End::Cut(CutReason::Handshake);
-const DRAIN: End = End::Cut(CutReason::Drain);
-const STALL: End = End::Cut(CutReason::Stall);
+const HANDSHAKE: ConnectionEnd = ConnectionEnd::Cut(CutReason::Handshake);
+const DRAIN: ConnectionEnd = ConnectionEnd::Cut(CutReason::Drain);
+const STALL: ConnectionEnd = ConnectionEnd::Cut(CutReason::Stall);
 // Envoy's advice for the edge; a request is one message of at most 64 KiB.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;

@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
-use super::probe::Probe;
+use super::readiness::Readiness;
 use crate::proto::{
     admin_service_server,
     health::{
@@ -18,12 +18,12 @@ use crate::proto::{
 
 /// Tells how the server is. Needs no credentials.
 #[derive(Debug)]
-pub(super) struct Health(Probe);
+pub(super) struct Health(Readiness);
 
 impl Health {
-    /// Returns the service that tells what `probe` sees.
-    pub(super) fn service(probe: Probe) -> health_server::HealthServer<Self> {
-        health_server::HealthServer::new(Self(probe))
+    /// Returns the service that tells what `readiness` sees.
+    pub(super) fn service(readiness: Readiness) -> health_server::HealthServer<Self> {
+        health_server::HealthServer::new(Self(readiness))
     }
 
     fn now(&self) -> HealthCheckResponse {
@@ -57,8 +57,8 @@ impl health_server::Health for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let known = SERVICES.contains(&request.get_ref().service.as_str());
-        // Ends with the probe, so that watchers do not hold a drain to its last second.
-        let changes = WatchStream::new(self.0.changes());
+        // Ends with the readiness, so that watchers do not hold a drain to its last second.
+        let changes = WatchStream::new(self.0.subscribe());
         let told = changes.map(move |ready| Ok(if known { response(ready) } else { unknown() }));
         Ok(Response::new(Box::pin(told)))
     }

@@ -27,7 +27,7 @@ pub struct Listeners {
 impl Listeners {
     /// Takes both ports that the settings name; must be called in a Tokio runtime. Fails with the flag that names another.
     pub async fn bind(config: &Config) -> Result<Self, BindError> {
-        let failed = |flag, place: &str, cause| BindError { flag, place: place.to_owned(), cause };
+        let failed = |flag, address: &str, cause| BindError { flag, address: address.to_owned(), cause };
         let grpc = match &config.listen {
             ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
             ListenAddress::Unix(path) => SocketFile::bind(path, config.socket_mode)
@@ -42,7 +42,7 @@ impl Listeners {
 
     /// Returns where gRPC is served: the port that was dealt where the settings left it open.
     pub fn grpc(&self) -> io::Result<ListenAddress> {
-        self.grpc.place()
+        self.grpc.local_address()
     }
 
     /// Returns where probes are answered.
@@ -53,10 +53,10 @@ impl Listeners {
 
 /// A port could not be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {place}: {cause}; choose another with {flag}")]
+#[error("cannot listen on {address}: {cause}; choose another with {flag}")]
 pub struct BindError {
     flag: &'static str,
-    place: String,
+    address: String,
     cause: io::Error,
 }
 
@@ -70,10 +70,10 @@ pub(super) enum Listener {
 impl Listener {
     /// Returns the next connection; when `shut` is ready, the next of those whom the system has let in already, and none
     /// when it has no more: to close the port on them would break their connections. Cancel safe.
-    pub(super) async fn next(&self, shut: impl Future<Output = ()>) -> Option<io::Result<Arrived>> {
+    pub(super) async fn next(&self, shut: impl Future<Output = ()>) -> Option<io::Result<Accepted>> {
         tokio::select! {
             biased;
-            arrived = self.accept() => return Some(arrived),
+            accepted = self.accept() => return Some(accepted),
             () = shut => {}
         }
         // The runtime may not have heard of them yet.
@@ -81,22 +81,22 @@ impl Listener {
         self.accept().now_or_never()
     }
 
-    async fn accept(&self) -> io::Result<Arrived> {
+    async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // A gRPC message is a few small writes, none of which should wait for the other side's answer.
                 stream.set_nodelay(true)?;
-                Ok(Arrived { address: Address::Ip(address.ip()), stream: Stream::Tcp(stream.into_std()?) })
+                Ok(Accepted { address: Address::Ip(address.ip()), stream: Stream::Tcp(stream.into_std()?) })
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Arrived { address: Address::Unix, stream: Stream::Unix(stream.into_std()?) })
+                Ok(Accepted { address: Address::Unix, stream: Stream::Unix(stream.into_std()?) })
             }
         }
     }
 
-    pub(super) fn place(&self) -> io::Result<ListenAddress> {
+    pub(super) fn local_address(&self) -> io::Result<ListenAddress> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(ListenAddress::Tcp),
             Self::Unix(_, file) => Ok(ListenAddress::Unix(file.path().to_owned())),
@@ -106,7 +106,7 @@ impl Listener {
 
 /// A connection that was accepted, bound to no runtime yet.
 #[derive(Debug)]
-pub(super) struct Arrived {
+pub(super) struct Accepted {
     pub(super) address: Address,
     pub(super) stream: Stream,
 }
@@ -120,7 +120,7 @@ pub(super) enum Stream {
 
 impl Stream {
     /// Binds the connection to the runtime it is to be served on, in which this must be called.
-    pub(super) fn here(self) -> io::Result<Either<TcpStream, UnixStream>> {
+    pub(super) fn into_tokio(self) -> io::Result<Either<TcpStream, UnixStream>> {
         Ok(match self {
             Self::Tcp(stream) => Either::Left(TcpStream::from_std(stream)?),
             Self::Unix(stream) => Either::Right(UnixStream::from_std(stream)?),
@@ -145,8 +145,8 @@ mod tests {
         // While the runtime looks elsewhere.
         let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
         for client in &clients {
-            let arrived = listener.next(ready(())).await.expect("it is let in").unwrap();
-            let Stream::Tcp(stream) = arrived.stream else { panic!("of another kind") };
+            let accepted = listener.next(ready(())).await.expect("it is let in").unwrap();
+            let Stream::Tcp(stream) = accepted.stream else { panic!("of another kind") };
             assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
         }
         assert!(listener.next(ready(())).await.is_none());

@@ -2,17 +2,17 @@
 
 use tonic::service::Routes;
 
-use super::{health::Health, probe::Probe};
+use super::{health::Health, readiness::Readiness};
 use crate::{config::Config, proto::DESCRIPTORS};
 
 /// Reflection could not be built.
 pub(super) type Error = tonic_reflection::server::Error;
 
 /// Returns what is served on the gRPC port beside the service itself.
-pub(super) fn routes(probe: Probe, config: &Config) -> Result<Routes, Error> {
+pub(super) fn routes(readiness: Readiness, config: &Config) -> Result<Routes, Error> {
     let most = config.limits.message_bytes();
     let mut routes = Routes::builder();
-    routes.add_service(Health::service(probe).max_decoding_message_size(most));
+    routes.add_service(Health::service(readiness).max_decoding_message_size(most));
     if config.reflection {
         // grpcurl up to 1.8 and others of its age speak v1alpha only.
         routes

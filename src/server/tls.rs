@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
-use self::files::{Bad, Contents, Files};
+use self::files::{FileContents, TlsFileError, TlsFiles};
 use crate::{
     config::{Config, ErrorCollector},
     telemetry::metrics::Metrics,
@@ -24,23 +24,23 @@ use crate::{
 /// The TLS side of the gRPC port.
 #[derive(Debug)]
 pub(super) struct Tls {
-    files: Files,
+    files: TlsFiles,
     metrics: Metrics,
     current: ArcSwap<ServerConfig>,
-    seen: Mutex<Seen>,
+    last_read: Mutex<LastRead>,
 }
 
 /// What the files held when they were last looked at, good or bad.
 #[derive(Debug)]
-struct Seen {
+struct LastRead {
     /// None if they could not be read.
-    contents: Option<Contents>,
+    contents: Option<FileContents>,
     /// From when on they may be judged otherwise.
     until: Option<SystemTime>,
 }
 
 /// What of the files is taken into use.
-struct Good {
+struct LoadedTls {
     config: ServerConfig,
     until: SystemTime,
 }
@@ -48,16 +48,18 @@ struct Good {
 impl Tls {
     /// Reads the settings and the files; none where TLS is not set, or if anything is wrong, which `errors` then says.
     pub(super) fn read(config: &Config, metrics: &Metrics, errors: &mut ErrorCollector<'_>) -> Option<Self> {
-        let files = Files::of(&config.tls, errors).filter(|files| files.can_be_read(errors))?;
+        let files =
+            TlsFiles::from_settings(&config.tls, errors).filter(|files| files.are_readable(errors))?;
         let read =
-            files.read().and_then(|contents| Ok((good(&files, &contents, SystemTime::now())?, contents)));
-        let (good, contents) = read.map_err(|Bad { key, problem, .. }| errors.add(key, problem)).ok()?;
+            files.read().and_then(|contents| Ok((load(&files, &contents, SystemTime::now())?, contents)));
+        let (good, contents) =
+            read.map_err(|TlsFileError { key, problem, .. }| errors.add(key, problem)).ok()?;
         metrics.tls_loaded(good.until);
         Some(Self {
             files,
             metrics: metrics.clone(),
             current: ArcSwap::from_pointee(good.config),
-            seen: Mutex::new(Seen { contents: Some(contents), until: None }),
+            last_read: Mutex::new(LastRead { contents: Some(contents), until: None }),
         })
     }
 
@@ -73,26 +75,28 @@ impl Tls {
     }
 
     fn reload_at(&self, now: SystemTime) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let read = self.files.read();
-        if read.as_ref().ok() == seen.contents.as_ref() && seen.until.is_none_or(|until| now < until) {
+        if read.as_ref().ok() == last_read.contents.as_ref()
+            && last_read.until.is_none_or(|until| now < until)
+        {
             return;
         }
         let (judged, contents) = match read {
-            Ok(contents) => (good(&self.files, &contents, now), Some(contents)),
+            Ok(contents) => (load(&self.files, &contents, now), Some(contents)),
             Err(bad) => (Err(bad), None),
         };
         let until = judged.as_ref().err().and_then(|bad| bad.until);
         match judged {
-            Ok(Good { config, until }) => {
+            Ok(LoadedTls { config, until }) => {
                 // The sessions of the old set are not resumed: they are in its own store.
                 self.current.store(Arc::new(config));
                 self.metrics.tls_loaded(until);
                 info!("TLS files reloaded");
             }
-            Err(bad) => self.complain(&bad),
+            Err(bad) => self.report_failure(&bad),
         }
-        *seen = Seen { contents, until };
+        *last_read = LastRead { contents, until };
     }
 
     /// Reloads whenever the files have changed, looking at them as often as is set; never returns.
@@ -105,15 +109,15 @@ impl Tls {
         }
     }
 
-    fn complain(&self, Bad { key, problem, .. }: &Bad) {
+    fn report_failure(&self, TlsFileError { key, problem, .. }: &TlsFileError) {
         self.metrics.tls_reload_failures.inc();
         warn!(key, problem, "the changed TLS files are bad; the old ones stay in use");
     }
 }
 
 /// Judges what the files hold at `now`.
-fn good(files: &Files, contents: &Contents, now: SystemTime) -> Result<Good, Bad> {
-    Ok(Good { config: contents.config(files)?, until: contents.good_until(now)? })
+fn load(files: &TlsFiles, contents: &FileContents, now: SystemTime) -> Result<LoadedTls, TlsFileError> {
+    Ok(LoadedTls { config: contents.config(files)?, until: contents.expiry(now)? })
 }
 
 #[cfg(test)]

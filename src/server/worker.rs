@@ -20,10 +20,10 @@ use tokio::{
 use tracing::error;
 
 use super::{
-    census::Seat,
-    connection::Host,
-    listener::Arrived,
-    stage::{Stage, Stages},
+    admission::ConnectionPermit,
+    connection::ConnectionContext,
+    drain::{DrainPhase, DrainWatch},
+    listener::Accepted,
 };
 use crate::telemetry::metrics::{Gauge, Metrics, WorkerLabels};
 
@@ -31,135 +31,139 @@ use crate::telemetry::metrics::{Gauge, Metrics, WorkerLabels};
 #[derive(Debug)]
 pub(super) struct Workers {
     workers: Vec<Worker>,
-    stages: Stages,
+    drain: DrainWatch,
 }
 
 impl Workers {
     /// Starts `count` threads, which end when the stage is closing and their last connection is over; what is returned
     /// beside them waits for that. Fails where a thread cannot be had.
-    pub(super) fn start(count: usize, host: Host) -> io::Result<(Self, impl Future<Output = ()> + use<>)> {
-        let stages = host.stages.clone();
-        let started = (0..count).map(|n| Worker::start(n, host.another())).collect::<io::Result<Vec<_>>>()?;
+    pub(super) fn start(
+        count: usize,
+        context: ConnectionContext,
+    ) -> io::Result<(Self, impl Future<Output = ()> + use<>)> {
+        let drain = context.drain.clone();
+        let started =
+            (0..count).map(|n| Worker::start(n, context.another())).collect::<io::Result<Vec<_>>>()?;
         let (workers, ends): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         // An error means that the thread is gone too.
-        Ok((Self { workers, stages }, join_all(ends).map(drop)))
+        Ok((Self { workers, drain }, join_all(ends).map(drop)))
     }
 
     /// Gives a connection to the worker that has the fewest.
-    pub(super) fn deal(&self, arrived: Arrived, seat: Seat) {
+    pub(super) fn dispatch(&self, accepted: Accepted, permit: ConnectionPermit) {
         // One that is gone has no load, and would be dealt everything.
         let there = self.workers.iter().filter(|worker| !worker.tasks.is_closed());
-        match there.min_by_key(|worker| worker.load.now()) {
-            Some(worker) => worker.take(arrived, seat),
+        match there.min_by_key(|worker| worker.connection_count.get()) {
+            Some(worker) => worker.assign(accepted, permit),
             None => error!("no serving thread is there"),
         }
     }
 
     /// Returns true if and only if every worker answers within a second; one that has ended because the server closes
     /// need not.
-    pub(super) async fn are_alive(&self) -> bool {
-        let answered = join_all(self.workers.iter().map(Worker::is_alive)).await;
-        answered.into_iter().all(|alive| alive) || !self.stages.is_open()
+    pub(super) async fn all_respond(&self) -> bool {
+        let answered = join_all(self.workers.iter().map(Worker::responds)).await;
+        answered.into_iter().all(|alive| alive) || !self.drain.is_open()
     }
 }
 
 #[derive(Debug)]
 struct Worker {
-    load: Load,
+    connection_count: ConnectionCount,
     tasks: mpsc::UnboundedSender<Task>,
 }
 
-/// What a worker is given. The queue needs no bound of its own: the census bounds the connections.
+/// What a worker is given. The queue needs no bound of its own: the limiter bounds the connections.
 #[derive(Debug)]
 enum Task {
-    Answer(oneshot::Sender<()>),
-    Serve(Arrived, (Seat, Held)),
+    Ping(oneshot::Sender<()>),
+    Serve(Accepted, (ConnectionPermit, ConnectionCountGuard)),
 }
 
 impl Worker {
-    fn start(n: usize, host: Host) -> io::Result<(Self, oneshot::Receiver<()>)> {
+    fn start(n: usize, context: ConnectionContext) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (sender, tasks) = mpsc::unbounded_channel();
         let (done, ended) = oneshot::channel::<()>();
-        let load = Load::new(n, &host.metrics);
+        let connection_count = ConnectionCount::new(n, &context.metrics);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let serve = move || {
-            runtime.block_on(serve(host, tasks));
+            runtime.block_on(serve(context, tasks));
             drop((runtime, done));
         };
         // Not joined: a thread that hangs must not hold the process, and `ended` tells of its end.
         thread::Builder::new().name(format!("worker-{n}")).spawn(serve)?;
-        Ok((Self { load, tasks: sender }, ended))
+        Ok((Self { connection_count, tasks: sender }, ended))
     }
 
-    fn take(&self, arrived: Arrived, seat: Seat) {
-        if self.tasks.send(Task::Serve(arrived, (seat, self.load.one_more()))).is_err() {
+    fn assign(&self, accepted: Accepted, permit: ConnectionPermit) {
+        if self.tasks.send(Task::Serve(accepted, (permit, self.connection_count.increment()))).is_err() {
             error!("a serving thread is gone");
         }
     }
 
-    async fn is_alive(&self) -> bool {
+    async fn responds(&self) -> bool {
         let (answer, answered) = oneshot::channel();
-        let asked = self.tasks.send(Task::Answer(answer)).is_ok();
-        asked && matches!(timeout(PATIENCE, answered).await, Ok(Ok(())))
+        let asked = self.tasks.send(Task::Ping(answer)).is_ok();
+        asked && matches!(timeout(LIVENESS_TIMEOUT, answered).await, Ok(Ok(())))
     }
 }
 
-async fn serve(host: Host, mut tasks: mpsc::UnboundedReceiver<Task>) {
-    let (mut connections, mut stages, mut closing) = (JoinSet::new(), host.stages.clone(), false);
+async fn serve(context: ConnectionContext, mut tasks: mpsc::UnboundedReceiver<Task>) {
+    let (mut connections, mut drain, mut closing) = (JoinSet::new(), context.drain.clone(), false);
     while !closing || !connections.is_empty() {
         tokio::select! {
             // What was dealt before the server closed is served, and then asked to leave like the others.
             biased;
             Some(task) = tasks.recv() => match task {
                 // Whoever asked may have left.
-                Task::Answer(answer) => drop(answer.send(())),
-                Task::Serve(arrived, held) => {
-                    let connection = host.clone().serve(arrived);
+                Task::Ping(answer) => drop(answer.send(())),
+                Task::Serve(accepted, guards) => {
+                    let connection = context.clone().serve(accepted);
                     connections.spawn(async move {
                         connection.await;
-                        drop(held);
+                        drop(guards);
                     });
                 }
             },
             Some(_) = connections.join_next() => {}
-            () = stages.reached(Stage::Closing), if !closing => closing = true,
+            () = drain.reached(DrainPhase::Closing), if !closing => closing = true,
         }
     }
 }
 
 /// How many connections a worker has; each connection holds one that counts it.
 #[derive(Debug)]
-struct Load {
+struct ConnectionCount {
     count: Arc<AtomicUsize>,
     gauge: Gauge,
 }
 
-impl Load {
+impl ConnectionCount {
     fn new(worker: usize, metrics: &Metrics) -> Self {
         let of_worker = WorkerLabels { worker: worker.try_into().unwrap_or(u32::MAX) };
         Self { count: Arc::default(), gauge: metrics.connections.get_or_create_owned(&of_worker) }
     }
 
-    fn now(&self) -> usize {
+    fn get(&self) -> usize {
         self.count.load(Relaxed)
     }
 
-    fn one_more(&self) -> Held {
+    fn increment(&self) -> ConnectionCountGuard {
         self.count.fetch_add(1, Relaxed);
         self.gauge.inc();
-        Held(Self { count: Arc::clone(&self.count), gauge: self.gauge.clone() })
+        ConnectionCountGuard(Self { count: Arc::clone(&self.count), gauge: self.gauge.clone() })
     }
 }
 
 /// The place of one connection at its worker.
 #[derive(Debug)]
-struct Held(Load);
+struct ConnectionCountGuard(ConnectionCount);
 
-impl Drop for Held {
+impl Drop for ConnectionCountGuard {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Relaxed);
         self.0.gauge.dec();
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(1);
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(1);

@@ -24,18 +24,18 @@ impl SocketFile {
     /// Listens on `path`, for those whom `mode` lets in. A socket that nobody listens on any more is replaced; anything
     /// else that is there is left alone, and the failure says what it is.
     pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
-        refuse_unless_stale(path)?;
-        // Made aside and moved into place: nobody finds it with another mode, and there is no moment without a socket.
-        let aside = path.with_added_extension(process::id().to_string());
-        drop(fs::remove_file(&aside));
-        let listener = UnixListener::bind(&aside)?;
-        let moved = fs::set_permissions(&aside, Permissions::from_mode(mode))
-            .and_then(|()| fs::metadata(&aside))
-            .and_then(|made| fs::rename(&aside, path).map(|()| made.ino()));
+        ensure_free_or_stale(path)?;
+        // Made temporary and moved into place: nobody finds it with another mode, and there is no moment without a socket.
+        let temporary = path.with_added_extension(process::id().to_string());
+        drop(fs::remove_file(&temporary));
+        let listener = UnixListener::bind(&temporary)?;
+        let moved = fs::set_permissions(&temporary, Permissions::from_mode(mode))
+            .and_then(|()| fs::metadata(&temporary))
+            .and_then(|made| fs::rename(&temporary, path).map(|()| made.ino()));
         match moved {
             Ok(inode) => Ok((listener, Self { path: path.to_owned(), inode })),
             Err(error) => {
-                drop(fs::remove_file(&aside));
+                drop(fs::remove_file(&temporary));
                 Err(error)
             }
         }
@@ -56,7 +56,7 @@ impl Drop for SocketFile {
     }
 }
 
-fn refuse_unless_stale(path: &Path) -> io::Result<()> {
+fn ensure_free_or_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -34,12 +34,12 @@ impl Validity {
     }
 
     /// Fails where a certificate is not good at `now`.
-    pub(super) fn at(&self, now: SystemTime) -> Result<(), Untimely> {
+    pub(super) fn check(&self, now: SystemTime) -> Result<(), NotValidNow> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         if now < self.from {
-            Err(Untimely::Early(SystemTime::UNIX_EPOCH + self.from))
+            Err(NotValidNow::NotYet(SystemTime::UNIX_EPOCH + self.from))
         } else if now.as_secs() > self.until.as_secs() {
-            Err(Untimely::Late(self.until()))
+            Err(NotValidNow::Expired(self.until()))
         } else {
             Ok(())
         }
@@ -48,18 +48,18 @@ impl Validity {
 
 /// A certificate is not good now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Untimely {
+pub(super) enum NotValidNow {
     /// Not before this.
-    Early(SystemTime),
+    NotYet(SystemTime),
     /// Not after this.
-    Late(SystemTime),
+    Expired(SystemTime),
 }
 
-impl fmt::Display for Untimely {
+impl fmt::Display for NotValidNow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Early(from) => write!(f, "is not good before {} by this machine's clock", date(*from)),
-            Self::Late(until) => write!(f, "is not good after {} by this machine's clock", date(*until)),
+            Self::NotYet(from) => write!(f, "is not good before {} by this machine's clock", date(*from)),
+            Self::Expired(until) => write!(f, "is not good after {} by this machine's clock", date(*until)),
         }
     }
 }
@@ -85,15 +85,18 @@ mod tests {
                 Err("is not good after 2026-01-01T00:00:00Z by this machine's clock"),
             ),
         ] {
-            assert_eq!(validity.at(now).map_err(|bad| bad.to_string()), expected.map_err(ToOwned::to_owned));
+            assert_eq!(
+                validity.check(now).map_err(|bad| bad.to_string()),
+                expected.map_err(ToOwned::to_owned)
+            );
         }
     }
 
     #[test]
     fn the_ends_of_time_can_be_told() {
         let long = validity(1970, 9999);
-        assert_eq!((long.at(SystemTime::UNIX_EPOCH), long.until()), (Ok(()), at(253_370_764_800)));
-        let late = long.at(at(253_370_764_801)).unwrap_err();
+        assert_eq!((long.check(SystemTime::UNIX_EPOCH), long.until()), (Ok(()), at(253_370_764_800)));
+        let late = long.check(at(253_370_764_801)).unwrap_err();
         assert_eq!(late.to_string(), "is not good after 9999-01-01T00:00:00Z by this machine's clock");
     }
 

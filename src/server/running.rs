@@ -14,13 +14,13 @@ use super::{
     Error, Listeners,
     acceptor::Acceptor,
     admin::Admin,
-    census::Census,
-    connection::Host,
-    descriptors,
-    plan::Plan,
-    probe::Probe,
+    admission::ConnectionLimiter,
+    components::Components,
+    connection::ConnectionContext,
+    drain::{DrainPhase, DrainWatch},
+    fd_limit,
+    readiness::Readiness,
     routes::routes,
-    stage::{Stage, Stages},
     worker::Workers,
 };
 use crate::{
@@ -29,66 +29,66 @@ use crate::{
 };
 
 /// Everything that takes connections. Dropped, all of it ends at once.
-pub(super) struct Front {
-    accepting: JoinSet<()>,
+pub(super) struct RunningServer {
+    acceptor: JoinSet<()>,
     /// The probes' port and the watch on the TLS files, which go on to the end.
-    aside: JoinSet<()>,
-    stage: watch::Sender<Stage>,
+    background: JoinSet<()>,
+    phase: watch::Sender<DrainPhase>,
     workers_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Front {
+impl RunningServer {
     /// Begins to take connections; must be called in a Tokio runtime.
-    pub(super) fn open(
+    pub(super) fn start(
         config: &Config,
-        plan: &Plan,
+        components: &Components,
         listeners: Listeners,
         service: Service,
-        probe: Probe,
+        readiness: Readiness,
     ) -> Result<Self, Error> {
-        let (stage, stages) = Stages::begin();
-        let host = Host {
+        let (phase, drain) = DrainWatch::channel();
+        let context = ConnectionContext {
             calls: Calls::new(
                 service,
-                routes(probe.clone(), config)?,
+                routes(readiness.clone(), config)?,
                 Bounds { time: config.limits.request_timeout, message: config.limits.message_bytes() },
-                plan.audit.recorder(),
-                plan.metrics.rpcs.clone(),
+                components.audit.recorder(),
+                components.metrics.rpcs.clone(),
             ),
             limits: Arc::new(config.limits.clone()),
-            metrics: plan.metrics.clone(),
-            probe: probe.clone(),
-            stages: stages.clone(),
-            tls: plan.tls.clone(),
+            metrics: components.metrics.clone(),
+            readiness: readiness.clone(),
+            drain: drain.clone(),
+            tls: components.tls.clone(),
         };
-        let threads = threads(config.workers);
-        let (workers, workers_ended) = Workers::start(threads, host)?;
+        let threads = thread_count(config.workers);
+        let (workers, workers_ended) = Workers::start(threads, context)?;
         let workers = Arc::new(workers);
         let (address, admin_address) = (listeners.grpc()?, listeners.admin()?);
         let Listeners { grpc: listener, admin: admin_listener } = listeners;
 
-        let (metrics, limits) = (plan.metrics.clone(), &config.limits);
-        let most = descriptors::connections(limits.connections, threads);
-        let census = Census::new(most, limits.connections_per_peer);
-        let admin = Admin { metrics: metrics.clone(), probe, workers: Arc::clone(&workers) };
-        let (mut accepting, mut aside) = (JoinSet::new(), JoinSet::new());
-        accepting.spawn(Acceptor { listener, census, metrics, stages, workers }.run());
-        aside.spawn(admin.run(admin_listener));
-        if let Some(tls) = plan.tls.clone() {
-            aside.spawn(async move { tls.watch().await });
+        let (metrics, limits) = (components.metrics.clone(), &config.limits);
+        let max_connections = fd_limit::max_connections(limits.connections, threads);
+        let limiter = ConnectionLimiter::new(max_connections, limits.connections_per_peer);
+        let admin = Admin { metrics: metrics.clone(), readiness, workers: Arc::clone(&workers) };
+        let (mut acceptor, mut background) = (JoinSet::new(), JoinSet::new());
+        acceptor.spawn(Acceptor { listener, limiter, metrics, drain, workers }.run());
+        background.spawn(admin.run(admin_listener));
+        if let Some(tls) = components.tls.clone() {
+            background.spawn(async move { tls.watch().await });
         }
-        let (tls, version) = (plan.tls.is_some(), env!("CARGO_PKG_VERSION"));
+        let (tls, version) = (components.tls.is_some(), env!("CARGO_PKG_VERSION"));
         info!(%address, admin.address = %admin_address, tls, version, "listening");
-        tell_systemd(NotifyState::Ready);
-        Ok(Self { accepting, aside, stage, workers_ended: Box::pin(workers_ended) })
+        notify_systemd(NotifyState::Ready);
+        Ok(Self { acceptor, background, phase, workers_ended: Box::pin(workers_ended) })
     }
 
     /// Returns if nobody accepts, serves or answers probes any more, which is a fault of ours. Cancel safe.
     pub(super) async fn failed(&mut self) {
         tokio::select! {
             () = &mut self.workers_ended => {}
-            _ = self.accepting.join_next() => {}
-            _ = self.aside.join_next() => {}
+            _ = self.acceptor.join_next() => {}
+            _ = self.background.join_next() => {}
         }
     }
 
@@ -97,27 +97,27 @@ impl Front {
     pub(super) async fn drain(mut self, ready: watch::Sender<bool>, times: &ShutdownSettings) {
         let (delay, grace) = (times.delay, times.grace);
         info!(delay_ms = milliseconds(delay), grace_ms = milliseconds(grace), "stopping");
-        tell_systemd(NotifyState::Stopping);
+        notify_systemd(NotifyState::Stopping);
         ready.send_replace(false);
         sleep(delay).await;
-        self.stage.send_replace(Stage::Shut);
+        self.phase.send_replace(DrainPhase::PortClosed);
         // Whoever keeps connecting must not hold the drain.
-        drop(timeout(SHUTTING, self.accepting.join_next()).await);
-        self.accepting.shutdown().await;
+        drop(timeout(ACCEPT_DRAIN_TIMEOUT, self.acceptor.join_next()).await);
+        self.acceptor.shutdown().await;
         // Ends the streams of those who watch the health, which would hold the drain to its last second.
         drop(ready);
-        self.stage.send_replace(Stage::Closing);
+        self.phase.send_replace(DrainPhase::Closing);
         if timeout(grace, &mut self.workers_ended).await.is_err() {
             warn!("calls or connections did not end in time and are cut");
-            self.stage.send_replace(Stage::Cut);
+            self.phase.send_replace(DrainPhase::Abort);
             // A thread that does not even cut hangs, and goes with the process.
-            drop(timeout(CUTTING, self.workers_ended).await);
+            drop(timeout(ABORT_TIMEOUT, self.workers_ended).await);
         }
         info!("stopped");
     }
 }
 
-fn threads(workers: usize) -> usize {
+fn thread_count(workers: usize) -> usize {
     match workers {
         0 => thread::available_parallelism().map_or(1, NonZero::get),
         set => set,
@@ -125,7 +125,7 @@ fn threads(workers: usize) -> usize {
 }
 
 /// Where systemd did not start this process, or does not listen, nobody needs to know.
-fn tell_systemd(state: NotifyState<'_>) {
+fn notify_systemd(state: NotifyState<'_>) {
     drop(sd_notify::notify(&[state]));
 }
 
@@ -133,5 +133,5 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-const SHUTTING: Duration = Duration::from_millis(100);
-const CUTTING: Duration = Duration::from_secs(1);
+const ACCEPT_DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -5,13 +5,13 @@ use tonic::Status;
 
 /// Where it is asked whether calls are welcome; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Probe(watch::Receiver<bool>);
+pub(super) struct Readiness(watch::Receiver<bool>);
 
-impl Probe {
+impl Readiness {
     /// Begins with no.
-    pub(super) fn begin() -> (watch::Sender<bool>, Self) {
-        let (sender, probe) = watch::channel(false);
-        (sender, Self(probe))
+    pub(super) fn channel() -> (watch::Sender<bool>, Self) {
+        let (sender, readiness) = watch::channel(false);
+        (sender, Self(readiness))
     }
 
     /// Returns true if and only if calls are welcome.
@@ -20,13 +20,13 @@ impl Probe {
     }
 
     /// Returns where changes are told.
-    pub(super) fn changes(&self) -> watch::Receiver<bool> {
+    pub(super) fn subscribe(&self) -> watch::Receiver<bool> {
         self.0.clone()
     }
 
     /// Answers the path that AWS's application load balancers ask by default; none for any other. They look at the
     /// code alone, so the health service, whose code is OK whatever it says, would never tell them of a drain.
-    pub(super) fn load_balancer(&self, path: &str) -> Option<Status> {
+    pub(super) fn alb_health_check(&self, path: &str) -> Option<Status> {
         (path == "/AWS.ALB/healthcheck").then(|| {
             if self.is_ready() { Status::ok("") } else { Status::unavailable("calls are not welcome") }
         })

@@ -7,9 +7,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// A runtime that ends without waiting when it is dropped.
 #[derive(Debug)]
-pub(super) struct Upstream(Option<Runtime>);
+pub(super) struct UpstreamRuntime(Option<Runtime>);
 
-impl Upstream {
+impl UpstreamRuntime {
     /// Starts one thread: what is asked in a second is bounded by Cognito's quotas, some hundreds.
     pub(super) fn start() -> io::Result<(Self, Handle)> {
         let runtime =
@@ -19,7 +19,7 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
+impl Drop for UpstreamRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();

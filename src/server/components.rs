@@ -15,19 +15,19 @@ use crate::{
 
 /// What the server is to be, valid in every part.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Components {
     pub(super) audit: Audit,
     pub(super) metrics: Metrics,
     pub(super) pools: Pools,
     pub(super) policy: Arc<Policy>,
     pub(super) tls: Option<Arc<Tls>>,
     /// Whether somebody beyond this machine can connect, and would do so in the clear.
-    exposed: bool,
+    is_cleartext: bool,
     /// Whether a call may take longer than a stop waits for it.
-    abrupt: bool,
+    has_short_grace: bool,
 }
 
-impl Plan {
+impl Components {
     /// Reads the settings, or says all that is wrong with them.
     pub(super) fn read(config: &Config) -> Result<Self, ConfigErrors> {
         let mut errors = ErrorCollector::new(config);
@@ -37,9 +37,9 @@ impl Plan {
         metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
         let tls = Tls::read(config, &metrics, &mut errors).map(Arc::new);
         let audit = Audit::read(config, pools.as_ref(), &metrics, &mut errors);
-        let exposed =
+        let is_cleartext =
             tls.is_none() && matches!(config.listen, ListenAddress::Tcp(at) if !at.ip().is_loopback());
-        let abrupt = config.shutdown.grace < config.limits.request_timeout;
+        let has_short_grace = config.shutdown.grace < config.limits.request_timeout;
         let read = pools.zip(policy).zip(audit);
         errors.finish(read.map(|((pools, policy), audit)| Self {
             audit,
@@ -47,8 +47,8 @@ impl Plan {
             pools,
             policy: Arc::new(policy),
             tls,
-            exposed,
-            abrupt,
+            is_cleartext,
+            has_short_grace,
         }))
     }
 
@@ -59,12 +59,12 @@ impl Plan {
                 warn!(pool.id = %pool.id, url, "a pool is asked at an address that is not AWS's own over HTTPS");
             }
         }
-        if self.exposed {
+        if self.is_cleartext {
             warn!(
                 "without tls.certificate tokens and attributes travel in the clear, unless a mesh encrypts them"
             );
         }
-        if self.abrupt {
+        if self.has_short_grace {
             warn!(
                 "shutdown.grace is less than limits.request_timeout, so that a stop may cut calls under way"
             );

@@ -5,29 +5,29 @@ use tracing::warn;
 
 /// Returns how many connections may be held: as many as `wanted`, or as the limit on descriptors (`ulimit -n`) leaves
 /// beside those for Cognito and the probes, which must never be in want of one.
-pub(super) fn connections(wanted: usize, threads: usize) -> usize {
+pub(super) fn max_connections(wanted: usize, threads: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
-    let room = room(limit, threads);
-    if room < wanted {
+    let available = available(limit, threads);
+    if available < wanted {
         warn!(
             limit,
-            connections = room,
+            connections = available,
             wanted,
             "the limit on open files allows fewer connections than are set; raise it or lower limits.connections"
         );
     }
-    wanted.min(room)
+    wanted.min(available)
 }
 
-fn room(limit: u64, threads: usize) -> usize {
-    let reserved = RESERVED + OF_THREAD * threads;
+fn available(limit: u64, threads: usize) -> usize {
+    let reserved = RESERVED + PER_THREAD * threads;
     usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved).max(1)
 }
 
 // Of the log, the probes' 64 connections, and those to Cognito and the key servers.
 const RESERVED: usize = 128;
 // Each serving thread's runtime polls, is woken and hears signals by them.
-const OF_THREAD: usize = 4;
+const PER_THREAD: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -43,7 +43,7 @@ mod tests {
             (0, 2, 1),
             (u64::MAX, 0, usize::MAX - 128),
         ] {
-            assert_eq!(room(limit, threads), expected, "{limit} {threads}");
+            assert_eq!(available(limit, threads), expected, "{limit} {threads}");
         }
     }
 }
