@@ -33,16 +33,16 @@ pub enum Error {
     Failure(#[from] Failure),
     /// The answer to a batch has no room for this user.
     #[error("the answer to a batch is full")]
-    Full,
+    BatchFull,
     /// A service that is not ours, such as health, answered so.
     #[error("a service that is not ours answered {0:?}")]
-    Foreign(Code),
+    Builtin(Code),
     /// The question is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidQuery),
     /// The caller's deadline or our own passed.
     #[error("the deadline passed")]
-    OutOfTime,
+    DeadlineExceeded,
     /// The call panicked: a fault of ours.
     #[error("the call panicked")]
     Panicked,
@@ -51,7 +51,7 @@ pub enum Error {
     Rejected(#[from] Rejected),
     /// The record of the call could not be written, without which nothing is to leave.
     #[error("the audit record of the call could not be written")]
-    Unrecorded,
+    AuditUnavailable,
     /// This version does not offer the call.
     #[error("the call is not offered by this version")]
     Unimplemented,
@@ -68,7 +68,7 @@ impl Error {
             // What tonic's codec says of a message that is too large, and of one that is no protobuf.
             Code::OutOfRange | Code::Internal => Self::Unreadable,
             Code::Unimplemented => Self::Unimplemented,
-            code => Self::Foreign(code),
+            code => Self::Builtin(code),
         })
     }
 
@@ -78,7 +78,7 @@ impl Error {
     }
 
     /// Returns true if and only if the same call, of the same caller, could be answered at another time.
-    pub fn is_ours(&self) -> bool {
+    pub fn is_server_fault(&self) -> bool {
         use Code::{DeadlineExceeded, Internal, ResourceExhausted, Unavailable};
         matches!(self.code(), DeadlineExceeded | Internal | ResourceExhausted | Unavailable)
     }
@@ -115,7 +115,7 @@ impl Error {
     }
 
     /// Makes the same as a message, for one of several users.
-    pub fn into_message(self, request_id: &str) -> proto::Status {
+    pub fn into_proto(self, request_id: &str) -> proto::Status {
         let status = self.into_status(request_id);
         // Its details are such a message, which only holds less if it could not be read.
         proto::Status::decode(status.details()).unwrap_or_else(|_| proto::Status {
@@ -132,8 +132,8 @@ impl Error {
             Self::Compressed => {
                 (Code::Unimplemented, ErrorReason::Unspecified, "this service reads no compressed messages")
             }
-            Self::Foreign(code) => (*code, ErrorReason::Unspecified, code.description()),
-            Self::Full => (
+            Self::Builtin(code) => (*code, ErrorReason::Unspecified, code.description()),
+            Self::BatchFull => (
                 Code::ResourceExhausted,
                 ErrorReason::Overloaded,
                 "the answer has no room for this user; ask about fewer at once",
@@ -144,8 +144,8 @@ impl Error {
             Self::Invalid(InvalidQuery::Field { .. }) => {
                 (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
             }
-            Self::OutOfTime => (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed"),
-            Self::Panicked | Self::Unrecorded => failed(Failure::Internal),
+            Self::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed"),
+            Self::Panicked | Self::AuditUnavailable => failed(Failure::Internal),
             Self::Rejected(rejected) => rejection(*rejected),
             Self::Unimplemented => {
                 (Code::Unimplemented, ErrorReason::Unspecified, "the call is not offered by this version")
@@ -159,7 +159,7 @@ impl Error {
 
     fn metadata(&self) -> HashMap<String, String> {
         match self {
-            Self::Denied(Denied::Attributes(names)) => {
+            Self::Denied(Denied::AttributesNotAllowed(names)) => {
                 HashMap::from([("attributes".to_owned(), listed(names))])
             }
             _ => HashMap::new(),
@@ -173,8 +173,8 @@ impl Error {
         let (field, problem) = match self {
             Self::Invalid(InvalidQuery::Field { field, problem }) => (field.as_str(), *problem),
             Self::Invalid(InvalidQuery::Sub) => ("sub", SUB_FORM),
-            Self::Denied(Denied::CallerUnknown) => ("caller", "names no configured caller"),
-            Self::Denied(Denied::Nobody) => ("sub", "must be given where no access token is"),
+            Self::Denied(Denied::CallerNameUnknown) => ("caller", "names no configured caller"),
+            Self::Denied(Denied::SubjectMissing) => ("sub", "must be given where no access token is"),
             Self::Denied(Denied::PoolMissing) => {
                 ("user_pool_id", "must be given: several pools are configured")
             }
@@ -188,7 +188,7 @@ impl Error {
         match self {
             Self::Failure(Failure::BudgetExhausted(wait)) => Some(*wait),
             // It helps to ask about fewer, at once.
-            Self::Full => None,
+            Self::BatchFull => None,
             _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
         }
     }
@@ -211,18 +211,18 @@ fn listed(names: &[String]) -> String {
 
 fn denial(denied: &Denied) -> (Code, ErrorReason, &'static str) {
     match denied {
-        Denied::Ambiguous => (
+        Denied::SubjectAmbiguous => (
             Code::InvalidArgument,
             ErrorReason::SubjectAmbiguous,
             "the tokens, sub and user_pool_id given do not name the same user",
         ),
-        Denied::Anonymous => rejection(Rejected::Missing),
-        Denied::Attributes(_) => (
+        Denied::CredentialMissing => rejection(Rejected::Missing),
+        Denied::AttributesNotAllowed(_) => (
             Code::PermissionDenied,
             ErrorReason::AttributeNotAllowed,
             "the caller may not read a requested attribute",
         ),
-        Denied::Caller => {
+        Denied::CallerNotAllowed => {
             (Code::PermissionDenied, ErrorReason::CallerNotAllowed, "no rule names this caller")
         }
         Denied::NotAdmin => (
@@ -230,17 +230,17 @@ fn denial(denied: &Denied) -> (Code, ErrorReason, &'static str) {
             ErrorReason::CallerNotAllowed,
             "no rule makes this caller an administrator",
         ),
-        Denied::Disabled => (Code::PermissionDenied, ErrorReason::UserDisabled, "the user is disabled"),
-        Denied::Nobody => (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED),
-        Denied::CallerUnknown | Denied::PoolMissing | Denied::PoolUnknown => {
+        Denied::UserDisabled => (Code::PermissionDenied, ErrorReason::UserDisabled, "the user is disabled"),
+        Denied::SubjectMissing => (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED),
+        Denied::CallerNameUnknown | Denied::PoolMissing | Denied::PoolUnknown => {
             (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
         }
-        Denied::Scope => (
+        Denied::ScopeMissing => (
             Code::PermissionDenied,
             ErrorReason::ScopeMissing,
             "the token lacks the scope that this caller must have",
         ),
-        Denied::Subject => (
+        Denied::SubjectNotAllowed => (
             Code::PermissionDenied,
             ErrorReason::SubjectNotAllowed,
             "the caller may read only the user whose access token it presents",

@@ -4,7 +4,7 @@
 mod batch;
 mod disclosure;
 mod explanation;
-mod mandate;
+mod admin_permit;
 mod network;
 mod permit;
 mod rule;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use self::{
+    admin_permit::AdminPermit,
     disclosure::Disclosure,
     explanation::{Access, Explanation},
-    mandate::Mandate,
-    permit::{Known, Permit, Share, Subject},
+    permit::{CallerRateLimit, LookupKey, Permit, Subject},
 };
 use self::{
-    permit::Membership,
+    permit::GroupsSource,
     rule::{Reads, Rule},
 };
 use crate::{
@@ -47,13 +47,13 @@ impl Policy {
     }
 
     /// Returns the names of the callers whose network is wider than this machine, which an operator should be told of.
-    pub fn open_networks(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().filter(|rule| rule.is_open()).map(|rule| &*rule.name)
+    pub fn callers_on_remote_networks(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter(|rule| rule.accepts_remote_networks()).map(|rule| &*rule.name)
     }
 
     /// Returns the name of the one rule about `caller`, whether or not it lets it in.
     pub fn name(&self, caller: &Caller) -> Option<&Arc<str>> {
-        self.only_rule(caller.identity()).ok().map(|rule| &rule.name)
+        self.matching_rule(caller.identity()).ok().map(|rule| &rule.name)
     }
 
     /// Decides, before anything is fetched, whether `caller` may ask `query`; the only origin of [`Permit`].
@@ -64,52 +64,54 @@ impl Policy {
     /// By the rule about the caller.
     fn permit_by(&self, rule: &Rule, caller: &Caller, query: Query) -> Result<Permit, Denied> {
         let subject = self.subject(rule, caller, &query)?;
-        let groups = membership(rule, caller, &query)?;
+        let groups = groups_source(rule, caller, &query)?;
         let attributes = rule.attributes.narrow(query.attributes).map_err(|names| {
-            Denied::Attributes(names.iter().map(AttributeName::as_str).map(ToOwned::to_owned).collect())
+            Denied::AttributesNotAllowed(
+                names.iter().map(AttributeName::as_str).map(ToOwned::to_owned).collect(),
+            )
         })?;
-        let (demand, share) = (query.demand, rule.share.clone());
-        Ok(Permit { subject, attributes, groups, demand, share })
+        let (demand, caller_limit) = (query.demand, rule.caller_limit.clone());
+        Ok(Permit { subject, attributes, groups, demand, caller_limit })
     }
 
     fn rule(&self, identity: &Identity) -> Result<&Rule, Denied> {
-        let rule = self.only_rule(identity)?;
-        if rule.lacks_scope(identity) { Err(Denied::Scope) } else { Ok(rule) }
+        let rule = self.matching_rule(identity)?;
+        if rule.lacks_scope(identity) { Err(Denied::ScopeMissing) } else { Ok(rule) }
     }
 
-    fn only_rule(&self, identity: &Identity) -> Result<&Rule, Denied> {
+    fn matching_rule(&self, identity: &Identity) -> Result<&Rule, Denied> {
         let mut matching = self.rules.iter().filter(|rule| rule.matches(identity));
         let rule = matching.next().ok_or(match identity {
-            Identity::Address(_) => Denied::Anonymous,
-            Identity::Certificate(_) | Identity::Machine(_) | Identity::User(_) => Denied::Caller,
+            Identity::Address(_) => Denied::CredentialMissing,
+            Identity::Certificate(_) | Identity::Machine(_) | Identity::User(_) => Denied::CallerNotAllowed,
         })?;
         // A certificate may have several names; one that names two callers is neither.
         if matching.next().is_some() {
-            return Err(Denied::Caller);
+            return Err(Denied::CallerNotAllowed);
         }
         Ok(rule)
     }
 
     fn subject(&self, rule: &Rule, caller: &Caller, query: &Query) -> Result<Subject, Denied> {
         let mut users = caller.token_users();
-        let Some(user) = users.next() else { return self.bare(rule, query) };
+        let Some(user) = users.next() else { return self.subject_by_sub(rule, query) };
         let other_sub = query.sub.as_ref().is_some_and(|sub| *sub != user.sub);
         let other_pool = query.pool.as_ref().is_some_and(|pool| *pool != user.pool.id);
         let other_user = users.any(|other| other.sub != user.sub || other.pool.id != user.pool.id);
         if other_sub || other_pool || other_user {
-            return Err(Denied::Ambiguous);
+            return Err(Denied::SubjectAmbiguous);
         }
         Ok(Subject::of(user))
     }
 
-    fn bare(&self, rule: &Rule, query: &Query) -> Result<Subject, Denied> {
+    fn subject_by_sub(&self, rule: &Rule, query: &Query) -> Result<Subject, Denied> {
         let sub = match (rule.reads, &query.sub) {
-            (Reads::Token, None) => return Err(Denied::Anonymous),
-            (Reads::Token, Some(_)) => return Err(Denied::Subject),
-            (Reads::Any, None) => return Err(Denied::Nobody),
+            (Reads::Token, None) => return Err(Denied::CredentialMissing),
+            (Reads::Token, Some(_)) => return Err(Denied::SubjectNotAllowed),
+            (Reads::Any, None) => return Err(Denied::SubjectMissing),
             (Reads::Any, Some(sub)) => sub.clone(),
         };
-        Ok(Subject { pool: self.pool(query.pool.as_ref())?, sub, known: Known::BySub })
+        Ok(Subject { pool: self.pool(query.pool.as_ref())?, sub, lookup_key: LookupKey::Sub })
     }
 
     fn pool(&self, named: Option<&PoolId>) -> Result<Arc<Pool>, Denied> {
@@ -122,12 +124,12 @@ impl Policy {
 }
 
 /// A token tells the groups as they were when it was issued, at no cost.
-fn membership(rule: &Rule, caller: &Caller, query: &Query) -> Result<Membership, Denied> {
+fn groups_source(rule: &Rule, caller: &Caller, query: &Query) -> Result<GroupsSource, Denied> {
     match (query.include_groups, caller.token_users().next()) {
-        (false, _) => Ok(Membership::Unasked),
-        (true, _) if !rule.groups => Err(Denied::Attributes(vec!["groups".to_owned()])),
-        (true, Some(user)) => Ok(Membership::Told(user.groups.clone())),
-        (true, None) => Ok(Membership::Sought),
+        (false, _) => Ok(GroupsSource::NotRequested),
+        (true, _) if !rule.groups => Err(Denied::AttributesNotAllowed(vec!["groups".to_owned()])),
+        (true, Some(user)) => Ok(GroupsSource::Token(user.groups.clone())),
+        (true, None) => Ok(GroupsSource::Cognito),
     }
 }
 
@@ -136,29 +138,29 @@ fn membership(rule: &Rule, caller: &Caller, query: &Query) -> Result<Membership,
 pub enum Denied {
     /// The tokens, `sub` and `user_pool_id` given name different users.
     #[error("the tokens and fields given name different users")]
-    Ambiguous,
+    SubjectAmbiguous,
     /// There is no credential where one is needed.
     #[error("no credential was presented where one is needed")]
-    Anonymous,
+    CredentialMissing,
     /// These attributes, sorted, were named and are not released.
     // Not which: a caller may write anything into a name.
     #[error("{} attributes were asked for that the caller may not read", .0.len())]
-    Attributes(Vec<String>),
+    AttributesNotAllowed(Vec<String>),
     /// No rule names the caller.
     #[error("no rule names the caller")]
-    Caller,
+    CallerNotAllowed,
     /// No rule has the name that was asked about.
     #[error("no rule has the name that was asked about")]
-    CallerUnknown,
+    CallerNameUnknown,
     /// The user whose token was presented is disabled.
     #[error("the user whose token was presented is disabled")]
-    Disabled,
+    UserDisabled,
     /// The caller is no administrator.
     #[error("the caller is no administrator")]
     NotAdmin,
     /// Neither a token nor `sub` was given.
     #[error("neither a token nor a sub was given")]
-    Nobody,
+    SubjectMissing,
     /// Several pools are configured and none was named.
     #[error("several pools are configured and none was named")]
     PoolMissing,
@@ -167,10 +169,10 @@ pub enum Denied {
     PoolUnknown,
     /// The caller's token lacks the scope that its rule demands.
     #[error("the caller's token lacks the scope that its rule demands")]
-    Scope,
+    ScopeMissing,
     /// The caller may read only users whose token it presents.
     #[error("the caller may read only users whose token it presents")]
-    Subject,
+    SubjectNotAllowed,
 }
 
 #[cfg(test)]

@@ -2,20 +2,20 @@
 
 mod admin;
 mod batch;
-mod call;
-mod calls;
+mod observe;
+mod dispatch;
 mod inbound;
-mod message;
+mod decode;
 mod method;
-mod response;
+mod respond;
 mod request_id;
 
 use std::sync::Arc;
 
-use self::calls::Arrival;
+use self::dispatch::CallContext;
 pub use self::{
-    calls::{Bounds, Calls},
-    response::ResponseBody,
+    dispatch::{CallLimits, Dispatcher},
+    respond::ResponseBody,
 };
 use crate::{
     auth::{Authenticator, Credentials},
@@ -45,8 +45,8 @@ impl Service {
         tokio::join!(self.authenticator.ready(), self.users.ready());
     }
 
-    async fn get(&self, message: &proto::GetUserRequest, arrival: Arrival<'_>) -> Result<Encoded, Error> {
-        let Arrival { metadata, peer, deadline, audit, .. } = arrival;
+    async fn get(&self, message: &proto::GetUserRequest, context: CallContext<'_>) -> Result<Encoded, Error> {
+        let CallContext { metadata, peer, deadline, audit, .. } = context;
         let credentials = Credentials { metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         audit.set_caller(self.policy.name(&caller));

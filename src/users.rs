@@ -41,7 +41,7 @@ use self::{
 use crate::{
     config::{BudgetSettings, CacheSettings},
     freshness::{Demand, Source, StaleReason, TimePoint},
-    policy::{Known, Permit, Share, Subject},
+    policy::{CallerRateLimit, LookupKey, Permit, Subject},
     pool::{PoolId, Pools},
     telemetry::metrics::{
         Metrics,
@@ -118,8 +118,8 @@ impl Users {
     /// all; at once where the budget has no call left that begins before `deadline`. Cancel safe: a fetch that is under
     /// way goes on, bounded in time, and what it brings is held.
     pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
-        let request = self.request(permit.subject(), permit.demand(), permit.share());
-        if permit.seeks_groups() {
+        let request = self.request(permit.subject(), permit.demand(), permit.caller_limit());
+        if permit.fetches_groups() {
             Box::pin(self.find_with_groups(&request, deadline)).await
         } else {
             self.find_user(&request, deadline).await
@@ -129,10 +129,10 @@ impl Users {
     /// Returns what [`find`](Self::find) would, where that waits for nobody; none where it may, or seeks groups. A lookup is
     /// counted, and a refresh may begin, only where something is returned.
     pub fn find_cached(&self, permit: &Permit) -> Option<Result<Found, Failure>> {
-        if permit.seeks_groups() {
+        if permit.fetches_groups() {
             return None;
         }
-        let request = self.request(permit.subject(), permit.demand(), permit.share());
+        let request = self.request(permit.subject(), permit.demand(), permit.caller_limit());
         let CacheLookup::Hit(lookup, answer) = self.look_up(&request) else { return None };
         self.0.cache_metrics.begin_lookup().end(lookup);
         Some(Found::user_of(answer))
@@ -142,11 +142,11 @@ impl Users {
         &self,
         subject: &'a Subject,
         demand: Demand,
-        share: Option<&'a Share>,
+        caller_limit: Option<&'a CallerRateLimit>,
     ) -> LookupRequest<'a> {
-        let (key, method) = (Key::of(subject), LookupMethod::from(&subject.known));
+        let (key, method) = (Key::of(subject), LookupMethod::from(&subject.lookup_key));
         let epoch = self.0.epochs.epoch(&key);
-        LookupRequest { subject, key, username_for_groups: None, method, demand, share, epoch }
+        LookupRequest { subject, key, username_for_groups: None, method, demand, caller_limit, epoch }
     }
 
     async fn find_user(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Found, Failure> {
@@ -289,16 +289,16 @@ impl Users {
         by: Instant,
     ) -> Result<Reservation, Failure> {
         let cognito = self.cognito(&request.key)?;
-        let Attribution { priority, share } = Attribution::of(priority, request.share);
+        let Attribution { priority, caller_limit } = Attribution::of(priority, request.caller_limit);
         let category = match request.username_for_groups {
-            None => cognito.category(&request.subject.known),
+            None => cognito.category(&request.subject.lookup_key),
             Some(_) => QuotaCategory::GroupReads,
         };
         let acquire = Acquire {
             category,
             user: &request.key.with_kind(EntryKind::Profile),
             priority,
-            share,
+            caller_limit,
             is_continuation: false,
         };
         let starts_at = cognito.limiter().reserve(&acquire, by)?;
@@ -327,14 +327,19 @@ impl Users {
         request: &FetchRequest,
         priority: Priority,
     ) -> (LookupMethod, Result<Content, Failure>) {
-        let (key, known) = (&request.key, &request.known);
+        let (key, lookup_key) = (&request.key, &request.lookup_key);
         let held = self.username(key);
         let cognito = match self.cognito(key) {
             Ok(cognito) => cognito,
-            Err(failure) => return (known.into(), Err(failure)),
+            Err(failure) => return (lookup_key.into(), Err(failure)),
         };
         let (method, answer) = cognito
-            .fetch_user(key, known, held.as_ref(), Attribution::of(priority, request.share.as_ref()))
+            .fetch_user(
+                key,
+                lookup_key,
+                held.as_ref(),
+                Attribution::of(priority, request.caller_limit.as_ref()),
+            )
             .await;
         let content = |user: Option<User>| match user {
             None => Content::Absent(method),
@@ -352,7 +357,7 @@ impl Users {
         let user = request.key.with_kind(EntryKind::Profile);
         let groups = self
             .cognito(&user)?
-            .fetch_groups(&user, name, Attribution::of(priority, request.share.as_ref()))
+            .fetch_groups(&user, name, Attribution::of(priority, request.caller_limit.as_ref()))
             .await?;
         groups.map(Content::Groups).ok_or(Failure::NoSuchUser)
     }
@@ -416,7 +421,7 @@ struct LookupRequest<'a> {
     username_for_groups: Option<Username>,
     method: LookupMethod,
     demand: Demand,
-    share: Option<&'a Share>,
+    caller_limit: Option<&'a CallerRateLimit>,
     epoch: Epoch,
 }
 
@@ -428,18 +433,19 @@ impl LookupRequest<'_> {
     }
 
     fn fetch_request(&self) -> FetchRequest {
-        let known = self.subject.known.clone();
-        let (username_for_groups, share) = (self.username_for_groups.clone(), self.share.cloned());
-        FetchRequest { key: self.key.clone(), known, username_for_groups, share }
+        let lookup_key = self.subject.lookup_key.clone();
+        let (username_for_groups, caller_limit) =
+            (self.username_for_groups.clone(), self.caller_limit.cloned());
+        FetchRequest { key: self.key.clone(), lookup_key, username_for_groups, caller_limit }
     }
 }
 
 /// What a fetch, which no request owns, must know of one.
 struct FetchRequest {
     key: Key,
-    known: Known,
+    lookup_key: LookupKey,
     username_for_groups: Option<Username>,
-    share: Option<Share>,
+    caller_limit: Option<CallerRateLimit>,
 }
 
 impl Key {
@@ -448,11 +454,11 @@ impl Key {
     }
 }
 
-impl From<&Known> for LookupMethod {
-    fn from(known: &Known) -> Self {
-        match known {
-            Known::BySub => Self::BySub,
-            Known::ByToken(_) => Self::ByUsername,
+impl From<&LookupKey> for LookupMethod {
+    fn from(lookup_key: &LookupKey) -> Self {
+        match lookup_key {
+            LookupKey::Sub => Self::BySub,
+            LookupKey::Username(_) => Self::ByUsername,
         }
     }
 }

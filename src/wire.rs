@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use self::{
     admin::{access_query, entry_info, erased, expired, explanation},
     batch::{batch, batch_reply},
-    encoded::{Encoded, HEAD_BYTES},
+    encoded::{Encoded, FRAME_HEADER_BYTES},
     reply::reply,
 };
 use crate::{

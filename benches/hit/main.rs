@@ -56,10 +56,10 @@ fn counted() -> Counts {
 fn answer(question: Question) {
     let parts = Parts::start(Path::new("/dev/null"), |_| {});
     let (runtime, request) = (parts::runtime(), question.request(&parts.cognito));
-    runtime.block_on(warmed(&parts.calls, &request));
+    runtime.block_on(warmed(&parts.dispatcher, &request));
     let _there = runtime.enter();
     for request in vec![request; callgrind::TIMES] {
-        assert!(question::answered(&parts.calls, request) > 0, "an answer has no message");
+        assert!(question::answered(&parts.dispatcher, request) > 0, "an answer has no message");
     }
     assert_eq!(parts.cognito.calls("AdminGetUser"), 1, "all but the first came from the cache");
 }

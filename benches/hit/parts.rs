@@ -10,7 +10,7 @@ use cognito_lookup::{
     },
     policy::Policy,
     pool::Pools,
-    service::{Bounds, Calls, Service},
+    service::{CallLimits, Dispatcher, Service},
     telemetry::metrics::Metrics,
     users::Users,
 };
@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tonic::service::Routes;
 
 pub(crate) struct Parts {
-    pub(crate) calls: Calls,
+    pub(crate) dispatcher: Dispatcher,
     pub(crate) cognito: StandIn,
     pub(crate) service: Service,
     _writing: WriterHandle,
@@ -49,9 +49,11 @@ impl Parts {
         });
         // Health and reflection are of the server itself.
         let (others, limits) = (Routes::default(), &config.limits);
-        let bounds = Bounds { time: limits.request_timeout, message: limits.message_bytes() };
-        let calls = Calls::new(service.clone(), others, bounds, audit.recorder(), metrics.rpcs.clone());
-        Self { calls, cognito, service, _writing: audit.start().unwrap(), _upstream: upstream }
+        let call_limits =
+            CallLimits { timeout: limits.request_timeout, max_message_bytes: limits.message_bytes() };
+        let dispatcher =
+            Dispatcher::new(service.clone(), others, call_limits, audit.recorder(), metrics.rpcs.clone());
+        Self { dispatcher, cognito, service, _writing: audit.start().unwrap(), _upstream: upstream }
     }
 }
 

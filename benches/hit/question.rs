@@ -1,7 +1,7 @@
 //! What is asked, and how it is answered.
 
 use bytes::Bytes;
-use cognito_lookup::{proto::GetUserRequest, service::Calls};
+use cognito_lookup::{proto::GetUserRequest, service::Dispatcher};
 use cognito_standin::StandIn;
 use futures_util::FutureExt as _;
 use http::{Request, Version};
@@ -52,17 +52,17 @@ impl Question {
 }
 
 /// Answers a call so often that the user is held and nothing is done for the first time any more.
-pub(crate) async fn warmed(calls: &Calls, request: &Request<Full<Bytes>>) {
+pub(crate) async fn warmed(dispatcher: &Dispatcher, request: &Request<Full<Bytes>>) {
     for _ in 0..WARMING {
-        drop(calls.clone().answer(request.clone(), neighbour()).await);
+        drop(dispatcher.clone().dispatch(request.clone(), neighbour()).await);
     }
 }
 
 /// Answers a call that has nothing to wait for, reads the answer to its end, and returns how many bytes its messages
 /// were. What a connection does for each call is done here too. Fails unless the call succeeded.
 #[inline(never)]
-pub(crate) fn answered(calls: &Calls, request: Request<Full<Bytes>>) -> usize {
-    let answer = Box::pin(calls.clone().answer(request, neighbour()));
+pub(crate) fn answered(dispatcher: &Dispatcher, request: Request<Full<Bytes>>) -> usize {
+    let answer = Box::pin(dispatcher.clone().dispatch(request, neighbour()));
     let mut body = answer.now_or_never().expect("nothing is waited for").into_body();
     let (mut bytes, mut is_ok) = (0, false);
     while let Some(frame) = body.frame().now_or_never().expect("nothing is waited for") {

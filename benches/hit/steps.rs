@@ -32,7 +32,7 @@ pub(crate) fn measure() {
     let parts = Parts::start(Path::new("/dev/null"), |_| {});
     let runtime = runtime();
     for question in Question::ALL {
-        runtime.block_on(warmed(&parts.calls, &question.request(&parts.cognito)));
+        runtime.block_on(warmed(&parts.dispatcher, &question.request(&parts.cognito)));
     }
     let _there = runtime.enter();
     known(&mut criterion, &parts);
@@ -89,7 +89,11 @@ fn whole(criterion: &mut Criterion, parts: &Parts) {
     for question in Question::ALL {
         let request = question.request(&parts.cognito);
         criterion.bench_function(&format!("GetUser, {}", question.name()), |bencher| {
-            bencher.iter_batched(|| request.clone(), |request| answered(&parts.calls, request), SmallInput);
+            bencher.iter_batched(
+                || request.clone(),
+                |request| answered(&parts.dispatcher, request),
+                SmallInput,
+            );
         });
     }
 }

@@ -18,14 +18,18 @@ fn every_error_has_its_code_and_reason() {
         (Rejected::Expired.into(), Unauthenticated, "TOKEN_EXPIRED"),
         (Rejected::NotYetValid.into(), Unauthenticated, "TOKEN_NOT_YET_VALID"),
         (Rejected::KeysUnavailable.into(), Unavailable, "KEYS_UNAVAILABLE"),
-        (Denied::Anonymous.into(), Unauthenticated, "TOKEN_MISSING"),
-        (Denied::Caller.into(), PermissionDenied, "CALLER_NOT_ALLOWED"),
-        (Denied::Scope.into(), PermissionDenied, "SCOPE_MISSING"),
-        (Denied::Subject.into(), PermissionDenied, "SUBJECT_NOT_ALLOWED"),
-        (Denied::Attributes(vec!["email".into()]).into(), PermissionDenied, "ATTRIBUTE_NOT_ALLOWED"),
-        (Denied::Disabled.into(), PermissionDenied, "USER_DISABLED"),
-        (Denied::Ambiguous.into(), InvalidArgument, "SUBJECT_AMBIGUOUS"),
-        (Denied::Nobody.into(), InvalidArgument, "SUB_MALFORMED"),
+        (Denied::CredentialMissing.into(), Unauthenticated, "TOKEN_MISSING"),
+        (Denied::CallerNotAllowed.into(), PermissionDenied, "CALLER_NOT_ALLOWED"),
+        (Denied::ScopeMissing.into(), PermissionDenied, "SCOPE_MISSING"),
+        (Denied::SubjectNotAllowed.into(), PermissionDenied, "SUBJECT_NOT_ALLOWED"),
+        (
+            Denied::AttributesNotAllowed(vec!["email".into()]).into(),
+            PermissionDenied,
+            "ATTRIBUTE_NOT_ALLOWED",
+        ),
+        (Denied::UserDisabled.into(), PermissionDenied, "USER_DISABLED"),
+        (Denied::SubjectAmbiguous.into(), InvalidArgument, "SUBJECT_AMBIGUOUS"),
+        (Denied::SubjectMissing.into(), InvalidArgument, "SUB_MALFORMED"),
         (Denied::PoolMissing.into(), InvalidArgument, "FIELD_INVALID"),
         (Denied::PoolUnknown.into(), InvalidArgument, "FIELD_INVALID"),
         (InvalidQuery::Sub.into(), InvalidArgument, "SUB_MALFORMED"),
@@ -40,7 +44,7 @@ fn every_error_has_its_code_and_reason() {
         (Failure::Unreadable.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
         (Failure::WrongUser.into(), Internal, "INTERNAL"),
         (Failure::Internal.into(), Internal, "INTERNAL"),
-        (Error::OutOfTime, DeadlineExceeded, "DEADLINE"),
+        (Error::DeadlineExceeded, DeadlineExceeded, "DEADLINE"),
         (Error::Unimplemented, Unimplemented, "UNSPECIFIED"),
         (Error::Unreadable, InvalidArgument, "FIELD_INVALID"),
     ];
@@ -50,7 +54,7 @@ fn every_error_has_its_code_and_reason() {
         let retried = [Unavailable, ResourceExhausted].contains(code);
         assert_eq!((status.code(), info.reason.as_str()), (*code, *reason), "{error:?}");
         assert_eq!(info.domain, "userlookup.v1");
-        let message = error.clone().into_message("request-1");
+        let message = error.clone().into_proto("request-1");
         assert_eq!((message.code, message.message.as_str()), (i32::from(*code), status.message()));
         assert_eq!(
             message.details.len(),
@@ -69,7 +73,8 @@ fn every_error_has_its_code_and_reason() {
 
 #[test]
 fn refused_attributes_are_named() {
-    let status = Error::from(Denied::Attributes(vec!["custom:plan".into(), "email".into()])).into_status("r");
+    let status = Error::from(Denied::AttributesNotAllowed(vec!["custom:plan".into(), "email".into()]))
+        .into_status("r");
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.metadata, HashMap::from([("attributes".to_owned(), "custom:plan,email".to_owned())]));
 }
@@ -77,7 +82,7 @@ fn refused_attributes_are_named() {
 #[test]
 fn a_long_list_of_refused_attributes_is_cut_at_a_name() {
     let names: Vec<_> = (0..100).map(|n| format!("{n:0>64}")).collect();
-    let status = Error::from(Denied::Attributes(names.clone())).into_status("r");
+    let status = Error::from(Denied::AttributesNotAllowed(names.clone())).into_status("r");
     let listed = status.get_details_error_info().unwrap().metadata["attributes"].clone();
     assert!(listed.len() < 1024 && listed.split(',').all(|name| names.iter().any(|known| known == name)));
 }

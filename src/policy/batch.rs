@@ -14,7 +14,7 @@ impl Policy {
         let rule = self.rule(caller.identity())?;
         let decided = batch.queries().map(|query| match self.permit_by(rule, caller, query) {
             // The token is there to say who may be read, and says that this one may not.
-            Err(Denied::Ambiguous) if rule.reads == Reads::Token => Ok(Err(Denied::Subject)),
+            Err(Denied::SubjectAmbiguous) if rule.reads == Reads::Token => Ok(Err(Denied::SubjectNotAllowed)),
             Err(denied) if denied.is_of_the_whole() => Err(denied),
             decided => Ok(decided),
         });
@@ -25,16 +25,16 @@ impl Policy {
 impl Denied {
     fn is_of_the_whole(&self) -> bool {
         match self {
-            Self::Ambiguous | Self::Disabled | Self::Subject => false,
-            Self::Anonymous
-            | Self::Attributes(_)
-            | Self::Caller
-            | Self::CallerUnknown
+            Self::SubjectAmbiguous | Self::UserDisabled | Self::SubjectNotAllowed => false,
+            Self::CredentialMissing
+            | Self::AttributesNotAllowed(_)
+            | Self::CallerNotAllowed
+            | Self::CallerNameUnknown
             | Self::NotAdmin
-            | Self::Nobody
+            | Self::SubjectMissing
             | Self::PoolMissing
             | Self::PoolUnknown
-            | Self::Scope => true,
+            | Self::ScopeMissing => true,
         }
     }
 }

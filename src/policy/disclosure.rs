@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::{
     Denied, Permit,
-    permit::{Known, Membership},
+    permit::{GroupsSource, LookupKey},
 };
 use crate::{
     attribute::{CREATED_AT, Selection, UPDATED_AT, USERNAME},
@@ -22,13 +22,13 @@ impl Permit {
         groups: Option<&Groups>,
         freshness: Freshness,
     ) -> Result<Disclosure, Denied> {
-        if !user.enabled && self.subject.known != Known::BySub {
-            return Err(Denied::Disabled);
+        if !user.enabled && self.subject.lookup_key != LookupKey::Sub {
+            return Err(Denied::UserDisabled);
         }
         let groups = match &self.groups {
-            Membership::Unasked => None,
-            Membership::Told(told) => Some(told.clone()),
-            Membership::Sought => groups.cloned(),
+            GroupsSource::NotRequested => None,
+            GroupsSource::Token(told) => Some(told.clone()),
+            GroupsSource::Cognito => groups.cloned(),
         };
         let (pool, allowed) = (Arc::clone(&self.subject.pool), Arc::clone(&self.attributes));
         Ok(Disclosure::new(Arc::clone(user), pool, allowed, groups, freshness))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Denied, Mandate, Policy,
+    AdminPermit, Denied, Policy,
     rule::{Reads, Rule},
 };
 use crate::{
@@ -38,9 +38,9 @@ pub struct Access {
 impl Policy {
     /// Says what the rule of the caller that `query` names would release of the mandate's user, which for now is the same
     /// for every user; without a list of attributes, of all that any rule names.
-    pub fn explain(&self, _: &Mandate, query: AccessQuery) -> Result<Explanation, Denied> {
+    pub fn explain(&self, _: &AdminPermit, query: AccessQuery) -> Result<Explanation, Denied> {
         let rule = self.rules.iter().find(|rule| *rule.name == *query.caller);
-        let rule = rule.ok_or(Denied::CallerUnknown)?;
+        let rule = rule.ok_or(Denied::CallerNameUnknown)?;
         let attributes = if query.attributes.is_empty() { self.named() } else { query.attributes };
         let (subject_allowed, meaning) = match rule.reads {
             Reads::Any => (true, "\"any\""),

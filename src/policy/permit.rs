@@ -15,9 +15,9 @@ use crate::{
 pub struct Permit {
     pub(super) subject: Subject,
     pub(super) attributes: Arc<Selection>,
-    pub(super) groups: Membership,
+    pub(super) groups: GroupsSource,
     pub(super) demand: Demand,
-    pub(super) share: Option<Share>,
+    pub(super) caller_limit: Option<CallerRateLimit>,
 }
 
 impl Permit {
@@ -27,13 +27,13 @@ impl Permit {
     }
 
     /// Returns whether the user's groups are wanted, and may be read.
-    pub fn groups(&self) -> bool {
-        self.groups != Membership::Unasked
+    pub fn includes_groups(&self) -> bool {
+        self.groups != GroupsSource::NotRequested
     }
 
     /// Returns whether Cognito is to be asked for the groups: no token told them.
-    pub fn seeks_groups(&self) -> bool {
-        self.groups == Membership::Sought
+    pub fn fetches_groups(&self) -> bool {
+        self.groups == GroupsSource::Cognito
     }
 
     /// Returns how fresh the answer must be.
@@ -42,25 +42,25 @@ impl Permit {
     }
 
     /// Returns what the caller may have fetched; none if only the budget itself bounds that.
-    pub fn share(&self) -> Option<&Share> {
-        self.share.as_ref()
+    pub fn caller_limit(&self) -> Option<&CallerRateLimit> {
+        self.caller_limit.as_ref()
     }
 }
 
 /// Whether a user's groups are wanted, and who tells them.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Membership {
+pub(super) enum GroupsSource {
     /// Cognito does.
-    Sought,
+    Cognito,
     /// The user's own access token did.
-    Told(Groups),
+    Token(Groups),
     /// They are not wanted.
-    Unasked,
+    NotRequested,
 }
 
 /// One caller's share of the budget towards Cognito.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Share {
+pub struct CallerRateLimit {
     /// The caller's name, by which it is told from the others.
     pub caller: Arc<str>,
     /// How many users a second may be fetched because of it, at least one.
@@ -75,16 +75,16 @@ pub struct Subject {
     /// The user.
     pub sub: Sub,
     /// How the user is known to the caller.
-    pub known: Known,
+    pub lookup_key: LookupKey,
 }
 
 /// How a caller knows the user it asks about.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Known {
+pub enum LookupKey {
     /// By the user's `sub` alone.
-    BySub,
+    Sub,
     /// By the user's own access token, which tells the pool's name for the user.
-    ByToken(Username),
+    Username(Username),
 }
 
 impl Subject {
@@ -92,7 +92,7 @@ impl Subject {
         Self {
             pool: Arc::clone(&user.pool),
             sub: user.sub.clone(),
-            known: Known::ByToken(user.username.clone()),
+            lookup_key: LookupKey::Username(user.username.clone()),
         }
     }
 }

@@ -5,7 +5,7 @@ mod reader;
 use std::sync::Arc;
 
 use self::reader::Reader;
-use super::{Share, network::Network};
+use super::{CallerRateLimit, network::Network};
 use crate::{
     attribute::Selection,
     auth::{AlternativeName, Identity},
@@ -17,19 +17,19 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) name: Arc<str>,
-    pub(super) who: Who,
+    pub(super) matcher: CallerMatcher,
     pub(super) reads: Reads,
     pub(super) attributes: Arc<Selection>,
     pub(super) groups: bool,
     pub(super) admin: bool,
-    pub(super) share: Option<Share>,
+    pub(super) caller_limit: Option<CallerRateLimit>,
     /// Where in the settings it stands.
     pub(super) key: String,
 }
 
 /// How a caller is known.
 #[derive(Debug)]
-pub(super) enum Who {
+pub(super) enum CallerMatcher {
     /// By the app client of a token, which must have the scope if there is one.
     AppClient(ClientId, Option<Scope>),
     /// By a name in the client certificate.
@@ -50,10 +50,12 @@ pub(super) enum Reads {
 impl Rule {
     /// Returns true if and only if this rule is about `identity`.
     pub(super) fn matches(&self, identity: &Identity) -> bool {
-        match (&self.who, identity) {
-            (Who::AppClient(id, _), Identity::Machine(client) | Identity::User(client)) => *id == client.id,
-            (Who::Certificate(name), Identity::Certificate(certificate)) => certificate.has(name),
-            (Who::Network(networks), Identity::Address(address)) => {
+        match (&self.matcher, identity) {
+            (CallerMatcher::AppClient(id, _), Identity::Machine(client) | Identity::User(client)) => {
+                *id == client.id
+            }
+            (CallerMatcher::Certificate(name), Identity::Certificate(certificate)) => certificate.has(name),
+            (CallerMatcher::Network(networks), Identity::Address(address)) => {
                 networks.iter().any(|network| network.contains(*address))
             }
             _ => false,
@@ -62,25 +64,26 @@ impl Rule {
 
     /// Returns true if and only if the token of `identity` lacks the scope that this rule demands.
     pub(super) fn lacks_scope(&self, identity: &Identity) -> bool {
-        match (&self.who, identity) {
-            (Who::AppClient(_, Some(scope)), Identity::Machine(client) | Identity::User(client)) => {
-                !client.scopes.has(&scope.0)
-            }
+        match (&self.matcher, identity) {
+            (
+                CallerMatcher::AppClient(_, Some(scope)),
+                Identity::Machine(client) | Identity::User(client),
+            ) => !client.scopes.has(&scope.0),
             _ => false,
         }
     }
 
     /// Returns true if and only if somebody beyond this machine may be matched without a credential.
-    pub(super) fn is_open(&self) -> bool {
-        let Who::Network(networks) = &self.who else { return false };
+    pub(super) fn accepts_remote_networks(&self) -> bool {
+        let CallerMatcher::Network(networks) = &self.matcher else { return false };
         networks.iter().any(|network| !network.is_local())
     }
 
     fn overlaps(&self, other: &Self) -> bool {
-        match (&self.who, &other.who) {
-            (Who::AppClient(own, _), Who::AppClient(others, _)) => own == others,
-            (Who::Certificate(own), Who::Certificate(others)) => own == others,
-            (Who::Network(own), Who::Network(others)) => {
+        match (&self.matcher, &other.matcher) {
+            (CallerMatcher::AppClient(own, _), CallerMatcher::AppClient(others, _)) => own == others,
+            (CallerMatcher::Certificate(own), CallerMatcher::Certificate(others)) => own == others,
+            (CallerMatcher::Network(own), CallerMatcher::Network(others)) => {
                 own.iter().any(|network| others.iter().any(|other| network.overlaps(*other)))
             }
             _ => false,

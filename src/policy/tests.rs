@@ -30,13 +30,23 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
             grouped("ada"),
             Ok(&["email", "name", "phone_number"]),
         ),
-        ("an unknown client", client("client9", "ada"), query(), Err(Denied::Caller)),
-        ("a client of the pool without a rule", client("client3", "ada"), query(), Err(Denied::Caller)),
-        ("a machine by a sub alone", machine("client1", ""), about("ada"), Err(Denied::Subject)),
-        ("a machine without a rule", machine("client3", ""), about("ada"), Err(Denied::Caller)),
+        ("an unknown client", client("client9", "ada"), query(), Err(Denied::CallerNotAllowed)),
+        (
+            "a client of the pool without a rule",
+            client("client3", "ada"),
+            query(),
+            Err(Denied::CallerNotAllowed),
+        ),
+        ("a machine by a sub alone", machine("client1", ""), about("ada"), Err(Denied::SubjectNotAllowed)),
+        ("a machine without a rule", machine("client3", ""), about("ada"), Err(Denied::CallerNotAllowed)),
         ("a machine with its scope", machine("client2", "a user-lookup/read"), about("ada"), Ok(&["name"])),
-        ("a machine without it", machine("client2", "user-lookup/reader"), about("ada"), Err(Denied::Scope)),
-        ("a user's token without it", client("client2", "ada"), query(), Err(Denied::Scope)),
+        (
+            "a machine without it",
+            machine("client2", "user-lookup/reader"),
+            about("ada"),
+            Err(Denied::ScopeMissing),
+        ),
+        ("a user's token without it", client("client2", "ada"), query(), Err(Denied::ScopeMissing)),
         ("a certificate", certified(&[BILLING]), about("ada"), Ok(&["email"])),
         (
             "a certificate with a name more",
@@ -48,30 +58,30 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
             "another certificate",
             certified(&["spiffe://example.com/billing2"]),
             about("ada"),
-            Err(Denied::Caller),
+            Err(Denied::CallerNotAllowed),
         ),
-        ("a certificate without a name", certified(&[]), about("ada"), Err(Denied::Caller)),
+        ("a certificate without a name", certified(&[]), about("ada"), Err(Denied::CallerNotAllowed)),
         (
             "a certificate that names two callers",
             certified(&[BILLING, "desk.example.com"]),
             about("ada"),
-            Err(Denied::Caller),
+            Err(Denied::CallerNotAllowed),
         ),
         ("everything", from("10.1.2.3"), about("ada"), Ok(&["email", "name", "phone_number"])),
         ("loopback", from("127.0.0.1"), about("ada"), Ok(&["name"])),
         ("loopback as a dual-stack socket shows it", from("::ffff:127.0.0.1"), about("ada"), Ok(&["name"])),
-        ("from elsewhere", from("192.0.2.1"), about("ada"), Err(Denied::Anonymous)),
+        ("from elsewhere", from("192.0.2.1"), about("ada"), Err(Denied::CredentialMissing)),
         (
             "over a Unix socket that no rule names",
             Caller::for_test(Identity::Address(Address::Unix), [None, None]),
             about("ada"),
-            Err(Denied::Anonymous),
+            Err(Denied::CredentialMissing),
         ),
     ];
     for (case, caller, query, expected) in table {
         let released = policy().permit(caller, query.clone()).and_then(|permit| {
             let disclosure = permit.disclose(&user("ada").into(), None, freshness())?;
-            assert_eq!(permit.groups(), query.include_groups, "{case}");
+            assert_eq!(permit.includes_groups(), query.include_groups, "{case}");
             assert!(disclosure.username().is_none() || *permit.attributes == Selection::All, "{case}");
             Ok(disclosure.attributes().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
         });
@@ -99,28 +109,33 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
     let table: &[(&str, Caller, Query, Result<bool, Denied>)] = &[
         ("the token's", web("ada"), query(), Ok(true)),
         ("the token's, named too", web("ada"), own_pool.clone(), Ok(true)),
-        ("the token's, another named", web("ada"), about("bob"), Err(Denied::Ambiguous)),
-        ("the token's, another pool named", web("ada"), other_pool.clone(), Err(Denied::Ambiguous)),
+        ("the token's, another named", web("ada"), about("bob"), Err(Denied::SubjectAmbiguous)),
+        ("the token's, another pool named", web("ada"), other_pool.clone(), Err(Denied::SubjectAmbiguous)),
         ("two tokens of one user", both("ada", "ada"), query(), Ok(true)),
-        ("two tokens of two users", both("ada", "bob"), query(), Err(Denied::Ambiguous)),
-        ("two tokens of one sub in two pools", two_pools, query(), Err(Denied::Ambiguous)),
+        ("two tokens of two users", both("ada", "bob"), query(), Err(Denied::SubjectAmbiguous)),
+        ("two tokens of one sub in two pools", two_pools, query(), Err(Denied::SubjectAmbiguous)),
         ("a token presented over a network", presented.clone(), query(), Ok(true)),
-        ("a token presented, another named", presented, about("bob"), Err(Denied::Ambiguous)),
+        ("a token presented, another named", presented, about("bob"), Err(Denied::SubjectAmbiguous)),
         ("a token that a machine presents", machine_presenting, query(), Ok(true)),
-        ("a machine that presents none", machine("client1", ""), query(), Err(Denied::Anonymous)),
+        ("a machine that presents none", machine("client1", ""), query(), Err(Denied::CredentialMissing)),
         ("a bare sub by a certificate", certified(&[BILLING]), about("ada"), Ok(false)),
         ("a bare sub", from("127.0.0.1"), about("ada"), Ok(false)),
         ("a bare sub of a named pool", from("127.0.0.1"), own_pool, Ok(false)),
         ("a bare sub of an unknown pool", from("127.0.0.1"), other_pool, Err(Denied::PoolUnknown)),
-        ("nobody", from("127.0.0.1"), query(), Err(Denied::Nobody)),
-        ("a bare sub, where a token is needed", from("172.16.0.1"), about("ada"), Err(Denied::Subject)),
-        ("nobody, where a token is needed", from("172.16.0.1"), query(), Err(Denied::Anonymous)),
+        ("nobody", from("127.0.0.1"), query(), Err(Denied::SubjectMissing)),
+        (
+            "a bare sub, where a token is needed",
+            from("172.16.0.1"),
+            about("ada"),
+            Err(Denied::SubjectNotAllowed),
+        ),
+        ("nobody, where a token is needed", from("172.16.0.1"), query(), Err(Denied::CredentialMissing)),
     ];
     for (case, caller, query, expected) in table {
         let permit = policy().permit(caller, query.clone());
         let by_token = permit.map(|permit| {
             assert_eq!(permit.subject().sub.as_str(), "ada", "{case}");
-            permit.subject().known != Known::BySub
+            permit.subject().lookup_key != LookupKey::Sub
         });
         assert_eq!(by_token, *expected, "{case}");
     }
@@ -141,7 +156,7 @@ fn a_bare_sub_needs_a_pool_where_there_are_several() {
 fn a_disabled_users_own_token_discloses_nothing() {
     let disabled = Arc::new(User { enabled: false, ..user("ada") });
     let own = policy().permit(&web("ada"), query()).unwrap();
-    assert_eq!(own.disclose(&disabled, None, freshness()).err(), Some(Denied::Disabled));
+    assert_eq!(own.disclose(&disabled, None, freshness()).err(), Some(Denied::UserDisabled));
     let bare = policy().permit(&from("127.0.0.1"), about("ada")).unwrap();
     assert!(!bare.disclose(&disabled, None, freshness()).unwrap().enabled());
 }
@@ -282,21 +297,21 @@ fn only_an_administrator_gets_a_mandate() {
     let table: &[(&str, Caller, Option<PoolId>, Mandated)] = &[
         ("a network", from("127.0.0.1"), None, Ok(())),
         ("a machine with its scope", machine("client2", scope), None, Ok(())),
-        ("a machine without it", machine("client2", ""), None, Err(Denied::Scope)),
+        ("a machine without it", machine("client2", ""), None, Err(Denied::ScopeMissing)),
         ("a user's token with it", users_own, None, Err(Denied::NotAdmin)),
         ("another app client", web("ada"), None, Err(Denied::NotAdmin)),
         ("another network", from("10.1.2.3"), None, Err(Denied::NotAdmin)),
         ("another network, about an unknown pool", from("10.1.2.3"), b.clone(), Err(Denied::NotAdmin)),
         ("a certificate", certified(&[BILLING]), None, Err(Denied::NotAdmin)),
-        ("nobody", from("192.0.2.1"), None, Err(Denied::Anonymous)),
-        ("an unknown certificate", certified(&["x.example.com"]), None, Err(Denied::Caller)),
+        ("nobody", from("192.0.2.1"), None, Err(Denied::CredentialMissing)),
+        ("an unknown certificate", certified(&["x.example.com"]), None, Err(Denied::CallerNotAllowed)),
         ("about an unknown pool", from("127.0.0.1"), b, Err(Denied::PoolUnknown)),
     ];
     for (case, caller, pool, expected) in table {
         let target = Target { sub: "ada".parse().unwrap(), pool: pool.clone() };
-        let mandate = policy().mandate(caller, target);
+        let admin_permit = policy().admin_permit(caller, target);
         assert_eq!(
-            mandate.map(|mandate| assert_eq!(mandate.subject().known, Known::BySub)),
+            admin_permit.map(|admin_permit| assert_eq!(admin_permit.subject().lookup_key, LookupKey::Sub)),
             *expected,
             "{case}"
         );
@@ -308,9 +323,9 @@ fn each_attribute_has_the_rule_that_decides_it() {
     let explain = |caller: &str, names: &[&str]| {
         let policy = policy();
         let target = Target { sub: "ada".parse().unwrap(), pool: None };
-        let mandate = policy.mandate(&from("127.0.0.1"), target).unwrap();
+        let admin_permit = policy.admin_permit(&from("127.0.0.1"), target).unwrap();
         let attributes = names.iter().map(|name| name.parse().unwrap()).collect();
-        policy.explain(&mandate, AccessQuery { caller: caller.into(), attributes })
+        policy.explain(&admin_permit, AccessQuery { caller: caller.into(), attributes })
     };
     let lines = |caller: &str, names: &[&str]| {
         let explanation = explain(caller, names).unwrap();
@@ -341,7 +356,7 @@ fn each_attribute_has_the_rule_that_decides_it() {
     let any = explain("vpc", &["name"]).unwrap();
     assert_eq!((any.subject_allowed, any.groups_allowed), (true, true));
     assert_eq!(any.subject_rule, "callers[5].reads = \"any\"");
-    assert_eq!(explain("nobody", &[]), Err(Denied::CallerUnknown));
+    assert_eq!(explain("nobody", &[]), Err(Denied::CallerNameUnknown));
 }
 
 /// What is explained is what happens: the same rules decide both.
@@ -349,11 +364,11 @@ fn each_attribute_has_the_rule_that_decides_it() {
 fn an_explanation_tells_what_a_permit_releases() {
     let policy = policy();
     let target = Target { sub: "ada".parse().unwrap(), pool: None };
-    let mandate = policy.mandate(&from("127.0.0.1"), target).unwrap();
+    let admin_permit = policy.admin_permit(&from("127.0.0.1"), target).unwrap();
     for (name, caller) in [("web", web("ada")), ("sidecar", from("127.0.0.1")), ("vpc", from("10.1.2.3"))] {
         for attribute in ["email", "name", "phone_number", "username", "custom:x"] {
             let query = AccessQuery { caller: name.into(), attributes: vec![attribute.parse().unwrap()] };
-            let released = policy.explain(&mandate, query).unwrap().attributes.remove(0).released;
+            let released = policy.explain(&admin_permit, query).unwrap().attributes.remove(0).released;
             let wanted = Query { attributes: only(&[attribute]), ..about("ada") };
             assert_eq!(policy.permit(&caller, wanted).is_ok(), released, "{name} {attribute}");
         }
@@ -362,7 +377,7 @@ fn an_explanation_tells_what_a_permit_releases() {
 
 #[test]
 fn a_network_beyond_this_machine_is_noticed() {
-    assert_eq!(policy().open_networks().collect::<Vec<_>>(), ["vpc", "pods"]);
+    assert_eq!(policy().callers_on_remote_networks().collect::<Vec<_>>(), ["vpc", "pods"]);
 }
 
 fn policy() -> Policy {
@@ -481,7 +496,7 @@ fn only(names: &[&str]) -> Selection {
 }
 
 fn refused(names: &[&str]) -> Denied {
-    Denied::Attributes(names.iter().map(ToString::to_string).collect())
+    Denied::AttributesNotAllowed(names.iter().map(ToString::to_string).collect())
 }
 
 fn user(sub: &str) -> User {

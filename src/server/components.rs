@@ -70,7 +70,7 @@ impl Components {
             );
         }
         self.audit.warn();
-        for caller in self.policy.open_networks() {
+        for caller in self.policy.callers_on_remote_networks() {
             warn!(caller.name = caller, "a caller beyond this machine is let in without a credential");
         }
     }

@@ -27,14 +27,14 @@ use super::{
 use crate::{
     auth::{Certificate, Peer},
     config::LimitSettings,
-    service::{Calls, ResponseBody},
+    service::{Dispatcher, ResponseBody},
     telemetry::metrics::{CutLabels, CutReason, Metrics},
 };
 
 /// What every connection needs; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionContext {
-    pub(super) calls: Calls,
+    pub(super) dispatcher: Dispatcher,
     pub(super) limits: Arc<LimitSettings>,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
@@ -45,7 +45,7 @@ pub(super) struct ConnectionContext {
 impl ConnectionContext {
     /// Returns the same for another serving thread.
     pub(super) fn another(&self) -> Self {
-        Self { calls: self.calls.another(), ..self.clone() }
+        Self { dispatcher: self.dispatcher.for_another_thread(), ..self.clone() }
     }
 
     /// Serves a connection until it ends. Dropped, it cuts the connection.
@@ -121,12 +121,12 @@ impl ConnectionContext {
         Error = Infallible,
         Future = impl Future<Output = Result<Response<MonitoredBody>, Infallible>> + Send + use<>,
     > + use<> {
-        let (calls, readiness) = (self.calls.clone(), self.readiness.clone());
+        let (dispatcher, readiness) = (self.dispatcher.clone(), self.readiness.clone());
         service_fn(move |request: Request<Incoming>| {
             let health = readiness.alb_health_check(request.uri().path());
             let answer = match health {
                 Some(status) => Either::Left(ready(status.into_http().map(ResponseBody::Other))),
-                None => Either::Right(calls.clone().answer(request, peer.clone())),
+                None => Either::Right(dispatcher.clone().dispatch(request, peer.clone())),
             };
             let monitor = monitor.clone();
             // Boxed here, so that hyper and the runtime hand on a pointer and not kilobytes.

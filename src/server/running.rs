@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{Config, ShutdownSettings},
-    service::{Bounds, Calls, Service},
+    service::{CallLimits, Dispatcher, Service},
 };
 
 /// Everything that takes connections. Dropped, all of it ends at once.
@@ -48,10 +48,13 @@ impl RunningServer {
     ) -> Result<Self, Error> {
         let (phase, drain) = DrainWatch::channel();
         let context = ConnectionContext {
-            calls: Calls::new(
+            dispatcher: Dispatcher::new(
                 service,
                 routes(readiness.clone(), config)?,
-                Bounds { time: config.limits.request_timeout, message: config.limits.message_bytes() },
+                CallLimits {
+                    timeout: config.limits.request_timeout,
+                    max_message_bytes: config.limits.message_bytes(),
+                },
                 components.audit.recorder(),
                 components.metrics.rpcs.clone(),
             ),

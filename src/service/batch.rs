@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Service, calls::Arrival};
+use super::{Service, dispatch::CallContext};
 use crate::{
     auth::Credentials,
     error::Error,
@@ -20,9 +20,9 @@ impl Service {
     pub(super) async fn batch(
         &self,
         message: &proto::BatchGetUsersRequest,
-        arrival: Arrival<'_>,
+        context: CallContext<'_>,
     ) -> Result<Encoded, Error> {
-        let Arrival { metadata, peer, deadline, request_id, audit } = arrival;
+        let CallContext { metadata, peer, deadline, request_id, audit } = context;
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         audit.set_caller(self.policy.name(&caller));
@@ -37,10 +37,10 @@ impl Service {
             Ok(user) => Ok((user.names(), user.freshness())),
             Err(error) => Err(error.reason()),
         }));
-        let users = users.into_iter().map(|user| user.map_err(|error| error.into_message(request_id)));
-        let full = Error::Full.into_message(request_id);
-        let (reply, untold) = wire::batch_reply(&users.collect::<Vec<_>>(), &batch.order, &full);
-        untold.into_iter().for_each(|place| audit.set_refused(place, Error::Full.reason()));
+        let users = users.into_iter().map(|user| user.map_err(|error| error.into_proto(request_id)));
+        let full = Error::BatchFull.into_proto(request_id);
+        let (reply, omitted) = wire::batch_reply(&users.collect::<Vec<_>>(), &batch.order, &full);
+        omitted.into_iter().for_each(|place| audit.set_refused(place, Error::BatchFull.reason()));
         Ok(reply)
     }
 
@@ -60,7 +60,7 @@ impl Service {
                 Ok((None, permit)) => {
                     sought.push((place, permit));
                     // Until it is found.
-                    Err(Error::OutOfTime)
+                    Err(Error::DeadlineExceeded)
                 }
             });
         }
@@ -74,7 +74,8 @@ impl Service {
     }
 
     async fn sought(&self, permit: &Permit, by: Instant) -> Result<Disclosure, Error> {
-        let found = timeout_at(by, self.users.find(permit, by)).await.map_err(|_| Error::OutOfTime)??;
+        let found =
+            timeout_at(by, self.users.find(permit, by)).await.map_err(|_| Error::DeadlineExceeded)??;
         disclose(permit, &found)
     }
 }

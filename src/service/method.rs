@@ -9,7 +9,7 @@ macro_rules! methods {
         pub(super) enum Method {
             $($method,)*
             /// None that is served.
-            Other,
+            Unknown,
         }
 
         const SERVED: &[Method] = &[$(Method::$method),*];
@@ -40,31 +40,31 @@ methods! {
 }
 
 impl Method {
-    /// Returns the method that a request's path names; [`Self::Other`] if no such method is served, so that nobody
+    /// Returns the method that a request's path names; [`Self::Unknown`] if no such method is served, so that nobody
     /// outside chooses what is logged.
     pub(super) fn of(path: &str) -> Self {
         let name = path.strip_prefix('/').unwrap_or_default();
         let served = NAMES.iter().zip(SERVED).find(|(known, _)| **known == name);
-        served.map_or(Self::Other, |(_, method)| *method)
+        served.map_or(Self::Unknown, |(_, method)| *method)
     }
 
     /// Returns the name with its service and package, without the leading slash.
     pub(super) fn name(self) -> &'static str {
-        NAMES.get(self.place()).copied().unwrap_or("other")
+        NAMES.get(self.index()).copied().unwrap_or("other")
     }
 
     /// Returns the place among [`METHODS`].
-    pub(super) fn place(self) -> usize {
+    pub(super) fn index(self) -> usize {
         self as usize
     }
 
     /// Returns true if and only if a service answers it that is not ours.
-    pub(super) fn is_foreign(self) -> bool {
-        !self.is_recorded() && self != Self::Other
+    pub(super) fn is_builtin(self) -> bool {
+        !self.is_recorded() && self != Self::Unknown
     }
 
     /// Returns true if and only if a call of it may have any number of requests.
-    pub(super) fn is_asked_in_a_stream(self) -> bool {
+    pub(super) fn is_client_streaming(self) -> bool {
         matches!(self, Self::Reflect | Self::ReflectAlpha)
     }
 
@@ -91,7 +91,7 @@ mod tests {
                     let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
                     let found = Method::of(&format!("/{name}"));
                     assert_eq!((found.name(), format!("{found:?}")), (&*name, method.name().to_owned()));
-                    let counted = METHODS[found.place()];
+                    let counted = METHODS[found.index()];
                     assert_eq!(format!("{}/{}", counted.grpc_service, counted.grpc_method), name);
                     let kind = match (method.client_streaming(), method.server_streaming()) {
                         (false, false) => "unary",
@@ -101,20 +101,20 @@ mod tests {
                     };
                     assert_eq!(counted.grpc_type, kind, "{name}");
                     let is_ours = file.package() == "userlookup.v1";
-                    assert_eq!((found.is_recorded(), found.is_foreign()), (is_ours, !is_ours), "{name}");
-                    assert_eq!(found.is_asked_in_a_stream(), method.client_streaming(), "{name}");
+                    assert_eq!((found.is_recorded(), found.is_builtin()), (is_ours, !is_ours), "{name}");
+                    assert_eq!(found.is_client_streaming(), method.client_streaming(), "{name}");
                     seen += 1;
                 }
             }
         }
         assert_eq!(seen, METHODS.len() - 3, "reflection brings two of its own, and one is none");
         for reflection in [Method::Reflect, Method::ReflectAlpha] {
-            assert!(reflection.is_foreign() && reflection.is_asked_in_a_stream());
+            assert!(reflection.is_builtin() && reflection.is_client_streaming());
         }
         for other in ["", "/", "/nobody.knows/It", "userlookup.v1.UserService/GetUser"] {
             let found = Method::of(other);
-            assert!(!found.is_recorded() && !found.is_foreign());
-            assert_eq!((found.name(), METHODS[found.place()].grpc_method), ("other", "other"));
+            assert!(!found.is_recorded() && !found.is_builtin());
+            assert_eq!((found.name(), METHODS[found.index()].grpc_method), ("other", "other"));
         }
     }
 }

@@ -11,7 +11,7 @@ pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// Returns what `x-request-id` says, or a new UUID, of `now`, where that is missing or no such text.
-    pub(super) fn of(headers: &HeaderMap, now: SystemTime) -> Self {
+    pub(super) fn from_headers(headers: &HeaderMap, now: SystemTime) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes()));
         // A copy: a clone would keep all that was sent with it, a token too, for as long as the answer waits.
         let given = given.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
@@ -24,7 +24,7 @@ impl RequestId {
     }
 
     /// Puts it where the caller looks for it, without a copy: nothing is left here.
-    pub(super) fn show(&mut self, headers: &mut HeaderMap) {
+    pub(super) fn move_into(&mut self, headers: &mut HeaderMap) {
         let mut id = mem::replace(&mut self.0, HeaderValue::from_static(""));
         // No secret: it is never sent twice, and so is of no use in HPACK's table, where h2 would compare it with all
         // that are there (RFC 7541, section 6.2.3).
@@ -59,9 +59,10 @@ mod tests {
 
     #[test]
     fn it_is_shown_once_and_kept_in_no_table() {
-        let (mut id, mut headers) = (RequestId::of(&HeaderMap::new(), SystemTime::now()), HeaderMap::new());
+        let (mut id, mut headers) =
+            (RequestId::from_headers(&HeaderMap::new(), SystemTime::now()), HeaderMap::new());
         let text = id.as_str().to_owned();
-        id.show(&mut headers);
+        id.move_into(&mut headers);
         assert!(headers[REQUEST_ID] == text && headers[REQUEST_ID].is_sensitive() && id.as_str().is_empty());
     }
 
@@ -69,7 +70,7 @@ mod tests {
     fn a_request_id_is_taken_or_made() {
         let id = |id: &str| {
             let headers = [(REQUEST_ID, HeaderValue::try_from(id).unwrap())];
-            RequestId::of(&headers.into_iter().collect(), SystemTime::now()).as_str().to_owned()
+            RequestId::from_headers(&headers.into_iter().collect(), SystemTime::now()).as_str().to_owned()
         };
         for good in ["a", "0198c5d6-1.X_y", &"x".repeat(64)] {
             assert_eq!(id(good), good);

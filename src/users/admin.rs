@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{CacheEntry, Content, Decision, EntryKind, Key, LookupMethod, UserCache, Users};
 use crate::{
     freshness::{Demand, Freshness, Source},
-    policy::Mandate,
+    policy::AdminPermit,
 };
 
 /// What is held of one user, without values.
@@ -53,21 +53,21 @@ pub struct Erased {
 
 impl Users {
     /// Looks at what is held of the mandate's user, and changes nothing.
-    pub fn inspect(&self, mandate: &Mandate) -> EntryInfo {
-        self.entry_info(&Key::of(mandate.subject()))
+    pub fn inspect(&self, permit: &AdminPermit) -> EntryInfo {
+        self.entry_info(&Key::of(permit.subject()))
     }
 
     /// Has the mandate's user asked for anew by the next read; until Cognito answers, what is held is of use as any that
     /// is stale. What a fetch under way brings is not held, and answers only who asked before. Tells whether anything was
     /// held.
-    pub fn expire(&self, mandate: &Mandate) -> bool {
-        self.expire_key(&Key::of(mandate.subject()))
+    pub fn expire(&self, permit: &AdminPermit) -> bool {
+        self.expire_key(&Key::of(permit.subject()))
     }
 
     /// Forgets the mandate's user. What a fetch under way brings is not held, and answers only who asked before;
     /// nor what a fetch brings that begins later, but for a question from before.
-    pub fn erase(&self, mandate: &Mandate) -> Erased {
-        self.erase_key(&Key::of(mandate.subject()))
+    pub fn erase(&self, permit: &AdminPermit) -> Erased {
+        self.erase_key(&Key::of(permit.subject()))
     }
 
     pub(super) fn entry_info(&self, user: &Key) -> EntryInfo {

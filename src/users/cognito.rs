@@ -28,7 +28,7 @@ use super::{
     store::Key,
 };
 use crate::{
-    policy::Known,
+    policy::LookupKey,
     pool::{BareSubLookup, Pool},
     telemetry::{error_chain, metrics::upstream::UnusableResponse},
     user::{Groups, User, Username},
@@ -87,9 +87,9 @@ impl Cognito {
     }
 
     /// Returns what the first call about a user that is so known is paid from.
-    pub(super) fn category(&self, known: &Known) -> QuotaCategory {
-        match (known, self.pool.bare_sub) {
-            (Known::BySub, BareSubLookup::ListUsers) => QuotaCategory::Lists,
+    pub(super) fn category(&self, lookup_key: &LookupKey) -> QuotaCategory {
+        match (lookup_key, self.pool.bare_sub) {
+            (LookupKey::Sub, BareSubLookup::ListUsers) => QuotaCategory::Lists,
             _ => QuotaCategory::UserReads,
         }
     }
@@ -99,20 +99,22 @@ impl Cognito {
     pub(super) async fn fetch_user(
         &self,
         user: &Key,
-        known: &Known,
+        lookup_key: &LookupKey,
         held: Option<&Username>,
         attribution: Attribution<'_>,
     ) -> (LookupMethod, Result<Option<User>, Failure>) {
         let ends = Instant::now() + TOTAL_TIMEOUT;
         let mut fetch = Fetch::begin(self, user, attribution, ends);
         let asking = async {
-            match known {
-                Known::ByToken(name) => (LookupMethod::ByUsername, fetch.admin_get_user(name.as_str()).await),
-                Known::BySub => fetch.by_sub(held).await,
+            match lookup_key {
+                LookupKey::Username(name) => {
+                    (LookupMethod::ByUsername, fetch.admin_get_user(name.as_str()).await)
+                }
+                LookupKey::Sub => fetch.by_sub(held).await,
             }
         };
         let answered = timeout_at(ends, asking).await;
-        let (method, outcome) = answered.unwrap_or_else(|_| (known.into(), Err(Failure::Unavailable)));
+        let (method, outcome) = answered.unwrap_or_else(|_| (lookup_key.into(), Err(Failure::Unavailable)));
         self.report(&outcome);
         (method, outcome)
     }

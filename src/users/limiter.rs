@@ -17,7 +17,7 @@ use self::{aimd::Aimd, retry_budget::RetryBudget, window::SlidingWindow};
 use super::{Failure, store::Key};
 use crate::{
     config::BudgetSettings,
-    policy::Share,
+    policy::CallerRateLimit,
     telemetry::metrics::{
         Metrics,
         upstream::{BudgetLabels, UpstreamMetrics},
@@ -59,7 +59,7 @@ pub(super) struct Acquire<'a> {
     pub(super) user: &'a Key,
     pub(super) priority: Priority,
     /// What the caller may have fetched; none if the call is not a caller's miss, or the caller has no bound of its own.
-    pub(super) share: Option<&'a Share>,
+    pub(super) caller_limit: Option<&'a CallerRateLimit>,
     /// Whether a call was made for it before: then it does not wait for the caller's share, which it takes all the same,
     /// from what comes later. Else what takes many calls would never come to an end for who may have few.
     pub(super) is_continuation: bool,
@@ -237,10 +237,10 @@ impl LimiterState {
             if let Some(user) = self.users.get(acquire.user) {
                 later = user.next(READS_OF_ONE_USER, later);
             }
-            if let Some(share) = acquire.share.filter(|_| !acquire.is_continuation)
-                && let Some(caller) = self.callers.get(&share.caller)
+            if let Some(caller_limit) = acquire.caller_limit.filter(|_| !acquire.is_continuation)
+                && let Some(caller) = self.callers.get(&caller_limit.caller)
             {
-                later = caller.next(share.misses_per_second, later);
+                later = caller.next(caller_limit.misses_per_second, later);
             }
             if later == at {
                 return at;
@@ -256,9 +256,9 @@ impl LimiterState {
             self.prune(now);
         }
         self.users.entry(acquire.user.clone()).or_default().take(at, now);
-        if let Some(share) = acquire.share {
-            let caller = self.callers.entry(Arc::clone(&share.caller)).or_default();
-            caller.take(caller.next(share.misses_per_second, at), now);
+        if let Some(caller_limit) = acquire.caller_limit {
+            let caller = self.callers.entry(Arc::clone(&caller_limit.caller)).or_default();
+            caller.take(caller.next(caller_limit.misses_per_second, at), now);
         }
     }
 

@@ -152,12 +152,12 @@ impl Scene {
             _ => Demand::ANY,
         };
         let token = self.world.token_of(who).filter(|_| fastrand::bool());
-        let known = token.map_or(Known::BySub, Known::ByToken);
+        let lookup_key = token.map_or(LookupKey::Sub, LookupKey::Username);
         let deadline = now.monotonic + random(Duration::from_secs(4));
         // Some leave before anything comes.
         let leaves = (fastrand::u8(0..4) == 0).then(|| now.monotonic + random(Duration::from_secs(1)));
         let groups = fastrand::u8(0..3) == 0;
-        Asking { who, known, groups, demand, begun: now.monotonic, deadline, leaves }
+        Asking { who, lookup_key, groups, demand, begun: now.monotonic, deadline, leaves }
     }
 
     fn erase(&self, who: usize) {
@@ -184,8 +184,11 @@ impl Scene {
 
     /// Asks, and checks what comes; none if the caller left or its time was over before.
     async fn ask(self, asking: Asking) -> Option<Outcome> {
-        let subject =
-            Subject { pool: Arc::clone(&self.pool), sub: sub(asking.who), known: asking.known.clone() };
+        let subject = Subject {
+            pool: Arc::clone(&self.pool),
+            sub: sub(asking.who),
+            lookup_key: asking.lookup_key.clone(),
+        };
         let request = self.users.request(&subject, asking.demand, None);
         self.world.note_question(asking.who);
         let answer = async {
@@ -206,14 +209,16 @@ impl Scene {
         sleep(Duration::from_secs(15)).await;
         assert_eq!(self.users.0.single_flight.len(), 0, "a fetch hangs");
         for who in 0..PEOPLE {
-            for known in
-                [Some(Known::BySub), self.world.token_of(who).map(Known::ByToken)].into_iter().flatten()
+            for lookup_key in [Some(LookupKey::Sub), self.world.token_of(who).map(LookupKey::Username)]
+                .into_iter()
+                .flatten()
             {
                 let now = TimePoint::now();
                 let (demand, deadline) =
                     (Demand::at_most(Duration::ZERO, now), now.monotonic + Duration::from_secs(3));
                 let (groups, leaves) = (true, None);
-                let asking = Asking { who, known, groups, demand, begun: now.monotonic, deadline, leaves };
+                let asking =
+                    Asking { who, lookup_key, groups, demand, begun: now.monotonic, deadline, leaves };
                 let outcome = self.clone().ask(asking).await.expect("an answer in time");
                 let is_well = matches!(outcome.answer, Ok(_) | Err(Failure::NoSuchUser | Failure::WrongUser));
                 assert!(is_well, "not healed: {:?}", outcome.answer);

@@ -53,7 +53,7 @@ pub fn batch_reply(
     full: &proto::Status,
 ) -> (Encoded, Vec<usize>) {
     let (mut room, mut items) = (MAX_FOUND_BYTES, vec![Item::New; users.len()]);
-    let reply = Encoded::written(order.len() * REPLY_BYTES, |reply| {
+    let reply = Encoded::write(order.len() * REPLY_BYTES, |reply| {
         for place in order {
             let (Some(user), Some(item)) = (users.get(*place), items.get_mut(*place)) else { continue };
             let begin = reply.len();
@@ -76,8 +76,8 @@ pub fn batch_reply(
             }
         }
     });
-    let untold = items.iter().enumerate().filter(|(_, item)| !matches!(item, Item::Told(_)));
-    (reply, untold.map(|(place, _)| place).collect())
+    let omitted = items.iter().enumerate().filter(|(_, item)| !matches!(item, Item::Told(_)));
+    (reply, omitted.map(|(place, _)| place).collect())
 }
 
 /// What was told of a user until now.
@@ -171,12 +171,12 @@ mod tests {
             (vec![2, 0, 3, 1], vec![second, full(), third, error("none")], vec![0]),
             (vec![9], vec![], vec![0, 1, 2, 3]),
         ];
-        for (order, expected, untold) in table {
+        for (order, expected, omitted) in table {
             let (reply, places) = batch_reply(&users, &order, &status("full"));
             let told = proto::BatchGetUsersResponse::decode(reply.message()).unwrap();
             let items: Vec<_> = told.results.into_iter().filter_map(|result| result.result).collect();
             assert!(items == expected, "{order:?}");
-            assert_eq!(places, untold, "{order:?}");
+            assert_eq!(places, omitted, "{order:?}");
         }
     }
 

@@ -14,21 +14,21 @@ pub struct Encoded(Vec<u8>);
 
 impl Encoded {
     /// Encodes a message.
-    pub fn of(message: &impl Message) -> Self {
-        Self::written(message.encoded_len(), |bytes| message.encode_raw(bytes))
+    pub fn from_message(message: &impl Message) -> Self {
+        Self::write(message.encoded_len(), |bytes| message.encode_raw(bytes))
     }
 
     /// Has `write` append a message of about so many `bytes` behind the room for the head.
-    pub(super) fn written(bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut encoded = Vec::with_capacity(HEAD_BYTES + bytes);
-        encoded.extend([0; HEAD_BYTES]);
+    pub(super) fn write(bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut encoded = Vec::with_capacity(FRAME_HEADER_BYTES + bytes);
+        encoded.extend([0; FRAME_HEADER_BYTES]);
         write(&mut encoded);
         Self(encoded)
     }
 
     /// Puts the message into its frame, not compressed (gRPC over HTTP/2, "Length-Prefixed-Message").
     pub fn into_frame(mut self) -> Bytes {
-        if let Some(([_, length @ ..], message)) = self.0.split_first_chunk_mut::<HEAD_BYTES>() {
+        if let Some(([_, length @ ..], message)) = self.0.split_first_chunk_mut::<FRAME_HEADER_BYTES>() {
             // The largest is a batch of 4 MiB.
             *length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
         }
@@ -37,7 +37,7 @@ impl Encoded {
 
     #[cfg(test)]
     pub(super) fn message(&self) -> &[u8] {
-        &self.0[HEAD_BYTES..]
+        &self.0[FRAME_HEADER_BYTES..]
     }
 }
 
@@ -96,4 +96,4 @@ impl fmt::Debug for Encoded {
 }
 
 /// The bytes before a message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
-pub const HEAD_BYTES: usize = 5;
+pub const FRAME_HEADER_BYTES: usize = 5;

@@ -11,7 +11,7 @@ use crate::{policy::Disclosure, user::Groups};
 
 /// Puts a disclosure into a `GetUserResponse`.
 pub fn reply(disclosure: &Disclosure) -> Encoded {
-    Encoded::written(REPLY_BYTES, |reply| put_reply(disclosure, reply))
+    Encoded::write(REPLY_BYTES, |reply| put_reply(disclosure, reply))
 }
 
 /// A `GetUserResponse`.

@@ -26,7 +26,7 @@ fn a_hit_allocates_what_is_listed_and_no_more() {
     let [by_sub, by_token] = LISTED.iter().fold([0, 0], |[sub, token], (s, t, _)| [sub + s, token + t]);
     for (question, listed) in [(Question::BySub, by_sub), (Question::ByToken, by_token)] {
         let request = question.request(&parts.cognito);
-        runtime.block_on(warmed(&parts.calls, &request));
+        runtime.block_on(warmed(&parts.dispatcher, &request));
         calls += WARMING;
         // There is room for the records to come then: the writer makes it when it takes those there are.
         until_written(&records, calls);
@@ -34,7 +34,7 @@ fn a_hit_allocates_what_is_listed_and_no_more() {
         // The tests' log hears of hits, unlike a server's.
         let _quiet = dispatcher::set_default(&Dispatch::none());
         let counts = vec![request; TIMES].into_iter().map(|request| {
-            let allocated = measure(|| assert!(answered(&parts.calls, request) > 0));
+            let allocated = measure(|| assert!(answered(&parts.dispatcher, request) > 0));
             allocated.count_total
         });
         let counts: Vec<_> = counts.collect();

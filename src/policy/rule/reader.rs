@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    super::{Share, network::Network},
-    Reads, Rule, Scope, Who,
+    super::{CallerRateLimit, network::Network},
+    CallerMatcher, Reads, Rule, Scope,
 };
 use crate::{
     attribute::{AttributeName, Selection},
@@ -27,35 +27,37 @@ impl Reader<'_> {
         if caller.name.is_empty() || caller.name.len() > 64 || caller.name.contains(char::is_control) {
             errors.add(format!("{key}.name"), "must be 1 to 64 characters");
         }
-        let who = self.who(errors);
+        let matcher = self.matcher(errors);
         let reads = self.reads(errors);
         let attributes = read_attributes(&caller.attributes, &format!("{key}.attributes"), errors);
         let admin = self.admin(errors);
         let name: Arc<str> = caller.name.as_str().into();
-        let share = caller.misses_per_second;
-        let share = share.map(|misses_per_second| Share { caller: Arc::clone(&name), misses_per_second });
-        let (who, reads, attributes, admin, key) = (who?, reads?, attributes?, admin?, key.clone());
+        let caller_limit = caller.misses_per_second;
+        let caller_limit = caller_limit
+            .map(|misses_per_second| CallerRateLimit { caller: Arc::clone(&name), misses_per_second });
+        let (matcher, reads, attributes, admin, key) = (matcher?, reads?, attributes?, admin?, key.clone());
         Some(Rule {
             name,
-            who,
+            matcher,
             reads,
             attributes: attributes.into(),
             groups: caller.groups,
             admin,
-            share,
+            caller_limit,
             key,
         })
     }
 
-    fn who(&self, errors: &mut ErrorCollector<'_>) -> Option<Who> {
+    fn matcher(&self, errors: &mut ErrorCollector<'_>) -> Option<CallerMatcher> {
         let CallerSettings { app_client, certificate, network, .. } = self.caller;
         let scope = self.scope(errors);
         match (app_client, certificate, network.as_slice()) {
-            (Some(client), None, []) => {
-                self.app_client(client, errors).zip(scope).map(|(id, scope)| Who::AppClient(id, scope))
-            }
-            (None, Some(name), []) => self.certificate(name, errors).map(Who::Certificate),
-            (None, None, networks @ [_, ..]) => self.networks(networks, errors).map(Who::Network),
+            (Some(client), None, []) => self
+                .app_client(client, errors)
+                .zip(scope)
+                .map(|(id, scope)| CallerMatcher::AppClient(id, scope)),
+            (None, Some(name), []) => self.certificate(name, errors).map(CallerMatcher::Certificate),
+            (None, None, networks @ [_, ..]) => self.networks(networks, errors).map(CallerMatcher::Network),
             _ => {
                 let problem = "must be known by exactly one of app_client, certificate and network";
                 errors.add(self.key.as_str(), problem);

@@ -16,7 +16,7 @@ use super::{
     Cognito, error, response,
 };
 use crate::{
-    policy::Share,
+    policy::CallerRateLimit,
     pool::BareSubLookup,
     telemetry::{metrics::upstream::CallOutcome, traces},
     user::{Groups, User, Username},
@@ -27,13 +27,13 @@ use crate::{
 pub(in crate::users) struct Attribution<'a> {
     pub(in crate::users) priority: Priority,
     /// Of the caller who is the first to wait for it.
-    pub(in crate::users) share: Option<&'a Share>,
+    pub(in crate::users) caller_limit: Option<&'a CallerRateLimit>,
 }
 
 impl<'a> Attribution<'a> {
     /// A refresh is nobody's miss, so no caller's share pays for it.
-    pub(in crate::users) fn of(priority: Priority, share: Option<&'a Share>) -> Self {
-        Self { priority, share: share.filter(|_| priority == Priority::Foreground) }
+    pub(in crate::users) fn of(priority: Priority, caller_limit: Option<&'a CallerRateLimit>) -> Self {
+        Self { priority, caller_limit: caller_limit.filter(|_| priority == Priority::Foreground) }
     }
 }
 
@@ -175,7 +175,7 @@ impl<'a> Fetch<'a> {
             self.is_retried = true;
             sleep(BACKOFF.mul_f64(fastrand::f64())).await;
             // It is Cognito's failing, not the caller's miss.
-            let acquire = Acquire { share: None, ..self.acquire(category) };
+            let acquire = Acquire { caller_limit: None, ..self.acquire(category) };
             self.cognito.limiter.reserve_retry(&acquire).map_err(|_| failure)?;
         }
     }
@@ -217,8 +217,8 @@ impl<'a> Fetch<'a> {
     }
 
     fn acquire(&self, category: QuotaCategory) -> Acquire<'a> {
-        let Attribution { priority, share } = self.attribution;
-        Acquire { category, user: self.user, priority, share, is_continuation: true }
+        let Attribution { priority, caller_limit } = self.attribution;
+        Acquire { category, user: self.user, priority, caller_limit, is_continuation: true }
     }
 }
 

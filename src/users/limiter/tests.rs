@@ -63,37 +63,42 @@ fn one_user_is_read_ten_times_a_second() {
 #[test]
 fn a_callers_share_bounds_that_caller_only() {
     let (mut state, now) = (state(1000), Instant::now());
-    let greedy = Share { caller: "greedy".into(), misses_per_second: 4 };
-    let others = Share { caller: "other".into(), misses_per_second: 4 };
+    let greedy = CallerRateLimit { caller: "greedy".into(), misses_per_second: 4 };
+    let others = CallerRateLimit { caller: "other".into(), misses_per_second: 4 };
     state.reserve(&acquire(&key(1), Priority::Foreground, Some(&greedy)), now, now).unwrap();
     let refused = state.reserve(&acquire(&key(2), Priority::Foreground, Some(&greedy)), now, now);
     assert_eq!(refused, Err(Failure::BudgetExhausted(Duration::from_millis(250))));
-    for share in [Some(&others), None] {
-        assert_eq!(state.reserve(&acquire(&key(2), Priority::Foreground, share), now, now), Ok(now));
+    for caller_limit in [Some(&others), None] {
+        assert_eq!(state.reserve(&acquire(&key(2), Priority::Foreground, caller_limit), now, now), Ok(now));
     }
 }
 
 #[test]
 fn what_is_begun_is_ended_and_paid_for_later() {
     let (mut state, now) = (state(1000), Instant::now());
-    let share = Share { caller: "a".into(), misses_per_second: 1 };
-    state.reserve(&acquire(&key(1), Priority::Foreground, Some(&share)), now, now).unwrap();
+    let caller_limit = CallerRateLimit { caller: "a".into(), misses_per_second: 1 };
+    state.reserve(&acquire(&key(1), Priority::Foreground, Some(&caller_limit)), now, now).unwrap();
     let ada = key(1);
     for _ in 0..2 {
-        let more = Acquire { is_continuation: true, ..acquire(&ada, Priority::Foreground, Some(&share)) };
+        let more =
+            Acquire { is_continuation: true, ..acquire(&ada, Priority::Foreground, Some(&caller_limit)) };
         assert_eq!(state.reserve(&more, now, now), Ok(now), "at once");
     }
-    let next = state.reserve(&acquire(&key(2), Priority::Foreground, Some(&share)), now, now);
+    let next = state.reserve(&acquire(&key(2), Priority::Foreground, Some(&caller_limit)), now, now);
     assert_eq!(next, Err(Failure::BudgetExhausted(Duration::from_secs(3))), "after three calls");
 }
 
 #[test]
 fn a_refusal_takes_nothing() {
     let (mut state, begin) = (state(4), Instant::now());
-    let share = Share { caller: "a".into(), misses_per_second: 1 };
-    state.reserve(&acquire(&key(1), Priority::Foreground, Some(&share)), begin, begin).unwrap();
+    let caller_limit = CallerRateLimit { caller: "a".into(), misses_per_second: 1 };
+    state.reserve(&acquire(&key(1), Priority::Foreground, Some(&caller_limit)), begin, begin).unwrap();
     for n in 0..1000 {
-        assert!(state.reserve(&acquire(&key(n), Priority::Foreground, Some(&share)), begin, begin).is_err());
+        assert!(
+            state
+                .reserve(&acquire(&key(n), Priority::Foreground, Some(&caller_limit)), begin, begin)
+                .is_err()
+        );
     }
     let later = begin + Duration::from_millis(250);
     assert_eq!(state.reserve(&acquire(&key(2), Priority::Foreground, None), later, later), Ok(later));
@@ -132,18 +137,18 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
         let mut random = fastrand::Rng::with_seed(seed);
         let per_second = random.usize(1..120);
         let mut state = state(per_second);
-        let share = Share { caller: "a".into(), misses_per_second: random.usize(1..20) };
+        let caller_limit = CallerRateLimit { caller: "a".into(), misses_per_second: random.usize(1..20) };
         let (mut now, mut all) = (Instant::now(), Vec::new());
         for _ in 0..400 {
             now += Duration::from_micros(random.u64(0..20_000));
             let user = key(random.usize(0..30));
             let priority = if random.u8(0..4) == 0 { Priority::Background } else { Priority::Foreground };
             let wait = if priority == Priority::Background { 0 } else { random.u64(0..4000) };
-            let share = random.bool().then_some(&share);
-            let acquire = acquire(&user, priority, share);
+            let caller_limit = random.bool().then_some(&caller_limit);
+            let acquire = acquire(&user, priority, caller_limit);
             if let Ok(at) = state.reserve(&acquire, now, now + Duration::from_millis(wait)) {
                 assert!(at == now || at + CALL <= now + Duration::from_millis(wait), "seed {seed}");
-                all.push((at, user.clone(), share.is_some()));
+                all.push((at, user.clone(), caller_limit.is_some()));
             }
         }
         all.sort_unstable_by_key(|(at, ..)| *at);
@@ -151,7 +156,7 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
             all.iter().filter(|call| wanted(call)).map(|(at, ..)| *at).collect()
         };
         assert_within(&of(&|_| true), per_second, seed);
-        assert_within(&of(&|(.., shared)| *shared), share.misses_per_second, seed);
+        assert_within(&of(&|(.., shared)| *shared), caller_limit.misses_per_second, seed);
         for n in 0..30 {
             assert_within(&of(&|(_, user, _)| *user == key(n)), READS_OF_ONE_USER, seed);
         }
@@ -182,8 +187,8 @@ fn state(per_second: usize) -> LimiterState {
     RateLimiter::new(&settings, &UpstreamMetrics::default()).state.into_inner().unwrap()
 }
 
-fn acquire<'a>(user: &'a Key, priority: Priority, share: Option<&'a Share>) -> Acquire<'a> {
-    Acquire { category: QuotaCategory::UserReads, user, priority, share, is_continuation: false }
+fn acquire<'a>(user: &'a Key, priority: Priority, caller_limit: Option<&'a CallerRateLimit>) -> Acquire<'a> {
+    Acquire { category: QuotaCategory::UserReads, user, priority, caller_limit, is_continuation: false }
 }
 
 fn key(n: usize) -> Key {

@@ -9,7 +9,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) who: usize,
-    pub(super) known: Known,
+    pub(super) lookup_key: LookupKey,
     /// Whether the groups are asked for too.
     pub(super) groups: bool,
     pub(super) demand: Demand,
@@ -101,7 +101,7 @@ fn has_cause(reason: StaleReason, at: Instant, world: &World) -> bool {
 fn is_absent(asking: &Asking, at: Instant, world: &World, ttls: &Ttls, lookup: BareSubLookup) -> bool {
     let is_unseen = !asking.who.is_multiple_of(2)
         && lookup == BareSubLookup::AdminGetUser
-        && asking.known == Known::BySub;
+        && asking.lookup_key == LookupKey::Sub;
     let oldest = at - ttls.absent * 11 / 10 - Duration::from_millis(2100);
     let forgotten = [world.erased(asking.who, asking.begun), world.expired(asking.who, asking.begun)];
     let oldest = forgotten.into_iter().flatten().fold(oldest, Instant::max);

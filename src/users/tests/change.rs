@@ -51,7 +51,7 @@ async fn a_federated_user_is_refreshed_by_name_and_does_not_flap() {
         Some("Google_1") => (NEAR, Lab::found_as("Google_1", "grace")),
         _ => (NEAR, Lab::error("UserNotFoundException")),
     });
-    let token = Known::ByToken("Google_1".parse().unwrap());
+    let token = LookupKey::Username("Google_1".parse().unwrap());
     lab.ask_known("grace", token).await.unwrap();
     for _ in 0..100 {
         assert!(lab.ask("grace").await.is_ok());

@@ -76,15 +76,15 @@ impl Lab {
         self.ask(&sub).await
     }
 
-    pub(super) async fn ask_known(&self, sub: &str, known: Known) -> Result<Found, Failure> {
-        let subject = Subject { pool: Arc::clone(&self.pool), sub: sub.parse().unwrap(), known };
+    pub(super) async fn ask_known(&self, sub: &str, lookup_key: LookupKey) -> Result<Found, Failure> {
+        let subject = Subject { pool: Arc::clone(&self.pool), sub: sub.parse().unwrap(), lookup_key };
         let request = self.users.request(&subject, Demand::ANY, None);
         self.users.find_user(&request, Instant::now() + Duration::from_secs(3)).await
     }
 
     pub(super) async fn ask_with_groups(&self, sub: &str) -> Result<Found, Failure> {
-        let (pool, known) = (Arc::clone(&self.pool), Known::BySub);
-        let subject = Subject { pool, sub: sub.parse().unwrap(), known };
+        let (pool, lookup_key) = (Arc::clone(&self.pool), LookupKey::Sub);
+        let subject = Subject { pool, sub: sub.parse().unwrap(), lookup_key };
         let request = self.users.request(&subject, Demand::ANY, None);
         self.users.find_with_groups(&request, Instant::now() + Duration::from_secs(3)).await
     }
@@ -93,12 +93,12 @@ impl Lab {
         &self,
         sub: &str,
         demand: Demand,
-        share: Option<&Share>,
+        caller_limit: Option<&CallerRateLimit>,
         time: Duration,
     ) -> Result<Found, Failure> {
         let sub: Sub = sub.parse().unwrap();
-        let subject = Subject { pool: Arc::clone(&self.pool), sub, known: Known::BySub };
-        self.users.find_user(&self.users.request(&subject, demand, share), Instant::now() + time).await
+        let subject = Subject { pool: Arc::clone(&self.pool), sub, lookup_key: LookupKey::Sub };
+        self.users.find_user(&self.users.request(&subject, demand, caller_limit), Instant::now() + time).await
     }
 
     pub(super) fn key(&self, sub: &str) -> Key {

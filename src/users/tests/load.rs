@@ -93,11 +93,11 @@ async fn every_call_of_a_fetch_is_of_the_callers_share() {
         "AdminGetUser" => (NEAR, Lab::error("UserNotFoundException")),
         _ => Lab::found(request),
     });
-    let share = Share { caller: "a".into(), misses_per_second: 1 };
+    let caller_limit = CallerRateLimit { caller: "a".into(), misses_per_second: 1 };
     let second = Duration::from_secs(1);
-    lab.ask_with("ada", Demand::ANY, Some(&share), 3 * second).await.unwrap();
+    lab.ask_with("ada", Demand::ANY, Some(&caller_limit), 3 * second).await.unwrap();
     assert_eq!((lab.calls(), lab.operations().last().unwrap().as_str()), (2, "ListUsers"));
-    let refused = lab.ask_with("bob", Demand::ANY, Some(&share), second * 3 / 2).await.unwrap_err();
+    let refused = lab.ask_with("bob", Demand::ANY, Some(&caller_limit), second * 3 / 2).await.unwrap_err();
     assert_eq!(refused, Failure::BudgetExhausted(2 * second - 2 * NEAR));
     assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "others wait for nothing");
 }
@@ -282,7 +282,7 @@ async fn one_user_is_asked_about_ten_times_a_second_whoever_insists() {
 #[tokio::test(start_paused = true)]
 async fn a_greedy_caller_spends_its_own_share_only() {
     let lab = Lab::start(|_, _| {});
-    let greedy = Share { caller: "greedy".into(), misses_per_second: 20 };
+    let greedy = CallerRateLimit { caller: "greedy".into(), misses_per_second: 20 };
     let (mut well, mut refused) = (0, 0);
     for n in 0..2000 {
         for m in 0..9 {

@@ -10,12 +10,11 @@ use tonic::{body::Body, codegen::Service as _, metadata::MetadataMap, service::R
 use tracing::Instrument as _;
 
 use super::{
-    Service,
-    call::Call,
+    Service, decode,
     inbound::{ending, untrailed},
-    message,
     method::{METHODS, Method},
-    response::ResponseBody,
+    observe::CallObserver,
+    respond::ResponseBody,
 };
 use crate::{
     audit::{AuditContext, Recorder},
@@ -26,13 +25,13 @@ use crate::{
 
 /// The services as a connection sees them; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Calls(Arc<Parts>);
+pub struct Dispatcher(Arc<Shared>);
 
 #[derive(Debug)]
-struct Parts {
+struct Shared {
     service: Service,
-    others: Routes,
-    bounds: Bounds,
+    builtin: Routes,
+    limits: CallLimits,
     recorder: Recorder,
     rpcs: RpcMetrics,
     rpc_counters: RpcCounters,
@@ -40,16 +39,16 @@ struct Parts {
 
 /// What a call may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct CallLimits {
     /// How long it may take; its caller may set less (`grpc-timeout`).
-    pub time: Duration,
+    pub timeout: Duration,
     /// The bytes of its message.
-    pub message: usize,
+    pub max_message_bytes: usize,
 }
 
 /// What is known of a call beside its message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrival<'a> {
+pub(super) struct CallContext<'a> {
     /// What came with its message.
     pub(super) metadata: &'a MetadataMap,
     /// The other end of the connection.
@@ -62,28 +61,28 @@ pub(super) struct Arrival<'a> {
     pub(super) audit: &'a AuditContext,
 }
 
-impl Calls {
-    /// Bounds every call to `service` and to `others`, and records those about people in `recorder`.
+impl Dispatcher {
+    /// Bounds every call to `service` and to `builtin`, and records those about people in `recorder`.
     pub fn new(
         service: Service,
-        others: Routes,
-        bounds: Bounds,
+        builtin: Routes,
+        limits: CallLimits,
         recorder: Recorder,
         rpcs: RpcMetrics,
     ) -> Self {
-        let (others, rpc_counters) = (others.prepare(), rpcs.for_thread(METHODS));
-        Self(Arc::new(Parts { service, others, bounds, recorder, rpcs, rpc_counters }))
+        let (builtin, rpc_counters) = (builtin.prepare(), rpcs.for_thread(METHODS));
+        Self(Arc::new(Shared { service, builtin, limits, recorder, rpcs, rpc_counters }))
     }
 
     /// Returns the same for another serving thread, with a recorder and counters of its own.
-    pub fn another(&self) -> Self {
-        let Parts { service, others, bounds, recorder, rpcs, .. } = &*self.0;
-        let (service, others, rpcs, rpc_counters) =
-            (service.clone(), others.clone(), rpcs.clone(), rpcs.for_thread(METHODS));
-        Self(Arc::new(Parts {
+    pub fn for_another_thread(&self) -> Self {
+        let Shared { service, builtin, limits, recorder, rpcs, .. } = &*self.0;
+        let (service, builtin, rpcs, rpc_counters) =
+            (service.clone(), builtin.clone(), rpcs.clone(), rpcs.for_thread(METHODS));
+        Self(Arc::new(Shared {
             service,
-            others,
-            bounds: *bounds,
+            builtin,
+            limits: *limits,
             recorder: recorder.for_another_thread(),
             rpcs,
             rpc_counters,
@@ -96,7 +95,7 @@ impl Calls {
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and a request is large"
     )]
-    pub fn answer<B>(
+    pub fn dispatch<B>(
         self,
         request: Request<B>,
         peer: Peer,
@@ -106,15 +105,16 @@ impl Calls {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
         async move {
-            let Parts { bounds, recorder, rpc_counters, .. } = &*self.0;
-            let call = Call::begin(request.uri().path(), request.headers(), bounds.time, rpc_counters);
+            let Shared { limits, recorder, rpc_counters, .. } = &*self.0;
+            let call =
+                CallObserver::start(request.uri().path(), request.headers(), limits.timeout, rpc_counters);
             let (record, span) = (call.open_record(recorder), call.span(request.headers()));
-            let outcome = if call.method().is_foreign() {
-                let answer = Box::pin(self.0.foreign(call.method(), untrailed(request), call.deadline()));
-                call.bounded(answer.instrument(span.clone())).await
+            let outcome = if call.method().is_builtin() {
+                let answer = Box::pin(self.0.builtin(call.method(), untrailed(request), call.deadline()));
+                call.run(answer.instrument(span.clone())).await
             } else {
                 let (metadata, mut body) = split(request);
-                let arrival = Arrival {
+                let context = CallContext {
                     metadata: &metadata,
                     peer: &peer,
                     deadline: call.deadline(),
@@ -122,11 +122,11 @@ impl Calls {
                     audit: record.context(),
                 };
                 // Pinned here, so that what bounds it hands on a pointer and not kilobytes.
-                let answer = pin!(self.0.own(call.method(), &mut body, arrival));
-                call.bounded(answer.instrument(span.clone())).await
+                let answer = pin!(self.0.own(call.method(), &mut body, context));
+                call.run(answer.instrument(span.clone())).await
             };
-            let outcome = call.recorded(record, outcome).await;
-            call.end(outcome, &span)
+            let outcome = call.record(record, outcome).await;
+            call.finish(outcome, &span)
         }
     }
 }
@@ -137,22 +137,22 @@ fn split<B>(request: Request<B>) -> (MetadataMap, B) {
     (MetadataMap::from_headers(head.headers), body)
 }
 
-impl Parts {
+impl Shared {
     async fn own<B>(
         &self,
         method: Method,
         body: &mut B,
-        arrival: Arrival<'_>,
+        context: CallContext<'_>,
     ) -> Result<Response<ResponseBody>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
-        let (service, most) = (&self.service, self.bounds.message);
+        let (service, most) = (&self.service, self.limits.max_message_bytes);
         macro_rules! answer {
             ($method:ident) => {
                 async {
-                    let message = message::read(arrival.metadata, body, most).await?;
-                    service.$method(&message, arrival).await
+                    let message = decode::message(context.metadata, body, most).await?;
+                    service.$method(&message, context).await
                 }
             };
         }
@@ -169,19 +169,19 @@ impl Parts {
             | Method::List
             | Method::Reflect
             | Method::ReflectAlpha
-            | Method::Other => Err(Error::Unimplemented),
+            | Method::Unknown => Err(Error::Unimplemented),
         };
         answer.map(ResponseBody::response)
     }
 
-    async fn foreign(
+    async fn builtin(
         &self,
         method: Method,
         request: Request<Body>,
         deadline: Instant,
     ) -> Result<Response<ResponseBody>, Error> {
-        let request = if method.is_asked_in_a_stream() { ending(request, deadline) } else { request };
-        let Ok(response) = self.others.clone().call(request).await;
+        let request = if method.is_client_streaming() { ending(request, deadline) } else { request };
+        let Ok(response) = self.builtin.clone().call(request).await;
         match Error::of(&response) {
             None => Ok(response.map(ResponseBody::Other)),
             Some(error) => Err(error),

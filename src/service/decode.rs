@@ -9,12 +9,12 @@ use http_body_util::BodyExt as _;
 use prost::Message;
 use tonic::metadata::MetadataMap;
 
-use crate::{error::Error, wire::HEAD_BYTES};
+use crate::{error::Error, wire::FRAME_HEADER_BYTES};
 
 /// Reads a request's message, of at most `most` bytes, when all of the request is there. One that is compressed is not
 /// read, nor one that something follows. A body's trailers are passed over: gRPC knows none ("Requests"). Where the caller
 /// breaks off it never returns: nobody is there to be told. Not cancel safe: what was read until then is lost.
-pub(super) async fn read<Q, B>(metadata: &MetadataMap, body: &mut B, most: usize) -> Result<Q, Error>
+pub(super) async fn message<Q, B>(metadata: &MetadataMap, body: &mut B, most: usize) -> Result<Q, Error>
 where
     Q: Message + Default,
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -31,7 +31,7 @@ where
         frame = gathered.freeze();
     }
     // Not kept until the end: it is a part of what the connection has read.
-    frame.advance(HEAD_BYTES);
+    frame.advance(FRAME_HEADER_BYTES);
     let message = Q::decode(frame).map_err(|_| Error::Unreadable)?;
     while let Some(rest) = more(body).await {
         if !rest.is_empty() {
@@ -58,7 +58,7 @@ where
 
 /// Returns whether all of a message is there; fails as soon as it cannot become one that is read.
 fn is_whole(frame: &[u8], most: usize) -> Result<bool, Error> {
-    let Some(([flag, length @ ..], message)) = frame.split_first_chunk::<HEAD_BYTES>() else {
+    let Some(([flag, length @ ..], message)) = frame.split_first_chunk::<FRAME_HEADER_BYTES>() else {
         return Ok(false);
     };
     let length = u32::from_be_bytes(*length) as usize;
@@ -131,7 +131,7 @@ mod tests {
         for chunks in table {
             let mut body = StreamBody::new(stream::iter(data(chunks)).chain(stream::pending()));
             let metadata = MetadataMap::new();
-            let read = read::<GetUserRequest, _>(&metadata, &mut body, 32).now_or_never();
+            let read = message::<GetUserRequest, _>(&metadata, &mut body, 32).now_or_never();
             assert_eq!(read, Some(Err(Error::Unreadable)), "{chunks:?}");
         }
     }
@@ -141,7 +141,7 @@ mod tests {
         for sent in [&[][..], &[0, 0], &framed(b"")] {
             let frames = [Ok(Frame::data(Bytes::copy_from_slice(sent))), Err("reset")];
             let (metadata, mut body) = (MetadataMap::new(), StreamBody::new(stream::iter(frames)));
-            let read = read::<GetUserRequest, _>(&metadata, &mut body, 32).now_or_never();
+            let read = message::<GetUserRequest, _>(&metadata, &mut body, 32).now_or_never();
             assert_eq!(read, None, "{sent:?}");
         }
     }
@@ -164,7 +164,7 @@ mod tests {
         frames: Vec<Result<Frame<Bytes>, Infallible>>,
     ) -> Result<GetUserRequest, Error> {
         let mut body = StreamBody::new(stream::iter(frames));
-        read(&MetadataMap::from_headers(headers), &mut body, 32).await
+        message(&MetadataMap::from_headers(headers), &mut body, 32).await
     }
 
     fn trailers() -> Frame<Bytes> {

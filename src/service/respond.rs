@@ -96,7 +96,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_comes_in_its_frame_and_then_that_all_is_well() {
-        let response = ResponseBody::response(Encoded::of(&ExpireUserResponse { held: true }));
+        let response = ResponseBody::response(Encoded::from_message(&ExpireUserResponse { held: true }));
         assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
         let mut body = response.into_body();
         assert!(!body.is_end_stream() && body.size_hint().exact().is_none(), "its length is no header");

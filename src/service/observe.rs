@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 use tracing::{Span, debug, error, info, warn};
 
-use super::{method::Method, request_id::RequestId, response::ResponseBody};
+use super::{method::Method, request_id::RequestId, respond::ResponseBody};
 use crate::{
     audit::{OpenRecord, Outcome, Recorder, WriteAck},
     error::Error,
@@ -21,7 +21,7 @@ use crate::{
 
 /// A call under way. One that is dropped before its end was cancelled by its caller.
 #[derive(Debug)]
-pub(super) struct Call<'c> {
+pub(super) struct CallObserver<'c> {
     method: Method,
     rpc_counters: &'c RpcCounters,
     request_id: RequestId,
@@ -30,24 +30,24 @@ pub(super) struct Call<'c> {
     ended: bool,
 }
 
-impl<'c> Call<'c> {
+impl<'c> CallObserver<'c> {
     /// Begins to observe a call. It may take as long as `longest`, or its `grpc-timeout` if that is less, which is cut by a
     /// tenth, at most 20 ms: the answer must be there before the caller's own clock ends the call, for then it learns
     /// nothing of the reason (and a tonic client calls it `CANCELLED`).
-    pub(super) fn begin(
+    pub(super) fn start(
         path: &str,
         headers: &HeaderMap,
         longest: Duration,
         rpc_counters: &'c RpcCounters,
     ) -> Self {
         let method = Method::of(path);
-        rpc_counters.started(method.place());
+        rpc_counters.started(method.index());
         let callers = headers.get(GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
         let now = TimePoint::now();
         Self {
             method,
             rpc_counters,
-            request_id: RequestId::of(headers, now.system),
+            request_id: RequestId::from_headers(headers, now.system),
             begun: now.monotonic,
             deadline: now.monotonic
                 + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
@@ -90,43 +90,43 @@ impl<'c> Call<'c> {
 
     /// Runs the call until its deadline. One that cannot be answered in time is not begun: what it would have Cognito
     /// asked for, nobody would see.
-    pub(super) async fn bounded<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(super) async fn run<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         if self.deadline < self.begun + SHORTEST {
-            return Err(Error::OutOfTime);
+            return Err(Error::DeadlineExceeded);
         }
         // A call owns nothing that others share and could find broken: the parts they share lock for moments only.
         let call = AssertUnwindSafe(call).catch_unwind();
         match timeout_at(self.deadline, call).await {
             Ok(outcome) => outcome.unwrap_or(Err(Error::Panicked)),
-            Err(_) => Err(Error::OutOfTime),
+            Err(_) => Err(Error::DeadlineExceeded),
         }
     }
 
     /// Closes the audit record. Where records are required this returns when it is written, and what cannot be recorded
     /// in time does not leave. A record may so be of an answer that never left, but no answer is without one.
-    pub(super) async fn recorded(
+    pub(super) async fn record(
         &self,
         record: OpenRecord<'_>,
         outcome: Result<Response<ResponseBody>, Error>,
     ) -> Result<Response<ResponseBody>, Error> {
         let ack = record.close(match &outcome {
             Ok(_) => Outcome::Answered,
-            Err(error) if error.is_ours() => Outcome::Failed(error.reason()),
+            Err(error) if error.is_server_fault() => Outcome::Failed(error.reason()),
             Err(error) => Outcome::Refused(error.reason()),
         });
         match ack {
             WriteAck::Buffered => outcome,
-            WriteAck::Lost => Err(Error::Unrecorded),
+            WriteAck::Lost => Err(Error::AuditUnavailable),
             WriteAck::Pending(written) => match timeout_at(self.deadline, written).await {
                 Ok(Ok(())) => outcome,
-                Ok(Err(_)) => Err(Error::Unrecorded),
-                Err(_) => Err(Error::OutOfTime),
+                Ok(Err(_)) => Err(Error::AuditUnavailable),
+                Err(_) => Err(Error::DeadlineExceeded),
             },
         }
     }
 
     /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
-    pub(super) fn end(
+    pub(super) fn finish(
         mut self,
         outcome: Result<Response<ResponseBody>, Error>,
         span: &Span,
@@ -145,7 +145,7 @@ impl<'c> Call<'c> {
                 error.into_status(self.request_id()).into_http().map(ResponseBody::Other)
             }
         };
-        self.request_id.show(response.headers_mut());
+        self.request_id.move_into(response.headers_mut());
         response
     }
 
@@ -189,7 +189,7 @@ impl<'c> Call<'c> {
     }
 
     fn count(&self, code: Code) {
-        self.rpc_counters.handled(self.method.place(), code.into(), self.begun.elapsed());
+        self.rpc_counters.handled(self.method.index(), code.into(), self.begun.elapsed());
     }
 
     fn milliseconds(&self) -> f64 {
@@ -197,7 +197,7 @@ impl<'c> Call<'c> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for CallObserver<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.count(Code::Cancelled);
@@ -269,21 +269,24 @@ mod tests {
     #[tokio::test]
     async fn a_call_without_time_is_not_begun() {
         let timeout = (GRPC_TIMEOUT, HeaderValue::from_static("1n"));
-        let outcome = begin([timeout].into_iter().collect()).bounded(async { panic!("begun") }).await;
-        assert_eq!(outcome, Err::<(), _>(Error::OutOfTime));
+        let outcome = begin([timeout].into_iter().collect()).run(async { panic!("begun") }).await;
+        assert_eq!(outcome, Err::<(), _>(Error::DeadlineExceeded));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_ends_with_its_time() {
         let timeout = (GRPC_TIMEOUT, HeaderValue::from_static("100m"));
         let call = begin([timeout].into_iter().collect());
-        let outcome = call.bounded(std::future::pending::<Result<(), _>>()).await;
-        assert_eq!((outcome, call.begun.elapsed()), (Err(Error::OutOfTime), Duration::from_millis(90)));
+        let outcome = call.run(std::future::pending::<Result<(), _>>()).await;
+        assert_eq!(
+            (outcome, call.begun.elapsed()),
+            (Err(Error::DeadlineExceeded), Duration::from_millis(90))
+        );
     }
 
     #[tokio::test]
     async fn a_call_that_panics_is_an_internal_error() {
-        let outcome = begin(HeaderMap::new()).bounded(async { panic!("a bug") }).await;
+        let outcome = begin(HeaderMap::new()).run(async { panic!("a bug") }).await;
         assert_eq!(outcome.map_err(|error: Error| error.code()), Err::<(), _>(Code::Internal));
     }
 
@@ -294,16 +297,21 @@ mod tests {
         let (audit, writing) = Audit::for_test(&path);
         let (call, recorder) = (begin(HeaderMap::new()), audit.recorder());
         let record = call.open_record(&recorder);
-        let outcome = call.bounded(async { panic!("a bug") }).await;
-        assert_eq!(call.recorded(record, outcome).await.err(), Some(Error::Panicked));
+        let outcome = call.run(async { panic!("a bug") }).await;
+        assert_eq!(call.record(record, outcome).await.err(), Some(Error::Panicked));
         writing.end().await;
         let record = std::fs::read_to_string(&path).unwrap();
         assert!(record.contains("\"outcome\":\"INTERNAL\"") && record.lines().count() == 1, "{record}");
     }
 
-    fn begin(headers: HeaderMap) -> Call<'static> {
+    fn begin(headers: HeaderMap) -> CallObserver<'static> {
         static RPC_COUNTERS: LazyLock<RpcCounters> =
             LazyLock::new(|| RpcMetrics::default().for_thread(METHODS));
-        Call::begin("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3), &RPC_COUNTERS)
+        CallObserver::start(
+            "/userlookup.v1.UserService/GetUser",
+            &headers,
+            Duration::from_secs(3),
+            &RPC_COUNTERS,
+        )
     }
 }
