@@ -11,7 +11,7 @@ use crate::{
     config::{AwsCredentials, CallerSettings, Config, ListenAddress, PoolSettings, Reads, ShutdownSettings},
     server::Listeners,
 };
-use cognito_standin::{PeopleError, Pool, StandIn};
+use cognito_standin::{Pool, StandIn, UsersFileError};
 
 /// How to set up the sandbox.
 #[derive(Args, Debug)]
@@ -43,15 +43,15 @@ impl Sandbox {
     pub fn start(arguments: &Arguments) -> Result<Self, Error> {
         for address in [arguments.listen, arguments.admin_listen, arguments.cognito] {
             if !address.ip().is_loopback() {
-                return Err(Error::Exposed(address));
+                return Err(Error::NotLoopback(address));
             }
         }
         let pool = match &arguments.users {
             None => Pool::sandbox(),
-            Some(path) => {
-                Pool::from_json(&fs::read_to_string(path).map_err(|error| Error::File(path.clone(), error))?)
-                    .map_err(|error| Error::People(path.clone(), error))?
-            }
+            Some(path) => Pool::from_json(
+                &fs::read_to_string(path).map_err(|error| Error::ReadUsersFile(path.clone(), error))?,
+            )
+            .map_err(|error| Error::UsersFile(path.clone(), error))?,
         };
         let standin = StandIn::start_at(pool, arguments.cognito)
             .map_err(|error| Error::Listener(arguments.cognito, error))?;
@@ -114,14 +114,14 @@ pub enum Error {
         "{0} is not a loopback address: anyone who reaches the sandbox can mint tokens and read its users, so it \
          listens on loopback only"
     )]
-    Exposed(SocketAddr),
+    NotLoopback(SocketAddr),
     /// The users file could not be read.
     #[error("{path}: {1}", path = .0.display())]
-    File(PathBuf, io::Error),
+    ReadUsersFile(PathBuf, io::Error),
     /// The stand-in could not listen.
     #[error("the Cognito stand-in cannot listen on {0}: {1}; choose another with --cognito")]
     Listener(SocketAddr, io::Error),
     /// The users file does not say who there is.
     #[error("{path}: {1}", path = .0.display())]
-    People(PathBuf, PeopleError),
+    UsersFile(PathBuf, UsersFileError),
 }

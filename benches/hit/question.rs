@@ -39,7 +39,7 @@ impl Question {
             request = request.header(name, value);
         }
         match self {
-            Self::BySub => message.sub = cognito.person("ada").unwrap().sub,
+            Self::BySub => message.sub = cognito.user("ada").unwrap().sub,
             Self::ByToken => {
                 let token = cognito.access_token("ada").unwrap();
                 request = request.header("authorization", format!("Bearer {token}"));

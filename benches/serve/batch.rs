@@ -1,7 +1,7 @@
 //! `BatchGetUsers` against one `GetUser` for each user.
 
 use cognito_lookup::proto::{BatchGetUsersResponse, batch_get_users_result::Result::Found};
-use cognito_standin::{Person, Pool, StandIn};
+use cognito_standin::{Pool, StandIn, User};
 use prost::Message as _;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) fn batch(bench: &Bench) -> Vec<Row> {
     let people = (0..USERS).map(person).collect::<Vec<_>>();
     let subs = people.iter().map(|person| person.sub.clone()).collect::<Vec<_>>();
-    let cognito = StandIn::start(Pool { people, ..Pool::sandbox() }).unwrap();
+    let cognito = StandIn::start(Pool { users: people, ..Pool::sandbox() }).unwrap();
     let server = Server::ours(&Settings::before(&cognito));
     let caller = Callers::connect(server.address, 1, None);
     let (single, all) = (Question::by_sub(&subs[0]), Question::by_subs(&subs));
@@ -67,8 +67,8 @@ fn compare(caller: &Callers, all: &Question, subs: &[String]) {
 }
 
 /// As large as the stand-in's own.
-fn person(number: usize) -> Person {
-    let mut person = Person::local(format!("user{number:02}"), "Secret-1");
+fn person(number: usize) -> User {
+    let mut person = User::local(format!("user{number:02}"), "Secret-1");
     let attributes = [
         ("name", format!("Ada Lovelace {number:02}")),
         ("given_name", "Ada".to_owned()),

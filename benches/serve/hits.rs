@@ -1,7 +1,7 @@
 //! `GetUser` from the cache, against a stock tonic server that gives the same reply.
 
 use cognito_lookup::proto::Source;
-use cognito_standin::Signer;
+use cognito_standin::SigningKey;
 
 use crate::{
     Bench,
@@ -27,7 +27,7 @@ pub(crate) fn by_token(bench: &Bench) -> Vec<Row> {
 pub(crate) fn by_short_token(bench: &Bench) -> Vec<Row> {
     let mut claims = bench.cognito.access_claims("ada").unwrap();
     claims.as_object_mut().unwrap().retain(|name, _| NEEDED.contains(&name.as_str()));
-    let token = bench.cognito.sign(Signer::Access, &bench.cognito.header(Signer::Access), &claims);
+    let token = bench.cognito.sign(SigningKey::Access, &bench.cognito.header(SigningKey::Access), &claims);
     assert!((690..710).contains(&token.len()), "{}", token.len());
     rows(bench, "GetUser by token of 700 bytes", &Question::by_token(&token), None)
 }

@@ -66,7 +66,7 @@ struct Bench {
 impl Bench {
     /// Asks for the one user that most questions are about.
     fn ada(&self) -> Question {
-        Question::by_sub(&self.cognito.person("ada").unwrap().sub)
+        Question::by_sub(&self.cognito.user("ada").unwrap().sub)
     }
 
     /// Returns how often Cognito was asked for a user until now.

@@ -13,7 +13,7 @@ use cognito_lookup::{
     telemetry::metrics::Metrics,
     users::Users,
 };
-use cognito_standin::{Person, Pool, StandIn};
+use cognito_standin::{Pool, StandIn, User};
 use tonic::metadata::MetadataMap;
 
 pub(super) struct Parts {
@@ -26,8 +26,8 @@ pub(super) struct Parts {
 impl Parts {
     /// Makes them for so many people with the settings changed so.
     pub(super) async fn start(people: usize, change: impl FnOnce(&mut Config)) -> Self {
-        let people = (0..people).map(|n| Person { sub: sub(n), ..Person::local(format!("name-{n}"), "x") });
-        let cognito = StandIn::start(Pool { people: people.collect(), ..Pool::sandbox() }).unwrap();
+        let people = (0..people).map(|n| User { sub: sub(n), ..User::local(format!("name-{n}"), "x") });
+        let cognito = StandIn::start(Pool { users: people.collect(), ..Pool::sandbox() }).unwrap();
         let mut config = config(&cognito);
         change(&mut config);
         let mut errors = ErrorCollector::new(&config);

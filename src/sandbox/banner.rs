@@ -3,11 +3,11 @@
 use std::{collections::HashSet, iter, net::SocketAddr};
 
 use crate::config::ListenAddress;
-use cognito_standin::{Person, StandIn};
+use cognito_standin::{StandIn, User};
 
-/// Returns the banner: a warning, what runs where, each person's token, and calls to paste.
+/// Returns the banner: a warning, what runs where, each user's token, and calls to paste.
 pub(super) fn text(standin: &StandIn, listen: &ListenAddress, admin: SocketAddr) -> String {
-    let people = standin.people();
+    let users = standin.users();
     let mut text = format!(
         "cognito-lookup sandbox: NOT FOR PRODUCTION, everything in it is made up and gone when it ends
 
@@ -18,26 +18,23 @@ pub(super) fn text(standin: &StandIn, listen: &ListenAddress, admin: SocketAddr)
         cognito = standin.endpoint_url(),
         pool = standin.pool_id(),
     );
-    let names = shell_names(&people);
-    let named = || people.iter().zip(&names);
-    text.extend(named().map(|(person, name)| format!("\n{}", describe(standin, person, name))));
-    match named().find(|(person, _)| person.enabled) {
-        Some((person, name)) => text.push_str(&format!("\n{}", calls(standin, listen, person, name))),
+    let names = shell_names(&users);
+    let named = || users.iter().zip(&names);
+    text.extend(named().map(|(user, name)| format!("\n{}", user_lines(standin, user, name))));
+    match named().find(|(user, _)| user.enabled) {
+        Some((user, name)) => text.push_str(&format!("\n{}", example_calls(standin, listen, user, name))),
         None => text.push_str("\n# nobody in the pool is enabled, so there are no calls to paste\n"),
     }
     text
 }
 
-fn describe(standin: &StandIn, person: &Person, name: &str) -> String {
-    let disabled = if person.enabled { "" } else { ", disabled" };
-    let token = standin.access_token(&person.username).unwrap_or_default();
-    format!(
-        "# {}, {}{disabled}, sub {}\nexport {name}_TOKEN={token}\n",
-        person.username, person.status, person.sub
-    )
+fn user_lines(standin: &StandIn, user: &User, name: &str) -> String {
+    let disabled = if user.enabled { "" } else { ", disabled" };
+    let token = standin.access_token(&user.username).unwrap_or_default();
+    format!("# {}, {}{disabled}, sub {}\nexport {name}_TOKEN={token}\n", user.username, user.status, user.sub)
 }
 
-fn calls(standin: &StandIn, listen: &ListenAddress, person: &Person, name: &str) -> String {
+fn example_calls(standin: &StandIn, listen: &ListenAddress, user: &User, name: &str) -> String {
     let method = "userlookup.v1.UserService/GetUser";
     format!(
         "# by access token: the user it speaks for, as the app client may read it
@@ -54,17 +51,17 @@ AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws cognito-idp admin-update-user-at
   --endpoint-url {cognito} --user-pool-id {pool} --username {username} --user-attributes Name=name,Value=Changed
 grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" -d '{{\"max_age\": \"0s\"}}' {listen} {method}
 ",
-        program = std::env::args().next().as_deref().map_or_else(|| "cognito-lookup".into(), quoted),
-        sub = person.sub,
+        program = std::env::args().next().as_deref().map_or_else(|| "cognito-lookup".into(), shell_quoted),
+        sub = user.sub,
         region = standin.pool_id().split('_').next().unwrap_or_default(),
         cognito = standin.endpoint_url(),
         pool = standin.pool_id(),
-        username = quoted(&person.username),
+        username = shell_quoted(&user.username),
     )
 }
 
 /// Quotes a text for a shell, if it needs that.
-fn quoted(text: &str) -> String {
+fn shell_quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
     if text.chars().all(plain) {
         return text.to_owned();
@@ -73,15 +70,15 @@ fn quoted(text: &str) -> String {
 }
 
 /// Makes shell variables' names of usernames, no two the same: `A_B` and `A_B_2` of `a.b` and `a-b`.
-fn shell_names(people: &[Person]) -> Vec<String> {
+fn shell_names(users: &[User]) -> Vec<String> {
     let mut taken = HashSet::new();
-    let unique = |person: &Person| {
-        let base = shell_name(&person.username);
-        let numbered = (2..=people.len()).map(|n| format!("{base}_{n}"));
+    let unique = |user: &User| {
+        let base = shell_name(&user.username);
+        let numbered = (2..=users.len()).map(|n| format!("{base}_{n}"));
         let name = iter::once(base.clone()).chain(numbered).find(|name| taken.insert(name.clone()));
         name.unwrap_or(base)
     };
-    people.iter().map(unique).collect()
+    users.iter().map(unique).collect()
 }
 
 fn shell_name(username: &str) -> String {
@@ -114,15 +111,15 @@ mod tests {
 
     #[test]
     fn without_anybody_enabled_it_says_why_there_are_no_calls() {
-        for people in ["[]", r#"[{"username": "eve", "enabled": false}]"#] {
-            let text = banner(people);
+        for users in ["[]", r#"[{"username": "eve", "enabled": false}]"#] {
+            let text = banner(users);
             assert!(text.ends_with(&format!("\n{NOBODY}\n")), "{text}");
             assert!(!text.contains("grpcurl"), "{text}");
         }
     }
 
-    fn banner(people: &str) -> String {
-        let pool = Pool::from_json(&format!(r#"{{"users": {people}}}"#)).unwrap();
+    fn banner(users: &str) -> String {
+        let pool = Pool::from_json(&format!(r#"{{"users": {users}}}"#)).unwrap();
         let [listen, admin] = [50051, 9090].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         text(&StandIn::start(pool).unwrap(), &ListenAddress::Tcp(listen), admin)
     }

@@ -44,7 +44,7 @@ async fn a_fetch_under_way_is_told_and_past_its_freshness_a_user_is_stale() {
     .await;
     let held = app.cognito.hold("AdminGetUser");
     let asking = async {
-        app.cognito.reached("AdminGetUser", 1).await;
+        app.cognito.wait_for_calls("AdminGetUser", 1).await;
         assert!(inspect(&app, ADA).await.unwrap().fetch_in_flight);
         held.release();
     };
@@ -93,7 +93,7 @@ async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
     let app = App::with(administered).await;
     let held = app.cognito.hold("AdminGetUser");
     let erasing = async {
-        app.cognito.reached("AdminGetUser", 1).await;
+        app.cognito.wait_for_calls("AdminGetUser", 1).await;
         assert_eq!(erase(&app, ADA).await.unwrap().fetches, 1);
         held.release();
     };

@@ -65,7 +65,7 @@ async fn each_end_of_a_call_is_recorded_once() {
     app.ask(Request::new(wishing(&["name"]))).await.unwrap();
     let elsewhere = GetUserRequest { user_pool_id: "eu-west-1_Nowhere".into(), ..about(ADA) };
     app.ask(Request::new(elsewhere)).await.unwrap_err();
-    app.cognito.fault("AdminGetUser", Fault::Delay(Duration::from_secs(5)));
+    app.cognito.inject("AdminGetUser", Fault::Delay(Duration::from_secs(5)));
     assert_failure(app.by_sub(GRACE).await, Code::DeadlineExceeded, "DEADLINE");
     let too_large = GetUserRequest { access_token: "x".repeat(65 * 1024), ..GetUserRequest::default() };
     app.ask(Request::new(too_large)).await.unwrap_err();
@@ -123,7 +123,7 @@ async fn each_end_of_a_call_is_recorded_once() {
 async fn a_call_taken_back_is_recorded() {
     let trail = Trail::new();
     let app = App::with(trail.set(|_| {})).await;
-    app.cognito.fault("AdminGetUser", Fault::Hang);
+    app.cognito.inject("AdminGetUser", Fault::Hang);
     let message = prost::Message::encode_to_vec(&about(ADA));
     let framed = [&[0, 0, 0, 0, message.len().try_into().unwrap()], &message[..]].concat();
     let (_answer, mut stream) = app.raw_call().await;

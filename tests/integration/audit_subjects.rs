@@ -85,7 +85,7 @@ async fn a_user_of_a_batch_is_recorded_in_the_pool_of_the_token() {
 async fn each_user_of_a_batch_taken_back_is_recorded() {
     let trail = Trail::new();
     let app = App::with(trail.set(|_| {})).await;
-    app.cognito.fault("AdminGetUser", Fault::Hang);
+    app.cognito.inject("AdminGetUser", Fault::Hang);
     let message = BatchGetUsersRequest { subs: vec![ADA.into(), BOB.into()], ..Default::default() };
     let message = prost::Message::encode_to_vec(&message);
     let framed = [&[0, 0, 0, 0, message.len().try_into().unwrap()], &message[..]].concat();
@@ -94,7 +94,7 @@ async fn each_user_of_a_batch_taken_back_is_recorded() {
     let head = http::Request::from_parts(parts, ());
     let (_answer, mut stream) = app.raw().await.send_request(head, false).unwrap();
     stream.send_data(framed.into(), true).unwrap();
-    app.cognito.reached("AdminGetUser", 2).await;
+    app.cognito.wait_for_calls("AdminGetUser", 2).await;
     stream.send_reset(h2::Reason::CANCEL);
     trail.holds(2).await;
     assert_eq!(trail.outcomes(), ["cancelled", "cancelled"]);

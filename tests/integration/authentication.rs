@@ -5,7 +5,7 @@ use cognito_lookup::{
         health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
     },
 };
-use cognito_standin::{Fault, Signer};
+use cognito_standin::{Fault, SigningKey};
 use serde_json::json;
 use tonic::{
     Code, Request,
@@ -128,7 +128,7 @@ async fn a_verified_client_without_a_rule_is_not_allowed() {
     .await;
     let mut claims = app.cognito.access_claims("ada").unwrap();
     claims["client_id"] = json!("anotherclient");
-    let token = app.cognito.sign(Signer::Access, &app.cognito.header(Signer::Access), &claims);
+    let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
     assert_failure(app.by_token(&token).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
     assert_eq!(app.lookups(), 0);
 }
@@ -139,7 +139,7 @@ async fn the_largest_legal_token_passes_in_metadata() {
     let mut claims = app.cognito.access_claims("ada").unwrap();
     claims["cognito:groups"] = (0..100).map(|n| format!("{n:0>128}")).collect();
     claims["scope"] = json!(vec!["resource-server/a-scope-of-some-length"; 50].join(" "));
-    let token = app.cognito.sign(Signer::Access, &app.cognito.header(Signer::Access), &claims);
+    let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
     assert!(token.len() > 20_000, "{}", token.len());
     assert_eq!(app.by_token(&token).await.unwrap().user.unwrap().sub, ADA);
 }
@@ -147,16 +147,16 @@ async fn the_largest_legal_token_passes_in_metadata() {
 #[tokio::test]
 async fn keys_that_come_late_make_the_server_serve() {
     let cognito = standin();
-    cognito.fault("jwks", Fault::ServerError);
+    cognito.inject("jwks", Fault::ServerError);
     let app = App::not_ready(cognito, |_| {}).await;
-    app.cognito.reached("jwks", 1).await;
+    app.cognito.wait_for_calls("jwks", 1).await;
     let mut health = HealthClient::new(app.channel.clone());
     let told = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(told.status(), ServingStatus::NotServing);
     let token = app.token("ada");
     assert_failure(app.by_token(&token).await, Code::Unavailable, "KEYS_UNAVAILABLE");
     assert!(app.by_sub(ADA).await.is_ok(), "who needs no key is served");
-    app.cognito.clear("jwks");
+    app.cognito.clear_faults("jwks");
     app.healthy(ServingStatus::Serving).await;
     assert!(app.by_token(&token).await.is_ok());
 }
@@ -164,7 +164,7 @@ async fn keys_that_come_late_make_the_server_serve() {
 #[tokio::test]
 async fn known_keys_outlive_their_server() {
     let app = App::start().await;
-    app.cognito.fault("jwks", Fault::Hang);
+    app.cognito.inject("jwks", Fault::Hang);
     for _ in 0..10 {
         assert!(app.by_token(&app.token("ada")).await.is_ok());
     }

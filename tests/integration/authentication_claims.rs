@@ -1,5 +1,5 @@
 use cognito_lookup::config::{CallerSettings, Config, Reads};
-use cognito_standin::{Keys, Person, Pool, Signer, StandIn};
+use cognito_standin::{Keys, Pool, SigningKey, StandIn, User};
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -51,10 +51,11 @@ async fn a_token_is_of_this_pool_to_the_byte() {
 async fn another_pool_is_not_asked_for_its_keys() {
     let trial = Trial::begin().await;
     let pool = Pool { id: "eu-west-1_Sandbox02".into(), ..Pool::sandbox() };
-    let other = StandIn::start_with(pool, "127.0.0.1:0".parse().unwrap(), Keys::generate().unwrap()).unwrap();
-    let forge = Forge::of(&other, Signer::Access);
+    let other =
+        StandIn::start_with_keys(pool, "127.0.0.1:0".parse().unwrap(), Keys::generate().unwrap()).unwrap();
+    let forge = Forge::of(&other, SigningKey::Access);
     let own = trial.app.cognito.access_claims("ada").unwrap();
-    let header = trial.app.cognito.header(Signer::Access);
+    let header = trial.app.cognito.header(SigningKey::Access);
     let cases = vec![
         ("A95 another pool's", other.access_token("ada").unwrap(), INVALID),
         (
@@ -141,7 +142,7 @@ async fn a_sub_is_opaque_but_bounded() {
     assert_eq!(app.lookups(), 0);
     // No UUID by nature: that is the design's.
     for sub in ["ADA00000-5A4D-4B0C-8000-00000000000F", "A_B-9", "0"] {
-        app.cognito.put(Person { sub: sub.into(), ..Person::local("eve", "Eve-Sandbox-1") });
+        app.cognito.put_user(User { sub: sub.into(), ..User::local("eve", "Eve-Sandbox-1") });
         assert_eq!(app.by_token(&app.token("eve")).await.unwrap().user.unwrap().sub, sub, "A99");
     }
 }
@@ -158,7 +159,7 @@ async fn whose_a_token_is_decides_what_it_is_good_for() {
     let desk = |scope: Value| {
         let mut claims = app.cognito.machine_claims(MACHINE, &[]);
         claims["scope"] = scope;
-        app.cognito.sign(Signer::Access, &app.cognito.header(Signer::Access), &claims)
+        app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims)
     };
     assert!(app.ask(bearing(&desk(json!(SCOPE)), about(ADA))).await.is_ok());
     let many = vec!["other/scope"; 1_500].join(" ");
@@ -202,9 +203,9 @@ async fn whose_a_token_is_decides_what_it_is_good_for() {
 async fn a_live_token_of_a_user_who_is_not() {
     let app = App::start().await;
     assert_failure(app.by_token(&app.token("bob")).await, Code::PermissionDenied, "USER_DISABLED");
-    app.cognito.put(Person::local("eve", "Eve-Sandbox-1"));
+    app.cognito.put_user(User::local("eve", "Eve-Sandbox-1"));
     let eve = app.token("eve");
-    app.cognito.remove("eve").unwrap();
+    app.cognito.delete_user("eve").unwrap();
     assert_failure(app.by_token(&eve).await, Code::NotFound, "USER_NOT_FOUND");
 }
 
@@ -302,9 +303,9 @@ async fn a_token_may_be_at_the_edge_of_its_time() {
 #[tokio::test]
 async fn no_type_of_any_value_is_a_fault_of_ours() {
     let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, Signer::Access);
+    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
     let (header, claims) =
-        (trial.app.cognito.header(Signer::Access), trial.app.cognito.access_claims("ada").unwrap());
+        (trial.app.cognito.header(SigningKey::Access), trial.app.cognito.access_claims("ada").unwrap());
     let signature = trial.good.rsplit('.').next().unwrap();
     let values = [json!(null), json!(true), json!(false), json!(0), json!("jwt_tool"), json!([]), json!({})];
     for (of_header, object) in [(true, &header), (false, &claims)] {
@@ -345,7 +346,7 @@ fn edited<'a, const N: usize>(
     let token = |value| {
         let mut claims = claims.clone();
         claims[name] = value;
-        trial.app.cognito.sign(Signer::Access, &trial.app.cognito.header(Signer::Access), &claims)
+        trial.app.cognito.sign(SigningKey::Access, &trial.app.cognito.header(SigningKey::Access), &claims)
     };
     cases.map(|(case, value, reason)| (case, token(value), reason)).into()
 }
@@ -353,7 +354,7 @@ fn edited<'a, const N: usize>(
 fn without(trial: &Trial, name: &str) -> String {
     let mut claims = trial.app.cognito.access_claims("ada").unwrap();
     claims.as_object_mut().unwrap().remove(name).unwrap();
-    trial.app.cognito.sign(Signer::Access, &trial.app.cognito.header(Signer::Access), &claims)
+    trial.app.cognito.sign(SigningKey::Access, &trial.app.cognito.header(SigningKey::Access), &claims)
 }
 
 /// A well-signed token with a value that is spelt like this.
@@ -361,7 +362,11 @@ fn spelt(trial: &Trial, name: &str, value: &str) -> String {
     let mut claims = trial.app.cognito.access_claims("ada").unwrap();
     claims[name] = json!("(value)");
     let claims = claims.to_string().replace("\"(value)\"", value);
-    trial.app.cognito.sign_raw(Signer::Access, &trial.app.cognito.header(Signer::Access).to_string(), &claims)
+    trial.app.cognito.sign_raw(
+        SigningKey::Access,
+        &trial.app.cognito.header(SigningKey::Access).to_string(),
+        &claims,
+    )
 }
 
 /// A machine that reads anybody, by a scope.

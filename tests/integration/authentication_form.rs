@@ -1,4 +1,4 @@
-use cognito_standin::Signer;
+use cognito_standin::SigningKey;
 use serde_json::json;
 
 use crate::trial::{Case, Forge, Trial, encoded};
@@ -67,7 +67,7 @@ async fn the_form_is_compact() {
 #[tokio::test]
 async fn base64url_is_canonical_however_well_it_is_signed() {
     let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, Signer::Access);
+    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
     let good = trial.good.clone();
     let [h, p, s] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
     // 31 bytes leave two bits that nobody reads.
@@ -114,9 +114,9 @@ async fn what_is_behind_the_signature_is_part_of_it() {
 #[tokio::test]
 async fn header_and_claims_are_objects_of_json() {
     let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, Signer::Access);
+    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
     let claims = trial.app.cognito.access_claims("ada").unwrap().to_string();
-    let header = trial.app.cognito.header(Signer::Access).to_string();
+    let header = trial.app.cognito.header(SigningKey::Access).to_string();
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     let deep = |open: &str| open.repeat(8_000).into_bytes();
     let mut cases = Vec::new();
@@ -157,9 +157,9 @@ async fn header_and_claims_are_objects_of_json() {
 #[tokio::test]
 async fn nothing_is_said_twice() {
     let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, Signer::Access);
+    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
     let claims = trial.app.cognito.access_claims("ada").unwrap();
-    let header = trial.app.cognito.header(Signer::Access).to_string();
+    let header = trial.app.cognito.header(SigningKey::Access).to_string();
     let first = |text: &str, added: &str| text.replacen('{', &format!("{{{added},"), 1);
     let last = |text: &str, added: &str| format!("{},{added}}}", &text[..text.len() - 1]);
     let mut cases = vec![
@@ -206,9 +206,9 @@ async fn nothing_is_said_twice() {
 #[tokio::test]
 async fn claims_that_nobody_asked_for_are_read_over() {
     let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, Signer::Access);
+    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
     let claims = trial.app.cognito.access_claims("ada").unwrap();
-    let header = trial.app.cognito.header(Signer::Access).to_string();
+    let header = trial.app.cognito.header(SigningKey::Access).to_string();
     let with = |name: &str, value| {
         let mut claims = claims.clone();
         claims[name] = value;
@@ -230,9 +230,9 @@ async fn claims_that_nobody_asked_for_are_read_over() {
 #[tokio::test]
 async fn a_header_asks_for_nothing_more() {
     let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, Signer::Access);
+    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
     let claims = trial.app.cognito.access_claims("ada").unwrap().to_string();
-    let header = trial.app.cognito.header(Signer::Access);
+    let header = trial.app.cognito.header(SigningKey::Access);
     let with = |name: &str, value| {
         let mut header = header.clone();
         header[name] = value;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cognito_lookup::proto::health::health_check_response::ServingStatus;
-use cognito_standin::{Fault, Reply, Signer, StandIn};
+use cognito_standin::{Fault, HttpResponse, SigningKey, StandIn};
 use futures_util::future::join_all;
 use rustls::{
     ServerConfig,
@@ -33,9 +33,10 @@ use crate::{
 async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
     // The keys themselves are good: all stand-ins of a process share them.
     let good = standin().jwks();
-    let text = |text: &str| Reply::new(200, "application/json", text);
-    let elsewhere = |status, to: &str| Fault::Garbage(Reply::json(status, &good).header("location", to));
-    let padded = |bytes| Fault::Garbage(text(&format!("{good}{}", " ".repeat(bytes))));
+    let text = |text: &str| HttpResponse::new(200, "application/json", text);
+    let elsewhere =
+        |status, to: &str| Fault::Respond(HttpResponse::json(status, &good).header("location", to));
+    let padded = |bytes| Fault::Respond(text(&format!("{good}{}", " ".repeat(bytes))));
     let many = |keys: usize| {
         let key = |n| json!({"kty": "RSA", "kid": format!("{n}"), "e": "AQAB", "n": "AQAB"});
         json!({"keys": (0..keys).map(key).chain(good["keys"].as_array().unwrap().iter().cloned()).collect::<Vec<_>>()})
@@ -43,32 +44,36 @@ async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
     let canary = standin();
     let canary_url = canary.jwks_url();
     let faults = [
-        ("A75 HTML", Fault::Garbage(Reply::new(200, "text/html", "<html>")), "Keys"),
-        ("A75 nothing", Fault::Garbage(text("")), "Keys"),
-        ("A75 an empty object", Fault::Garbage(text("{}")), "Keys"),
-        ("A75 an array", Fault::Garbage(text("[]")), "Keys"),
-        ("A75 null", Fault::Garbage(text("null")), "Keys"),
-        ("A75 keys that are no list", Fault::Garbage(text(r#"{"keys":{}}"#)), "Keys"),
-        ("A75 not found", Fault::Garbage(Reply::json(404, &good)), "Status"),
+        ("A75 HTML", Fault::Respond(HttpResponse::new(200, "text/html", "<html>")), "Keys"),
+        ("A75 nothing", Fault::Respond(text("")), "Keys"),
+        ("A75 an empty object", Fault::Respond(text("{}")), "Keys"),
+        ("A75 an array", Fault::Respond(text("[]")), "Keys"),
+        ("A75 null", Fault::Respond(text("null")), "Keys"),
+        ("A75 keys that are no list", Fault::Respond(text(r#"{"keys":{}}"#)), "Keys"),
+        ("A75 not found", Fault::Respond(HttpResponse::json(404, &good)), "Status"),
         ("A75 a failure", Fault::ServerError, "Status"),
-        ("A75 another success", Fault::Garbage(Reply::json(203, &good)), "Status"),
-        ("A76 no keys", Fault::Garbage(Reply::json(200, &json!({"keys": []}))), "Keys"),
+        ("A75 another success", Fault::Respond(HttpResponse::json(203, &good)), "Status"),
+        ("A76 no keys", Fault::Respond(HttpResponse::json(200, &json!({"keys": []}))), "Keys"),
         ("A77 too long", padded(64 * 1024), "Body"),
         ("A77 much too long", padded(8 << 20), "Body"),
-        ("A77 without end", Fault::Drip(Duration::from_millis(20)), "Timeout"),
+        ("A77 without end", Fault::EndlessBody(Duration::from_millis(20)), "Timeout"),
         ("A77 never", Fault::Hang, "Timeout"),
-        ("A77 packed", Fault::Garbage(Reply::json(200, &good).header("content-encoding", "gzip")), "Ok"),
-        ("A77 broken off", Fault::Cut(Reply::json(200, &good)), "Body"),
+        (
+            "A77 packed",
+            Fault::Respond(HttpResponse::json(200, &good).header("content-encoding", "gzip")),
+            "Ok",
+        ),
+        ("A77 broken off", Fault::ResetInBody(HttpResponse::json(200, &good)), "Body"),
         ("A78 moved for good", elsewhere(301, &canary_url), "Status"),
         ("A78 moved", elsewhere(302, &canary_url), "Status"),
         ("A78 elsewhere, by the same way", elsewhere(307, &canary_url), "Status"),
         ("A78 elsewhere for good, by the same way", elsewhere(308, &canary_url), "Status"),
         ("A78 to itself", elsewhere(302, ""), "Status"),
-        ("A92 too many", Fault::Garbage(Reply::json(200, &many(31))), "Keys"),
+        ("A92 too many", Fault::Respond(HttpResponse::json(200, &many(31))), "Keys"),
     ];
     join_all(faults.into_iter().map(|(case, fault, outcome)| async move {
         let cognito = standin();
-        cognito.fault("jwks", fault);
+        cognito.inject("jwks", fault);
         let app = App::not_ready(cognito, |_| {}).await;
         let series = |outcome: &str| {
             let pool = app.cognito.pool_id();
@@ -79,7 +84,7 @@ async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
         if outcome != "Ok" {
             assert_eq!(app.metric(&series("Ok")).await, 0.0, "{case}");
             assert_failure(app.by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
-            app.cognito.clear("jwks");
+            app.cognito.clear_faults("jwks");
         }
         app.healthy(ServingStatus::Serving).await;
         assert!(app.by_token(&app.token("ada")).await.is_ok(), "{case}");
@@ -92,7 +97,7 @@ async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
 #[tokio::test]
 async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
     let cognito = standin();
-    let stranger = Forge::of(&cognito, Signer::Foreign);
+    let stranger = Forge::of(&cognito, SigningKey::Unpublished);
     let edit = |kid: &str, name: &str, value: Value| {
         let mut key = stranger.jwk(kid);
         key[name] = value;
@@ -133,8 +138,8 @@ async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
     keys.push(edit("A93 with private parts", "d", json!("AAAA")));
     keys.push(json!({"kty": "RSA", "kid": "A83 no alg", "n": encoded(&n), "e": "AQAB"}));
     keys.push(cognito.jwks()["keys"][0].clone());
-    let reply = Reply::json(200, &json!({"keys": keys})).header("cache-control", "no-store");
-    cognito.publish(reply.header("expires", "Thu, 01 Jan 1970 00:00:00 GMT"));
+    let reply = HttpResponse::json(200, &json!({"keys": keys})).header("cache-control", "no-store");
+    cognito.replace_jwks(reply.header("expires", "Thu, 01 Jan 1970 00:00:00 GMT"));
     let app = App::not_ready(cognito, |_| {}).await;
     app.healthy(ServingStatus::Serving).await;
     let claims = app.cognito.access_claims("ada").unwrap().to_string();

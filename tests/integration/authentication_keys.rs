@@ -9,7 +9,7 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use cognito_standin::Signer;
+use cognito_standin::SigningKey;
 use num_bigint::BigUint;
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ async fn no_secret_makes_a_token_good() {
 async fn a_signature_is_of_these_bytes_and_padded_as_it_must_be() {
     let trial = Trial::begin().await;
     let (forge, claims) = tools(&trial);
-    let header = trial.app.cognito.header(Signer::Access).to_string();
+    let header = trial.app.cognito.header(SigningKey::Access).to_string();
     let signed = format!("{}.{}", encoded(&header), encoded(&claims));
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, signed.as_bytes());
     let padded = |kind: u8, fill: u8, info: &[u8], behind: &[u8]| {
@@ -182,7 +182,7 @@ async fn a_signature_is_of_these_bytes_and_padded_as_it_must_be() {
         INVALID,
     ));
     cases.push(("A49 no signature", format!("{signed}."), MALFORMED));
-    let stranger = Forge::of(&trial.app.cognito, Signer::Foreign);
+    let stranger = Forge::of(&trial.app.cognito, SigningKey::Unpublished);
     cases.push(("A60 a stranger's, under this key's name", stranger.token(&header, &claims), INVALID));
     trial.refused(cases).await;
 }
@@ -194,7 +194,7 @@ async fn a_token_brings_no_key_and_no_address_of_one() {
     let url = format!("http://{}/keys", canary.local_addr().unwrap());
     let trial = Trial::begin().await;
     let (forge, claims) = tools(&trial);
-    let stranger = Forge::of(&trial.app.cognito, Signer::Foreign);
+    let stranger = Forge::of(&trial.app.cognito, SigningKey::Unpublished);
     let kid = forge.kid.clone();
     let headed = |name: &str, value: &Value| {
         let mut header = json!({"alg": "RS256", "kid": kid});
@@ -269,7 +269,7 @@ async fn the_name_of_a_key_is_a_name_and_nothing_else() {
     for kid in ["a\r\nlevel=error", "\u{1b}[2J"] {
         cases.push(("A68 a kid for the log", named(json!(kid)), MALFORMED));
     }
-    let id_key = trial.app.cognito.kid(Signer::Id);
+    let id_key = trial.app.cognito.kid(SigningKey::Id);
     cases.push(("A69 the name of the pool's other key", named(json!(id_key)), INVALID));
     trial.refused(cases).await;
 }
@@ -277,7 +277,7 @@ async fn the_name_of_a_key_is_a_name_and_nothing_else() {
 /// The pool's own key in a forger's hands, and the claims of a good token.
 fn tools(trial: &Trial) -> (Forge, String) {
     let claims = trial.app.cognito.access_claims("ada").unwrap();
-    (Forge::of(&trial.app.cognito, Signer::Access), claims.to_string())
+    (Forge::of(&trial.app.cognito, SigningKey::Access), claims.to_string())
 }
 
 // RFC 8017, section 9.2, note 1: the names of hashes before a digest of 32 bytes.

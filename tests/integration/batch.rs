@@ -8,7 +8,7 @@ use cognito_lookup::{
         user_service_client::UserServiceClient,
     },
 };
-use cognito_standin::Person;
+use cognito_standin::User;
 use prost::Message as _;
 use tonic::{Code, Request, Status};
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
@@ -158,7 +158,7 @@ async fn what_does_not_come_in_time_is_told_beside_what_did() {
     assert_eq!(source(&results[1]), Source::Cache);
     // The fetch goes on, and is there for who asks next.
     held.release();
-    app.cognito.settled("AdminGetUser").await;
+    app.cognito.wait_until_idle("AdminGetUser").await;
     assert!(batch(&app, about(&[BOB])).await.is_ok());
     assert_eq!(app.lookups(), 2);
 }
@@ -203,7 +203,7 @@ pub(crate) fn wide(config: &mut Config) {
 pub(crate) fn put_wide(app: &App, sub: &str) {
     put(app, sub);
     let values = (0..50).map(|n| (format!("custom:{n}"), "x".repeat(2_048)));
-    app.cognito.edit(sub, |person| person.attributes.extend(values)).unwrap();
+    app.cognito.update_user(sub, |person| person.attributes.extend(values)).unwrap();
 }
 
 /// A pool that asks once about whom it does not know.
@@ -213,7 +213,7 @@ fn local(config: &mut Config) {
 }
 
 fn put(app: &App, sub: &str) {
-    app.cognito.put(Person { sub: sub.into(), ..Person::local(sub, "Password-1") });
+    app.cognito.put_user(User { sub: sub.into(), ..User::local(sub, "Password-1") });
 }
 
 fn about<S: ToString>(subs: &[S]) -> BatchGetUsersRequest {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use cognito_lookup::proto::user_service_client::UserServiceClient;
-use cognito_standin::Person;
+use cognito_standin::User;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tonic::Code;
@@ -27,7 +27,7 @@ async fn of_a_herd_of_cold_users_as_many_are_asked_about_as_the_budget_lets_begi
         assert!(wait > Duration::from_millis(500) && wait < Duration::from_secs(8), "{wait:?}");
         assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
     }
-    let arrivals = app.cognito.arrivals("AdminGetUser");
+    let arrivals = app.cognito.call_times("AdminGetUser");
     assert_eq!(arrivals.len(), answers.len() - refused.len(), "who is refused costs no call");
     // Each arrives after it left, so no more have arrived than may have left; by the second that is shown on a paused
     // clock.
@@ -58,18 +58,18 @@ async fn a_caller_with_a_share_is_refused_beyond_it_and_the_others_are_not() {
 #[tokio::test]
 async fn cognito_is_asked_what_it_allows() {
     let app = App::start().await;
-    app.cognito.reached("GetProvisionedLimit", 3).await;
+    app.cognito.wait_for_calls("GetProvisionedLimit", 3).await;
     let asked = app.cognito.last_input("GetProvisionedLimit").unwrap();
     assert_eq!(asked["LimitDefinition"]["LimitClass"], "API_CATEGORY");
     assert_eq!(asked["LimitDefinition"]["Attributes"]["Category"], "UserResourceRead");
-    let arrivals = app.cognito.arrivals("GetProvisionedLimit");
+    let arrivals = app.cognito.call_times("GetProvisionedLimit");
     assert!(arrivals.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)), "once a second");
 }
 
 /// People that nobody has asked about yet.
 fn crowd(app: &App, size: usize) -> Vec<String> {
-    let people: Vec<_> = (0..size).map(|n| Person::local(format!("person-{n}"), "x")).collect();
+    let people: Vec<_> = (0..size).map(|n| User::local(format!("person-{n}"), "x")).collect();
     let subs = people.iter().map(|person| person.sub.clone()).collect();
-    people.into_iter().for_each(|person| app.cognito.put(person));
+    people.into_iter().for_each(|person| app.cognito.put_user(person));
     subs
 }

@@ -128,7 +128,7 @@ struct Canaries {
 
 /// What is of people alone: their `sub`s, and what of their names and values is too long to be anything else.
 fn people() -> BTreeSet<String> {
-    let people = Pool::sandbox().people;
+    let people = Pool::sandbox().users;
     let values = people.iter().flat_map(|person| person.attributes.values().chain([&person.username]));
     let values = values.filter(|value| value.len() >= 8).cloned();
     // What every JSON object begins with in base64url, and so each part of a token but its signature.

@@ -22,7 +22,7 @@ async fn a_thousand_cold_reads_of_one_user_are_one_call() {
         async move { users.get_user(Request::new(about(ADA))).await }
     });
     let opening = async {
-        app.cognito.reached("AdminGetUser", 1).await;
+        app.cognito.wait_for_calls("AdminGetUser", 1).await;
         held.release();
     };
     let (answers, ()) = tokio::join!(join_all(asking), opening);
@@ -44,11 +44,11 @@ async fn a_hit_makes_no_call() {
 #[tokio::test]
 async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
     let app = App::start().await;
-    app.cognito.fault_next("AdminGetUser", 1, Fault::AccessDenied);
+    app.cognito.inject_next("AdminGetUser", 1, Fault::AccessDenied);
     let held = app.cognito.hold("AdminGetUser");
     let asking = join_all((0..50).map(|_| app.by_sub(ADA)));
     let opening = async {
-        app.cognito.reached("AdminGetUser", 1).await;
+        app.cognito.wait_for_calls("AdminGetUser", 1).await;
         held.release();
     };
     let (answers, ()) = tokio::join!(asking, opening);
@@ -67,7 +67,7 @@ async fn callers_that_leave_neither_stop_nor_repeat_a_fetch() {
         tokio::select! {
             biased;
             _ = app.by_sub(ADA) => panic!("answered while Cognito was held"),
-            () = app.cognito.reached("AdminGetUser", 1) => {}
+            () = app.cognito.wait_for_calls("AdminGetUser", 1) => {}
         }
     }
     held.release();
@@ -92,13 +92,13 @@ async fn a_hit_past_half_of_its_freshness_is_served_and_refreshes_once() {
     }
     assert_eq!(app.lookups(), 2);
     held.release();
-    app.cognito.settled("AdminGetUser").await;
+    app.cognito.wait_until_idle("AdminGetUser").await;
 }
 
 #[tokio::test]
 async fn nobody_waits_for_more_than_three_fetches() {
     let parts = Parts::start().await;
-    parts.cognito.fault("ListUsers", Fault::AccessDenied);
+    parts.cognito.inject("ListUsers", Fault::AccessDenied);
     let by_sub = parts.permit(GRACE, "", Demand::ANY).await;
     let token = parts.cognito.access_token("Google_1034567890").unwrap();
     let by_token = parts.permit(GRACE, &token, Demand::ANY).await;

@@ -69,7 +69,7 @@ async fn calls_that_wait_for_cognito_are_answered_before_the_end() {
         let sub = format!("nobody-{n}");
         clients.spawn(async move { one_call(&mut open(address).await, &sub).await });
     }
-    cognito.reached("AdminGetUser", 8).await;
+    cognito.wait_for_calls("AdminGetUser", 8).await;
     process.signal("TERM");
     process.logged("stopping");
     while TcpStream::connect(address).await.is_ok() {}

@@ -42,7 +42,9 @@ async fn an_answer_says_how_fresh_it_is() {
 async fn an_age_of_zero_asks_cognito_now() {
     let app = App::start().await;
     assert!(app.by_sub(ADA).await.is_ok());
-    app.cognito.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into()))).unwrap();
+    app.cognito
+        .update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into())))
+        .unwrap();
     let cached = app.ask(asking(max_age(30))).await.unwrap();
     assert_eq!(
         (source(&cached), cached.user.unwrap().attributes["name"].as_str()),
@@ -74,7 +76,9 @@ async fn a_question_is_as_late_as_its_message() {
 async fn a_write_is_read_by_whoever_says_when_it_was() {
     let app = App::start().await;
     assert!(app.by_sub(ADA).await.is_ok());
-    app.cognito.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into()))).unwrap();
+    app.cognito
+        .update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into())))
+        .unwrap();
     let written = SystemTime::now();
     let answer = app.ask(asking(not_older_than(written))).await.unwrap();
     assert_eq!(answer.user.unwrap().attributes["name"], "Changed");
@@ -88,12 +92,12 @@ async fn a_fetch_begun_before_the_demand_does_not_meet_it() {
     let held = app.cognito.hold("AdminGetUser");
     let early = app.by_sub(ADA);
     let late = async {
-        app.cognito.reached("AdminGetUser", 1).await;
+        app.cognito.wait_for_calls("AdminGetUser", 1).await;
         let asked = app.ask(asking(max_age(0)));
         let opened = async {
             // The first answer is about the old name; what is read before it leaves Cognito is not new enough.
             app.cognito
-                .edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into())))
+                .update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into())))
                 .unwrap();
             held.release();
         };
@@ -112,7 +116,7 @@ async fn whoever_waits_for_a_fetch_begun_before_the_demand_gets_the_next() {
     let any = parts.permit(ADA, "", Demand::ANY).await;
     let mut early = pin!(parts.users.find(&any, patience()));
     assert!(early.as_mut().now_or_never().is_none());
-    parts.cognito.reached("AdminGetUser", 1).await;
+    parts.cognito.wait_for_calls("AdminGetUser", 1).await;
     let now = TimePoint::now();
     let new = parts.permit(ADA, "", Demand::at_most(Duration::ZERO, now)).await;
     let mut late = pin!(parts.users.find(&new, patience()));

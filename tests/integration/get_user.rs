@@ -128,7 +128,7 @@ async fn an_absence_found_by_sub_hides_nobody_whose_token_is_verified() {
 async fn a_deleted_user_with_a_live_token_is_not_found() {
     let app = App::start().await;
     let token = app.token("ada");
-    app.cognito.remove("ada").unwrap();
+    app.cognito.delete_user("ada").unwrap();
     assert_failure(app.by_token(&token).await, Code::NotFound, "USER_NOT_FOUND");
 }
 
@@ -136,7 +136,7 @@ async fn a_deleted_user_with_a_live_token_is_not_found() {
 async fn a_deleted_user_does_not_come_back_when_the_absence_is_forgotten() {
     let app = App::with(|config| config.cache.absent_for = Duration::from_millis(1)).await;
     assert!(app.by_sub(ADA).await.is_ok());
-    app.cognito.remove("ada").unwrap();
+    app.cognito.delete_user("ada").unwrap();
     let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
     assert_failure(app.ask(Request::new(now)).await, Code::NotFound, "USER_NOT_FOUND");
     for _ in 0..20 {
@@ -148,13 +148,13 @@ async fn a_deleted_user_does_not_come_back_when_the_absence_is_forgotten() {
 async fn a_failed_search_by_sub_is_not_held_against_the_users_token() {
     let app = App::start().await;
     let token = app.token("Google_1034567890");
-    app.cognito.fault("ListUsers", Fault::AccessDenied);
+    app.cognito.inject("ListUsers", Fault::AccessDenied);
     let held = app.cognito.hold("ListUsers");
     let by_token = async {
-        app.cognito.reached("ListUsers", 1).await;
+        app.cognito.wait_for_calls("ListUsers", 1).await;
         let asked = app.by_token(&token);
         let opened = async {
-            app.cognito.settled("AdminGetUser").await;
+            app.cognito.wait_until_idle("AdminGetUser").await;
             held.release();
         };
         tokio::join!(asked, opened).0
@@ -173,14 +173,14 @@ async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
     .await;
     let token = app.token("Google_1034567890");
     let before = app.by_token(&token).await.unwrap();
-    app.cognito.fault("ListUsers", Fault::AccessDenied);
+    app.cognito.inject("ListUsers", Fault::AccessDenied);
     let held = app.cognito.hold("ListUsers");
     let search = async {
         // Until what is held is past its freshness, and so is searched for.
         loop {
             tokio::select! {
                 biased;
-                () = app.cognito.reached("ListUsers", 1) => return,
+                () = app.cognito.wait_for_calls("ListUsers", 1) => return,
                 answer = app.by_sub(GRACE) => assert!(answer.is_ok()),
             }
         }
@@ -207,14 +207,14 @@ async fn a_disabled_user_is_refused_by_token_and_told_of_by_sub() {
 async fn an_answer_about_somebody_else_is_an_internal_error_and_not_kept() {
     let app = App::start().await;
     let token = app.token("ada");
-    app.cognito.fault("AdminGetUser", Fault::Lie("bob".into()));
+    app.cognito.inject("AdminGetUser", Fault::WrongUser("bob".into()));
     for _ in 0..2 {
         assert_failure(app.by_token(&token).await, Code::Internal, "INTERNAL");
     }
     assert_eq!(app.lookups(), 2);
-    app.cognito.clear("AdminGetUser");
+    app.cognito.clear_faults("AdminGetUser");
     assert_eq!(app.by_token(&token).await.unwrap().user.unwrap().sub, ADA);
-    app.cognito.fault("ListUsers", Fault::Lie("bob".into()));
+    app.cognito.inject("ListUsers", Fault::WrongUser("bob".into()));
     assert_failure(app.by_sub("somebody").await, Code::Internal, "INTERNAL");
 }
 
@@ -249,7 +249,7 @@ async fn what_is_given_must_name_one_user() {
 #[tokio::test]
 async fn the_same_sub_in_two_pools_never_meets() {
     let other = StandIn::start(Pool { id: "eu-west-1_Sandbox02".into(), ..Pool::sandbox() }).unwrap();
-    other.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
+    other.update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
     let app = App::with(|config| {
         let mut pool = crate::support::config(&other).pools.remove(0);
         pool.app_clients = vec!["sandboxwebclient0000000002".into()];
@@ -301,7 +301,7 @@ async fn whatever_an_attribute_holds_arrives_byte_for_byte() {
     ];
     let poisoned = |n: usize| format!("custom:a{n}");
     app.cognito
-        .edit("ada", |ada| {
+        .update_user("ada", |ada| {
             ada.attributes
                 .extend(values.iter().enumerate().map(|(n, value)| (poisoned(n), (*value).to_owned())));
         })

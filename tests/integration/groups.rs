@@ -51,7 +51,7 @@ async fn a_token_tells_its_own_groups_at_no_cost() {
 #[tokio::test]
 async fn where_groups_may_not_be_listed_users_are_still_found() {
     let app = App::with(sidecar_reads_groups).await;
-    app.cognito.fault("AdminListGroupsForUser", Fault::AccessDenied);
+    app.cognito.inject("AdminListGroupsForUser", Fault::AccessDenied);
     assert_failure(app.ask(with_groups(about(ADA))).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert!(app.by_sub(ADA).await.is_ok());
     assert_failure(app.ask(with_groups(about("nobody"))).await, Code::NotFound, "USER_NOT_FOUND");

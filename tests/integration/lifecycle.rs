@@ -47,7 +47,7 @@ async fn a_stopping_server_says_so_first_and_fails_no_call_it_took() {
         tokio::pin!(asked);
         tokio::select! {
             answer = &mut asked => panic!("answered while Cognito was held: {answer:?}"),
-            () = app.cognito.reached("AdminGetUser", 1) => {}
+            () = app.cognito.wait_for_calls("AdminGetUser", 1) => {}
         }
         // The borrow of `app` by the call must end before it can be told to stop, so the call goes on by itself.
         let mut users = UserServiceClient::new(app.channel.clone());
@@ -89,7 +89,7 @@ async fn a_call_under_way_ends_before_its_server() {
     let mut call = pin!(users.get_user(crate::support::about(ADA)));
     tokio::select! {
         answer = &mut call => panic!("answered while Cognito was held: {answer:?}"),
-        () = app.cognito.reached("AdminGetUser", 1) => {}
+        () = app.cognito.wait_for_calls("AdminGetUser", 1) => {}
     }
     app.stop();
     while told.message().await.unwrap().is_some() {}

@@ -5,7 +5,7 @@ use cognito_lookup::{
     config::{ClientCertificate, Config, LimitSettings},
     proto::{Source, user_service_client::UserServiceClient},
 };
-use cognito_standin::Person;
+use cognito_standin::User;
 use futures_util::future::join_all;
 use h2::client::SendRequest;
 use http::HeaderValue;
@@ -322,7 +322,7 @@ async fn a_connection_carries_a_hundred_calls_at_once() {
     // Each may be followed by another code for the message that came all the same.
     let refused: Vec<_> = came.iter().filter(|frame| is_refusal(frame)).map(|frame| frame.stream).collect();
     assert_eq!(refused, (100..150).map(id).collect::<Vec<_>>());
-    app.cognito.reached("AdminGetUser", asked + 1).await;
+    app.cognito.wait_for_calls("AdminGetUser", asked + 1).await;
     held.release();
     for _ in 0..100 {
         while wire.next_of(HEADERS).await.unwrap().flags & END_STREAM == 0 {}
@@ -385,10 +385,10 @@ async fn who_takes_nothing_from_its_socket_is_cut() {
     let opening = frame(WINDOW_UPDATE, 0, 0, &(wide - 65_535).to_be_bytes());
     let opening = [frames::beginning(&[(INITIAL_WINDOW_SIZE, wide)]), opening].concat();
     let begun = async |app: &App| {
-        let mut eve = Person::local("eve", "secret");
+        let mut eve = User::local("eve", "secret");
         eve.attributes = (0..45).map(|n| (format!("custom:{n}"), "x".repeat(2048))).collect();
         let calls = flood(100, |n| frames::call(id(n), &about(&eve.sub)));
-        app.cognito.put(eve);
+        app.cognito.put_user(eve);
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         (socket.connect(app.address).await.unwrap(), [&opening[..], &calls].concat())
@@ -469,7 +469,7 @@ async fn a_callers_deadline_shortens_ours_and_never_lengthens_it() {
     let app = attacked(|config| config.limits.request_timeout = Duration::from_millis(100)).await;
     let held = app.cognito.hold("AdminGetUser");
     let asked = app.cognito.calls("AdminGetUser");
-    let sub = || Person::local("nobody", "").sub;
+    let sub = || User::local("nobody", "").sub;
     let ends = async |deadline: &'static str| {
         let mut request = app.get_user();
         request.headers_mut().insert("grpc-timeout", HeaderValue::from_static(deadline));
@@ -489,10 +489,10 @@ async fn a_callers_deadline_shortens_ours_and_never_lengthens_it() {
         let asked = app.cognito.calls("AdminGetUser");
         let held = app.cognito.hold("AdminGetUser");
         beside(&app, ends(ours)).await;
-        let reached = app.cognito.reached("AdminGetUser", asked + 1);
+        let reached = app.cognito.wait_for_calls("AdminGetUser", asked + 1);
         timeout(PATIENCE, reached).await.expect("there was time to ask Cognito");
         held.release();
-        app.cognito.settled("AdminGetUser").await;
+        app.cognito.wait_until_idle("AdminGetUser").await;
     }
 }
 
@@ -570,9 +570,9 @@ async fn a_thousand_who_leave_harm_nobody() {
     let app = attacked(|_| {}).await;
     let asked = app.cognito.calls("AdminGetUser");
     let held = app.cognito.hold("AdminGetUser");
-    let eve = Person::local("eve", "secret");
+    let eve = User::local("eve", "secret");
     let sub = eve.sub.clone();
-    app.cognito.put(eve);
+    app.cognito.put_user(eve);
     let attack = async {
         let mut wire = Wire::begun(app.address, &[]).await;
         for n in (0..1000).step_by(10) {
@@ -588,7 +588,7 @@ async fn a_thousand_who_leave_harm_nobody() {
     let begun = Instant::now();
     beside(&app, attack).await;
     held.release();
-    app.cognito.settled("AdminGetUser").await;
+    app.cognito.wait_until_idle("AdminGetUser").await;
     // Whoever comes now may still meet the fetch, and who comes next finds what it left.
     assert!(app.by_sub(&sub).await.is_ok());
     assert_eq!(source(&app.by_sub(&sub).await.unwrap()), Source::Cache);
@@ -625,7 +625,7 @@ async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
         async move { good.get_user(about(&format!("nobody-{n}"))).await.unwrap_err().code() }
     }));
     let opening = async {
-        cognito.reached("AdminGetUser", asked + 40).await;
+        cognito.wait_for_calls("AdminGetUser", asked + 40).await;
         gate.release();
     };
     let (codes, ()) = tokio::join!(lookups, opening);

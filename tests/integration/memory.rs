@@ -1,5 +1,5 @@
 use cognito_lookup::proto::user_service_client::UserServiceClient;
-use cognito_standin::Person;
+use cognito_standin::User;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -17,10 +17,10 @@ async fn a_process_full_of_the_largest_users_has_room_in_512_mib() {
     let (mut asking, mut asked) = (JoinSet::new(), 0);
     while asked < USERS {
         // Cognito's largest: 50 attributes of a pool's own and 20 of every pool, of 2,048 characters each.
-        let mut person = Person::local(format!("large-{asked}"), "x");
+        let mut person = User::local(format!("large-{asked}"), "x");
         person.attributes = (0..70).map(|n| (format!("custom:a{n}"), "v".repeat(2048))).collect();
         let (mut users, sub) = (UserServiceClient::new(channel.clone()), person.sub.clone());
-        cognito.put(person);
+        cognito.put_user(person);
         asking.spawn(async move { users.get_user(about(&sub)).await.is_ok() });
         asked += 1;
         if asking.len() == 8 {

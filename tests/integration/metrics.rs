@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use cognito_lookup::config::AuditSink;
-use cognito_standin::{Fault, Person};
+use cognito_standin::{Fault, User};
 
 use crate::support::{ADA, App, BOB, GRACE, http_get};
 
@@ -12,10 +12,10 @@ async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
     assert!(app.by_sub("nobody").await.is_err());
     let faults = [Fault::ServerError, Fault::Throttle, Fault::AccessDenied, Fault::Hang];
     for (fault, sub) in faults.into_iter().zip(["one", "two", "three", "four"]) {
-        app.cognito.fault("AdminGetUser", fault);
+        app.cognito.inject("AdminGetUser", fault);
         assert!(app.by_sub(sub).await.is_err());
     }
-    app.cognito.fault("AdminGetUser", Fault::Lie("ada".into()));
+    app.cognito.inject("AdminGetUser", Fault::WrongUser("ada".into()));
     assert!(app.by_sub(BOB).await.is_err());
     let expected = [
         ("AdminGetUser", "Answered", 2.0),
@@ -44,7 +44,7 @@ async fn lookups_are_counted_by_how_they_were_answered() {
     }
     assert_eq!(lookups(&app).await, [2.0, 1.0, 2.0, 0.0, 0.0]);
     assert_eq!(metric(&app, "cache_refreshes_total").await, 0.0);
-    app.cognito.fault("AdminGetUser", Fault::Throttle);
+    app.cognito.inject("AdminGetUser", Fault::Throttle);
     while lookups(&app).await[4] == 0.0 {
         assert!(app.by_sub(ADA).await.is_ok());
     }
@@ -70,10 +70,10 @@ async fn what_is_held_and_what_is_given_up_is_told() {
         assert_eq!(metric(&app, &format!("cache_evictions_total{{store=\"{store}\"}}")).await, 0.0);
     }
     for n in 0..20 {
-        let mut person = Person::local(format!("large-{n}"), "x");
+        let mut person = User::local(format!("large-{n}"), "x");
         person.attributes = (0..60).map(|a| (format!("custom:{a}"), "v".repeat(2000))).collect();
         let sub = person.sub.clone();
-        app.cognito.put(person);
+        app.cognito.put_user(person);
         assert!(app.by_sub(&sub).await.is_ok());
     }
     assert!(metric(&app, "cache_bytes{store=\"Users\"}").await <= f64::from(1 << 20));
@@ -95,7 +95,7 @@ async fn what_is_left_of_the_budget_is_told() {
             assert_eq!(metric(&app, &series).await, allowed, "{series}");
         }
     }
-    app.cognito.fault("AdminGetUser", Fault::Throttle);
+    app.cognito.inject("AdminGetUser", Fault::Throttle);
     assert!(app.by_sub(ADA).await.is_err());
     assert!(metric(&app, &format!("upstream_budget_left{}", of("UserRead"))).await < 1000.0);
     assert!(metric(&app, &format!("upstream_budget_per_second{}", of("UserRead"))).await < 1000.0);
@@ -114,12 +114,12 @@ async fn calls_are_counted_by_caller_and_end() {
         assert!(app.by_sub(ADA).await.is_ok());
         assert!(app.by_sub("a b").await.is_err());
         assert!(app.by_token("forged").await.is_err());
-        app.cognito.fault_next("AdminGetUser", 1, Fault::AccessDenied);
+        app.cognito.inject_next("AdminGetUser", 1, Fault::AccessDenied);
         assert!(app.by_sub(GRACE).await.is_err());
         let (held, calls) = (app.cognito.hold("AdminGetUser"), app.cognito.calls("AdminGetUser"));
         tokio::select! {
             _ = app.by_sub(BOB) => panic!("it is held"),
-            () = app.cognito.reached("AdminGetUser", calls + 1) => {}
+            () = app.cognito.wait_for_calls("AdminGetUser", calls + 1) => {}
         }
         let of =
             |caller, outcome| format!("caller_requests_total{{caller=\"{caller}\",outcome=\"{outcome}\"}}");
@@ -145,7 +145,7 @@ async fn every_series_is_there_from_the_start() {
     let app = App::start().await;
     let before = series(&app).await;
     assert!(before.len() > 50, "{} series", before.len());
-    app.cognito.fault_next("AdminGetUser", 1, Fault::AccessDenied);
+    app.cognito.inject_next("AdminGetUser", 1, Fault::AccessDenied);
     for sub in [ADA, ADA, "nobody", "nobody", GRACE] {
         drop(app.by_sub(sub).await);
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use cognito_lookup::proto::{
     GetUserRequest, Source, StaleReason, health::health_check_response::ServingStatus,
 };
-use cognito_standin::{Fault, Reply};
+use cognito_standin::{Fault, HttpResponse};
 use serde_json::json;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
@@ -41,7 +41,7 @@ async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
     for (fault, reason) in cases {
         let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
         assert!(app.by_sub(ADA).await.is_ok());
-        app.cognito.fault("AdminGetUser", fault);
+        app.cognito.inject("AdminGetUser", fault);
         let freshness = loop {
             let freshness = app.by_sub(ADA).await.unwrap().freshness.unwrap();
             if freshness.stale_reason() != StaleReason::Unspecified {
@@ -56,7 +56,7 @@ async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
             "a demand is a hard bound"
         );
 
-        app.cognito.clear("AdminGetUser");
+        app.cognito.clear_faults("AdminGetUser");
         let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
         let healed = app.ask(Request::new(now)).await.unwrap().freshness.unwrap();
         assert_eq!(healed.stale_reason(), StaleReason::Unspecified);
@@ -67,7 +67,7 @@ async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
 async fn a_hanging_cognito_is_not_waited_out_where_something_is_held() {
     let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
     assert!(app.by_sub(ADA).await.is_ok());
-    app.cognito.fault("AdminGetUser", Fault::Hang);
+    app.cognito.inject("AdminGetUser", Fault::Hang);
     loop {
         // Less than the 2 s that a hanging fetch takes, more than the 0.5 s it is waited for.
         let mut request = Request::new(about(ADA));
@@ -100,7 +100,7 @@ async fn what_is_past_its_use_is_not_served() {
 async fn a_failing_cognito_is_asked_once_a_second_about_a_user() {
     let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
     assert!(app.by_sub(ADA).await.is_ok());
-    app.cognito.fault("AdminGetUser", Fault::AccessDenied);
+    app.cognito.inject("AdminGetUser", Fault::AccessDenied);
     while app.lookups() < 2 {
         assert!(app.by_sub(ADA).await.is_ok());
     }
@@ -117,14 +117,14 @@ async fn a_failing_cognito_is_asked_once_a_second_about_a_user() {
 async fn a_mismatch_is_never_covered_by_what_is_held() {
     let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
     assert!(app.by_sub(ADA).await.is_ok());
-    app.cognito.fault("AdminGetUser", Fault::Lie("bob".into()));
+    app.cognito.inject("AdminGetUser", Fault::WrongUser("bob".into()));
     let refused = loop {
         if let Err(status) = app.by_sub(ADA).await {
             break status;
         }
     };
     assert_eq!(crate::support::failure(&refused), (Code::Internal, "INTERNAL".to_owned()));
-    app.cognito.fault("AdminGetUser", Fault::Throttle);
+    app.cognito.inject("AdminGetUser", Fault::Throttle);
     for _ in 0..3 {
         // Nor later, when there is no answer: whose name is somebody else's is gone.
         assert_failure(app.by_sub(ADA).await, Code::Unavailable, "UPSTREAM_THROTTLED");
@@ -133,29 +133,30 @@ async fn a_mismatch_is_never_covered_by_what_is_held() {
 
 #[tokio::test]
 async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
-    let garbage = |body: &str| Fault::Garbage(Reply::new(200, "application/x-amz-json-1.1", body));
+    let garbage = |body: &str| Fault::Respond(HttpResponse::new(200, "application/x-amz-json-1.1", body));
     let user = |attributes: serde_json::Value| {
         let body = json!({"Username": "ada", "Enabled": true, "UserStatus": "CONFIRMED", "UserAttributes": attributes});
-        Fault::Garbage(Reply::json(200, &body))
+        Fault::Respond(HttpResponse::json(200, &body))
     };
     let email = json!({"Name": "email", "Value": "ada@example.com"});
     let sub = json!({"Name": "sub", "Value": ADA});
     let whole = json!({"Username": "ada", "Enabled": true, "UserAttributes": [sub, email]});
-    let error =
-        |code: &str| Fault::Garbage(Reply::json(400, &json!({"__type": code, "message": "ada@example.com"})));
+    let error = |code: &str| {
+        Fault::Respond(HttpResponse::json(400, &json!({"__type": code, "message": "ada@example.com"})))
+    };
     let table = [
         ("throttled", Fault::Throttle, "UPSTREAM_THROTTLED"),
         ("failing", Fault::ServerError, "UPSTREAM_UNAVAILABLE"),
         ("denying", Fault::AccessDenied, "UPSTREAM_UNAVAILABLE"),
         ("resetting", Fault::Reset, "UPSTREAM_UNAVAILABLE"),
         ("hanging", Fault::Hang, "UPSTREAM_UNAVAILABLE"),
-        ("dripping", Fault::Drip(Duration::from_millis(300)), "UPSTREAM_UNAVAILABLE"),
+        ("dripping", Fault::EndlessBody(Duration::from_millis(300)), "UPSTREAM_UNAVAILABLE"),
         ("half a JSON", garbage("{\"Username\": \"a"), "UPSTREAM_UNAVAILABLE"),
-        ("HTML", Fault::Garbage(Reply::new(200, "text/html", "<html>")), "UPSTREAM_UNAVAILABLE"),
+        ("HTML", Fault::Respond(HttpResponse::new(200, "text/html", "<html>")), "UPSTREAM_UNAVAILABLE"),
         ("nothing", garbage(""), "UPSTREAM_UNAVAILABLE"),
         ("no attributes", user(json!([])), "UPSTREAM_UNAVAILABLE"),
         ("an attribute twice", user(json!([sub, email, email])), "UPSTREAM_UNAVAILABLE"),
-        ("cut within the body", Fault::Cut(Reply::json(200, &whole)), "UPSTREAM_UNAVAILABLE"),
+        ("cut within the body", Fault::ResetInBody(HttpResponse::json(200, &whole)), "UPSTREAM_UNAVAILABLE"),
         (
             "10 MB",
             user(json!([sub, {"Name": "email", "Value": "x".repeat(10_000_000)}])),
@@ -169,13 +170,13 @@ async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
     ];
     for (case, fault, reason) in table {
         let app = App::start().await;
-        app.cognito.fault("AdminGetUser", fault);
+        app.cognito.inject("AdminGetUser", fault);
         let answer = app.by_sub(ADA).await;
         assert!(answer.is_err(), "{case}");
         let status = assert_failure(answer, Code::Unavailable, reason);
         assert!(!status.message().contains("ada@example.com"), "{case}");
         assert!(app.lookups() <= 2, "at most one retry: {case}");
-        app.cognito.clear("AdminGetUser");
+        app.cognito.clear_faults("AdminGetUser");
         assert!(app.by_sub(ADA).await.is_ok(), "nothing of it is kept: {case}");
     }
 }
@@ -187,8 +188,8 @@ async fn a_pool_that_is_gone_leaves_the_server_ready_for_what_it_holds() {
     let app = App::start().await;
     assert!(app.by_sub(ADA).await.is_ok());
     for code in ["ResourceNotFoundException", "ExpiredTokenException", "AccessDeniedException"] {
-        let reply = Reply::json(400, &json!({"__type": code, "message": "no"}));
-        app.cognito.fault("AdminGetUser", Fault::Garbage(reply));
+        let reply = HttpResponse::json(400, &json!({"__type": code, "message": "no"}));
+        app.cognito.inject("AdminGetUser", Fault::Respond(reply));
         assert_failure(app.by_sub(BOB).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
         assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
         app.healthy(ServingStatus::Serving).await;
@@ -200,7 +201,7 @@ async fn a_pool_that_is_gone_leaves_the_server_ready_for_what_it_holds() {
 async fn a_call_that_hangs_is_made_once_more() {
     let app = App::start().await;
     let token = app.token("ada");
-    app.cognito.fault_next("AdminGetUser", 1, Fault::Hang);
+    app.cognito.inject_next("AdminGetUser", 1, Fault::Hang);
     assert!(app.by_token(&token).await.is_ok());
     assert_eq!(app.lookups(), 2);
 }
@@ -209,18 +210,18 @@ async fn a_call_that_hangs_is_made_once_more() {
 async fn the_calls_of_one_search_share_its_time() {
     let app = App::start().await;
     // Each of the two operations ends within its own time, and both together do not.
-    app.cognito.fault_next("AdminGetUser", 1, Fault::Hang);
-    app.cognito.fault_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(500)));
-    app.cognito.fault("ListUsers", Fault::Hang);
+    app.cognito.inject_next("AdminGetUser", 1, Fault::Hang);
+    app.cognito.inject_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(500)));
+    app.cognito.inject("ListUsers", Fault::Hang);
     assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
 }
 
 #[tokio::test]
 async fn a_denied_fallback_is_no_absence() {
     let app = App::start().await;
-    app.cognito.fault("ListUsers", Fault::AccessDenied);
+    app.cognito.inject("ListUsers", Fault::AccessDenied);
     assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
-    app.cognito.clear("ListUsers");
+    app.cognito.clear_faults("ListUsers");
     assert!(app.by_sub(GRACE).await.is_ok());
 }
 
@@ -228,7 +229,7 @@ async fn a_denied_fallback_is_no_absence() {
 async fn several_users_of_one_sub_are_nobody() {
     let app = App::start().await;
     let user = json!({"Username": "x", "Enabled": true, "Attributes": [{"Name": "sub", "Value": GRACE}]});
-    app.cognito.fault("ListUsers", Fault::Garbage(Reply::json(200, &json!({"Users": [user, user]}))));
+    app.cognito.inject("ListUsers", Fault::Respond(HttpResponse::json(200, &json!({"Users": [user, user]}))));
     assert_failure(app.by_sub(GRACE).await, Code::Internal, "INTERNAL");
 }
 
@@ -236,29 +237,30 @@ async fn several_users_of_one_sub_are_nobody() {
 async fn an_answer_without_a_list_is_no_absence() {
     let app = App::start().await;
     for body in ["", "{}", r#"{"Username": "ada", "UserAttributes": []}"#] {
-        app.cognito.fault("ListUsers", Fault::Garbage(Reply::new(200, "application/x-amz-json-1.1", body)));
+        app.cognito
+            .inject("ListUsers", Fault::Respond(HttpResponse::new(200, "application/x-amz-json-1.1", body)));
         assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     }
-    app.cognito.clear("ListUsers");
+    app.cognito.clear_faults("ListUsers");
     assert!(app.by_sub(GRACE).await.is_ok(), "nothing of it is kept");
 }
 
 #[tokio::test]
 async fn empty_pages_are_followed_a_few() {
     let app = App::start().await;
-    let empty = || Fault::Garbage(Reply::json(200, &json!({"Users": [], "PaginationToken": "more"})));
-    app.cognito.fault("ListUsers", empty());
+    let empty = || Fault::Respond(HttpResponse::json(200, &json!({"Users": [], "PaginationToken": "more"})));
+    app.cognito.inject("ListUsers", empty());
     assert_failure(app.by_sub("nobody").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert_eq!(app.cognito.calls("ListUsers"), 5);
-    app.cognito.clear("ListUsers");
-    app.cognito.fault_next("ListUsers", 2, empty());
-    let found = Fault::Garbage(Reply::json(
+    app.cognito.clear_faults("ListUsers");
+    app.cognito.inject_next("ListUsers", 2, empty());
+    let found = Fault::Respond(HttpResponse::json(
         200,
         &json!({"Users": [
             {"Username": "x", "Enabled": true, "Attributes": [{"Name": "sub", "Value": "somebody"}]},
         ]}),
     ));
-    app.cognito.fault_next("ListUsers", 1, found);
+    app.cognito.inject_next("ListUsers", 1, found);
     assert_eq!(app.by_sub("somebody").await.unwrap().user.unwrap().sub, "somebody");
 }
 
@@ -271,7 +273,7 @@ async fn a_deadline_is_answered_and_the_fetch_still_lands() {
     request.metadata_mut().insert("grpc-timeout", "200m".parse().unwrap());
     assert_failure(app.ask(request).await, Code::DeadlineExceeded, "DEADLINE");
     held.release();
-    app.cognito.settled("AdminGetUser").await;
+    app.cognito.wait_until_idle("AdminGetUser").await;
     assert!(app.by_sub(ADA).await.is_ok());
     assert_eq!(app.lookups(), 1);
 }

@@ -4,7 +4,7 @@ use cognito_lookup::{
     config::{Config, PoolSettings},
     proto::{GetUserRequest, GetUserResponse},
 };
-use cognito_standin::{Keys, Pool, Role, Signer, StandIn};
+use cognito_standin::{Keys, Pool, Role, SigningKey, StandIn};
 use tonic::{Code, Request};
 
 use crate::{
@@ -43,7 +43,7 @@ async fn the_same_sub_in_two_pools_is_two_users() {
 async fn a_pool_vouches_for_its_own_users_only() {
     let (app, other) = two_pools().await;
     let (own, foreign) = (app.cognito.access_claims("ada").unwrap(), other.access_claims("ada").unwrap());
-    let (key, other_key) = (app.cognito.header(Signer::Access), other.header(Signer::Access));
+    let (key, other_key) = (app.cognito.header(SigningKey::Access), other.header(SigningKey::Access));
     let foreign_client = {
         let mut claims = own.clone();
         claims["client_id"] = OTHER_WEB.into();
@@ -53,15 +53,23 @@ async fn a_pool_vouches_for_its_own_users_only() {
     let (unknown, refused) =
         ((Code::Unavailable, "KEYS_UNAVAILABLE"), (Code::Unauthenticated, "TOKEN_INVALID"));
     for (case, token, (code, reason)) in [
-        ("one pool's claims under the other's key", other.sign(Signer::Access, &other_key, &own), unknown),
-        ("and with its own key's name", other.sign(Signer::Access, &key, &own), refused),
         (
-            "the other's claims under this one's key",
-            app.cognito.sign(Signer::Access, &key, &foreign),
+            "one pool's claims under the other's key",
+            other.sign(SigningKey::Access, &other_key, &own),
             unknown,
         ),
-        ("and with its own key's name", app.cognito.sign(Signer::Access, &other_key, &foreign), refused),
-        ("an app client of the other pool", app.cognito.sign(Signer::Access, &key, &foreign_client), refused),
+        ("and with its own key's name", other.sign(SigningKey::Access, &key, &own), refused),
+        (
+            "the other's claims under this one's key",
+            app.cognito.sign(SigningKey::Access, &key, &foreign),
+            unknown,
+        ),
+        ("and with its own key's name", app.cognito.sign(SigningKey::Access, &other_key, &foreign), refused),
+        (
+            "an app client of the other pool",
+            app.cognito.sign(SigningKey::Access, &key, &foreign_client),
+            refused,
+        ),
     ] {
         let answer = app.by_token(&token).await;
         assert!(answer.is_err(), "{case}");
@@ -121,8 +129,8 @@ async fn two_pools() -> (App, StandIn) {
 pub(crate) async fn two_pools_with(change: impl FnOnce(&mut Config)) -> (App, StandIn) {
     let pool = Pool { id: OTHER.into(), web_clients: vec![OTHER_WEB.into()], ..Pool::sandbox() };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let other = StandIn::start_with(pool, address, Keys::generate().unwrap()).unwrap();
-    other.edit("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
+    let other = StandIn::start_with_keys(pool, address, Keys::generate().unwrap()).unwrap();
+    other.update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
     let app = App::with(|config| {
         second(config, &other);
         change(config);

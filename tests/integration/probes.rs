@@ -31,7 +31,7 @@ async fn every_call_is_counted_by_its_method_and_code() {
     let mut leaving = Box::pin(app.by_sub(BOB));
     tokio::select! {
         _ = &mut leaving => panic!("it is held"),
-        () = app.cognito.reached("AdminGetUser", 2) => {}
+        () = app.cognito.wait_for_calls("AdminGetUser", 2) => {}
     }
     drop(leaving);
     let method = "grpc_type=\"unary\",grpc_service=\"userlookup.v1.UserService\",grpc_method=\"GetUser\"";

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cognito_standin::{Fault, Keys, Pool, Signer, StandIn};
+use cognito_standin::{Fault, Keys, Pool, SigningKey, StandIn};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
@@ -19,7 +19,7 @@ async fn a_key_that_is_replaced_ends_its_tokens_and_the_new_one_is_found_under_a
     let (old, other) = (app.token("ada"), app.cognito.id_token("ada").unwrap());
     // Known from now on.
     assert!(app.by_token(&old).await.is_ok());
-    app.cognito.rotate().unwrap();
+    app.cognito.rotate_access_key().unwrap();
     let new = app.token("ada");
     assert_eq!(refused(&app, &new).await, unavailable(), "A73: the cool-down of the fetch at the start");
     let (mut flood, mut answered) = (0, 0);
@@ -35,7 +35,7 @@ async fn a_key_that_is_replaced_ends_its_tokens_and_the_new_one_is_found_under_a
         (flood, answered) = (flood + 1, answered + 1);
         sleep(Duration::from_millis(2)).await;
     }
-    let gap = app.cognito.arrivals("jwks");
+    let gap = app.cognito.call_times("jwks");
     assert!(gap.len() == 2 && gap[1] - gap[0] >= Duration::from_secs(10), "A71: {gap:?}");
     assert!(answered > 100, "A71: only {answered} good tokens beside {flood} bad ones");
     taken_soon(&app, &new).await;
@@ -51,7 +51,7 @@ async fn a_name_that_no_fetch_explains_is_invalid_and_one_that_a_failed_fetch_le
     let old = app.token("ada");
     assert!(app.by_token(&old).await.is_ok());
     assert_eq!(until_asked(&app, 2).await, (Code::Unauthenticated, "TOKEN_INVALID".to_owned()), "A70");
-    app.cognito.fault("jwks", Fault::ServerError);
+    app.cognito.inject("jwks", Fault::ServerError);
     assert_eq!(until_asked(&app, 3).await, unavailable(), "A72");
     assert!(
         app.by_token(&old).await.is_ok() && app.by_token(&app.token("ada")).await.is_ok(),
@@ -66,20 +66,20 @@ async fn another_key_under_the_same_name_ends_the_tokens_of_the_first() {
     let old = app.token("ada");
     assert!(app.by_token(&old).await.is_ok());
     // The same name, another key.
-    let stranger = Forge::of(&app.cognito, Signer::Foreign);
-    let kid = app.cognito.kid(Signer::Access);
+    let stranger = Forge::of(&app.cognito, SigningKey::Unpublished);
+    let kid = app.cognito.kid(SigningKey::Access);
     let set = json!({"keys": [stranger.jwk(&kid)]});
-    app.cognito.publish(cognito_standin::Reply::json(200, &set));
+    app.cognito.replace_jwks(cognito_standin::HttpResponse::json(200, &set));
     until_asked(&app, 2).await;
     let claims = app.cognito.access_claims("ada").unwrap().to_string();
-    taken_soon(&app, &stranger.token(app.cognito.header(Signer::Access).to_string(), claims)).await;
+    taken_soon(&app, &stranger.token(app.cognito.header(SigningKey::Access).to_string(), claims)).await;
     assert_eq!(refused(&app, &old).await, (Code::Unauthenticated, "TOKEN_INVALID".to_owned()));
 }
 
 /// A server before a stand-in with keys of its own, for those that all share must not be replaced.
 async fn rotating() -> App {
     let address = "127.0.0.1:0".parse().unwrap();
-    let cognito = StandIn::start_with(Pool::sandbox(), address, Keys::generate().unwrap()).unwrap();
+    let cognito = StandIn::start_with_keys(Pool::sandbox(), address, Keys::generate().unwrap()).unwrap();
     let app = App::not_ready(cognito, |_| {}).await;
     app.ready().await;
     app
@@ -88,7 +88,11 @@ async fn rotating() -> App {
 /// A sound token by a key that no set has.
 fn unknown(app: &App, n: usize) -> String {
     let claims = app.cognito.access_claims("ada").unwrap();
-    app.cognito.sign(Signer::Foreign, &json!({"alg": "RS256", "kid": format!("unknown-{n}")}), &claims)
+    app.cognito.sign(
+        SigningKey::Unpublished,
+        &json!({"alg": "RS256", "kid": format!("unknown-{n}")}),
+        &claims,
+    )
 }
 
 async fn refused(app: &App, token: &str) -> (Code, String) {
@@ -112,7 +116,7 @@ async fn until_asked(app: &App, fetches: usize) -> (Code, String) {
 
 /// The fetch that brings the key has begun.
 async fn taken_soon(app: &App, token: &str) {
-    app.cognito.settled("jwks").await;
+    app.cognito.wait_until_idle("jwks").await;
     let begun = Instant::now();
     let still_unknown =
         |status: &Status| failure(status) == unavailable() || failure(status).1 == "TOKEN_INVALID";

@@ -19,7 +19,7 @@ use crate::{
 fn marked() -> StandIn {
     let cognito = StandIn::start(Pool::sandbox()).unwrap();
     cognito
-        .edit("ada", |ada| {
+        .update_user("ada", |ada| {
             for (name, value) in &mut ada.attributes {
                 *value = format!("canary-{name}-canary");
             }
@@ -105,13 +105,17 @@ async fn ask_everything(
     for sub in ["secret-sub", "secret sub"] {
         assert!(users.get_user(Request::new(about(sub))).await.is_err());
     }
-    for fault in
-        [Fault::Throttle, Fault::AccessDenied, Fault::ServerError, Fault::Reset, Fault::Lie("ada".into())]
-    {
-        cognito.fault("AdminGetUser", fault);
+    for fault in [
+        Fault::Throttle,
+        Fault::AccessDenied,
+        Fault::ServerError,
+        Fault::Reset,
+        Fault::WrongUser("ada".into()),
+    ] {
+        cognito.inject("AdminGetUser", fault);
         assert!(users.get_user(Request::new(about("secret-sub-2"))).await.is_err());
     }
-    cognito.clear("AdminGetUser");
+    cognito.clear_faults("AdminGetUser");
     assert!(users.get_user(Request::new(about(ADA))).await.is_ok());
     let parts = tokens.iter().chain([&good]).flat_map(|token| token.split('.').skip(1));
     parts.map(ToOwned::to_owned).collect()

@@ -5,7 +5,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cognito_lookup::proto::{GetUserRequest, GetUserResponse};
-use cognito_standin::{Signer, StandIn};
+use cognito_standin::{SigningKey, StandIn};
 use num_bigint::BigUint;
 use serde_json::Value;
 use tonic::{Code, Request, Status, metadata::MetadataValue};
@@ -87,7 +87,7 @@ pub(crate) struct Forge {
 }
 
 impl Forge {
-    pub(crate) fn of(cognito: &StandIn, signer: Signer) -> Self {
+    pub(crate) fn of(cognito: &StandIn, signer: SigningKey) -> Self {
         let der = cognito.private_key(signer).unwrap();
         let [n, d] = numbers(&der);
         Self { pair: KeyPair::from_pkcs8(&der).unwrap(), kid: cognito.kid(signer), n, d }

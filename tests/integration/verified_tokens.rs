@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use cognito_lookup::proto::GetUserRequest;
-use cognito_standin::Signer;
+use cognito_standin::SigningKey;
 use serde_json::json;
 use tokio::time::Instant;
 use tonic::{Code, Request};
@@ -26,7 +26,7 @@ async fn what_is_refused_is_not_kept() {
     let app = App::start().await;
     let mut claims = app.cognito.access_claims("ada").unwrap();
     claims["client_id"] = json!("anotherclient");
-    let token = app.cognito.sign(Signer::Access, &app.cognito.header(Signer::Access), &claims);
+    let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
     for _ in 0..3 {
         assert_failure(app.by_token(&token).await, Code::Unauthenticated, "TOKEN_INVALID");
     }
@@ -42,7 +42,7 @@ async fn a_known_token_ends_with_its_time() {
     let mut claims = app.cognito.access_claims("ada").unwrap();
     // With the leeway, two to three seconds are left.
     claims["exp"] = json!(claims["iat"].as_u64().unwrap() - 7);
-    let token = app.cognito.sign(Signer::Access, &app.cognito.header(Signer::Access), &claims);
+    let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
     let mut accepted = 0;
     let begun = Instant::now();
     let refused = loop {
@@ -64,7 +64,7 @@ async fn one_persons_tokens_can_be_forgotten() {
     for token in [&ada, &again, &bob, &bob] {
         parts.authenticated(token).await;
     }
-    let person = |name| parts.cognito.person(name).unwrap().sub;
+    let person = |name| parts.cognito.user(name).unwrap().sub;
     let pool = parts.cognito.pool_id().parse().unwrap();
     for (name, known) in [("ada", 2), ("ada", 0), ("Google_1034567890", 0)] {
         let forgotten = parts.authenticator.forget(&pool, &person(name).parse().unwrap()).await;

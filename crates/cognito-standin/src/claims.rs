@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::person::Person;
+use super::user::User;
 
 /// One sign-in: what the tokens of a refresh keep from the first ones.
 #[derive(Clone)]
@@ -33,32 +33,32 @@ impl SignIn {
     }
 }
 
-/// An access token's claims for `person`.
-pub(super) fn access(issuer: &str, person: &Person, sign_in: &SignIn) -> Value {
+/// An access token's claims for `user`.
+pub(super) fn access_token(issuer: &str, user: &User, sign_in: &SignIn) -> Value {
     json!(Access {
-        common: Common::new(issuer, person, sign_in, "access"),
+        common: Common::new(issuer, user, sign_in, "access"),
         client_id: &sign_in.client_id,
         scope: SELF_SERVICE_SCOPE,
-        username: &person.username,
+        username: &user.username,
     })
 }
 
-/// An ID token's claims for `person`: the attributes are among them.
-pub(super) fn id(issuer: &str, person: &Person, sign_in: &SignIn) -> Value {
+/// An ID token's claims for `user`: the attributes are among them.
+pub(super) fn id_token(issuer: &str, user: &User, sign_in: &SignIn) -> Value {
     json!(Id {
-        common: Common::new(issuer, person, sign_in, "id"),
+        common: Common::new(issuer, user, sign_in, "id"),
         aud: &sign_in.client_id,
-        username: &person.username,
-        attributes: person
+        username: &user.username,
+        attributes: user
             .attributes
             .iter()
-            .map(|(name, value)| (name.as_str(), typed(name, value)))
+            .map(|(name, value)| (name.as_str(), claim_value(name, value)))
             .collect(),
     })
 }
 
 /// A client-credentials token's claims: no user, and `sub` is the client.
-pub(super) fn machine(issuer: &str, client_id: &str, scope: &str) -> Value {
+pub(super) fn machine_token(issuer: &str, client_id: &str, scope: &str) -> Value {
     let now = now();
     json!({
         "sub": client_id, "token_use": "access", "scope": scope, "auth_time": now, "iss": issuer,
@@ -82,11 +82,11 @@ struct Common<'a> {
 }
 
 impl<'a> Common<'a> {
-    fn new(issuer: &'a str, person: &'a Person, sign_in: &'a SignIn, token_use: &'static str) -> Self {
+    fn new(issuer: &'a str, user: &'a User, sign_in: &'a SignIn, token_use: &'static str) -> Self {
         let now = now();
         Self {
-            sub: &person.sub,
-            groups: &person.groups,
+            sub: &user.sub,
+            groups: &user.groups,
             iss: issuer,
             origin_jti: &sign_in.origin_jti,
             event_id: &sign_in.event_id,
@@ -119,7 +119,7 @@ struct Id<'a> {
     attributes: BTreeMap<&'a str, Value>,
 }
 
-fn typed(name: &str, value: &str) -> Value {
+fn claim_value(name: &str, value: &str) -> Value {
     match name {
         "email_verified" | "phone_number_verified" => json!(value == "true"),
         "identities" => serde_json::from_str(value).unwrap_or_else(|_| json!(value)),
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_access_token_has_cognitos_claims() {
-        let mut person = Person::local("eve", "Secret-1");
+        let mut user = User::local("eve", "Secret-1");
         let sign_in = SignIn::new("eve", "client");
         let mut expected = vec![
             "auth_time",
@@ -168,9 +168,9 @@ mod tests {
             "token_use",
             "username",
         ];
-        assert_eq!(names(&access("https://issuer", &person, &sign_in)), expected);
-        person.groups.push("staff".to_owned());
-        let claims = access("https://issuer", &person, &sign_in);
+        assert_eq!(names(&access_token("https://issuer", &user, &sign_in)), expected);
+        user.groups.push("staff".to_owned());
+        let claims = access_token("https://issuer", &user, &sign_in);
         expected.insert(2, "cognito:groups");
         expected.sort_unstable();
         assert_eq!(names(&claims), expected);
@@ -180,10 +180,10 @@ mod tests {
 
     #[test]
     fn an_id_token_has_the_attributes_and_no_client_id() {
-        let mut person = Person::local("eve", "Secret-1");
-        person.attributes.insert("email_verified".to_owned(), "true".to_owned());
-        person.attributes.insert("custom:plan".to_owned(), "1".to_owned());
-        let claims = id("https://issuer", &person, &SignIn::new("eve", "client"));
+        let mut user = User::local("eve", "Secret-1");
+        user.attributes.insert("email_verified".to_owned(), "true".to_owned());
+        user.attributes.insert("custom:plan".to_owned(), "1".to_owned());
+        let claims = id_token("https://issuer", &user, &SignIn::new("eve", "client"));
         assert_eq!((&claims["email_verified"], &claims["custom:plan"]), (&json!(true), &json!("1")));
         assert_eq!((&claims["aud"], &claims["cognito:username"]), (&json!("client"), &json!("eve")));
         assert!(
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_machine_token_has_no_user() {
-        let claims = machine("https://issuer", "robot", "a/read a/write");
+        let claims = machine_token("https://issuer", "robot", "a/read a/write");
         assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("robot"), &json!("robot")));
         assert!(claims.get("username").is_none() && claims.get("cognito:groups").is_none());
     }

@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{cable::Plug, failure::Failure, reply::Reply, script::Call};
+use super::{api_error::ApiError, fault_plan::Call, http_response::HttpResponse, resettable::ResetHandle};
 
 /// A fault that an operation shows instead of, or before, its answer.
 #[derive(Clone, Debug)]
@@ -27,21 +27,21 @@ pub enum Fault {
     /// The connection is reset without an answer.
     Reset,
     /// The connection is reset within the body of this answer.
-    Cut(Reply),
+    ResetInBody(HttpResponse),
     /// No answer ever; ends when the client gives up.
     Hang,
     /// This answer instead.
-    Garbage(Reply),
+    Respond(HttpResponse),
     /// 200, then a space each interval without end.
-    Drip(Duration),
+    EndlessBody(Duration),
     /// The true answer for the user with this username, whoever was asked for.
-    Lie(String),
+    WrongUser(String),
 }
 
 /// Keeps the calls of one operation waiting until it is released or dropped.
 #[derive(Debug)]
 pub struct Hold {
-    pub(super) _gate: watch::Sender<()>,
+    pub(super) _release_on_drop: watch::Sender<()>,
 }
 
 impl Hold {
@@ -50,39 +50,41 @@ impl Hold {
 }
 
 /// What a call is to be answered with, once its hold and its fault have had their way.
-pub(super) enum Verdict {
+pub(super) enum FaultOutcome {
     /// Answer truly. The call is kept until that is done.
-    Answer(Call),
+    Proceed(Call),
     /// Answer with this.
-    Instead(Response),
+    Respond(Response),
 }
 
 /// Waits for the hold on `call`, then lets its fault happen.
-pub(super) async fn meet(mut call: Call, plug: &Plug) -> Verdict {
-    call.pass().await;
+pub(super) async fn apply_fault(mut call: Call, reset_handle: &ResetHandle) -> FaultOutcome {
+    call.wait_for_release().await;
     let reply = match call.fault() {
-        None | Some(Fault::Lie(_)) => return Verdict::Answer(call),
+        None | Some(Fault::WrongUser(_)) => return FaultOutcome::Proceed(call),
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(*time).await;
-            return Verdict::Answer(call);
+            return FaultOutcome::Proceed(call);
         }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Reset) => {
-            plug.pull();
-            return Verdict::Instead(StatusCode::OK.into_response());
+            reset_handle.reset();
+            return FaultOutcome::Respond(StatusCode::OK.into_response());
         }
-        Some(Fault::Cut(reply)) => return Verdict::Instead(cut(reply.clone(), plug.clone(), call)),
-        Some(Fault::Drip(interval)) => return Verdict::Instead(drip(*interval, call)),
-        Some(Fault::Garbage(reply)) => reply.clone(),
-        Some(Fault::Throttle) => Failure::Throttled.reply(),
-        Some(Fault::ServerError) => Failure::Internal.reply(),
-        Some(Fault::AccessDenied) => Failure::AccessDenied.reply(),
+        Some(Fault::ResetInBody(reply)) => {
+            return FaultOutcome::Respond(reset_in_body(reply.clone(), reset_handle.clone(), call));
+        }
+        Some(Fault::EndlessBody(interval)) => return FaultOutcome::Respond(endless_body(*interval, call)),
+        Some(Fault::Respond(reply)) => reply.clone(),
+        Some(Fault::Throttle) => ApiError::Throttled.response(),
+        Some(Fault::ServerError) => ApiError::Internal.response(),
+        Some(Fault::AccessDenied) => ApiError::AccessDenied.response(),
     };
-    Verdict::Instead(reply.into_response())
+    FaultOutcome::Respond(reply.into_response())
 }
 
 /// The input that leads to the liar's record: it names that user in place of the one asked for.
-pub(super) fn twist(input: &mut Value, username: &str) {
+pub(super) fn redirect(input: &mut Value, username: &str) {
     if let Some(fields) = input.as_object_mut() {
         if fields.contains_key("Username") {
             fields.insert("Username".to_owned(), json!(username));
@@ -95,20 +97,20 @@ pub(super) fn twist(input: &mut Value, username: &str) {
 }
 
 /// The first half of a body, and a reset in place of the rest.
-fn cut(reply: Reply, plug: Plug, call: Call) -> Response {
-    let (head, rest) = reply.halves();
+fn reset_in_body(reply: HttpResponse, reset_handle: ResetHandle, call: Call) -> Response {
+    let (head, rest) = reply.split_body();
     let head = stream::once(async { Ok::<_, Infallible>(head) });
     let rest = stream::once(async move {
-        // While nothing comes the head is sent, which a plug that is pulled would keep back.
+        // While nothing comes the head is sent, which a reset_handle that is pulled would keep back.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        plug.pull();
+        reset_handle.reset();
         drop(call);
         Ok(rest)
     });
     Body::from_stream(head.chain(rest)).into_response()
 }
 
-fn drip(interval: Duration, call: Call) -> Response {
+fn endless_body(interval: Duration, call: Call) -> Response {
     let spaces = stream::unfold(call, move |call| async move {
         tokio::time::sleep(interval).await;
         Some((Ok::<_, Infallible>(Bytes::from_static(b" ")), call))

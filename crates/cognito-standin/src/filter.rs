@@ -1,6 +1,6 @@
 //! The `Filter` of ListUsers: one attribute, `=` or `^=`, a value in double quotes.
 
-use super::{failure::Failure, person::Person};
+use super::{api_error::ApiError, user::User};
 
 /// A filter that was understood.
 #[derive(Debug, Eq, PartialEq)]
@@ -12,30 +12,30 @@ pub(super) struct Filter {
 
 impl Filter {
     /// Reads `sub = "…"`, `"sub" = "…"` or `sub="…"`; a quote inside the value is written `\"`.
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
-        let invalid = || Failure::InvalidParameter(format!("Error while parsing filter {text}."));
+    pub(super) fn parse(text: &str) -> Result<Self, ApiError> {
+        let invalid = || ApiError::InvalidParameter(format!("Error while parsing filter {text}."));
         let (attribute, rest) = name(text.trim()).ok_or_else(invalid)?;
         if !SEARCHABLE.contains(&attribute) {
-            return Err(Failure::InvalidParameter(format!("Invalid search attribute: {attribute}")));
+            return Err(ApiError::InvalidParameter(format!("Invalid search attribute: {attribute}")));
         }
         let (operator, rest) = operator(rest.trim_start()).ok_or_else(invalid)?;
         let value = value(rest.trim_start()).ok_or_else(invalid)?;
         Ok(Self { attribute: attribute.to_owned(), operator, value })
     }
 
-    /// Whether the filter lets `person` through.
-    pub(super) fn matches(&self, person: &Person) -> bool {
+    /// Whether the filter lets `user` through.
+    pub(super) fn matches(&self, user: &User) -> bool {
         let matches = |actual: &str| match self.operator {
             Operator::Equals => actual == self.value,
             Operator::StartsWith => actual.starts_with(&self.value),
         };
         match self.attribute.as_str() {
-            "username" => matches(&person.username),
+            "username" => matches(&user.username),
             "cognito:user_status" => {
-                serde_json::to_value(person.status).is_ok_and(|s| s.as_str().is_some_and(matches))
+                serde_json::to_value(user.status).is_ok_and(|s| s.as_str().is_some_and(matches))
             }
-            "status" => matches(if person.enabled { "Enabled" } else { "Disabled" }),
-            attribute => person.attribute(attribute).is_some_and(matches),
+            "status" => matches(if user.enabled { "Enabled" } else { "Disabled" }),
+            attribute => user.attribute(attribute).is_some_and(matches),
         }
     }
 }
@@ -131,13 +131,13 @@ mod tests {
 
     #[test]
     fn matching_follows_the_operator() {
-        let mut person = Person::federated("Google_1");
-        person.enabled = false;
-        person.attributes.insert("email".to_owned(), "eve@example.com".to_owned());
-        let matches = |text: &str| Filter::parse(text).expect("a filter").matches(&person);
+        let mut user = User::federated("Google_1");
+        user.enabled = false;
+        user.attributes.insert("email".to_owned(), "eve@example.com".to_owned());
+        let matches = |text: &str| Filter::parse(text).expect("a filter").matches(&user);
         assert!(matches(r#"email ^= "eve@""#) && !matches(r#"email = "eve@""#));
         assert!(matches(r#"username = "Google_1""#) && !matches(r#"username = "google_1""#));
-        assert!(matches(&format!(r#"sub = "{}""#, person.sub)) && !matches(r#"sub = "other""#));
+        assert!(matches(&format!(r#"sub = "{}""#, user.sub)) && !matches(r#"sub = "other""#));
         assert!(matches(r#"status = "Disabled""#) && matches(r#"cognito:user_status = "EXTERNAL_PROVIDER""#));
         assert!(!matches(r#"phone_number = """#));
     }

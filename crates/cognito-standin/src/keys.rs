@@ -25,13 +25,13 @@ use super::state::lock;
 
 /// Which key signs a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Signer {
+pub enum SigningKey {
     /// The pool's first key, which signs access tokens.
     Access,
     /// The pool's second key, which signs ID tokens.
     Id,
     /// A sound key with a `kid` of its own that no JWKS of this stand-in has.
-    Foreign,
+    Unpublished,
 }
 
 /// The keys of one pool; a clone shares them.
@@ -39,7 +39,7 @@ pub enum Signer {
 pub struct Keys {
     access: Arc<Key>,
     id: Arc<Key>,
-    foreign: Arc<Key>,
+    unpublished: Arc<Key>,
 }
 
 impl Keys {
@@ -56,7 +56,7 @@ impl Keys {
     /// Three new keys, which takes a noticeable part of a second; fails when they cannot be made.
     pub fn generate() -> io::Result<Self> {
         let make = || Key::generate().map(Arc::new);
-        Ok(Self { access: make()?, id: make()?, foreign: make()? })
+        Ok(Self { access: make()?, id: make()?, unpublished: make()? })
     }
 
     /// The body of the JWKS: the access key, then the ID key.
@@ -64,11 +64,11 @@ impl Keys {
         json!({"keys": [self.access.jwk(), self.id.jwk()]})
     }
 
-    pub(super) fn key(&self, signer: Signer) -> &Key {
-        match signer {
-            Signer::Access => &self.access,
-            Signer::Id => &self.id,
-            Signer::Foreign => &self.foreign,
+    pub(super) fn key(&self, signing_key: SigningKey) -> &Key {
+        match signing_key {
+            SigningKey::Access => &self.access,
+            SigningKey::Id => &self.id,
+            SigningKey::Unpublished => &self.unpublished,
         }
     }
 
@@ -157,7 +157,10 @@ mod tests {
         let jwks = keys.jwks();
         let kids: Vec<_> =
             jwks["keys"].as_array().expect("keys").iter().map(|key| key["kid"].as_str()).collect();
-        assert_eq!(kids, [Signer::Access, Signer::Id].map(|signer| Some(keys.key(signer).kid.as_str())));
+        assert_eq!(
+            kids,
+            [SigningKey::Access, SigningKey::Id].map(|signing_key| Some(keys.key(signing_key).kid.as_str()))
+        );
         let modulus = URL_SAFE_NO_PAD.decode(jwks["keys"][0]["n"].as_str().expect("n")).expect("base64url");
         assert_eq!((modulus.len(), &jwks["keys"][0]["e"]), (256, &json!("AQAB")));
     }
@@ -165,8 +168,8 @@ mod tests {
     #[test]
     fn kids_look_like_cognitos() {
         let keys = Keys::shared().expect("keys");
-        for signer in [Signer::Access, Signer::Id, Signer::Foreign] {
-            assert!(keys.key(signer).kid.len() == 44 && keys.key(signer).kid.ends_with('='));
+        for signing_key in [SigningKey::Access, SigningKey::Id, SigningKey::Unpublished] {
+            assert!(keys.key(signing_key).kid.len() == 44 && keys.key(signing_key).kid.ends_with('='));
         }
     }
 }

@@ -1,26 +1,26 @@
 //! A Cognito user pool on loopback: the AWS JSON protocol, the JWKS and OAuth's client-credentials call.
 //!
-//! The `sandbox` command shows it to people; the tests script it: see [`StandIn::fault`], [`StandIn::hold`] and
-//! [`StandIn::reached`]. It checks no signatures of requests and keeps everything in memory.
+//! The `sandbox` command shows it to people; the tests fault_plan it: see [`StandIn::inject`], [`StandIn::hold`] and
+//! [`StandIn::wait_for_calls`]. It checks no signatures of requests and keeps everything in memory.
 
-mod cable;
+mod resettable;
 mod claims;
 mod control;
 mod directory;
-mod failure;
+mod api_error;
 mod faults;
 mod filter;
 mod keys;
 mod oauth;
 mod operations;
 mod page;
-mod people;
-mod person;
+mod users_file;
+mod user;
 mod pool;
-mod reply;
-mod roster;
+mod http_response;
+mod sandbox_users;
 mod router;
-mod script;
+mod fault_plan;
 mod server;
 mod state;
 mod sts;
@@ -36,11 +36,11 @@ use tokio::net::TcpSocket;
 
 pub use self::{
     faults::{Fault, Hold},
-    keys::{Keys, Signer},
-    people::PeopleError,
-    person::{Person, Status},
-    pool::{Machine, Pool, Role},
-    reply::Reply,
+    http_response::HttpResponse,
+    keys::{Keys, SigningKey},
+    pool::{MachineClient, Pool, Role},
+    user::{Status, User},
+    users_file::UsersFileError,
 };
 use self::{
     server::Server,
@@ -63,11 +63,11 @@ impl StandIn {
 
     /// As [`start`](Self::start), at a given address; fails also when that is not a loopback one.
     pub fn start_at(pool: Pool, address: SocketAddr) -> io::Result<Self> {
-        Self::start_with(pool, address, Keys::shared()?)
+        Self::start_with_keys(pool, address, Keys::shared()?)
     }
 
     /// As [`start_at`](Self::start_at), with keys of its own: needed by two pools that must not accept each other's tokens.
-    pub fn start_with(pool: Pool, address: SocketAddr, keys: Keys) -> io::Result<Self> {
+    pub fn start_with_keys(pool: Pool, address: SocketAddr, keys: Keys) -> io::Result<Self> {
         let socket = server::reserve(address)?;
         let address = socket.local_addr()?;
         let state = Arc::new(State::new(pool, &format!("http://{address}"), keys));

@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 
 use super::{
     claims::LIFETIME,
-    pool::{Machine, Pool},
-    reply::Reply,
+    http_response::HttpResponse,
+    pool::{MachineClient, Pool},
     state::State,
 };
 
 type Form = HashMap<String, String>;
 
 /// Answers `POST /oauth2/token`: a token, or OAuth's own error with status 400.
-pub(super) fn answer(state: &State, headers: &HeaderMap, form: &Form) -> Reply {
+pub(super) fn token(state: &State, headers: &HeaderMap, form: &Form) -> HttpResponse {
     match grant(&state.pool, headers, form) {
-        Ok((machine, scope)) => Reply::json(
+        Ok((machine, scope)) => HttpResponse::json(
             200,
             &json!({
                 "access_token": state.machine_token(&machine.id, &scope),
@@ -26,7 +26,7 @@ pub(super) fn answer(state: &State, headers: &HeaderMap, form: &Form) -> Reply {
                 "token_type": "Bearer",
             }),
         ),
-        Err(error) => Reply::json(400, &json!({"error": error})),
+        Err(error) => HttpResponse::json(400, &json!({"error": error})),
     }
 }
 
@@ -47,7 +47,7 @@ fn grant<'a>(
     pool: &'a Pool,
     headers: &HeaderMap,
     form: &Form,
-) -> Result<(&'a Machine, String), &'static str> {
+) -> Result<(&'a MachineClient, String), &'static str> {
     match form.get("grant_type").map(String::as_str) {
         Some("client_credentials") => {}
         Some(_) => return Err("unsupported_grant_type"),
@@ -57,7 +57,7 @@ fn grant<'a>(
     if pool.web_clients.contains(&id) {
         return Err("unauthorized_client");
     }
-    let machine = pool.machines.iter().find(|machine| machine.id == id && machine.secret == secret);
+    let machine = pool.machine_clients.iter().find(|machine| machine.id == id && machine.secret == secret);
     let machine = machine.ok_or("invalid_client")?;
     Ok((machine, scope(machine, form.get("scope").map_or("", String::as_str))?))
 }
@@ -74,20 +74,20 @@ fn credentials(headers: &HeaderMap, form: &Form) -> Result<(String, String), &'s
     Ok((id.to_owned(), secret.to_owned()))
 }
 
-fn scope(machine: &Machine, asked: &str) -> Result<String, &'static str> {
-    let asked: Vec<&str> = asked.split_ascii_whitespace().collect();
-    if asked.is_empty() {
+fn scope(machine: &MachineClient, requested: &str) -> Result<String, &'static str> {
+    let requested: Vec<&str> = requested.split_ascii_whitespace().collect();
+    if requested.is_empty() {
         return Ok(machine.scopes.join(" "));
     }
-    let allowed = asked.iter().all(|&scope| machine.scopes.iter().any(|known| known == scope));
-    if allowed { Ok(asked.join(" ")) } else { Err("invalid_scope") }
+    let allowed = requested.iter().all(|&scope| machine.scopes.iter().any(|known| known == scope));
+    if allowed { Ok(requested.join(" ")) } else { Err("invalid_scope") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(header: Option<&str>, fields: &[(&str, &str)]) -> Result<String, &'static str> {
+    fn requested(header: Option<&str>, fields: &[(&str, &str)]) -> Result<String, &'static str> {
         let pool = Pool::sandbox();
         let mut headers = HeaderMap::new();
         if let Some(pair) = header {
@@ -105,21 +105,21 @@ mod tests {
 
     #[test]
     fn a_client_proves_itself_by_header_or_form() {
-        assert_eq!(asked(BASIC, &[GRANT]).as_deref(), Ok("user-lookup/read"));
+        assert_eq!(requested(BASIC, &[GRANT]).as_deref(), Ok("user-lookup/read"));
         assert_eq!(
-            asked(None, &[GRANT, ID, SECRET, ("scope", "user-lookup/read")]).as_deref(),
+            requested(None, &[GRANT, ID, SECRET, ("scope", "user-lookup/read")]).as_deref(),
             Ok("user-lookup/read")
         );
     }
 
     #[test]
     fn refusals_are_oauths_own() {
-        assert_eq!(asked(BASIC, &[]), Err("invalid_request"));
-        assert_eq!(asked(BASIC, &[("grant_type", "password")]), Err("unsupported_grant_type"));
-        assert_eq!(asked(None, &[GRANT]), Err("invalid_request"));
-        assert_eq!(asked(None, &[GRANT, ID]), Err("invalid_client"));
-        assert_eq!(asked(Some("sandboxmachine000000000001:wrong"), &[GRANT]), Err("invalid_client"));
-        assert_eq!(asked(BASIC, &[GRANT, ("scope", "user-lookup/write")]), Err("invalid_scope"));
-        assert_eq!(asked(Some("sandboxwebclient0000000001:"), &[GRANT]), Err("unauthorized_client"));
+        assert_eq!(requested(BASIC, &[]), Err("invalid_request"));
+        assert_eq!(requested(BASIC, &[("grant_type", "password")]), Err("unsupported_grant_type"));
+        assert_eq!(requested(None, &[GRANT]), Err("invalid_request"));
+        assert_eq!(requested(None, &[GRANT, ID]), Err("invalid_client"));
+        assert_eq!(requested(Some("sandboxmachine000000000001:wrong"), &[GRANT]), Err("invalid_client"));
+        assert_eq!(requested(BASIC, &[GRANT, ("scope", "user-lookup/write")]), Err("invalid_scope"));
+        assert_eq!(requested(Some("sandboxwebclient0000000001:"), &[GRANT]), Err("unauthorized_client"));
     }
 }

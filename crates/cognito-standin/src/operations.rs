@@ -2,8 +2,8 @@
 
 mod account;
 mod groups;
-mod holder;
-mod limits;
+mod get_user;
+mod quotas;
 mod read;
 mod shape;
 mod signin;
@@ -11,27 +11,27 @@ mod signin;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{failure::Failure, state::State};
+use super::{api_error::ApiError, state::State};
 
-type Answer = Result<Value, Failure>;
+type OperationResult = Result<Value, ApiError>;
 
 /// Answers one call.
-pub(super) fn answer(state: &State, operation: &str, input: &Value) -> Answer {
-    let handler = handler(operation).ok_or(Failure::UnknownOperation)?;
+pub(super) fn execute(state: &State, operation: &str, input: &Value) -> OperationResult {
+    let handler = handler(operation).ok_or(ApiError::UnknownOperation)?;
     if !OUTSIDE_POOLS.contains(&operation) {
         check_pool(state, input)?;
     }
     handler(state, input)
 }
 
-fn handler(operation: &str) -> Option<fn(&State, &Value) -> Answer> {
+fn handler(operation: &str) -> Option<fn(&State, &Value) -> OperationResult> {
     Some(match operation {
         "AdminGetUser" => read::admin_get_user,
         "ListUsers" => read::list_users,
-        "GetProvisionedLimit" => limits::get,
+        "GetProvisionedLimit" => quotas::get_provisioned_limit,
         "DescribeUserPool" => read::describe_user_pool,
         "InitiateAuth" => signin::initiate_auth,
-        "GetUser" => holder::get_user,
+        "GetUser" => get_user::get_user,
         "AdminCreateUser" => account::create,
         "AdminDeleteUser" => account::delete,
         "AdminSetUserPassword" => account::set_password,
@@ -46,28 +46,28 @@ fn handler(operation: &str) -> Option<fn(&State, &Value) -> Answer> {
     })
 }
 
-fn check_pool(state: &State, input: &Value) -> Result<(), Failure> {
+fn check_pool(state: &State, input: &Value) -> Result<(), ApiError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Input {
         user_pool_id: String,
     }
-    let asked = parse::<Input>(input)?.user_pool_id;
-    if asked == state.pool.id {
+    let request = parse::<Input>(input)?.user_pool_id;
+    if request == state.pool.id {
         return Ok(());
     }
-    Err(Failure::ResourceNotFound(format!("User pool {asked} does not exist.")))
+    Err(ApiError::ResourceNotFound(format!("User pool {request} does not exist.")))
 }
 
-/// Reads an input; members that are not asked for are passed over.
-fn parse<T: DeserializeOwned>(input: &Value) -> Result<T, Failure> {
-    T::deserialize(input).map_err(|error| Failure::InvalidParameter(error.to_string()))
+/// Reads an input; members that are not request for are passed over.
+fn parse<T: DeserializeOwned>(input: &Value) -> Result<T, ApiError> {
+    T::deserialize(input).map_err(|error| ApiError::InvalidParameter(error.to_string()))
 }
 
 /// The input of the operations that only name a user.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Named {
+struct UsernameInput {
     username: String,
 }
 

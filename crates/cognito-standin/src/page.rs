@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::failure::Failure;
+use super::api_error::ApiError;
 
 /// One page and the token of the next, if there is one.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) fn page<T>(
     items: impl Iterator<Item = T>,
     limit: Option<u32>,
     token: Option<&str>,
-) -> Result<Page<T>, Failure> {
+) -> Result<Page<T>, ApiError> {
     let limit = size(limit)?;
     let start = token.map_or(Ok(0), offset)?;
     let mut rest = items.skip(start);
@@ -25,12 +25,12 @@ pub(super) fn page<T>(
     Ok(Page { items, next })
 }
 
-fn size(limit: Option<u32>) -> Result<usize, Failure> {
+fn size(limit: Option<u32>) -> Result<usize, ApiError> {
     match limit {
         None | Some(0) => Ok(LARGEST),
         Some(limit) => match usize::try_from(limit) {
             Ok(limit) if limit <= LARGEST => Ok(limit),
-            _ => Err(Failure::InvalidParameter(format!(
+            _ => Err(ApiError::InvalidParameter(format!(
                 "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: \
                  Member must have value less than or equal to 60"
             ))),
@@ -38,11 +38,11 @@ fn size(limit: Option<u32>) -> Result<usize, Failure> {
     }
 }
 
-fn offset(token: &str) -> Result<usize, Failure> {
+fn offset(token: &str) -> Result<usize, ApiError> {
     let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
     let text = String::from_utf8(bytes).unwrap_or_default();
     let offset = text.strip_prefix(PREFIX).and_then(|digits| digits.parse().ok());
-    offset.ok_or_else(|| Failure::InvalidParameter("Invalid pagination token given.".to_owned()))
+    offset.ok_or_else(|| ApiError::InvalidParameter("Invalid pagination token given.".to_owned()))
 }
 
 const LARGEST: usize = 60;

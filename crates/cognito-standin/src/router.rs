@@ -15,11 +15,11 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    cable::Plug,
-    failure::Failure,
-    faults::{self, Fault, Verdict},
+    api_error::ApiError,
+    faults::{self, Fault, FaultOutcome},
+    http_response::HttpResponse,
     oauth, operations,
-    reply::Reply,
+    resettable::ResetHandle,
     state::{State, lock},
     sts,
 };
@@ -35,94 +35,96 @@ pub(super) fn router(state: Arc<State>) -> Router {
 
 async fn api(
     Shared(state): Shared<Arc<State>>,
-    ConnectInfo(plug): ConnectInfo<Plug>,
+    ConnectInfo(reset_handle): ConnectInfo<ResetHandle>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let Some(operation) = target(&headers) else {
-        return query(&state, &plug, headers, body).await;
+        return query(&state, &reset_handle, headers, body).await;
     };
     let mut input: Value = match serde_json::from_slice(&body) {
         Ok(input) => input,
         Err(error) => {
-            return Failure::Serialization(error.to_string()).reply().into_response();
+            return ApiError::Serialization(error.to_string()).response().into_response();
         }
     };
-    let call = match faults::meet(state.script.arrive(operation, input.clone()), &plug).await {
-        Verdict::Answer(call) => call,
-        Verdict::Instead(response) => return response,
+    let call = match faults::apply_fault(state.fault_plan.begin_call(operation, input.clone()), &reset_handle)
+        .await
+    {
+        FaultOutcome::Proceed(call) => call,
+        FaultOutcome::Respond(response) => return response,
     };
-    if let Some(Fault::Lie(username)) = call.fault() {
-        faults::twist(&mut input, username);
+    if let Some(Fault::WrongUser(username)) = call.fault() {
+        faults::redirect(&mut input, username);
     }
-    if !sts::may_call(state.pool.role.as_ref(), &headers) {
-        return Failure::AccessDenied.reply().into_response();
+    if !sts::is_authorized(state.pool.role.as_ref(), &headers) {
+        return ApiError::AccessDenied.response().into_response();
     }
-    match operations::answer(&state, operation, &input) {
-        Ok(output) => Reply::amazon(200, &output).into_response(),
-        Err(failure) => failure.reply().into_response(),
+    match operations::execute(&state, operation, &input) {
+        Ok(output) => HttpResponse::aws_json(200, &output).into_response(),
+        Err(error) => error.response().into_response(),
     }
 }
 
 /// What is not of the JSON protocol: AWS STS, which takes a form.
-async fn query(state: &State, plug: &Plug, headers: HeaderMap, body: Bytes) -> Response {
+async fn query(state: &State, reset_handle: &ResetHandle, headers: HeaderMap, body: Bytes) -> Response {
     let mut request = Request::new(Body::from(body));
     *request.method_mut() = Method::POST;
     *request.headers_mut() = headers;
     let form = Form::<HashMap<String, String>>::from_request(request, state).await;
     let form = form.map(|Form(fields)| fields).unwrap_or_default();
     let Some(action) = form.get("Action") else {
-        return Failure::UnknownOperation.reply().into_response();
+        return ApiError::UnknownOperation.response().into_response();
     };
-    match faults::meet(state.script.arrive(action, json!(form)), plug).await {
-        Verdict::Answer(_call) => sts::answer(state.pool.role.as_ref(), &form).into_response(),
-        Verdict::Instead(response) => response,
+    match faults::apply_fault(state.fault_plan.begin_call(action, json!(form)), reset_handle).await {
+        FaultOutcome::Proceed(_call) => sts::assume_role(state.pool.role.as_ref(), &form).into_response(),
+        FaultOutcome::Respond(response) => response,
     }
 }
 
 async fn token(
     Shared(state): Shared<Arc<State>>,
-    ConnectInfo(plug): ConnectInfo<Plug>,
+    ConnectInfo(reset_handle): ConnectInfo<ResetHandle>,
     headers: HeaderMap,
     form: Result<Form<HashMap<String, String>>, FormRejection>,
 ) -> Response {
     let form = form.map(|Form(fields)| fields).unwrap_or_default();
-    let verdict = faults::meet(state.script.arrive("token", json!(form)), &plug).await;
-    match verdict {
-        Verdict::Answer(_call) => oauth::answer(&state, &headers, &form).into_response(),
-        Verdict::Instead(response) => response,
+    let outcome = faults::apply_fault(state.fault_plan.begin_call("token", json!(form)), &reset_handle).await;
+    match outcome {
+        FaultOutcome::Proceed(_call) => oauth::token(&state, &headers, &form).into_response(),
+        FaultOutcome::Respond(response) => response,
     }
 }
 
 async fn jwks(
     Shared(state): Shared<Arc<State>>,
-    ConnectInfo(plug): ConnectInfo<Plug>,
+    ConnectInfo(reset_handle): ConnectInfo<ResetHandle>,
     Path(pool): Path<String>,
 ) -> Response {
-    document(&state, "jwks", &pool, &plug, || lock(&state.keys).jwks()).await
+    document(&state, "jwks", &pool, &reset_handle, || lock(&state.keys).jwks()).await
 }
 
 async fn discovery(
     Shared(state): Shared<Arc<State>>,
-    ConnectInfo(plug): ConnectInfo<Plug>,
+    ConnectInfo(reset_handle): ConnectInfo<ResetHandle>,
     Path(pool): Path<String>,
 ) -> Response {
-    document(&state, "openid-configuration", &pool, &plug, || oauth::discovery(&state)).await
+    document(&state, "openid-configuration", &pool, &reset_handle, || oauth::discovery(&state)).await
 }
 
 async fn document(
     state: &State,
     name: &str,
     pool: &str,
-    plug: &Plug,
+    reset_handle: &ResetHandle,
     body: impl FnOnce() -> Value,
 ) -> Response {
     if pool != state.pool.id {
         return StatusCode::NOT_FOUND.into_response();
     }
-    match faults::meet(state.script.arrive(name, Value::Null), plug).await {
-        Verdict::Answer(_call) => Reply::json(200, &body()).into_response(),
-        Verdict::Instead(response) => response,
+    match faults::apply_fault(state.fault_plan.begin_call(name, Value::Null), reset_handle).await {
+        FaultOutcome::Proceed(_call) => HttpResponse::json(200, &body()).into_response(),
+        FaultOutcome::Respond(response) => response,
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::cable::{Door, Plug};
+use super::resettable::{ResetHandle, ResettableListener};
 
 /// A serving thread; dropping it stops it and waits for its end.
 pub(super) struct Server {
@@ -60,10 +60,10 @@ pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 fn serve(runtime: &Runtime, listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
-    let service = router.into_make_service_with_connect_info::<Plug>();
+    let service = router.into_make_service_with_connect_info::<ResetHandle>();
     runtime.block_on(async {
         tokio::select! {
-            ended = axum::serve(Door::new(listener), service) => {
+            ended = axum::serve(ResettableListener::new(listener), service) => {
                 if let Err(error) = ended {
                     tracing::error!(%error, "the Cognito stand-in stopped");
                 }

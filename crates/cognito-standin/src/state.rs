@@ -5,18 +5,18 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{directory::Directory, keys::Keys, pool::Pool, script::Script};
+use super::{directory::Directory, fault_plan::FaultPlan, keys::Keys, pool::Pool};
 
 pub(super) struct State {
-    /// The pool at its start; its people live on in the directory.
+    /// The pool at its start; its users live on in the directory.
     pub(super) pool: Pool,
     pub(super) endpoint: String,
     pub(super) issuer: String,
     pub(super) directory: Mutex<Directory>,
     pub(super) keys: Mutex<Keys>,
-    pub(super) script: Script,
+    pub(super) fault_plan: FaultPlan,
     /// Calls a second by quota category.
-    pub(super) limits: Mutex<HashMap<String, u32>>,
+    pub(super) quotas: Mutex<HashMap<String, u32>>,
 }
 
 impl State {
@@ -24,10 +24,10 @@ impl State {
         Self {
             endpoint: endpoint.to_owned(),
             issuer: format!("{endpoint}/{}", pool.id),
-            directory: Mutex::new(Directory::new(pool.people.clone())),
+            directory: Mutex::new(Directory::new(pool.users.clone())),
             keys: Mutex::new(keys),
-            script: Script::default(),
-            limits: Mutex::new(DEFAULT_LIMITS.map(|(category, limit)| (category.to_owned(), limit)).into()),
+            fault_plan: FaultPlan::default(),
+            quotas: Mutex::new(DEFAULT_QUOTAS.map(|(category, limit)| (category.to_owned(), limit)).into()),
             pool,
         }
     }
@@ -43,4 +43,4 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 // Developer guide, "Quotas in Amazon Cognito".
-const DEFAULT_LIMITS: [(&str, u32); 3] = [("UserRead", 120), ("UserList", 30), ("UserResourceRead", 50)];
+const DEFAULT_QUOTAS: [(&str, u32); 3] = [("UserRead", 120), ("UserList", 30), ("UserResourceRead", 50)];

@@ -4,20 +4,24 @@ use std::collections::HashMap;
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
-use super::{pool::Role, reply::Reply};
+use super::{http_response::HttpResponse, pool::Role};
 
 /// Answers `AssumeRole`: credentials for an hour, or STS's own error with status 403.
-pub(super) fn answer(role: Option<&Role>, form: &HashMap<String, String>) -> Reply {
+pub(super) fn assume_role(role: Option<&Role>, form: &HashMap<String, String>) -> HttpResponse {
     let field = |name: &str| form.get(name).map(String::as_str);
     let trusted = role.is_some_and(|role| {
         field("RoleArn") == Some(&role.arn) && field("ExternalId") == role.external_id.as_deref()
     });
     let known = field("Action") == Some("AssumeRole") && field("RoleSessionName").is_some();
-    if trusted && known { Reply::new(200, XML, granted()) } else { Reply::new(403, XML, DENIED) }
+    if trusted && known {
+        HttpResponse::new(200, XML, granted())
+    } else {
+        HttpResponse::new(403, XML, DENIED)
+    }
 }
 
 /// Returns true if and only if whoever signed a call may make it: anybody, or the role's session alone.
-pub(super) fn may_call(role: Option<&Role>, headers: &HeaderMap) -> bool {
+pub(super) fn is_authorized(role: Option<&Role>, headers: &HeaderMap) -> bool {
     let signed = || headers.get(AUTHORIZATION)?.to_str().ok()?.split_once("Credential=");
     role.is_none() || signed().is_some_and(|(_, rest)| rest.starts_with(&format!("{ACCESS_KEY}/")))
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::{
     StandIn,
     claims::{self, SignIn},
-    keys::{Key, Signer},
-    person::Person,
+    keys::{Key, SigningKey},
     state::{State, lock},
+    user::User,
 };
 
 impl StandIn {
@@ -17,14 +17,14 @@ impl StandIn {
     ///
     /// Disabled users get one too: Cognito's tokens outlive a disabling.
     pub fn access_token(&self, username: &str) -> Option<String> {
-        let person = self.person(username)?;
-        Some(self.state.access_token(&person, &self.sign_in(&person)))
+        let user = self.user(username)?;
+        Some(self.state.access_token(&user, &self.sign_in(&user)))
     }
 
     /// An ID token of the user with that username, valid for an hour; `None` when there is no such user.
     pub fn id_token(&self, username: &str) -> Option<String> {
-        let person = self.person(username)?;
-        Some(self.state.id_token(&person, &self.sign_in(&person)))
+        let user = self.user(username)?;
+        Some(self.state.id_token(&user, &self.sign_in(&user)))
     }
 
     /// A client-credentials token; neither the client nor the scopes need be known to the pool.
@@ -34,74 +34,74 @@ impl StandIn {
 
     /// The claims of a new access token, to be edited and signed; `None` when there is no such user.
     pub fn access_claims(&self, username: &str) -> Option<Value> {
-        let person = self.person(username)?;
-        Some(claims::access(self.issuer(), &person, &self.sign_in(&person)))
+        let user = self.user(username)?;
+        Some(claims::access_token(self.issuer(), &user, &self.sign_in(&user)))
     }
 
     /// The claims of a new client-credentials token, to be edited and signed.
     pub fn machine_claims(&self, client_id: &str, scopes: &[&str]) -> Value {
-        claims::machine(self.issuer(), client_id, &scopes.join(" "))
+        claims::machine_token(self.issuer(), client_id, &scopes.join(" "))
     }
 
-    /// The header that the signer's tokens have: its `kid` and RS256.
-    pub fn header(&self, signer: Signer) -> Value {
-        json!({"kid": self.kid(signer), "alg": "RS256"})
+    /// The header that the signing_key's tokens have: its `kid` and RS256.
+    pub fn header(&self, signing_key: SigningKey) -> Value {
+        json!({"kid": self.kid(signing_key), "alg": "RS256"})
     }
 
-    /// The signer's present `kid`.
-    pub fn kid(&self, signer: Signer) -> String {
-        lock(&self.state.keys).key(signer).kid.clone()
+    /// The signing_key's present `kid`.
+    pub fn kid(&self, signing_key: SigningKey) -> String {
+        lock(&self.state.keys).key(signing_key).kid.clone()
     }
 
     /// A token with this header and these claims. The signature is RS256's whatever the header says.
-    pub fn sign(&self, signer: Signer, header: &Value, claims: &Value) -> String {
-        self.sign_raw(signer, &header.to_string(), &claims.to_string())
+    pub fn sign(&self, signing_key: SigningKey, header: &Value, claims: &Value) -> String {
+        self.sign_raw(signing_key, &header.to_string(), &claims.to_string())
     }
 
     /// As [`sign`](Self::sign), of two texts taken as they are: JSON with repeated names, or no JSON at all.
-    pub fn sign_raw(&self, signer: Signer, header: &str, claims: &str) -> String {
-        lock(&self.state.keys).key(signer).sign(header, claims)
+    pub fn sign_raw(&self, signing_key: SigningKey, header: &str, claims: &str) -> String {
+        lock(&self.state.keys).key(signing_key).sign(header, claims)
     }
 
-    /// The signer's private key in PKCS #8, to forge with; fails when it cannot be written.
-    pub fn private_key(&self, signer: Signer) -> io::Result<Vec<u8>> {
-        lock(&self.state.keys).key(signer).private()
+    /// The signing_key's private key in PKCS #8, to forge with; fails when it cannot be written.
+    pub fn private_key(&self, signing_key: SigningKey) -> io::Result<Vec<u8>> {
+        lock(&self.state.keys).key(signing_key).private()
     }
 
     /// Replaces the access key by a new one under a new `kid`; the old one leaves the JWKS. Fails when the key cannot
     /// be made.
-    pub fn rotate(&self) -> io::Result<()> {
+    pub fn rotate_access_key(&self) -> io::Result<()> {
         let key = Key::generate()?;
         lock(&self.state.keys).replace_access(key);
         Ok(())
     }
 
-    /// The JWKS as it truly is, to be edited and [published](Self::publish).
+    /// The JWKS as it truly is, to be edited and [published](Self::replace_jwks).
     pub fn jwks(&self) -> Value {
         lock(&self.state.keys).jwks()
     }
 
-    fn sign_in(&self, person: &Person) -> SignIn {
-        SignIn::new(&person.username, self.pool().web_clients.first().map_or("", String::as_str))
+    fn sign_in(&self, user: &User) -> SignIn {
+        SignIn::new(&user.username, self.pool().web_clients.first().map_or("", String::as_str))
     }
 }
 
 impl State {
-    pub(super) fn access_token(&self, person: &Person, sign_in: &SignIn) -> String {
-        self.token(Signer::Access, &claims::access(&self.issuer, person, sign_in))
+    pub(super) fn access_token(&self, user: &User, sign_in: &SignIn) -> String {
+        self.token(SigningKey::Access, &claims::access_token(&self.issuer, user, sign_in))
     }
 
-    pub(super) fn id_token(&self, person: &Person, sign_in: &SignIn) -> String {
-        self.token(Signer::Id, &claims::id(&self.issuer, person, sign_in))
+    pub(super) fn id_token(&self, user: &User, sign_in: &SignIn) -> String {
+        self.token(SigningKey::Id, &claims::id_token(&self.issuer, user, sign_in))
     }
 
     pub(super) fn machine_token(&self, client_id: &str, scope: &str) -> String {
-        self.token(Signer::Access, &claims::machine(&self.issuer, client_id, scope))
+        self.token(SigningKey::Access, &claims::machine_token(&self.issuer, client_id, scope))
     }
 
-    fn token(&self, signer: Signer, claims: &Value) -> String {
+    fn token(&self, signing_key: SigningKey, claims: &Value) -> String {
         let keys = lock(&self.keys);
-        let key = keys.key(signer);
+        let key = keys.key(signing_key);
         // Written out to keep Cognito's order; a `kid` is base64 and needs no escaping.
         key.sign(&format!(r#"{{"kid":"{}","alg":"RS256"}}"#, key.kid), &claims.to_string())
     }
@@ -145,16 +145,16 @@ mod tests {
         let standin = standin();
         let token = standin.machine_token("robot", &["a/read"]);
         let header = URL_SAFE_NO_PAD.decode(token.split('.').next().expect("a header")).expect("base64url");
-        let expected = format!(r#"{{"kid":"{}","alg":"RS256"}}"#, standin.kid(Signer::Access));
+        let expected = format!(r#"{{"kid":"{}","alg":"RS256"}}"#, standin.kid(SigningKey::Access));
         assert_eq!(String::from_utf8(header).expect("text"), expected);
     }
 
     #[test]
     fn rotation_publishes_a_new_kid_and_forgets_the_old() {
         let standin = standin();
-        let (before, token) = (standin.kid(Signer::Access), standin.access_token("ada").expect("ada"));
-        standin.rotate().expect("a new key");
-        assert_ne!(standin.kid(Signer::Access), before);
+        let (before, token) = (standin.kid(SigningKey::Access), standin.access_token("ada").expect("ada"));
+        standin.rotate_access_key().expect("a new key");
+        assert_ne!(standin.kid(SigningKey::Access), before);
         assert!(!standin.jwks().to_string().contains(&before));
         assert!(verified(&standin, 0, &token).is_none());
         assert!(verified(&standin, 0, &standin.access_token("ada").expect("ada")).is_some());
@@ -165,7 +165,7 @@ mod tests {
         let address = ([127, 0, 0, 1], 0).into();
         let keys = Keys::generate().expect("keys");
         let (own, other) =
-            (StandIn::start_with(Pool::sandbox(), address, keys).expect("a stand-in"), standin());
+            (StandIn::start_with_keys(Pool::sandbox(), address, keys).expect("a stand-in"), standin());
         assert!(verified(&own, 0, &other.access_token("ada").expect("ada")).is_none());
     }
 
@@ -173,8 +173,8 @@ mod tests {
     fn the_foreign_key_is_in_no_jwks() {
         let standin = standin();
         let claims = standin.access_claims("ada").expect("ada");
-        let forged = standin.sign(Signer::Foreign, &standin.header(Signer::Access), &claims);
+        let forged = standin.sign(SigningKey::Unpublished, &standin.header(SigningKey::Access), &claims);
         assert!(verified(&standin, 0, &forged).is_none() && verified(&standin, 1, &forged).is_none());
-        assert!(!standin.jwks().to_string().contains(&standin.kid(Signer::Foreign)));
+        assert!(!standin.jwks().to_string().contains(&standin.kid(SigningKey::Unpublished)));
     }
 }

@@ -5,90 +5,90 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        failure::Failure,
-        person::{Person, Status},
+        api_error::ApiError,
         state::State,
+        user::{Status, User},
     },
-    Answer, Named, parse,
+    OperationResult, UsernameInput, parse,
     shape::{self, Attribute},
 };
 
-pub(super) fn create(state: &State, input: &Value) -> Answer {
-    let asked: Create = parse(input)?;
-    refuse_sub(asked.user_attributes.iter().map(|attribute| &attribute.name))?;
-    let person = Person {
-        password: asked.temporary_password,
-        attributes: shape::collect(asked.user_attributes),
+pub(super) fn create(state: &State, input: &Value) -> OperationResult {
+    let request: CreateInput = parse(input)?;
+    refuse_sub(request.user_attributes.iter().map(|attribute| &attribute.name))?;
+    let user = User {
+        password: request.temporary_password,
+        attributes: shape::attribute_map(request.user_attributes),
         status: Status::ForceChangePassword,
-        ..Person::local(asked.username, "")
+        ..User::local(request.username, "")
     };
-    let shown = shape::user(&person);
-    state.directory().add(person)?;
+    let shown = shape::user(&user);
+    state.directory().add(user)?;
     Ok(json!({"User": shown}))
 }
 
-pub(super) fn delete(state: &State, input: &Value) -> Answer {
-    let asked: Named = parse(input)?;
-    state.directory().remove(&asked.username)?;
-    done()
+pub(super) fn delete(state: &State, input: &Value) -> OperationResult {
+    let request: UsernameInput = parse(input)?;
+    state.directory().remove(&request.username)?;
+    empty_output()
 }
 
-pub(super) fn set_password(state: &State, input: &Value) -> Answer {
-    let asked: Password = parse(input)?;
-    let status = if asked.permanent { Status::Confirmed } else { Status::ForceChangePassword };
-    state.directory().edit(&asked.username, |person| {
-        person.password = Some(asked.password);
-        person.status = status;
+pub(super) fn set_password(state: &State, input: &Value) -> OperationResult {
+    let request: SetPasswordInput = parse(input)?;
+    let status = if request.permanent { Status::Confirmed } else { Status::ForceChangePassword };
+    state.directory().edit(&request.username, |user| {
+        user.password = Some(request.password);
+        user.status = status;
     })?;
-    done()
+    empty_output()
 }
 
-pub(super) fn update_attributes(state: &State, input: &Value) -> Answer {
-    let asked: Update = parse(input)?;
-    refuse_sub(asked.user_attributes.iter().map(|attribute| &attribute.name))?;
-    let changed = shape::collect(asked.user_attributes);
-    state.directory().edit(&asked.username, |person| person.attributes.extend(changed))?;
-    done()
+pub(super) fn update_attributes(state: &State, input: &Value) -> OperationResult {
+    let request: UpdateAttributesInput = parse(input)?;
+    refuse_sub(request.user_attributes.iter().map(|attribute| &attribute.name))?;
+    let changed = shape::attribute_map(request.user_attributes);
+    state.directory().edit(&request.username, |user| user.attributes.extend(changed))?;
+    empty_output()
 }
 
-pub(super) fn delete_attributes(state: &State, input: &Value) -> Answer {
-    let asked: Forget = parse(input)?;
-    refuse_sub(asked.user_attribute_names.iter())?;
-    state.directory().edit(&asked.username, |person| {
-        person.attributes.retain(|name, _| !asked.user_attribute_names.contains(name));
+pub(super) fn delete_attributes(state: &State, input: &Value) -> OperationResult {
+    let request: DeleteAttributesInput = parse(input)?;
+    refuse_sub(request.user_attribute_names.iter())?;
+    state.directory().edit(&request.username, |user| {
+        user.attributes.retain(|name, _| !request.user_attribute_names.contains(name));
     })?;
-    done()
+    empty_output()
 }
 
-pub(super) fn disable(state: &State, input: &Value) -> Answer {
-    let asked: Named = parse(input)?;
+pub(super) fn disable(state: &State, input: &Value) -> OperationResult {
+    let request: UsernameInput = parse(input)?;
     let mut directory = state.directory();
-    directory.edit(&asked.username, |person| person.enabled = false)?;
-    let username = directory.find(&asked.username)?.username.clone();
-    directory.revoke(&username);
-    done()
+    directory.edit(&request.username, |user| user.enabled = false)?;
+    let username = directory.find(&request.username)?.username.clone();
+    directory.revoke_sessions(&username);
+    empty_output()
 }
 
-pub(super) fn enable(state: &State, input: &Value) -> Answer {
-    let asked: Named = parse(input)?;
-    state.directory().edit(&asked.username, |person| person.enabled = true)?;
-    done()
+pub(super) fn enable(state: &State, input: &Value) -> OperationResult {
+    let request: UsernameInput = parse(input)?;
+    state.directory().edit(&request.username, |user| user.enabled = true)?;
+    empty_output()
 }
 
-fn done() -> Answer {
+fn empty_output() -> OperationResult {
     Ok(json!({}))
 }
 
-fn refuse_sub<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<(), Failure> {
+fn refuse_sub<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<(), ApiError> {
     match names.any(|name| name == "sub") {
-        true => Err(Failure::InvalidParameter("Cannot modify the non-mutable attribute sub".to_owned())),
+        true => Err(ApiError::InvalidParameter("Cannot modify the non-mutable attribute sub".to_owned())),
         false => Ok(()),
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Create {
+struct CreateInput {
     username: String,
     temporary_password: Option<String>,
     #[serde(default)]
@@ -97,7 +97,7 @@ struct Create {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Password {
+struct SetPasswordInput {
     username: String,
     password: String,
     #[serde(default)]
@@ -106,14 +106,14 @@ struct Password {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Update {
+struct UpdateAttributesInput {
     username: String,
     user_attributes: Vec<Attribute>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Forget {
+struct DeleteAttributesInput {
     username: String,
     user_attribute_names: Vec<String>,
 }

@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 
 use super::{
     super::{page::page, state::State},
-    Answer, parse, shape,
+    OperationResult, parse, shape,
 };
 
-pub(super) fn list(state: &State, input: &Value) -> Answer {
-    let asked: List = parse(input)?;
+pub(super) fn list(state: &State, input: &Value) -> OperationResult {
+    let request: ListGroupsInput = parse(input)?;
     let directory = state.directory();
-    let person = directory.find(&asked.username)?;
-    let page = page(person.groups.iter(), asked.limit, asked.next_token.as_deref())?;
-    let made = shape::seconds(person.created_at);
+    let user = directory.find(&request.username)?;
+    let page = page(user.groups.iter(), request.limit, request.next_token.as_deref())?;
+    let made = shape::seconds(user.created_at);
     let groups = page.items.into_iter().map(|name| {
         json!({"GroupName": name, "UserPoolId": state.pool.id, "CreationDate": made, "LastModifiedDate": made})
     });
@@ -24,27 +24,27 @@ pub(super) fn list(state: &State, input: &Value) -> Answer {
     Ok(output)
 }
 
-pub(super) fn add(state: &State, input: &Value) -> Answer {
-    let asked: Member = parse(input)?;
-    state.directory().edit(&asked.username, |person| {
-        if !person.groups.contains(&asked.group_name) {
-            person.groups.push(asked.group_name);
+pub(super) fn add(state: &State, input: &Value) -> OperationResult {
+    let request: GroupMemberInput = parse(input)?;
+    state.directory().edit(&request.username, |user| {
+        if !user.groups.contains(&request.group_name) {
+            user.groups.push(request.group_name);
         }
     })?;
     Ok(json!({}))
 }
 
-pub(super) fn remove(state: &State, input: &Value) -> Answer {
-    let asked: Member = parse(input)?;
+pub(super) fn remove(state: &State, input: &Value) -> OperationResult {
+    let request: GroupMemberInput = parse(input)?;
     state
         .directory()
-        .edit(&asked.username, |person| person.groups.retain(|name| *name != asked.group_name))?;
+        .edit(&request.username, |user| user.groups.retain(|name| *name != request.group_name))?;
     Ok(json!({}))
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct List {
+struct ListGroupsInput {
     username: String,
     limit: Option<u32>,
     next_token: Option<String>,
@@ -52,7 +52,7 @@ struct List {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Member {
+struct GroupMemberInput {
     username: String,
     group_name: String,
 }

@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::person::Person;
+use super::super::user::User;
 
 /// Cognito's `AttributeType`; a missing value is the empty one.
 #[derive(Deserialize)]
@@ -20,26 +20,26 @@ pub(super) struct Attribute {
 }
 
 /// The output of AdminGetUser.
-pub(super) fn admin(person: &Person) -> Value {
-    named(person, "UserAttributes", attributes(person))
+pub(super) fn admin_user(user: &User) -> Value {
+    user_json(user, "UserAttributes", attributes(user))
 }
 
 /// A `UserType`: the same with the attributes under another name.
-pub(super) fn user(person: &Person) -> Value {
-    named(person, "Attributes", attributes(person))
+pub(super) fn user(user: &User) -> Value {
+    user_json(user, "Attributes", attributes(user))
 }
 
 /// As [`user`], with only the attributes in `wanted`.
-pub(super) fn projected(person: &Person, wanted: &[String]) -> Value {
-    let mut attributes = attributes(person);
+pub(super) fn user_with_attributes(user: &User, wanted: &[String]) -> Value {
+    let mut attributes = attributes(user);
     attributes.retain(|attribute| wanted.iter().any(|name| attribute.get("Name") == Some(&json!(name))));
-    named(person, "Attributes", attributes)
+    user_json(user, "Attributes", attributes)
 }
 
 /// `sub` and the attributes, as a list of names and values.
-pub(super) fn attributes(person: &Person) -> Vec<Value> {
-    let others = person.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    std::iter::once(("sub", person.sub.as_str()))
+pub(super) fn attributes(user: &User) -> Vec<Value> {
+    let others = user.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    std::iter::once(("sub", user.sub.as_str()))
         .chain(others)
         .map(|(name, value)| json!({"Name": name, "Value": value}))
         .collect()
@@ -52,17 +52,17 @@ pub(super) fn seconds(time: SystemTime) -> Value {
 }
 
 /// A list of attributes by name; the last of a repeated name counts.
-pub(super) fn collect(attributes: Vec<Attribute>) -> BTreeMap<String, String> {
+pub(super) fn attribute_map(attributes: Vec<Attribute>) -> BTreeMap<String, String> {
     attributes.into_iter().map(|attribute| (attribute.name, attribute.value)).collect()
 }
 
-fn named(person: &Person, attributes_name: &str, attributes: Vec<Value>) -> Value {
+fn user_json(user: &User, attributes_name: &str, attributes: Vec<Value>) -> Value {
     json!({
-        "Username": person.username,
+        "Username": user.username,
         attributes_name: attributes,
-        "UserCreateDate": seconds(person.created_at),
-        "UserLastModifiedDate": seconds(person.modified_at),
-        "Enabled": person.enabled,
-        "UserStatus": person.status,
+        "UserCreateDate": seconds(user.created_at),
+        "UserLastModifiedDate": seconds(user.modified_at),
+        "Enabled": user.enabled,
+        "UserStatus": user.status,
     })
 }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    super::{Fault, Reply},
+    super::{Fault, HttpResponse},
     POOL, call, exchange, get, head, ok, open, refused, standin,
 };
 
@@ -17,9 +17,10 @@ use super::{
 fn a_published_document_replaces_the_jwks_until_cleared() {
     let standin = standin();
     let path = format!("/{POOL}/.well-known/jwks.json");
-    standin.publish(Reply::new(503, "text/plain", "down").header("location", "http://127.0.0.1:1/"));
+    standin
+        .replace_jwks(HttpResponse::new(503, "text/plain", "down").header("location", "http://127.0.0.1:1/"));
     assert_eq!(get(&standin, &path), (503, "down".to_owned()));
-    standin.clear("jwks");
+    standin.clear_faults("jwks");
     assert_eq!(get(&standin, &path).0, 200);
 }
 
@@ -27,19 +28,19 @@ fn a_published_document_replaces_the_jwks_until_cleared() {
 fn scripted_errors_come_with_cognitos_names() {
     let standin = standin();
     let ada = json!({"Username": "ada"});
-    standin.fault("AdminGetUser", Fault::Throttle);
-    standin.fault_next("AdminGetUser", 1, Fault::AccessDenied);
+    standin.inject("AdminGetUser", Fault::Throttle);
+    standin.inject_next("AdminGetUser", 1, Fault::AccessDenied);
     assert_eq!(refused(&standin, "AdminGetUser", ada.clone()).0, "AccessDeniedException");
     let throttled = refused(&standin, "AdminGetUser", ada.clone());
     assert_eq!(throttled, ("TooManyRequestsException".to_owned(), "Rate exceeded".to_owned()));
-    standin.fault("AdminGetUser", Fault::ServerError);
+    standin.inject("AdminGetUser", Fault::ServerError);
     let (status, body) = call(&standin, "AdminGetUser", &ada);
     assert_eq!((status, &body["__type"]), (500, &json!("InternalErrorException")));
-    standin.fault("AdminGetUser", Fault::Garbage(Reply::new(200, "text/html", "<html>")));
+    standin.inject("AdminGetUser", Fault::Respond(HttpResponse::new(200, "text/html", "<html>")));
     let garbage = exchange(standin.address(), &head("AdminGetUser"), "{}").expect("an answer");
     assert_eq!(garbage, (200, "<html>".to_owned()));
-    standin.clear("AdminGetUser");
-    standin.fault_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(1)));
+    standin.clear_faults("AdminGetUser");
+    standin.inject_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(1)));
     ok(&standin, "AdminGetUser", ada);
     assert_eq!(standin.calls("AdminGetUser"), 5);
 }
@@ -47,8 +48,8 @@ fn scripted_errors_come_with_cognitos_names() {
 #[test]
 fn a_lie_is_another_users_record() {
     let standin = standin();
-    standin.fault("AdminGetUser", Fault::Lie("bob".to_owned()));
-    standin.fault("ListUsers", Fault::Lie("bob".to_owned()));
+    standin.inject("AdminGetUser", Fault::WrongUser("bob".to_owned()));
+    standin.inject("ListUsers", Fault::WrongUser("bob".to_owned()));
     assert_eq!(ok(&standin, "AdminGetUser", json!({"Username": "ada"}))["Username"], "bob");
     let filter = json!({"Filter": "sub = \"x\""});
     assert_eq!(ok(&standin, "ListUsers", filter)["Users"][0]["Username"], "bob");
@@ -58,7 +59,7 @@ fn a_lie_is_another_users_record() {
 #[test]
 fn a_reset_is_seen_as_one() {
     let standin = standin();
-    standin.fault_next("AdminGetUser", 1, Fault::Reset);
+    standin.inject_next("AdminGetUser", 1, Fault::Reset);
     let error = exchange(standin.address(), &head("AdminGetUser"), "{}").expect_err("no answer");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     ok(&standin, "AdminGetUser", json!({"Username": "ada"}));
@@ -67,18 +68,18 @@ fn a_reset_is_seen_as_one() {
 #[tokio::test]
 async fn a_hanging_call_ends_when_its_client_goes() {
     let standin = standin();
-    standin.fault("AdminGetUser", Fault::Hang);
+    standin.inject("AdminGetUser", Fault::Hang);
     let stream = open(standin.address(), &head("AdminGetUser"), "{}").expect("a connection");
-    standin.reached("AdminGetUser", 1).await;
+    standin.wait_for_calls("AdminGetUser", 1).await;
     assert_eq!(standin.in_flight("AdminGetUser"), 1);
     drop(stream);
-    standin.settled("AdminGetUser").await;
+    standin.wait_until_idle("AdminGetUser").await;
 }
 
 #[tokio::test]
 async fn a_dripping_body_has_no_end() {
     let standin = standin();
-    standin.fault("AdminGetUser", Fault::Drip(Duration::from_millis(1)));
+    standin.inject("AdminGetUser", Fault::EndlessBody(Duration::from_millis(1)));
     let mut stream = open(standin.address(), &head("AdminGetUser"), "{}").expect("a connection");
     let mut some = [0; 400];
     stream.read_exact(&mut some).expect("bytes");
@@ -86,7 +87,7 @@ async fn a_dripping_body_has_no_end() {
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("\r\n1\r\n \r\n1\r\n "), "{text}");
     assert_eq!(standin.in_flight("AdminGetUser"), 1);
     drop(stream);
-    standin.settled("AdminGetUser").await;
+    standin.wait_until_idle("AdminGetUser").await;
 }
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn held_calls_wait_for_the_release() {
     let waiting: Vec<_> = std::iter::repeat_n(body, 2)
         .map(|body| thread::spawn(move || exchange(address, &head("AdminGetUser"), &body)))
         .collect();
-    standin.reached("AdminGetUser", 2).await;
+    standin.wait_for_calls("AdminGetUser", 2).await;
     assert_eq!(standin.in_flight("AdminGetUser"), 2);
     hold.release();
     for thread in waiting {

@@ -15,9 +15,9 @@ use super::{
 #[test]
 fn a_stopped_standin_refuses_and_comes_back_as_it_was() {
     let standin = standin();
-    standin.edit("ada", |ada| ada.enabled = false).expect("ada");
+    standin.update_user("ada", |ada| ada.enabled = false).expect("ada");
     let hanging = {
-        standin.fault_next("GetUser", 1, Fault::Hang);
+        standin.inject_next("GetUser", 1, Fault::Hang);
         open(standin.address(), &head("GetUser"), "{}").expect("a connection")
     };
     standin.stop().expect("stops");

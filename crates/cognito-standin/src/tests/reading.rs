@@ -8,7 +8,7 @@ use super::{POOL, get, ok, refused, standin};
 fn admin_get_user_has_the_shape_of_the_api() {
     let standin = standin();
     let by_name = ok(&standin, "AdminGetUser", json!({"Username": "ada"}));
-    let sub = standin.person("ada").expect("ada").sub;
+    let sub = standin.user("ada").expect("ada").sub;
     assert_eq!(by_name, ok(&standin, "AdminGetUser", json!({"Username": sub})));
     assert_eq!(by_name["UserAttributes"][0], json!({"Name": "sub", "Value": sub}));
     assert_eq!((&by_name["Enabled"], &by_name["UserStatus"]), (&json!(true), &json!("CONFIRMED")));
@@ -19,7 +19,7 @@ fn admin_get_user_has_the_shape_of_the_api() {
 #[test]
 fn a_federated_user_is_found_by_username_or_by_list_only() {
     let standin = standin();
-    let sub = standin.person("Google_1034567890").expect("a federated user").sub;
+    let sub = standin.user("Google_1034567890").expect("a federated user").sub;
     let (kind, message) = refused(&standin, "AdminGetUser", json!({"Username": sub}));
     assert_eq!((kind.as_str(), message.as_str()), ("UserNotFoundException", "User does not exist."));
     let listed = ok(&standin, "ListUsers", json!({"Filter": format!("sub = \"{sub}\"")}));

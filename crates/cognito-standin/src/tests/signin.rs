@@ -79,12 +79,12 @@ fn an_administrator_makes_changes_and_ends_a_user() {
     ok(&standin, "AdminUpdateUserAttributes", change);
     let forget = json!({"Username": "eve", "UserAttributeNames": ["custom:plan"]});
     ok(&standin, "AdminDeleteUserAttributes", forget);
-    let eve = standin.person("eve").expect("eve");
+    let eve = standin.user("eve").expect("eve");
     assert_eq!((eve.attribute("email"), eve.attribute("custom:plan")), (Some("e@example.com"), None));
     assert!(eve.modified_at > eve.created_at);
     let sub = json!({"Username": "eve", "UserAttributes": [{"Name": "sub", "Value": "x"}]});
     assert_eq!(refused(&standin, "AdminUpdateUserAttributes", sub).0, "InvalidParameterException");
     assert_eq!(refused(&standin, "AdminCreateUser", json!({"Username": "eve"})).0, "UsernameExistsException");
     ok(&standin, "AdminDeleteUser", json!({"Username": "eve"}));
-    assert!(standin.person("eve").is_none());
+    assert!(standin.user("eve").is_none());
 }

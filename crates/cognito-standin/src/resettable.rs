@@ -21,61 +21,61 @@ use tokio::{
 
 /// Cuts one connection; every request on it carries one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plug(Arc<AtomicBool>);
+pub(super) struct ResetHandle(Arc<AtomicBool>);
 
-impl Plug {
+impl ResetHandle {
     /// From now on nothing more is written: the connection is reset instead.
-    pub(super) fn pull(&self) {
+    pub(super) fn reset(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_pulled(&self) -> bool {
+    fn is_reset(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-impl Connected<IncomingStream<'_, Door>> for Plug {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+impl Connected<IncomingStream<'_, ResettableListener>> for ResetHandle {
+    fn connect_info(stream: IncomingStream<'_, ResettableListener>) -> Self {
         stream.remote_addr().clone()
     }
 }
 
-/// Accepts connections that have a plug.
-pub(super) struct Door(TcpListener);
+/// Accepts connections that have a reset_handle.
+pub(super) struct ResettableListener(TcpListener);
 
-impl Door {
+impl ResettableListener {
     pub(super) fn new(listener: TcpListener) -> Self {
         Self(listener)
     }
 }
 
-impl Listener for Door {
-    type Io = Cable;
+impl Listener for ResettableListener {
+    type Io = ResettableStream;
     // axum hands a handler its connection's address and nothing else of the connection.
-    type Addr = Plug;
+    type Addr = ResetHandle;
 
-    async fn accept(&mut self) -> (Cable, Plug) {
+    async fn accept(&mut self) -> (ResettableStream, ResetHandle) {
         let (stream, _) = Listener::accept(&mut self.0).await;
         // Without it small answers would wait for a delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let plug = Plug::default();
-        (Cable { stream, plug: plug.clone() }, plug)
+        let reset_handle = ResetHandle::default();
+        (ResettableStream { stream, reset_handle: reset_handle.clone() }, reset_handle)
     }
 
-    fn local_addr(&self) -> io::Result<Plug> {
-        Ok(Plug::default())
+    fn local_addr(&self) -> io::Result<ResetHandle> {
+        Ok(ResetHandle::default())
     }
 }
 
-/// A TCP stream that stops writing once its plug is pulled.
-pub(super) struct Cable {
+/// A TCP stream that stops writing once its reset_handle is pulled.
+pub(super) struct ResettableStream {
     stream: TcpStream,
-    plug: Plug,
+    reset_handle: ResetHandle,
 }
 
-impl Cable {
-    fn checked(&self) -> io::Result<()> {
-        if self.plug.is_pulled() {
+impl ResettableStream {
+    fn check_reset(&self) -> io::Result<()> {
+        if self.reset_handle.is_reset() {
             self.stream.set_zero_linger()?;
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -83,7 +83,7 @@ impl Cable {
     }
 }
 
-impl AsyncRead for Cable {
+impl AsyncRead for ResettableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -93,9 +93,9 @@ impl AsyncRead for Cable {
     }
 }
 
-impl AsyncWrite for Cable {
+impl AsyncWrite for ResettableStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.checked()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -104,7 +104,7 @@ impl AsyncWrite for Cable {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.checked()?;
+        self.check_reset()?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

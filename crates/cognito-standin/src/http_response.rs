@@ -10,13 +10,13 @@ use uuid::Uuid;
 
 /// An HTTP answer that a test has made up.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct HttpResponse {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
-impl Reply {
+impl HttpResponse {
     /// An answer with this status (200 to 999), content type and body.
     pub fn new(status: u16, content_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type".to_owned(), content_type.into())];
@@ -34,13 +34,13 @@ impl Reply {
         self
     }
 
-    pub(super) fn amazon(status: u16, body: &Value) -> Self {
+    pub(super) fn aws_json(status: u16, body: &Value) -> Self {
         Self::new(status, "application/x-amz-json-1.1", body.to_string())
             .header("x-amzn-requestid", Uuid::new_v4().to_string())
     }
 
     /// The body in two parts.
-    pub(super) fn halves(mut self) -> (Bytes, Bytes) {
+    pub(super) fn split_body(mut self) -> (Bytes, Bytes) {
         let rest = self.body.split_off(self.body.len() / 2);
         (self.body.into(), rest.into())
     }
@@ -54,7 +54,7 @@ impl Reply {
     }
 }
 
-impl IntoResponse for Reply {
+impl IntoResponse for HttpResponse {
     fn into_response(self) -> Response<Body> {
         self.build()
             .unwrap_or_else(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())

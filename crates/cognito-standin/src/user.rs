@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// A user. Its `sub` is a field, never one of its `attributes`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Person {
+pub struct User {
     /// The pool username: what AdminGetUser takes for everybody.
     pub username: String,
     /// Without one nobody can sign in as this user.
@@ -37,19 +37,19 @@ pub struct Person {
     pub modified_at: SystemTime,
 }
 
-impl Person {
+impl User {
     /// A confirmed, enabled user of the pool itself, with a random `sub` and nothing more.
     pub fn local(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { password: Some(password.into()), ..Self::bare(username.into(), Status::Confirmed) }
+        Self { password: Some(password.into()), ..Self::new(username.into(), Status::Confirmed) }
     }
 
     /// A user from another identity provider: no password, and found by username only.
     pub fn federated(username: impl Into<String>) -> Self {
-        Self::bare(username.into(), Status::ExternalProvider)
+        Self::new(username.into(), Status::ExternalProvider)
     }
 
     /// Whether Cognito resolves `name` to this user: the username, or the `sub` of a local one.
-    pub fn answers_to(&self, name: &str) -> bool {
+    pub fn is_found_by(&self, name: &str) -> bool {
         self.username == name || (self.sub == name && self.status != Status::ExternalProvider)
     }
 
@@ -61,7 +61,7 @@ impl Person {
         }
     }
 
-    fn bare(username: String, status: Status) -> Self {
+    fn new(username: String, status: Status) -> Self {
         let now = SystemTime::now();
         Self {
             username,
@@ -77,9 +77,9 @@ impl Person {
     }
 }
 
-impl fmt::Debug for Person {
+impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Person")
+        f.debug_struct("User")
             .field("attributes", &self.attributes.len())
             .field("enabled", &self.enabled)
             .field("status", &self.status)
@@ -130,19 +130,19 @@ mod tests {
 
     #[test]
     fn a_local_user_answers_to_username_and_sub_a_federated_one_to_username_only() {
-        let local = Person::local("ada", "Secret-1");
-        assert!(local.answers_to("ada") && local.answers_to(&local.sub) && !local.answers_to("Ada"));
-        let federated = Person::federated("Google_1");
-        assert!(federated.answers_to("Google_1") && !federated.answers_to(&federated.sub));
+        let local = User::local("ada", "Secret-1");
+        assert!(local.is_found_by("ada") && local.is_found_by(&local.sub) && !local.is_found_by("Ada"));
+        let federated = User::federated("Google_1");
+        assert!(federated.is_found_by("Google_1") && !federated.is_found_by(&federated.sub));
     }
 
     #[test]
     fn debug_shows_no_personal_data() {
-        let mut person = Person::local("ada", "Secret-1");
-        person.attributes.insert("email".to_owned(), "ada@example.com".to_owned());
-        let shown = format!("{person:?}");
+        let mut user = User::local("ada", "Secret-1");
+        user.attributes.insert("email".to_owned(), "ada@example.com".to_owned());
+        let shown = format!("{user:?}");
         assert!(
-            !shown.contains("ada") && !shown.contains("Secret-1") && !shown.contains(&person.sub),
+            !shown.contains("ada") && !shown.contains("Secret-1") && !shown.contains(&user.sub),
             "{shown}"
         );
     }

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::person::Person;
+use super::user::User;
 
 /// A local user, a federated one and a disabled one.
-pub(super) fn people() -> Vec<Person> {
+pub(super) fn sandbox_users() -> Vec<User> {
     vec![ada(), federated(), bob()]
 }
 
-fn ada() -> Person {
-    Person {
+fn ada() -> User {
+    User {
         sub: "ada00000-5a4d-4b0c-8000-000000000001".to_owned(),
         attributes: attributes(&[
             ("name", "Ada Lovelace"),
@@ -24,16 +24,16 @@ fn ada() -> Person {
             ("custom:plan", "gold"),
         ]),
         groups: vec!["engineers".to_owned()],
-        ..Person::local("ada", "Ada-Sandbox-1")
+        ..User::local("ada", "Ada-Sandbox-1")
     }
 }
 
-fn federated() -> Person {
+fn federated() -> User {
     let identity = json!([{
         "userId": "1034567890", "providerName": "Google", "providerType": "Google", "issuer": null,
         "primary": "true", "dateCreated": "1700000000000",
     }]);
-    Person {
+    User {
         sub: "900913e0-5a4d-4b0c-8000-000000000002".to_owned(),
         attributes: attributes(&[
             ("name", "Grace Hopper"),
@@ -43,12 +43,12 @@ fn federated() -> Person {
             ("identities", &identity.to_string()),
         ]),
         groups: vec!["eu-west-1_Sandbox01_Google".to_owned()],
-        ..Person::federated("Google_1034567890")
+        ..User::federated("Google_1034567890")
     }
 }
 
-fn bob() -> Person {
-    Person {
+fn bob() -> User {
+    User {
         sub: "b0b00000-5a4d-4b0c-8000-000000000003".to_owned(),
         attributes: attributes(&[
             ("name", "Bob Disabled"),
@@ -56,7 +56,7 @@ fn bob() -> Person {
             ("email_verified", "false"),
         ]),
         enabled: false,
-        ..Person::local("bob", "Bob-Sandbox-1")
+        ..User::local("bob", "Bob-Sandbox-1")
     }
 }
 
@@ -66,11 +66,11 @@ fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::person::Status, *};
+    use super::{super::user::Status, *};
 
     #[test]
     fn there_is_one_of_each_kind() {
-        let [ada, grace, bob] = people().try_into().expect("three people");
+        let [ada, grace, bob] = sandbox_users().try_into().expect("three people");
         assert_eq!((ada.status, ada.enabled), (Status::Confirmed, true));
         assert_eq!((grace.status, grace.enabled), (Status::ExternalProvider, true));
         assert_eq!((bob.status, bob.enabled), (Status::Confirmed, false));

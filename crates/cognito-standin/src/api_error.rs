@@ -3,10 +3,10 @@
 use serde_json::json;
 use thiserror::Error;
 
-use super::reply::Reply;
+use super::http_response::HttpResponse;
 
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(super) enum ApiError {
     #[error("User does not exist.")]
     UserNotFound,
     #[error("User account already exists")]
@@ -33,10 +33,10 @@ pub(super) enum Failure {
     Internal,
 }
 
-impl Failure {
-    pub(super) fn reply(&self) -> Reply {
+impl ApiError {
+    pub(super) fn response(&self) -> HttpResponse {
         let status = if matches!(self, Self::Internal) { 500 } else { 400 };
-        Reply::amazon(status, &json!({"__type": self.code(), "message": self.to_string()}))
+        HttpResponse::aws_json(status, &json!({"__type": self.code(), "message": self.to_string()}))
     }
 
     fn code(&self) -> &'static str {

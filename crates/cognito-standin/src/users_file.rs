@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::person::Person;
+use super::user::User;
 
 /// Why a users file was refused.
 #[derive(Debug, Error)]
-pub enum PeopleError {
+pub enum UsersFileError {
     /// The file as a whole: not JSON, or not an object with `users`.
     #[error("users file: {0}")]
     File(#[source] serde_json::Error),
@@ -37,12 +37,12 @@ pub enum PeopleError {
 }
 
 /// Reads a users file.
-pub(super) fn parse(text: &str) -> Result<Vec<Person>, PeopleError> {
-    let file: File = serde_json::from_str(text).map_err(PeopleError::File)?;
-    let people =
-        file.users.iter().enumerate().map(|(at, entry)| person(at, entry)).collect::<Result<Vec<_>, _>>()?;
-    refuse_repeats(&people)?;
-    Ok(people)
+pub(super) fn parse(text: &str) -> Result<Vec<User>, UsersFileError> {
+    let file: File = serde_json::from_str(text).map_err(UsersFileError::File)?;
+    let users =
+        file.users.iter().enumerate().map(|(at, entry)| user(at, entry)).collect::<Result<Vec<_>, _>>()?;
+    refuse_repeats(&users)?;
+    Ok(users)
 }
 
 #[derive(Deserialize)]
@@ -51,15 +51,15 @@ struct File {
     users: Vec<Value>,
 }
 
-fn person(at: usize, entry: &Value) -> Result<Person, PeopleError> {
-    let user = label(at, entry);
-    let person: Person = serde_path_to_error::deserialize(entry).map_err(|error| PeopleError::Field {
-        user: user.clone(),
+fn user(at: usize, entry: &Value) -> Result<User, UsersFileError> {
+    let label = label(at, entry);
+    let user: User = serde_path_to_error::deserialize(entry).map_err(|error| UsersFileError::Field {
+        user: label.clone(),
         field: error.path().to_string(),
         source: error.into_inner(),
     })?;
-    check(&person).map_err(|(field, problem)| PeopleError::Value { user, field, problem })?;
-    Ok(person)
+    check(&user).map_err(|(field, problem)| UsersFileError::Value { user: label, field, problem })?;
+    Ok(user)
 }
 
 fn label(at: usize, entry: &Value) -> String {
@@ -69,41 +69,40 @@ fn label(at: usize, entry: &Value) -> String {
     }
 }
 
-fn check(person: &Person) -> Result<(), (&'static str, &'static str)> {
+fn check(user: &User) -> Result<(), (&'static str, &'static str)> {
     let unseen = |c: char| c.is_control() || c.is_whitespace();
-    if person.username.is_empty() || person.username.chars().count() > 128 || person.username.contains(unseen)
-    {
+    if user.username.is_empty() || user.username.chars().count() > 128 || user.username.contains(unseen) {
         return Err(("username", "must have 1 to 128 characters, none of them white space"));
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if person.sub.is_empty() || person.sub.len() > 128 || !person.sub.chars().all(legal) {
+    if user.sub.is_empty() || user.sub.len() > 128 || !user.sub.chars().all(legal) {
         return Err(("sub", "must have 1 to 128 of A-Z a-z 0-9 _ -"));
     }
-    if person.attributes.contains_key("sub") {
+    if user.attributes.contains_key("sub") {
         return Err(("attributes.sub", "goes beside `username`, not among the attributes"));
     }
     Ok(())
 }
 
-fn refuse_repeats(people: &[Person]) -> Result<(), PeopleError> {
+fn refuse_repeats(users: &[User]) -> Result<(), UsersFileError> {
     let (mut usernames, mut subs) = (HashSet::new(), HashSet::new());
-    for person in people {
-        let repeated = if !usernames.insert(&person.username) {
+    for user in users {
+        let repeated = if !usernames.insert(&user.username) {
             "username"
-        } else if !subs.insert(&person.sub) {
+        } else if !subs.insert(&user.sub) {
             "sub"
         } else {
             continue;
         };
-        let user = format!("{:?}", person.username);
-        return Err(PeopleError::Value { user, field: repeated, problem: "another user has it already" });
+        let user = format!("{:?}", user.username);
+        return Err(UsersFileError::Value { user, field: repeated, problem: "another user has it already" });
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::person::Status, *};
+    use super::{super::user::Status, *};
 
     fn complaint(text: &str) -> String {
         parse(text).expect_err("must be refused").to_string()
@@ -111,10 +110,10 @@ mod tests {
 
     #[test]
     fn a_username_is_enough() {
-        let people = parse(r#"{"users": [{"username": "eve"}, {"username": "mel"}]}"#).expect("a users file");
-        assert_eq!((people[0].status, people[0].enabled), (Status::Confirmed, true));
-        assert!(uuid::Uuid::parse_str(&people[0].sub).is_ok());
-        assert_ne!(people[0].sub, people[1].sub);
+        let users = parse(r#"{"users": [{"username": "eve"}, {"username": "mel"}]}"#).expect("a users file");
+        assert_eq!((users[0].status, users[0].enabled), (Status::Confirmed, true));
+        assert!(uuid::Uuid::parse_str(&users[0].sub).is_ok());
+        assert_ne!(users[0].sub, users[1].sub);
     }
 
     #[test]
