@@ -10,16 +10,16 @@ use cognito_lookup::{
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, about, bearing, failure, source};
+use crate::support::{ADA, App, about, failure, source, with_token};
 
 #[tokio::test]
 async fn what_is_held_is_told_without_values_and_without_asking() {
-    let app = App::with(administered).await;
+    let app = App::start_with_config(administered).await;
     let nothing = inspect(&app, ADA).await.unwrap();
     assert_eq!(nothing, InspectUserResponse::default());
-    app.ask(Request::new(GetUserRequest { include_groups: true, ..about(ADA) })).await.unwrap();
-    app.by_sub("nobody").await.unwrap_err();
-    let asked = app.lookups();
+    app.get_user(Request::new(GetUserRequest { include_groups: true, ..about(ADA) })).await.unwrap();
+    app.get_by_sub("nobody").await.unwrap_err();
+    let asked = app.cognito_lookups();
 
     let held = inspect(&app, ADA).await.unwrap();
     assert_eq!((held.state(), held.groups_held, held.fetch_in_flight), (EntryState::Fresh, true, false));
@@ -32,12 +32,12 @@ async fn what_is_held_is_told_without_values_and_without_asking() {
 
     let absent = inspect(&app, "nobody").await.unwrap();
     assert_eq!((absent.state(), absent.attribute_names.len()), (EntryState::Absent, 0));
-    assert_eq!(app.lookups(), asked);
+    assert_eq!(app.cognito_lookups(), asked);
 }
 
 #[tokio::test]
 async fn a_fetch_under_way_is_told_and_past_its_freshness_a_user_is_stale() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         administered(config);
         config.cache.fresh_for = Duration::from_millis(50);
     })
@@ -48,30 +48,30 @@ async fn a_fetch_under_way_is_told_and_past_its_freshness_a_user_is_stale() {
         assert!(inspect(&app, ADA).await.unwrap().fetch_in_flight);
         held.release();
     };
-    let (answer, ()) = tokio::join!(app.by_sub(ADA), asking);
+    let (answer, ()) = tokio::join!(app.get_by_sub(ADA), asking);
     answer.unwrap();
     while inspect(&app, ADA).await.unwrap().state() != EntryState::Stale {}
 }
 
 #[tokio::test]
 async fn who_is_expired_is_asked_for_anew() {
-    let app = App::with(administered).await;
+    let app = App::start_with_config(administered).await;
     assert!(!expire(&app, ADA).await.unwrap(), "nothing is held");
-    app.by_sub(ADA).await.unwrap();
-    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
+    app.get_by_sub(ADA).await.unwrap();
+    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
     assert!(expire(&app, ADA).await.unwrap());
     assert_eq!(inspect(&app, ADA).await.unwrap().state(), EntryState::Stale);
-    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cognito);
-    assert_eq!(app.lookups(), 2);
+    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cognito);
+    assert_eq!(app.cognito_lookups(), 2);
 }
 
 #[tokio::test]
 async fn everything_about_one_person_is_forgotten_with_a_receipt() {
-    let app = App::with(administered).await;
+    let app = App::start_with_config(administered).await;
     for token in [app.token("ada"), app.token("ada")] {
-        app.by_token(&token).await.unwrap();
+        app.get_by_token(&token).await.unwrap();
     }
-    app.by_token(&app.token("Google_1034567890")).await.unwrap();
+    app.get_by_token(&app.token("Google_1034567890")).await.unwrap();
     let receipt = erase(&app, ADA).await.unwrap();
     assert_eq!((receipt.entries, receipt.absences, receipt.fetches), (1, 0, 0));
     assert!((1..=2).contains(&receipt.verdicts), "{}", receipt.verdicts);
@@ -80,34 +80,34 @@ async fn everything_about_one_person_is_forgotten_with_a_receipt() {
     let again = erase(&app, ADA).await.unwrap();
     assert_eq!((again.entries, again.verdicts), (0, 0));
     assert_ne!(again.receipt_id, receipt.receipt_id);
-    assert_eq!(source(&app.by_token(&app.token("ada")).await.unwrap()), Source::Cognito);
-    assert_eq!(app.lookups(), 3, "Grace is still held");
+    assert_eq!(source(&app.get_by_token(&app.token("ada")).await.unwrap()), Source::Cognito);
+    assert_eq!(app.cognito_lookups(), 3, "Grace is still held");
 
-    app.by_sub("nobody").await.unwrap_err();
+    app.get_by_sub("nobody").await.unwrap_err();
     let receipt = erase(&app, "nobody").await.unwrap();
     assert_eq!((receipt.entries, receipt.absences), (0, 1));
 }
 
 #[tokio::test]
 async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
-    let app = App::with(administered).await;
+    let app = App::start_with_config(administered).await;
     let held = app.cognito.hold("AdminGetUser");
     let erasing = async {
         app.cognito.wait_for_calls("AdminGetUser", 1).await;
         assert_eq!(erase(&app, ADA).await.unwrap().fetches, 1);
         held.release();
     };
-    let (before, ()) = tokio::join!(app.by_sub(ADA), erasing);
+    let (before, ()) = tokio::join!(app.get_by_sub(ADA), erasing);
     assert_eq!(source(&before.unwrap()), Source::Cognito, "who asked before is answered");
     assert_eq!(inspect(&app, ADA).await.unwrap(), InspectUserResponse::default());
-    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cognito);
-    assert_eq!(app.lookups(), 2);
+    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cognito);
+    assert_eq!(app.cognito_lookups(), 2);
 }
 
 #[tokio::test]
 async fn nobody_else_has_a_hand_in_it() {
     let app = App::start().await;
-    app.by_sub(ADA).await.unwrap();
+    app.get_by_sub(ADA).await.unwrap();
     let refused = [
         inspect(&app, ADA).await.unwrap_err(),
         expire(&app, ADA).await.unwrap_err(),
@@ -116,19 +116,19 @@ async fn nobody_else_has_a_hand_in_it() {
     for status in refused {
         assert_eq!(failure(&status), (Code::PermissionDenied, "CALLER_NOT_ALLOWED".into()));
     }
-    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
+    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
 
     // Nor has a person of a caller that may administer by itself.
-    let app = App::with(administered).await;
+    let app = App::start_with_config(administered).await;
     let mut request = Request::new(EraseUserRequest { sub: ADA.into(), ..EraseUserRequest::default() });
-    *request.metadata_mut() = bearing(&app.token("ada"), GetUserRequest::default()).metadata().clone();
+    *request.metadata_mut() = with_token(&app.token("ada"), GetUserRequest::default()).metadata().clone();
     let status = admin(&app).erase_user(request).await.unwrap_err();
     assert_eq!(failure(&status), (Code::PermissionDenied, "CALLER_NOT_ALLOWED".into()));
 }
 
 #[tokio::test]
 async fn a_bad_question_names_its_field() {
-    let app = App::with(administered).await;
+    let app = App::start_with_config(administered).await;
     for (sub, pool, reason, field) in [
         ("a b", "", "SUB_MALFORMED", "sub"),
         ("", "", "SUB_MALFORMED", "sub"),

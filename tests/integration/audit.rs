@@ -27,10 +27,10 @@ use tokio::{task::JoinSet, time::sleep};
 use tonic::{Code, Request};
 
 use crate::{
-    process::Process,
+    support::process::Process,
     support::{
-        ADA, App, BOB, GET_USER_STARTED, GRACE, about, assert_failure, bearing, config, connect, failure,
-        metric, standin,
+        ADA, App, BOB, GET_USER_STARTED, GRACE, about, assert_failure, config, connect, failure, metric,
+        standin, with_token,
     },
 };
 
@@ -42,33 +42,35 @@ const GET_USER: &str = "userlookup.v1.UserService/GetUser";
 #[tokio::test]
 async fn each_end_of_a_call_is_recorded_once() {
     let trail = Trail::new();
-    let mut app = App::with(trail.set(|config| {
+    let mut app = App::start_with_config(trail.set(|config| {
         config.limits.request_timeout = Duration::from_millis(500);
         config.callers[1].attributes = vec!["name".into(), "username".into(), "created_at".into()];
     }))
     .await;
     let good = app.token("ada");
     let forged = format!("{}.{}", good.rsplit_once('.').unwrap().0, "A".repeat(342));
-    app.by_token(&good).await.unwrap();
-    app.by_sub(ADA).await.unwrap();
-    app.by_sub("nobody").await.unwrap_err();
-    app.by_token(&forged).await.unwrap_err();
-    app.by_token(&app.token("bob")).await.unwrap_err();
-    app.by_sub("a b").await.unwrap_err();
-    app.ask(bearing(&good, about(GRACE))).await.unwrap_err();
+    app.get_by_token(&good).await.unwrap();
+    app.get_by_sub(ADA).await.unwrap();
+    app.get_by_sub("nobody").await.unwrap_err();
+    app.get_by_token(&forged).await.unwrap_err();
+    app.get_by_token(&app.token("bob")).await.unwrap_err();
+    app.get_by_sub("a b").await.unwrap_err();
+    app.get_user(with_token(&good, about(GRACE))).await.unwrap_err();
     let wishing = |names: &[&str]| GetUserRequest {
         attributes: names.iter().map(ToString::to_string).collect(),
         ..about(ADA)
     };
     let long = "x".repeat(64);
-    app.ask(Request::new(wishing(&["name", "phone_number", &long, "eve@example.com"]))).await.unwrap_err();
-    app.ask(Request::new(wishing(&["name"]))).await.unwrap();
+    app.get_user(Request::new(wishing(&["name", "phone_number", &long, "eve@example.com"])))
+        .await
+        .unwrap_err();
+    app.get_user(Request::new(wishing(&["name"]))).await.unwrap();
     let elsewhere = GetUserRequest { user_pool_id: "eu-west-1_Nowhere".into(), ..about(ADA) };
-    app.ask(Request::new(elsewhere)).await.unwrap_err();
+    app.get_user(Request::new(elsewhere)).await.unwrap_err();
     app.cognito.inject("AdminGetUser", Fault::Delay(Duration::from_secs(5)));
-    assert_failure(app.by_sub(GRACE).await, Code::DeadlineExceeded, "DEADLINE");
+    assert_failure(app.get_by_sub(GRACE).await, Code::DeadlineExceeded, "DEADLINE");
     let too_large = GetUserRequest { access_token: "x".repeat(65 * 1024), ..GetUserRequest::default() };
-    app.ask(Request::new(too_large)).await.unwrap_err();
+    app.get_user(Request::new(too_large)).await.unwrap_err();
 
     let expected = [
         ("web", ADA, "email name", "released"),
@@ -90,7 +92,7 @@ async fn each_end_of_a_call_is_recorded_once() {
     app.stop();
     let hashes =
         expected.map(|(_, sub, ..)| if sub.is_empty() { String::new() } else { hash(sub).to_string() });
-    app.stopped().await;
+    app.wait_until_stopped().await;
     let records = trail.records();
     for (n, (caller, _, names, outcome)) in expected.into_iter().enumerate() {
         let record = &records[n];
@@ -122,13 +124,13 @@ async fn each_end_of_a_call_is_recorded_once() {
 #[tokio::test]
 async fn a_call_taken_back_is_recorded() {
     let trail = Trail::new();
-    let app = App::with(trail.set(|_| {})).await;
+    let app = App::start_with_config(trail.set(|_| {})).await;
     app.cognito.inject("AdminGetUser", Fault::Hang);
     let message = prost::Message::encode_to_vec(&about(ADA));
     let framed = [&[0, 0, 0, 0, message.len().try_into().unwrap()], &message[..]].concat();
-    let (_answer, mut stream) = app.raw_call().await;
+    let (_answer, mut stream) = app.begin_get_user().await;
     stream.send_data(framed.into(), true).unwrap();
-    while app.lookups() == 0 {
+    while app.cognito_lookups() == 0 {
         sleep(Duration::from_millis(1)).await;
     }
     stream.send_reset(h2::Reason::CANCEL);
@@ -141,10 +143,10 @@ async fn a_call_taken_back_is_recorded() {
 #[tokio::test]
 async fn a_message_taken_back_halfway_is_recorded_as_cancelled() {
     let trail = Trail::new();
-    let app = App::with(trail.set(|_| {})).await;
-    let (_answer, mut stream) = app.raw_call().await;
+    let app = App::start_with_config(trail.set(|_| {})).await;
+    let (_answer, mut stream) = app.begin_get_user().await;
     stream.send_data(vec![0, 0, 0, 0, 9, 10].into(), false).unwrap();
-    app.metric_is(GET_USER_STARTED, |begun| begun > 0.0).await;
+    app.wait_for_metric(GET_USER_STARTED, |begun| begun > 0.0).await;
     stream.send_reset(h2::Reason::CANCEL);
     trail.holds(1).await;
     assert_eq!(trail.records()[0]["outcome"], "cancelled");
@@ -153,7 +155,7 @@ async fn a_message_taken_back_halfway_is_recorded_as_cancelled() {
 #[tokio::test]
 async fn what_administrators_and_others_ask_is_recorded_too() {
     let trail = Trail::new();
-    let mut app = App::with(trail.set(|config| config.callers[1].admin = true)).await;
+    let mut app = App::start_with_config(trail.set(|config| config.callers[1].admin = true)).await;
     let admin = AdminServiceClient::new(app.channel.clone());
     let explain = |caller: &str| {
         let request = ExplainAccessRequest {
@@ -169,7 +171,7 @@ async fn what_administrators_and_others_ask_is_recorded_too() {
     let mut users = UserServiceClient::new(app.channel.clone());
     users.batch_get_users(BatchGetUsersRequest::default()).await.unwrap_err();
     app.stop();
-    app.stopped().await;
+    app.wait_until_stopped().await;
     let records = trail.records();
     assert_eq!(records[0]["method"], "userlookup.v1.AdminService/ExplainAccess");
     assert_eq!((&records[0]["caller"], records[0]["sub_hash"].is_string()), (&"sidecar".into(), true));
@@ -182,7 +184,7 @@ async fn what_administrators_and_others_ask_is_recorded_too() {
 #[tokio::test]
 async fn each_user_of_a_batch_is_recorded_and_an_erasure_by_its_receipt() {
     let trail = Trail::new();
-    let mut app = App::with(trail.set(|config| config.callers[1].admin = true)).await;
+    let mut app = App::start_with_config(trail.set(|config| config.callers[1].admin = true)).await;
     let mut users = UserServiceClient::new(app.channel.clone());
     let subs = [ADA, "nobody", ADA].map(Into::into).into();
     let batch = BatchGetUsersRequest { subs, ..BatchGetUsersRequest::default() };
@@ -193,7 +195,7 @@ async fn each_user_of_a_batch_is_recorded_and_an_erasure_by_its_receipt() {
     let erase = EraseUserRequest { sub: ADA.into(), ..EraseUserRequest::default() };
     let receipt = admin.erase_user(erase).await.unwrap().into_inner();
     app.stop();
-    app.stopped().await;
+    app.wait_until_stopped().await;
     let records = trail.records();
     let refused = "ATTRIBUTE_NOT_ALLOWED";
     assert_eq!(trail.outcomes(), ["released", "USER_NOT_FOUND", refused, "answered"]);
@@ -215,7 +217,7 @@ async fn a_file_is_moved_away_under_load_and_no_line_is_lost_or_torn() {
     let cognito = standin();
     let process = Process::serve(&cognito, &trail.settings("[shutdown]\ndelay = \"0s\""));
     assert!(says(&process, KEYLESS) && !says(&process, READABLE));
-    let channel = connect(process.place.parse().unwrap()).await;
+    let channel = connect(process.address.parse().unwrap()).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut load = JoinSet::new();
     for n in 0..4 {
@@ -234,14 +236,14 @@ async fn a_file_is_moved_away_under_load_and_no_line_is_lost_or_torn() {
         trail.holds(20).await;
         fs::rename(&trail.path, trail.folder.path().join(format!("audit.{n}"))).unwrap();
         process.signal("HUP");
-        process.logged("audit sink reopened");
+        process.wait_for_log("audit sink reopened");
     }
     stop.store(true, Relaxed);
     let mut sent: Vec<String> = load.join_all().await.concat();
     assert_eq!(fs::metadata(&trail.path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(metric(process.admin, "cognito_lookup_audit_records_dropped_total").await, 0.0);
     process.signal("TERM");
-    assert_eq!(process.ended(), Some(0));
+    assert_eq!(process.wait(), Some(0));
     let moved = (0..ROTATIONS).map(|n| trail.folder.path().join(format!("audit.{n}")));
     let files: String = moved.chain([trail.path]).map(|path| fs::read_to_string(path).unwrap()).collect();
     let mut recorded = request_ids(&files);
@@ -256,7 +258,7 @@ async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
     let trail = Trail::new();
     let cognito = standin();
     let process = trail.piped("exec \"$0\" \"$@\" 1<>\"$PIPE\"", &cognito);
-    let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
+    let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
     let mut answered = 0;
     while metric(process.admin, DROPPED).await == 0.0 {
         for _ in 0..100 {
@@ -265,7 +267,7 @@ async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
         answered += 100;
         assert!(answered < 10_000, "nothing is lost");
     }
-    process.logged("audit records are lost: the sink does not take them");
+    process.wait_for_log("audit records are lost: the sink does not take them");
     let dropped = metric(process.admin, DROPPED).await;
     // The pipe holds 64 KiB, the writer has a batch in hand, and the one thread that is asked 512 KiB.
     assert!(f64::from(answered) - dropped > 300.0, "{dropped} of {answered}");
@@ -274,7 +276,7 @@ async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
         let lines = BufReader::new(reader).lines().map_while(Result::ok);
         lines.take_while(|line| !line.contains("the-last")).collect::<Vec<_>>().join("\n")
     });
-    let since = process.logged_until("audit records are written again");
+    let since = process.log_until("audit records are written again");
     assert!(
         since.iter().all(|line| line["message"] != "audit records are lost: the sink does not take them"),
         "said once"
@@ -282,7 +284,7 @@ async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
     let dropped = metric(process.admin, DROPPED).await;
     users.get_user(named("the-last", about(ADA))).await.unwrap();
     process.signal("TERM");
-    assert_eq!(process.ended(), Some(0));
+    assert_eq!(process.wait(), Some(0));
     assert_eq!(request_ids(&lines.join().unwrap()).len() as f64 + dropped, f64::from(answered));
 }
 
@@ -299,13 +301,13 @@ async fn a_sink_that_takes_nothing_ends_neither_calls_nor_holds_the_process() {
         let trail = Trail::new();
         let cognito = standin();
         let process = trail.piped(line, &cognito);
-        let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
+        let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
         for _ in 0..500 {
             users.get_user(Request::new(about(ADA))).await.unwrap();
         }
         process.signal("TERM");
-        process.logged(expected);
-        assert_eq!(process.ended(), Some(0));
+        process.wait_for_log(expected);
+        assert_eq!(process.wait(), Some(0));
     }
 }
 
@@ -321,11 +323,11 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
     let line = "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"";
     fs::write(&trail.path, "").unwrap();
     fs::set_permissions(&trail.path, fs::Permissions::from_mode(0o640)).unwrap();
-    let process = Process::serve_by(line, &cognito, &settings, &[]);
+    let process = Process::serve_with_shell(line, &cognito, &settings, &[]);
     assert!(says(&process, READABLE));
     assert!(says(&process, "everybody on this machine may read audit.key_file"));
     assert!(!says(&process, KEYLESS));
-    let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
+    let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
     let mut answered = Vec::new();
     let status = loop {
         let id = format!("first-{}", answered.len());
@@ -337,7 +339,7 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
     };
     assert!(answered.len() > 20);
     assert_eq!(failure(&status), (Code::Internal, "INTERNAL".to_owned()));
-    process.logged("audit records cannot be written");
+    process.wait_for_log("audit records cannot be written");
     // Refusals too, for they tell who there is.
     let nobody = users.get_user(Request::new(about("nobody"))).await.unwrap_err();
     assert_eq!(failure(&nobody), (Code::Internal, "INTERNAL".to_owned()));
@@ -346,9 +348,9 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
     let full = trail.text();
     fs::write(&trail.path, "").unwrap();
     users.get_user(named("second", about(ADA))).await.unwrap();
-    process.logged("audit records are written again");
+    process.wait_for_log("audit records are written again");
     process.signal("TERM");
-    assert_eq!(process.ended(), Some(0));
+    assert_eq!(process.wait(), Some(0));
     let ids = request_ids(&(full + &trail.text()));
     // One record may be of an answer that was refused, where only a part of it found room.
     assert!(ids.starts_with(&answered) && ids.len() <= answered.len() + 2, "{ids:?}");
@@ -358,12 +360,12 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
 #[tokio::test]
 async fn a_full_disk_refuses_what_must_be_recorded_and_nothing_else() {
     for required in [true, false] {
-        let app = App::with(|config| {
+        let app = App::start_with_config(|config| {
             config.audit.path = Some("/dev/full".into());
             config.audit.required = required;
         })
         .await;
-        let answers = [app.by_sub(ADA).await, app.by_token(&app.token("ada")).await];
+        let answers = [app.get_by_sub(ADA).await, app.get_by_token(&app.token("ada")).await];
         for answer in answers {
             assert_eq!(answer.map_err(|status| failure(&status).0).is_ok(), !required);
         }
@@ -442,7 +444,7 @@ impl Trail {
     fn piped(&self, line: &str, cognito: &StandIn) -> Process {
         assert!(Command::new("mkfifo").arg(self.pipe()).status().unwrap().success());
         let settings = "listen = \"127.0.0.1:0\"\nworkers = 1\n[audit]\nmax_bytes = \"512KiB\"\n[shutdown]\ndelay = \"0s\"";
-        Process::serve_by(line, cognito, settings, &[("PIPE", self.pipe().to_str().unwrap())])
+        Process::serve_with_shell(line, cognito, settings, &[("PIPE", self.pipe().to_str().unwrap())])
     }
 
     fn text(&self) -> String {

@@ -13,8 +13,8 @@ use tonic::Request;
 use crate::{
     audit::Trail,
     batch::{put_wide, wide},
-    certificates::{Authority, Files, client_config},
     pools::{OTHER, two_pools_with},
+    support::certificates::{Authority, Files, client_config},
     support::{ADA, App, BOB, standin},
     tls::connect,
 };
@@ -24,7 +24,7 @@ async fn an_administrator_with_a_persons_token_is_recorded_by_whom_it_asks_about
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
     let files = Files::new(&servers.server(), &clients);
     let (set_tls, trail) = (files.set(ClientCertificate::Required), Trail::new());
-    let mut app = App::not_ready(
+    let mut app = App::start_unready(
         standin(),
         trail.set(|config: &mut Config| {
             set_tls(config);
@@ -38,7 +38,7 @@ async fn an_administrator_with_a_persons_token_is_recorded_by_whom_it_asks_about
         }),
     )
     .await;
-    app.ready().await;
+    app.wait_until_ready().await;
     let desk = client_config(&[&servers], Some(&clients.client("desk.example.com")));
     let mut admin = AdminServiceClient::new(connect(app.address, desk).await.unwrap());
     let token = app.token("ada");
@@ -54,7 +54,7 @@ async fn an_administrator_with_a_persons_token_is_recorded_by_whom_it_asks_about
         .unwrap_err();
     let pool = app.cognito.pool_id().to_owned();
     app.stop();
-    app.stopped().await;
+    app.wait_until_stopped().await;
     let records = trail.records();
     assert_eq!(records.len(), 5);
     for record in &records[..4] {
@@ -73,7 +73,7 @@ async fn a_user_of_a_batch_is_recorded_in_the_pool_of_the_token() {
     batch(&app, Request::new(elsewhere)).await;
     let pool = app.cognito.pool_id().to_owned();
     app.stop();
-    app.stopped().await;
+    app.wait_until_stopped().await;
     let records = trail.records();
     assert_eq!(trail.outcomes(), ["released", "released"]);
     for (record, pool) in records.iter().zip([&*pool, OTHER]) {
@@ -84,15 +84,15 @@ async fn a_user_of_a_batch_is_recorded_in_the_pool_of_the_token() {
 #[tokio::test]
 async fn each_user_of_a_batch_taken_back_is_recorded() {
     let trail = Trail::new();
-    let app = App::with(trail.set(|_| {})).await;
+    let app = App::start_with_config(trail.set(|_| {})).await;
     app.cognito.inject("AdminGetUser", Fault::Hang);
     let message = BatchGetUsersRequest { subs: vec![ADA.into(), BOB.into()], ..Default::default() };
     let message = prost::Message::encode_to_vec(&message);
     let framed = [&[0, 0, 0, 0, message.len().try_into().unwrap()], &message[..]].concat();
-    let (mut parts, ()) = app.get_user().into_parts();
+    let (mut parts, ()) = app.get_user_head().into_parts();
     parts.uri = format!("http://{}/userlookup.v1.UserService/BatchGetUsers", app.address).parse().unwrap();
     let head = http::Request::from_parts(parts, ());
-    let (_answer, mut stream) = app.raw().await.send_request(head, false).unwrap();
+    let (_answer, mut stream) = app.connect_h2().await.send_request(head, false).unwrap();
     stream.send_data(framed.into(), true).unwrap();
     app.cognito.wait_for_calls("AdminGetUser", 2).await;
     stream.send_reset(h2::Reason::CANCEL);
@@ -107,7 +107,7 @@ async fn each_user_of_a_batch_taken_back_is_recorded() {
 #[tokio::test]
 async fn users_that_a_caller_has_no_leave_to_ask_about_are_one_record() {
     let trail = Trail::new();
-    let mut app = App::with(trail.set(|_| {})).await;
+    let mut app = App::start_with_config(trail.set(|_| {})).await;
     let made_up = (1..100).map(|n| format!("user-{n}"));
     let subs: Vec<_> = made_up.chain([ADA.into()]).collect();
     let message = BatchGetUsersRequest { subs, ..Default::default() };
@@ -117,7 +117,7 @@ async fn users_that_a_caller_has_no_leave_to_ask_about_are_one_record() {
     users.batch_get_users(wanting).await.unwrap_err();
     let hash = trail.hash(app.cognito.pool_id(), ADA);
     app.stop();
-    app.stopped().await;
+    app.wait_until_stopped().await;
     let records = trail.records();
     assert_eq!(trail.outcomes(), ["released", "SUBJECT_NOT_ALLOWED", "ATTRIBUTE_NOT_ALLOWED"]);
     assert_eq!(
@@ -133,14 +133,14 @@ async fn users_that_a_caller_has_no_leave_to_ask_about_are_one_record() {
 #[tokio::test]
 async fn who_finds_no_room_in_the_answer_is_recorded_as_refused() {
     let trail = Trail::new();
-    let mut app = App::with(trail.set(wide)).await;
+    let mut app = App::start_with_config(trail.set(wide)).await;
     let subs: Vec<_> = (0..60).map(|n| format!("wide-{n}")).collect();
     subs.iter().for_each(|sub| put_wide(&app, sub));
     let mut users = UserServiceClient::new(app.channel.clone());
     let message = BatchGetUsersRequest { subs, ..Default::default() };
     let results = users.batch_get_users(message).await.unwrap().into_inner().results;
     app.stop();
-    app.stopped().await;
+    app.wait_until_stopped().await;
     let found = |result: &BatchGetUsersResult| matches!(result.result, Some(Item::Found(_)));
     let expected: Vec<_> =
         results.iter().map(|result| if found(result) { "released" } else { "OVERLOADED" }).collect();

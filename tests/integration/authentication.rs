@@ -13,13 +13,13 @@ use tonic::{
 };
 
 use crate::{
-    support::{ADA, App, Parts, WEB, assert_failure, bearing, failure, metric_of, standin},
+    support::{ADA, App, Components, WEB, assert_failure, failure, metric_of, standin, with_token},
     verified_tokens::{ENTRIES, HITS},
 };
 
 #[tokio::test]
 async fn no_bit_or_byte_of_a_token_can_be_changed() {
-    let parts = Parts::start().await;
+    let parts = Components::start().await;
     let good = parts.cognito.access_token("ada").unwrap();
     parts.authenticated(&good).await;
     let bytes = good.as_bytes();
@@ -65,25 +65,25 @@ fn spliced(bytes: &[u8], at: usize, removed: usize, others: &[u8]) -> Vec<u8> {
 async fn no_character_of_a_token_can_be_changed_on_its_way_to_a_server() {
     let app = App::start().await;
     let good = app.token("ada");
-    assert!(app.by_token(&good).await.is_ok());
+    assert!(app.get_by_token(&good).await.is_ok());
     for at in 0..good.len() {
         let flipped = spliced(good.as_bytes(), at, 1, &[good.as_bytes()[at] ^ 1]);
         let Ok(token) = String::from_utf8(flipped) else { continue };
         for token in [&token, &good[..at]] {
-            let status = app.by_token(token).await.unwrap_err();
+            let status = app.get_by_token(token).await.unwrap_err();
             // Another key's name may be a new key's.
             let renamed = at < good.find('.').unwrap() && failure(&status).1 == "KEYS_UNAVAILABLE";
             assert!(renamed || status.code() == Code::Unauthenticated, "byte {at}: {status:?}");
         }
     }
-    assert!(app.by_token(&good).await.is_ok());
-    assert_eq!((app.lookups(), app.metric(HITS).await), (1, 1.0));
+    assert!(app.get_by_token(&good).await.is_ok());
+    assert_eq!((app.cognito_lookups(), app.metric(HITS).await), (1, 1.0));
 }
 
 #[tokio::test]
 async fn without_a_credential_only_a_named_network_gets_in() {
-    let app = App::with(|config| config.callers.truncate(1)).await;
-    assert_failure(app.by_sub(ADA).await, Code::Unauthenticated, "TOKEN_MISSING");
+    let app = App::start_with_config(|config| config.callers.truncate(1)).await;
+    assert_failure(app.get_by_sub(ADA).await, Code::Unauthenticated, "TOKEN_MISSING");
     let token = app.token("ada");
     for (authorization, reason) in [
         ("Basic YWRhOmFkYQ==".to_owned(), "TOKEN_MISSING"),
@@ -93,7 +93,7 @@ async fn without_a_credential_only_a_named_network_gets_in() {
     ] {
         let mut request = Request::new(GetUserRequest::default());
         request.metadata_mut().insert("authorization", authorization.parse().unwrap());
-        assert_failure(app.ask(request).await, Code::Unauthenticated, reason);
+        assert_failure(app.get_user(request).await, Code::Unauthenticated, reason);
     }
 }
 
@@ -101,36 +101,36 @@ async fn without_a_credential_only_a_named_network_gets_in() {
 async fn a_bad_credential_is_not_passed_over_for_the_network() {
     let app = App::start().await;
     let mut request = Request::new(GetUserRequest { sub: ADA.into(), ..GetUserRequest::default() });
-    assert!(app.by_sub(ADA).await.is_ok());
+    assert!(app.get_by_sub(ADA).await.is_ok());
     request.metadata_mut().insert("authorization", "Basic YWRhOmFkYQ==".parse().unwrap());
-    assert_failure(app.ask(request).await, Code::Unauthenticated, "TOKEN_MISSING");
-    let stale = bearing("a.b.c", GetUserRequest { sub: ADA.into(), ..GetUserRequest::default() });
-    assert_failure(app.ask(stale).await, Code::Unauthenticated, "TOKEN_MALFORMED");
+    assert_failure(app.get_user(request).await, Code::Unauthenticated, "TOKEN_MISSING");
+    let stale = with_token("a.b.c", GetUserRequest { sub: ADA.into(), ..GetUserRequest::default() });
+    assert_failure(app.get_user(stale).await, Code::Unauthenticated, "TOKEN_MALFORMED");
 }
 
 #[tokio::test]
 async fn a_machines_token_is_nobodys() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.pools[0].app_clients.push("sandboxmachine000000000001".into());
     })
     .await;
     let machine = app.cognito.machine_token("sandboxmachine000000000001", &["user-lookup/read"]);
-    assert_failure(app.by_token(&machine).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+    assert_failure(app.get_by_token(&machine).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
     let presented = GetUserRequest { access_token: machine, ..GetUserRequest::default() };
-    assert_failure(app.ask(Request::new(presented)).await, Code::Unauthenticated, "TOKEN_WRONG_TYPE");
+    assert_failure(app.get_user(Request::new(presented)).await, Code::Unauthenticated, "TOKEN_WRONG_TYPE");
 }
 
 #[tokio::test]
 async fn a_verified_client_without_a_rule_is_not_allowed() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.pools[0].app_clients.push("anotherclient".into());
     })
     .await;
     let mut claims = app.cognito.access_claims("ada").unwrap();
     claims["client_id"] = json!("anotherclient");
     let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
-    assert_failure(app.by_token(&token).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
-    assert_eq!(app.lookups(), 0);
+    assert_failure(app.get_by_token(&token).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+    assert_eq!(app.cognito_lookups(), 0);
 }
 
 #[tokio::test]
@@ -141,24 +141,24 @@ async fn the_largest_legal_token_passes_in_metadata() {
     claims["scope"] = json!(vec!["resource-server/a-scope-of-some-length"; 50].join(" "));
     let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
     assert!(token.len() > 20_000, "{}", token.len());
-    assert_eq!(app.by_token(&token).await.unwrap().user.unwrap().sub, ADA);
+    assert_eq!(app.get_by_token(&token).await.unwrap().user.unwrap().sub, ADA);
 }
 
 #[tokio::test]
 async fn keys_that_come_late_make_the_server_serve() {
     let cognito = standin();
     cognito.inject("jwks", Fault::ServerError);
-    let app = App::not_ready(cognito, |_| {}).await;
+    let app = App::start_unready(cognito, |_| {}).await;
     app.cognito.wait_for_calls("jwks", 1).await;
     let mut health = HealthClient::new(app.channel.clone());
     let told = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(told.status(), ServingStatus::NotServing);
     let token = app.token("ada");
-    assert_failure(app.by_token(&token).await, Code::Unavailable, "KEYS_UNAVAILABLE");
-    assert!(app.by_sub(ADA).await.is_ok(), "who needs no key is served");
+    assert_failure(app.get_by_token(&token).await, Code::Unavailable, "KEYS_UNAVAILABLE");
+    assert!(app.get_by_sub(ADA).await.is_ok(), "who needs no key is served");
     app.cognito.clear_faults("jwks");
-    app.healthy(ServingStatus::Serving).await;
-    assert!(app.by_token(&token).await.is_ok());
+    app.wait_for_health(ServingStatus::Serving).await;
+    assert!(app.get_by_token(&token).await.is_ok());
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn known_keys_outlive_their_server() {
     let app = App::start().await;
     app.cognito.inject("jwks", Fault::Hang);
     for _ in 0..10 {
-        assert!(app.by_token(&app.token("ada")).await.is_ok());
+        assert!(app.get_by_token(&app.token("ada")).await.is_ok());
     }
     assert_eq!(app.cognito.calls("jwks"), 1);
     assert_eq!(app.cognito.pool().web_clients, [WEB]);
@@ -174,8 +174,8 @@ async fn known_keys_outlive_their_server() {
 
 #[tokio::test]
 async fn a_token_behind_the_message_is_no_credential() {
-    let app = App::with(|config| config.callers.truncate(1)).await;
-    let (response, mut body) = app.raw_call().await;
+    let app = App::start_with_config(|config| config.callers.truncate(1)).await;
+    let (response, mut body) = app.begin_get_user().await;
     // An empty message: not compressed, of no bytes.
     body.send_data(vec![0; 5].into(), false).unwrap();
     let mut trailers = http::HeaderMap::new();
@@ -183,5 +183,5 @@ async fn a_token_behind_the_message_is_no_credential() {
     body.send_trailers(trailers).unwrap();
     let response = response.await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "16");
-    assert_eq!(app.lookups(), 0);
+    assert_eq!(app.cognito_lookups(), 0);
 }

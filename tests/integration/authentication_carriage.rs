@@ -3,9 +3,9 @@ use http::{HeaderValue, header::HeaderName};
 use tonic::{Code, Request, metadata::MetadataValue};
 
 use crate::{
-    frames::{self, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Wire},
-    support::{ADA, App, about, assert_failure, bearing, failure},
-    trial::Trial,
+    support::forged_tokens::RejectionTest,
+    support::frames::{self, DATA, END_HEADERS, END_STREAM, FrameConnection, GOAWAY, HEADERS},
+    support::{ADA, App, about, assert_failure, failure, with_token},
 };
 
 const MALFORMED: &str = "TOKEN_MALFORMED";
@@ -14,9 +14,10 @@ const MISSING: &str = "TOKEN_MISSING";
 #[tokio::test]
 async fn a_token_is_carried_in_one_way() {
     // Nobody is let in for where they are.
-    let trial = Trial::of(App::with(|config| config.callers.truncate(1)).await).await;
+    let trial =
+        RejectionTest::with_app(App::start_with_config(|config| config.callers.truncate(1)).await).await;
     let (app, good) = (&trial.app, trial.good.clone());
-    let lookups = app.lookups();
+    let lookups = app.cognito_lookups();
     let folded = format!("Bearer {good}, Bearer {good}");
     let bad = "Bearer a.b.c".to_owned();
     let table = [
@@ -43,21 +44,21 @@ async fn a_token_is_carried_in_one_way() {
         for entry in entries {
             request.metadata_mut().append("authorization", MetadataValue::try_from(entry).unwrap());
         }
-        let failure = failure(&app.ask(request).await.expect_err(case));
+        let failure = failure(&app.get_user(request).await.expect_err(case));
         assert_eq!(failure, (Code::Unauthenticated, reason.to_owned()), "{case}");
-        assert!(app.by_token(&good).await.is_ok());
+        assert!(app.get_by_token(&good).await.is_ok());
     }
     for (case, scheme) in [("A3", "bearer"), ("A3", "BEARER"), ("A3", "bEaReR")] {
         let mut request = Request::new(GetUserRequest::default());
         request.metadata_mut().insert("authorization", format!("{scheme} {good}").parse().unwrap());
-        assert!(app.ask(request).await.is_ok(), "{case} {scheme}");
+        assert!(app.get_user(request).await.is_ok(), "{case} {scheme}");
     }
-    assert_eq!(app.lookups(), lookups);
+    assert_eq!(app.cognito_lookups(), lookups);
 }
 
 #[tokio::test]
 async fn a_token_elsewhere_is_no_token_and_no_header_says_who_asks() {
-    let app = App::with(|config| config.callers.truncate(1)).await;
+    let app = App::start_with_config(|config| config.callers.truncate(1)).await;
     let good = app.token("ada");
     for (case, name) in [
         ("A9", "x-forwarded-authorization"),
@@ -74,10 +75,10 @@ async fn a_token_elsewhere_is_no_token_and_no_header_says_who_asks() {
         let name = HeaderName::try_from(name).unwrap();
         let value = HeaderValue::try_from(format!("Bearer {good}")).unwrap();
         request.metadata_mut().as_mut().insert(name.clone(), value);
-        let failure = failure(&app.ask(request).await.expect_err(case));
+        let failure = failure(&app.get_user(request).await.expect_err(case));
         assert_eq!(failure, (Code::Unauthenticated, MISSING.to_owned()), "{case} {name}");
     }
-    assert_eq!(app.lookups(), 0);
+    assert_eq!(app.cognito_lookups(), 0);
 }
 
 #[tokio::test]
@@ -90,9 +91,9 @@ async fn bytes_that_are_no_text_are_refused() {
         value[middle] = byte;
         let mut request = Request::new(GetUserRequest::default());
         request.metadata_mut().insert("authorization", MetadataValue::try_from(value).unwrap());
-        assert_failure(app.ask(request).await, Code::Unauthenticated, MALFORMED);
+        assert_failure(app.get_user(request).await, Code::Unauthenticated, MALFORMED);
     }
-    assert_eq!(app.lookups(), 0, "A10");
+    assert_eq!(app.cognito_lookups(), 0, "A10");
 }
 
 #[tokio::test]
@@ -101,24 +102,24 @@ async fn a_token_beyond_the_bounds_ends_its_call_and_not_the_connection() {
     let good = app.token("ada");
     for bytes in [32 * 1024 + 1, 48 * 1024] {
         let long = format!("{good}{}", "A".repeat(bytes - good.len()));
-        assert_failure(app.by_token(&long).await, Code::Unauthenticated, MALFORMED);
+        assert_failure(app.get_by_token(&long).await, Code::Unauthenticated, MALFORMED);
         let message = GetUserRequest { access_token: long, ..GetUserRequest::default() };
-        assert_failure(app.ask(Request::new(message)).await, Code::Unauthenticated, MALFORMED);
+        assert_failure(app.get_user(Request::new(message)).await, Code::Unauthenticated, MALFORMED);
     }
     for bytes in [64 * 1024, 1 << 20] {
         let long = format!("{good}{}", "A".repeat(bytes));
         // Beyond the header list: the transport's to refuse, as it may.
-        assert!(app.ask(bearing(&long, GetUserRequest::default())).await.is_err());
+        assert!(app.get_user(with_token(&long, GetUserRequest::default())).await.is_err());
         let message = GetUserRequest { access_token: long, ..GetUserRequest::default() };
-        assert_failure(app.ask(Request::new(message)).await, Code::InvalidArgument, "FIELD_INVALID");
-        assert!(app.by_token(&good).await.is_ok(), "A13");
+        assert_failure(app.get_user(Request::new(message)).await, Code::InvalidArgument, "FIELD_INVALID");
+        assert!(app.get_by_token(&good).await.is_ok(), "A13");
     }
-    assert_eq!(app.lookups(), 1);
+    assert_eq!(app.cognito_lookups(), 1);
 }
 
 #[tokio::test]
 async fn what_is_no_header_reaches_nobody() {
-    let app = App::with(|config| config.callers.truncate(1)).await;
+    let app = App::start_with_config(|config| config.callers.truncate(1)).await;
     let good = format!("Bearer {}", app.token("ada"));
     for (case, name, value, answered) in [
         ("the control", "authorization", good.clone(), true),
@@ -130,7 +131,7 @@ async fn what_is_no_header_reaches_nobody() {
         let block = [frames::get_user(), frames::literal(name, &value)].concat();
         let message = frames::frame(DATA, END_STREAM, 1, &frames::message(&GetUserRequest::default()));
         let call = [frames::frame(HEADERS, END_HEADERS, 1, &block), message].concat();
-        let mut wire = Wire::begun(app.address, &[]).await;
+        let mut wire = FrameConnection::open(app.address, &[]).await;
         wire.send(&call).await;
         let first = loop {
             let frame = wire.next().await.unwrap();
@@ -140,5 +141,5 @@ async fn what_is_no_header_reaches_nobody() {
         };
         assert_eq!(first == HEADERS, answered, "{case}: {first}");
     }
-    assert_eq!(app.lookups(), 1);
+    assert_eq!(app.cognito_lookups(), 1);
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::{
-    support::{ADA, App, BOB, about, assert_failure, bearing},
-    trial::{Case, Forge, Trial},
+    support::forged_tokens::{Case, RejectionTest, TokenForger},
+    support::{ADA, App, BOB, about, assert_failure, with_token},
 };
 
 const EXPIRED: &str = "TOKEN_EXPIRED";
@@ -16,7 +16,7 @@ const WRONG_TYPE: &str = "TOKEN_WRONG_TYPE";
 
 #[tokio::test]
 async fn a_token_is_of_this_pool_to_the_byte() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let own = trial.app.cognito.issuer().to_owned();
     let aws = "https://cognito-idp.eu-west-1.amazonaws.com";
     let mut cases = edited(
@@ -44,16 +44,16 @@ async fn a_token_is_of_this_pool_to_the_byte() {
         ],
     );
     cases.push(("A97 absent", without(&trial, "iss"), INVALID));
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 #[tokio::test]
 async fn another_pool_is_not_asked_for_its_keys() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let pool = Pool { id: "eu-west-1_Sandbox02".into(), ..Pool::sandbox() };
     let other =
         StandIn::start_with_keys(pool, "127.0.0.1:0".parse().unwrap(), Keys::generate().unwrap()).unwrap();
-    let forge = Forge::of(&other, SigningKey::Access);
+    let forge = TokenForger::with_key(&other, SigningKey::Access);
     let own = trial.app.cognito.access_claims("ada").unwrap();
     let header = trial.app.cognito.header(SigningKey::Access);
     let cases = vec![
@@ -64,13 +64,13 @@ async fn another_pool_is_not_asked_for_its_keys() {
             INVALID,
         ),
     ];
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
     assert_eq!(other.calls("jwks"), 0);
 }
 
 #[tokio::test]
 async fn a_token_is_an_access_token_of_a_client_of_the_pool() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let client = trial.app.cognito.access_claims("ada").unwrap()["client_id"].as_str().unwrap().to_owned();
     // The design tells an ID token from others.
     let mut cases: Vec<Case<'_>> =
@@ -100,12 +100,12 @@ async fn a_token_is_an_access_token_of_a_client_of_the_pool() {
         ],
     ));
     cases.push(("A102 absent", without(&trial, "client_id"), INVALID));
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 #[tokio::test]
 async fn an_audience_is_read_over() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     // The design ignores what it does not need: whom else a token is for says nothing of whose it is.
     let mut taken = vec![("A103 absent", trial.app.token("ada"))];
     for (case, aud) in [
@@ -117,12 +117,12 @@ async fn an_audience_is_read_over() {
             edited(&trial, "aud", [(case, aud, "")]).into_iter().map(|(case, token, _)| (case, token)),
         );
     }
-    trial.taken(taken).await;
+    trial.assert_accepted(taken).await;
 }
 
 #[tokio::test]
 async fn a_sub_is_opaque_but_bounded() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let mut cases: Vec<Case<'_>> = vec![("A99 absent", without(&trial, "sub"), INVALID)];
     for sub in bad_subs() {
         cases.extend(edited(&trial, "sub", [("A99 a sub that is none", sub, INVALID)]));
@@ -133,17 +133,17 @@ async fn a_sub_is_opaque_but_bounded() {
     for groups in [json!("staff"), json!({}), json!([1]), json!([""]), json!(vec!["g"; 101])] {
         cases.extend(edited(&trial, "cognito:groups", [("A108 groups that are none", groups, INVALID)]));
     }
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 
     let app = App::start().await;
     for sub in bad_subs().into_iter().filter_map(|sub| sub.as_str().map(str::to_owned)) {
-        assert_failure(app.by_sub(&sub).await, Code::InvalidArgument, "SUB_MALFORMED");
+        assert_failure(app.get_by_sub(&sub).await, Code::InvalidArgument, "SUB_MALFORMED");
     }
-    assert_eq!(app.lookups(), 0);
+    assert_eq!(app.cognito_lookups(), 0);
     // No UUID by nature: that is the design's.
     for sub in ["ADA00000-5A4D-4B0C-8000-00000000000F", "A_B-9", "0"] {
         app.cognito.put_user(User { sub: sub.into(), ..User::local("eve", "Eve-Sandbox-1") });
-        assert_eq!(app.by_token(&app.token("eve")).await.unwrap().user.unwrap().sub, sub, "A99");
+        assert_eq!(app.get_by_token(&app.token("eve")).await.unwrap().user.unwrap().sub, sub, "A99");
     }
 }
 
@@ -155,16 +155,19 @@ fn bad_subs() -> Vec<Value> {
 
 #[tokio::test]
 async fn whose_a_token_is_decides_what_it_is_good_for() {
-    let app = App::with(machines).await;
+    let app = App::start_with_config(machines).await;
     let desk = |scope: Value| {
         let mut claims = app.cognito.machine_claims(MACHINE, &[]);
         claims["scope"] = scope;
         app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims)
     };
-    assert!(app.ask(bearing(&desk(json!(SCOPE)), about(ADA))).await.is_ok());
+    assert!(app.get_user(with_token(&desk(json!(SCOPE)), about(ADA))).await.is_ok());
     let many = vec!["other/scope"; 1_500].join(" ");
-    assert!(app.ask(bearing(&desk(json!(format!("{many} {SCOPE}"))), about(ADA))).await.is_ok(), "A106");
-    let lookups = app.lookups();
+    assert!(
+        app.get_user(with_token(&desk(json!(format!("{many} {SCOPE}"))), about(ADA))).await.is_ok(),
+        "A106"
+    );
+    let lookups = app.cognito_lookups();
     for (case, scope) in [
         ("A106 absent", json!(null)),
         ("A106 an array", json!([SCOPE])),
@@ -176,7 +179,7 @@ async fn whose_a_token_is_decides_what_it_is_good_for() {
         ("A106 another space", json!(format!("openid\u{a0}{SCOPE}"))),
         ("A106 many", json!(many)),
     ] {
-        let answer = app.ask(bearing(&desk(scope), about(ADA))).await;
+        let answer = app.get_user(with_token(&desk(scope), about(ADA))).await;
         assert_eq!(
             crate::support::failure(&answer.unwrap_err()),
             (Code::PermissionDenied, "SCOPE_MISSING".into()),
@@ -185,33 +188,37 @@ async fn whose_a_token_is_decides_what_it_is_good_for() {
     }
     let presented = |token: &str| {
         let message = cognito_lookup::proto::GetUserRequest { access_token: token.into(), ..about("") };
-        bearing(&desk(json!(SCOPE)), message)
+        with_token(&desk(json!(SCOPE)), message)
     };
-    assert_failure(app.ask(presented(&desk(json!(SCOPE)))).await, Code::Unauthenticated, WRONG_TYPE);
+    assert_failure(app.get_user(presented(&desk(json!(SCOPE)))).await, Code::Unauthenticated, WRONG_TYPE);
     // A person's token names its own user: another sub beside it is another user, which the design calls ambiguous.
     let person = app.token("ada");
-    assert_failure(app.ask(bearing(&person, about(BOB))).await, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
     assert_failure(
-        app.ask(bearing(&desk(json!(SCOPE)), about(""))).await,
+        app.get_user(with_token(&person, about(BOB))).await,
+        Code::InvalidArgument,
+        "SUBJECT_AMBIGUOUS",
+    );
+    assert_failure(
+        app.get_user(with_token(&desk(json!(SCOPE)), about(""))).await,
         Code::InvalidArgument,
         "SUB_MALFORMED",
     );
-    assert_eq!(app.lookups(), lookups);
+    assert_eq!(app.cognito_lookups(), lookups);
 }
 
 #[tokio::test]
 async fn a_live_token_of_a_user_who_is_not() {
     let app = App::start().await;
-    assert_failure(app.by_token(&app.token("bob")).await, Code::PermissionDenied, "USER_DISABLED");
+    assert_failure(app.get_by_token(&app.token("bob")).await, Code::PermissionDenied, "USER_DISABLED");
     app.cognito.put_user(User::local("eve", "Eve-Sandbox-1"));
     let eve = app.token("eve");
     app.cognito.delete_user("eve").unwrap();
-    assert_failure(app.by_token(&eve).await, Code::NotFound, "USER_NOT_FOUND");
+    assert_failure(app.get_by_token(&eve).await, Code::NotFound, "USER_NOT_FOUND");
 }
 
 #[tokio::test]
 async fn a_token_has_its_time() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let now = trial.app.cognito.access_claims("ada").unwrap()["iat"].as_u64().unwrap();
     let day = 24 * 60 * 60;
     let mut cases: Vec<Case<'_>> = vec![("A109 absent", without(&trial, "exp"), INVALID)];
@@ -275,12 +282,12 @@ async fn a_token_has_its_time() {
     ] {
         cases.push(("A111 a number that is none", spelt(&trial, "exp", number), MALFORMED));
     }
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 #[tokio::test]
 async fn a_token_may_be_at_the_edge_of_its_time() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let now = trial.app.cognito.access_claims("ada").unwrap()["iat"].as_u64().unwrap();
     let day = 24 * 60 * 60;
     let mut taken = Vec::new();
@@ -297,13 +304,13 @@ async fn a_token_may_be_at_the_edge_of_its_time() {
     }
     // The design asks for no iat; without one, a token may last a day from now.
     taken.push(("A115 absent", without(&trial, "iat")));
-    trial.taken(taken).await;
+    trial.assert_accepted(taken).await;
 }
 
 #[tokio::test]
 async fn no_type_of_any_value_is_a_fault_of_ours() {
-    let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
+    let trial = RejectionTest::start().await;
+    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
     let (header, claims) =
         (trial.app.cognito.header(SigningKey::Access), trial.app.cognito.access_claims("ada").unwrap());
     let signature = trial.good.rsplit('.').next().unwrap();
@@ -320,7 +327,7 @@ async fn no_type_of_any_value_is_a_fault_of_ours() {
             let signed = forge.token(head.to_string(), body.to_string());
             let kept = format!("{}.{signature}", signed.rsplit_once('.').unwrap().0);
             for (token, may_be_good) in [(signed, !checked.contains(&name.as_str())), (kept, false)] {
-                match trial.app.by_token(&token).await {
+                match trial.app.get_by_token(&token).await {
                     Ok(_) => assert!(may_be_good, "A108 {name} {value}"),
                     // Another sub or username than Cognito's is not found there.
                     Err(status) if may_be_good => {
@@ -338,7 +345,7 @@ async fn no_type_of_any_value_is_a_fault_of_ours() {
 
 /// Well-signed tokens that say something else in one claim.
 fn edited<'a, const N: usize>(
-    trial: &Trial,
+    trial: &RejectionTest,
     name: &str,
     cases: [(&'a str, Value, &'a str); N],
 ) -> Vec<Case<'a>> {
@@ -351,14 +358,14 @@ fn edited<'a, const N: usize>(
     cases.map(|(case, value, reason)| (case, token(value), reason)).into()
 }
 
-fn without(trial: &Trial, name: &str) -> String {
+fn without(trial: &RejectionTest, name: &str) -> String {
     let mut claims = trial.app.cognito.access_claims("ada").unwrap();
     claims.as_object_mut().unwrap().remove(name).unwrap();
     trial.app.cognito.sign(SigningKey::Access, &trial.app.cognito.header(SigningKey::Access), &claims)
 }
 
 /// A well-signed token with a value that is spelt like this.
-fn spelt(trial: &Trial, name: &str, value: &str) -> String {
+fn spelt(trial: &RejectionTest, name: &str, value: &str) -> String {
     let mut claims = trial.app.cognito.access_claims("ada").unwrap();
     claims[name] = json!("(value)");
     let claims = claims.to_string().replace("\"(value)\"", value);

@@ -1,7 +1,7 @@
 use cognito_standin::SigningKey;
 use serde_json::json;
 
-use crate::trial::{Case, Forge, Trial, encoded};
+use crate::support::forged_tokens::{Case, RejectionTest, TokenForger, encoded};
 
 const MALFORMED: &str = "TOKEN_MALFORMED";
 const INVALID: &str = "TOKEN_INVALID";
@@ -9,14 +9,14 @@ const WRONG_TYPE: &str = "TOKEN_WRONG_TYPE";
 
 #[tokio::test]
 async fn the_form_is_compact() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let good = trial.good.clone();
     let [h, p, s] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
     let json = json!({"payload": p, "protected": h, "signature": s});
     let general = json!({"payload": p, "signatures": [{"protected": h, "signature": s}]});
     let dots = ".".repeat(32 * 1024);
     trial
-        .refused(malformed([
+        .assert_rejected(malformed([
             ("A18 one segment", h.to_owned()),
             ("A18 two segments", format!("{h}.{p}")),
             ("A18 four segments", format!("{good}.{s}")),
@@ -66,8 +66,8 @@ async fn the_form_is_compact() {
 
 #[tokio::test]
 async fn base64url_is_canonical_however_well_it_is_signed() {
-    let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
+    let trial = RejectionTest::start().await;
+    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
     let good = trial.good.clone();
     let [h, p, s] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
     // 31 bytes leave two bits that nobody reads.
@@ -75,33 +75,33 @@ async fn base64url_is_canonical_however_well_it_is_signed() {
     let header = encoded(format!("{header}{}", " ".repeat((4 - header.len() % 3) % 3)));
     let claims = trial.app.cognito.access_claims("ada").unwrap().to_string();
     let claims = encoded(format!("{claims}{}", " ".repeat((4 - claims.len() % 3) % 3)));
-    trial.taken(vec![("A26 the control", forge.seal(&format!("{header}.{claims}")))]).await;
+    trial.assert_accepted(vec![("A26 the control", forge.sign(&format!("{header}.{claims}")))]).await;
     trial
-        .refused(malformed([
+        .assert_rejected(malformed([
             ("A26 unused bits of the signature", format!("{h}.{p}.{}", nudged(s))),
-            ("A26 unused bits of the header", forge.seal(&format!("{}.{claims}", nudged(&header)))),
-            ("A26 unused bits of the payload", forge.seal(&format!("{header}.{}", nudged(&claims)))),
-            ("A24 a padded header, signed", forge.seal(&format!("{header}==.{claims}"))),
-            ("A24 a padded payload, signed", forge.seal(&format!("{header}.{claims}=="))),
+            ("A26 unused bits of the header", forge.sign(&format!("{}.{claims}", nudged(&header)))),
+            ("A26 unused bits of the payload", forge.sign(&format!("{header}.{}", nudged(&claims)))),
+            ("A24 a padded header, signed", forge.sign(&format!("{header}==.{claims}"))),
+            ("A24 a padded payload, signed", forge.sign(&format!("{header}.{claims}=="))),
             (
                 "A25 the other alphabet, signed",
-                forge.seal(&format!(
+                forge.sign(&format!(
                     "{header}.{}",
                     encoded(r#"{"sub":"???>>>~~~"}"#).replace('_', "/").replace('-', "+")
                 )),
             ),
-            ("A23 a space, signed", forge.seal(&format!("{header} .{claims}"))),
+            ("A23 a space, signed", forge.sign(&format!("{header} .{claims}"))),
         ]))
         .await;
 }
 
 #[tokio::test]
 async fn what_is_behind_the_signature_is_part_of_it() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let good = trial.good.clone();
     let more = |more: &str| format!("{good}{more}");
     trial
-        .refused(vec![
+        .assert_rejected(vec![
             ("A28 a byte", more("A"), INVALID),
             ("A28 two bytes", more("AA"), INVALID),
             ("A28 a part of a byte", more("AAA"), MALFORMED),
@@ -113,8 +113,8 @@ async fn what_is_behind_the_signature_is_part_of_it() {
 
 #[tokio::test]
 async fn header_and_claims_are_objects_of_json() {
-    let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
+    let trial = RejectionTest::start().await;
+    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
     let claims = trial.app.cognito.access_claims("ada").unwrap().to_string();
     let header = trial.app.cognito.header(SigningKey::Access).to_string();
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
@@ -151,13 +151,13 @@ async fn header_and_claims_are_objects_of_json() {
     cases.push(("A31 a lone surrogate in a claim", forge.token(&header, surrogate), MALFORMED));
     let typ = header.replacen('{', r#"{"typ":"\ud800","#, 1);
     cases.push(("A31 a lone surrogate in the header", forge.token(typ, &claims), MALFORMED));
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 #[tokio::test]
 async fn nothing_is_said_twice() {
-    let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
+    let trial = RejectionTest::start().await;
+    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
     let claims = trial.app.cognito.access_claims("ada").unwrap();
     let header = trial.app.cognito.header(SigningKey::Access).to_string();
     let first = |text: &str, added: &str| text.replacen('{', &format!("{{{added},"), 1);
@@ -200,13 +200,13 @@ async fn nothing_is_said_twice() {
             }
         }
     }
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 #[tokio::test]
 async fn claims_that_nobody_asked_for_are_read_over() {
-    let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
+    let trial = RejectionTest::start().await;
+    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
     let claims = trial.app.cognito.access_claims("ada").unwrap();
     let header = trial.app.cognito.header(SigningKey::Access).to_string();
     let with = |name: &str, value| {
@@ -217,7 +217,7 @@ async fn claims_that_nobody_asked_for_are_read_over() {
     let wide: serde_json::Map<_, _> = (0..1_000).map(|n| (format!("claim-{n}"), json!(n))).collect();
     let digits = claims.to_string().replacen('{', &format!("{{\"n\":{},", "9".repeat(1_000)), 1);
     trial
-        .taken(vec![
+        .assert_accepted(vec![
             ("A36 wide", with("wide", wide.into())),
             ("A36 long", with("long", json!("x".repeat(20_000)))),
             ("A36 an array", with("deep", json!([[[[["x"]]]]]))),
@@ -229,8 +229,8 @@ async fn claims_that_nobody_asked_for_are_read_over() {
 
 #[tokio::test]
 async fn a_header_asks_for_nothing_more() {
-    let trial = Trial::begin().await;
-    let forge = Forge::of(&trial.app.cognito, SigningKey::Access);
+    let trial = RejectionTest::start().await;
+    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
     let claims = trial.app.cognito.access_claims("ada").unwrap().to_string();
     let header = trial.app.cognito.header(SigningKey::Access);
     let with = |name: &str, value| {
@@ -239,7 +239,7 @@ async fn a_header_asks_for_nothing_more() {
         forge.token(header.to_string(), &claims)
     };
     trial
-        .taken(vec![
+        .assert_accepted(vec![
             ("A42 JWT", with("typ", json!("JWT"))),
             ("A42 at+jwt", with("typ", json!("at+jwt"))),
             ("A42 application/at+jwt", with("typ", json!("application/at+jwt"))),
@@ -259,7 +259,7 @@ async fn a_header_asks_for_nothing_more() {
     for typ in ["logout+jwt", "secevent+jwt", "dpop+jwt", "id_token+jwt", "JOSE", "jwt ", ""] {
         cases.push(("A43 another type", with("typ", json!(typ)), WRONG_TYPE));
     }
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 fn malformed<'a, const N: usize>(cases: [(&'a str, String); N]) -> Vec<Case<'a>> {

@@ -23,10 +23,10 @@ use tokio_rustls::TlsAcceptor;
 use tonic::Code;
 
 use crate::{
-    certificates::{Authority, Identity},
-    process::pool,
+    support::certificates::{Authority, Identity},
+    support::forged_tokens::{TokenForger, encoded},
+    support::process::pool,
     support::{App, assert_failure, failure, standin},
-    trial::{Forge, encoded},
 };
 
 #[tokio::test]
@@ -74,20 +74,20 @@ async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
     join_all(faults.into_iter().map(|(case, fault, outcome)| async move {
         let cognito = standin();
         cognito.inject("jwks", fault);
-        let app = App::not_ready(cognito, |_| {}).await;
+        let app = App::start_unready(cognito, |_| {}).await;
         let series = |outcome: &str| {
             let pool = app.cognito.pool_id();
             format!("cognito_lookup_jwks_fetches_total{{pool=\"{pool}\",outcome=\"{outcome}\"}}")
         };
-        app.metric_is(&series(outcome), |fetches| fetches >= 1.0).await;
+        app.wait_for_metric(&series(outcome), |fetches| fetches >= 1.0).await;
         // What is packed was not asked for, and is read as it is.
         if outcome != "Ok" {
             assert_eq!(app.metric(&series("Ok")).await, 0.0, "{case}");
-            assert_failure(app.by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
+            assert_failure(app.get_by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
             app.cognito.clear_faults("jwks");
         }
-        app.healthy(ServingStatus::Serving).await;
-        assert!(app.by_token(&app.token("ada")).await.is_ok(), "{case}");
+        app.wait_for_health(ServingStatus::Serving).await;
+        assert!(app.get_by_token(&app.token("ada")).await.is_ok(), "{case}");
         assert!(app.metric(&fetched_at(&app)).await > 1.7e9, "{case}");
     }))
     .await;
@@ -97,7 +97,7 @@ async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
 #[tokio::test]
 async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
     let cognito = standin();
-    let stranger = Forge::of(&cognito, SigningKey::Unpublished);
+    let stranger = TokenForger::with_key(&cognito, SigningKey::Unpublished);
     let edit = |kid: &str, name: &str, value: Value| {
         let mut key = stranger.jwk(kid);
         key[name] = value;
@@ -140,20 +140,24 @@ async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
     keys.push(cognito.jwks()["keys"][0].clone());
     let reply = HttpResponse::json(200, &json!({"keys": keys})).header("cache-control", "no-store");
     cognito.replace_jwks(reply.header("expires", "Thu, 01 Jan 1970 00:00:00 GMT"));
-    let app = App::not_ready(cognito, |_| {}).await;
-    app.healthy(ServingStatus::Serving).await;
+    let app = App::start_unready(cognito, |_| {}).await;
+    app.wait_for_health(ServingStatus::Serving).await;
     let claims = app.cognito.access_claims("ada").unwrap().to_string();
     let token = |kid: &str| stranger.token(json!({"alg": "RS256", "kid": kid}).to_string(), &claims);
     for kid in ["the control", "A86 one key twice", "A93 with private parts", "A83 no alg"] {
-        assert!(app.by_token(&token(kid)).await.is_ok(), "{kid}");
+        assert!(app.get_by_token(&token(kid)).await.is_ok(), "{kid}");
     }
     for kid in bad.iter().filter_map(|key| key["kid"].as_str()) {
         // As of any unknown name: while the fetch at the start is young, the design says that it may be a new one's.
-        let failure = failure(&app.by_token(&token(kid)).await.expect_err(kid));
+        let failure = failure(&app.get_by_token(&token(kid)).await.expect_err(kid));
         assert_eq!(failure, (Code::Unavailable, "KEYS_UNAVAILABLE".to_owned()), "{kid}");
-        assert!(app.by_token(&app.token("ada")).await.is_ok(), "the good token after {kid}");
+        assert!(app.get_by_token(&app.token("ada")).await.is_ok(), "the good token after {kid}");
     }
-    assert_eq!((app.cognito.calls("jwks"), app.lookups()), (1, 1), "A94: whatever a header says of caching");
+    assert_eq!(
+        (app.cognito.calls("jwks"), app.cognito_lookups()),
+        (1, 1),
+        "A94: whatever a header says of caching"
+    );
 }
 
 #[tokio::test]
@@ -161,15 +165,15 @@ async fn a_key_server_is_asked_over_https_where_that_is_set() {
     // A79: it speaks in the clear.
     let cognito = standin();
     let url = cognito.jwks_url().replace("http:", "https:");
-    let app = App::not_ready(cognito, |config| config.pools[0].jwks_url = Some(url)).await;
+    let app = App::start_unready(cognito, |config| config.pools[0].jwks_url = Some(url)).await;
     let series = |outcome: &str| {
         format!(
             "cognito_lookup_jwks_fetches_total{{pool=\"{}\",outcome=\"{outcome}\"}}",
             app.cognito.pool_id()
         )
     };
-    app.metric_is(&series("Connection"), |fetches| fetches >= 2.0).await;
-    assert_failure(app.by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
+    app.wait_for_metric(&series("Connection"), |fetches| fetches >= 2.0).await;
+    assert_failure(app.get_by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
     assert_eq!((app.cognito.calls("jwks"), app.metric(&fetched_at(&app)).await), (0, 0.0));
 }
 

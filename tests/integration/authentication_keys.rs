@@ -13,14 +13,14 @@ use cognito_standin::SigningKey;
 use num_bigint::BigUint;
 use serde_json::{Value, json};
 
-use crate::trial::{Case, Forge, Trial, encoded, fixed};
+use crate::support::forged_tokens::{Case, RejectionTest, TokenForger, encoded, fixed};
 
 const INVALID: &str = "TOKEN_INVALID";
 const MALFORMED: &str = "TOKEN_MALFORMED";
 
 #[tokio::test]
 async fn no_algorithm_but_rs256_is_taken() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let (forge, claims) = tools(&trial);
     let kid = &forge.kid;
     let signed =
@@ -30,7 +30,7 @@ async fn no_algorithm_but_rs256_is_taken() {
     for none in ["none", "None", "NONE", "nOnE"] {
         cases.push(("A44 none", format!("{}.", signed(json!(none))), MALFORMED));
         cases.push(("A45 none with a signature", format!("{}.{signature}", signed(json!(none))), MALFORMED));
-        cases.push(("A45 none, signed", forge.seal(&signed(json!(none))), MALFORMED));
+        cases.push(("A45 none, signed", forge.sign(&signed(json!(none))), MALFORMED));
     }
     for alg in [
         json!(null),
@@ -41,7 +41,7 @@ async fn no_algorithm_but_rs256_is_taken() {
         json!("rs256"),
         json!("RS256\0"),
     ] {
-        cases.push(("A46 a misspelt alg", forge.seal(&signed(alg)), MALFORMED));
+        cases.push(("A46 a misspelt alg", forge.sign(&signed(alg)), MALFORMED));
     }
     cases.push(("A46 no alg", forge.token(json!({"kid": kid}).to_string(), &claims), MALFORMED));
     let others: [(&str, &'static dyn RsaEncoding); 5] = [
@@ -54,12 +54,12 @@ async fn no_algorithm_but_rs256_is_taken() {
     for (alg, algorithm) in others {
         cases.push((
             "A50 the right key by another algorithm",
-            forge.seal_as(algorithm, &signed(json!(alg))),
+            forge.sign_with(algorithm, &signed(json!(alg))),
             INVALID,
         ));
         cases.push((
             "A50 the same, called RS256",
-            forge.seal_as(algorithm, &signed(json!("RS256"))),
+            forge.sign_with(algorithm, &signed(json!("RS256"))),
             INVALID,
         ));
     }
@@ -73,14 +73,14 @@ async fn no_algorithm_but_rs256_is_taken() {
         }
     }
     for alg in ["ML-DSA-65", "RS256K", "HS257"] {
-        cases.push(("A53 another alg", forge.seal(&signed(json!(alg))), MALFORMED));
+        cases.push(("A53 another alg", forge.sign(&signed(json!(alg))), MALFORMED));
     }
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 #[tokio::test]
 async fn no_secret_makes_a_token_good() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let (forge, claims) = tools(&trial);
     let public = forge.pair().public_key();
     let x509: PublicKeyX509Der<'_> = public.as_der().unwrap();
@@ -118,12 +118,12 @@ async fn no_secret_makes_a_token_good() {
             }
         }
     }
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 #[tokio::test]
 async fn a_signature_is_of_these_bytes_and_padded_as_it_must_be() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let (forge, claims) = tools(&trial);
     let header = trial.app.cognito.header(SigningKey::Access).to_string();
     let signed = format!("{}.{}", encoded(&header), encoded(&claims));
@@ -135,7 +135,7 @@ async fn a_signature_is_of_these_bytes_and_padded_as_it_must_be() {
     let info = |prefix: &[u8]| [prefix, digest.as_ref()].concat();
     let with = |signature: &[u8]| format!("{signed}.{}", encoded(signature));
     let good = padded(1, 0xff, &info(&SHA256), &[]);
-    trial.taken(vec![("A56 the control", with(&forge.raw(&good)))]).await;
+    trial.assert_accepted(vec![("A56 the control", with(&forge.raw(&good)))]).await;
 
     let (s, one) = (BigUint::from_bytes_be(&forge.raw(&good)), BigUint::from(1_u8));
     let n = &forge.n;
@@ -182,9 +182,9 @@ async fn a_signature_is_of_these_bytes_and_padded_as_it_must_be() {
         INVALID,
     ));
     cases.push(("A49 no signature", format!("{signed}."), MALFORMED));
-    let stranger = Forge::of(&trial.app.cognito, SigningKey::Unpublished);
+    let stranger = TokenForger::with_key(&trial.app.cognito, SigningKey::Unpublished);
     cases.push(("A60 a stranger's, under this key's name", stranger.token(&header, &claims), INVALID));
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 #[tokio::test]
@@ -192,9 +192,9 @@ async fn a_token_brings_no_key_and_no_address_of_one() {
     let canary = TcpListener::bind("127.0.0.1:0").unwrap();
     canary.set_nonblocking(true).unwrap();
     let url = format!("http://{}/keys", canary.local_addr().unwrap());
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let (forge, claims) = tools(&trial);
-    let stranger = Forge::of(&trial.app.cognito, SigningKey::Unpublished);
+    let stranger = TokenForger::with_key(&trial.app.cognito, SigningKey::Unpublished);
     let kid = forge.kid.clone();
     let headed = |name: &str, value: &Value| {
         let mut header = json!({"alg": "RS256", "kid": kid});
@@ -229,13 +229,13 @@ async fn a_token_brings_no_key_and_no_address_of_one() {
             INVALID,
         ));
     }
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
     assert!(canary.accept().is_err(), "somebody called");
 }
 
 #[tokio::test]
 async fn the_name_of_a_key_is_a_name_and_nothing_else() {
-    let trial = Trial::begin().await;
+    let trial = RejectionTest::start().await;
     let (forge, claims) = tools(&trial);
     let named = |kid: Value| forge.token(json!({"alg": "RS256", "kid": kid}).to_string(), &claims);
     let mut cases: Vec<Case<'_>> =
@@ -271,13 +271,13 @@ async fn the_name_of_a_key_is_a_name_and_nothing_else() {
     }
     let id_key = trial.app.cognito.kid(SigningKey::Id);
     cases.push(("A69 the name of the pool's other key", named(json!(id_key)), INVALID));
-    trial.refused(cases).await;
+    trial.assert_rejected(cases).await;
 }
 
 /// The pool's own key in a forger's hands, and the claims of a good token.
-fn tools(trial: &Trial) -> (Forge, String) {
+fn tools(trial: &RejectionTest) -> (TokenForger, String) {
     let claims = trial.app.cognito.access_claims("ada").unwrap();
-    (Forge::of(&trial.app.cognito, SigningKey::Access), claims.to_string())
+    (TokenForger::with_key(&trial.app.cognito, SigningKey::Access), claims.to_string())
 }
 
 // RFC 8017, section 9.2, note 1: the names of hashes before a digest of 32 bytes.

@@ -17,19 +17,19 @@ use crate::support::{ADA, App, BOB, GRACE, WEB, failure};
 
 #[tokio::test]
 async fn a_hundred_users_in_order_and_no_more_calls_than_are_unknown() {
-    let app = App::with(local).await;
+    let app = App::start_with_config(local).await;
     let known: Vec<_> = (0..90).map(|n| format!("known-{n}")).collect();
     for sub in &known {
         put(&app, sub);
     }
     batch(&app, about(&known)).await.unwrap();
-    assert_eq!(app.lookups(), 90);
+    assert_eq!(app.cognito_lookups(), 90);
     let unknown = (0..5).map(|n| format!("unknown-{n}"));
     let mut subs: Vec<_> =
         known.iter().cloned().chain(unknown).chain(known[10..15].iter().cloned()).collect();
     subs.reverse();
     let results = batch(&app, about(&subs)).await.unwrap().results;
-    assert_eq!((results.len(), app.lookups()), (100, 95));
+    assert_eq!((results.len(), app.cognito_lookups()), (100, 95));
     for (sub, result) in subs.iter().zip(&results) {
         if sub.starts_with("known") {
             let found = found(result);
@@ -39,16 +39,16 @@ async fn a_hundred_users_in_order_and_no_more_calls_than_are_unknown() {
         }
     }
     batch(&app, about(&subs)).await.unwrap();
-    assert_eq!(app.lookups(), 95, "who is unknown is remembered");
+    assert_eq!(app.cognito_lookups(), 95, "who is unknown is remembered");
 }
 
 #[tokio::test]
 async fn each_item_fails_by_itself_with_all_that_get_user_would_say() {
-    let app = App::with(|config| config.callers[1].groups = true).await;
+    let app = App::start_with_config(|config| config.callers[1].groups = true).await;
     let message = BatchGetUsersRequest { include_groups: true, ..about(&[ADA, "nobody", GRACE, BOB]) };
     let results = batch(&app, message).await.unwrap().results;
     assert_eq!(found(&results[0]).user.as_ref().unwrap().groups, ["engineers"]);
-    let alone = app.by_sub("nobody").await.unwrap_err();
+    let alone = app.get_by_sub("nobody").await.unwrap_err();
     let (told, expected) = (details(&results[1]), alone.get_error_details());
     let (told_info, expected_info) = (told.error_info().unwrap(), expected.error_info().unwrap());
     assert_eq!((&told_info.reason, &told_info.domain), (&expected_info.reason, &expected_info.domain));
@@ -68,12 +68,12 @@ async fn a_token_reads_its_own_user_and_nobody_elses() {
     for other in [&results[0], &results[2]] {
         assert_eq!(refusal(other), (Code::PermissionDenied, "SUBJECT_NOT_ALLOWED".into()));
     }
-    assert_eq!(app.lookups(), 1);
+    assert_eq!(app.cognito_lookups(), 1);
 }
 
 #[tokio::test]
 async fn what_is_nobodys_in_particular_refuses_the_whole() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.pools[0].app_clients.push("sandboxmachine000000000001".into());
         config.callers.push(CallerSettings {
             name: "desk".into(),
@@ -117,12 +117,12 @@ async fn what_is_nobodys_in_particular_refuses_the_whole() {
         assert_eq!(failure(&status), (Code::PermissionDenied, "ATTRIBUTE_NOT_ALLOWED".into()));
         assert_eq!(status.get_error_details().error_info().unwrap().metadata["attributes"], name);
     }
-    assert_eq!(app.lookups(), 0);
+    assert_eq!(app.cognito_lookups(), 0);
 }
 
 #[tokio::test]
 async fn what_the_budget_does_not_reach_is_refused_by_itself() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         local(config);
         config.budget.user_reads_per_second = Some(4);
         config.limits.request_timeout = Duration::from_millis(500);
@@ -134,8 +134,8 @@ async fn what_the_budget_does_not_reach_is_refused_by_itself() {
     }
     let results = batch(&app, about(&subs)).await.unwrap().results;
     let refused: Vec<_> = results.iter().filter(|result| is_refused(result)).collect();
-    assert_eq!((results.len(), refused.len()), (20, 20 - app.lookups()));
-    assert!((1..=4).contains(&app.lookups()), "{} calls", app.lookups());
+    assert_eq!((results.len(), refused.len()), (20, 20 - app.cognito_lookups()));
+    assert!((1..=4).contains(&app.cognito_lookups()), "{} calls", app.cognito_lookups());
     for result in refused {
         assert_eq!(refusal(result), (Code::ResourceExhausted, "BUDGET_EXHAUSTED".into()));
         assert!(details(result).retry_info().unwrap().retry_delay.is_some());
@@ -144,7 +144,7 @@ async fn what_the_budget_does_not_reach_is_refused_by_itself() {
 
 #[tokio::test]
 async fn what_does_not_come_in_time_is_told_beside_what_did() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         local(config);
         config.limits.request_timeout = Duration::from_millis(500);
     })
@@ -160,23 +160,23 @@ async fn what_does_not_come_in_time_is_told_beside_what_did() {
     held.release();
     app.cognito.wait_until_idle("AdminGetUser").await;
     assert!(batch(&app, about(&[BOB])).await.is_ok());
-    assert_eq!(app.lookups(), 2);
+    assert_eq!(app.cognito_lookups(), 2);
 }
 
 #[tokio::test]
 async fn a_demand_holds_for_every_user() {
-    let app = App::with(local).await;
+    let app = App::start_with_config(local).await;
     batch(&app, about(&[ADA, BOB])).await.unwrap();
     let now = Some(Freshness::MaxAge(prost_types::Duration::default()));
     let message = BatchGetUsersRequest { freshness: now, ..about(&[ADA, BOB, ADA]) };
     let results = batch(&app, message).await.unwrap().results;
     assert!(results.iter().all(|result| source(result) == Source::Cognito));
-    assert_eq!(app.lookups(), 4);
+    assert_eq!(app.cognito_lookups(), 4);
 }
 
 #[tokio::test]
 async fn an_answer_is_no_larger_than_clients_read() {
-    let app = App::with(wide).await;
+    let app = App::start_with_config(wide).await;
     put_wide(&app, "wide");
     put(&app, "narrow");
     let subs = [&["wide"; 98][..], &["narrow", "nobody"]].concat();
@@ -190,7 +190,7 @@ async fn an_answer_is_no_larger_than_clients_read() {
     assert!(details(full).retry_info().is_none(), "asked again it is as full");
     assert_eq!(found(&reply.results[98]).user.as_ref().unwrap().sub, "narrow", "there is room for less");
     assert_eq!(refusal(&reply.results[99]).1, "USER_NOT_FOUND");
-    assert_eq!(app.lookups(), 3);
+    assert_eq!(app.cognito_lookups(), 3);
 }
 
 /// A caller that may read all that a user can have.

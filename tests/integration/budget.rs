@@ -11,7 +11,7 @@ use crate::support::{ADA, App, about, connect, failure};
 
 #[tokio::test]
 async fn of_a_herd_of_cold_users_as_many_are_asked_about_as_the_budget_lets_begin_in_time() {
-    let app = App::with(|config| config.budget.user_reads_per_second = Some(20)).await;
+    let app = App::start_with_config(|config| config.budget.user_reads_per_second = Some(20)).await;
     let people = crowd(&app, 400);
     let channels = join_all((0..4).map(|_| connect(app.address))).await;
     let asking = people.iter().enumerate().map(|(n, sub)| {
@@ -37,21 +37,21 @@ async fn of_a_herd_of_cold_users_as_many_are_asked_about_as_the_budget_lets_begi
 
 #[tokio::test]
 async fn a_caller_with_a_share_is_refused_beyond_it_and_the_others_are_not() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.callers[1].misses_per_second = Some(1);
         config.limits.request_timeout = Duration::from_millis(900);
     })
     .await;
     let people = crowd(&app, 10);
-    let first = app.by_sub(&people[0]).await;
+    let first = app.get_by_sub(&people[0]).await;
     assert!(first.is_ok());
-    let more = join_all(people[1..].iter().map(|sub| app.by_sub(sub))).await;
+    let more = join_all(people[1..].iter().map(|sub| app.get_by_sub(sub))).await;
     let refused = more
         .iter()
         .filter(|answer| answer.as_ref().is_err_and(|status| failure(status).1 == "BUDGET_EXHAUSTED"));
     assert!(refused.count() >= 8, "one more may begin within the time");
-    assert!(app.by_token(&app.token("ada")).await.is_ok());
-    assert!(app.by_sub(ADA).await.is_ok(), "a hit is no miss");
+    assert!(app.get_by_token(&app.token("ada")).await.is_ok());
+    assert!(app.get_by_sub(ADA).await.is_ok(), "a hit is no miss");
     assert!(app.metric("cognito_lookup_upstream_refusals_total{category=\"UserRead\"}").await >= 8.0);
 }
 

@@ -6,8 +6,8 @@ use rcgen::SanType;
 use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{
-    certificates::{Authority, Files, Identity, client_config},
-    support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, bearing, names, standin},
+    support::certificates::{Authority, Files, Identity, client_config},
+    support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, names, standin, with_token},
     tls::connect,
 };
 
@@ -17,17 +17,17 @@ const SCOPE: &str = "user-lookup/read";
 
 #[tokio::test]
 async fn a_machine_reads_as_its_rule_says() {
-    let app = App::with(rules).await;
+    let app = App::start_with_config(rules).await;
     let desk = app.cognito.machine_token(MACHINE, &[SCOPE]);
-    let answer = app.ask(bearing(&desk, about(GRACE))).await.unwrap();
+    let answer = app.get_user(with_token(&desk, about(GRACE))).await.unwrap();
     assert_eq!(names(&answer), ["email", "name"], "any user, by sub");
     let (other, ada) = (app.cognito.machine_token(OTHER_MACHINE, &["x/y"]), app.token("ada"));
     let presenting = |token: &str| GetUserRequest { access_token: token.into(), ..about("") };
-    let answer = app.ask(bearing(&other, presenting(&ada))).await.unwrap();
+    let answer = app.get_user(with_token(&other, presenting(&ada))).await.unwrap();
     assert_eq!(names(&answer), ["name"], "the user whose token it presents");
     assert_eq!(answer.user.unwrap().sub, ADA);
 
-    let (asked, denied) = (app.lookups(), Code::PermissionDenied);
+    let (asked, denied) = (app.cognito_lookups(), Code::PermissionDenied);
     let scopeless = app.cognito.machine_token(MACHINE, &["user-lookup/write"]);
     let unruled = app.cognito.machine_token("sandboxmachine000000000003", &[SCOPE]);
     for (case, token, message, code, reason) in [
@@ -51,11 +51,11 @@ async fn a_machine_reads_as_its_rule_says() {
             "ATTRIBUTE_NOT_ALLOWED",
         ),
     ] {
-        let answer = app.ask(bearing(token, message)).await;
+        let answer = app.get_user(with_token(token, message)).await;
         assert!(answer.is_err(), "{case}");
         assert_failure(answer, code, reason);
     }
-    assert_eq!(app.lookups(), asked, "what is refused costs nothing");
+    assert_eq!(app.cognito_lookups(), asked, "what is refused costs nothing");
 }
 
 #[tokio::test]
@@ -67,19 +67,19 @@ async fn a_certificate_says_who_asks() {
     let spiffe = house.clients.named(vec![uri("spiffe://example.com/reports")]);
     let reports = house.channel(&spiffe).await;
     let token = house.app.token("ada");
-    let forwarded = ask(&reports, bearing(&token, GetUserRequest::default())).await.unwrap();
+    let forwarded = ask(&reports, with_token(&token, GetUserRequest::default())).await.unwrap();
     assert_eq!(names(&forwarded), ["name"], "its own rule, and the token's user");
     assert_eq!(forwarded.user.unwrap().sub, ADA);
 
-    let asked = house.app.lookups();
+    let asked = house.app.cognito_lookups();
     let alone = ask(&reports, Request::new(about(BOB))).await;
     assert_failure(alone, Code::PermissionDenied, "SUBJECT_NOT_ALLOWED");
     let id_token = house.app.cognito.id_token("ada").unwrap();
-    let bad = ask(&billing, bearing(&id_token, about(GRACE))).await;
+    let bad = ask(&billing, with_token(&id_token, about(GRACE))).await;
     assert_failure(bad, Code::Unauthenticated, "ID_TOKEN_REFUSED");
-    let other = ask(&billing, bearing(&token, about(BOB))).await;
+    let other = ask(&billing, with_token(&token, about(BOB))).await;
     assert_failure(other, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
-    assert_eq!(house.app.lookups(), asked, "what is refused costs nothing");
+    assert_eq!(house.app.cognito_lookups(), asked, "what is refused costs nothing");
 }
 
 /// Good certificates all, of the right authority; the peer's network and a good token would be let in without one.
@@ -100,13 +100,13 @@ async fn a_certificate_of_another_name_is_nobody() {
         ("no name but the common one", vec![]),
     ] {
         let channel = house.channel(&house.clients.named(names)).await;
-        for request in [Request::new(about(ADA)), bearing(&token, GetUserRequest::default())] {
+        for request in [Request::new(about(ADA)), with_token(&token, GetUserRequest::default())] {
             let answer = ask(&channel, request).await;
             assert!(answer.is_err(), "{case}");
             assert_failure(answer, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
         }
     }
-    assert_eq!(house.app.lookups(), 0);
+    assert_eq!(house.app.cognito_lookups(), 0);
 }
 
 #[tokio::test]
@@ -129,10 +129,11 @@ async fn headers_that_tell_of_an_identity_are_ignored() {
 #[tokio::test]
 async fn what_a_broad_caller_cached_never_reaches_a_narrow_one() {
     for broad_first in [true, false] {
-        let app = App::with(rules).await;
+        let app = App::start_with_config(rules).await;
         let desk = app.cognito.machine_token(MACHINE, &[SCOPE]);
-        let broad = || async { names(&app.ask(bearing(&desk, about(GRACE))).await.unwrap()).join(",") };
-        let narrow = || async { names(&app.by_sub(GRACE).await.unwrap()).join(",") };
+        let broad =
+            || async { names(&app.get_user(with_token(&desk, about(GRACE))).await.unwrap()).join(",") };
+        let narrow = || async { names(&app.get_by_sub(GRACE).await.unwrap()).join(",") };
         for turn in 0..4 {
             let (asked, expected) = if (turn % 2 == 0) == broad_first {
                 (broad().await, "email,name")
@@ -142,8 +143,16 @@ async fn what_a_broad_caller_cached_never_reaches_a_narrow_one() {
             assert_eq!(asked, expected, "{broad_first} {turn}");
         }
         let wanted = GetUserRequest { attributes: vec!["email".into()], ..about(GRACE) };
-        assert_failure(app.ask(Request::new(wanted)).await, Code::PermissionDenied, "ATTRIBUTE_NOT_ALLOWED");
-        assert_eq!(app.lookups(), 2, "Grace is federated: asked for by sub, then listed, and then held");
+        assert_failure(
+            app.get_user(Request::new(wanted)).await,
+            Code::PermissionDenied,
+            "ATTRIBUTE_NOT_ALLOWED",
+        );
+        assert_eq!(
+            app.cognito_lookups(),
+            2,
+            "Grace is federated: asked for by sub, then listed, and then held"
+        );
     }
 }
 
@@ -160,7 +169,7 @@ impl House {
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
         let files = Files::new(&servers.server(), &clients);
         let set = files.set(ClientCertificate::Required);
-        let app = App::not_ready(standin(), |config| {
+        let app = App::start_unready(standin(), |config| {
             set(config);
             rules(config);
             config.callers.extend([
@@ -175,7 +184,7 @@ impl House {
             ]);
         })
         .await;
-        app.ready().await;
+        app.wait_until_ready().await;
         Self { app, servers, clients, _files: files }
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    certificates::{Authority, Files},
+    support::certificates::{Authority, Files},
     support::{ADA, App, BOB, GRACE, standin},
 };
 
@@ -310,7 +310,7 @@ async fn a_service_is_asked_over_tls_by_who_has_the_certificate() {
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
     let files = Files::new(&servers.server(), &clients);
     let set = files.set(ClientCertificate::Required);
-    let app = App::not_ready(standin(), |config| {
+    let app = App::start_unready(standin(), |config| {
         set(config);
         config.callers.push(CallerSettings {
             name: "billing".into(),
@@ -321,7 +321,7 @@ async fn a_service_is_asked_over_tls_by_who_has_the_certificate() {
         });
     })
     .await;
-    app.ready().await;
+    app.wait_until_ready().await;
     let client = clients.client("billing.example.com");
     let write = |name: &str, pem: &str| {
         fs::write(files.path(name), pem).unwrap();
@@ -339,7 +339,7 @@ async fn a_service_is_asked_over_tls_by_who_has_the_certificate() {
     for (case, arguments) in [("an unknown authority", &asked[..]), ("no certificate", &trusting)] {
         assert_eq!(code(&run(arguments, &[])), 3, "{case}");
     }
-    assert_eq!(app.lookups(), 1);
+    assert_eq!(app.cognito_lookups(), 1);
     let missing = [&asked[..], &["--ca-file", "/nowhere/ca.pem"]].concat();
     assert_eq!(code(&run(&missing, &[])), 2);
     let half = [&trusting[..], &["--certificate-file", &certificate]].concat();

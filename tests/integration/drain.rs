@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    process::Process,
+    support::process::Process,
     support::{ADA, App, about, connect, standin},
 };
 
@@ -34,7 +34,7 @@ async fn a_stop_under_load_fails_no_call_it_took_and_comes_in_time() {
         runs.spawn(async move {
             let _turn = turns.acquire().await.unwrap();
             let process = spawn_blocking(move || Process::serve(&cognito, SETTINGS)).await.unwrap();
-            let address: SocketAddr = process.place.parse().unwrap();
+            let address: SocketAddr = process.address.parse().unwrap();
             let stuck = Stuck::on(address).await;
             let mut load = JoinSet::new();
             let begun = Arc::new(Barrier::new(CLIENTS + 1));
@@ -45,8 +45,8 @@ async fn a_stop_under_load_fails_no_call_it_took_and_comes_in_time() {
             process.signal("TERM");
             load.join_all().await;
             let ended = move || {
-                process.logged("calls or connections did not end in time and are cut");
-                process.ended()
+                process.wait_for_log("calls or connections did not end in time and are cut");
+                process.wait()
             };
             let code = spawn_blocking(ended).await.unwrap();
             assert_eq!(code, Some(0), "run {run}");
@@ -62,7 +62,7 @@ async fn a_stop_under_load_fails_no_call_it_took_and_comes_in_time() {
 async fn calls_that_wait_for_cognito_are_answered_before_the_end() {
     let cognito = standin();
     let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");
-    let address: SocketAddr = process.place.parse().unwrap();
+    let address: SocketAddr = process.address.parse().unwrap();
     let held = cognito.hold("AdminGetUser");
     let mut clients = JoinSet::new();
     for n in 0..8 {
@@ -71,11 +71,11 @@ async fn calls_that_wait_for_cognito_are_answered_before_the_end() {
     }
     cognito.wait_for_calls("AdminGetUser", 8).await;
     process.signal("TERM");
-    process.logged("stopping");
+    process.wait_for_log("stopping");
     while TcpStream::connect(address).await.is_ok() {}
     held.release();
     assert!(clients.join_all().await.into_iter().all(|code| code.is_some()));
-    assert_eq!(process.ended(), Some(0));
+    assert_eq!(process.wait(), Some(0));
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn who_still_sends_as_its_connection_ends_is_not_broken_off() {
     }
     assert!(stream.take_error().unwrap().is_none());
     drop(stream);
-    app.stopped().await;
+    app.wait_until_stopped().await;
 }
 
 /// Clients that would hold a stop for ever.

@@ -9,7 +9,7 @@ use crate::support::{ADA, App, failure};
 
 #[tokio::test]
 async fn an_administrator_learns_the_rule_behind_each_attribute() {
-    let app = App::with(administered).await;
+    let app = App::start_with_config(administered).await;
     let told = explain(&app, about("web", &["email", "phone_number", "sub"])).await.unwrap();
     let lines: Vec<_> =
         told.attributes.iter().map(|told| (&*told.attribute, told.released, &*told.rule)).collect();
@@ -26,12 +26,12 @@ async fn an_administrator_learns_the_rule_behind_each_attribute() {
     let own = explain(&app, about("operator", &[])).await.unwrap();
     assert!(own.subject_allowed && own.groups_allowed);
     assert!(own.attributes.iter().all(|told| told.released && told.rule == "callers[1].attributes is \"*\""));
-    assert_eq!(app.lookups(), 0, "it is told from the settings");
+    assert_eq!(app.cognito_lookups(), 0, "it is told from the settings");
 }
 
 #[tokio::test]
 async fn a_question_that_cannot_be_explained_names_its_field() {
-    let app = App::with(administered).await;
+    let app = App::start_with_config(administered).await;
     let message = || about("web", &[]);
     let many = vec!["a".to_owned(); 101];
     for (message, reason, field) in [

@@ -8,12 +8,12 @@ use cognito_standin::{Fault, Pool, StandIn};
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, BOB, GRACE, about, assert_failure, bearing, max_age, names};
+use crate::support::{ADA, App, BOB, GRACE, about, assert_failure, max_age, names, with_token};
 
 #[tokio::test]
 async fn a_token_gets_what_is_released_of_its_user_and_nothing_else() {
     let app = App::start().await;
-    let answer = app.by_token(&app.token("ada")).await.unwrap();
+    let answer = app.get_by_token(&app.token("ada")).await.unwrap();
     assert_eq!(names(&answer), ["email", "name"]);
     let user = answer.user.unwrap();
     assert_eq!(user.sub, ADA);
@@ -28,10 +28,10 @@ async fn a_token_gets_what_is_released_of_its_user_and_nothing_else() {
 #[tokio::test]
 async fn a_network_reads_anyone_by_sub() {
     let app = App::start().await;
-    let answer = app.by_sub(ADA).await.unwrap();
+    let answer = app.get_by_sub(ADA).await.unwrap();
     assert_eq!(names(&answer), ["name"]);
     assert_eq!(answer.user.unwrap().sub, ADA);
-    let status = app.ask(Request::new(GetUserRequest::default())).await.unwrap_err();
+    let status = app.get_user(Request::new(GetUserRequest::default())).await.unwrap_err();
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "sub");
 }
 
@@ -39,29 +39,29 @@ async fn a_network_reads_anyone_by_sub() {
 async fn an_entry_cached_for_one_caller_is_cut_for_another() {
     let app = App::start().await;
     for _ in 0..2 {
-        assert_eq!(names(&app.by_token(&app.token("ada")).await.unwrap()), ["email", "name"]);
-        assert_eq!(names(&app.by_sub(ADA).await.unwrap()), ["name"]);
+        assert_eq!(names(&app.get_by_token(&app.token("ada")).await.unwrap()), ["email", "name"]);
+        assert_eq!(names(&app.get_by_sub(ADA).await.unwrap()), ["name"]);
     }
-    assert_eq!(app.lookups(), 1);
+    assert_eq!(app.cognito_lookups(), 1);
 }
 
 #[tokio::test]
 async fn a_federated_user_is_found_by_token_and_by_sub() {
     let app = App::start().await;
-    let answer = app.by_token(&app.token("Google_1034567890")).await.unwrap();
+    let answer = app.get_by_token(&app.token("Google_1034567890")).await.unwrap();
     assert_eq!(answer.user.unwrap().status(), UserStatus::ExternalProvider);
     assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (1, 0));
 
     let app = App::start().await;
-    assert_eq!(app.by_sub(GRACE).await.unwrap().user.unwrap().sub, GRACE);
+    assert_eq!(app.get_by_sub(GRACE).await.unwrap().user.unwrap().sub, GRACE);
     assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (1, 1));
     assert_eq!(app.cognito.last_input("ListUsers").unwrap()["Filter"], format!("sub = \"{GRACE}\""));
 }
 
 #[tokio::test]
 async fn a_pool_can_be_asked_without_admin_get_user() {
-    let app = App::with(|config| config.pools[0].bare_sub = BareSub::ListUsers).await;
-    assert_eq!(app.by_sub(ADA).await.unwrap().user.unwrap().sub, ADA);
+    let app = App::start_with_config(|config| config.pools[0].bare_sub = BareSub::ListUsers).await;
+    assert_eq!(app.get_by_sub(ADA).await.unwrap().user.unwrap().sub, ADA);
     assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (0, 1));
 }
 
@@ -73,17 +73,18 @@ async fn named_attributes_are_a_part_of_what_is_released() {
         ..GetUserRequest::default()
     };
     let token = app.token("ada");
-    let answer = app.ask(bearing(&token, wanting(&["email", "sub"]))).await.unwrap();
+    let answer = app.get_user(with_token(&token, wanting(&["email", "sub"]))).await.unwrap();
     assert_eq!(names(&answer), ["email"]);
 
-    let before = app.lookups();
+    let before = app.cognito_lookups();
     let app2 = App::start().await;
-    let refused =
-        app2.ask(bearing(&app2.token("ada"), wanting(&["phone_number", "email", "custom:plan"]))).await;
+    let refused = app2
+        .get_user(with_token(&app2.token("ada"), wanting(&["phone_number", "email", "custom:plan"])))
+        .await;
     let status = assert_failure(refused, Code::PermissionDenied, "ATTRIBUTE_NOT_ALLOWED");
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.metadata["attributes"], "custom:plan,phone_number");
-    assert_eq!((before, app2.lookups()), (1, 0), "the check comes before any fetch");
+    assert_eq!((before, app2.cognito_lookups()), (1, 0), "the check comes before any fetch");
 }
 
 #[tokio::test]
@@ -91,7 +92,7 @@ async fn groups_are_not_released() {
     let app = App::start().await;
     let wish = GetUserRequest { include_groups: true, ..GetUserRequest::default() };
     assert_failure(
-        app.ask(bearing(&app.token("ada"), wish)).await,
+        app.get_user(with_token(&app.token("ada"), wish)).await,
         Code::PermissionDenied,
         "ATTRIBUTE_NOT_ALLOWED",
     );
@@ -99,9 +100,11 @@ async fn groups_are_not_released() {
 
 #[tokio::test]
 async fn pseudo_attributes_are_released_by_their_names() {
-    let app =
-        App::with(|config| config.callers[0].attributes = vec!["username".into(), "created_at".into()]).await;
-    let user = app.by_token(&app.token("ada")).await.unwrap().user.unwrap();
+    let app = App::start_with_config(|config| {
+        config.callers[0].attributes = vec!["username".into(), "created_at".into()]
+    })
+    .await;
+    let user = app.get_by_token(&app.token("ada")).await.unwrap().user.unwrap();
     assert_eq!(user.username, "ada");
     assert!(user.created_at.is_some() && user.updated_at.is_none() && user.attributes.is_empty());
 }
@@ -110,18 +113,18 @@ async fn pseudo_attributes_are_released_by_their_names() {
 async fn an_unknown_user_is_not_found_and_not_asked_for_again() {
     let app = App::start().await;
     for _ in 0..3 {
-        assert_failure(app.by_sub("nobody").await, Code::NotFound, "USER_NOT_FOUND");
+        assert_failure(app.get_by_sub("nobody").await, Code::NotFound, "USER_NOT_FOUND");
     }
     assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (1, 1));
 }
 
 #[tokio::test]
 async fn an_absence_found_by_sub_hides_nobody_whose_token_is_verified() {
-    let app = App::with(|config| config.pools[0].federated = false).await;
-    assert_failure(app.by_sub(GRACE).await, Code::NotFound, "USER_NOT_FOUND");
-    let answer = app.by_token(&app.token("Google_1034567890")).await.unwrap();
+    let app = App::start_with_config(|config| config.pools[0].federated = false).await;
+    assert_failure(app.get_by_sub(GRACE).await, Code::NotFound, "USER_NOT_FOUND");
+    let answer = app.get_by_token(&app.token("Google_1034567890")).await.unwrap();
     assert_eq!(answer.user.unwrap().sub, GRACE);
-    assert_eq!(app.by_sub(GRACE).await.unwrap().user.unwrap().sub, GRACE, "the later knowledge counts");
+    assert_eq!(app.get_by_sub(GRACE).await.unwrap().user.unwrap().sub, GRACE, "the later knowledge counts");
 }
 
 #[tokio::test]
@@ -129,18 +132,18 @@ async fn a_deleted_user_with_a_live_token_is_not_found() {
     let app = App::start().await;
     let token = app.token("ada");
     app.cognito.delete_user("ada").unwrap();
-    assert_failure(app.by_token(&token).await, Code::NotFound, "USER_NOT_FOUND");
+    assert_failure(app.get_by_token(&token).await, Code::NotFound, "USER_NOT_FOUND");
 }
 
 #[tokio::test]
 async fn a_deleted_user_does_not_come_back_when_the_absence_is_forgotten() {
-    let app = App::with(|config| config.cache.absent_for = Duration::from_millis(1)).await;
-    assert!(app.by_sub(ADA).await.is_ok());
+    let app = App::start_with_config(|config| config.cache.absent_for = Duration::from_millis(1)).await;
+    assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.delete_user("ada").unwrap();
     let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
-    assert_failure(app.ask(Request::new(now)).await, Code::NotFound, "USER_NOT_FOUND");
+    assert_failure(app.get_user(Request::new(now)).await, Code::NotFound, "USER_NOT_FOUND");
     for _ in 0..20 {
-        assert_failure(app.by_sub(ADA).await, Code::NotFound, "USER_NOT_FOUND");
+        assert_failure(app.get_by_sub(ADA).await, Code::NotFound, "USER_NOT_FOUND");
     }
 }
 
@@ -152,27 +155,27 @@ async fn a_failed_search_by_sub_is_not_held_against_the_users_token() {
     let held = app.cognito.hold("ListUsers");
     let by_token = async {
         app.cognito.wait_for_calls("ListUsers", 1).await;
-        let asked = app.by_token(&token);
+        let asked = app.get_by_token(&token);
         let opened = async {
             app.cognito.wait_until_idle("AdminGetUser").await;
             held.release();
         };
         tokio::join!(asked, opened).0
     };
-    let (by_sub, by_token) = tokio::join!(app.by_sub(GRACE), by_token);
+    let (by_sub, by_token) = tokio::join!(app.get_by_sub(GRACE), by_token);
     assert_failure(by_sub, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert_eq!(by_token.unwrap().user.unwrap().sub, GRACE);
 }
 
 #[tokio::test]
 async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.cache.fresh_for = Duration::from_millis(1);
         config.pools[0].bare_sub = BareSub::ListUsers;
     })
     .await;
     let token = app.token("Google_1034567890");
-    let before = app.by_token(&token).await.unwrap();
+    let before = app.get_by_token(&token).await.unwrap();
     app.cognito.inject("ListUsers", Fault::AccessDenied);
     let held = app.cognito.hold("ListUsers");
     let search = async {
@@ -181,7 +184,7 @@ async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
             tokio::select! {
                 biased;
                 () = app.cognito.wait_for_calls("ListUsers", 1) => return,
-                answer = app.by_sub(GRACE) => assert!(answer.is_ok()),
+                answer = app.get_by_sub(GRACE) => assert!(answer.is_ok()),
             }
         }
     };
@@ -190,7 +193,7 @@ async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
         tokio::task::yield_now().await;
         held.release();
     };
-    let (after, ()) = tokio::join!(app.by_token(&token), opening);
+    let (after, ()) = tokio::join!(app.get_by_token(&token), opening);
     let [before, after] = [before, after.unwrap()].map(|answer| answer.freshness.unwrap());
     let labelled = after.stale_reason() != StaleReason::Unspecified && after.source() == Source::Cache;
     assert!(labelled || before.fetched_at != after.fetched_at, "what is of before says so: {after:?}");
@@ -199,8 +202,8 @@ async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
 #[tokio::test]
 async fn a_disabled_user_is_refused_by_token_and_told_of_by_sub() {
     let app = App::start().await;
-    assert_failure(app.by_token(&app.token("bob")).await, Code::PermissionDenied, "USER_DISABLED");
-    assert!(!app.by_sub(BOB).await.unwrap().user.unwrap().enabled);
+    assert_failure(app.get_by_token(&app.token("bob")).await, Code::PermissionDenied, "USER_DISABLED");
+    assert!(!app.get_by_sub(BOB).await.unwrap().user.unwrap().enabled);
 }
 
 #[tokio::test]
@@ -209,27 +212,30 @@ async fn an_answer_about_somebody_else_is_an_internal_error_and_not_kept() {
     let token = app.token("ada");
     app.cognito.inject("AdminGetUser", Fault::WrongUser("bob".into()));
     for _ in 0..2 {
-        assert_failure(app.by_token(&token).await, Code::Internal, "INTERNAL");
+        assert_failure(app.get_by_token(&token).await, Code::Internal, "INTERNAL");
     }
-    assert_eq!(app.lookups(), 2);
+    assert_eq!(app.cognito_lookups(), 2);
     app.cognito.clear_faults("AdminGetUser");
-    assert_eq!(app.by_token(&token).await.unwrap().user.unwrap().sub, ADA);
+    assert_eq!(app.get_by_token(&token).await.unwrap().user.unwrap().sub, ADA);
     app.cognito.inject("ListUsers", Fault::WrongUser("bob".into()));
-    assert_failure(app.by_sub("somebody").await, Code::Internal, "INTERNAL");
+    assert_failure(app.get_by_sub("somebody").await, Code::Internal, "INTERNAL");
 }
 
 #[tokio::test]
 async fn a_malformed_request_is_refused_before_cognito_is_asked() {
     let app = App::start().await;
     for sub in ["a b", "\" or sub ^= \"", "é", &"s".repeat(129)] {
-        let status = assert_failure(app.by_sub(sub).await, Code::InvalidArgument, "SUB_MALFORMED");
+        let status = assert_failure(app.get_by_sub(sub).await, Code::InvalidArgument, "SUB_MALFORMED");
         assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "sub");
     }
     let unknown_pool = GetUserRequest { user_pool_id: "eu-west-1_Other".into(), ..about(ADA) };
-    let status =
-        assert_failure(app.ask(Request::new(unknown_pool)).await, Code::InvalidArgument, "FIELD_INVALID");
+    let status = assert_failure(
+        app.get_user(Request::new(unknown_pool)).await,
+        Code::InvalidArgument,
+        "FIELD_INVALID",
+    );
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "user_pool_id");
-    assert_eq!(app.lookups(), 0);
+    assert_eq!(app.cognito_lookups(), 0);
 }
 
 #[tokio::test]
@@ -237,12 +243,14 @@ async fn what_is_given_must_name_one_user() {
     let app = App::start().await;
     let (ada, grace) = (app.token("ada"), app.token("Google_1034567890"));
     let presented = |token: &str| GetUserRequest { access_token: token.into(), ..GetUserRequest::default() };
-    for ambiguous in [bearing(&ada, about(BOB)), bearing(&ada, presented(&grace))] {
-        assert_failure(app.ask(ambiguous).await, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
+    for ambiguous in [with_token(&ada, about(BOB)), with_token(&ada, presented(&grace))] {
+        assert_failure(app.get_user(ambiguous).await, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
     }
-    assert_eq!(app.lookups(), 0);
-    for one in [bearing(&ada, about(ADA)), bearing(&ada, presented(&ada)), Request::new(presented(&ada))] {
-        assert_eq!(app.ask(one).await.unwrap().user.unwrap().sub, ADA);
+    assert_eq!(app.cognito_lookups(), 0);
+    for one in
+        [with_token(&ada, about(ADA)), with_token(&ada, presented(&ada)), Request::new(presented(&ada))]
+    {
+        assert_eq!(app.get_user(one).await.unwrap().user.unwrap().sub, ADA);
     }
 }
 
@@ -250,7 +258,7 @@ async fn what_is_given_must_name_one_user() {
 async fn the_same_sub_in_two_pools_never_meets() {
     let other = StandIn::start(Pool { id: "eu-west-1_Sandbox02".into(), ..Pool::sandbox() }).unwrap();
     other.update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         let mut pool = crate::support::config(&other).pools.remove(0);
         pool.app_clients = vec!["sandboxwebclient0000000002".into()];
         config.pools.push(pool);
@@ -258,14 +266,14 @@ async fn the_same_sub_in_two_pools_never_meets() {
     .await;
     let in_pool = |id: &str| Request::new(GetUserRequest { user_pool_id: id.into(), ..about(ADA) });
     for _ in 0..2 {
-        let one = app.ask(in_pool("eu-west-1_Sandbox01")).await.unwrap().user.unwrap();
-        let two = app.ask(in_pool("eu-west-1_Sandbox02")).await.unwrap().user.unwrap();
+        let one = app.get_user(in_pool("eu-west-1_Sandbox01")).await.unwrap().user.unwrap();
+        let two = app.get_user(in_pool("eu-west-1_Sandbox02")).await.unwrap().user.unwrap();
         assert_eq!(
             (one.attributes["name"].as_str(), two.attributes["name"].as_str()),
             ("Ada Lovelace", "Another Ada")
         );
     }
-    assert_failure(app.by_sub(ADA).await, Code::InvalidArgument, "FIELD_INVALID");
+    assert_failure(app.get_by_sub(ADA).await, Code::InvalidArgument, "FIELD_INVALID");
 }
 
 #[tokio::test]
@@ -276,14 +284,14 @@ async fn a_request_id_is_returned_with_answers_and_failures() {
     request.metadata_mut().insert("x-request-id", "my-request.1".parse().unwrap());
     let response = users.get_user(request).await.unwrap();
     assert_eq!(response.metadata().get("x-request-id").unwrap(), "my-request.1");
-    let status = app.by_sub("nobody").await.unwrap_err();
+    let status = app.get_by_sub("nobody").await.unwrap_err();
     let id = status.get_details_request_info().unwrap().request_id;
     assert_eq!(status.metadata().get("x-request-id").unwrap(), id.as_str());
 }
 
 #[tokio::test]
 async fn whatever_an_attribute_holds_arrives_byte_for_byte() {
-    let app = App::with(|config| config.callers[1].attributes = vec!["*".into()]).await;
+    let app = App::start_with_config(|config| config.callers[1].attributes = vec!["*".into()]).await;
     let emoji = "\u{1f600}".repeat(512);
     let values = [
         "\0",
@@ -308,7 +316,7 @@ async fn whatever_an_attribute_holds_arrives_byte_for_byte() {
         .unwrap();
     // Fetched, and then from the cache.
     for source in [Source::Cognito, Source::Cache] {
-        let answer = app.by_sub(ADA).await.unwrap();
+        let answer = app.get_by_sub(ADA).await.unwrap();
         assert_eq!(crate::support::source(&answer), source);
         let user = answer.user.unwrap();
         assert_eq!(user.sub, ADA);

@@ -37,13 +37,13 @@ async fn health_is_told_for_the_server_and_each_service() {
 
 #[tokio::test]
 async fn a_stopping_server_says_so_first_and_fails_no_call_it_took() {
-    let mut app = App::with(|config| config.shutdown.delay = Duration::from_millis(200)).await;
+    let mut app = App::start_with_config(|config| config.shutdown.delay = Duration::from_millis(200)).await;
     let held = app.cognito.hold("AdminGetUser");
     let mut health = HealthClient::new(app.channel.clone());
     let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(told.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     let stop = {
-        let asked = app.by_sub(ADA);
+        let asked = app.get_by_sub(ADA);
         tokio::pin!(asked);
         tokio::select! {
             answer = &mut asked => panic!("answered while Cognito was held: {answer:?}"),
@@ -62,12 +62,12 @@ async fn a_stopping_server_says_so_first_and_fails_no_call_it_took() {
     let good_bye = timeout(Duration::from_secs(15), told.message()).await.expect("a watcher is let go");
     assert_eq!(good_bye.unwrap(), None);
     drop(health);
-    app.stopped().await;
+    app.wait_until_stopped().await;
 }
 
 #[tokio::test]
 async fn a_stopping_server_takes_new_connections_until_its_delay_is_over() {
-    let mut app = App::with(|config| config.shutdown.delay = Duration::from_secs(60)).await;
+    let mut app = App::start_with_config(|config| config.shutdown.delay = Duration::from_secs(60)).await;
     let mut health = HealthClient::new(app.channel.clone());
     let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(told.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
@@ -102,7 +102,7 @@ async fn a_call_under_way_ends_before_its_server() {
 
 #[tokio::test]
 async fn an_idle_peer_cannot_hold_a_stopping_server() {
-    let mut app = App::with(|config| config.shutdown.grace = Duration::from_secs(600)).await;
+    let mut app = App::start_with_config(|config| config.shutdown.grace = Duration::from_secs(600)).await;
     let silent = TcpStream::connect(app.address).await.unwrap();
     let mut half = TcpStream::connect(app.address).await.unwrap();
     half.write_all(b"PRI * HTTP/2.0").await.unwrap();
@@ -111,14 +111,15 @@ async fn an_idle_peer_cannot_hold_a_stopping_server() {
     let health = HealthClient::new(idle.clone()).check(HealthCheckRequest::default()).await;
     assert!(health.is_ok());
     app.stop();
-    let stopped = timeout(Duration::from_secs(60), app.stopped()).await;
+    let stopped = timeout(Duration::from_secs(60), app.wait_until_stopped()).await;
     assert!(stopped.is_ok(), "held by {silent:?} or {half:?}, or by {idle:?}");
 }
 
 #[tokio::test]
 async fn a_request_whose_message_never_comes_is_ended() {
-    let app = App::with(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
-    let (response, body) = app.raw_call().await;
+    let app =
+        App::start_with_config(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
+    let (response, body) = app.begin_get_user().await;
     let response = timeout(Duration::from_secs(30), response).await.expect("it is held for ever").unwrap();
     assert_eq!(response.headers()["grpc-status"], "4");
     drop(body);
@@ -126,11 +127,12 @@ async fn a_request_whose_message_never_comes_is_ended() {
 
 #[tokio::test]
 async fn half_a_question_is_not_kept() {
-    let app = App::with(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
+    let app =
+        App::start_with_config(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
     let path = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
     let request = http::Request::post(format!("http://{}/{path}", app.address));
     let request = request.header("content-type", "application/grpc").header("te", "trailers");
-    let (response, mut body) = app.raw().await.send_request(request.body(()).unwrap(), false).unwrap();
+    let (response, mut body) = app.connect_h2().await.send_request(request.body(()).unwrap(), false).unwrap();
     // A message of 60,000 bytes of which there are ten.
     body.send_data([&[0, 0, 0, 0xea, 0x60][..], &[0; 10]].concat().into(), false).unwrap();
     let mut stream = response.await.unwrap().into_body();
@@ -145,7 +147,7 @@ async fn no_service_takes_a_large_message() {
     let health =
         HealthClient::new(app.channel.clone()).check(HealthCheckRequest { service: large.clone() }).await;
     assert_eq!(health.unwrap_err().code(), Code::InvalidArgument);
-    let user = app.ask(Request::new(crate::support::about(&large))).await;
+    let user = app.get_user(Request::new(crate::support::about(&large))).await;
     assert_eq!(user.unwrap_err().code(), Code::InvalidArgument);
     let inspect = InspectUserRequest { sub: large.clone(), ..InspectUserRequest::default() };
     let admin = AdminServiceClient::new(app.channel.clone()).inspect_user(inspect).await;
@@ -186,9 +188,9 @@ async fn a_request_has_room_for_two_tokens_and_no_more() {
         request.metadata_mut().insert("x-filling", "x".repeat(size).parse().unwrap());
         request
     };
-    assert!(app.ask(with(48 * 1024)).await.is_ok());
-    assert!(app.ask(with(80 * 1024)).await.is_err());
-    assert_eq!(app.lookups(), 1);
+    assert!(app.get_user(with(48 * 1024)).await.is_ok());
+    assert!(app.get_user(with(80 * 1024)).await.is_err());
+    assert_eq!(app.cognito_lookups(), 1);
 }
 
 #[tokio::test]
@@ -216,7 +218,7 @@ async fn reflection_can_be_switched_off() {
     for service in ["grpc.health.v1.Health", "userlookup.v1.AdminService", "userlookup.v1.UserService"] {
         assert!(listed.iter().any(|name| name == service), "{listed:?}");
     }
-    let app = App::with(|config| config.reflection = false).await;
+    let app = App::start_with_config(|config| config.reflection = false).await;
     let status = ServerReflectionClient::new(app.channel.clone()).server_reflection_info(listing()).await;
     assert_eq!(status.unwrap_err().code(), Code::Unimplemented);
 }

@@ -17,14 +17,15 @@ use tokio::{
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
-    certificates::{Authority, Files, client_config},
     drain::{one_call, open},
-    frames::{
-        self, ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, End, Frame,
-        GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, NO_ERROR, PADDED, PING, PREFACE,
-        PRIORITY, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, Wire, frame, literal, sent,
+    support::certificates::{Authority, Files, client_config},
+    support::frames::{
+        self, ACK, CANCEL, CONTINUATION, ConnectionEnd, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM,
+        Frame, FrameConnection, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, NO_ERROR,
+        PADDED, PING, PREFACE, PRIORITY, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literal,
+        sent,
     },
-    process::Process,
+    support::process::Process,
     support::{ADA, App, GRACE, about, connect, failure, metric, source, standin},
     tls,
 };
@@ -34,7 +35,7 @@ async fn who_does_not_begin_in_time_is_cut() {
     let app = attacked(|config| config.limits.handshake_timeout = SHORT).await;
     let beginnings = [&b""[..], b"P", b"PRI * HTTP/2.0", &PREFACE[..PREFACE.len() - 1]];
     let ends = beside(&app, join_all((0..100).map(|n| left_at(&app, beginnings[n % 4])))).await;
-    assert!(ends.iter().all(|end| *end == End::Cut), "{ends:?}");
+    assert!(ends.iter().all(|end| *end == ConnectionEnd::Cut), "{ends:?}");
     assert_eq!(app.metric(&cut("Handshake")).await, 100.0);
 }
 
@@ -55,8 +56,8 @@ async fn who_does_not_shake_hands_in_time_is_cut() {
     };
     let ask = async || assert!(good.get_user(about(ADA)).await.is_ok());
     let (ends, end) = while_asking(ask, attack).await;
-    assert!(ends.iter().all(|end| *end == End::Cut), "{ends:?}");
-    assert_eq!(end, End::Cut);
+    assert!(ends.iter().all(|end| *end == ConnectionEnd::Cut), "{ends:?}");
+    assert_eq!(end, ConnectionEnd::Cut);
     assert_eq!(app.metric(&cut("Handshake")).await, 101.0);
 }
 
@@ -69,10 +70,10 @@ async fn who_never_answers_a_ping_is_cut() {
     .await;
     // While the rest of a frame comes byte by byte, nothing else can be said.
     for (case, begun, more) in
-        [("idle", &b""[..], &b""[..]), ("dribbling headers", &frames::opened(1)[..10], &[0])]
+        [("idle", &b""[..], &b""[..]), ("dribbling headers", &frames::open_stream(1)[..10], &[0])]
     {
         let attack = async {
-            let mut wire = Wire::begun(app.address, &[]).await;
+            let mut wire = FrameConnection::open(app.address, &[]).await;
             wire.send(begun).await;
             let (mut incoming, mut outgoing) = wire.0.split();
             let dribble = async {
@@ -87,7 +88,7 @@ async fn who_never_answers_a_ping_is_cut() {
                 end = dribble => end,
             }
         };
-        assert_eq!(beside(&app, attack).await, End::GoAway(NO_ERROR), "{case}");
+        assert_eq!(beside(&app, attack).await, ConnectionEnd::GoAway(NO_ERROR), "{case}");
     }
 }
 
@@ -98,20 +99,20 @@ async fn who_answers_pings_is_kept() {
         config.limits.keepalive_timeout = PATIENCE;
     })
     .await;
-    let mut wire = Wire::begun(app.address, &[]).await;
+    let mut wire = FrameConnection::open(app.address, &[]).await;
     for _ in 0..10 {
-        let ping = wire.next_of(PING).await.unwrap();
+        let ping = wire.next_of_kind(PING).await.unwrap();
         wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
     }
-    assert!(wire.in_step().await.is_ok());
+    assert!(wire.ping().await.is_ok());
 }
 
 #[tokio::test]
 async fn a_message_that_dribbles_is_ended_with_its_time() {
     let app = attacked(|config| config.limits.request_timeout = Duration::from_millis(300)).await;
-    let asked = app.lookups();
+    let asked = app.cognito_lookups();
     let attack = async {
-        let (mut response, mut body) = app.raw_call().await;
+        let (mut response, mut body) = app.begin_get_user().await;
         // Not compressed, of 255 bytes.
         body.send_data(Bytes::from_static(&[0, 0, 0, 0, 255]), false).unwrap();
         let mut pace = interval(Duration::from_millis(20));
@@ -125,7 +126,7 @@ async fn a_message_that_dribbles_is_ended_with_its_time() {
     };
     let status = beside(&app, attack).await;
     assert_eq!(failure(&status), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
-    assert_eq!(app.lookups(), asked);
+    assert_eq!(app.cognito_lookups(), asked);
 }
 
 #[tokio::test]
@@ -139,18 +140,18 @@ async fn who_is_idle_for_long_is_asked_to_leave() {
     .await;
     let mut good = Steady::new(&app);
     let polite = async {
-        let mut wire = Wire::begun(app.address, &[]).await;
-        wire.next_of(GOAWAY).await.unwrap();
-        let ping = wire.next_of(PING).await.unwrap();
+        let mut wire = FrameConnection::open(app.address, &[]).await;
+        wire.next_of_kind(GOAWAY).await.unwrap();
+        let ping = wire.next_of_kind(PING).await.unwrap();
         wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
         wire.ended().await
     };
-    let end = while_asking(async || good.ask().await, polite).await;
-    assert_eq!(end, End::GoAway(NO_ERROR));
+    let end = while_asking(async || good.get_user().await, polite).await;
+    assert_eq!(end, ConnectionEnd::GoAway(NO_ERROR));
     assert_eq!(app.metric(&cut("Drain")).await, 0.0);
-    let deaf = async { Wire::begun(app.address, &[]).await.ended().await };
-    let end = while_asking(async || good.ask().await, deaf).await;
-    assert_eq!(end, End::GoAway(NO_ERROR));
+    let deaf = async { FrameConnection::open(app.address, &[]).await.ended().await };
+    let end = while_asking(async || good.get_user().await, deaf).await;
+    assert_eq!(end, ConnectionEnd::GoAway(NO_ERROR));
     assert_eq!(app.metric(&cut("Drain")).await, 1.0);
 }
 
@@ -158,14 +159,14 @@ async fn who_is_idle_for_long_is_asked_to_leave() {
 async fn a_call_outlives_the_age_of_its_connection() {
     let app = ageing(|limits| limits.connection_age = Duration::from_millis(100)).await;
     let held = app.cognito.hold("AdminGetUser");
-    let mut wire = Wire::begun(app.address, &[]).await;
+    let mut wire = FrameConnection::open(app.address, &[]).await;
     wire.send(&frames::call(1, &about(GRACE))).await;
-    let first = wire.next_of(GOAWAY).await.unwrap();
-    let ping = wire.next_of(PING).await.unwrap();
+    let first = wire.next_of_kind(GOAWAY).await.unwrap();
+    let ping = wire.next_of_kind(PING).await.unwrap();
     // A call that was on its way when the server said good-bye.
     wire.send(&frames::call(3, &about(GRACE))).await;
     wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
-    let second = wire.next_of(GOAWAY).await.unwrap();
+    let second = wire.next_of_kind(GOAWAY).await.unwrap();
     let [first, second] = [first, second].map(|said| frames::code(&said.payload[..4]));
     assert_eq!((first, second), (i32::MAX as u32, 3), "the last call that is taken");
     held.release();
@@ -186,7 +187,7 @@ async fn no_call_is_lost_to_the_age_of_connections() {
     let callers = (0..4).map(|_| async {
         let mut steady = Steady::new(&app);
         while steady.connections <= 20 {
-            steady.ask().await;
+            steady.get_user().await;
         }
     });
     timeout(PATIENCE, join_all(callers)).await.expect("connections end");
@@ -196,12 +197,12 @@ async fn no_call_is_lost_to_the_age_of_connections() {
 #[tokio::test]
 async fn a_flood_is_ended_and_what_is_usual_is_not() {
     let app = attacked(|_| {}).await;
-    let calm = End::GoAway(ENHANCE_YOUR_CALM);
+    let calm = ConnectionEnd::GoAway(ENHANCE_YOUR_CALM);
     // ":method: POST", ":scheme: http" and ":path: /" of the static table; without a method it is no request.
     let (request, malformed) = ([0x83, 0x86, 0x84], [0x86, 0x84]);
     let begun = |n: usize, block: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, id(n), block);
     let taken_back = |n| [begun(n, &request), frame(RST_STREAM, 0, id(n), &CANCEL.to_be_bytes())].concat();
-    let open = |more: Vec<u8>| [frames::opened(1), more].concat();
+    let open = |more: Vec<u8>| [frames::open_stream(1), more].concat();
     let unfinished = |more: Vec<u8>| [frame(HEADERS, 0, 1, &request), more].concat();
     let ping = frame(PING, 0, 0, &[0; 8]);
     let setting = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]);
@@ -211,10 +212,10 @@ async fn a_flood_is_ended_and_what_is_usual_is_not() {
     let reset = frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
     let (few, many) = (9_000, 11_000);
     let table = [
-        ("nothing", Vec::new(), End::Alive),
-        ("requests taken back", flood(10, taken_back), End::Alive),
+        ("nothing", Vec::new(), ConnectionEnd::Alive),
+        ("requests taken back", flood(10, taken_back), ConnectionEnd::Alive),
         ("too many requests taken back", flood(1_000, taken_back), calm),
-        ("malformed requests", flood(1_000, |n| begun(n, &malformed)), End::Alive),
+        ("malformed requests", flood(1_000, |n| begun(n, &malformed)), ConnectionEnd::Alive),
         ("too many malformed requests", flood(2_000, |n| begun(n, &malformed)), calm),
         ("endless headers of nothing", unfinished(flood(1_000, |_| frame(CONTINUATION, 0, 1, b""))), calm),
         (
@@ -222,27 +223,27 @@ async fn a_flood_is_ended_and_what_is_usual_is_not() {
             unfinished(flood(1_000, |_| frame(CONTINUATION, 0, 1, &literal("a", "b")))),
             calm,
         ),
-        ("data of nothing", open(flood(10, |_| frame(DATA, 0, 1, b""))), End::Alive),
+        ("data of nothing", open(flood(10, |_| frame(DATA, 0, 1, b""))), ConnectionEnd::Alive),
         ("too much data of nothing", open(flood(1_000, |_| frame(DATA, 0, 1, b""))), calm),
         ("too much padded nothing", open(flood(1_000, |_| frame(DATA, PADDED, 1, &[3, 0, 0, 0]))), calm),
-        ("pings", ping.repeat(few), End::Alive),
-        ("too many pings", ping.repeat(many), End::Cut),
-        ("settings", setting.repeat(few), End::Alive),
-        ("too many settings", setting.repeat(many), End::Cut),
-        ("unknown frames", unknown.repeat(few), End::Alive),
-        ("too many unknown frames", unknown.repeat(many), End::Cut),
-        ("window updates", window.repeat(few), End::Alive),
-        ("too many window updates", window.repeat(many), End::Cut),
-        ("priorities", priority.repeat(few), End::Alive),
-        ("too many priorities", priority.repeat(many), End::Cut),
-        ("resets", [begun(0, &request), reset.repeat(few)].concat(), End::Alive),
-        ("too many resets", [begun(0, &request), reset.repeat(many)].concat(), End::Cut),
+        ("pings", ping.repeat(few), ConnectionEnd::Alive),
+        ("too many pings", ping.repeat(many), ConnectionEnd::Cut),
+        ("settings", setting.repeat(few), ConnectionEnd::Alive),
+        ("too many settings", setting.repeat(many), ConnectionEnd::Cut),
+        ("unknown frames", unknown.repeat(few), ConnectionEnd::Alive),
+        ("too many unknown frames", unknown.repeat(many), ConnectionEnd::Cut),
+        ("window updates", window.repeat(few), ConnectionEnd::Alive),
+        ("too many window updates", window.repeat(many), ConnectionEnd::Cut),
+        ("priorities", priority.repeat(few), ConnectionEnd::Alive),
+        ("too many priorities", priority.repeat(many), ConnectionEnd::Cut),
+        ("resets", [begun(0, &request), reset.repeat(few)].concat(), ConnectionEnd::Alive),
+        ("too many resets", [begun(0, &request), reset.repeat(many)].concat(), ConnectionEnd::Cut),
     ];
     let mut cuts = 0.0;
     for (case, frames, expected) in table {
         let end = beside(&app, sent(app.address, &frames, |_| {})).await;
         assert_eq!(end, expected, "{case}");
-        cuts += if end == End::Cut { 1.0 } else { 0.0 };
+        cuts += if end == ConnectionEnd::Cut { 1.0 } else { 0.0 };
         assert_eq!(app.metric(&cut("Flood")).await, cuts, "{case}");
     }
 }
@@ -251,10 +252,10 @@ async fn a_flood_is_ended_and_what_is_usual_is_not() {
 async fn calls_pay_for_what_comes_with_them() {
     let app = attacked(|_| {}).await;
     let ping = frame(PING, 0, 0, &[0; 8]);
-    let mut wire = Wire::begun(app.address, &[]).await;
+    let mut wire = FrameConnection::open(app.address, &[]).await;
     for n in 0..1500 {
         wire.send(&[frames::call(id(n), &about("nobody")), ping.repeat(18)].concat()).await;
-        wire.in_step().await.unwrap();
+        wire.ping().await.unwrap();
     }
     assert_eq!(app.metric(&cut("Flood")).await, 0.0);
 }
@@ -279,7 +280,7 @@ async fn a_header_bomb_reaches_no_service() {
         ("a table resized", frames::headers(1, &resized(frames::get_user())), Verdict::Called),
     ] {
         let attack = async {
-            let mut wire = Wire::begun(app.address, &[]).await;
+            let mut wire = FrameConnection::open(app.address, &[]).await;
             // The server may end it before it has taken all.
             drop(wire.0.write_all(&frames).await);
             loop {
@@ -309,14 +310,14 @@ enum Verdict {
 async fn a_connection_carries_a_hundred_calls_at_once() {
     let app = attacked(|config| config.limits.request_timeout = PATIENCE).await;
     let held = app.cognito.hold("AdminGetUser");
-    let asked = app.lookups();
+    let asked = app.cognito_lookups();
     let attack = async {
-        let mut wire = Wire::begun(app.address, &[]).await;
-        let settings = wire.next_of(SETTINGS).await.unwrap().payload;
+        let mut wire = FrameConnection::open(app.address, &[]).await;
+        let settings = wire.next_of_kind(SETTINGS).await.unwrap().payload;
         let streams = settings.chunks(6).find(|setting| setting[..2] == MAX_CONCURRENT_STREAMS.to_be_bytes());
         assert_eq!(streams.unwrap()[2..], 100_u32.to_be_bytes());
         wire.send(&flood(150, |n| frames::call(id(n), &about(GRACE)))).await;
-        (wire.in_step().await.unwrap(), wire)
+        (wire.ping().await.unwrap(), wire)
     };
     let (came, mut wire) = beside(&app, attack).await;
     // Each may be followed by another code for the message that came all the same.
@@ -325,7 +326,7 @@ async fn a_connection_carries_a_hundred_calls_at_once() {
     app.cognito.wait_for_calls("AdminGetUser", asked + 1).await;
     held.release();
     for _ in 0..100 {
-        while wire.next_of(HEADERS).await.unwrap().flags & END_STREAM == 0 {}
+        while wire.next_of_kind(HEADERS).await.unwrap().flags & END_STREAM == 0 {}
     }
     assert_eq!(app.cognito.calls("AdminGetUser"), asked + 1);
 }
@@ -339,7 +340,7 @@ async fn ten_thousand_calls_at_once_end_their_connection() {
     let attack = sent(app.address, &calls, |frame| {
         refused += usize::from(is_refusal(&frame));
     });
-    assert_eq!(beside(&app, attack).await, End::GoAway(ENHANCE_YOUR_CALM));
+    assert_eq!(beside(&app, attack).await, ConnectionEnd::GoAway(ENHANCE_YOUR_CALM));
     assert!(refused > 0);
 }
 
@@ -347,27 +348,27 @@ async fn ten_thousand_calls_at_once_end_their_connection() {
 async fn who_opens_no_window_is_cut() {
     let app = attacked(|config| config.limits.stall_timeout = SHORT).await;
     let attack = async {
-        let mut wire = Wire::begun(app.address, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+        let mut wire = FrameConnection::open(app.address, &[(INITIAL_WINDOW_SIZE, 0)]).await;
         wire.send(&flood(100, |n| frames::call(id(n), &about(ADA)))).await;
         let mut data = 0;
         let end = frames::end(&mut wire.0, |frame| data += usize::from(frame.kind == DATA)).await;
         (end, data)
     };
-    assert_eq!(beside(&app, attack).await, (End::Cut, 0));
+    assert_eq!(beside(&app, attack).await, (ConnectionEnd::Cut, 0));
     assert_eq!(app.metric(&cut("Stall")).await, 1.0);
 }
 
 #[tokio::test]
 async fn who_opens_its_window_late_is_answered() {
     let app = attacked(|_| {}).await;
-    let mut wire = Wire::begun(app.address, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    let mut wire = FrameConnection::open(app.address, &[(INITIAL_WINDOW_SIZE, 0)]).await;
     wire.send(&frames::call(1, &about(ADA))).await;
-    wire.next_of(HEADERS).await.unwrap();
-    let came = wire.in_step().await.unwrap();
+    wire.next_of_kind(HEADERS).await.unwrap();
+    let came = wire.ping().await.unwrap();
     assert!(came.iter().all(|frame| frame.kind != DATA), "{came:?}");
     wire.send(&frame(WINDOW_UPDATE, 0, 1, &65_535_u32.to_be_bytes())).await;
-    assert!(!wire.next_of(DATA).await.unwrap().payload.is_empty());
-    assert_eq!(wire.next_of(HEADERS).await.unwrap().flags & END_STREAM, END_STREAM);
+    assert!(!wire.next_of_kind(DATA).await.unwrap().payload.is_empty());
+    assert_eq!(wire.next_of_kind(HEADERS).await.unwrap().flags & END_STREAM, END_STREAM);
     assert_eq!(app.metric(&cut("Stall")).await, 0.0);
 }
 
@@ -383,7 +384,7 @@ async fn who_takes_nothing_from_its_socket_is_cut() {
     // Its windows are as wide as can be, so that nothing but TCP holds an answer up.
     let wide = i32::MAX as u32;
     let opening = frame(WINDOW_UPDATE, 0, 0, &(wide - 65_535).to_be_bytes());
-    let opening = [frames::beginning(&[(INITIAL_WINDOW_SIZE, wide)]), opening].concat();
+    let opening = [frames::preface_and_settings(&[(INITIAL_WINDOW_SIZE, wide)]), opening].concat();
     let begun = async |app: &App| {
         let mut eve = User::local("eve", "secret");
         eve.attributes = (0..45).map(|n| (format!("custom:{n}"), "x".repeat(2048))).collect();
@@ -394,8 +395,8 @@ async fn who_takes_nothing_from_its_socket_is_cut() {
         (socket.connect(app.address).await.unwrap(), [&opening[..], &calls].concat())
     };
     let is_cut = async |app: &App| {
-        app.metric_is(&cut("Stall"), |cuts| cuts == 1.0).await;
-        app.metric_is(SERVED, |connections| connections == 1.0).await;
+        app.wait_for_metric(&cut("Stall"), |cuts| cuts == 1.0).await;
+        app.wait_for_metric(SERVED, |connections| connections == 1.0).await;
     };
     let attack = async {
         let (mut stream, bytes) = begun(&clear).await;
@@ -424,9 +425,9 @@ async fn a_method_that_no_service_has_is_refused_with_its_reason() {
         "/nobody.knows/It",
         "/",
     ] {
-        let mut request = app.get_user();
+        let mut request = app.get_user_head();
         *request.uri_mut() = format!("http://{}{path}", app.address).parse().unwrap();
-        let (response, mut body) = app.raw().await.send_request(request, false).unwrap();
+        let (response, mut body) = app.connect_h2().await.send_request(request, false).unwrap();
         body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
         let status = status(&response.await.unwrap());
         assert_eq!(failure(&status), (Code::Unimplemented, "UNSPECIFIED".to_owned()), "{path}");
@@ -436,7 +437,7 @@ async fn a_method_that_no_service_has_is_refused_with_its_reason() {
 #[tokio::test]
 async fn a_message_is_bounded_and_in_the_clear() {
     let app = attacked(|_| {}).await;
-    let asked = app.lookups();
+    let asked = app.cognito_lookups();
     let invalid = (Code::InvalidArgument, "FIELD_INVALID");
     let unimplemented = (Code::Unimplemented, "UNSPECIFIED");
     let large = frames::message(&about(&"x".repeat(64 * 1024)));
@@ -451,17 +452,17 @@ async fn a_message_is_bounded_and_in_the_clear() {
         ("compressed without a word", None, &zipped, invalid),
         ("followed by another", None, &[0; 10], invalid),
     ] {
-        let mut request = app.get_user();
+        let mut request = app.get_user_head();
         request.headers_mut().extend(encoding.map(|name| (GRPC_ENCODING, HeaderValue::from_static(name))));
         let attack = async {
-            let (response, mut body) = app.raw().await.send_request(request, false).unwrap();
+            let (response, mut body) = app.connect_h2().await.send_request(request, false).unwrap();
             body.send_data(Bytes::copy_from_slice(message), false).unwrap();
             status(&response.await.unwrap())
         };
         let status = beside(&app, attack).await;
         assert_eq!(failure(&status), (code, reason.to_owned()), "{case}");
     }
-    assert_eq!(app.lookups(), asked);
+    assert_eq!(app.cognito_lookups(), asked);
 }
 
 #[tokio::test]
@@ -471,9 +472,9 @@ async fn a_callers_deadline_shortens_ours_and_never_lengthens_it() {
     let asked = app.cognito.calls("AdminGetUser");
     let sub = || User::local("nobody", "").sub;
     let ends = async |deadline: &'static str| {
-        let mut request = app.get_user();
+        let mut request = app.get_user_head();
         request.headers_mut().insert("grpc-timeout", HeaderValue::from_static(deadline));
-        let (response, mut body) = app.raw().await.send_request(request, false).unwrap();
+        let (response, mut body) = app.connect_h2().await.send_request(request, false).unwrap();
         body.send_data(frames::message(&about(&sub())).into(), true).unwrap();
         let answer = timeout(PATIENCE, response).await.expect("ours ends it").unwrap();
         assert_eq!(failure(&status(&answer)), (Code::DeadlineExceeded, "DEADLINE".to_owned()), "{deadline}");
@@ -540,7 +541,7 @@ async fn all_have_no_more_connections_than_there_are() {
 #[tokio::test]
 async fn connections_are_spread_over_the_workers() {
     for workers in [2, 3, 8] {
-        let app = App::with(|config| config.workers = workers).await;
+        let app = App::start_with_config(|config| config.workers = workers).await;
         let series: Vec<_> =
             (0..workers).map(|n| format!("cognito_lookup_connections{{worker=\"{n}\"}}")).collect();
         let loads = async || join_all(series.iter().map(|series| app.metric(series))).await;
@@ -574,15 +575,15 @@ async fn a_thousand_who_leave_harm_nobody() {
     let sub = eve.sub.clone();
     app.cognito.put_user(eve);
     let attack = async {
-        let mut wire = Wire::begun(app.address, &[]).await;
+        let mut wire = FrameConnection::open(app.address, &[]).await;
         for n in (0..1000).step_by(10) {
             let calls = n..n + 10;
             wire.send(&calls.clone().flat_map(|n| frames::call(id(n), &about(&sub))).collect::<Vec<_>>())
                 .await;
-            wire.in_step().await.unwrap();
+            wire.ping().await.unwrap();
             let reset = |n| frame(RST_STREAM, 0, id(n), &CANCEL.to_be_bytes());
             wire.send(&calls.flat_map(reset).collect::<Vec<_>>()).await;
-            wire.in_step().await.unwrap();
+            wire.ping().await.unwrap();
         }
     };
     let begun = Instant::now();
@@ -590,8 +591,8 @@ async fn a_thousand_who_leave_harm_nobody() {
     held.release();
     app.cognito.wait_until_idle("AdminGetUser").await;
     // Whoever comes now may still meet the fetch, and who comes next finds what it left.
-    assert!(app.by_sub(&sub).await.is_ok());
-    assert_eq!(source(&app.by_sub(&sub).await.unwrap()), Source::Cache);
+    assert!(app.get_by_sub(&sub).await.is_ok());
+    assert_eq!(source(&app.get_by_sub(&sub).await.unwrap()), Source::Cache);
     // One at a time, each of which waits a second.
     let most = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap();
     let calls = app.cognito.calls("AdminGetUser") - asked;
@@ -603,8 +604,8 @@ async fn a_thousand_who_leave_harm_nobody() {
 async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
     let cognito = standin();
     let settings = "listen = \"127.0.0.1:0\"\nworkers = 2\n[limits]\nconnections_per_peer = 10000";
-    let process = Process::serve_by("ulimit -n 256; exec \"$0\" \"$@\"", &cognito, settings, &[]);
-    let address = process.place.parse().unwrap();
+    let process = Process::serve_with_shell("ulimit -n 256; exec \"$0\" \"$@\"", &cognito, settings, &[]);
+    let address = process.address.parse().unwrap();
     let warned = process.start.iter().filter(|line| line["connections"] == 120 && line["level"] == "WARN");
     assert_eq!(warned.count(), 1, "{:?}", process.start);
     let good = UserServiceClient::new(connect(address).await);
@@ -640,8 +641,8 @@ async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
 async fn a_process_without_descriptors_rests_warns_once_and_recovers() {
     let cognito = standin();
     let settings = "listen = \"127.0.0.1:0\"\nworkers = 1\n[shutdown]\ndelay = \"0s\"";
-    let process = Process::serve_by("ulimit -n 64; exec \"$0\" \"$@\"", &cognito, settings, &[]);
-    let address = process.place.parse().unwrap();
+    let process = Process::serve_with_shell("ulimit -n 64; exec \"$0\" \"$@\"", &cognito, settings, &[]);
+    let address = process.address.parse().unwrap();
     let mut good = UserServiceClient::new(connect(address).await);
     assert!(good.get_user(about(ADA)).await.is_ok());
     let begun = Instant::now();
@@ -661,20 +662,20 @@ async fn a_process_without_descriptors_rests_warns_once_and_recovers() {
     begun_at_last([127, 0, 0, 1], address).await;
     let failures = metric(process.admin, ACCEPT_FAILURES).await;
     assert!(failures > 1.0, "{failures}");
-    process.logged("connections cannot be accepted");
+    process.wait_for_log("connections cannot be accepted");
     process.signal("TERM");
-    let lines = process.logged_until("stopped");
+    let lines = process.log_until("stopped");
     assert!(lines.iter().all(|line| line["level"] != "WARN"), "{lines:?}");
 }
 
 /// A server on one thread, which whoever is attacked shares with who attacks.
 async fn attacked(change: impl FnOnce(&mut Config)) -> App {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.workers = 1;
         change(config);
     })
     .await;
-    assert!(app.by_sub(ADA).await.is_ok());
+    assert!(app.get_by_sub(ADA).await.is_ok());
     app
 }
 
@@ -684,13 +685,13 @@ async fn encrypted(
     change: impl FnOnce(&mut Config),
 ) -> (App, UserServiceClient<Channel>) {
     let files = Files::new(&authority.server(), authority);
-    let app = App::not_ready(standin(), |config| {
+    let app = App::start_unready(standin(), |config| {
         files.set(ClientCertificate::Off)(config);
         config.workers = 1;
         change(config);
     })
     .await;
-    app.ready().await;
+    app.wait_until_ready().await;
     let channel = tls::connect(app.address, client_config(&[authority], None)).await.unwrap();
     (app, UserServiceClient::new(channel))
 }
@@ -698,12 +699,12 @@ async fn encrypted(
 /// As [`attacked`], where connections live shortly, and nobody has called yet: tonic's client fails a call that it was
 /// about to send over a connection that ends.
 async fn ageing(change: impl FnOnce(&mut LimitSettings)) -> App {
-    let app = App::not_ready(standin(), |config| {
+    let app = App::start_unready(standin(), |config| {
         config.workers = 1;
         change(&mut config.limits);
     })
     .await;
-    app.ready().await;
+    app.wait_until_ready().await;
     app
 }
 
@@ -719,7 +720,7 @@ impl Steady {
         Self { address: app.address, connections: 0, current: None }
     }
 
-    async fn ask(&mut self) {
+    async fn get_user(&mut self) {
         loop {
             if let Some(client) = &mut self.current
                 && let Some(code) = one_call(client, ADA).await
@@ -735,7 +736,7 @@ impl Steady {
 
 /// Attacks while a good client goes on asking, each of whose calls must be answered.
 async fn beside<T>(app: &App, attack: impl Future<Output = T>) -> T {
-    while_asking(async || assert!(app.by_sub(ADA).await.is_ok()), attack).await
+    while_asking(async || assert!(app.get_by_sub(ADA).await.is_ok()), attack).await
 }
 
 async fn while_asking<T>(mut ask: impl AsyncFnMut(), attack: impl Future<Output = T>) -> T {
@@ -758,18 +759,18 @@ async fn while_asking<T>(mut ask: impl AsyncFnMut(), attack: impl Future<Output 
 }
 
 /// How it ends for one who says this and no more.
-async fn left_at(app: &App, beginning: &[u8]) -> End {
-    let mut wire = Wire::silent(app.address).await;
+async fn left_at(app: &App, beginning: &[u8]) -> ConnectionEnd {
+    let mut wire = FrameConnection::connect(app.address).await;
     wire.send(beginning).await;
     wire.ended().await
 }
 
 /// A connection from this address that the server has greeted.
-async fn begun_from(source: [u8; 4], address: SocketAddr) -> io::Result<Wire> {
-    let mut wire = Wire::silent_from(source, address).await;
+async fn begun_from(source: [u8; 4], address: SocketAddr) -> io::Result<FrameConnection> {
+    let mut wire = FrameConnection::connect_from(source, address).await;
     // One that is refused may be gone before this.
-    drop(wire.0.write_all(&frames::beginning(&[])).await);
-    wire.next_of(SETTINGS).await?;
+    drop(wire.0.write_all(&frames::preface_and_settings(&[])).await);
+    wire.next_of_kind(SETTINGS).await?;
     Ok(wire)
 }
 
@@ -778,7 +779,7 @@ async fn come_again(address: SocketAddr) {
     let mut pace = interval(Duration::from_millis(10));
     loop {
         pace.tick().await;
-        Wire::silent(address).await.ended().await;
+        FrameConnection::connect(address).await.ended().await;
     }
 }
 

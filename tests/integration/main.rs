@@ -30,24 +30,18 @@ mod authentication_form;
 mod authentication_jwks;
 // Which signatures and keys make a token good.
 mod authentication_keys;
-// What the whole suite lets out; its test is run behind the others.
-mod canary;
 // Many users at once.
 mod batch;
 // How much Cognito is asked, and what who is refused is told.
 mod budget;
 // Who asks, and what that lets them read.
 mod callers;
-// Authorities, certificates and the files they are in; no tests.
-mod certificates;
 // The binary: its commands, exit codes and settings.
 mod command;
 // How many calls Cognito gets.
 mod coalescing;
 // Stopping under load, and with clients that hold on.
 mod drain;
-// HTTP/2 frame by frame, for what no client library does; no tests.
-mod frames;
 // Why a caller gets what it gets.
 mod explain;
 // How old an answer may be.
@@ -74,8 +68,6 @@ mod permits;
 mod pools;
 // What orchestrators, load balancers and Prometheus are told.
 mod probes;
-// The binary as a process of its own; no tests.
-mod process;
 // Keys that come and go.
 mod rotation;
 // What never appears in a log.
@@ -86,8 +78,6 @@ mod signals;
 mod support;
 // Encryption, client certificates, and their files replaced.
 mod tls;
-// Bad tokens shown to a server, and what forges them; no tests.
-mod trial;
 // What lies between the service and Cognito: names, encryption, credentials.
 mod upstream;
 // Tokens that are known already.

@@ -3,7 +3,7 @@ use cognito_standin::User;
 use tokio::task::JoinSet;
 
 use crate::{
-    process::Process,
+    support::process::Process,
     support::{about, connect, metric, standin},
 };
 
@@ -13,7 +13,7 @@ async fn a_process_full_of_the_largest_users_has_room_in_512_mib() {
     let cognito = standin();
     let settings = "listen = \"127.0.0.1:0\"\nworkers = 2\n[budget]\nuser_reads_per_second = 100000";
     let process = Process::serve(&cognito, settings);
-    let channel = connect(process.place.parse().unwrap()).await;
+    let channel = connect(process.address.parse().unwrap()).await;
     let (mut asking, mut asked) = (JoinSet::new(), 0);
     while asked < USERS {
         // Cognito's largest: 50 attributes of a pool's own and 20 of every pool, of 2,048 characters each.

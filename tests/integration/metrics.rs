@@ -8,15 +8,15 @@ use crate::support::{ADA, App, BOB, GRACE, http_get};
 #[tokio::test]
 async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
     let app = App::start().await;
-    assert!(app.by_sub(ADA).await.is_ok());
-    assert!(app.by_sub("nobody").await.is_err());
+    assert!(app.get_by_sub(ADA).await.is_ok());
+    assert!(app.get_by_sub("nobody").await.is_err());
     let faults = [Fault::ServerError, Fault::Throttle, Fault::AccessDenied, Fault::Hang];
     for (fault, sub) in faults.into_iter().zip(["one", "two", "three", "four"]) {
         app.cognito.inject("AdminGetUser", fault);
-        assert!(app.by_sub(sub).await.is_err());
+        assert!(app.get_by_sub(sub).await.is_err());
     }
     app.cognito.inject("AdminGetUser", Fault::WrongUser("ada".into()));
-    assert!(app.by_sub(BOB).await.is_err());
+    assert!(app.get_by_sub(BOB).await.is_err());
     let expected = [
         ("AdminGetUser", "Answered", 2.0),
         ("AdminGetUser", "NotFound", 1.0),
@@ -36,17 +36,17 @@ async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
 
 #[tokio::test]
 async fn lookups_are_counted_by_how_they_were_answered() {
-    let app = App::with(|config| config.cache.fresh_for = Duration::from_secs(2)).await;
-    assert!(app.by_sub(ADA).await.is_ok());
-    assert!(app.by_sub(ADA).await.is_ok());
+    let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_secs(2)).await;
+    assert!(app.get_by_sub(ADA).await.is_ok());
+    assert!(app.get_by_sub(ADA).await.is_ok());
     for _ in 0..3 {
-        assert!(app.by_sub("nobody").await.is_err());
+        assert!(app.get_by_sub("nobody").await.is_err());
     }
     assert_eq!(lookups(&app).await, [2.0, 1.0, 2.0, 0.0, 0.0]);
     assert_eq!(metric(&app, "cache_refreshes_total").await, 0.0);
     app.cognito.inject("AdminGetUser", Fault::Throttle);
     while lookups(&app).await[4] == 0.0 {
-        assert!(app.by_sub(ADA).await.is_ok());
+        assert!(app.get_by_sub(ADA).await.is_ok());
     }
     let [_, _, misses, refreshing, _] = lookups(&app).await;
     assert!(misses == 2.0 && refreshing >= 1.0, "{misses} misses, {refreshing} refreshing");
@@ -55,13 +55,13 @@ async fn lookups_are_counted_by_how_they_were_answered() {
 
 #[tokio::test]
 async fn what_is_held_and_what_is_given_up_is_told() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.cache.max_bytes = 1 << 20;
         config.cache.max_absent_bytes = 1 << 20;
     })
     .await;
     for sub in [ADA, BOB, GRACE, "nobody"] {
-        drop(app.by_sub(sub).await);
+        drop(app.get_by_sub(sub).await);
     }
     for (store, held) in [("Users", 3.0), ("Absences", 1.0)] {
         assert_eq!(metric(&app, &format!("cache_entries{{store=\"{store}\"}}")).await, held);
@@ -74,7 +74,7 @@ async fn what_is_held_and_what_is_given_up_is_told() {
         person.attributes = (0..60).map(|a| (format!("custom:{a}"), "v".repeat(2000))).collect();
         let sub = person.sub.clone();
         app.cognito.put_user(person);
-        assert!(app.by_sub(&sub).await.is_ok());
+        assert!(app.get_by_sub(&sub).await.is_ok());
     }
     assert!(metric(&app, "cache_bytes{store=\"Users\"}").await <= f64::from(1 << 20));
     assert!(metric(&app, "cache_evictions_total{store=\"Users\"}").await >= 10.0);
@@ -82,7 +82,7 @@ async fn what_is_held_and_what_is_given_up_is_told() {
 
 #[tokio::test]
 async fn what_is_left_of_the_budget_is_told() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.budget.user_reads_per_second = Some(1000);
         config.pools[0].account = Some("123456789012".into());
     })
@@ -96,7 +96,7 @@ async fn what_is_left_of_the_budget_is_told() {
         }
     }
     app.cognito.inject("AdminGetUser", Fault::Throttle);
-    assert!(app.by_sub(ADA).await.is_err());
+    assert!(app.get_by_sub(ADA).await.is_err());
     assert!(metric(&app, &format!("upstream_budget_left{}", of("UserRead"))).await < 1000.0);
     assert!(metric(&app, &format!("upstream_budget_per_second{}", of("UserRead"))).await < 1000.0);
 }
@@ -105,26 +105,26 @@ async fn what_is_left_of_the_budget_is_told() {
 #[tokio::test]
 async fn calls_are_counted_by_caller_and_end() {
     for sink in [AuditSink::File, AuditSink::Off] {
-        let app = App::with(|config| {
+        let app = App::start_with_config(|config| {
             config.audit.sink = sink;
             config.audit.path = config.audit.path.take().filter(|_| sink == AuditSink::File);
         })
         .await;
-        assert!(app.by_token(&app.token("ada")).await.is_ok());
-        assert!(app.by_sub(ADA).await.is_ok());
-        assert!(app.by_sub("a b").await.is_err());
-        assert!(app.by_token("forged").await.is_err());
+        assert!(app.get_by_token(&app.token("ada")).await.is_ok());
+        assert!(app.get_by_sub(ADA).await.is_ok());
+        assert!(app.get_by_sub("a b").await.is_err());
+        assert!(app.get_by_token("forged").await.is_err());
         app.cognito.inject_next("AdminGetUser", 1, Fault::AccessDenied);
-        assert!(app.by_sub(GRACE).await.is_err());
+        assert!(app.get_by_sub(GRACE).await.is_err());
         let (held, calls) = (app.cognito.hold("AdminGetUser"), app.cognito.calls("AdminGetUser"));
         tokio::select! {
-            _ = app.by_sub(BOB) => panic!("it is held"),
+            _ = app.get_by_sub(BOB) => panic!("it is held"),
             () = app.cognito.wait_for_calls("AdminGetUser", calls + 1) => {}
         }
         let of =
             |caller, outcome| format!("caller_requests_total{{caller=\"{caller}\",outcome=\"{outcome}\"}}");
         let cancelled = format!("cognito_lookup_{}", of("sidecar", "Cancelled"));
-        app.metric_is(&cancelled, |calls| calls == 1.0).await;
+        app.wait_for_metric(&cancelled, |calls| calls == 1.0).await;
         drop(held);
         for (caller, outcome, calls) in [
             ("web", "Answered", 1.0),
@@ -147,7 +147,7 @@ async fn every_series_is_there_from_the_start() {
     assert!(before.len() > 50, "{} series", before.len());
     app.cognito.inject_next("AdminGetUser", 1, Fault::AccessDenied);
     for sub in [ADA, ADA, "nobody", "nobody", GRACE] {
-        drop(app.by_sub(sub).await);
+        drop(app.get_by_sub(sub).await);
     }
     assert_eq!(series(&app).await, before);
 }

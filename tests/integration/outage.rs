@@ -14,20 +14,20 @@ use crate::support::{ADA, App, BOB, GRACE, about, assert_failure, http_get, max_
 async fn cognito_down_is_unavailable_and_heals() {
     let app = App::start().await;
     app.cognito.stop().unwrap();
-    let status = assert_failure(app.by_sub(ADA).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    let status = assert_failure(app.get_by_sub(ADA).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
     assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
     app.cognito.resume().unwrap();
-    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cognito, "a failure is not kept");
+    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cognito, "a failure is not kept");
 }
 
 #[tokio::test]
 async fn what_is_fresh_is_served_while_cognito_is_down() {
     let app = App::start().await;
-    assert!(app.by_sub(ADA).await.is_ok());
+    assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.stop().unwrap();
-    assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
-    assert_eq!(source(&app.by_token(&app.token("ada")).await.unwrap()), Source::Cache);
+    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
+    assert_eq!(source(&app.get_by_token(&app.token("ada")).await.unwrap()), Source::Cache);
 }
 
 #[tokio::test]
@@ -39,11 +39,11 @@ async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
         (Fault::Reset, StaleReason::UpstreamUnavailable),
     ];
     for (fault, reason) in cases {
-        let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
-        assert!(app.by_sub(ADA).await.is_ok());
+        let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+        assert!(app.get_by_sub(ADA).await.is_ok());
         app.cognito.inject("AdminGetUser", fault);
         let freshness = loop {
-            let freshness = app.by_sub(ADA).await.unwrap().freshness.unwrap();
+            let freshness = app.get_by_sub(ADA).await.unwrap().freshness.unwrap();
             if freshness.stale_reason() != StaleReason::Unspecified {
                 break freshness;
             }
@@ -51,28 +51,28 @@ async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
         assert_eq!((freshness.source(), freshness.stale_reason()), (Source::Cache, reason));
         let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
         assert_eq!(
-            app.ask(Request::new(now)).await.unwrap_err().code(),
+            app.get_user(Request::new(now)).await.unwrap_err().code(),
             Code::Unavailable,
             "a demand is a hard bound"
         );
 
         app.cognito.clear_faults("AdminGetUser");
         let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
-        let healed = app.ask(Request::new(now)).await.unwrap().freshness.unwrap();
+        let healed = app.get_user(Request::new(now)).await.unwrap().freshness.unwrap();
         assert_eq!(healed.stale_reason(), StaleReason::Unspecified);
     }
 }
 
 #[tokio::test]
 async fn a_hanging_cognito_is_not_waited_out_where_something_is_held() {
-    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
-    assert!(app.by_sub(ADA).await.is_ok());
+    let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.inject("AdminGetUser", Fault::Hang);
     loop {
         // Less than the 2 s that a hanging fetch takes, more than the 0.5 s it is waited for.
         let mut request = Request::new(about(ADA));
         request.metadata_mut().insert("grpc-timeout", "1500m".parse().unwrap());
-        let freshness = app.ask(request).await.unwrap().freshness.unwrap();
+        let freshness = app.get_user(request).await.unwrap().freshness.unwrap();
         if freshness.stale_reason() == StaleReason::UpstreamUnavailable {
             break;
         }
@@ -81,15 +81,15 @@ async fn a_hanging_cognito_is_not_waited_out_where_something_is_held() {
 
 #[tokio::test]
 async fn what_is_past_its_use_is_not_served() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.cache.fresh_for = Duration::from_millis(1);
         config.cache.usable_for = Duration::from_millis(1);
     })
     .await;
-    assert!(app.by_sub(ADA).await.is_ok());
+    assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.stop().unwrap();
     let refused = loop {
-        if let Err(status) = app.by_sub(ADA).await {
+        if let Err(status) = app.get_by_sub(ADA).await {
             break status;
         }
     };
@@ -98,28 +98,28 @@ async fn what_is_past_its_use_is_not_served() {
 
 #[tokio::test]
 async fn a_failing_cognito_is_asked_once_a_second_about_a_user() {
-    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
-    assert!(app.by_sub(ADA).await.is_ok());
+    let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.inject("AdminGetUser", Fault::AccessDenied);
-    while app.lookups() < 2 {
-        assert!(app.by_sub(ADA).await.is_ok());
+    while app.cognito_lookups() < 2 {
+        assert!(app.get_by_sub(ADA).await.is_ok());
     }
     let begun = tokio::time::Instant::now();
     for _ in 0..500 {
-        assert!(app.by_sub(ADA).await.is_ok());
+        assert!(app.get_by_sub(ADA).await.is_ok());
     }
     // Each second may have seen one more, beside the one that the first loop may have left under way.
     let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
-    assert!(app.lookups() <= 4 + seconds, "{} lookups in {seconds} s", app.lookups());
+    assert!(app.cognito_lookups() <= 4 + seconds, "{} lookups in {seconds} s", app.cognito_lookups());
 }
 
 #[tokio::test]
 async fn a_mismatch_is_never_covered_by_what_is_held() {
-    let app = App::with(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
-    assert!(app.by_sub(ADA).await.is_ok());
+    let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.inject("AdminGetUser", Fault::WrongUser("bob".into()));
     let refused = loop {
-        if let Err(status) = app.by_sub(ADA).await {
+        if let Err(status) = app.get_by_sub(ADA).await {
             break status;
         }
     };
@@ -127,7 +127,7 @@ async fn a_mismatch_is_never_covered_by_what_is_held() {
     app.cognito.inject("AdminGetUser", Fault::Throttle);
     for _ in 0..3 {
         // Nor later, when there is no answer: whose name is somebody else's is gone.
-        assert_failure(app.by_sub(ADA).await, Code::Unavailable, "UPSTREAM_THROTTLED");
+        assert_failure(app.get_by_sub(ADA).await, Code::Unavailable, "UPSTREAM_THROTTLED");
     }
 }
 
@@ -171,13 +171,13 @@ async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
     for (case, fault, reason) in table {
         let app = App::start().await;
         app.cognito.inject("AdminGetUser", fault);
-        let answer = app.by_sub(ADA).await;
+        let answer = app.get_by_sub(ADA).await;
         assert!(answer.is_err(), "{case}");
         let status = assert_failure(answer, Code::Unavailable, reason);
         assert!(!status.message().contains("ada@example.com"), "{case}");
-        assert!(app.lookups() <= 2, "at most one retry: {case}");
+        assert!(app.cognito_lookups() <= 2, "at most one retry: {case}");
         app.cognito.clear_faults("AdminGetUser");
-        assert!(app.by_sub(ADA).await.is_ok(), "nothing of it is kept: {case}");
+        assert!(app.get_by_sub(ADA).await.is_ok(), "nothing of it is kept: {case}");
     }
 }
 
@@ -186,13 +186,13 @@ async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
 #[tokio::test]
 async fn a_pool_that_is_gone_leaves_the_server_ready_for_what_it_holds() {
     let app = App::start().await;
-    assert!(app.by_sub(ADA).await.is_ok());
+    assert!(app.get_by_sub(ADA).await.is_ok());
     for code in ["ResourceNotFoundException", "ExpiredTokenException", "AccessDeniedException"] {
         let reply = HttpResponse::json(400, &json!({"__type": code, "message": "no"}));
         app.cognito.inject("AdminGetUser", Fault::Respond(reply));
-        assert_failure(app.by_sub(BOB).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
-        assert_eq!(source(&app.by_sub(ADA).await.unwrap()), Source::Cache);
-        app.healthy(ServingStatus::Serving).await;
+        assert_failure(app.get_by_sub(BOB).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
+        app.wait_for_health(ServingStatus::Serving).await;
         assert_eq!(http_get(app.admin, "/readyz").await.0, 200, "{code}");
     }
 }
@@ -202,8 +202,8 @@ async fn a_call_that_hangs_is_made_once_more() {
     let app = App::start().await;
     let token = app.token("ada");
     app.cognito.inject_next("AdminGetUser", 1, Fault::Hang);
-    assert!(app.by_token(&token).await.is_ok());
-    assert_eq!(app.lookups(), 2);
+    assert!(app.get_by_token(&token).await.is_ok());
+    assert_eq!(app.cognito_lookups(), 2);
 }
 
 #[tokio::test]
@@ -213,16 +213,16 @@ async fn the_calls_of_one_search_share_its_time() {
     app.cognito.inject_next("AdminGetUser", 1, Fault::Hang);
     app.cognito.inject_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(500)));
     app.cognito.inject("ListUsers", Fault::Hang);
-    assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    assert_failure(app.get_by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
 }
 
 #[tokio::test]
 async fn a_denied_fallback_is_no_absence() {
     let app = App::start().await;
     app.cognito.inject("ListUsers", Fault::AccessDenied);
-    assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    assert_failure(app.get_by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     app.cognito.clear_faults("ListUsers");
-    assert!(app.by_sub(GRACE).await.is_ok());
+    assert!(app.get_by_sub(GRACE).await.is_ok());
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn several_users_of_one_sub_are_nobody() {
     let app = App::start().await;
     let user = json!({"Username": "x", "Enabled": true, "Attributes": [{"Name": "sub", "Value": GRACE}]});
     app.cognito.inject("ListUsers", Fault::Respond(HttpResponse::json(200, &json!({"Users": [user, user]}))));
-    assert_failure(app.by_sub(GRACE).await, Code::Internal, "INTERNAL");
+    assert_failure(app.get_by_sub(GRACE).await, Code::Internal, "INTERNAL");
 }
 
 #[tokio::test]
@@ -239,10 +239,10 @@ async fn an_answer_without_a_list_is_no_absence() {
     for body in ["", "{}", r#"{"Username": "ada", "UserAttributes": []}"#] {
         app.cognito
             .inject("ListUsers", Fault::Respond(HttpResponse::new(200, "application/x-amz-json-1.1", body)));
-        assert_failure(app.by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        assert_failure(app.get_by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     }
     app.cognito.clear_faults("ListUsers");
-    assert!(app.by_sub(GRACE).await.is_ok(), "nothing of it is kept");
+    assert!(app.get_by_sub(GRACE).await.is_ok(), "nothing of it is kept");
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn empty_pages_are_followed_a_few() {
     let app = App::start().await;
     let empty = || Fault::Respond(HttpResponse::json(200, &json!({"Users": [], "PaginationToken": "more"})));
     app.cognito.inject("ListUsers", empty());
-    assert_failure(app.by_sub("nobody").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    assert_failure(app.get_by_sub("nobody").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert_eq!(app.cognito.calls("ListUsers"), 5);
     app.cognito.clear_faults("ListUsers");
     app.cognito.inject_next("ListUsers", 2, empty());
@@ -261,7 +261,7 @@ async fn empty_pages_are_followed_a_few() {
         ]}),
     ));
     app.cognito.inject_next("ListUsers", 1, found);
-    assert_eq!(app.by_sub("somebody").await.unwrap().user.unwrap().sub, "somebody");
+    assert_eq!(app.get_by_sub("somebody").await.unwrap().user.unwrap().sub, "somebody");
 }
 
 #[tokio::test]
@@ -271,17 +271,18 @@ async fn a_deadline_is_answered_and_the_fetch_still_lands() {
     // As a bare header, for tonic's client would watch the deadline itself and not wait for the server's word.
     let mut request = Request::new(about(ADA));
     request.metadata_mut().insert("grpc-timeout", "200m".parse().unwrap());
-    assert_failure(app.ask(request).await, Code::DeadlineExceeded, "DEADLINE");
+    assert_failure(app.get_user(request).await, Code::DeadlineExceeded, "DEADLINE");
     held.release();
     app.cognito.wait_until_idle("AdminGetUser").await;
-    assert!(app.by_sub(ADA).await.is_ok());
-    assert_eq!(app.lookups(), 1);
+    assert!(app.get_by_sub(ADA).await.is_ok());
+    assert_eq!(app.cognito_lookups(), 1);
 }
 
 #[tokio::test]
 async fn our_own_deadline_is_answered_too() {
-    let app = App::with(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
+    let app =
+        App::start_with_config(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
     let held = app.cognito.hold("AdminGetUser");
-    assert_failure(app.by_sub(ADA).await, Code::DeadlineExceeded, "DEADLINE");
+    assert_failure(app.get_by_sub(ADA).await, Code::DeadlineExceeded, "DEADLINE");
     held.release();
 }

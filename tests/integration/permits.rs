@@ -18,7 +18,7 @@ use crate::support::{ADA, App};
 /// What the server says of itself is what is tried, so that an RPC that is added cannot be forgotten here.
 #[tokio::test]
 async fn no_rpc_answers_without_a_permit() {
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         config.pools[0].app_clients.extend([MACHINE, STRANGER].map(Into::into));
         config.callers.pop();
         config.callers.push(CallerSettings {
@@ -55,7 +55,7 @@ async fn no_rpc_answers_without_a_permit() {
                     "{path} {case}: {code:?}"
                 );
             }
-            assert_eq!(app.lookups(), 0, "{path}: what is refused costs nothing");
+            assert_eq!(app.cognito_lookups(), 0, "{path}: what is refused costs nothing");
             tried.push((path, file.clone(), method));
         }
     }

@@ -8,8 +8,8 @@ use cognito_standin::{Keys, Pool, Role, SigningKey, StandIn};
 use tonic::{Code, Request};
 
 use crate::{
-    process::Process,
-    support::{ADA, App, about, assert_failure, bearing, max_age},
+    support::process::Process,
+    support::{ADA, App, about, assert_failure, max_age, with_token},
 };
 
 /// Both pools have the same people with the same subs, but for what is known of them.
@@ -19,24 +19,24 @@ async fn the_same_sub_in_two_pools_is_two_users() {
     for turn in 0..2 {
         for (pool, expected) in [(app.cognito.pool_id(), "Ada Lovelace"), (OTHER, "Another Ada")] {
             let message = GetUserRequest { user_pool_id: pool.into(), ..about(ADA) };
-            let answer = app.ask(Request::new(message)).await.unwrap();
+            let answer = app.get_user(Request::new(message)).await.unwrap();
             assert_eq!((name(&answer), pool_of(&answer)), (expected, pool), "turn {turn}");
         }
         for (token, expected) in
             [(app.token("ada"), "Ada Lovelace"), (other.access_token("ada").unwrap(), "Another Ada")]
         {
-            assert_eq!(name(&app.by_token(&token).await.unwrap()), expected, "turn {turn}");
+            assert_eq!(name(&app.get_by_token(&token).await.unwrap()), expected, "turn {turn}");
         }
     }
-    assert_eq!((app.lookups(), other.calls("AdminGetUser")), (1, 1), "one fetch each");
-    assert_failure(app.by_sub(ADA).await, Code::InvalidArgument, "FIELD_INVALID");
+    assert_eq!((app.cognito_lookups(), other.calls("AdminGetUser")), (1, 1), "one fetch each");
+    assert_failure(app.get_by_sub(ADA).await, Code::InvalidArgument, "FIELD_INVALID");
     // Gone from one pool, there in the other.
     app.cognito.stop().unwrap();
     let demand = GetUserRequest { freshness: max_age(0), ..about(ADA) };
     let here = GetUserRequest { user_pool_id: app.cognito.pool_id().into(), ..demand.clone() };
-    assert_failure(app.ask(Request::new(here)).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    assert_failure(app.get_user(Request::new(here)).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     let there = GetUserRequest { user_pool_id: OTHER.into(), ..demand };
-    assert_eq!(name(&app.ask(Request::new(there)).await.unwrap()), "Another Ada");
+    assert_eq!(name(&app.get_user(Request::new(there)).await.unwrap()), "Another Ada");
 }
 
 #[tokio::test]
@@ -71,19 +71,19 @@ async fn a_pool_vouches_for_its_own_users_only() {
             refused,
         ),
     ] {
-        let answer = app.by_token(&token).await;
+        let answer = app.get_by_token(&token).await;
         assert!(answer.is_err(), "{case}");
         assert_failure(answer, code, reason);
     }
     let both =
         GetUserRequest { access_token: other.access_token("ada").unwrap(), ..GetUserRequest::default() };
-    let answer = app.ask(bearing(&app.token("ada"), both)).await;
+    let answer = app.get_user(with_token(&app.token("ada"), both)).await;
     assert_failure(answer, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
     let elsewhere = GetUserRequest { user_pool_id: OTHER.into(), ..GetUserRequest::default() };
-    let answer = app.ask(bearing(&app.token("ada"), elsewhere)).await;
+    let answer = app.get_user(with_token(&app.token("ada"), elsewhere)).await;
     assert_failure(answer, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
-    assert_eq!((app.lookups(), other.calls("AdminGetUser")), (0, 0), "what is refused costs nothing");
-    assert!(app.by_token(&app.token("ada")).await.is_ok());
+    assert_eq!((app.cognito_lookups(), other.calls("AdminGetUser")), (0, 0), "what is refused costs nothing");
+    assert!(app.get_by_token(&app.token("ada")).await.is_ok());
 }
 
 /// The stand-in lets the role's session call, and gives that only to who tells the external id.
@@ -94,7 +94,7 @@ fn a_pool_is_asked_as_its_role() {
         let cognito = StandIn::start(Pool { role: Some(role), ..Pool::sandbox() }).unwrap();
         let endpoint = cognito.endpoint_url();
         let environment = [environment, &[("AWS_ENDPOINT_URL_STS", &endpoint)]].concat();
-        let process = Process::listen_by("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
+        let process = Process::listen_with_shell("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
         (cognito, process)
     };
     let arn = ("COGNITO_LOOKUP_POOLS__0__ROLE_ARN", ROLE);
@@ -105,17 +105,17 @@ fn a_pool_is_asked_as_its_role() {
         ("a role with an external id", Some("lookup-1"), vec![arn, id("lookup-1")]),
     ] {
         let (cognito, process) = serve(expected, &environment);
-        process.logged("serving");
+        process.wait_for_log("serving");
         assert!(process.client(&sub).unwrap().contains("Ada Lovelace"), "{case}");
         let asked = cognito.last_input("AssumeRole").unwrap();
         assert_eq!(asked["RoleSessionName"], "cognito-lookup", "CloudTrail tells by it who called");
     }
     let (cognito, process) = serve(None, &[]);
-    process.logged("serving");
+    process.wait_for_log("serving");
     assert!(process.client(&sub).unwrap_err().contains("UPSTREAM_UNAVAILABLE"), "without the role");
     assert_eq!(cognito.calls("AssumeRole"), 0);
     let (cognito, process) = serve(Some("lookup-1"), &[arn, id("lookup-2")]);
-    process.logged("no AWS credentials yet");
+    process.wait_for_log("no AWS credentials yet");
     assert_eq!(cognito.last_input("AssumeRole").unwrap()["ExternalId"], "lookup-2");
     assert_eq!(cognito.calls("AdminGetUser"), 0, "no other credentials are used instead");
 }
@@ -131,7 +131,7 @@ pub(crate) async fn two_pools_with(change: impl FnOnce(&mut Config)) -> (App, St
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let other = StandIn::start_with_keys(pool, address, Keys::generate().unwrap()).unwrap();
     other.update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
-    let app = App::with(|config| {
+    let app = App::start_with_config(|config| {
         second(config, &other);
         change(config);
     })

@@ -24,11 +24,11 @@ async fn orchestrators_are_told_in_plain_http() {
 #[tokio::test]
 async fn every_call_is_counted_by_its_method_and_code() {
     let app = App::start().await;
-    app.by_sub(ADA).await.unwrap();
-    app.by_sub("a b").await.unwrap_err();
-    app.by_token("a.b.c").await.unwrap_err();
+    app.get_by_sub(ADA).await.unwrap();
+    app.get_by_sub("a b").await.unwrap_err();
+    app.get_by_token("a.b.c").await.unwrap_err();
     let held = app.cognito.hold("AdminGetUser");
-    let mut leaving = Box::pin(app.by_sub(BOB));
+    let mut leaving = Box::pin(app.get_by_sub(BOB));
     tokio::select! {
         _ = &mut leaving => panic!("it is held"),
         () = app.cognito.wait_for_calls("AdminGetUser", 2) => {}
@@ -43,10 +43,10 @@ async fn every_call_is_counted_by_its_method_and_code() {
         ("Internal", 0.0),
     ] {
         let series = format!("grpc_server_handled_total{{{method},grpc_code=\"{code}\"}}");
-        app.metric_is(&series, |value| value.total_cmp(&calls).is_eq()).await;
+        app.wait_for_metric(&series, |value| value.total_cmp(&calls).is_eq()).await;
     }
-    app.metric_is(GET_USER_STARTED, |begun| begun > 3.9).await;
-    app.metric_is(&format!("grpc_server_handling_seconds_count{{{method}}}"), |took| took > 3.9).await;
+    app.wait_for_metric(GET_USER_STARTED, |begun| begun > 3.9).await;
+    app.wait_for_metric(&format!("grpc_server_handling_seconds_count{{{method}}}"), |took| took > 3.9).await;
     drop(held);
     let (_, metrics) = http_get(app.admin, "/metrics").await;
     assert_eq!(metrics.matches("grpc_server_handled_total{").count(), 12 * 17, "every series from the start");
@@ -56,7 +56,7 @@ async fn every_call_is_counted_by_its_method_and_code() {
 async fn a_server_without_keys_is_live_and_not_ready() {
     let cognito = standin();
     cognito.stop().unwrap();
-    let app = App::not_ready(cognito, |_| {}).await;
+    let app = App::start_unready(cognito, |_| {}).await;
     for (path, expected) in [("/livez", 200), ("/startupz", 200), ("/readyz", 503)] {
         assert_eq!(http_get(app.admin, path).await.0, expected, "{path}");
     }
@@ -65,10 +65,10 @@ async fn a_server_without_keys_is_live_and_not_ready() {
 
 #[tokio::test]
 async fn a_stopping_server_is_live_and_not_ready() {
-    let mut app = App::with(|config| config.shutdown.delay = Duration::from_secs(60)).await;
+    let mut app = App::start_with_config(|config| config.shutdown.delay = Duration::from_secs(60)).await;
     assert_eq!(load_balancer(&app).await, "0");
     app.stop();
-    app.healthy(ServingStatus::NotServing).await;
+    app.wait_for_health(ServingStatus::NotServing).await;
     assert_eq!(load_balancer(&app).await, "14", "the health service's own code would be 0");
     for (path, expected) in [("/livez", 200), ("/startupz", 200), ("/readyz", 503)] {
         assert_eq!(http_get(app.admin, path).await.0, expected, "{path}");
@@ -77,7 +77,7 @@ async fn a_stopping_server_is_live_and_not_ready() {
 
 /// What an application load balancer is told: the gRPC code.
 async fn load_balancer(app: &App) -> String {
-    let mut client = app.raw().await;
+    let mut client = app.connect_h2().await;
     let request = Request::post(format!("http://{}/AWS.ALB/healthcheck", app.address));
     let request = request.header("content-type", "application/grpc").body(()).unwrap();
     let (response, _) = client.send_request(request, true).unwrap();

@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 
 use crate::{
+    support::forged_tokens::TokenForger,
     support::{App, failure},
-    trial::Forge,
 };
 
 // The cool-down is ten seconds of the real clock, which a running server cannot be told to skip: these wait it out, for
@@ -18,14 +18,14 @@ async fn a_key_that_is_replaced_ends_its_tokens_and_the_new_one_is_found_under_a
     let app = rotating().await;
     let (old, other) = (app.token("ada"), app.cognito.id_token("ada").unwrap());
     // Known from now on.
-    assert!(app.by_token(&old).await.is_ok());
+    assert!(app.get_by_token(&old).await.is_ok());
     app.cognito.rotate_access_key().unwrap();
     let new = app.token("ada");
     assert_eq!(refused(&app, &new).await, unavailable(), "A73: the cool-down of the fetch at the start");
     let (mut flood, mut answered) = (0, 0);
     while app.cognito.calls("jwks") < 2 {
         let token = unknown(&app, flood);
-        let (bad, good) = tokio::join!(app.by_token(&token), app.by_token(&old));
+        let (bad, good) = tokio::join!(app.get_by_token(&token), app.get_by_token(&old));
         // The last of them may have waited for the fetch that it caused.
         let reason = failure(&bad.unwrap_err()).1;
         assert!(reason == "KEYS_UNAVAILABLE" || app.cognito.calls("jwks") == 2, "A71: {reason}");
@@ -49,12 +49,12 @@ async fn a_key_that_is_replaced_ends_its_tokens_and_the_new_one_is_found_under_a
 async fn a_name_that_no_fetch_explains_is_invalid_and_one_that_a_failed_fetch_leaves_open_is_not() {
     let app = rotating().await;
     let old = app.token("ada");
-    assert!(app.by_token(&old).await.is_ok());
+    assert!(app.get_by_token(&old).await.is_ok());
     assert_eq!(until_asked(&app, 2).await, (Code::Unauthenticated, "TOKEN_INVALID".to_owned()), "A70");
     app.cognito.inject("jwks", Fault::ServerError);
     assert_eq!(until_asked(&app, 3).await, unavailable(), "A72");
     assert!(
-        app.by_token(&old).await.is_ok() && app.by_token(&app.token("ada")).await.is_ok(),
+        app.get_by_token(&old).await.is_ok() && app.get_by_token(&app.token("ada")).await.is_ok(),
         "A75: the last good set"
     );
     assert_eq!(app.cognito.calls("jwks"), 3);
@@ -64,9 +64,9 @@ async fn a_name_that_no_fetch_explains_is_invalid_and_one_that_a_failed_fetch_le
 async fn another_key_under_the_same_name_ends_the_tokens_of_the_first() {
     let app = rotating().await;
     let old = app.token("ada");
-    assert!(app.by_token(&old).await.is_ok());
+    assert!(app.get_by_token(&old).await.is_ok());
     // The same name, another key.
-    let stranger = Forge::of(&app.cognito, SigningKey::Unpublished);
+    let stranger = TokenForger::with_key(&app.cognito, SigningKey::Unpublished);
     let kid = app.cognito.kid(SigningKey::Access);
     let set = json!({"keys": [stranger.jwk(&kid)]});
     app.cognito.replace_jwks(cognito_standin::HttpResponse::json(200, &set));
@@ -80,8 +80,8 @@ async fn another_key_under_the_same_name_ends_the_tokens_of_the_first() {
 async fn rotating() -> App {
     let address = "127.0.0.1:0".parse().unwrap();
     let cognito = StandIn::start_with_keys(Pool::sandbox(), address, Keys::generate().unwrap()).unwrap();
-    let app = App::not_ready(cognito, |_| {}).await;
-    app.ready().await;
+    let app = App::start_unready(cognito, |_| {}).await;
+    app.wait_until_ready().await;
     app
 }
 
@@ -96,7 +96,7 @@ fn unknown(app: &App, n: usize) -> String {
 }
 
 async fn refused(app: &App, token: &str) -> (Code, String) {
-    failure(&app.by_token(token).await.unwrap_err())
+    failure(&app.get_by_token(token).await.unwrap_err())
 }
 
 /// Shows unknown names until the keys have been asked for so often, and returns what the one was told that waited.
@@ -120,7 +120,7 @@ async fn taken_soon(app: &App, token: &str) {
     let begun = Instant::now();
     let still_unknown =
         |status: &Status| failure(status) == unavailable() || failure(status).1 == "TOKEN_INVALID";
-    while let Err(status) = app.by_token(token).await {
+    while let Err(status) = app.get_by_token(token).await {
         assert!(still_unknown(&status) && begun.elapsed() < Duration::from_secs(5), "{status:?}");
     }
 }

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tonic::Request;
 
 use crate::{
-    process::pool,
-    support::{ADA, BOB, GRACE, about, bearing, connect},
+    support::process::pool,
+    support::{ADA, BOB, GRACE, about, connect, with_token},
 };
 
 // Not `standin()`: its people's values are marked, so that each can be told from any other text.
@@ -90,7 +90,7 @@ async fn ask_everything(
 ) -> Vec<String> {
     let good = cognito.access_token("ada").unwrap();
     // The keys may not be there yet.
-    while users.get_user(bearing(&good, GetUserRequest::default())).await.is_err() {}
+    while users.get_user(with_token(&good, GetUserRequest::default())).await.is_err() {}
     let bobs = cognito.access_token("bob").unwrap();
     let forged = format!("{}.{}", good.rsplit_once('.').unwrap().0, bobs.rsplit_once('.').unwrap().1);
     let tokens = [
@@ -100,7 +100,7 @@ async fn ask_everything(
         "secret-one.secret-two.secret-three".into(),
     ];
     for token in &tokens {
-        assert!(users.get_user(bearing(token, GetUserRequest::default())).await.is_err());
+        assert!(users.get_user(with_token(token, GetUserRequest::default())).await.is_err());
     }
     for sub in ["secret-sub", "secret sub"] {
         assert!(users.get_user(Request::new(about(sub))).await.is_err());

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use tonic::transport::Endpoint;
 
 use crate::{
-    certificates::{Authority, Files},
-    process::Process,
+    support::certificates::{Authority, Files},
+    support::process::Process,
     support::{ADA, about, standin},
 };
 
@@ -29,12 +29,12 @@ fn a_hang_up_has_it_look_at_its_files_at_once() {
     let process = Process::serve(&cognito, &settings);
     fs::write(files.path("server.pem"), "nothing").unwrap();
     process.signal("HUP");
-    process.logged("the changed TLS files are bad; the old ones stay in use");
+    process.wait_for_log("the changed TLS files are bad; the old ones stay in use");
     files.write(&authority.server());
     process.signal("HUP");
-    process.logged("TLS files reloaded");
+    process.wait_for_log("TLS files reloaded");
     process.signal("TERM");
-    assert_eq!(process.ended(), Some(0));
+    assert_eq!(process.wait(), Some(0));
 }
 
 #[test]
@@ -42,9 +42,9 @@ fn a_hang_up_without_files_ends_nothing() {
     let cognito = standin();
     let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");
     process.signal("HUP");
-    process.logged("there is nothing to reload");
+    process.wait_for_log("there is nothing to reload");
     process.signal("INT");
-    assert_eq!(process.ended(), Some(0));
+    assert_eq!(process.wait(), Some(0));
 }
 
 #[test]
@@ -55,11 +55,11 @@ fn systemd_is_told_of_the_start_and_the_stop() {
     let cognito = standin();
     let settings = "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"";
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap())];
-    let process = Process::serve_by("exec \"$0\" \"$@\"", &cognito, settings, &environment);
+    let process = Process::serve_with_shell("exec \"$0\" \"$@\"", &cognito, settings, &environment);
     assert_eq!(told(&systemd), "READY=1\n");
     process.signal("TERM");
     assert_eq!(told(&systemd), "STOPPING=1\n");
-    assert_eq!(process.ended(), Some(0));
+    assert_eq!(process.wait(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,14 +72,14 @@ async fn a_unix_socket_is_served_and_goes_with_its_server() {
     let place = format!("unix:{}", path.display());
     let settings = format!("listen = {place:?}\nsocket_mode = \"0660\"\n[shutdown]\ndelay = \"0s\"");
     let process = Process::serve(&cognito, &settings);
-    assert_eq!(process.place, place);
+    assert_eq!(process.address, place);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let channel = Endpoint::from_shared(place).unwrap().connect().await.unwrap();
     let mut users = UserServiceClient::new(channel);
     let answer = users.get_user(about(ADA)).await.unwrap().into_inner();
     assert_eq!(answer.user.unwrap().attributes["name"], "Ada Lovelace");
     process.signal("TERM");
-    assert_eq!(process.ended(), Some(0));
+    assert_eq!(process.wait(), Some(0));
     assert!(!path.exists());
 }
 

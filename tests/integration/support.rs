@@ -1,9 +1,14 @@
+pub(crate) mod canary;
+pub(crate) mod certificates;
+pub(crate) mod frames;
+pub(crate) mod process;
+pub(crate) mod forged_tokens;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use crate::canary;
 use bytes::Bytes;
 use cognito_lookup::{
     attribute::Selection,
@@ -54,18 +59,18 @@ pub(crate) struct App {
 impl App {
     /// Starts a server with the usual settings and waits until it serves.
     pub(crate) async fn start() -> Self {
-        Self::with(|_| {}).await
+        Self::start_with_config(|_| {}).await
     }
 
     /// Starts a server with changed settings and waits until it serves.
-    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let app = Self::not_ready(standin(), change).await;
-        app.healthy(ServingStatus::Serving).await;
+    pub(crate) async fn start_with_config(change: impl FnOnce(&mut Config)) -> Self {
+        let app = Self::start_unready(standin(), change).await;
+        app.wait_for_health(ServingStatus::Serving).await;
         app
     }
 
     /// Starts a server without waiting until it serves.
-    pub(crate) async fn not_ready(cognito: StandIn, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn start_unready(cognito: StandIn, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&cognito);
         change(&mut config);
         let listeners = Listeners::bind(&config).await.unwrap();
@@ -84,24 +89,24 @@ impl App {
         Self { cognito, address, admin, channel, stop: Some(stop), ended }
     }
 
-    /// Asks for a user, with a fresh connection's worth of patience.
-    pub(crate) async fn ask(&self, request: Request<GetUserRequest>) -> Result<GetUserResponse, Status> {
+    /// Asks for a user, with a fresh connection's worth of default_deadline.
+    pub(crate) async fn get_user(&self, request: Request<GetUserRequest>) -> Result<GetUserResponse, Status> {
         let mut users = UserServiceClient::new(self.channel.clone());
         users.get_user(request).await.map(tonic::Response::into_inner).inspect_err(canary::status)
     }
 
     /// Asks by a person's access token.
-    pub(crate) async fn by_token(&self, token: &str) -> Result<GetUserResponse, Status> {
-        self.ask(bearing(token, GetUserRequest::default())).await
+    pub(crate) async fn get_by_token(&self, token: &str) -> Result<GetUserResponse, Status> {
+        self.get_user(with_token(token, GetUserRequest::default())).await
     }
 
     /// Asks by `sub`, without a credential.
-    pub(crate) async fn by_sub(&self, sub: &str) -> Result<GetUserResponse, Status> {
-        self.ask(Request::new(about(sub))).await
+    pub(crate) async fn get_by_sub(&self, sub: &str) -> Result<GetUserResponse, Status> {
+        self.get_user(Request::new(about(sub))).await
     }
 
     /// Opens a connection of its own, for what no client library does.
-    pub(crate) async fn raw(&self) -> h2::client::SendRequest<Bytes> {
+    pub(crate) async fn connect_h2(&self) -> h2::client::SendRequest<Bytes> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (client, connection) = h2::client::handshake(stream).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
@@ -110,12 +115,12 @@ impl App {
     }
 
     /// Begins a `GetUser` frame by frame.
-    pub(crate) async fn raw_call(&self) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
-        self.raw().await.send_request(self.get_user(), false).unwrap()
+    pub(crate) async fn begin_get_user(&self) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+        self.connect_h2().await.send_request(self.get_user_head(), false).unwrap()
     }
 
     /// The head of a `GetUser`.
-    pub(crate) fn get_user(&self) -> http::Request<()> {
+    pub(crate) fn get_user_head(&self) -> http::Request<()> {
         let request =
             http::Request::post(format!("http://{}/userlookup.v1.UserService/GetUser", self.address));
         request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap()
@@ -126,12 +131,12 @@ impl App {
     }
 
     /// How many calls about users Cognito got, of any kind.
-    pub(crate) fn lookups(&self) -> usize {
+    pub(crate) fn cognito_lookups(&self) -> usize {
         self.cognito.calls("AdminGetUser") + self.cognito.calls("ListUsers")
     }
 
     /// Waits until the server says it is so.
-    pub(crate) async fn healthy(&self, wanted: ServingStatus) {
+    pub(crate) async fn wait_for_health(&self, wanted: ServingStatus) {
         let mut health = HealthClient::new(self.channel.clone());
         let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
         while let Some(response) = told.message().await.unwrap() {
@@ -148,7 +153,7 @@ impl App {
     }
 
     /// Waits until a series is as wanted.
-    pub(crate) async fn metric_is(&self, series: &str, wanted: impl Fn(f64) -> bool) {
+    pub(crate) async fn wait_for_metric(&self, series: &str, wanted: impl Fn(f64) -> bool) {
         for _ in 0..6_000 {
             if wanted(self.metric(series).await) {
                 return;
@@ -159,7 +164,7 @@ impl App {
     }
 
     /// Waits until the port for probes says that the server is ready.
-    pub(crate) async fn ready(&self) {
+    pub(crate) async fn wait_until_ready(&self) {
         for _ in 0..6_000 {
             if http_get(self.admin, "/readyz").await.0 == 200 {
                 return;
@@ -179,14 +184,14 @@ impl App {
     }
 
     /// Waits until the server has stopped; one that never does fails the test rather than hang it.
-    pub(crate) async fn stopped(self) -> StandIn {
+    pub(crate) async fn wait_until_stopped(self) -> StandIn {
         timeout(Duration::from_secs(40), self.ended).await.expect("the server stops").unwrap().unwrap();
         self.cognito
     }
 }
 
 /// The parts of a server that find users, without the server: a test can poll each question by hand.
-pub(crate) struct Parts {
+pub(crate) struct Components {
     pub(crate) cognito: StandIn,
     pub(crate) users: Users,
     pub(crate) authenticator: Authenticator,
@@ -194,7 +199,7 @@ pub(crate) struct Parts {
     policy: Policy,
 }
 
-impl Parts {
+impl Components {
     /// Makes them from the usual settings and waits for the keys.
     pub(crate) async fn start() -> Self {
         let cognito = standin();
@@ -244,7 +249,7 @@ fn lazy(address: SocketAddr) -> Channel {
 }
 
 /// The deadline of a caller with as much time as the service gives.
-pub(crate) fn patience() -> Instant {
+pub(crate) fn default_deadline() -> Instant {
     Instant::now() + Duration::from_secs(3)
 }
 
@@ -293,7 +298,7 @@ pub(crate) fn config(cognito: &StandIn) -> Config {
     }
 }
 
-pub(crate) fn bearing(token: &str, message: GetUserRequest) -> Request<GetUserRequest> {
+pub(crate) fn with_token(token: &str, message: GetUserRequest) -> Request<GetUserRequest> {
     canary::token(token);
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());

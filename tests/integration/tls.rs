@@ -25,7 +25,7 @@ use tonic::transport::{Channel, Endpoint, Error};
 use tower::service_fn;
 
 use crate::{
-    certificates::{Authority, Files, Identity, client_config, client_config_of},
+    support::certificates::{Authority, Files, Identity, client_config, client_config_of},
     support::{ADA, App, about, standin},
 };
 
@@ -46,7 +46,7 @@ async fn calls_travel_encrypted() {
     assert!(handshake(app.address, old).await.is_err(), "a client that speaks no HTTP/2");
     let stranger = client_config(&[&Authority::new("others")], None);
     assert!(handshake(app.address, stranger).await.is_err(), "a client that does not trust the server");
-    assert!(app.by_sub(ADA).await.is_err(), "a client that does not encrypt");
+    assert!(app.get_by_sub(ADA).await.is_err(), "a client that does not encrypt");
 }
 
 #[tokio::test]
@@ -87,17 +87,17 @@ async fn rotating_everything_under_load_fails_no_call() {
     for _ in 0..3 {
         let loaded = app.metric(LOADED).await;
         files.write(&servers.server());
-        app.metric_is(LOADED, |now| now > loaded).await;
+        app.wait_for_metric(LOADED, |now| now > loaded).await;
     }
     let loaded = app.metric(LOADED).await;
     files.write_client_ca(&format!("{}{}", clients.pem, new_clients.pem));
-    app.metric_is(LOADED, |now| now > loaded).await;
+    app.wait_for_metric(LOADED, |now| now > loaded).await;
     load.present(presenting(&new_clients));
     load.another_round().await;
     let loaded = app.metric(LOADED).await;
     files.write(&new_servers.server());
     files.write_client_ca(&new_clients.pem);
-    app.metric_is(LOADED, |now| now > loaded).await;
+    app.wait_for_metric(LOADED, |now| now > loaded).await;
     load.another_round().await;
 
     load.end().await;
@@ -129,17 +129,17 @@ async fn a_bad_file_keeps_the_old_set() {
         let loaded = app.metric(LOADED).await;
         spoil();
         failures += 1.0;
-        app.metric_is(FAILURES, |now| now >= failures).await;
+        app.wait_for_metric(FAILURES, |now| now >= failures).await;
         assert_eq!(served(app.address, client()).await, first.der(), "{case}");
         assert!(is_answered(app.address, client()).await, "{case}");
         files.write(&first);
         files.write_client_ca(&authority.pem);
-        app.metric_is(LOADED, |now| now > loaded).await;
+        app.wait_for_metric(LOADED, |now| now > loaded).await;
     }
     assert_eq!(app.metric(FAILURES).await as usize, cases.len(), "each is told once");
     let loaded = app.metric(LOADED).await;
     files.write(&second);
-    app.metric_is(LOADED, |now| now > loaded).await;
+    app.wait_for_metric(LOADED, |now| now > loaded).await;
     assert_eq!(served(app.address, client()).await, second.der());
 }
 
@@ -151,9 +151,9 @@ async fn the_end_of_the_certificate_in_use_is_told() {
     let app = serving(&files, ClientCertificate::Off).await;
     assert_eq!(app.metric(EXPIRY).await, YEAR_2100);
     files.write(&authority.server_within(2020, 2110));
-    app.metric_is(EXPIRY, |now| now == YEAR_2110).await;
+    app.wait_for_metric(EXPIRY, |now| now == YEAR_2110).await;
     files.write(&authority.expired_server());
-    app.metric_is(FAILURES, |now| now == 1.0).await;
+    app.wait_for_metric(FAILURES, |now| now == 1.0).await;
     assert_eq!(app.metric(EXPIRY).await, YEAR_2110, "the old one is served");
 }
 
@@ -178,7 +178,7 @@ async fn a_swapped_link_is_a_change() {
     let loaded = app.metric(LOADED).await;
     symlink("..2", volume.path("..new")).unwrap();
     fs::rename(volume.path("..new"), volume.path("..data")).unwrap();
-    app.metric_is(LOADED, |now| now > loaded).await;
+    app.wait_for_metric(LOADED, |now| now > loaded).await;
     assert_eq!(served(app.address, client_config(&[&authority], None)).await, second.der());
 }
 
@@ -274,7 +274,7 @@ fn faulty_settings_are_named() {
 
 async fn serving(files: &Files, asked: ClientCertificate) -> App {
     let set = files.set(asked);
-    let app = App::not_ready(standin(), |config| {
+    let app = App::start_unready(standin(), |config| {
         set(config);
         config.tls.check_every = CHECK;
         if asked != ClientCertificate::Off {
@@ -289,7 +289,7 @@ async fn serving(files: &Files, asked: ClientCertificate) -> App {
         }
     })
     .await;
-    app.ready().await;
+    app.wait_until_ready().await;
     app
 }
 

@@ -24,8 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use tonic::{Code, Status};
 
 use crate::{
-    certificates::{Authority, Identity},
-    process::Process,
+    support::certificates::{Authority, Identity},
+    support::process::Process,
     support::{ADA, BOB, GRACE, about, assert_failure, connect, http_get, standin},
 };
 
@@ -48,7 +48,7 @@ async fn a_name_is_resolved_for_each_connection_and_not_waited_for_for_long() {
         ("NAMES", names.to_str().unwrap()),
         ("COGNITO_LOOKUP_POOLS__0__ENDPOINT_URL", &endpoint),
     ];
-    let process = Process::serve_by("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
+    let process = Process::serve_with_shell("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
     assert!(ask(&process, ADA).await.is_ok());
     resolve("0 -2");
     assert!(ask(&process, BOB).await.is_ok(), "a connection that is there needs no name");
@@ -89,7 +89,7 @@ async fn nothing_is_asked_of_and_nothing_believed_from_who_cannot_prove_to_be_co
         ("COGNITO_LOOKUP_POOLS__0__JWKS_URL", &keys),
     ];
     front.show(&trusted.other_server());
-    let process = Process::listen_by("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
+    let process = Process::listen_with_shell("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
     for identity in [trusted.other_server(), trusted.expired_server(), stranger.server()] {
         front.show(&identity);
         let asked = front.connections();
@@ -99,7 +99,7 @@ async fn nothing_is_asked_of_and_nothing_believed_from_who_cannot_prove_to_be_co
     }
     assert_eq!((cognito.calls("AdminGetUser"), cognito.calls("jwks")), (0, 0));
     front.show(&trusted.server());
-    process.logged("serving");
+    process.wait_for_log("serving");
     assert!(ask(&process, ADA).await.is_ok());
 }
 
@@ -112,15 +112,15 @@ async fn credentials_that_cannot_be_had_take_nothing_from_what_is_held() {
     let url = format!("http://{}/credentials", giver.address);
     let environment = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", &*url), ("AWS_EC2_METADATA_DISABLED", "true")];
     let line = "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY; exec \"$0\" \"$@\"";
-    let process = Process::listen_by(line, &cognito, SETTINGS, &environment);
-    process.logged("no AWS credentials yet");
+    let process = Process::listen_with_shell(line, &cognito, SETTINGS, &environment);
+    process.wait_for_log("no AWS credentials yet");
     assert_eq!(http_get(process.admin, "/readyz").await.0, 503);
     assert_eq!(http_get(process.admin, "/livez").await.0, 200);
     assert_eq!(cognito.calls("AdminGetUser"), 0);
 
     // Used for a second at most, for the SDK asks for others 10 s before their end.
     giver.give(&credentials(Duration::from_secs(11)));
-    process.logged("serving");
+    process.wait_for_log("serving");
     assert!(ask(&process, ADA).await.is_ok());
     for bad in ["<html>", ""] {
         giver.give(bad);
@@ -134,7 +134,7 @@ async fn credentials_that_cannot_be_had_take_nothing_from_what_is_held() {
 }
 
 async fn ask(process: &Process, sub: &str) -> Result<GetUserResponse, Status> {
-    let mut users = UserServiceClient::new(connect(process.place.parse().unwrap()).await);
+    let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
     users.get_user(about(sub)).await.map(tonic::Response::into_inner)
 }
 

@@ -6,18 +6,18 @@ use serde_json::json;
 use tokio::time::Instant;
 use tonic::{Code, Request};
 
-use crate::support::{App, Parts, assert_failure, failure, metric_of};
+use crate::support::{App, Components, assert_failure, failure, metric_of};
 
 #[tokio::test]
 async fn a_token_is_verified_once() {
     let app = App::start().await;
     let (ada, grace) = (app.token("ada"), app.token("Google_1034567890"));
     for (token, hits, misses) in [(&ada, 0.0, 1.0), (&ada, 1.0, 1.0), (&grace, 1.0, 2.0), (&ada, 2.0, 2.0)] {
-        assert!(app.by_token(token).await.is_ok());
+        assert!(app.get_by_token(token).await.is_ok());
         assert_eq!((app.metric(HITS).await, app.metric(MISSES).await), (hits, misses));
     }
     let presented = GetUserRequest { access_token: ada, ..GetUserRequest::default() };
-    assert!(app.ask(Request::new(presented)).await.is_ok(), "in the field too");
+    assert!(app.get_user(Request::new(presented)).await.is_ok(), "in the field too");
     assert_eq!((app.metric(HITS).await, app.metric(ENTRIES).await), (3.0, 2.0));
 }
 
@@ -28,7 +28,7 @@ async fn what_is_refused_is_not_kept() {
     claims["client_id"] = json!("anotherclient");
     let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
     for _ in 0..3 {
-        assert_failure(app.by_token(&token).await, Code::Unauthenticated, "TOKEN_INVALID");
+        assert_failure(app.get_by_token(&token).await, Code::Unauthenticated, "TOKEN_INVALID");
     }
     assert_eq!(
         (app.metric(HITS).await, app.metric(MISSES).await, app.metric(ENTRIES).await),
@@ -46,7 +46,7 @@ async fn a_known_token_ends_with_its_time() {
     let mut accepted = 0;
     let begun = Instant::now();
     let refused = loop {
-        match app.by_token(&token).await {
+        match app.get_by_token(&token).await {
             Ok(_) => accepted += 1,
             Err(refused) => break refused,
         }
@@ -59,7 +59,7 @@ async fn a_known_token_ends_with_its_time() {
 
 #[tokio::test]
 async fn one_persons_tokens_can_be_forgotten() {
-    let parts = Parts::start().await;
+    let parts = Components::start().await;
     let [ada, again, bob] = ["ada", "ada", "bob"].map(|name| parts.cognito.access_token(name).unwrap());
     for token in [&ada, &again, &bob, &bob] {
         parts.authenticated(token).await;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::{canary, support::WEB};
+use super::{WEB, canary};
 
 /// The built binary before a stand-in, killed when dropped.
 pub(crate) struct Process {
@@ -22,7 +22,7 @@ pub(crate) struct Process {
     /// What was logged until it listened.
     pub(crate) start: Vec<Value>,
     /// Where gRPC is served, as the log tells it.
-    pub(crate) place: String,
+    pub(crate) address: String,
     pub(crate) admin: SocketAddr,
     _folder: TempDir,
 }
@@ -31,23 +31,23 @@ impl Process {
     /// Starts `serve` with these settings beside those of the pool and of a caller on this machine, and waits until it
     /// serves.
     pub(crate) fn serve(cognito: &StandIn, settings: &str) -> Self {
-        Self::serve_by("exec \"$0\" \"$@\"", cognito, settings, &[])
+        Self::serve_with_shell("exec \"$0\" \"$@\"", cognito, settings, &[])
     }
 
     /// Starts it by a line of shell, in which `exec "$0" "$@"` is the command.
-    pub(crate) fn serve_by(
+    pub(crate) fn serve_with_shell(
         line: &str,
         cognito: &StandIn,
         settings: &str,
         environment: &[(&str, &str)],
     ) -> Self {
-        let process = Self::listen_by(line, cognito, settings, environment);
-        process.logged("serving");
+        let process = Self::listen_with_shell(line, cognito, settings, environment);
+        process.wait_for_log("serving");
         process
     }
 
-    /// As [`serve_by`](Self::serve_by), without waiting until it serves.
-    pub(crate) fn listen_by(
+    /// As [`serve_with_shell`](Self::serve_with_shell), without waiting until it serves.
+    pub(crate) fn listen_with_shell(
         line: &str,
         cognito: &StandIn,
         settings: &str,
@@ -77,21 +77,21 @@ impl Process {
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut process =
-            Self { child, log, start: Vec::new(), place: String::new(), admin: nowhere, _folder: folder };
-        process.start = process.logged_until("listening");
+            Self { child, log, start: Vec::new(), address: String::new(), admin: nowhere, _folder: folder };
+        process.start = process.log_until("listening");
         let listening = process.start.last().unwrap();
-        process.place = listening["address"].as_str().unwrap().to_owned();
+        process.address = listening["address"].as_str().unwrap().to_owned();
         process.admin = listening["admin.address"].as_str().unwrap().parse().unwrap();
         process
     }
 
     /// Waits until the log has a line of this message.
-    pub(crate) fn logged(&self, message: &str) {
-        self.logged_until(message);
+    pub(crate) fn wait_for_log(&self, message: &str) {
+        self.log_until(message);
     }
 
-    /// As [`logged`](Self::logged), and returns what was logged since the last wait, that line being the last.
-    pub(crate) fn logged_until(&self, message: &str) -> Vec<Value> {
+    /// As [`wait_for_log`](Self::wait_for_log), and returns what was logged since the last wait, that line being the last.
+    pub(crate) fn log_until(&self, message: &str) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = Vec::new();
         while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -108,7 +108,7 @@ impl Process {
     pub(crate) fn client(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
             .args(arguments)
-            .args(["--address", &format!("http://{}", self.place)])
+            .args(["--address", &format!("http://{}", self.address)])
             .env_clear()
             .output()
             .unwrap();
@@ -129,7 +129,7 @@ impl Process {
     }
 
     /// Waits for the end, and returns the exit code; one that never ends fails the test.
-    pub(crate) fn ended(mut self) -> Option<i32> {
+    pub(crate) fn wait(mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -13,7 +13,7 @@ use tonic::{Code, Request, Status, metadata::MetadataValue};
 use crate::support::{App, failure};
 
 /// A server that is shown bad tokens, and a good one between them.
-pub(crate) struct Trial {
+pub(crate) struct RejectionTest {
     pub(crate) app: App,
     pub(crate) good: String,
     lookups: usize,
@@ -23,20 +23,20 @@ pub(crate) struct Trial {
 /// One bad token: the row it stands for and what it is, and the reason of its refusal.
 pub(crate) type Case<'a> = (&'a str, String, &'a str);
 
-impl Trial {
-    pub(crate) async fn begin() -> Self {
-        Self::of(App::start().await).await
+impl RejectionTest {
+    pub(crate) async fn start() -> Self {
+        Self::with_app(App::start().await).await
     }
 
-    pub(crate) async fn of(app: App) -> Self {
+    pub(crate) async fn with_app(app: App) -> Self {
         let good = app.token("ada");
-        app.by_token(&good).await.unwrap();
-        let (lookups, fetches) = (app.lookups(), app.cognito.calls("jwks"));
+        app.get_by_token(&good).await.unwrap();
+        let (lookups, fetches) = (app.cognito_lookups(), app.cognito.calls("jwks"));
         Self { app, good, lookups, fetches }
     }
 
     /// Shows every token both ways, and good ones after each; all that was asked of anybody was asked before.
-    pub(crate) async fn refused(self, cases: Vec<Case<'_>>) {
+    pub(crate) async fn assert_rejected(self, cases: Vec<Case<'_>>) {
         assert!(!cases.is_empty());
         for (case, token, reason) in &cases {
             let code = match *reason {
@@ -47,21 +47,24 @@ impl Trial {
                 let failure = failure(&answer.expect_err(case));
                 assert_eq!(failure, (code, (*reason).to_owned()), "{case}, in {way}");
             }
-            assert!(self.app.by_token(&self.good).await.is_ok(), "the good token after {case}");
+            assert!(self.app.get_by_token(&self.good).await.is_ok(), "the good token after {case}");
         }
-        assert!(self.app.by_token(&self.app.token("ada")).await.is_ok(), "a new good token");
-        assert_eq!(self.app.lookups(), self.lookups, "calls to Cognito");
+        assert!(self.app.get_by_token(&self.app.token("ada")).await.is_ok(), "a new good token");
+        assert_eq!(self.app.cognito_lookups(), self.lookups, "calls to Cognito");
         assert_eq!(self.app.cognito.calls("jwks"), self.fetches, "fetches of keys");
     }
 
     /// Shows tokens both ways that must be taken; they are ada's.
-    pub(crate) async fn taken(&self, cases: Vec<(&str, String)>) {
+    pub(crate) async fn assert_accepted(&self, cases: Vec<(&str, String)>) {
         for (case, token) in cases {
             for (way, answer) in self.both_ways(&token).await {
                 assert!(answer.is_ok(), "{case}, in {way}: {answer:?}");
             }
         }
-        assert_eq!((self.app.lookups(), self.app.cognito.calls("jwks")), (self.lookups, self.fetches));
+        assert_eq!(
+            (self.app.cognito_lookups(), self.app.cognito.calls("jwks")),
+            (self.lookups, self.fetches)
+        );
     }
 
     async fn both_ways(&self, token: &str) -> Vec<(&'static str, Result<GetUserResponse, Status>)> {
@@ -70,24 +73,24 @@ impl Trial {
         if let Ok(authorization) = MetadataValue::try_from(format!("Bearer {token}")) {
             let mut request = Request::new(GetUserRequest::default());
             request.metadata_mut().insert("authorization", authorization);
-            answers.push(("authorization", self.app.ask(request).await));
+            answers.push(("authorization", self.app.get_user(request).await));
         }
         let message = GetUserRequest { access_token: token.to_owned(), ..GetUserRequest::default() };
-        answers.push(("access_token", self.app.ask(Request::new(message)).await));
+        answers.push(("access_token", self.app.get_user(Request::new(message)).await));
         answers
     }
 }
 
 /// A private key of the stand-in, in the hands of whoever forges tokens.
-pub(crate) struct Forge {
+pub(crate) struct TokenForger {
     pair: KeyPair,
     pub(crate) kid: String,
     pub(crate) n: BigUint,
     d: BigUint,
 }
 
-impl Forge {
-    pub(crate) fn of(cognito: &StandIn, signer: SigningKey) -> Self {
+impl TokenForger {
+    pub(crate) fn with_key(cognito: &StandIn, signer: SigningKey) -> Self {
         let der = cognito.private_key(signer).unwrap();
         let [n, d] = numbers(&der);
         Self { pair: KeyPair::from_pkcs8(&der).unwrap(), kid: cognito.kid(signer), n, d }
@@ -95,14 +98,14 @@ impl Forge {
 
     /// A token of this header and these claims, taken as they are.
     pub(crate) fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
-        self.seal(&format!("{}.{}", encoded(header), encoded(claims)))
+        self.sign(&format!("{}.{}", encoded(header), encoded(claims)))
     }
 
-    pub(crate) fn seal(&self, signed: &str) -> String {
-        self.seal_as(&RSA_PKCS1_SHA256, signed)
+    pub(crate) fn sign(&self, signed: &str) -> String {
+        self.sign_with(&RSA_PKCS1_SHA256, signed)
     }
 
-    pub(crate) fn seal_as(&self, algorithm: &'static dyn RsaEncoding, signed: &str) -> String {
+    pub(crate) fn sign_with(&self, algorithm: &'static dyn RsaEncoding, signed: &str) -> String {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair.sign(algorithm, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
         format!("{signed}.{}", encoded(signature))

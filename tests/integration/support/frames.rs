@@ -23,11 +23,11 @@ pub(crate) struct Frame {
 
 /// A connection that is spoken frame by frame, and answers nothing by itself.
 #[derive(Debug)]
-pub(crate) struct Wire(pub(crate) TcpStream);
+pub(crate) struct FrameConnection(pub(crate) TcpStream);
 
 /// How a server took what a connection sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum End {
+pub(crate) enum ConnectionEnd {
     /// It answers a ping that came after all else.
     Alive,
     /// It ended the connection without a word.
@@ -36,14 +36,14 @@ pub(crate) enum End {
     GoAway(u32),
 }
 
-impl Wire {
+impl FrameConnection {
     /// Connects and says nothing.
-    pub(crate) async fn silent(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
     /// Connects from another address of this machine and says nothing.
-    pub(crate) async fn silent_from(source: [u8; 4], address: SocketAddr) -> Self {
+    pub(crate) async fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((source, 0).into()).unwrap();
         Self::over(socket.connect(address).await.unwrap())
@@ -55,9 +55,9 @@ impl Wire {
     }
 
     /// Connects and begins with `settings`, each an identifier and a value.
-    pub(crate) async fn begun(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
-        let mut wire = Self::silent(address).await;
-        wire.send(&beginning(settings)).await;
+    pub(crate) async fn open(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+        let mut wire = Self::connect(address).await;
+        wire.send(&preface_and_settings(settings)).await;
         wire
     }
 
@@ -71,7 +71,7 @@ impl Wire {
     }
 
     /// The next frame of a kind; what comes before it is passed over.
-    pub(crate) async fn next_of(&mut self, kind: u8) -> io::Result<Frame> {
+    pub(crate) async fn next_of_kind(&mut self, kind: u8) -> io::Result<Frame> {
         loop {
             let frame = self.next().await?;
             if frame.kind == kind {
@@ -81,7 +81,7 @@ impl Wire {
     }
 
     /// Waits until the server has read all that was sent, and returns the frames that came meanwhile.
-    pub(crate) async fn in_step(&mut self) -> io::Result<Vec<Frame>> {
+    pub(crate) async fn ping(&mut self) -> io::Result<Vec<Frame>> {
         self.0.write_all(&frame(PING, 0, 0, b"in step.")).await?;
         let mut frames = Vec::new();
         loop {
@@ -95,28 +95,28 @@ impl Wire {
     }
 
     /// Waits until the server ends the connection.
-    pub(crate) async fn ended(&mut self) -> End {
+    pub(crate) async fn ended(&mut self) -> ConnectionEnd {
         end(&mut self.0, |_| {}).await
     }
 }
 
 /// Sends `frames` and a ping over a connection of their own; `seen` is shown the frames that come back.
-pub(crate) async fn sent(address: SocketAddr, frames: &[u8], seen: impl FnMut(Frame)) -> End {
+pub(crate) async fn sent(address: SocketAddr, frames: &[u8], seen: impl FnMut(Frame)) -> ConnectionEnd {
     let (mut incoming, mut outgoing) = TcpStream::connect(address).await.unwrap().into_split();
-    let all = [&beginning(&[])[..], frames, &frame(PING, 0, 0, FINAL)].concat();
+    let all = [&preface_and_settings(&[])[..], frames, &frame(PING, 0, 0, FINAL)].concat();
     // The server may end it before it has taken all.
     let send = async { drop(outgoing.write_all(&all).await) };
     tokio::join!(send, end(&mut incoming, seen)).1
 }
 
-pub(crate) async fn end(stream: &mut (impl AsyncRead + Unpin), mut seen: impl FnMut(Frame)) -> End {
-    let mut said = End::Cut;
+pub(crate) async fn end(stream: &mut (impl AsyncRead + Unpin), mut seen: impl FnMut(Frame)) -> ConnectionEnd {
+    let mut said = ConnectionEnd::Cut;
     loop {
         match next(stream).await {
             Ok(pong) if (pong.kind, pong.flags, &pong.payload[..]) == (PING, ACK, FINAL) => {
-                return End::Alive;
+                return ConnectionEnd::Alive;
             }
-            Ok(frame) if frame.kind == GOAWAY => said = End::GoAway(code(&frame.payload[4..8])),
+            Ok(frame) if frame.kind == GOAWAY => said = ConnectionEnd::GoAway(code(&frame.payload[4..8])),
             Ok(frame) => seen(frame),
             Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
                 return said;
@@ -136,7 +136,7 @@ async fn next(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
 }
 
 /// The connection preface and the first settings.
-pub(crate) fn beginning(settings: &[(u16, u32)]) -> Vec<u8> {
+pub(crate) fn preface_and_settings(settings: &[(u16, u32)]) -> Vec<u8> {
     let each = |(key, value): &(u16, u32)| [&key.to_be_bytes()[..], &value.to_be_bytes()].concat();
     let settings: Vec<u8> = settings.iter().flat_map(each).collect();
     [PREFACE, &frame(SETTINGS, 0, 0, &settings)].concat()
@@ -149,7 +149,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 
 /// A whole `GetUser`.
 pub(crate) fn call(stream: u32, request: &GetUserRequest) -> Vec<u8> {
-    [opened(stream), frame(DATA, END_STREAM, stream, &message(request))].concat()
+    [open_stream(stream), frame(DATA, END_STREAM, stream, &message(request))].concat()
 }
 
 /// A message as it travels.
@@ -159,8 +159,8 @@ pub(crate) fn message(request: &GetUserRequest) -> Vec<u8> {
     [&[0][..], &length, &message].concat()
 }
 
-/// The beginning of a `GetUser` whose message is yet to come.
-pub(crate) fn opened(stream: u32) -> Vec<u8> {
+/// The preface_and_settings of a `GetUser` whose message is yet to come.
+pub(crate) fn open_stream(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &get_user())
 }
 
