@@ -45,7 +45,7 @@ use crate::{
     pool::{PoolId, Pools},
     telemetry::metrics::{
         Metrics,
-        cache::{CacheMetrics, Lookup, PendingLookup},
+        cache::{CacheMetrics, LookupOutcome, PendingLookup},
     },
     user::{User, Username},
 };

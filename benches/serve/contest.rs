@@ -37,16 +37,16 @@ impl<'a> Contest<'a> {
         for _ in 0..effort.rounds {
             self.turn(&mut figures, Side::saturate);
         }
-        let ttl_jitter = self.is_paced.then(|| figures[0].rate() / 2.0);
-        if let Some(ttl_jitter) = ttl_jitter {
+        let rate = self.is_paced.then(|| figures[0].rate() / 2.0);
+        if let Some(rate) = rate {
             for _ in 0..effort.rounds {
-                self.turn(&mut figures, |side, figures| side.ttl_jitter(ttl_jitter, effort, figures));
+                self.turn(&mut figures, |side, figures| side.rate(rate, effort, figures));
             }
         }
         let others = self.work_of_others().saturating_sub(before).div_duration_f64(begun.elapsed());
         (self.compare)();
         assert_eq!((self.lookups)(), lookups, "not all were hits");
-        self.table(ttl_jitter, &figures, others / machine::cores() as f64)
+        self.table(rate, &figures, others / machine::cores() as f64)
     }
 
     /// A round: one after the other.
@@ -56,7 +56,7 @@ impl<'a> Contest<'a> {
         }
     }
 
-    fn table(&self, ttl_jitter: Option<f64>, figures: &[Figures; 2], others: f64) -> Table {
+    fn table(&self, rate: Option<f64>, figures: &[Figures; 2], others: f64) -> Table {
         let [first, second] = figures;
         let ratios = [
             Ratios::of(&second.rates, &first.rates),
@@ -65,9 +65,9 @@ impl<'a> Contest<'a> {
         ];
         let rows = [0, 1].map(|side| {
             let (name, figures) = (self.sides[side].name.to_owned(), &figures[side]);
-            (name, figures.texts(), figures.shortfall(ttl_jitter))
+            (name, figures.texts(), figures.shortfall(rate))
         });
-        Table { title: self.title.clone(), ttl_jitter, rows, ratios, others }
+        Table { title: self.title.clone(), rate, rows, ratios, others }
     }
 
     /// How long the machine has worked until now for neither the servers nor the load.

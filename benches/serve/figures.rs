@@ -7,7 +7,7 @@ pub(crate) struct Figures {
     pub(crate) rates: Vec<f64>,
     /// Seconds for one answer.
     pub(crate) cpus: Vec<f64>,
-    /// What it answered of what it was asked at a given ttl_jitter.
+    /// What it answered of what it was asked at a given rate.
     pub(crate) paced_rates: Vec<f64>,
     pub(crate) p99s: Vec<f64>,
 }
@@ -24,11 +24,11 @@ impl Figures {
         [format!("{:.0}", self.rate()), format!("{:.2} us", median(&self.cpus) * 1e6), p99]
     }
 
-    /// Says so if it did not keep ttl_jitter: then the times are those of a queue that grows.
-    pub(crate) fn shortfall(&self, ttl_jitter: Option<f64>) -> String {
-        let Some(ttl_jitter) = ttl_jitter else { return String::new() };
+    /// Says so if it did not keep rate: then the times are those of a queue that grows.
+    pub(crate) fn shortfall(&self, rate: Option<f64>) -> String {
+        let Some(rate) = rate else { return String::new() };
         let rate = median(&self.paced_rates);
-        if rate > 0.9 * ttl_jitter { String::new() } else { format!(", but only {rate:.0}/s") }
+        if rate > 0.9 * rate { String::new() } else { format!(", but only {rate:.0}/s") }
     }
 }
 

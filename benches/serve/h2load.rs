@@ -37,7 +37,7 @@ impl H2load {
         let mut command = Command::new("h2load");
         command.args(&self.arguments).arg(format!("-n{calls}"));
         if let Some(rate) = rate {
-            ttl_jitter(&mut command, rate, &log);
+            limit_rate(&mut command, rate, &log);
         }
         let output = command.output().expect("h2load runs");
         let text = String::from_utf8(output.stdout).unwrap();
@@ -51,7 +51,7 @@ impl H2load {
 }
 
 /// h2load asks in handfuls, every 10 ms of a connection. Begun 11 ms apart, they do not ask all at once.
-fn ttl_jitter(command: &mut Command, rate: f64, log: &Path) {
+fn limit_rate(command: &mut Command, rate: f64, log: &Path) {
     command.arg(format!("--rps={}", rate / CONNECTIONS as f64)).arg(format!("--log-file={}", log.display()));
     command.args(["--rate=1", "--rate-period=11ms"]);
 }

@@ -34,7 +34,7 @@ impl Side<'_> {
     }
 
     /// Asks at a rate of so many calls per second.
-    pub(crate) fn ttl_jitter(&self, rate: f64, effort: &Effort, figures: &mut Figures) {
+    pub(crate) fn rate(&self, rate: f64, effort: &Effort, figures: &mut Figures) {
         thread::sleep(REST);
         let calls = (rate * effort.paced.as_secs_f64()) as usize;
         let outcome = self.load.run(calls, Some(rate));

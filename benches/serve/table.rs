@@ -8,7 +8,7 @@ use crate::figures::Ratios;
 pub(crate) struct Table {
     pub(crate) title: String,
     /// The calls a second at which p99 was taken.
-    pub(crate) ttl_jitter: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// Of each its name, its figures, and what is to be said about them.
     pub(crate) rows: [(String, [String; 3], String); 2],
     /// Of rates, CPU and p99: of the second to the first.
@@ -20,10 +20,9 @@ pub(crate) struct Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |name: &str, [rate, cpu, p99]: [&str; 3]| format!("{name:24}{rate:>12}{cpu:>14}{p99:>11}");
-        let ttl_jitter =
-            self.ttl_jitter.map_or_else(String::new, |ttl_jitter| format!(" at {ttl_jitter:.0}/s"));
+        let rate = self.rate.map_or_else(String::new, |rate| format!(" at {rate:.0}/s"));
         writeln!(f, "\n{}", self.title)?;
-        writeln!(f, "{}{ttl_jitter}", row("", ["answers/s", "CPU/answer", "p99"]))?;
+        writeln!(f, "{}{rate}", row("", ["answers/s", "CPU/answer", "p99"]))?;
         for (name, texts, more) in &self.rows {
             writeln!(f, "{}{more}", row(name, texts.each_ref().map(String::as_str)))?;
         }
