@@ -27,8 +27,8 @@ impl Figures {
     /// Says so if it did not keep rate: then the times are those of a queue that grows.
     pub(crate) fn shortfall(&self, rate: Option<f64>) -> String {
         let Some(rate) = rate else { return String::new() };
-        let rate = median(&self.paced_rates);
-        if rate > 0.9 * rate { String::new() } else { format!(", but only {rate:.0}/s") }
+        let measured = median(&self.paced_rates);
+        if measured > 0.9 * rate { String::new() } else { format!(", but only {measured:.0}/s") }
     }
 }
 
