@@ -1,10 +1,11 @@
-//! The words for time that a caller sees: how fresh it demands an answer, and how fresh one is.
+//! Freshness as a caller sees it: how fresh it demands an answer, and how fresh one is.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// One moment on both clocks: the wall's, which people read, and the monotonic one, which never steps back.
+/// One point in time on both clocks: the system clock, which other machines share, and the monotonic clock,
+/// which never steps back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TimePoint {
     /// By the system clock.
@@ -18,6 +19,12 @@ impl TimePoint {
     pub fn now() -> Self {
         Self { system: SystemTime::now(), monotonic: Instant::now() }
     }
+
+    /// Returns the point that another machine reports as `system` by its own clock and as `age` ago, which
+    /// clocks that differ do not change. None if that is before this machine's monotonic clock began.
+    pub fn received(system: SystemTime, age: Duration) -> Option<Self> {
+        Some(Self { system, monotonic: Instant::now().checked_sub(age)? })
+    }
 }
 
 /// How fresh an answer must be: a hard bound on when its fetch began.
@@ -30,14 +37,15 @@ impl Demand {
     /// Leaves freshness to the service.
     pub const ANY: Self = Self { since: None };
 
-    /// Demands a fetch begun at most `age` before `now`; 0 demands one that has yet to begin.
+    /// Demands a fetch that began at most `age` before `now`; 0 demands one that has yet to begin.
     pub fn at_most(age: Duration, now: TimePoint) -> Self {
-        // An age beyond the monotonic clock's own start bounds nothing.
+        // An age beyond the start of the monotonic clock bounds nothing.
         Self { since: now.monotonic.checked_sub(age) }
     }
 
-    /// Demands a fetch begun at or after `time` by the system clock. A time up to 10 s ahead means now, for clocks
-    /// differ and a fetch begun now sees all that was written before; beyond that there is no demand to be met: none.
+    /// Demands a fetch that began at or after `time` by the system clock. A time up to 10 s ahead means now:
+    /// clocks differ, and a fetch that begins now sees all that was written before. None for a time beyond
+    /// that, which no fetch can meet.
     pub fn not_older_than(time: SystemTime, now: TimePoint) -> Option<Self> {
         match now.system.duration_since(time) {
             Ok(age) => Some(Self::at_most(age, now)),
@@ -46,7 +54,7 @@ impl Demand {
         }
     }
 
-    /// Returns true if and only if a fetch begun at `began` is fresh enough.
+    /// Returns whether a fetch that began at `began` is fresh enough.
     pub fn allows(&self, began: Instant) -> bool {
         self.since.is_none_or(|since| began >= since)
     }
@@ -55,20 +63,20 @@ impl Demand {
 /// How old an answer is and where it came from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Freshness {
-    /// Who answered.
+    /// What answered.
     pub source: Source,
     /// When the fetch began, by the system clock.
     pub fetched_at: SystemTime,
     /// How long ago that was, by the monotonic clock.
     pub age: Duration,
-    /// Why an answer past its freshness is served; none if it is fresh.
+    /// Why an answer past its TTL is served; none if it is fresh.
     pub stale_reason: Option<StaleReason>,
 }
 
-/// Why an answer past its freshness is served.
+/// Why an answer past its TTL is served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StaleReason {
-    /// This service allowed itself no further call to Cognito.
+    /// The service's own rate limit allowed no further call to Cognito.
     BudgetExhausted,
     /// Cognito throttles this service.
     UpstreamThrottled,
@@ -76,13 +84,29 @@ pub enum StaleReason {
     UpstreamUnavailable,
 }
 
-/// Who answered.
+/// Where a process got a cache entry from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// Cognito.
+    Cognito,
+}
+
+/// What answered a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
-    /// This process's cache.
+    /// The cache of this process.
     Cache,
     /// Cognito, for this request or for one that waited beside it.
     Cognito,
+}
+
+impl From<Origin> for Source {
+    /// The source of an answer that was not in the cache of this process.
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Cognito => Self::Cognito,
+        }
+    }
 }
 
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
@@ -130,6 +154,15 @@ mod tests {
             assert_eq!(demand.unwrap().allows(ago(age)), allowed, "{case}");
         }
         assert_eq!(Demand::not_older_than(now.system + seconds(11), now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_of_a_received_time_is_what_the_other_machine_measured() {
+        tokio::time::advance(seconds(100)).await;
+        let (now, skewed) = (TimePoint::now(), SystemTime::now() + seconds(3600));
+        let received = TimePoint::received(skewed, seconds(40)).unwrap();
+        assert_eq!((received.system, now.monotonic - received.monotonic), (skewed, seconds(40)));
+        assert_eq!(TimePoint::received(skewed, Duration::MAX), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ pub mod policy;
 pub mod audit;
 pub mod auth;
 pub mod query;
+pub mod epochs;
 pub mod freshness;
 pub mod pool;
 pub mod user;

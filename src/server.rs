@@ -135,7 +135,8 @@ async fn build_service(
     };
     let (pools, cache, budget) = (components.pools.clone(), config.cache.clone(), config.budget.clone());
     let metrics = components.metrics.clone();
-    let users = upstream.spawn(async move { Users::connect(&pools, &cache, &budget, &metrics).await });
+    let users = upstream
+        .spawn(async move { Users::connect(&pools, &cache, &budget, Arc::default(), &metrics).await });
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(&components.policy), users })
 }

@@ -36,7 +36,7 @@ impl Parts {
         let metrics = Metrics::new();
         let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(&pools, &config.cache, &config.budget, &metrics).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget, Arc::default(), &metrics).await;
         Self { cognito, users, authenticator, policy }
     }
 

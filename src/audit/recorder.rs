@@ -149,7 +149,7 @@ impl Shared {
         }
         self.metrics.audit_records_dropped.inc_by(count);
         if !self.is_losing.swap(true, Relaxed) {
-            warn!("audit records are count_lost: the sink does not take them");
+            warn!("audit records are lost: the sink does not take them");
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     policy::{AdminPermit, Subject},
     proto,
     query::{InvalidQuery, Target},
+    users::Invalidation,
     wire::{self, Encoded},
 };
 
@@ -52,7 +53,10 @@ impl Service {
         let read =
             |message: &proto::ExpireUserRequest| Ok((wire::target(&message.sub, &message.user_pool_id)?, ()));
         let (permit, ()) = self.admin_permit(message, context, read).await?;
-        Ok(Encoded::from_message(&wire::expired(self.users.expire(&permit))))
+        let Subject { pool, sub, .. } = permit.subject();
+        Ok(Encoded::from_message(&wire::expired(
+            self.users.invalidate(&pool.id, sub, Invalidation::Expire).entry,
+        )))
     }
 
     pub(super) async fn erase(
@@ -65,7 +69,7 @@ impl Service {
         let (permit, ()) = self.admin_permit(message, context, read).await?;
         let receipt_id = Uuid::now_v7().to_string();
         let Subject { pool, sub, .. } = permit.subject();
-        let erased = self.users.erase(&permit);
+        let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase);
         let verdicts = self.authenticator.forget(&pool.id, sub).await.map_err(|_| Error::Panicked)?;
         let receipt = wire::erased(&receipt_id, SystemTime::now(), erased, verdicts);
         context.audit.set_erasure(Erasure {

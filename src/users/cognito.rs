@@ -1,13 +1,13 @@
-//! Asks one pool's Cognito for a user, over the AWS SDK, and takes no other user for an answer.
+//! The client of one pool's Cognito, over the AWS SDK. It accepts no other user than the one it asked for.
 
-mod response;
 mod body_limit;
 mod credentials;
-mod fetch;
 mod error;
-mod quotas;
+mod fetch;
 #[cfg(test)]
 pub(super) mod network;
+mod quotas;
+mod response;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,44 +30,57 @@ use super::{
 use crate::{
     policy::LookupKey,
     pool::{BareSubLookup, Pool},
-    telemetry::{error_chain, metrics::upstream::UnusableResponse},
+    telemetry::{
+        error_chain,
+        metrics::upstream::{UnusableResponse, UpstreamMetrics},
+    },
     user::{Groups, User, Username},
 };
 
-/// The API of one pool, and the limiter for it; cheap to clone.
+/// The API of one pool, and its rate limiter; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Cognito {
     client: Client,
     credentials: Option<SharedCredentialsProvider>,
     pool: Arc<Pool>,
     limiter: Arc<RateLimiter>,
+    metrics: UpstreamMetrics,
     alarm: Arc<Alarm>,
 }
 
 impl Cognito {
-    /// Prepares to ask; connects and looks for credentials only with the first call.
-    pub(super) async fn connect(pool: Arc<Pool>, limiter: Arc<RateLimiter>) -> Self {
+    /// Prepares the client. It connects and looks for credentials only with the first call.
+    pub(super) async fn connect(
+        pool: Arc<Pool>,
+        limiter: Arc<RateLimiter>,
+        metrics: &UpstreamMetrics,
+    ) -> Self {
         let shared = credentials::config(&pool).await;
         if let (None, Some(url)) = (&pool.endpoint_url, shared.endpoint_url()) {
-            warn!(pool.id = %pool.id, url, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls elsewhere");
+            warn!(pool.id = %pool.id, url, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls to another endpoint");
         }
-        Self::over(&shared, pool, limiter)
+        Self::over(&shared, pool, limiter, metrics)
     }
 
-    /// As [`connect`](Self::connect), over what is given.
-    pub(super) fn over(shared: &SdkConfig, pool: Arc<Pool>, limiter: Arc<RateLimiter>) -> Self {
+    /// As [`connect`](Self::connect), with the given SDK configuration.
+    pub(super) fn over(
+        shared: &SdkConfig,
+        pool: Arc<Pool>,
+        limiter: Arc<RateLimiter>,
+        metrics: &UpstreamMetrics,
+    ) -> Self {
         let times = TimeoutConfig::builder()
             .connect_timeout(ATTEMPT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(TOTAL_TIMEOUT);
         let config = config::Builder::from(shared)
             .timeout_config(times.build())
-            // A retry is paid for like every call, which the SDK cannot know of: `Fetch` makes it.
+            // A retry acquires the rate limit like every call, which the SDK cannot do, so `Fetch` retries.
             .retry_config(RetryConfig::disabled())
             .interceptor(BodyLimit);
         let credentials = shared.credentials_provider();
         let client = Client::from_conf(config.build());
-        Self { client, credentials, pool, limiter, alarm: Arc::default() }
+        Self { client, credentials, pool, limiter, metrics: metrics.clone(), alarm: Arc::default() }
     }
 
     /// Returns when credentials were found, however long that takes.
@@ -81,12 +94,12 @@ impl Cognito {
         }
     }
 
-    /// Returns the limiter that pays for its calls.
+    /// Returns the rate limiter of its account and Region.
     pub(super) fn limiter(&self) -> &Arc<RateLimiter> {
         &self.limiter
     }
 
-    /// Returns what the first call about a user that is so known is paid from.
+    /// Returns the quota category of the first call that looks up such a user.
     pub(super) fn category(&self, lookup_key: &LookupKey) -> QuotaCategory {
         match (lookup_key, self.pool.bare_sub) {
             (LookupKey::Sub, BareSubLookup::ListUsers) => QuotaCategory::Lists,
@@ -94,13 +107,13 @@ impl Cognito {
         }
     }
 
-    /// Asks for `user`, none if Cognito knows none, and tells how it was method. The first call must be reserved; all of
-    /// them end within 2 s, for nobody waits longer.
+    /// Returns `user`, none if Cognito knows no such user, and the method used. `username` is the cached one.
+    /// The first call must be reserved. All calls end within 2 s, because no caller waits longer.
     pub(super) async fn fetch_user(
         &self,
         user: &Key,
         lookup_key: &LookupKey,
-        held: Option<&Username>,
+        username: Option<&Username>,
         attribution: Attribution<'_>,
     ) -> (LookupMethod, Result<Option<User>, Failure>) {
         let ends = Instant::now() + TOTAL_TIMEOUT;
@@ -110,7 +123,7 @@ impl Cognito {
                 LookupKey::Username(name) => {
                     (LookupMethod::ByUsername, fetch.admin_get_user(name.as_str()).await)
                 }
-                LookupKey::Sub => fetch.by_sub(held).await,
+                LookupKey::Sub => fetch.by_sub(username).await,
             }
         };
         let answered = timeout_at(ends, asking).await;
@@ -119,7 +132,7 @@ impl Cognito {
         (method, outcome)
     }
 
-    /// As [`ask`](Self::ask), for the groups of `user`, which Cognito knows by `name`.
+    /// As [`fetch_user`](Self::fetch_user), for the groups of `user`, which Cognito knows by `name`.
     pub(super) async fn fetch_groups(
         &self,
         user: &Key,
@@ -140,20 +153,20 @@ impl Cognito {
             _ => None,
         };
         if let (Some(flaw), Err(failure)) = (flaw, outcome) {
-            self.limiter.metrics().count_unusable(flaw);
+            self.metrics.count_unusable(flaw);
             error!(pool.id = %self.pool.id, "{failure}");
         }
     }
 
-    /// Lets the limiter follow what Cognito tells of its quotas, if it tells; ends once it knows.
-    pub(super) async fn learn_limits(self) {
+    /// Sets the rate limit by the quotas that Cognito reports, where it may be asked. Ends after one round.
+    pub(super) async fn learn_quotas(self) {
         quotas::learn(&self.client, &self.limiter, &self.pool.region).await;
     }
 }
 
-// A second try must fit into the total, and the total into the 3 s a caller waits by default.
+// A retry must fit into the total, and the total into the 3 s that a caller waits by default.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(2);
-// The endpoints of containers and instances answer late while a machine starts.
+// The credential endpoints of containers and instances may answer late while a machine starts.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LAST_WAIT: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! What a lookup brings: a user and how fresh it is, or why there is none.
+//! The result of a lookup: a user and how fresh it is, or why there is none.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::entry::{CacheEntry, Content};
 use crate::{
     freshness::{Freshness, Source, StaleReason, TimePoint},
-    user::{Groups, User},
+    user::{Groups, User, Username},
 };
 
 /// What answers one request: held, or fetched for it.
@@ -31,7 +31,7 @@ impl Answer {
     }
 }
 
-/// A user, and its groups where they were sought, and how fresh what is known of it is; made by [`super::Users`] only.
+/// A user, its groups if they were looked up, and how fresh both are. Made by [`super::Users`] only.
 #[derive(Debug)]
 pub struct Found {
     user: Arc<User>,
@@ -64,6 +64,11 @@ impl Found {
         Ok(Self { groups: Some(groups), began, freshness: Freshness { age, stale_reason, ..older }, ..self })
     }
 
+    /// Returns the name by which Cognito knows the user.
+    pub(super) fn username(&self) -> &Username {
+        &self.user.username
+    }
+
     /// Returns the user, uncut: only a permit may disclose it.
     pub fn user(&self) -> &Arc<User> {
         &self.user
@@ -80,29 +85,29 @@ impl Found {
     }
 }
 
-/// Why no user was found; the text is for the log, callers get a constant.
+/// Why no user was found. The text is for the log; callers get a constant.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum Failure {
-    /// Cognito's answer is no user.
-    #[error("Cognito's answer could not be read as a user")]
+    /// Cognito's response is not a user.
+    #[error("Cognito's response cannot be read as a user")]
     Unreadable,
-    /// The fetch ended without a result: a fault of ours.
+    /// The fetch ended without a result: a bug of this service.
     #[error("a fetch ended without a result")]
     Internal,
-    /// Cognito answered with somebody else, or with several users.
-    #[error("Cognito answered with another user than the one asked for")]
+    /// Cognito answered with another user, or with several.
+    #[error("Cognito answered with another user than the one looked up")]
     WrongUser,
     /// Cognito knows no such user.
     #[error("Cognito knows no such user")]
     NoSuchUser,
-    /// The budget for calls to Cognito has none left for this one in time; there will be one after this long.
-    #[error("the budget for calls to Cognito is spent")]
+    /// The rate limit has no call left before the deadline; the next one is this far away.
+    #[error("the rate limit for calls to Cognito is exhausted")]
     BudgetExhausted(Duration),
-    /// Too many other users are being fetched.
-    #[error("too many users are being fetched at once")]
+    /// Too many fetches are in flight.
+    #[error("too many fetches are in flight")]
     Overloaded,
-    /// Cognito refuses this service: credentials, permissions or the pool are wrong. An operator must act.
-    #[error("Cognito refuses this service: check its credentials, its IAM permissions and the pool id")]
+    /// Cognito denies the call: credentials, permissions or the pool id are wrong. An operator must act.
+    #[error("Cognito denies the call: check the credentials, the IAM permissions and the pool id")]
     AccessDenied,
     /// Cognito throttles this service.
     #[error("Cognito throttles this service")]
@@ -113,7 +118,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns why what is held is served in place of an answer; none for a failure that is an answer, or is ours.
+    /// Returns the reason under which a stale entry is served in place of this failure. None for a failure that
+    /// is an answer of Cognito, or a bug.
     pub(super) fn stale_reason(self) -> Option<StaleReason> {
         match self {
             Self::BudgetExhausted(_) | Self::Overloaded => Some(StaleReason::BudgetExhausted),

@@ -135,8 +135,13 @@ impl Scene {
         let world = Arc::new(World::new());
         let budget = Arc::new(RateLimiter::new(&budget, &UpstreamMetrics::default()));
         let cognito = Cognito::before(&World::peer(&world), Arc::clone(&pool), budget);
-        let users =
-            Users::new(HashMap::from([(pool.id.clone(), cognito)]), &cache, 1, CacheMetrics::default());
+        let users = Users::new(
+            HashMap::from([(pool.id.clone(), cognito)]),
+            &cache,
+            1,
+            Arc::default(),
+            CacheMetrics::default(),
+        );
         Self { ttls: users.0.ttls, users, world, pool, per_second }
     }
 
@@ -161,7 +166,7 @@ impl Scene {
     }
 
     fn erase(&self, who: usize) {
-        self.users.erase_key(&self.key(who));
+        self.users.invalidate(&self.pool.id, &sub(who), Invalidation::Erase);
         self.world.note_erasure(who);
     }
 
@@ -174,7 +179,7 @@ impl Scene {
     }
 
     fn expire(&self, who: usize) {
-        self.users.expire_key(&self.key(who));
+        self.users.invalidate(&self.pool.id, &sub(who), Invalidation::Expire);
         self.world.note_expiry(who);
     }
 

@@ -123,15 +123,6 @@ impl UserCache {
         weigh(key, held)
     }
 
-    /// Holds one user's shard for as long as `meanwhile` takes.
-    #[cfg(test)]
-    pub(super) fn locked(&self, key: &Key, meanwhile: impl FnOnce()) {
-        change(&self.present, key, |held| {
-            meanwhile();
-            held
-        });
-    }
-
     #[cfg(test)]
     pub(super) fn absent_bytes(&self) -> u64 {
         self.absent.weight()
@@ -419,13 +410,21 @@ mod tests {
 
     pub(super) fn present(user: User) -> CacheEntry {
         let content = Content::Present(Arc::new(user));
-        CacheEntry { content, began: TimePoint::now(), failed: None, expired: false, ttl_jitter: 100 }
+        CacheEntry {
+            content,
+            began: TimePoint::now(),
+            origin: crate::freshness::Origin::Cognito,
+            failed: None,
+            expired: false,
+            ttl_jitter: 100,
+        }
     }
 
     fn absent() -> CacheEntry {
         CacheEntry {
             content: Content::Absent(LookupMethod::BySub),
             began: TimePoint::now(),
+            origin: crate::freshness::Origin::Cognito,
             failed: None,
             expired: false,
             ttl_jitter: 100,

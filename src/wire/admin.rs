@@ -7,7 +7,7 @@ use crate::{
     policy::{Access, Explanation},
     proto,
     query::{AccessQuery, InvalidQuery, Target},
-    users::{EntryInfo, EntryState, Erased},
+    users::{EntryInfo, EntryState, Invalidated},
 };
 
 /// Puts what is held of a user into an answer.
@@ -34,7 +34,12 @@ pub fn expired(held: bool) -> proto::ExpireUserResponse {
 }
 
 /// Puts what was forgotten of a user, verdicts on tokens too, into a receipt of that name.
-pub fn erased(receipt_id: &str, at: SystemTime, erased: Erased, verdicts: usize) -> proto::EraseUserResponse {
+pub fn erased(
+    receipt_id: &str,
+    at: SystemTime,
+    erased: Invalidated,
+    verdicts: usize,
+) -> proto::EraseUserResponse {
     let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     proto::EraseUserResponse {
         receipt_id: receipt_id.to_owned(),

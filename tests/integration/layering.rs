@@ -4,7 +4,7 @@ use std::{
 };
 
 // From the top: a module may import from those after it, from itself, and from its own submodules.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "main",
     "cli",
     "sandbox",
@@ -17,6 +17,7 @@ const ORDER: [&str; 20] = [
     "audit",
     "auth",
     "query",
+    "epochs",
     "freshness",
     "pool",
     "user",

@@ -210,7 +210,8 @@ impl Components {
         let metrics = Metrics::new();
         let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(&pools, &config.cache, &config.budget, &metrics).await;
+        let users =
+            Users::connect(&pools, &config.cache, &config.budget, std::sync::Arc::default(), &metrics).await;
         Self { cognito, users, authenticator, metrics, policy }
     }
 

@@ -1,4 +1,4 @@
-//! No answer is read beyond 1 MiB: the largest user has some 140 KB, and the SDK would read whatever comes.
+//! Limits the body of a response to 1 MiB. The largest user has some 140 KB, and the SDK itself has no limit.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use aws_sdk_cognitoidentityprovider::config::{
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 
-/// Makes a longer answer fail like one that is cut.
+/// Makes a longer response fail like a truncated one.
 #[derive(Debug)]
 pub(super) struct BodyLimit;
 

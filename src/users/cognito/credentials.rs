@@ -1,4 +1,4 @@
-//! Whose credentials calls are signed with, and where they go.
+//! The credentials that sign the calls, and the endpoint they go to.
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_sdk_cognitoidentityprovider::config::Credentials;
@@ -8,11 +8,11 @@ use crate::{
     pool::{Pool, Role},
 };
 
-/// Returns what calls to a pool are made with. Nothing is connected to, and no credentials are looked for.
+/// Returns the SDK configuration for a pool. It connects to nothing and looks for no credentials yet.
 pub(super) async fn config(pool: &Pool) -> SdkConfig {
     let mut loader = own(pool);
     if let Some(role) = &pool.role {
-        // Of a loader without the pool's endpoint, for it is not that of AWS STS.
+        // From a loader without the pool's endpoint, which is not the endpoint of AWS STS.
         let provider = assumed(role, &own(pool).load().await).await;
         loader = loader.credentials_provider(provider);
     }
@@ -43,5 +43,5 @@ async fn assumed(role: &Role, own: &SdkConfig) -> AssumeRoleProvider {
     provider.build().await
 }
 
-// The name by which CloudTrail tells these calls from others of the role.
+// The session name by which CloudTrail distinguishes these calls from others of the role.
 const SESSION: &str = "cognito-lookup";

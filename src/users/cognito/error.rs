@@ -1,4 +1,4 @@
-//! What a failed call means. What Cognito wrote goes nowhere: its messages may quote the request.
+//! What a failed call means. Cognito's message is dropped, because it may quote the request.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -18,23 +18,23 @@ use crate::{
     telemetry::{error_chain, metrics::upstream::CallOutcome},
 };
 
-/// Tells an operator once a minute that there is something to do, for the failures may be many.
+/// Limits errors that an operator must act on to one log line a minute.
 #[derive(Debug, Default)]
 pub(super) struct Alarm(Mutex<Option<Instant>>);
 
 impl Alarm {
     fn is_due(&self) -> bool {
-        let mut rung = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = rung.is_none_or(|at| at.elapsed() >= MINUTE);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|at| at.elapsed() >= MINUTE);
         if is_due {
-            *rung = Some(Instant::now());
+            *last = Some(Instant::now());
         }
         is_due
     }
 }
 
-/// Sorts a failed call and logs it: as an error, where an operator must act.
-pub(super) fn sort<E: ProvideErrorMetadata>(
+/// Classifies a failed call and logs it, as an error if an operator must act.
+pub(super) fn classify<E: ProvideErrorMetadata>(
     pool: &PoolId,
     operation: &str,
     error: &SdkError<E>,
@@ -57,12 +57,12 @@ pub(super) fn sort<E: ProvideErrorMetadata>(
     failure
 }
 
-/// Returns true if and only if Cognito answered that there is no such user.
+/// Returns whether Cognito answered that there is no such user.
 pub(super) fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.code() == Some("UserNotFoundException")
 }
 
-/// Tells as what a failed call is counted.
+/// Returns the outcome under which a failed call is counted.
 pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E>) -> CallOutcome {
     match (failure(error), error) {
         _ if is_absence(error) => CallOutcome::NotFound,
@@ -84,7 +84,7 @@ fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
             Failure::AccessDenied
         }
         (SdkError::ConstructionFailure(_), _) => Failure::AccessDenied,
-        // Neither the network nor time: no credentials were found, or TLS does not trust the other end.
+        // Neither I/O nor a timeout: no credentials were found, or TLS does not trust the peer.
         (SdkError::DispatchFailure(cause), _) if !cause.is_io() && !cause.is_timeout() => {
             Failure::AccessDenied
         }
@@ -92,7 +92,7 @@ fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
     }
 }
 
-/// Tells why no request was sent; there is nothing of the request in it yet.
+/// Returns why no request was sent. Such an error cannot quote the request.
 fn cause<E>(error: &SdkError<E>) -> Option<String> {
     match error {
         SdkError::DispatchFailure(cause) => cause.as_connector_error().map(|error| error_chain(error)),
@@ -120,15 +120,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_operator_is_told_at_once_and_then_once_a_minute() {
+    async fn the_first_error_is_logged_at_once_and_then_one_a_minute() {
         let alarm = Alarm::default();
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         for second in 0..150 {
             if alarm.is_due() {
-                told.push(second);
+                logged.push(second);
             }
             advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(told, [0, 60, 120]);
+        assert_eq!(logged, [0, 60, 120]);
     }
 }

@@ -1,4 +1,4 @@
-//! One fetch: the calls it takes to find one user, each paid for, with one retry among them at most.
+//! The calls that look up one user: each acquires the rate limit, and at most one is retried.
 
 use std::time::Duration;
 
@@ -22,53 +22,53 @@ use crate::{
     user::{Groups, User, Username},
 };
 
-/// Who pays for the calls of an fetch.
+/// The limits that the calls of a fetch are charged to.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::users) struct Attribution<'a> {
     pub(in crate::users) priority: Priority,
-    /// Of the caller who is the first to wait for it.
+    /// The limit of the first caller that waits for it.
     pub(in crate::users) caller_limit: Option<&'a CallerRateLimit>,
 }
 
 impl<'a> Attribution<'a> {
-    /// A refresh is nobody's miss, so no caller's share pays for it.
+    /// A refresh is no caller's miss, so it is charged to no caller's limit.
     pub(in crate::users) fn of(priority: Priority, caller_limit: Option<&'a CallerRateLimit>) -> Self {
         Self { priority, caller_limit: caller_limit.filter(|_| priority == Priority::Foreground) }
     }
 }
 
-/// The way to one user.
+/// One lookup in progress.
 #[derive(Debug)]
 pub(super) struct Fetch<'a> {
     cognito: &'a Cognito,
     user: &'a Key,
     attribution: Attribution<'a>,
     ends: Instant,
-    /// Whether the next call is paid for: the first one is, for who cannot pay does not begin.
-    is_paid: bool,
+    /// Whether the next call has acquired the rate limit. The first one has, before the fetch began.
+    is_acquired: bool,
     is_retried: bool,
 }
 
 impl<'a> Fetch<'a> {
-    /// Sets out, with the first call paid for; the fetch should end by `ends`.
+    /// Begins a lookup whose first call has acquired the rate limit. It should end by `ends`.
     pub(super) fn begin(
         cognito: &'a Cognito,
         user: &'a Key,
         attribution: Attribution<'a>,
         ends: Instant,
     ) -> Self {
-        Self { cognito, user, attribution, ends, is_paid: true, is_retried: false }
+        Self { cognito, user, attribution, ends, is_acquired: true, is_retried: false }
     }
 
-    /// Asks in the way that is set for the pool, and tells how it asked. By the username that is `held`, where it may
-    /// ask so: one call then finds a federated user too, and tells for certain that a user is gone.
+    /// Looks up by `sub` as the pool's settings say, and returns the method used. With a cached username it
+    /// asks by that first: one call then finds a federated user too, and proves that a user is gone.
     pub(super) async fn by_sub(
         &mut self,
-        held: Option<&Username>,
+        username: Option<&Username>,
     ) -> (LookupMethod, Result<Option<User>, Failure>) {
-        if let Some(name) = held.filter(|_| self.cognito.pool.bare_sub != BareSubLookup::ListUsers) {
+        if let Some(name) = username.filter(|_| self.cognito.pool.bare_sub != BareSubLookup::ListUsers) {
             match self.admin_get_user(name.as_str()).await {
-                // The name is somebody else's now, which tells nothing of whose it was.
+                // The name belongs to another user now, which says nothing about its former one.
                 Err(Failure::WrongUser) => {}
                 answer => return (LookupMethod::ByUsername, answer),
             }
@@ -88,7 +88,7 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    /// Asks for the user with this name, who must have the `sub` asked for; none if Cognito knows none.
+    /// Asks for the user with this name, which must have the `sub` looked up. None if Cognito knows none.
     pub(super) async fn admin_get_user(&mut self, name: &str) -> Result<Option<User>, Failure> {
         let Cognito { client, pool, .. } = self.cognito;
         let request = client.admin_get_user().user_pool_id(pool.id.as_str()).username(name);
@@ -96,9 +96,9 @@ impl<'a> Fetch<'a> {
         output.map(|output| response::user(output.into(), &self.user.sub)).transpose()
     }
 
-    /// Asks for the groups of the user of that name; none if the user is gone, or has another name. What Cognito answers
-    /// does not say whose groups they are, and a name that is free again may be taken by somebody else: so the user is
-    /// asked for once more, behind it.
+    /// Asks for the groups of the user with that name. None if the user is gone or has another name. The
+    /// response does not say whose groups they are, and another user may have taken the name since, so the
+    /// user is looked up once more afterwards.
     pub(super) async fn groups(&mut self, name: &Username) -> Result<Option<Groups>, Failure> {
         let Some(groups) = self.list_groups(name).await? else { return Ok(None) };
         let user = match self.cognito.pool.bare_sub {
@@ -110,7 +110,7 @@ impl<'a> Fetch<'a> {
         Ok(user.filter(|user| user.username == *name).map(|_| groups))
     }
 
-    /// A user is in 100 groups at most (developer guide, "Quotas in Amazon Cognito"), and a page has 60.
+    /// A user is in at most 100 groups (developer guide, "Quotas in Amazon Cognito"); a page has 60.
     async fn list_groups(&mut self, name: &Username) -> Result<Option<Groups>, Failure> {
         let Cognito { client, pool, .. } = self.cognito;
         let request = client.admin_list_groups_for_user().user_pool_id(pool.id.as_str());
@@ -130,8 +130,8 @@ impl<'a> Fetch<'a> {
         Err(Failure::Unreadable)
     }
 
-    /// The filter is an exact match, its value free of quotes by `Sub`'s alphabet. A filtered page may be empty and not
-    /// be the last (API reference, `ListUsers`), so pages are followed, a few.
+    /// The filter matches exactly, and the alphabet of `Sub` has no quotes to escape. A filtered page may be
+    /// empty and not be the last (API reference, `ListUsers`), so a few pages are followed.
     async fn list_users(&mut self) -> Result<Option<User>, Failure> {
         let Cognito { client, pool, .. } = self.cognito;
         let filter = format!("sub = \"{}\"", self.user.sub.as_str());
@@ -141,7 +141,7 @@ impl<'a> Fetch<'a> {
             let request = request.clone().set_pagination_token(token);
             let page = self.call(QuotaCategory::Lists, || request.clone().send()).await?;
             let Some(page) = page else { return Ok(None) };
-            // An empty list says that there is nobody; none at all says nothing.
+            // An empty list means that there is no such user; a missing list means nothing.
             let mut users = page.users.ok_or(Failure::Unreadable)?;
             match (users.pop(), users.as_slice()) {
                 (Some(user), []) => return response::user(user.into(), &self.user.sub).map(Some),
@@ -155,8 +155,8 @@ impl<'a> Fetch<'a> {
         Err(Failure::Unavailable)
     }
 
-    /// Makes a call once it is paid for, and once more if it just failed; none if there is no such user. What is
-    /// throttled or refused is so the next time too.
+    /// Makes a call and retries it once if it failed. None if there is no such user. A throttled or denied
+    /// call is not retried, because the retry would meet the same.
     async fn call<T, E, F>(
         &mut self,
         category: QuotaCategory,
@@ -166,7 +166,7 @@ impl<'a> Fetch<'a> {
         E: ProvideErrorMetadata,
         F: Future<Output = Result<T, SdkError<E>>>,
     {
-        self.pay(category).await?;
+        self.acquire(category).await?;
         loop {
             let failure = match self.attempt(category, send()).await {
                 Err(Failure::Unavailable) if !self.is_retried => Failure::Unavailable,
@@ -174,8 +174,8 @@ impl<'a> Fetch<'a> {
             };
             self.is_retried = true;
             sleep(BACKOFF.mul_f64(fastrand::f64())).await;
-            // It is Cognito's failing, not the caller's miss.
-            let acquire = Acquire { caller_limit: None, ..self.acquire(category) };
+            // Cognito failed: the retry is not another miss of the caller.
+            let acquire = Acquire { caller_limit: None, ..self.requirement(category) };
             self.cognito.limiter.reserve_retry(&acquire).map_err(|_| failure)?;
         }
     }
@@ -185,8 +185,8 @@ impl<'a> Fetch<'a> {
         category: QuotaCategory,
         sent: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<Option<T>, Failure> {
-        let Cognito { alarm, limiter, pool, .. } = self.cognito;
-        let call = limiter.metrics().begin_call(category.operation());
+        let Cognito { alarm, limiter, metrics, pool, .. } = self.cognito;
+        let call = metrics.begin_call(category.operation());
         let span = traces::cognito_span(category.operation(), &pool.region);
         let sent = sent.instrument(span.clone()).await;
         call.end(sent.as_ref().err().map_or(CallOutcome::Answered, error::outcome));
@@ -195,7 +195,7 @@ impl<'a> Fetch<'a> {
             Err(error) if error::is_absence(&error) => return Ok(None),
             Err(error) => error,
         };
-        let failure = error::sort(&pool.id, category.operation(), &error, alarm);
+        let failure = error::classify(&pool.id, category.operation(), &error, alarm);
         traces::set_error(&span, error::outcome(&error).name(), true);
         if failure == Failure::Throttled {
             limiter.throttled(category);
@@ -203,20 +203,20 @@ impl<'a> Fetch<'a> {
         Err(failure)
     }
 
-    async fn pay(&mut self, category: QuotaCategory) -> Result<(), Failure> {
-        if std::mem::take(&mut self.is_paid) {
+    async fn acquire(&mut self, category: QuotaCategory) -> Result<(), Failure> {
+        if std::mem::take(&mut self.is_acquired) {
             return Ok(());
         }
         let by = match self.attribution.priority {
             Priority::Background => Instant::now(),
             Priority::Foreground => self.ends,
         };
-        let at = self.cognito.limiter.reserve(&self.acquire(category), by)?;
+        let at = self.cognito.limiter.reserve(&self.requirement(category), by)?;
         tokio::time::sleep_until(at).await;
         Ok(())
     }
 
-    fn acquire(&self, category: QuotaCategory) -> Acquire<'a> {
+    fn requirement(&self, category: QuotaCategory) -> Acquire<'a> {
         let Attribution { priority, caller_limit } = self.attribution;
         Acquire { category, user: self.user, priority, caller_limit, is_continuation: true }
     }

@@ -1,4 +1,4 @@
-//! A network in memory, below the SDK: with it the paused clock of a test is the only one.
+//! An in-memory network below the SDK, so that a test's paused clock is the only clock.
 
 use std::{fmt, future::pending, sync::Arc};
 
@@ -17,15 +17,15 @@ use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full};
 
 use super::{Cognito, RateLimiter};
-use crate::pool::Pool;
+use crate::{pool::Pool, telemetry::metrics::upstream::UpstreamMetrics};
 
-/// One call as the other end gets it.
+/// One call as the peer receives it.
 pub(in crate::users) struct Request {
     pub(in crate::users) operation: String,
     pub(in crate::users) input: serde_json::Value,
 }
 
-/// What comes back.
+/// The peer's reply.
 pub(in crate::users) enum Reply {
     /// A whole answer: status and body.
     Answer(u16, String),
@@ -37,11 +37,11 @@ pub(in crate::users) enum Reply {
     Reset,
 }
 
-/// The other end.
+/// The peer.
 pub(in crate::users) type Peer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
 
 impl Cognito {
-    /// Prepares to ask `peer`.
+    /// Makes a client of `peer`.
     pub(in crate::users) fn before(peer: &Peer, pool: Arc<Pool>, limiter: Arc<RateLimiter>) -> Self {
         let connector = SharedHttpConnector::new(Connector(Arc::clone(peer)));
         let client: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
@@ -52,7 +52,7 @@ impl Cognito {
             .region(Region::new("eu-west-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(client);
-        Self::over(&shared.build(), pool, limiter)
+        Self::over(&shared.build(), pool, limiter, &UpstreamMetrics::default())
     }
 }
 

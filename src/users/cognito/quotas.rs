@@ -1,4 +1,4 @@
-//! What Cognito says it allows this account: `GetProvisionedLimit` (API reference), which IAM may not let us ask.
+//! The quotas of this account as Cognito reports them: `GetProvisionedLimit` (API reference), if IAM allows it.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tracing::info;
 
 use super::super::limiter::{QuotaCategory, RateLimiter};
 
-/// Asks for every category's limit and tells the limiter. Where it is not told, the limiter stays as it is, for a wrong
-/// guess is too low or soon throttled.
+/// Reads every category's quota into the rate limiter. A quota that cannot be read leaves the rate as it is:
+/// a wrong guess is too low, or soon throttled.
 pub(super) async fn learn(client: &Client, limiter: &RateLimiter, region: &str) {
     for category in QuotaCategory::ALL {
         let Ok(definition) = definition(category) else { return };
@@ -21,7 +21,9 @@ pub(super) async fn learn(client: &Client, limiter: &RateLimiter, region: &str) 
             Ok(output) => {
                 let allowed =
                     output.limit.and_then(|limit| usize::try_from(limit.provisioned_limit_value).ok());
-                allowed.filter(|allowed| *allowed > 0).inspect(|allowed| limiter.seed(category, *allowed));
+                allowed
+                    .filter(|allowed| *allowed > 0)
+                    .inspect(|allowed| limiter.report_quota(category, *allowed));
             }
             Err(error) => {
                 let code = error.code().unwrap_or("no answer");
@@ -30,7 +32,7 @@ pub(super) async fn learn(client: &Client, limiter: &RateLimiter, region: &str) 
                     quota.category = category,
                     region,
                     aws.code = code,
-                    "the limiter stays as it is: GetProvisionedLimit tells nothing"
+                    "the rate limit keeps its default or configured rate: GetProvisionedLimit failed"
                 );
             }
         }

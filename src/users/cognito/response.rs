@@ -1,4 +1,4 @@
-//! What Cognito answered, read as the user asked for or as nothing: never a part of a user, never another one.
+//! Reads a response as the user looked up, or fails: never as part of a user, never as another user.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -14,7 +14,7 @@ use crate::{
     users::Failure,
 };
 
-/// What both calls say about a user, under one set of names.
+/// A user as both operations describe it, under one set of names.
 pub(super) struct Record {
     username: Option<String>,
     attributes: Vec<AttributeType>,
@@ -50,16 +50,16 @@ impl From<UserType> for Record {
     }
 }
 
-/// Reads a record as the user asked for. An alias may match somebody else, and then it is a mismatch.
-pub(super) fn user(record: Record, asked: &Sub) -> Result<User, Failure> {
+/// Reads a record as the user looked up. An alias may match another user, which fails.
+pub(super) fn user(record: Record, expected: &Sub) -> Result<User, Failure> {
     let mut attributes = attributes(record.attributes)?;
     let sub = attributes.remove(SUB).ok_or(Failure::Unreadable)?;
-    if sub.as_str() != asked.as_str() {
+    if sub.as_str() != expected.as_str() {
         return Err(Failure::WrongUser);
     }
     let username = record.username.and_then(|name| name.parse().ok()).ok_or(Failure::Unreadable)?;
     Ok(User {
-        sub: asked.clone(),
+        sub: expected.clone(),
         username,
         attributes: attributes.into(),
         status: user_status(record.status.as_ref()),
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_asked_for_is_taken() {
+    fn the_user_looked_up_is_read() {
         let user =
             user(record(&[("sub", "a"), ("email", "ada@example.com"), ("custom:plan", "pro")]), &sub("a"))
                 .unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn another_user_or_half_a_one_is_not() {
+    fn another_or_an_incomplete_user_fails() {
         let nameless = Record { username: None, ..record(&[("sub", "a")]) };
         let table = [
             ("another sub", record(&[("sub", "b")]), Failure::WrongUser),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_tomorrow_is_unrecognised() {
+    fn an_unknown_status_is_unrecognised() {
         let table = [
             ("CONFIRMED", UserStatus::Confirmed),
             ("UNCONFIRMED", UserStatus::Unconfirmed),

@@ -1,36 +1,37 @@
-//! How much of a rate is used after Cognito has throttled us: halved at once, and back bit by bit (AIMD); pure.
+//! AIMD: the rate is halved when Cognito throttles and recovers linearly; pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The share of a rate that is used. Others may use up the account's quota too, so the rate alone bounds nothing.
+/// The factor on a rate. Other clients spend the account's quota too, so a fixed rate can still be throttled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Aimd {
-    /// When it was last cut, and to what.
+    /// The last cut: when, and to which factor.
     cut: Option<(Instant, f64)>,
 }
 
 impl Aimd {
-    /// Returns the share, more than 0 and at most 1. A quarter comes back every second, so 3 s heal any cut.
-    pub(super) fn share(&self, now: Instant) -> f64 {
-        let Some((at, share)) = self.cut else { return 1.0 };
-        let healed = now.saturating_duration_since(at).as_secs_f64() / HEALING.as_secs_f64();
-        (share + healed).min(1.0)
+    /// Returns the factor, more than 0 and at most 1. A quarter returns every second, so any cut is gone after 3 s.
+    pub(super) fn factor(&self, now: Instant) -> f64 {
+        let Some((at, factor)) = self.cut else { return 1.0 };
+        let recovered = now.saturating_duration_since(at).as_secs_f64() / RECOVERY.as_secs_f64();
+        (factor + recovered).min(1.0)
     }
 
-    /// Halves the share; tells whether it did, for what was sent before a cut may still be throttled a second after it.
+    /// Halves the factor and returns whether it did. Not twice within a second: calls sent before the cut may
+    /// still be throttled.
     pub(super) fn throttled(&mut self, now: Instant) -> bool {
-        if self.cut.is_some_and(|(at, _)| now.saturating_duration_since(at) < FAILURE_BACKOFF) {
+        if self.cut.is_some_and(|(at, _)| now.saturating_duration_since(at) < CUT_INTERVAL) {
             return false;
         }
-        self.cut = Some((now, self.share(now) / 2.0));
+        self.cut = Some((now, self.factor(now) / 2.0));
         true
     }
 }
 
-const HEALING: Duration = Duration::from_secs(4);
-const FAILURE_BACKOFF: Duration = Duration::from_secs(1);
+const RECOVERY: Duration = Duration::from_secs(4);
+const CUT_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -41,7 +42,7 @@ mod tests {
         let begin = Instant::now();
         let at = |ms: u64| begin + Duration::from_millis(ms);
         let mut aimd = Aimd::default();
-        assert_eq!(aimd.share(begin), 1.0);
+        assert_eq!(aimd.factor(begin), 1.0);
         assert!(aimd.throttled(begin));
         // What is asked, when, and the share then.
         for (cut, ms, share) in [
@@ -54,7 +55,7 @@ mod tests {
             (false, 63_500, 1.0),
         ] {
             assert!(!cut || aimd.throttled(at(ms)));
-            assert_eq!(aimd.share(at(ms)), share, "{ms} ms");
+            assert_eq!(aimd.factor(at(ms)), share, "{ms} ms");
         }
     }
 
@@ -68,7 +69,7 @@ mod tests {
         }
         let end = begin + Duration::from_secs(60);
         assert_eq!(cuts, 60);
-        assert!((0.25..=0.51).contains(&aimd.share(end)), "{}", aimd.share(end));
-        assert_eq!(aimd.share(end + Duration::from_secs(3)), 1.0);
+        assert!((0.25..=0.51).contains(&aimd.factor(end)), "{}", aimd.factor(end));
+        assert_eq!(aimd.factor(end + Duration::from_secs(3)), 1.0);
     }
 }

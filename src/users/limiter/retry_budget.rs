@@ -1,6 +1,6 @@
-//! How many calls may be made once more: a tenth of all, so that an outage is not answered with twice the calls; pure.
+//! The retry budget: at most a tenth of all calls are retries, so an outage does not double the calls; pure.
 
-/// An account of retries, in tenths of one.
+/// The retries available, in tenths of one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryBudget(u32);
 
@@ -11,12 +11,12 @@ impl Default for RetryBudget {
 }
 
 impl RetryBudget {
-    /// Notes a first call, which earns a tenth of a retry; at most 10 are saved.
+    /// Counts a first call, which earns a tenth of a retry; at most 10 retries accumulate.
     pub(super) fn earn(&mut self) {
         self.0 = (self.0 + 1).min(MOST);
     }
 
-    /// Spends a retry; tells whether there was one.
+    /// Spends a retry. Returns whether there was one.
     pub(super) fn spend(&mut self) -> bool {
         let left = self.0.checked_sub(TENTHS);
         self.0 = left.unwrap_or(self.0);

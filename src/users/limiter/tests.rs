@@ -1,4 +1,9 @@
-use super::*;
+use std::time::Duration;
+
+use super::{
+    state::{CALL_TIME, READS_OF_ONE_USER},
+    *,
+};
 
 #[test]
 fn a_call_is_made_now_or_in_time_or_not_at_all() {
@@ -147,7 +152,7 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
             let caller_limit = random.bool().then_some(&caller_limit);
             let acquire = acquire(&user, priority, caller_limit);
             if let Ok(at) = state.reserve(&acquire, now, now + Duration::from_millis(wait)) {
-                assert!(at == now || at + CALL <= now + Duration::from_millis(wait), "seed {seed}");
+                assert!(at == now || at + CALL_TIME <= now + Duration::from_millis(wait), "seed {seed}");
                 all.push((at, user.clone(), caller_limit.is_some()));
             }
         }
@@ -166,12 +171,12 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
 #[test]
 fn what_cognito_tells_is_followed_unless_the_settings_say() {
     let settings = BudgetSettings { lists_per_second: Some(7), ..BudgetSettings::default() };
-    let budget = RateLimiter::new(&settings, &UpstreamMetrics::default());
-    assert_eq!(budget.rates(), [96, 7, 40]);
+    let limiter = RateLimiter::new(&settings, &UpstreamMetrics::default());
+    assert_eq!(limiter.rates(), [96, 7, 40]);
     for category in QuotaCategory::ALL {
-        budget.seed(category, 200);
+        limiter.report_quota(category, 200);
     }
-    assert_eq!(budget.rates(), [160, 7, 160]);
+    assert_eq!(limiter.rates(), [160, 7, 160]);
 }
 
 fn assert_within(calls: &[Instant], per_second: usize, seed: u64) {

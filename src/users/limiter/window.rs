@@ -1,18 +1,17 @@
-//! A window of tokens, one a call: pure, of (what was taken, now) alone.
+//! A sliding-window log: the times of the calls of the last second; pure.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// When each token was or will be taken, in order. A token comes back one second later, not steadily, so that no
-/// second sees more calls than there are tokens; and no quarter of one sees more than a quarter of them, so that what
-/// the network bunches up is no burst.
+/// The times at which calls were made or will be, in order. No window of one second holds more than the rate,
+/// and none of a quarter second more than a quarter of it, so that calls the network bunches up are no burst.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SlidingWindow(VecDeque<Instant>);
 
 impl SlidingWindow {
-    /// Returns the earliest time, at or after `from`, when one of `size` tokens is there; with none in the window at
-    /// all, as with one.
+    /// Returns the earliest time, at or after `from`, at which `size` calls a second allow one more. A size of
+    /// 0 counts as 1.
     pub(super) fn next(&self, size: usize, from: Instant) -> Instant {
         let spans = [(size, SECOND), (size.div_ceil(4), SECOND / 4)];
         let mut at = from;
@@ -25,7 +24,7 @@ impl SlidingWindow {
         }
     }
 
-    /// Takes a token at `at`, which [`next`](Self::next) gave; forgets what is over by `now`.
+    /// Logs a call at `at`, which [`next`](Self::next) returned, and drops those over a second before `now`.
     pub(super) fn take(&mut self, at: Instant, now: Instant) {
         while self.0.front().is_some_and(|taken| *taken + SECOND <= now) {
             self.0.pop_front();
@@ -34,18 +33,18 @@ impl SlidingWindow {
         self.0.insert(place, at);
     }
 
-    /// Returns how many tokens are not back by `now`, those that are taken for later included.
+    /// Returns how many calls count at `now`, those reserved for later included.
     pub(super) fn taken(&self, now: Instant) -> usize {
         self.0.len() - self.0.partition_point(|taken| *taken + SECOND <= now)
     }
 
-    /// Returns true if and only if every token is back by `now`.
-    pub(super) fn is_full(&self, now: Instant) -> bool {
-        self.full_at().is_none_or(|at| at <= now)
+    /// Returns whether no call counts at `now`.
+    pub(super) fn is_empty(&self, now: Instant) -> bool {
+        self.empty_at().is_none_or(|at| at <= now)
     }
 
-    /// Returns when every token is back; none if none was taken.
-    pub(super) fn full_at(&self) -> Option<Instant> {
+    /// Returns when no call counts any more; none if none does.
+    pub(super) fn empty_at(&self) -> Option<Instant> {
         self.0.back().map(|taken| *taken + SECOND)
     }
 
@@ -54,7 +53,7 @@ impl SlidingWindow {
         self.0.len()
     }
 
-    /// The `size` last calls that a span around `at` may hold must not all lie in it, whether before or after `at`.
+    /// A span that contains `at` must hold fewer than `size` other calls, whether before or after `at`.
     fn next_in(&self, size: usize, span: Duration, mut at: Instant) -> Instant {
         loop {
             let within = self.0.partition_point(|taken| *taken < at + span);
@@ -131,7 +130,7 @@ mod tests {
             window.take(window.next(4, now), now);
         }
         assert_eq!(window.0.len(), 1);
-        assert!(!window.is_full(begin + Duration::from_millis(999_999)));
-        assert!(window.is_full(begin + Duration::from_secs(1000)));
+        assert!(!window.is_empty(begin + Duration::from_millis(999_999)));
+        assert!(window.is_empty(begin + Duration::from_secs(1000)));
     }
 }

@@ -12,13 +12,13 @@ use super::{
 async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    assert_eq!(lab.users.erase_key(&lab.key("ada")), Erased { entry: true, absence: false, fetches: 0 });
+    assert_eq!(lab.erase("ada"), Invalidated { entry: true, absence: false, fetches: 0 });
     lab.play(|request| (Duration::from_millis(800), Lab::user(request, true, Some("old"))));
     let before = lab.ask("ada");
     let erasing = async {
         sleep(Duration::from_millis(400)).await;
-        let erased = lab.users.erase_key(&lab.key("ada"));
-        assert_eq!(erased, Erased { entry: false, absence: false, fetches: 1 });
+        let erased = lab.erase("ada");
+        assert_eq!(erased, Invalidated { entry: false, absence: false, fetches: 1 });
         lab.play(|request| (Duration::from_millis(100), Lab::user(request, true, Some("new"))));
         // Who asks after it is not served by the fetch from before it, which is still under way.
         assert_eq!(plan(&lab.ask("ada").await.unwrap()), "new");
@@ -40,7 +40,7 @@ async fn what_lands_after_an_erasure_is_not_held() {
         });
         let erasing = async {
             sleep(Duration::from_millis(50)).await;
-            lab.users.erase_key(&lab.key("ada"))
+            lab.erase("ada")
         };
         let (_, erased) = tokio::join!(lab.ask("ada"), erasing);
         assert_eq!(erased.fetches, 1, "{case}");
@@ -53,16 +53,16 @@ async fn who_is_expired_is_asked_for_anew_and_served_stale_in_an_outage() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Fresh);
-    assert!(lab.users.expire_key(&lab.key("ada")));
+    assert!(lab.expire("ada"));
     assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Stale);
     assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cognito);
     assert_eq!((lab.users.entry_info(&lab.key("ada")).state, lab.calls()), (EntryState::Fresh, 2));
 
-    assert!(lab.users.expire_key(&lab.key("ada")));
+    assert!(lab.expire("ada"));
     lab.play(|_| (NEAR, Lab::error("TooManyRequestsException")));
     let stale = lab.ask("ada").await.unwrap().freshness();
     assert_eq!((stale.stale_reason, lab.calls()), (Some(StaleReason::UpstreamThrottled), 3));
-    assert!(!lab.users.expire_key(&lab.key("nobody")));
+    assert!(!lab.expire("nobody"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +71,7 @@ async fn a_fetch_under_way_leaves_who_was_expired_expired() {
     lab.play(|request| (Duration::from_millis(800), Lab::found(request).1));
     let expiring = async {
         sleep(Duration::from_millis(400)).await;
-        assert!(!lab.users.expire_key(&lab.key("ada")), "nothing is held yet");
+        assert!(!lab.expire("ada"), "nothing is held yet");
     };
     let (before, ()) = tokio::join!(lab.ask("ada"), expiring);
     assert!(before.is_ok());
@@ -89,7 +89,7 @@ async fn what_was_asked_before_an_erasure_and_is_fetched_after_it_is_not_held() 
     });
     let erasing = async {
         sleep(Duration::from_millis(50)).await;
-        lab.users.erase_key(&lab.key("ada"))
+        lab.erase("ada")
     };
     let (before, erased) = tokio::join!(lab.ask_with_groups("ada"), erasing);
     assert_eq!((before.is_ok(), erased.fetches, lab.calls()), (true, 1, 3), "who asked before is answered");
@@ -106,7 +106,7 @@ async fn the_budget_knows_an_erased_user_only_as_long_as_it_must() {
     let budget = lab.users.0.cognito[&lab.pool.id].limiter();
     lab.ask("ada").await.unwrap();
     lab.ask("bob").await.unwrap();
-    lab.users.erase_key(&lab.key("ada"));
+    lab.erase("ada");
     sleep(Duration::from_millis(900)).await;
     assert!(budget.knows(&lab.key("ada")), "or erasing would allow ten calls more");
     sleep(Duration::from_millis(200)).await;
@@ -123,7 +123,7 @@ async fn groups_asked_for_before_an_erasure_take_nothing_from_who_came_after_it(
     lab.play(|_| (Duration::from_millis(800), Lab::error("UserNotFoundException")));
     let erasing = async {
         sleep(Duration::from_millis(400)).await;
-        assert_eq!(lab.users.erase_key(&lab.key("ada")).fetches, 1);
+        assert_eq!(lab.erase("ada").fetches, 1);
         lab.play(Lab::found);
         lab.ask("ada").await.unwrap();
     };
@@ -137,7 +137,7 @@ fn plan(found: &Found) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_of_no_use_any_more_is_forgotten_without_a_question() {
+async fn an_entry_past_its_use_is_removed_without_a_request() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     let usable = lab.users.0.ttls.usable;

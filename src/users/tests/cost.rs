@@ -17,7 +17,7 @@ async fn the_budget_follows_what_cognito_tells() {
     let lab = Lab::start(|_, budget| budget.lists_per_second = Some(7));
     let cognito = lab.users.0.cognito[&lab.pool.id].clone();
     lab.play(|_| (NEAR, Lab::error("AccessDeniedException")));
-    cognito.clone().learn_limits().await;
+    cognito.clone().learn_quotas().await;
     assert_eq!(cognito.limiter().rates(), [96, 7, 40], "it may not be asked");
     lab.play(|request| {
         let definition = &request.input["LimitDefinition"];
@@ -30,7 +30,7 @@ async fn the_budget_follows_what_cognito_tells() {
         let limit = json!({"Limit": {"ProvisionedLimitValue": limit, "FreeLimitValue": 120}});
         (NEAR, Reply::Answer(200, limit.to_string()))
     });
-    cognito.clone().learn_limits().await;
+    cognito.clone().learn_quotas().await;
     assert_eq!(cognito.limiter().rates(), [400, 7, 40], "what is set stays, and 0 tells nothing");
     // LimitManagement allows one call a second.
     lab.assert_within(1);
@@ -57,7 +57,7 @@ async fn pools_of_one_account_and_region_share_a_budget() {
     let pools = settings.map(|(id, account)| pool(id, account)).into();
     let config = config::Config { pools, ..config::Config::default() };
     let pools = Pools::read(&config, &mut config::ErrorCollector::new(&config)).unwrap();
-    let users = Users::connect(&pools, &config.cache, &config.budget, &Metrics::new()).await;
+    let users = Users::connect(&pools, &config.cache, &config.budget, Arc::default(), &Metrics::new()).await;
     let budget = |id: &str| Arc::as_ptr(users.0.cognito[&id.parse().unwrap()].limiter());
     assert_eq!(budget("eu-west-1_A"), budget("eu-west-1_B"));
     assert_eq!(budget("eu-west-1_C"), budget("eu-west-1_D"));

@@ -60,7 +60,7 @@ impl Lab {
         let budget = Arc::new(RateLimiter::new(&budget, &metrics.upstream));
         let cognito = Cognito::before(&peer, Arc::clone(&pool), budget);
         let cognito = HashMap::from([(pool.id.clone(), cognito)]);
-        let users = Users::new(cognito, &cache, 1, metrics.cache);
+        let users = Users::new(cognito, &cache, 1, Arc::default(), metrics.cache);
         Self { users, pool, world }
     }
 
@@ -99,6 +99,15 @@ impl Lab {
         let sub: Sub = sub.parse().unwrap();
         let subject = Subject { pool: Arc::clone(&self.pool), sub, lookup_key: LookupKey::Sub };
         self.users.find_user(&self.users.request(&subject, demand, caller_limit), Instant::now() + time).await
+    }
+
+    pub(super) fn erase(&self, sub: &str) -> Invalidated {
+        self.users.invalidate(&self.pool.id, &sub.parse().unwrap(), Invalidation::Erase)
+    }
+
+    /// Returns whether anything was cached.
+    pub(super) fn expire(&self, sub: &str) -> bool {
+        self.users.invalidate(&self.pool.id, &sub.parse().unwrap(), Invalidation::Expire).entry
     }
 
     pub(super) fn key(&self, sub: &str) -> Key {

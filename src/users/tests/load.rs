@@ -102,36 +102,6 @@ async fn every_call_of_a_fetch_is_of_the_callers_share() {
     assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "others wait for nothing");
 }
 
-/// A sweep that must wait, or takes long, holds up nobody else on the thread on which Cognito is asked.
-#[tokio::test]
-async fn a_sweep_holds_up_no_fetch() {
-    let lab = Arc::new(Lab::start(|_, _| {}));
-    lab.ask("ada").await.unwrap();
-    let (held, holds) = std::sync::mpsc::channel();
-    let (let_go, letting_go) = std::sync::mpsc::channel::<()>();
-    let holder = Arc::clone(&lab);
-    let entry_info = std::thread::spawn(move || {
-        holder.users.0.cache.locked(&holder.key("ada"), || {
-            held.send(()).unwrap();
-            // Until the end of the test, or else for ever.
-            assert_eq!(
-                letting_go.recv_timeout(Duration::from_secs(30)),
-                Ok(()),
-                "the sweep holds up the test"
-            );
-        });
-    });
-    holds.recv().unwrap();
-    #[expect(clippy::disallowed_methods, reason = "aborted below")]
-    let sweeping = tokio::spawn(sweep(Arc::downgrade(&lab.users.0)));
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
-    let_go.send(()).unwrap();
-    entry_info.join().expect("the sweep waits apart");
-    sweeping.abort();
-}
-
 /// As after a restart of every process at once.
 #[tokio::test(start_paused = true)]
 async fn from_cold_the_budget_holds_and_soon_nearly_all_are_hits() {

@@ -1,0 +1,146 @@
+//! The cache policy as a table.
+
+use super::*;
+
+pub(in crate::users) const TTLS: Ttls = Ttls {
+    fresh: Duration::from_secs(60),
+    usable: Duration::from_secs(900),
+    absent: Duration::from_secs(15),
+};
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::too_many_lines, reason = "a table")]
+async fn the_verdict_follows_from_age_demand_and_failures() {
+    use Decision::{Fetch, FetchOrStale, Serve, ServeAndRefresh, ServeStale};
+    use LookupMethod::{BySub, ByUsername};
+    let begin = TimePoint::now();
+    tokio::time::advance(Duration::from_secs(10_000)).await;
+    let end = TimePoint::now();
+    let at = |age: u64| TimePoint { monotonic: begin.monotonic + Duration::from_secs(age), ..end };
+    let at_most = |seconds: u64, age: u64| Demand::at_most(Duration::from_secs(seconds), at(age));
+    let user = || Content::Present(Arc::new(crate::users::test_user("a")));
+    let any = Demand::ANY;
+    let stale = ServeStale(StaleReason::UpstreamThrottled);
+    // What is held, its age, when a fetch failed (as an age), how it is looked up, what is demanded, the decision.
+    let table = [
+        ("a new user", user(), 0, None, BySub, any, Serve),
+        ("up to half of its freshness", user(), 29, None, BySub, any, Serve),
+        ("past half of it", user(), 30, None, BySub, any, ServeAndRefresh),
+        ("up to its freshness", user(), 59, None, BySub, any, ServeAndRefresh),
+        ("past half of it, a refresh just failed", user(), 40, Some(40), BySub, any, Serve),
+        ("past half of it, a refresh failed before", user(), 40, Some(39), BySub, any, ServeAndRefresh),
+        ("past its freshness", user(), 60, None, BySub, any, FetchOrStale),
+        ("past its freshness, a fetch just failed", user(), 60, Some(60), BySub, any, stale),
+        ("past its freshness, a fetch failed before", user(), 60, Some(59), BySub, any, FetchOrStale),
+        ("up to its use, a fetch just failed", user(), 899, Some(899), BySub, any, stale),
+        ("past its use", user(), 900, None, BySub, any, Fetch),
+        ("past its use, a fetch just failed", user(), 900, Some(900), BySub, any, Fetch),
+        ("young enough for the demand", user(), 5, None, BySub, at_most(5, 5), Serve),
+        ("too old for the demand", user(), 6, None, BySub, at_most(5, 6), Fetch),
+        ("too old for the demand, a fetch just failed", user(), 90, Some(90), BySub, at_most(80, 90), Fetch),
+        ("stale, and the demand allows it", user(), 90, Some(90), BySub, at_most(100, 90), stale),
+        ("cached, where Cognito must be asked", user(), 1, None, ByUsername, at_most(0, 1), Fetch),
+        ("a demand does not lengthen freshness", user(), 60, None, BySub, at_most(90, 60), FetchOrStale),
+        ("an absence", Content::Absent(BySub), 14, None, BySub, any, Serve),
+        ("an absence past its time", Content::Absent(BySub), 15, None, BySub, any, Fetch),
+        ("an absence, never stale", Content::Absent(BySub), 15, Some(15), BySub, any, Fetch),
+        ("an absence by sub, looked up by token", Content::Absent(BySub), 1, None, ByUsername, any, Fetch),
+        ("an absence by username, looked up by sub", Content::Absent(ByUsername), 1, None, BySub, any, Serve),
+        (
+            "an absence by username, looked up by token",
+            Content::Absent(ByUsername),
+            1,
+            None,
+            ByUsername,
+            any,
+            Serve,
+        ),
+        ("an absence too old for the demand", Content::Absent(BySub), 2, None, BySub, at_most(1, 2), Fetch),
+    ];
+    for (case, content, age, failed, method, demand, decision) in table {
+        let failed = failed.map(|age| (at(age).monotonic, StaleReason::UpstreamThrottled));
+        let entry = CacheEntry {
+            content,
+            began: begin,
+            origin: Origin::Cognito,
+            failed,
+            expired: false,
+            ttl_jitter: 100,
+        };
+        assert_eq!(TTLS.decide(&entry, method, demand, at(age).monotonic), decision, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_wall_clock_changes_nothing() {
+    let began = TimePoint::now();
+    let content = Content::Present(Arc::new(crate::users::test_user("a")));
+    let entry =
+        CacheEntry { content, began, origin: Origin::Cognito, failed: None, expired: false, ttl_jitter: 100 };
+    for age in [0, 29, 30, 59, 60, 899, 900] {
+        let monotonic = began.monotonic + Duration::from_secs(age);
+        let decide = |system| {
+            let now = TimePoint { system, monotonic };
+            TTLS.decide(
+                &entry,
+                LookupMethod::BySub,
+                Demand::at_most(Duration::from_secs(300), now),
+                monotonic,
+            )
+        };
+        for step in [1, 600, 86_400].map(Duration::from_secs) {
+            assert_eq!(decide(began.system + step), decide(began.system), "{age} s, {step:?} ahead");
+            assert_eq!(decide(began.system - step), decide(began.system), "{age} s, {step:?} back");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_are_as_fresh_as_a_user_and_what_is_expired_is_not() {
+    let begin = TimePoint::now();
+    tokio::time::advance(Duration::from_secs(10_000)).await;
+    let end = TimePoint::now();
+    let at = |age: u64| TimePoint { monotonic: begin.monotonic + Duration::from_secs(age), ..end };
+    let held = |content, failed: Option<u64>| {
+        let failed = failed.map(|age| (at(age).monotonic, StaleReason::UpstreamThrottled));
+        CacheEntry { content, began: begin, origin: Origin::Cognito, failed, expired: false, ttl_jitter: 100 }
+    };
+    let decide =
+        |held: &CacheEntry, age| TTLS.decide(held, LookupMethod::BySub, Demand::ANY, at(age).monotonic);
+    let user = || Content::Present(Arc::new(crate::users::test_user("a")));
+    let groups = || Content::Groups(Groups::default());
+    for (age, failed) in (0..1000).flat_map(|age| [(age, None), (age, Some(age))]) {
+        let decision = decide(&held(user(), failed), age);
+        assert_eq!(decide(&held(groups(), failed), age), decision, "{age} {failed:?}");
+        let expired = if age < 900 { Decision::FetchOrStale } else { Decision::Fetch };
+        assert_eq!(decide(&held(user(), failed).expired(), age), expired, "{age} {failed:?}");
+    }
+    let failed_again = held(user(), None).expired().failed(at(5).monotonic, StaleReason::BudgetExhausted);
+    assert_eq!(decide(&failed_again, 5), Decision::ServeStale(StaleReason::BudgetExhausted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_lifetime_is_spread() {
+    let begin = TimePoint::now();
+    let decide = |content: Content, ttl_jitter, failed: Option<u64>, age: u64| {
+        let at = |age: u64| begin.monotonic + Duration::from_secs(age);
+        let failed = failed.map(|age| (at(age), StaleReason::UpstreamUnavailable));
+        let entry =
+            CacheEntry { content, began: begin, origin: Origin::Cognito, failed, expired: false, ttl_jitter };
+        TTLS.decide(&entry, LookupMethod::BySub, Demand::ANY, at(age))
+    };
+    let user = || Content::Present(Arc::new(crate::users::test_user("a")));
+    let stale = Decision::ServeStale(StaleReason::UpstreamUnavailable);
+    for (ttl_jitter, half, fresh, usable, absent) in [(90, 27, 54, 810, 14), (110, 33, 66, 990, 17)] {
+        assert_eq!(decide(user(), ttl_jitter, None, half - 1), Decision::Serve);
+        assert_eq!(decide(user(), ttl_jitter, None, half), Decision::ServeAndRefresh);
+        assert_eq!(decide(user(), ttl_jitter, None, fresh), Decision::FetchOrStale);
+        assert_eq!(decide(user(), ttl_jitter, Some(usable - 1), usable - 1), stale);
+        assert_eq!(decide(user(), ttl_jitter, Some(usable), usable), Decision::Fetch);
+        assert_eq!(
+            decide(Content::Absent(LookupMethod::BySub), ttl_jitter, None, absent - 1),
+            Decision::Serve
+        );
+        assert_eq!(decide(Content::Absent(LookupMethod::BySub), ttl_jitter, None, absent), Decision::Fetch);
+    }
+}

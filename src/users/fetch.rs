@@ -1,0 +1,129 @@
+//! One fetch: acquire the rate limit, ask Cognito, cache the result. No request owns it.
+
+use std::sync::Arc;
+
+use tokio::{task::yield_now, time::sleep_until};
+
+use super::{
+    Failure, Users,
+    cognito::Attribution,
+    entry::{CacheEntry, Content, LookupMethod},
+    limiter::{Acquire, Priority, QuotaCategory},
+    single_flight::{FetchError, FetchResult, Progress, Reporter},
+    store::{EntryKind, Key},
+};
+use crate::{
+    epochs::Epoch,
+    freshness::{Origin, StaleReason, TimePoint},
+    policy::{CallerRateLimit, LookupKey},
+    user::{User, Username},
+};
+
+/// What a fetch needs to know of the request that starts it.
+#[derive(Clone, Debug)]
+pub(super) struct FetchRequest {
+    pub(super) key: Key,
+    pub(super) lookup_key: LookupKey,
+    /// The user's name, if the groups are fetched and not the user.
+    pub(super) username_for_groups: Option<Username>,
+    pub(super) caller_limit: Option<CallerRateLimit>,
+    pub(super) priority: Priority,
+    /// When the request arrived: an invalidation since then keeps the result out of the cache.
+    pub(super) epoch: Epoch,
+    /// The first call to Cognito starts before this, or never.
+    pub(super) deadline: tokio::time::Instant,
+}
+
+impl Users {
+    /// Fetches and caches. Fails at once, before its first wait, if the rate limit has no call left before
+    /// the deadline.
+    pub(super) async fn fetch(self, request: FetchRequest, reporter: Reporter) -> FetchResult {
+        let starts_at = self.acquire(&request)?;
+        reporter.send_replace(Progress::Queued(starts_at));
+        // What follows is for the task: the request that starts it has done its part.
+        yield_now().await;
+        sleep_until(starts_at).await;
+        let began = TimePoint::now();
+        let (method, fetched) = self.ask_cognito(&request).await;
+        let epochs = &self.0.epochs;
+        match fetched {
+            Ok(content) => {
+                let entry = CacheEntry::new(content, began, Origin::Cognito);
+                epochs.if_current(request.epoch, || self.0.cache.put(request.key, entry.clone()));
+                Ok(entry)
+            }
+            Err(failure) => {
+                epochs.if_current(request.epoch, || self.note_failure(&request.key, failure));
+                Err(FetchError { failure, method: Some(method) })
+            }
+        }
+    }
+
+    fn acquire(&self, request: &FetchRequest) -> Result<tokio::time::Instant, Failure> {
+        let cognito = self.cognito(&request.key.pool)?;
+        let Attribution { priority, caller_limit } = request.attribution();
+        let category = match request.username_for_groups {
+            None => cognito.category(&request.lookup_key),
+            Some(_) => QuotaCategory::GroupReads,
+        };
+        let user = &request.key.with_kind(EntryKind::Profile);
+        let acquire = Acquire { category, user, priority, caller_limit, is_continuation: false };
+        cognito.limiter().reserve(&acquire, request.deadline)
+    }
+
+    async fn ask_cognito(&self, request: &FetchRequest) -> (LookupMethod, Result<Content, Failure>) {
+        match &request.username_for_groups {
+            None => self.ask_for_user(request).await,
+            Some(name) => (LookupMethod::ByUsername, self.ask_for_groups(request, name).await),
+        }
+    }
+
+    async fn ask_for_user(&self, request: &FetchRequest) -> (LookupMethod, Result<Content, Failure>) {
+        let FetchRequest { key, lookup_key, .. } = request;
+        let cognito = match self.cognito(&key.pool) {
+            Ok(cognito) => cognito,
+            Err(failure) => return (lookup_key.into(), Err(failure)),
+        };
+        let username = self.cached_username(key);
+        let (method, fetched) =
+            cognito.fetch_user(key, lookup_key, username.as_ref(), request.attribution()).await;
+        let content = |user: Option<User>| match user {
+            None => Content::Absent(method),
+            Some(user) => Content::Present(Arc::new(user)),
+        };
+        (method, fetched.map(content))
+    }
+
+    async fn ask_for_groups(&self, request: &FetchRequest, name: &Username) -> Result<Content, Failure> {
+        let user = request.key.with_kind(EntryKind::Profile);
+        let groups = self.cognito(&user.pool)?.fetch_groups(&user, name, request.attribution()).await?;
+        groups.map(Content::Groups).ok_or(Failure::NoSuchUser)
+    }
+
+    /// Notes on the cached entry what a failed fetch says about it.
+    fn note_failure(&self, key: &Key, failure: Failure) {
+        match failure.stale_reason() {
+            // Our own refusal, which costs nothing to repeat; another caller may have rate limit left.
+            Some(StaleReason::BudgetExhausted) => {}
+            Some(reason) => self.0.cache.note_failure(key, reason),
+            // The cached name belongs to another user now, or to none, so the cached user is gone.
+            None if matches!(failure, Failure::WrongUser | Failure::NoSuchUser) => {
+                self.0.cache.remove(&key.with_kind(EntryKind::Profile));
+            }
+            None => {}
+        }
+    }
+
+    fn cached_username(&self, key: &Key) -> Option<Username> {
+        match self.0.cache.get(key)?.content {
+            Content::Absent(_) | Content::Groups(_) => None,
+            Content::Present(user) => Some(user.username.clone()),
+        }
+    }
+}
+
+impl FetchRequest {
+    fn attribution(&self) -> Attribution<'_> {
+        Attribution::of(self.priority, self.caller_limit.as_ref())
+    }
+}

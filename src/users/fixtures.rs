@@ -1,0 +1,44 @@
+//! What the tests of `users` share, and the names that most of them use.
+
+#[expect(unused_imports, reason = "each test module uses some of them")]
+pub(super) use super::{
+    cognito::Cognito,
+    entry::{CacheEntry, Content, Decision, LookupMethod, Ttls},
+    limiter::{QuotaCategory, RateLimiter},
+    store::{EntryKind, Key},
+};
+#[expect(unused_imports, reason = "each test module uses some of them")]
+pub(super) use crate::{
+    freshness::{Demand, Source, StaleReason, TimePoint},
+    policy::{CallerRateLimit, LookupKey, Subject},
+    pool::{BareSubLookup, Pool},
+    telemetry::metrics::{Metrics, cache::CacheMetrics},
+    user::{Sub, User, Username},
+};
+
+pub(crate) fn test_pool(bare_sub: BareSubLookup) -> Pool {
+    Pool {
+        id: "eu-west-1_A".parse().unwrap(),
+        app_clients: ["client1".parse().unwrap()].into(),
+        endpoint_url: None,
+        issuers: Vec::new(),
+        jwks_url: "http://127.0.0.1:1".parse().unwrap(),
+        bare_sub,
+        credentials: crate::config::AwsCredentials::Placeholder,
+        region: "eu-west-1".into(),
+        account: None,
+        role: None,
+    }
+}
+
+pub(crate) fn test_user(sub: &str) -> User {
+    User {
+        sub: sub.parse().unwrap(),
+        username: "ada".parse().unwrap(),
+        attributes: crate::attribute::Attributes::default(),
+        status: crate::user::UserStatus::Confirmed,
+        enabled: true,
+        created_at: None,
+        updated_at: None,
+    }
+}

@@ -1,0 +1,232 @@
+//! One lookup: a cache hit, a miss that fetches, or a fetch with a stale entry to fall back on
+//! (stale-if-error).
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Failure, Users,
+    entry::{CacheEntry, Content, Decision, LookupMethod},
+    fetch::FetchRequest,
+    found::Answer,
+    limiter::Priority,
+    store::{EntryKind, Key},
+};
+use crate::{
+    epochs::Epoch,
+    freshness::{Demand, Source, StaleReason},
+    policy::{CallerRateLimit, LookupKey, Subject},
+    telemetry::metrics::cache::{LookupOutcome, PendingLookup},
+    user::Username,
+};
+
+/// A permit in the terms of the cache.
+pub(super) struct LookupRequest<'a> {
+    subject: &'a Subject,
+    key: Key,
+    /// The user's name, if the lookup is for the groups and not for the user.
+    username_for_groups: Option<Username>,
+    method: LookupMethod,
+    demand: Demand,
+    caller_limit: Option<&'a CallerRateLimit>,
+    epoch: Epoch,
+}
+
+/// What the cache has for a request.
+enum CacheLookup {
+    /// Nothing that may be served.
+    Miss,
+    /// An answer to serve at once.
+    Hit(LookupOutcome, Answer),
+    /// An entry that may be served only if Cognito cannot answer.
+    Stale,
+}
+
+impl LookupRequest<'_> {
+    /// The same lookup for the groups of the user that it found.
+    pub(super) fn for_groups(&self, username: &Username) -> Self {
+        let (key, username_for_groups) = (self.key.with_kind(EntryKind::Groups), Some(username.clone()));
+        Self { key, username_for_groups, ..*self }
+    }
+
+    fn fetch(&self, priority: Priority, deadline: Instant) -> FetchRequest {
+        FetchRequest {
+            key: self.key.clone(),
+            lookup_key: self.subject.lookup_key.clone(),
+            username_for_groups: self.username_for_groups.clone(),
+            caller_limit: self.caller_limit.cloned(),
+            priority,
+            epoch: self.epoch,
+            deadline,
+        }
+    }
+}
+
+impl Users {
+    pub(super) fn request<'a>(
+        &self,
+        subject: &'a Subject,
+        demand: Demand,
+        caller_limit: Option<&'a CallerRateLimit>,
+    ) -> LookupRequest<'a> {
+        let (key, method) = (Key::of(subject), LookupMethod::from(&subject.lookup_key));
+        let epoch = self.0.epochs.of(&key.pool, &key.sub);
+        LookupRequest { subject, key, username_for_groups: None, method, demand, caller_limit, epoch }
+    }
+
+    /// Returns the answer of a cache hit, and counts it; none for a miss.
+    pub(super) fn cached(&self, request: &LookupRequest<'_>) -> Option<Answer> {
+        let CacheLookup::Hit(lookup, answer) = self.look_up(request) else { return None };
+        self.0.cache_metrics.begin_lookup().end(lookup);
+        Some(answer)
+    }
+
+    pub(super) async fn answer(
+        &self,
+        request: &LookupRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let counting = self.0.cache_metrics.begin_lookup();
+        match self.look_up(request) {
+            CacheLookup::Hit(lookup, answer) => {
+                counting.end(lookup);
+                Ok(answer)
+            }
+            // Boxed, so that the future of a hit is no larger for what it never does.
+            CacheLookup::Miss => Box::pin(self.fetched(request, deadline)).await,
+            CacheLookup::Stale => Box::pin(self.fetched_or_stale(request, deadline, counting)).await,
+        }
+    }
+
+    async fn fetched_or_stale(
+        &self,
+        request: &LookupRequest<'_>,
+        deadline: Instant,
+        counting: PendingLookup<'_>,
+    ) -> Result<Answer, Failure> {
+        let failure = match self.fetched_briefly(request, deadline).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        match failure.stale_reason().map(|reason| self.stale(request, reason)) {
+            None => Err(failure),
+            Some(Some(answer)) => {
+                counting.end(LookupOutcome::Stale);
+                Ok(answer)
+            }
+            // The entry became unusable meanwhile, so there is nothing left to be brief for.
+            Some(None) => self.fetched(request, deadline).await,
+        }
+    }
+
+    /// Waits for Cognito for a short time: a stale entry is usable, and half of the caller's time remains to
+    /// serve it. Half of the wait may be for the rate limit, so that our own queue does not look like an
+    /// outage of Cognito.
+    async fn fetched_briefly(
+        &self,
+        request: &LookupRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let now = Instant::now();
+        let patience = BRIEF_WAIT.min(deadline.saturating_duration_since(now) / 2);
+        let fetched = timeout_at(now + patience, self.fetched(request, now + patience / 2)).await;
+        fetched.unwrap_or_else(|_| {
+            // For the other callers, which then need not find out one by one. A short deadline says nothing
+            // about Cognito.
+            if patience == BRIEF_WAIT {
+                self.0.cache.note_failure(&request.key, StaleReason::UpstreamUnavailable);
+            }
+            Err(Failure::Unavailable)
+        })
+    }
+
+    /// Waits for a fetch. The one in flight may have started too early for the demand, or may use a less
+    /// conclusive method; the next one does not, unless another caller's came first.
+    async fn fetched(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
+        let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Foreground, deadline), reporter);
+        for _ in 0..MAX_TRIES {
+            let fetched =
+                self.0.single_flight.join(request.key.clone(), deadline, || self.fresh(request), fetch);
+            match fetched.await {
+                Ok(entry) if entry.answers(request.method, request.demand) => {
+                    return Ok(Answer::of(&entry, entry.origin.into(), None, Instant::now()));
+                }
+                Err(error) if error.is_final_for(request.method) => return Err(error.failure),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Err(Failure::Unavailable)
+    }
+
+    /// Returns the entry that another fetch has just cached, if any. Not a stale one, which would pass for
+    /// a new result.
+    fn fresh(&self, request: &LookupRequest<'_>) -> Option<CacheEntry> {
+        let entry = self.0.cache.get(&request.key)?;
+        let decision = self.decide(request, &entry, Instant::now());
+        matches!(decision, Decision::Serve | Decision::ServeAndRefresh).then_some(entry)
+    }
+
+    /// Looks in the cache. Only a hit here schedules a refresh, so a dormant user is never fetched: Cognito
+    /// bills every user it looks up as monthly active.
+    fn look_up(&self, request: &LookupRequest<'_>) -> CacheLookup {
+        let (now, latest) = (Instant::now(), self.0.cache.get(&request.key));
+        let Some(entry) = latest else { return CacheLookup::Miss };
+        let (lookup, stale_reason) = match self.decide(request, &entry, now) {
+            Decision::Fetch => return CacheLookup::Miss,
+            Decision::FetchOrStale => return CacheLookup::Stale,
+            Decision::Serve if matches!(entry.content, Content::Absent(_)) => (LookupOutcome::Absent, None),
+            Decision::Serve => (LookupOutcome::Fresh, None),
+            Decision::ServeAndRefresh => {
+                self.refresh(request);
+                (LookupOutcome::Refreshing, None)
+            }
+            Decision::ServeStale(reason) => (LookupOutcome::Stale, Some(reason)),
+        };
+        CacheLookup::Hit(lookup, Answer::of(&entry, Source::Cache, stale_reason, now))
+    }
+
+    /// Looks in the cache again after the fetch has failed: the entry may have changed or gone.
+    fn stale(&self, request: &LookupRequest<'_>, reason: StaleReason) -> Option<Answer> {
+        let now = Instant::now();
+        let entry = self.0.cache.get(&request.key)?.failed(now, reason);
+        let stale_reason = match self.decide(request, &entry, now) {
+            Decision::Fetch | Decision::FetchOrStale => return None,
+            Decision::Serve | Decision::ServeAndRefresh => None,
+            Decision::ServeStale(reason) => Some(reason),
+        };
+        Some(Answer::of(&entry, Source::Cache, stale_reason, now))
+    }
+
+    fn refresh(&self, request: &LookupRequest<'_>) {
+        let now = Instant::now();
+        let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Background, now), reporter);
+        if self.0.single_flight.refresh(request.key.clone(), fetch) {
+            self.0.cache_metrics.refreshes.inc();
+        }
+    }
+
+    fn decide(&self, request: &LookupRequest<'_>, entry: &CacheEntry, now: Instant) -> Decision {
+        self.0.ttls.decide(entry, request.method, request.demand, now)
+    }
+}
+
+impl Key {
+    pub(super) fn of(subject: &Subject) -> Self {
+        Self { pool: subject.pool.id.clone(), sub: subject.sub.clone(), kind: EntryKind::Profile }
+    }
+}
+
+impl From<&LookupKey> for LookupMethod {
+    fn from(lookup_key: &LookupKey) -> Self {
+        match lookup_key {
+            LookupKey::Sub => Self::BySub,
+            LookupKey::Username(_) => Self::ByUsername,
+        }
+    }
+}
+
+const MAX_TRIES: usize = 3;
+// Cognito answers within a fraction of it, and a caller with a usable entry should not wait out a call that
+// hangs.
+pub(super) const BRIEF_WAIT: Duration = Duration::from_millis(500);

@@ -1,0 +1,219 @@
+//! Single flight: one fetch, shared by all.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, future::join_all};
+use tokio::{sync::Notify, task::yield_now, time::sleep_until};
+
+use super::*;
+use crate::{
+    freshness::{Origin, TimePoint},
+    users::{
+        entry::{Content, LookupMethod},
+        store::EntryKind,
+    },
+};
+
+#[tokio::test]
+async fn every_waiter_shares_one_fetch() {
+    let (single_flight, count, gate) =
+        (SingleFlight::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let waiters = (0..1000).map(|_| single_flight.join(key(), later(), || None, |_| counted(&count, &gate)));
+    let open = async {
+        yield_now().await;
+        gate.notify_one();
+    };
+    let (results, ()) = tokio::join!(join_all(waiters), open);
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    assert!(single_flight.len() == 0);
+}
+
+#[tokio::test]
+async fn a_thousand_callers_that_cancel_change_nothing() {
+    let (single_flight, count, gate) =
+        (SingleFlight::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    for _ in 0..1000 {
+        let leaving = single_flight.join(key(), later(), || None, |_| counted(&count, &gate));
+        tokio::select! {
+            biased;
+            _ = leaving => panic!("returned too early"),
+            () = yield_now() => {}
+        }
+    }
+    gate.notify_one();
+    assert!(single_flight.join(key(), later(), || None, |_| counted(&count, &gate)).await.is_ok());
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_was_cached_meanwhile_is_not_fetched_again() {
+    let single_flight = SingleFlight::new(MAX_FETCHES);
+    let result = single_flight
+        .join(key(), later(), || Some(entry()), |_| async { Err(Failure::Throttled.into()) })
+        .await;
+    assert!(result.is_ok());
+    assert!(single_flight.len() == 0);
+}
+
+#[tokio::test]
+async fn a_refresh_does_not_wait_and_is_joined() {
+    let (single_flight, count, gate) =
+        (SingleFlight::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    for _ in 0..3 {
+        single_flight.refresh(key(), |_| counted(&count, &gate));
+    }
+    gate.notify_one();
+    assert!(single_flight.join(key(), later(), || None, |_| counted(&count, &gate)).await.is_ok());
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn refreshes_use_at_most_half_of_the_permits() {
+    let (single_flight, count, gate) =
+        (SingleFlight::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    for n in 0..MAX_FETCHES {
+        let key = Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
+        single_flight.refresh(key, |_| counted(&count, &gate));
+    }
+    assert_eq!(single_flight.len(), MAX_FETCHES / 2);
+    let waited_for = single_flight.join(key(), later(), || None, |_| async { Ok(entry()) }).await;
+    assert!(waited_for.is_ok());
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_and_not_cached() {
+    let single_flight = SingleFlight::new(MAX_FETCHES);
+    let fail = || single_flight.join(key(), later(), || None, |_| async { Err(Failure::Throttled.into()) });
+    let (one, two) = tokio::join!(fail(), fail());
+    assert_eq!([one.unwrap_err().failure, two.unwrap_err().failure], [Failure::Throttled; 2]);
+    assert!(single_flight.join(key(), later(), || None, |_| async { Ok(entry()) }).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_fetch_that_panics_fails_its_waiters_and_is_removed() {
+    let single_flight = SingleFlight::new(MAX_FETCHES);
+    let wait = || single_flight.join(key(), later(), || None, |_| async { panic!("a bug") });
+    let (first, follower) = tokio::join!(wait(), wait());
+    assert_eq!([first.unwrap_err().failure, follower.unwrap_err().failure], [Failure::Internal; 2]);
+    assert!(single_flight.join(key(), later(), || None, |_| async { Ok(entry()) }).await.is_ok());
+}
+
+#[tokio::test]
+async fn too_many_fetches_at_once_are_refused_and_end() {
+    let (single_flight, count, gate) =
+        (SingleFlight::new(MAX_FETCHES), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let numbered = |n: usize| Key { sub: format!("user-{n}").parse().unwrap(), ..key() };
+    let mut waiting: Vec<_> = (0..MAX_FETCHES)
+        .map(|n| Box::pin(single_flight.join(numbered(n), later(), || None, |_| counted(&count, &gate))))
+        .collect();
+    for flight in &mut waiting {
+        assert!(flight.now_or_never().is_none());
+    }
+    let refused = single_flight.join(numbered(MAX_FETCHES), later(), || None, |_| counted(&count, &gate));
+    let refused = refused.now_or_never().expect("refused at once");
+    assert_eq!(refused.unwrap_err().failure, Failure::Overloaded);
+    let joined = single_flight.join(numbered(0), later(), || None, |_| counted(&count, &gate));
+    let open = async {
+        while count.load(Ordering::SeqCst) < MAX_FETCHES {
+            yield_now().await;
+        }
+        gate.notify_waiters();
+    };
+    let (joined, all, ()) = tokio::join!(joined, join_all(waiting), open);
+    assert!(joined.is_ok() && all.iter().all(Result::is_ok));
+    assert!(single_flight.len() == 0);
+}
+
+#[tokio::test]
+async fn a_detached_fetch_holds_its_permit_until_it_ends() {
+    let (single_flight, count, gate) =
+        (SingleFlight::new(2), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let join = || single_flight.join(key(), later(), || None, |_| counted(&count, &gate));
+    let (mut first, mut second) = (Box::pin(join()), Box::pin(join()));
+    assert!(first.as_mut().now_or_never().is_none() && single_flight.detach(&key()));
+    assert!(second.as_mut().now_or_never().is_none() && single_flight.detach(&key()));
+    let refused = join().now_or_never().expect("refused at once").unwrap_err();
+    assert_eq!(refused.failure, Failure::Overloaded);
+    yield_now().await;
+    gate.notify_waiters();
+    assert!(first.await.is_ok() && second.await.is_ok() && single_flight.permits.available_permits() == 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_starts_after_the_deadline_is_refused_at_once() {
+    let single_flight = SingleFlight::new(MAX_FETCHES);
+    let (begin, second) = (Instant::now(), Duration::from_secs(1));
+    let fetch = move |reporter: Reporter| async move {
+        reporter.send_replace(Progress::Queued(begin + second));
+        sleep_until(begin + second).await;
+        Ok(entry())
+    };
+    let second_fetch = |_| async { panic!("fetched twice") };
+    let patient = single_flight.join(key(), begin + 2 * second, || None, fetch);
+    let mut patient = Box::pin(patient);
+    assert!(patient.as_mut().now_or_never().is_none());
+    let hasty = single_flight.join(key(), begin + second / 2, || None, second_fetch);
+    let refused = hasty.now_or_never().expect("refused at once").unwrap_err();
+    assert_eq!(refused.failure, Failure::BudgetExhausted(second));
+    assert!(patient.await.is_ok());
+    assert_eq!(Instant::now(), begin + second);
+}
+
+#[tokio::test]
+async fn a_fetch_refused_at_once_ends_before_its_caller_waits() {
+    let single_flight = SingleFlight::new(MAX_FETCHES);
+    let refuse = |_| async { Err(Failure::BudgetExhausted(Duration::from_secs(1)).into()) };
+    let refused = single_flight.join(key(), later(), || None, refuse);
+    let refused = refused.now_or_never().expect("refused at once").unwrap_err();
+    assert_eq!(refused.failure, Failure::BudgetExhausted(Duration::from_secs(1)));
+    assert!(!single_flight.refresh(key(), refuse), "a refresh that is refused is none");
+    assert_eq!(single_flight.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_whose_deadline_is_later_than_its_leaders_tries_itself() {
+    let single_flight = SingleFlight::new(MAX_FETCHES);
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    let refuse = |_| async move {
+        opened.notified().await;
+        Err(Failure::BudgetExhausted(Duration::from_secs(1)).into())
+    };
+    let leader = single_flight.join(key(), Instant::now(), || None, refuse);
+    let waiter = single_flight.join(key(), later(), || None, |_| async { Ok(entry()) });
+    let open = async {
+        yield_now().await;
+        gate.notify_one();
+    };
+    let (leader, waiter, ()) = tokio::join!(leader, waiter, open);
+    assert_eq!(leader.unwrap_err().failure, Failure::BudgetExhausted(Duration::from_secs(1)));
+    assert!(waiter.is_ok());
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(3)
+}
+
+fn counted(count: &Arc<AtomicUsize>, gate: &Arc<Notify>) -> impl Future<Output = FetchResult> + Send + use<> {
+    let (count, gate) = (Arc::clone(count), Arc::clone(gate));
+    async move {
+        count.fetch_add(1, Ordering::SeqCst);
+        gate.notified().await;
+        Ok(entry())
+    }
+}
+
+fn entry() -> CacheEntry {
+    let content = Content::Absent(LookupMethod::BySub);
+    CacheEntry::new(content, TimePoint::now(), Origin::Cognito)
+}
+
+const MAX_FETCHES: usize = 256;
+
+fn key() -> Key {
+    Key { pool: "eu-west-1_A".parse().unwrap(), sub: "a".parse().unwrap(), kind: EntryKind::Profile }
+}
