@@ -85,7 +85,7 @@ impl RateLimiter {
         state.reserve(acquire, now, now)
     }
 
-    /// Removes the users about whom no call was made within the last second; looks at all of them.
+    /// Removes the users that no call was about within the last second; looks at all of them.
     pub(super) fn prune(&self) {
         self.state().prune(Instant::now());
     }

@@ -1,8 +1,8 @@
-//! A model of what may be answered, held against the real thing under schedules of faults on a paused clock.
+//! Model checking of `Users`: random schedules of faults on a paused clock, and an oracle that judges every answer.
 //!
-//! A schedule follows from its seed alone: Cognito is delayed, throttled, reset, garbled, denied and lied about, people
-//! change, vanish, give up their names and are erased or expired, the wall clock steps, and callers leave. `MODEL_SEEDS=4711..4712` replays
-//! one; by default there are 1,000.
+//! A schedule follows from its seed alone. Calls to Cognito are delayed, throttled, reset, denied, garbled or
+//! answered with another user. Users change, are deleted, swap names, and are erased or expired. The system
+//! clock steps, and callers cancel. `MODEL_SEEDS=4711..4712` replays one seed; by default there are 1,000.
 
 mod oracle;
 mod world;
@@ -26,7 +26,7 @@ use crate::{
 };
 
 #[test]
-fn nothing_is_answered_that_was_not_so() {
+fn every_answer_was_true_within_its_bounds() {
     let seeds = seeds();
     let lanes = thread::available_parallelism().map_or(1, usize::from).min(4) as u64;
     thread::scope(|scope| {
@@ -37,13 +37,13 @@ fn nothing_is_answered_that_was_not_so() {
     });
 }
 
-/// Whoever has less than a second, and something at hand that outlives its use while they wait.
+/// A request with a short deadline, whose stale entry becomes unusable while it waits.
 #[test]
-fn who_waits_briefly_waits_on_when_nothing_is_left_to_serve() {
+fn a_brief_wait_goes_on_when_the_stale_entry_becomes_unusable() {
     [2274, 2331].into_iter().for_each(replay);
 }
 
-/// `FIRST..END` of the environment, or the first thousand.
+/// The range in `MODEL_SEEDS`, or the first thousand.
 fn seeds() -> Range<u64> {
     #[expect(clippy::disallowed_methods, reason = "an option of this test, no setting of the service")]
     let Ok(text) = std::env::var("MODEL_SEEDS") else { return 0..1000 };
@@ -70,7 +70,7 @@ async fn play() {
         match fastrand::u8(0..12) {
             0 => scene.world.change_weather(),
             10 => {
-                // Somebody asks meanwhile.
+                // A request runs meanwhile.
                 let who = fastrand::usize(..PEOPLE);
                 let asked = scene.clone().ask(scene.asking(who, step_of_wall));
                 askings.spawn(async move { drop(asked.await) });
@@ -95,15 +95,15 @@ async fn play() {
         }
     }
     while let Some(ended) =
-        timeout(Duration::from_secs(30), askings.join_next()).await.expect("nobody waits for ever")
+        timeout(Duration::from_secs(30), askings.join_next()).await.expect("every request ends")
     {
         ended.unwrap();
     }
-    scene.heal().await;
+    scene.recover().await;
     scene.world.check_calls(scene.per_second);
 }
 
-/// One seed's settings, and the two sides.
+/// The settings of one seed, the service and the world it serves.
 #[derive(Clone)]
 struct Scene {
     users: Users,
@@ -145,7 +145,7 @@ impl Scene {
         Self { ttls: users.0.ttls, users, world, pool, per_second }
     }
 
-    /// A request at random: about this one, by `sub` or by token, with or without a demand, for so long.
+    /// A random request about this user: by `sub` or by token, with or without a demand, with a random deadline.
     fn asking(&self, who: usize, step_of_wall: Duration) -> Asking {
         let now = TimePoint::now();
         let now = TimePoint { system: now.system + step_of_wall, ..now };
@@ -159,7 +159,7 @@ impl Scene {
         let token = self.world.token_of(who).filter(|_| fastrand::bool());
         let lookup_key = token.map_or(LookupKey::Sub, LookupKey::Username);
         let deadline = now.monotonic + random(Duration::from_secs(4));
-        // Some leave before anything comes.
+        // Some callers cancel before an answer.
         let leaves = (fastrand::u8(0..4) == 0).then(|| now.monotonic + random(Duration::from_secs(1)));
         let groups = fastrand::u8(0..3) == 0;
         Asking { who, lookup_key, groups, demand, begun: now.monotonic, deadline, leaves }
@@ -170,7 +170,7 @@ impl Scene {
         self.world.note_erasure(who);
     }
 
-    /// Of who was erased nothing is held until somebody asks.
+    /// Of an erased user nothing is cached until the next request.
     fn check_erased(&self) {
         for who in (0..PEOPLE).filter(|who| self.world.is_erased(*who)) {
             let held = self.users.entry_info(&self.key(who));
@@ -187,7 +187,7 @@ impl Scene {
         Key { pool: self.pool.id.clone(), sub: sub(who), kind: EntryKind::Profile }
     }
 
-    /// Asks, and checks what comes; none if the caller left or its time was over before.
+    /// Sends the request and checks the answer; none if the caller cancelled or its deadline passed.
     async fn ask(self, asking: Asking) -> Option<Outcome> {
         let subject = Subject {
             pool: Arc::clone(&self.pool),
@@ -208,8 +208,8 @@ impl Scene {
         Some(outcome)
     }
 
-    /// Once all is well, everybody is answered, and with what is so.
-    async fn heal(&self) {
+    /// Without faults, every request is answered with the truth.
+    async fn recover(&self) {
         self.world.clear();
         sleep(Duration::from_secs(15)).await;
         assert_eq!(self.users.0.single_flight.len(), 0, "a fetch hangs");
@@ -224,9 +224,9 @@ impl Scene {
                 let (groups, leaves) = (true, None);
                 let asking =
                     Asking { who, lookup_key, groups, demand, begun: now.monotonic, deadline, leaves };
-                let outcome = self.clone().ask(asking).await.expect("an answer in time");
+                let outcome = self.clone().ask(asking).await.expect("an answer before the deadline");
                 let is_well = matches!(outcome.answer, Ok(_) | Err(Failure::NoSuchUser | Failure::WrongUser));
-                assert!(is_well, "not healed: {:?}", outcome.answer);
+                assert!(is_well, "not recovered: {:?}", outcome.answer);
                 sleep(Duration::from_secs(1)).await;
             }
         }

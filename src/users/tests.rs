@@ -1,4 +1,4 @@
-//! How `Users` bears outages and loads: on a paused clock, so that "at once" is no time at all.
+//! `Users` under load and in outages, on a paused clock: "at once" is then exactly no time.
 
 mod change;
 mod cost;

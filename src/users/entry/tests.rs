@@ -21,7 +21,7 @@ async fn the_verdict_follows_from_age_demand_and_failures() {
     let user = || Content::Present(Arc::new(crate::users::test_user("a")));
     let any = Demand::ANY;
     let stale = ServeStale(StaleReason::UpstreamThrottled);
-    // What is held, its age, when a fetch failed (as an age), how it is looked up, what is demanded, the decision.
+    // The content, its age, when a fetch failed (as an age), how it is looked up, what is demanded, the decision.
     let table = [
         ("a new user", user(), 0, None, BySub, any, Serve),
         ("up to half of its freshness", user(), 29, None, BySub, any, Serve),

@@ -38,14 +38,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn throttling_halves_and_time_heals() {
+    fn throttling_halves_the_factor_and_time_restores_it() {
         let begin = Instant::now();
         let at = |ms: u64| begin + Duration::from_millis(ms);
         let mut aimd = Aimd::default();
         assert_eq!(aimd.factor(begin), 1.0);
         assert!(aimd.throttled(begin));
-        // What is asked, when, and the share then.
-        for (cut, ms, share) in [
+        // Whether Cognito throttles, when, and the factor then.
+        for (cut, ms, factor) in [
             (false, 0, 0.5),
             (false, 1000, 0.75),
             (false, 2000, 1.0),
@@ -55,12 +55,12 @@ mod tests {
             (false, 63_500, 1.0),
         ] {
             assert!(!cut || aimd.throttled(at(ms)));
-            assert_eq!(aimd.factor(at(ms)), share, "{ms} ms");
+            assert_eq!(aimd.factor(at(ms)), factor, "{ms} ms");
         }
     }
 
     #[test]
-    fn the_throttling_of_one_second_is_one_cut_and_of_many_no_standstill() {
+    fn throttling_cuts_once_a_second_and_never_to_a_standstill() {
         let begin = Instant::now();
         let mut aimd = Aimd::default();
         let mut cuts = 0;

@@ -18,7 +18,7 @@ pub(super) struct LimiterState {
     group_reads: Allowance,
     lists: Allowance,
     pub(super) user_reads: Allowance,
-    /// Of the users about whom a call was made within the last second.
+    /// The users that a call was about within the last second.
     pub(super) users: HashMap<Key, SlidingWindow>,
     callers: HashMap<Arc<str>, SlidingWindow>,
     pub(super) retry_budget: RetryBudget,
@@ -91,7 +91,7 @@ impl LimiterState {
         }
     }
 
-    /// Removes the users about whom no call was made within the last second.
+    /// Removes the users that no call was about within the last second.
     pub(super) fn prune(&mut self, now: Instant) {
         self.users.retain(|_, window| !window.is_empty(now));
     }

@@ -6,27 +6,27 @@ use super::{
 };
 
 #[test]
-fn a_call_is_made_now_or_in_time_or_not_at_all() {
+fn a_call_starts_at_once_or_before_the_deadline_or_never() {
     use Priority::{Background, Foreground};
     let begin = Instant::now();
     let at = |ms: u64| begin + Duration::from_millis(ms);
     let over = |ms: u64| Err(Failure::BudgetExhausted(Duration::from_millis(ms)));
-    // Of 8 user reads a second, 2 a quarter: how many were made at once before, whether throttled, the priority, the
-    // deadline, and what is said at 0 ms.
+    // At 8 user reads a second, 2 a quarter: the calls made at once before, whether throttled, the priority,
+    // the deadline, and the result at 0 ms.
     let table = [
         ("the first", 0, false, Foreground, 3000, Ok(at(0))),
         ("the second", 1, false, Foreground, 3000, Ok(at(0))),
-        ("the third waits for a quarter", 2, false, Foreground, 3000, Ok(at(250))),
-        ("with just the time for it", 2, false, Foreground, 350, Ok(at(250))),
-        ("without the time for it", 2, false, Foreground, 349, over(250)),
-        ("the ninth waits for a second", 8, false, Foreground, 3000, Ok(at(1000))),
-        ("without the time for that", 8, false, Foreground, 1000, over(1000)),
-        ("at once needs no time", 0, false, Foreground, 0, Ok(at(0))),
+        ("the third waits a quarter of a second", 2, false, Foreground, 3000, Ok(at(250))),
+        ("with just enough time for it", 2, false, Foreground, 350, Ok(at(250))),
+        ("without enough time for it", 2, false, Foreground, 349, over(250)),
+        ("the ninth waits a second", 8, false, Foreground, 3000, Ok(at(1000))),
+        ("without enough time for that", 8, false, Foreground, 1000, over(1000)),
+        ("a call at once needs no time", 0, false, Foreground, 0, Ok(at(0))),
         ("a refresh", 0, false, Background, 0, Ok(at(0))),
-        ("a refresh takes no token of those who wait", 1, false, Background, 0, over(250)),
-        ("slowed down", 0, true, Foreground, 3000, Ok(at(0))),
-        ("slowed down, there is no waiting", 1, true, Foreground, 3000, Err(Failure::Throttled)),
-        ("slowed down, a refresh", 1, true, Background, 0, Err(Failure::Throttled)),
+        ("a refresh uses only half of the rate", 1, false, Background, 0, over(250)),
+        ("throttled", 0, true, Foreground, 3000, Ok(at(0))),
+        ("throttled, a call does not wait", 1, true, Foreground, 3000, Err(Failure::Throttled)),
+        ("throttled, a refresh", 1, true, Background, 0, Err(Failure::Throttled)),
     ];
     for (case, before, throttled, priority, deadline, expected) in table {
         let mut state = state(8);
@@ -45,7 +45,7 @@ fn a_call_is_made_now_or_in_time_or_not_at_all() {
 }
 
 #[test]
-fn one_user_is_read_ten_times_a_second() {
+fn one_user_is_read_at_most_ten_times_a_second() {
     let (mut state, begin) = (state(1000), Instant::now());
     let ada = key(1);
     let calls: Vec<_> = (0..100)
@@ -61,12 +61,12 @@ fn one_user_is_read_ten_times_a_second() {
     assert_eq!(
         state.reserve(&acquire(&key(2), Priority::Foreground, None), begin, begin),
         Ok(begin),
-        "others are not"
+        "other users are not limited"
     );
 }
 
 #[test]
-fn a_callers_share_bounds_that_caller_only() {
+fn a_callers_limit_applies_to_that_caller_only() {
     let (mut state, now) = (state(1000), Instant::now());
     let greedy = CallerRateLimit { caller: "greedy".into(), misses_per_second: 4 };
     let others = CallerRateLimit { caller: "other".into(), misses_per_second: 4 };
@@ -79,7 +79,7 @@ fn a_callers_share_bounds_that_caller_only() {
 }
 
 #[test]
-fn what_is_begun_is_ended_and_paid_for_later() {
+fn a_follow_up_call_starts_at_once_and_is_charged_later() {
     let (mut state, now) = (state(1000), Instant::now());
     let caller_limit = CallerRateLimit { caller: "a".into(), misses_per_second: 1 };
     state.reserve(&acquire(&key(1), Priority::Foreground, Some(&caller_limit)), now, now).unwrap();
@@ -94,7 +94,7 @@ fn what_is_begun_is_ended_and_paid_for_later() {
 }
 
 #[test]
-fn a_refusal_takes_nothing() {
+fn a_refusal_is_not_charged() {
     let (mut state, begin) = (state(4), Instant::now());
     let caller_limit = CallerRateLimit { caller: "a".into(), misses_per_second: 1 };
     state.reserve(&acquire(&key(1), Priority::Foreground, Some(&caller_limit)), begin, begin).unwrap();
@@ -107,11 +107,11 @@ fn a_refusal_takes_nothing() {
     }
     let later = begin + Duration::from_millis(250);
     assert_eq!(state.reserve(&acquire(&key(2), Priority::Foreground, None), later, later), Ok(later));
-    assert_eq!(state.users.len(), 2, "and nobody is remembered for it");
+    assert_eq!(state.users.len(), 2, "and no user is remembered for it");
 }
 
 #[test]
-fn categories_are_apart() {
+fn categories_are_independent() {
     let (mut state, now) = (state(1), Instant::now());
     for category in QuotaCategory::ALL {
         let (ada, bob) = (key(1), key(2));
@@ -125,7 +125,7 @@ fn categories_are_apart() {
 }
 
 #[test]
-fn who_was_asked_about_is_forgotten() {
+fn users_are_forgotten() {
     let mut state = state(1000);
     let mut now = Instant::now();
     for n in 0..100_000 {
@@ -137,7 +137,7 @@ fn who_was_asked_about_is_forgotten() {
 }
 
 #[test]
-fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
+fn no_second_holds_more_calls_than_any_limit_under_random_requests() {
     for seed in 0..100 {
         let mut random = fastrand::Rng::with_seed(seed);
         let per_second = random.usize(1..120);
@@ -169,7 +169,7 @@ fn no_second_has_more_calls_than_the_budget_whatever_is_asked() {
 }
 
 #[test]
-fn what_cognito_tells_is_followed_unless_the_settings_say() {
+fn the_reported_quota_is_followed_unless_a_lower_rate_is_configured() {
     let settings = BudgetSettings { lists_per_second: Some(7), ..BudgetSettings::default() };
     let limiter = RateLimiter::new(&settings, &UpstreamMetrics::default());
     assert_eq!(limiter.rates(), [96, 7, 40]);

@@ -76,7 +76,7 @@ mod tests {
     fn a_token_comes_back_a_second_after_it_was_taken() {
         let begin = Instant::now();
         let at = |ms: u64| begin + Duration::from_millis(ms);
-        // Of four tokens: when each was taken, when one is asked for, when there is one.
+        // At 4 calls a second: the calls logged, the time of a request, the time at which it may start.
         let table: [(&str, &[u64], u64, u64); 10] = [
             ("none taken", &[], 0, 0),
             ("one a quarter of a second", &[0], 1, 250),
@@ -104,7 +104,7 @@ mod tests {
             let (mut window, mut now, mut all) = (SlidingWindow::default(), Instant::now(), Vec::new());
             for _ in 0..300 {
                 now += Duration::from_millis(random.u64(0..30));
-                // Some wait for something else first, and so take a token that is behind others'.
+                // Some calls wait for another limit first, and so are logged out of order.
                 let from = now + Duration::from_millis(if random.bool() { 0 } else { random.u64(0..900) });
                 let at = window.next(size, from);
                 if at < now + Duration::from_secs(3) {

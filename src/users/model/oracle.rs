@@ -1,4 +1,4 @@
-//! What may be answered, given what was so and what went wrong.
+//! The oracle: which answers are allowed, given the truth at every time and the faults.
 
 use super::{
     world::{Fault, Truth, World},
@@ -10,7 +10,7 @@ use super::{
 pub(super) struct Asking {
     pub(super) who: usize,
     pub(super) lookup_key: LookupKey,
-    /// Whether the groups are asked for too.
+    /// Whether the groups are requested too.
     pub(super) groups: bool,
     pub(super) demand: Demand,
     pub(super) begun: Instant,
@@ -18,7 +18,7 @@ pub(super) struct Asking {
     pub(super) leaves: Option<Instant>,
 }
 
-/// What came, and when.
+/// The answer, and when it came.
 pub(super) struct Outcome {
     pub(super) answer: Result<Found, Failure>,
     pub(super) at: Instant,
@@ -26,7 +26,7 @@ pub(super) struct Outcome {
 
 pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Ttls, lookup: BareSubLookup) {
     use Fault::{Denied, Failing, Garbage, Hanging, Lie, Reset, Slow, Throttled};
-    // A failure may have been shared, noted, and waited for.
+    // A failure may have been shared, noted on the entry, and waited for.
     let saw = |kinds: &[Fault]| world.saw(kinds, outcome.at - Duration::from_secs(9));
     let allowed = match &outcome.answer {
         Ok(found) => return check_found(asking, found, outcome.at, world, ttls),
@@ -53,9 +53,9 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, ttls:
     let expired = world.expired(asking.who, asking.begun).filter(|_| freshness.stale_reason.is_none());
     assert!(expired.is_none_or(|expired| began >= expired), "from before it was expired: {freshness:?}");
     let ttl = if freshness.stale_reason.is_some() { ttls.usable } else { ttls.fresh };
-    // What was just fetched is new, however long the fetch took.
+    // A result just fetched counts as new, however long the fetch took.
     let longest = (ttl * 11 / 10).max(Duration::from_millis(2100));
-    // And what was held of the user ages while its groups are fetched.
+    // A cached user ages while its groups are fetched.
     let waited = if asking.groups { at - asking.begun } else { Duration::ZERO };
     assert!(freshness.age <= longest + waited, "older than allowed: {freshness:?}");
     let told = user.attributes.get("custom:truth").unwrap();
@@ -74,10 +74,10 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, ttls:
     assert_eq!(groups.is_some(), asking.groups);
     assert!(ever(&world.history(asking.who), began, at, was_in), "never in these groups: {freshness:?}");
     if let Some(reason) = freshness.stale_reason {
-        // Whoever has no time learns nothing of Cognito.
+        // A request with a short deadline learns nothing about Cognito.
         let is_hasty = asking.deadline - asking.begun < Duration::from_secs(1);
-        // Behind its groups the user is asked for, and that may wait for the budget for longer than somebody does who has
-        // something at hand.
+        // After the groups the user is looked up again, which may wait for the rate limit longer than a request
+        // with a stale entry does.
         assert!(
             is_hasty || asking.groups || has_cause(reason, at, world),
             "stale without a cause: {reason:?}"
@@ -97,7 +97,7 @@ fn has_cause(reason: StaleReason, at: Instant, world: &World) -> bool {
     }
 }
 
-/// Whether there was nobody, as far as could be told, at a time that the answer may be of.
+/// Whether the user did not exist, as far as Cognito could say, at a time that the answer may be from.
 fn is_absent(asking: &Asking, at: Instant, world: &World, ttls: &Ttls, lookup: BareSubLookup) -> bool {
     let is_unseen = !asking.who.is_multiple_of(2)
         && lookup == BareSubLookup::AdminGetUser

@@ -1,4 +1,4 @@
-//! The other side: the people as they were at every time, and a Cognito that tells of them as its weather allows.
+//! The world: every user's history, and a Cognito that answers from it subject to faults.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep};
 use super::super::cognito::network::{Peer, Reply, Request};
 use super::*;
 
-/// How many people there are; every second one is federated, and so not found by `sub` as if by name.
+/// The number of users; every second one is federated, so `sub` does not find it as a username.
 pub(super) const PEOPLE: usize = 6;
 
-/// What is so about one person from some time on.
+/// The truth about one user from some time on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Truth {
     pub(super) exists: bool,
@@ -20,7 +20,7 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// The one group that the person is in.
+    /// The one group that the user is in.
     pub(super) fn group(&self, who: usize) -> String {
         format!("group-{who}-{}", self.version)
     }
@@ -39,14 +39,14 @@ pub(super) enum Fault {
     Throttled,
 }
 
-/// How long each way takes at most while all is well.
+/// The maximum latency of each direction without a fault.
 const BRISK: Duration = Duration::from_millis(20);
 
 pub(super) struct World(Mutex<State>);
 
 struct State {
     people: Vec<Person>,
-    /// One call in so many goes wrong so; and how slow the rest is.
+    /// One call in this many has the fault; and how slow the others are.
     weather: Vec<(Fault, u8)>,
     slowness: Duration,
     faults: Vec<(Instant, Fault)>,
@@ -59,13 +59,13 @@ struct State {
 struct Call {
     at: Instant,
     operation: String,
-    /// Everybody who has the name, or the `sub`, that it asks for.
+    /// Every user with the name, or the `sub`, that it asks for.
     about: Vec<usize>,
 }
 
 struct Person {
     history: Vec<(Instant, Truth)>,
-    /// For life; of one who is gone it may go to one who comes.
+    /// Fixed, but the name of a deleted user may be given to a new one.
     name: String,
 }
 
@@ -142,7 +142,7 @@ impl World {
         state.slowness = BRISK;
     }
 
-    /// Somebody is edited, disabled, deleted, or created anew; or somebody's name goes to another.
+    /// Edits, disables, deletes or creates a user, or gives a user's name to another.
     pub(super) fn change_somebody(&self) {
         let mut state = self.state();
         let (who, other) = (fastrand::usize(..PEOPLE), fastrand::usize(..PEOPLE));
@@ -150,7 +150,7 @@ impl World {
         match fastrand::u8(0..4) {
             0 => state.set(who, Truth { enabled: !truth.enabled, ..truth }),
             1 if !state.shares_name(who) => state.set(who, Truth { exists: !truth.exists, ..truth }),
-            // A name is one person's at a time.
+            // A name belongs to one user at a time.
             2 if state.people[who].was_born() && !state.is_taken(who) && !state.people[other].was_born() => {
                 state.people[other].name = state.people[who].name.clone();
                 let truth = state.people[other].now();
@@ -162,7 +162,7 @@ impl World {
         state.set(who, Truth { version: truth.version + 1, ..truth });
     }
 
-    /// The name in the token of somebody who has, or had, one.
+    /// The name in the token of a user that has, or had, one.
     pub(super) fn token_of(&self, who: usize) -> Option<Username> {
         let state = self.state();
         let person = Some(&state.people[who]).filter(|person| person.was_born());
@@ -181,12 +181,12 @@ impl World {
         self.state().expiries.push((Instant::now(), who));
     }
 
-    /// When this person was last erased before then.
+    /// When this user was last erased before then.
     pub(super) fn erased(&self, who: usize, before: Instant) -> Option<Instant> {
         last(&self.state().erasures, who, before)
     }
 
-    /// Whether this person was erased, and nobody has asked since.
+    /// Whether this user was erased and not requested since.
     pub(super) fn is_erased(&self, who: usize) -> bool {
         let state = self.state();
         let last_of =
@@ -195,7 +195,7 @@ impl World {
             .is_some_and(|erased| last_of(&state.questions).is_none_or(|asked| asked < erased))
     }
 
-    /// When this person was last expired before then.
+    /// When this user was last expired before then.
     pub(super) fn expired(&self, who: usize, before: Instant) -> Option<Instant> {
         last(&self.state().expiries, who, before)
     }
@@ -204,18 +204,18 @@ impl World {
         self.state().people[who].history.clone()
     }
 
-    /// Whether one of these went wrong since then.
+    /// Whether one of these faults happened since then.
     pub(super) fn saw(&self, kinds: &[Fault], since: Instant) -> bool {
         self.state().faults.iter().any(|(at, fault)| *at >= since && kinds.contains(fault))
     }
 
-    /// Whether this person's name is, or was, another's.
+    /// Whether this user's name is, or was, another's.
     pub(super) fn shares_name(&self, who: usize) -> bool {
         self.state().shares_name(who)
     }
 
-    /// No second has more calls than the budget, nobody is read more than 10 times in one, and nobody is asked about for
-    /// whom nobody asked: a wait and a fetch before it at most.
+    /// Asserts that no second holds more calls than the rate limit or more than 10 reads of one user, and that
+    /// every call is for a user requested shortly before.
     pub(super) fn check_calls(&self, per_second: usize) {
         let state = self.state();
         let within = |most: usize, is_meant: &dyn Fn(&Call) -> bool| {
@@ -233,11 +233,15 @@ impl World {
             let is_for = |(at, who): &(Instant, usize)| {
                 call.about.contains(who) && *at <= call.at && call.at - *at < Duration::from_secs(9)
             };
-            assert!(state.questions.iter().any(is_for), "a call about {:?} for nobody", call.about);
+            assert!(
+                state.questions.iter().any(is_for),
+                "a call about {:?} that no request caused",
+                call.about
+            );
         }
     }
 
-    /// What happened to one person, for whoever replays a seed.
+    /// The history of one user, for debugging a seed.
     pub(super) fn tale(&self, who: usize) -> String {
         let state = self.state();
         let begin = state.people[who].history[0].0;
@@ -266,13 +270,13 @@ impl State {
         self.people.iter().filter(|person| person.name == *name).count() > 1
     }
 
-    /// Whether somebody has this person's name now.
+    /// Whether a user has this name now.
     fn is_taken(&self, who: usize) -> bool {
         let name = &self.people[who].name;
         self.people.iter().any(|person| person.name == *name && person.now().exists)
     }
 
-    /// Whom the request finds now.
+    /// The user that the request finds now.
     fn find(&self, request: &Request) -> Option<usize> {
         let is_found = |who: &usize| {
             let person = &self.people[*who];
@@ -295,7 +299,7 @@ impl State {
         if request.operation == "AdminListGroupsForUser" {
             return self.groups(request);
         }
-        // A lie is about somebody else than was asked for, by a name that two may have had.
+        // A wrong answer is about another user than the one asked for, whose name two users may have had.
         let meant = if is_lie { self.about(request) } else { Vec::new() };
         let other = |who| (who..who + PEOPLE).map(|who| who % PEOPLE).find(|who| !meant.contains(who));
         let found = self.find(request).and_then(other);
@@ -316,7 +320,7 @@ impl State {
         }
     }
 
-    /// No lie about groups could be told from the truth, for they are nobody's by themselves.
+    /// Never wrong: groups do not say whose they are, so the service could not tell.
     fn groups(&self, request: &Request) -> Reply {
         let Some(who) = self.find(request) else { return error("UserNotFoundException") };
         let group = json!({"GroupName": self.people[who].now().group(who)});

@@ -1,4 +1,4 @@
-//! An operator expires or erases somebody while a fetch is under way.
+//! An administrator expires or erases a user while a fetch is in flight.
 
 use futures_util::FutureExt as _;
 use tokio::time::sleep;
@@ -9,7 +9,7 @@ use super::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
+async fn a_fetch_in_flight_does_not_restore_an_erased_user() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     assert_eq!(lab.erase("ada"), Invalidated { entry: true, absence: false, fetches: 0 });
@@ -20,18 +20,18 @@ async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
         let erased = lab.erase("ada");
         assert_eq!(erased, Invalidated { entry: false, absence: false, fetches: 1 });
         lab.play(|request| (Duration::from_millis(100), Lab::user(request, true, Some("new"))));
-        // Who asks after it is not served by the fetch from before it, which is still under way.
+        // A request after it does not join the fetch from before it, which is still in flight.
         assert_eq!(plan(&lab.ask("ada").await.unwrap()), "new");
     };
     let (before, ()) = tokio::join!(before, erasing);
-    assert_eq!(plan(&before.unwrap()), "old", "who asked before is answered");
+    assert_eq!(plan(&before.unwrap()), "old", "the request from before is answered");
     let held = lab.ask("ada").now_or_never().expect("a hit").unwrap();
     assert_eq!((plan(&held).as_str(), lab.calls()), ("new", 3));
     assert_eq!(lab.users.0.single_flight.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_lands_after_an_erasure_is_not_held() {
+async fn the_result_of_a_fetch_from_before_an_erasure_is_not_cached() {
     let lab = Lab::start(|_, _| {});
     for (case, reply) in [("a user", None), ("an absence", Some("UserNotFoundException"))] {
         lab.play(move |request| match reply {
@@ -49,7 +49,7 @@ async fn what_lands_after_an_erasure_is_not_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_expired_is_asked_for_anew_and_served_stale_in_an_outage() {
+async fn an_expired_user_is_fetched_again_and_served_stale_in_an_outage() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Fresh);
@@ -66,12 +66,12 @@ async fn who_is_expired_is_asked_for_anew_and_served_stale_in_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_under_way_leaves_who_was_expired_expired() {
+async fn a_fetch_in_flight_leaves_an_expired_user_expired() {
     let lab = Lab::start(|_, _| {});
     lab.play(|request| (Duration::from_millis(800), Lab::found(request).1));
     let expiring = async {
         sleep(Duration::from_millis(400)).await;
-        assert!(!lab.expire("ada"), "nothing is held yet");
+        assert!(!lab.expire("ada"), "nothing is cached yet");
     };
     let (before, ()) = tokio::join!(lab.ask("ada"), expiring);
     assert!(before.is_ok());
@@ -81,7 +81,7 @@ async fn a_fetch_under_way_leaves_who_was_expired_expired() {
 
 /// The user is fetched before the erasure, and the groups of the user after it.
 #[tokio::test(start_paused = true)]
-async fn what_was_asked_before_an_erasure_and_is_fetched_after_it_is_not_held() {
+async fn a_request_from_before_an_erasure_caches_nothing_after_it() {
     let lab = Lab::start(|_, _| {});
     lab.play(|request| match request.operation.as_str() {
         "AdminListGroupsForUser" => (NEAR, Reply::Answer(200, r#"{"Groups":[]}"#.into())),
@@ -92,32 +92,36 @@ async fn what_was_asked_before_an_erasure_and_is_fetched_after_it_is_not_held() 
         lab.erase("ada")
     };
     let (before, erased) = tokio::join!(lab.ask_with_groups("ada"), erasing);
-    assert_eq!((before.is_ok(), erased.fetches, lab.calls()), (true, 1, 3), "who asked before is answered");
+    assert_eq!(
+        (before.is_ok(), erased.fetches, lab.calls()),
+        (true, 1, 3),
+        "the request from before is answered"
+    );
     let held = lab.users.entry_info(&lab.key("ada"));
     assert_eq!((held.state, held.groups, held.in_flight), (EntryState::NotCached, false, false));
     lab.ask_with_groups("ada").await.unwrap();
     let held = lab.users.entry_info(&lab.key("ada"));
-    assert_eq!((held.state, held.groups), (EntryState::Fresh, true), "what is asked for after it is held");
+    assert_eq!((held.state, held.groups), (EntryState::Fresh, true), "a request after it caches");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_knows_an_erased_user_only_as_long_as_it_must() {
+async fn the_rate_limiter_forgets_an_erased_user_after_one_second() {
     let lab = Lab::start(|_, _| {});
     let budget = lab.users.0.cognito[&lab.pool.id].limiter();
     lab.ask("ada").await.unwrap();
     lab.ask("bob").await.unwrap();
     lab.erase("ada");
     sleep(Duration::from_millis(900)).await;
-    assert!(budget.knows(&lab.key("ada")), "or erasing would allow ten calls more");
+    assert!(budget.knows(&lab.key("ada")), "or erasing would allow ten more calls");
     sleep(Duration::from_millis(200)).await;
     assert!(!budget.knows(&lab.key("ada")) && budget.knows(&lab.key("bob")));
     budget.prune();
-    assert!(!budget.knows(&lab.key("bob")), "a sweep leaves nobody");
+    assert!(!budget.knows(&lab.key("bob")), "pruning removes every user");
 }
 
-/// Deleted, erased and created anew, all while a fetch of the groups is under way.
+/// The user is deleted, erased and created again, all while a fetch of the groups is in flight.
 #[tokio::test(start_paused = true)]
-async fn groups_asked_for_before_an_erasure_take_nothing_from_who_came_after_it() {
+async fn a_groups_request_from_before_an_erasure_does_not_remove_the_new_user() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     lab.play(|_| (Duration::from_millis(800), Lab::error("UserNotFoundException")));
@@ -128,7 +132,7 @@ async fn groups_asked_for_before_an_erasure_take_nothing_from_who_came_after_it(
         lab.ask("ada").await.unwrap();
     };
     let (before, ()) = tokio::join!(lab.ask_with_groups("ada"), erasing);
-    assert_eq!(before.unwrap_err(), Failure::NoSuchUser, "who asked before is answered");
+    assert_eq!(before.unwrap_err(), Failure::NoSuchUser, "the request from before is answered");
     assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Fresh);
 }
 

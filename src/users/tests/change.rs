@@ -1,4 +1,4 @@
-//! What changes at Cognito, and how soon that is seen.
+//! Changes at Cognito, and how soon they are seen.
 
 use tokio::time::sleep;
 
@@ -11,7 +11,7 @@ use super::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_is_seen_within_its_freshness() {
+async fn a_change_is_seen_within_the_ttl() {
     let lab = Lab::start(|_, _| {});
     type Change = fn(&Request) -> (Duration, Reply);
     let changes: [(&str, Change); 3] = [
@@ -31,9 +31,9 @@ async fn what_changes_is_seen_within_its_freshness() {
         while !seen(lab.ask(change).await) {
             sleep(Duration::from_millis(100)).await;
         }
-        // Half of 60 s, a tenth more, and the refresh.
+        // Half of 60 s, jitter of 10 %, and the refresh.
         assert!(changed.elapsed() <= Duration::from_millis(33_500), "{change}: {:?}", changed.elapsed());
-        // Whatever happens then, the old is not back.
+        // An outage afterwards does not bring the old state back.
         lab.play(|_| (NEAR, Reply::Reset));
         for _ in 0..100 {
             let answer = lab.ask(change).await;
@@ -46,7 +46,7 @@ async fn what_changes_is_seen_within_its_freshness() {
 #[tokio::test(start_paused = true)]
 async fn a_federated_user_is_refreshed_by_name_and_does_not_flap() {
     let lab = Lab::start(|_, _| {});
-    // As Cognito does for a federated user: by name only.
+    // Cognito finds a federated user by name only.
     lab.play(|request| match request.input["Username"].as_str() {
         Some("Google_1") => (NEAR, Lab::found_as("Google_1", "grace")),
         _ => (NEAR, Lab::error("UserNotFoundException")),

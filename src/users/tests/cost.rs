@@ -1,4 +1,4 @@
-//! What is asked at all, for it costs quota and money.
+//! Which calls are made at all: each costs quota, and a dormant user costs money.
 
 use serde_json::json;
 use tokio::time::sleep;
@@ -13,12 +13,12 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_follows_what_cognito_tells() {
+async fn the_rate_limit_follows_the_reported_quota() {
     let lab = Lab::start(|_, budget| budget.lists_per_second = Some(7));
     let cognito = lab.users.0.cognito[&lab.pool.id].clone();
     lab.play(|_| (NEAR, Lab::error("AccessDeniedException")));
     cognito.clone().learn_quotas().await;
-    assert_eq!(cognito.limiter().rates(), [96, 7, 40], "it may not be asked");
+    assert_eq!(cognito.limiter().rates(), [96, 7, 40], "GetProvisionedLimit is denied");
     lab.play(|request| {
         let definition = &request.input["LimitDefinition"];
         assert_eq!(definition["LimitClass"], "API_CATEGORY");
@@ -31,13 +31,17 @@ async fn the_budget_follows_what_cognito_tells() {
         (NEAR, Reply::Answer(200, limit.to_string()))
     });
     cognito.clone().learn_quotas().await;
-    assert_eq!(cognito.limiter().rates(), [400, 7, 40], "what is set stays, and 0 tells nothing");
+    assert_eq!(
+        cognito.limiter().rates(),
+        [400, 7, 40],
+        "a configured rate stays, and a quota of 0 is ignored"
+    );
     // LimitManagement allows one call a second.
     lab.assert_within(1);
 }
 
 #[tokio::test]
-async fn pools_of_one_account_and_region_share_a_budget() {
+async fn pools_of_one_account_and_region_share_a_rate_limit() {
     let pool = |id: &str, account: Option<&str>| PoolSettings {
         id: id.into(),
         app_clients: vec!["client1".into()],
@@ -66,7 +70,7 @@ async fn pools_of_one_account_and_region_share_a_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_asked_about_for_whom_nobody_asks() {
+async fn a_dormant_user_is_never_fetched() {
     let lab = Lab::start(|_, _| {});
     for n in 0..50 {
         lab.ask(&format!("dormant-{n}")).await.unwrap();
@@ -87,7 +91,7 @@ async fn nobody_is_asked_about_for_whom_nobody_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_set_to_lists_makes_nobody_active() {
+async fn a_pool_with_list_users_makes_no_user_active() {
     let lab = Lab::of(BareSubLookup::ListUsers, |_, _| {});
     for _ in 0..20 {
         lab.ask("dormant").await.unwrap();

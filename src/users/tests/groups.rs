@@ -1,4 +1,4 @@
-//! Groups are fetched where they are sought, and are as fresh as the user.
+//! Groups are fetched only on request, and are as fresh as the user.
 
 use futures_util::FutureExt as _;
 use serde_json::json;
@@ -10,20 +10,20 @@ use super::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn groups_are_fetched_when_sought_and_then_held() {
+async fn groups_are_fetched_on_request_and_then_cached() {
     let lab = Lab::start(|_, _| {});
     lab.play(with_groups(3));
     lab.ask("ada").await.unwrap();
-    assert_eq!(lab.operations(), ["AdminGetUser"], "nobody sought them");
+    assert_eq!(lab.operations(), ["AdminGetUser"], "no request for groups");
     let found = lab.ask_with_groups("ada").await.unwrap();
     assert_eq!(names(&found), ["group-0", "group-1", "group-2"]);
-    // The user once more, behind the groups: whose they are their answer does not say.
+    // The user once more after the groups, because that response does not say whose groups they are.
     assert_eq!(lab.operations(), ["AdminGetUser", "AdminListGroupsForUser", "AdminGetUser"]);
     let held = lab.ask_with_groups("ada").now_or_never().expect("a hit").unwrap();
     assert_eq!((names(&held).len(), held.freshness().source), (3, Source::Cache));
     assert!(lab.ask("ada").now_or_never().expect("a hit").unwrap().groups().is_none());
 
-    // Past half of their freshness a hit refreshes both in the background; past all of it the caller waits.
+    // Past half of the TTL a hit refreshes both in the background; past all of it the caller waits.
     sleep(Duration::from_secs(34)).await;
     assert!(lab.ask_with_groups("ada").now_or_never().expect("a hit").is_ok());
     sleep(Duration::from_secs(1)).await;
@@ -33,7 +33,7 @@ async fn groups_are_fetched_when_sought_and_then_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_herd_makes_one_flight() {
+async fn concurrent_requests_share_one_fetch() {
     let lab = Lab::start(|_, _| {});
     lab.play(with_groups(1));
     let herd = join_all((0..1000).map(|_| lab.ask_with_groups("ada")));
@@ -42,7 +42,7 @@ async fn a_herd_makes_one_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_are_followed_to_the_quota_and_no_further() {
+async fn pages_are_followed_up_to_the_quota() {
     for (groups, expected) in [(0, Some(0)), (60, Some(60)), (61, Some(61)), (100, Some(100)), (101, None)] {
         let lab = Lab::start(|_, _| {});
         lab.play(with_groups(groups));
@@ -50,7 +50,7 @@ async fn pages_are_followed_to_the_quota_and_no_further() {
         assert_eq!(found.as_ref().ok().map(|found| names(found).len()), expected, "{groups}");
         assert_eq!(found.err(), expected.is_none().then_some(Failure::Unreadable), "{groups}");
     }
-    // Pages without end.
+    // Endless pages.
     let lab = Lab::start(|_, _| {});
     lab.play(|request| match request.operation.as_str() {
         "AdminListGroupsForUser" => {
@@ -63,7 +63,7 @@ async fn pages_are_followed_to_the_quota_and_no_further() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn groups_have_a_budget_of_their_own() {
+async fn groups_have_a_rate_limit_of_their_own() {
     let lab = Lab::start(|_, budget| budget.group_reads_per_second = Some(4));
     lab.play(with_groups(1));
     let asking = (0..40).map(|n| {
@@ -78,12 +78,12 @@ async fn groups_have_a_budget_of_their_own() {
             Err(other) => panic!("{other:?}"),
         }
     }
-    assert_eq!((found, refused), (12, 28), "4 a second for as long as somebody waits");
+    assert_eq!((found, refused), (12, 28), "4 a second for as long as the callers wait");
     lab.assert_operation_within("AdminListGroupsForUser", 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_groups_cannot_be_had_is_served_without_asking_for_them() {
+async fn a_user_whose_groups_are_denied_is_served_without_groups() {
     let lab = Lab::start(|_, _| {});
     lab.play(|request| match request.operation.as_str() {
         "AdminListGroupsForUser" => (NEAR, Lab::error("AccessDeniedException")),
@@ -106,9 +106,9 @@ async fn whose_groups_cannot_be_had_is_served_without_asking_for_them() {
     assert!(stale.freshness().age >= Duration::from_secs(70), "as old as the older of the two");
 }
 
-/// The name went to somebody else between the two questions, and so did its groups.
+/// Another user takes the name, and with it the groups, between the two calls.
 #[tokio::test(start_paused = true)]
-async fn the_groups_of_another_with_the_name_are_not_taken() {
+async fn groups_of_another_user_with_the_same_name_are_not_returned() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     lab.play(|request| match request.operation.as_str() {
@@ -117,11 +117,11 @@ async fn the_groups_of_another_with_the_name_are_not_taken() {
     });
     assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::WrongUser);
     lab.play(|_| (NEAR, Lab::error("UserNotFoundException")));
-    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser, "nor is the user held");
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser, "nor is the user cached");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_who_is_gone_is_held_no_longer() {
+async fn a_deleted_user_is_removed_from_the_cache() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     lab.play(|_| (NEAR, Lab::error("UserNotFoundException")));
@@ -130,7 +130,7 @@ async fn a_user_who_is_gone_is_held_no_longer() {
     assert_eq!(lab.ask("ada").await.unwrap_err(), Failure::NoSuchUser);
 }
 
-/// A user who is in so many groups, in pages of 60.
+/// A user in this many groups, in pages of 60.
 fn with_groups(groups: usize) -> impl Fn(&cognito::network::Request) -> (Duration, Reply) + Send + 'static {
     move |request| {
         if request.operation != "AdminListGroupsForUser" {

@@ -1,4 +1,4 @@
-//! `Users` before a Cognito that does as it is told, on one clock.
+//! `Users` in front of a scripted Cognito, on one clock.
 
 use std::sync::Mutex;
 
@@ -15,10 +15,10 @@ use crate::{
     user::Sub,
 };
 
-/// How long Cognito takes while all is well.
+/// The latency of a healthy Cognito.
 pub(super) const NEAR: Duration = Duration::from_millis(20);
 
-/// `Users` before a Cognito that does as it is told.
+/// `Users` in front of a scripted Cognito.
 pub(super) struct Lab {
     pub(super) users: Users,
     pub(super) pool: Arc<Pool>,
@@ -114,7 +114,7 @@ impl Lab {
         Key { pool: self.pool.id.clone(), sub: sub.parse().unwrap(), kind: EntryKind::Profile }
     }
 
-    /// No second saw more calls of one operation than these.
+    /// Asserts that no window of one second holds more calls of the operation.
     pub(super) fn assert_operation_within(&self, operation: &str, most: usize) {
         let world = self.world.lock().unwrap();
         let calls: Vec<_> =
@@ -123,7 +123,7 @@ impl Lab {
         assert!(pairs.all(|(first, last)| *last - *first >= Duration::from_secs(1)), "more than {most}");
     }
 
-    /// The operations called.
+    /// The operations called, in order.
     pub(super) fn operations(&self) -> Vec<String> {
         self.world.lock().unwrap().calls.iter().map(|(_, operation)| operation.clone()).collect()
     }
@@ -132,7 +132,7 @@ impl Lab {
         self.world.lock().unwrap().calls.len()
     }
 
-    /// No second saw more calls than these.
+    /// Asserts that no window of one second holds more calls.
     pub(super) fn assert_within(&self, most: usize) {
         let world = self.world.lock().unwrap();
         let mut pairs = world.calls.iter().zip(world.calls.iter().skip(most));
@@ -140,7 +140,7 @@ impl Lab {
         assert!(over.is_none(), "more than {most} calls in a second");
     }
 
-    /// The user asked for.
+    /// The user looked up.
     pub(super) fn found(request: &Request) -> (Duration, Reply) {
         (NEAR, Self::user(request, true, None))
     }
@@ -151,7 +151,7 @@ impl Lab {
         Reply::Answer(200, body.to_string())
     }
 
-    /// The user asked for, whose username is the `sub`.
+    /// The user looked up, whose username is its `sub`.
     pub(super) fn user(request: &Request, enabled: bool, plan: Option<&str>) -> Reply {
         let filter = || request.input["Filter"].as_str()?.strip_prefix("sub = \"")?.strip_suffix('"');
         let sub = request.input["Username"].as_str().or_else(filter).unwrap();

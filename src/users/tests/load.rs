@@ -1,4 +1,4 @@
-//! Herds, floods, and callers that insist.
+//! Thundering herds, floods of misses, and callers that retry.
 
 use futures_util::{FutureExt as _, future::join_all};
 use tokio::{task::JoinSet, time::sleep};
@@ -10,7 +10,7 @@ use super::{
 use crate::pool::BareSubLookup;
 
 #[tokio::test(start_paused = true)]
-async fn of_a_hundred_thousand_cold_users_the_budget_is_asked_about_and_the_rest_refused_at_once() {
+async fn of_100_000_cold_users_the_rate_limit_is_fetched_and_the_rest_is_refused_at_once() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(2)).await;
@@ -31,17 +31,17 @@ async fn of_a_hundred_thousand_cold_users_the_budget_is_asked_about_and_the_rest
             assert!(lab.ask("ada").now_or_never().expect("a hit is served meanwhile").is_ok());
         }
     }
-    assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waited to be refused");
-    // The queue is bounded by what begins in time: 24 a quarter of a second, for 2.9 s.
+    assert_eq!(begun.elapsed(), Duration::ZERO, "a refusal does not wait");
+    // The queue is bounded by what can start in time: 24 in a quarter of a second, for 2.9 s.
     assert_eq!((waiting.len(), refused), (12 * 24, 100_000 - 12 * 24));
     assert!(join_all(waiting).await.iter().all(Result::is_ok));
     assert!(begun.elapsed() <= Duration::from_secs(3));
     lab.assert_within(96);
 }
 
-/// Over threads, for here they race.
+/// On several threads, so that the requests race.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn ten_thousand_who_ask_about_one_cold_user_make_one_call_a_hundred_times_of_a_hundred() {
+async fn ten_thousand_requests_for_one_cold_user_make_one_call_in_each_of_100_rounds() {
     let lab = Arc::new(Lab::start(|_, _| {}));
     for round in 1..=100 {
         let mut herd = JoinSet::new();
@@ -55,13 +55,13 @@ async fn ten_thousand_who_ask_about_one_cold_user_make_one_call_a_hundred_times_
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_expiry_of_a_hot_user_holds_up_nobody_and_makes_one_call() {
+async fn refreshing_a_hot_user_delays_no_request_and_makes_one_call() {
     let lab = Lab::start(|_, _| {});
     lab.ask("hot").await.unwrap();
     sleep(Duration::from_secs(34)).await;
     lab.play(|request| (Duration::from_millis(900), Lab::found(request).1));
     for _ in 0..50_000 {
-        let found = lab.ask("hot").now_or_never().expect("nobody is held up").unwrap();
+        let found = lab.ask("hot").now_or_never().expect("no request waits").unwrap();
         assert_eq!((found.freshness().source, found.freshness().stale_reason), (Source::Cache, None));
         if fastrand::u8(0..100) == 0 {
             sleep(Duration::from_millis(1)).await;
@@ -72,9 +72,9 @@ async fn the_expiry_of_a_hot_user_holds_up_nobody_and_makes_one_call() {
     assert_eq!(lab.calls(), 2);
 }
 
-/// A hit shares no lock with those who are refused, so that no number of them can slow it down.
+/// A hit shares no lock with refused misses, so that no number of them can delay it.
 #[tokio::test]
-async fn a_hit_waits_for_nobody_who_misses() {
+async fn a_hit_waits_for_no_miss() {
     let lab = Arc::new(Lab::start(|_, _| {}));
     lab.ask("ada").await.unwrap();
     let cognito = &lab.users.0.cognito[&lab.pool.id];
@@ -85,9 +85,9 @@ async fn a_hit_waits_for_nobody_who_misses() {
     assert_eq!(hit.recv_timeout(Duration::from_secs(30)), Ok(true));
 }
 
-/// A federated user takes two calls, and both are of the share.
+/// A federated user takes two calls, and both count towards the caller's limit.
 #[tokio::test(start_paused = true)]
-async fn every_call_of_a_fetch_is_of_the_callers_share() {
+async fn every_call_of_a_fetch_counts_towards_the_callers_limit() {
     let lab = Lab::of(BareSubLookup::AdminGetUserThenListUsers, |_, _| {});
     lab.play(|request| match request.operation.as_str() {
         "AdminGetUser" => (NEAR, Lab::error("UserNotFoundException")),
@@ -99,13 +99,13 @@ async fn every_call_of_a_fetch_is_of_the_callers_share() {
     assert_eq!((lab.calls(), lab.operations().last().unwrap().as_str()), (2, "ListUsers"));
     let refused = lab.ask_with("bob", Demand::ANY, Some(&caller_limit), second * 3 / 2).await.unwrap_err();
     assert_eq!(refused, Failure::BudgetExhausted(2 * second - 2 * NEAR));
-    assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "others wait for nothing");
+    assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "other callers do not wait");
 }
 
-/// As after a restart of every process at once.
+/// As after a restart of every replica at once.
 #[tokio::test(start_paused = true)]
-async fn from_cold_the_budget_holds_and_soon_nearly_all_are_hits() {
-    // A quarter of 10,000 people, 1,000 requests and 96 calls a second.
+async fn from_a_cold_start_the_rate_limit_holds_and_most_requests_soon_hit() {
+    // A quarter of 10,000 users, 1,000 requests and 96 calls a second.
     const PEOPLE: f64 = 2500.0;
     const A_SECOND: usize = 250;
     let lab = Arc::new(Lab::start(|_, budget| budget.user_reads_per_second = Some(24)));
@@ -114,7 +114,7 @@ async fn from_cold_the_budget_holds_and_soon_nearly_all_are_hits() {
     for second in 1..=120 {
         hits.push(0);
         for _ in 0..A_SECOND {
-            // Log-uniform, so that the chance of a rank is as its inverse: Zipf's law with exponent 1.
+            // Log-uniform, so the probability of a rank is inversely proportional to it: Zipf with exponent 1.
             let rank = PEOPLE.powf(fastrand::f64()) as usize;
             let (lab, sub) = (Arc::clone(&lab), format!("user-{rank}"));
             let mut asking = async move { lab.ask(&sub).await.map(|found| found.freshness()) }.boxed();
@@ -131,18 +131,18 @@ async fn from_cold_the_budget_holds_and_soon_nearly_all_are_hits() {
         let is_warm = hits[second - 1] >= A_SECOND * 9 / 10;
         warm = warm.or_else(|| is_warm.then(|| begun.elapsed()));
     }
-    assert!(asked.join_all().await.iter().all(Result::is_ok), "who waits is answered");
+    assert!(asked.join_all().await.iter().all(Result::is_ok), "a request that waits is answered");
     lab.assert_within(24);
     let (warm, calls) = (warm.expect("nine of ten are hits in the end"), lab.calls());
     println!(
-        "30,000 requests for 2,500 people from cold: {calls} calls; nine of ten were hits after {warm:?}"
+        "30,000 requests for 2,500 users from cold: {calls} calls; nine of ten were hits after {warm:?}"
     );
     assert!(warm <= Duration::from_secs(60), "{warm:?}");
     assert!(calls <= 3000, "{calls} calls: less than nine of ten were saved");
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_times_what_the_budget_allows_is_borne_and_over_when_it_ends() {
+async fn ten_times_the_rate_limit_is_shed_and_recovery_is_immediate() {
     let lab = Arc::new(Lab::start(|_, _| {}));
     let ask = |n: usize| {
         let lab = Arc::clone(&lab);
@@ -158,18 +158,18 @@ async fn ten_times_what_the_budget_allows_is_borne_and_over_when_it_ends() {
     }
     sleep(Duration::from_secs(3)).await;
     for n in 0..500 {
-        assert!(ask(100_000 + n).await.0, "3 s later all is as before");
+        assert!(ask(100_000 + n).await.0, "3 s later every request is answered");
     }
     let answered = overload.join_all().await.into_iter().filter(|(is_ok, _)| *is_ok);
     let times: Vec<_> = answered.map(|(_, time)| time).collect();
-    // Of 60 s, and what was in line at their end.
+    // 60 s of load, and the queue at its end.
     assert!((5184..=63 * 96).contains(&times.len()), "{} answered", times.len());
-    // Who is let into the line is not kept there beyond its deadline; that it is kept at all is by design.
+    // A queued request does not wait beyond its deadline.
     assert!(times.iter().all(|time| *time <= Duration::from_secs(3)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_five_hundred_at_once_nobody_is_taken_for_another() {
+async fn of_500_concurrent_requests_none_gets_another_user() {
     let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(10_000));
     lab.play(|request| {
         let lie = Lab::found_as("x", &format!("user-{}", fastrand::u16(..500)));
@@ -189,7 +189,7 @@ async fn of_five_hundred_at_once_nobody_is_taken_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_who_leave_cost_the_patient_nothing() {
+async fn a_thousand_cancelled_requests_cost_a_waiting_one_nothing() {
     let lab = Lab::start(|_, _| {});
     lab.play(|request| (Duration::from_millis(900), Lab::found(request).1));
     let patient = lab.ask("ada");
@@ -205,7 +205,7 @@ async fn a_thousand_who_leave_cost_the_patient_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn random_subs_take_nothing_from_those_who_are_known() {
+async fn lookups_of_random_subs_evict_no_cached_user() {
     let lab = Lab::start(|cache, budget| {
         cache.max_bytes = 1 << 20;
         cache.max_absent_bytes = 1 << 16;
@@ -227,7 +227,7 @@ async fn random_subs_take_nothing_from_those_who_are_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_user_is_asked_about_ten_times_a_second_whoever_insists() {
+async fn one_user_is_fetched_at_most_ten_times_a_second() {
     let lab = Lab::start(|_, _| {});
     let insisting = async |lab: &Lab| {
         for _ in 0..1000 {
@@ -239,7 +239,7 @@ async fn one_user_is_asked_about_ten_times_a_second_whoever_insists() {
     insisting(&lab).await;
     assert!(lab.calls() > 50, "{} calls", lab.calls());
     lab.assert_within(10);
-    // Nor when each answer is somebody else's, and so never kept.
+    // Also when each response is another user, and so never cached.
     let lab = Lab::start(|_, _| {});
     lab.play(|_| (NEAR, Lab::found_as("ada", "somebody-else")));
     for _ in 0..1000 {
@@ -250,7 +250,7 @@ async fn one_user_is_asked_about_ten_times_a_second_whoever_insists() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_greedy_caller_spends_its_own_share_only() {
+async fn a_greedy_caller_spends_only_its_own_limit() {
     let lab = Lab::start(|_, _| {});
     let greedy = CallerRateLimit { caller: "greedy".into(), misses_per_second: 20 };
     let (mut well, mut refused) = (0, 0);
@@ -263,7 +263,7 @@ async fn a_greedy_caller_spends_its_own_share_only() {
         well += usize::from(lab.ask(&format!("other-{n}")).await.is_ok());
         sleep(Duration::from_millis(15)).await;
     }
-    assert_eq!(well, 2000, "the others are answered");
+    assert_eq!(well, 2000, "the other callers are answered");
     assert!(refused > 16_000, "{refused}");
 }
 
@@ -280,25 +280,25 @@ async fn clients_that_retry_at_once_add_no_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refreshes_leave_half_of_the_budget_to_those_who_wait() {
+async fn refreshes_leave_half_of_the_rate_limit_to_waiting_requests() {
     let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(40));
     for n in 0..200 {
         lab.ask(&format!("known-{n}")).await.unwrap();
         sleep(Duration::from_millis(30)).await;
     }
     sleep(Duration::from_secs(28)).await;
-    // All are past half of their freshness, and one hit each would refresh them all.
+    // All are past half of their TTL, so one hit each would refresh them all.
     for n in 0..200 {
         assert!(lab.ask(&format!("known-{n}")).now_or_never().expect("a hit").is_ok());
     }
     for n in 0..5 {
         let answer = lab.ask_with(&format!("new-{n}"), Demand::ANY, None, Duration::ZERO).await;
-        assert!(answer.is_ok(), "a token at once: {n}");
+        assert!(answer.is_ok(), "a call starts at once: {n}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_no_more_is_fetched_the_rest_is_refused_at_once_and_what_is_held_is_served() {
+async fn with_all_permits_taken_misses_are_refused_at_once_and_cached_users_are_served() {
     let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(10_000));
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(70)).await;
@@ -313,5 +313,5 @@ async fn where_no_more_is_fetched_the_rest_is_refused_at_once_and_what_is_held_i
     assert_eq!(held.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
     drop(join_all(waiting).await);
     lab.play(Lab::found);
-    assert!(lab.ask("one-more").await.is_ok(), "there is room again");
+    assert!(lab.ask("one-more").await.is_ok(), "permits are free again");
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::pool::BareSubLookup;
 
 #[tokio::test(start_paused = true)]
-async fn throttled_it_serves_what_it_has_refuses_the_rest_at_once_and_heals() {
+async fn when_throttled_cached_users_are_served_misses_refused_at_once_and_recovery_follows() {
     let lab = Lab::start(|cache, _| cache.fresh_for = Duration::from_secs(20));
     for n in 0..50 {
         lab.ask(&format!("known-{n}")).await.unwrap();
@@ -35,7 +35,7 @@ async fn throttled_it_serves_what_it_has_refuses_the_rest_at_once_and_heals() {
         advance(Duration::from_secs(1).saturating_sub(began.elapsed())).await;
     }
     assert_eq!((unknown, stale), (12_000, 3000));
-    // The budget would have let 96 a second through.
+    // The rate limit alone would allow 96 a second.
     assert!(lab.calls() - normal <= 60 * 96 * 11 / 20, "{} calls", lab.calls() - normal);
 
     lab.play(Lab::found);
@@ -51,7 +51,7 @@ async fn throttled_it_serves_what_it_has_refuses_the_rest_at_once_and_heals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failing_calls_are_repeated_a_tenth_of_the_time() {
+async fn at_most_a_tenth_of_the_calls_are_retries() {
     for percent in [10, 50, 100] {
         let lab = Lab::start(|_, _| {});
         lab.play(move |request| match fastrand::u8(0..100) < percent {
@@ -64,14 +64,14 @@ async fn failing_calls_are_repeated_a_tenth_of_the_time() {
             well += usize::from(lab.ask(&format!("user-{n}")).await.is_ok());
             sleep(Duration::from_millis(15)).await;
         }
-        // Ten retries are saved up at first.
+        // The retry budget starts with ten.
         assert!(lab.calls() <= misses * 11 / 10 + 10, "{percent} %: {} calls", lab.calls());
         assert!(well >= misses * (100 - usize::from(percent)) / 100, "{percent} %: {well} answered");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_one_failure_in_ten_those_who_are_known_are_served() {
+async fn with_one_failure_in_ten_cached_users_are_served() {
     let lab = Lab::start(|cache, _| cache.fresh_for = Duration::from_secs(2));
     for n in 0..20 {
         lab.ask(&format!("user-{n}")).await.unwrap();
@@ -87,7 +87,7 @@ async fn at_one_failure_in_ten_those_who_are_known_are_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_cognito_is_given_up_within_two_seconds() {
+async fn a_hanging_call_fails_within_two_seconds() {
     let lab = Lab::start(|_, _| {});
     lab.play(|_| (NEAR, Reply::Nothing));
     let asked = Instant::now();
@@ -96,11 +96,11 @@ async fn a_hanging_cognito_is_given_up_within_two_seconds() {
     assert_eq!(lab.calls(), 2, "each attempt has one second");
     let waiting = join_all((0..2000).map(|n| lab.ask_owned(format!("user-{n}")))).await;
     assert!(waiting.iter().all(Result::is_err));
-    assert_eq!(lab.users.0.single_flight.len(), 0, "nothing is left behind");
+    assert_eq!(lab.users.0.single_flight.len(), 0, "no fetch is left in flight");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_cognito_holds_up_nobody_who_is_known() {
+async fn a_slow_cognito_delays_no_hit() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     lab.play(|request| (Duration::from_millis(1500), Lab::found(request).1));
@@ -115,7 +115,7 @@ async fn a_slow_cognito_holds_up_nobody_who_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_region_out_for_two_hours_is_survived_for_the_time_set() {
+async fn in_an_outage_of_two_hours_stale_entries_are_served_for_usable_for() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     let (began, before) = (Instant::now(), lab.calls());
@@ -127,19 +127,19 @@ async fn a_region_out_for_two_hours_is_survived_for_the_time_set() {
             Err(failure) => assert_eq!(failure, Failure::Unavailable),
         }
         if began.elapsed().as_secs() == 120 {
-            // Once a second, and again a tenth of the time, for as long as its freshness is over.
+            // One call a second once the TTL is over, and a tenth of that in retries.
             assert!(lab.calls() - before <= 110, "{} calls", lab.calls() - before);
         }
         sleep(if began.elapsed().as_secs() < 120 { NEAR } else { Duration::from_secs(10) }).await;
     }
     let minutes = served.as_secs() / 60;
-    assert!((13..=16).contains(&minutes), "15 min and a tenth more or less, not {served:?}");
+    assert!((13..=16).contains(&minutes), "15 min with 10 % jitter, not {served:?}");
     lab.play(Lab::found);
     assert!(lab.ask("ada").await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_is_served_while_the_budget_is_spent_and_says_so() {
+async fn with_the_rate_limit_exhausted_a_stale_entry_is_served_with_that_reason() {
     let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(4));
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(70)).await;
@@ -153,14 +153,18 @@ async fn what_is_held_is_served_while_the_budget_is_spent_and_says_so() {
     let bound = lab.ask_with("ada", now, None, Duration::from_secs(1)).now_or_never().expect("at once");
     assert!(matches!(bound, Err(Failure::BudgetExhausted(_))), "a demand is a hard bound");
     sleep(Duration::from_secs(4)).await;
-    assert_eq!(lab.ask("ada").await.unwrap().freshness().stale_reason, None, "it is not noted for others");
+    assert_eq!(
+        lab.ask("ada").await.unwrap().freshness().stale_reason,
+        None,
+        "the refusal is not noted for other callers"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_is_spent_halfway_is_not_noted_for_others() {
+async fn a_refusal_halfway_through_a_fetch_is_not_noted_for_other_callers() {
     let lab =
         Lab::of(BareSubLookup::AdminGetUserThenListUsers, |_, budget| budget.lists_per_second = Some(1));
-    // Ada's name was given up and is somebody else's, so that only a list finds her, as it would the strangers.
+    // Another user has Ada's former name, so only a list finds her, and likewise the unknown users.
     lab.play(|_| (NEAR, Lab::found_as("Google_1", "ada")));
     lab.ask("ada").await.unwrap();
     lab.play(|request| match request.input["Username"].as_str() {
@@ -174,14 +178,14 @@ async fn a_budget_that_is_spent_halfway_is_not_noted_for_others() {
             let before = lab.calls();
             let found = lab.ask("ada").await.unwrap();
             assert_eq!(found.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
-            assert!(lab.calls() > before, "whoever comes next asks anew");
+            assert!(lab.calls() > before, "the next request fetches again");
         }
     };
     tokio::join!(strangers, known);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_deadline_says_nothing_of_cognito() {
+async fn a_short_deadline_is_not_noted_as_an_outage() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(70)).await;
@@ -193,7 +197,7 @@ async fn a_short_deadline_says_nothing_of_cognito() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_cognito_holds_up_for_half_a_second_who_is_known() {
+async fn a_hanging_cognito_delays_a_stale_entry_by_half_a_second() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(70)).await;
@@ -202,5 +206,5 @@ async fn a_hanging_cognito_holds_up_for_half_a_second_who_is_known() {
     let found = lab.ask("ada").await.unwrap();
     assert_eq!(found.freshness().stale_reason, Some(StaleReason::UpstreamUnavailable));
     assert_eq!(asked.elapsed(), lookup::BRIEF_WAIT);
-    assert!(lab.ask("ada").now_or_never().expect("at once").is_ok(), "the next need not find out");
+    assert!(lab.ask("ada").now_or_never().expect("at once").is_ok(), "the next request does not wait");
 }
