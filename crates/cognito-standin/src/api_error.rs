@@ -1,58 +1,59 @@
-//! The errors of the API, with Cognito's names and words.
+//! The errors of the API, with Cognito's names and messages.
+
+use std::borrow::Cow;
 
 use serde_json::json;
-use thiserror::Error;
 
 use super::http_response::HttpResponse;
 
-#[derive(Debug, Error)]
+#[derive(Debug)]
 pub(super) enum ApiError {
-    #[error("User does not exist.")]
     UserNotFound,
-    #[error("User account already exists")]
     UsernameExists,
-    #[error("{0}")]
     ResourceNotFound(String),
-    #[error("{0}")]
     InvalidParameter(String),
-    #[error("{0}")]
     NotAuthorized(&'static str),
-    #[error("User is not confirmed.")]
     NotConfirmed,
-    #[error("Password reset required for the user")]
     ResetRequired,
-    #[error("{0}")]
     Serialization(String),
-    #[error("the stand-in has no such operation")]
     UnknownOperation,
-    #[error("Rate exceeded")]
     Throttled,
-    #[error("User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform this operation")]
     AccessDenied,
-    #[error("Internal server error")]
     Internal,
 }
 
 impl ApiError {
-    pub(super) fn response(&self) -> HttpResponse {
-        let status = if matches!(self, Self::Internal) { 500 } else { 400 };
-        HttpResponse::aws_json(status, &json!({"__type": self.code(), "message": self.to_string()}))
+    pub(super) fn immutable_sub() -> Self {
+        Self::InvalidParameter("Cannot modify the non-mutable attribute sub".to_owned())
     }
 
-    fn code(&self) -> &'static str {
+    pub(super) fn response(&self) -> HttpResponse {
+        let status = if matches!(self, Self::Internal) { 500 } else { 400 };
+        let (code, message) = self.code_and_message();
+        HttpResponse::aws_json(status, &json!({"__type": code, "message": message}))
+    }
+
+    pub(super) fn code_and_message(&self) -> (&'static str, Cow<'_, str>) {
         match self {
-            Self::UserNotFound => "UserNotFoundException",
-            Self::UsernameExists => "UsernameExistsException",
-            Self::ResourceNotFound(_) => "ResourceNotFoundException",
-            Self::InvalidParameter(_) => "InvalidParameterException",
-            Self::NotAuthorized(_) => "NotAuthorizedException",
-            Self::NotConfirmed => "UserNotConfirmedException",
-            Self::ResetRequired => "PasswordResetRequiredException",
-            Self::Serialization(_) => "SerializationException",
-            Self::UnknownOperation => "UnknownOperationException",
-            Self::Throttled => "TooManyRequestsException",
-            Self::AccessDenied => "AccessDeniedException",
-            Self::Internal => "InternalErrorException",
+            Self::UserNotFound => ("UserNotFoundException", "User does not exist.".into()),
+            Self::UsernameExists => ("UsernameExistsException", "User account already exists".into()),
+            Self::ResourceNotFound(message) => ("ResourceNotFoundException", message.into()),
+            Self::InvalidParameter(message) => ("InvalidParameterException", message.into()),
+            Self::NotAuthorized(message) => ("NotAuthorizedException", (*message).into()),
+            Self::NotConfirmed => ("UserNotConfirmedException", "User is not confirmed.".into()),
+            Self::ResetRequired => {
+                ("PasswordResetRequiredException", "Password reset required for the user".into())
+            }
+            Self::Serialization(message) => ("SerializationException", message.into()),
+            Self::UnknownOperation => {
+                ("UnknownOperationException", "the stand-in does not emulate this operation".into())
+            }
+            Self::Throttled => ("TooManyRequestsException", "Rate exceeded".into()),
+            Self::AccessDenied => ("AccessDeniedException", ACCESS_DENIED.into()),
+            Self::Internal => ("InternalErrorException", "Internal server error".into()),
         }
     }
 }
+
+const ACCESS_DENIED: &str =
+    "User: arn:aws:iam::123456789012:user/sandbox is not authorized to perform this operation";

@@ -1,15 +1,11 @@
-//! The claims of the three kinds of token, as Cognito writes them.
+//! The claims of the three kinds of token that Cognito issues.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::user::User;
+use super::{json::insert, user::User};
 
 /// One sign-in: what the tokens of a refresh keep from the first ones.
 #[derive(Clone)]
@@ -33,31 +29,27 @@ impl SignIn {
     }
 }
 
-/// An access token's claims for `user`.
+/// The claims of an access token for `user`.
 pub(super) fn access_token(issuer: &str, user: &User, sign_in: &SignIn) -> Value {
-    json!(Access {
-        common: Common::new(issuer, user, sign_in, "access"),
-        client_id: &sign_in.client_id,
-        scope: SELF_SERVICE_SCOPE,
-        username: &user.username,
-    })
+    let mut claims = user_claims(issuer, user, sign_in, "access");
+    insert(&mut claims, "client_id", sign_in.client_id.as_str());
+    insert(&mut claims, "scope", SELF_SERVICE_SCOPE);
+    insert(&mut claims, "username", user.username.as_str());
+    claims
 }
 
-/// An ID token's claims for `user`: the attributes are among them.
+/// The claims of an ID token for `user`, with its attributes.
 pub(super) fn id_token(issuer: &str, user: &User, sign_in: &SignIn) -> Value {
-    json!(Id {
-        common: Common::new(issuer, user, sign_in, "id"),
-        aud: &sign_in.client_id,
-        username: &user.username,
-        attributes: user
-            .attributes
-            .iter()
-            .map(|(name, value)| (name.as_str(), claim_value(name, value)))
-            .collect(),
-    })
+    let mut claims = user_claims(issuer, user, sign_in, "id");
+    insert(&mut claims, "aud", sign_in.client_id.as_str());
+    insert(&mut claims, "cognito:username", user.username.as_str());
+    for (name, value) in &user.attributes {
+        insert(&mut claims, name, claim_value(name, value));
+    }
+    claims
 }
 
-/// A client-credentials token's claims: no user, and `sub` is the client.
+/// The claims of a client-credentials token. It has no user; its `sub` is the client.
 pub(super) fn machine_token(issuer: &str, client_id: &str, scope: &str) -> Value {
     let now = now();
     json!({
@@ -66,57 +58,17 @@ pub(super) fn machine_token(issuer: &str, client_id: &str, scope: &str) -> Value
     })
 }
 
-#[derive(Serialize)]
-struct Common<'a> {
-    sub: &'a str,
-    #[serde(rename = "cognito:groups", skip_serializing_if = "<[_]>::is_empty")]
-    groups: &'a [String],
-    iss: &'a str,
-    origin_jti: &'a str,
-    event_id: &'a str,
-    token_use: &'static str,
-    auth_time: u64,
-    exp: u64,
-    iat: u64,
-    jti: String,
-}
-
-impl<'a> Common<'a> {
-    fn new(issuer: &'a str, user: &'a User, sign_in: &'a SignIn, token_use: &'static str) -> Self {
-        let now = now();
-        Self {
-            sub: &user.sub,
-            groups: &user.groups,
-            iss: issuer,
-            origin_jti: &sign_in.origin_jti,
-            event_id: &sign_in.event_id,
-            token_use,
-            auth_time: sign_in.auth_time,
-            exp: now + LIFETIME.as_secs(),
-            iat: now,
-            jti: random(),
-        }
+fn user_claims(issuer: &str, user: &User, sign_in: &SignIn, token_use: &str) -> Value {
+    let now = now();
+    let mut claims = json!({
+        "sub": user.sub, "iss": issuer, "origin_jti": sign_in.origin_jti, "event_id": sign_in.event_id,
+        "token_use": token_use, "auth_time": sign_in.auth_time, "exp": now + LIFETIME.as_secs(), "iat": now,
+        "jti": random(),
+    });
+    if !user.groups.is_empty() {
+        insert(&mut claims, "cognito:groups", user.groups.as_slice());
     }
-}
-
-#[derive(Serialize)]
-struct Access<'a> {
-    #[serde(flatten)]
-    common: Common<'a>,
-    client_id: &'a str,
-    scope: &'static str,
-    username: &'a str,
-}
-
-#[derive(Serialize)]
-struct Id<'a> {
-    #[serde(flatten)]
-    common: Common<'a>,
-    aud: &'a str,
-    #[serde(rename = "cognito:username")]
-    username: &'a str,
-    #[serde(flatten)]
-    attributes: BTreeMap<&'a str, Value>,
+    claims
 }
 
 fn claim_value(name: &str, value: &str) -> Value {

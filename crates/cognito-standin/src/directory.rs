@@ -1,4 +1,4 @@
-//! The users of the pool and their sessions, as they are now.
+//! The users of the pool and their sessions.
 
 use std::{collections::HashMap, time::SystemTime};
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{api_error::ApiError, claims::SignIn, user::User};
 
-/// People in the order of their making, and sign-ins by refresh token.
+/// Users in order of creation, and sign-ins by refresh token.
 #[derive(Default)]
 pub(super) struct Directory {
     users: Vec<User>,
@@ -22,20 +22,18 @@ impl Directory {
         &self.users
     }
 
-    /// The user that Cognito resolves `name` to; a username goes before a `sub`.
+    /// Returns the user that Cognito resolves `name` to. A username takes precedence over a `sub`.
     pub(super) fn find(&self, name: &str) -> Result<&User, ApiError> {
-        let exact = self.users.iter().find(|user| user.username == name);
-        exact.or_else(|| self.users.iter().find(|user| user.is_found_by(name))).ok_or(ApiError::UserNotFound)
+        self.users.get(self.position(name)?).ok_or(ApiError::UserNotFound)
     }
 
-    /// Changes a user and notes the time.
-    pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut User)) -> Result<(), ApiError> {
-        let username = self.find(name)?.username.clone();
-        let user =
-            self.users.iter_mut().find(|user| user.username == username).ok_or(ApiError::UserNotFound)?;
+    /// Changes a user and sets its modification time.
+    pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut User)) -> Result<&User, ApiError> {
+        let at = self.position(name)?;
+        let user = self.users.get_mut(at).ok_or(ApiError::UserNotFound)?;
         change(user);
         user.modified_at = SystemTime::now();
-        Ok(())
+        Ok(user)
     }
 
     pub(super) fn add(&mut self, user: User) -> Result<(), ApiError> {
@@ -46,7 +44,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Adds a user, in place of one with the same username.
+    /// Adds a user, or replaces the one with the same username.
     pub(super) fn put(&mut self, user: User) {
         match self.users.iter_mut().find(|other| other.username == user.username) {
             Some(other) => *other = user,
@@ -54,29 +52,35 @@ impl Directory {
         }
     }
 
+    /// Removes a user and its sessions.
     pub(super) fn remove(&mut self, name: &str) -> Result<User, ApiError> {
-        let username = self.find(name)?.username.clone();
-        self.revoke_sessions(&username);
-        let at =
-            self.users.iter().position(|user| user.username == username).ok_or(ApiError::UserNotFound)?;
-        Ok(self.users.remove(at))
+        let user = self.users.remove(self.position(name)?);
+        self.revoke_sessions(&user.username);
+        Ok(user)
     }
 
-    /// Keeps a sign-in and answers its refresh token.
+    /// Adds a session and returns its refresh token.
     pub(super) fn add_session(&mut self, sign_in: SignIn) -> String {
         let token = format!("{}.{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         self.sessions.insert(token.clone(), sign_in);
         token
     }
 
-    /// The sign-in of a refresh token.
+    /// Returns the sign-in of a refresh token.
     pub(super) fn session(&self, token: &str) -> Option<&SignIn> {
         self.sessions.get(token)
     }
 
-    /// Ends every session of a user; enabling it later does not bring them back.
+    /// Ends every session of a user for good.
     pub(super) fn revoke_sessions(&mut self, username: &str) {
         self.sessions.retain(|_, sign_in| sign_in.username != username);
+    }
+
+    fn position(&self, name: &str) -> Result<usize, ApiError> {
+        let exact = self.users.iter().position(|user| user.username == name);
+        exact
+            .or_else(|| self.users.iter().position(|user| user.is_found_by(name)))
+            .ok_or(ApiError::UserNotFound)
     }
 }
 
@@ -98,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_moves_the_modification_time_only() {
+    fn a_change_updates_the_modification_time_only() {
         let mut directory = directory();
         directory.edit("eve", |eve| eve.modified_at = SystemTime::UNIX_EPOCH).expect("eve");
         let eve = directory.find("eve").expect("eve");

@@ -1,8 +1,8 @@
-//! The `Filter` of ListUsers: one attribute, `=` or `^=`, a value in double quotes.
+//! The `Filter` of ListUsers: one attribute, `=` or `^=`, and a value in double quotes.
 
 use super::{api_error::ApiError, user::User};
 
-/// A filter that was understood.
+/// A parsed filter.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Filter {
     attribute: String,
@@ -11,7 +11,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Reads `sub = "…"`, `"sub" = "…"` or `sub="…"`; a quote inside the value is written `\"`.
+    /// Parses `sub = "…"`, `"sub" = "…"` or `sub="…"`. A quote inside the value is escaped as `\"`.
     pub(super) fn parse(text: &str) -> Result<Self, ApiError> {
         let invalid = || ApiError::InvalidParameter(format!("Error while parsing filter {text}."));
         let (attribute, rest) = name(text.trim()).ok_or_else(invalid)?;
@@ -23,7 +23,7 @@ impl Filter {
         Ok(Self { attribute: attribute.to_owned(), operator, value })
     }
 
-    /// Whether the filter lets `user` through.
+    /// Returns whether the filter matches `user`.
     pub(super) fn matches(&self, user: &User) -> bool {
         let matches = |actual: &str| match self.operator {
             Operator::Equals => actual == self.value,
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_that_aws_documents_are_read() {
+    fn the_forms_that_aws_documents_are_parsed() {
         assert_eq!(parsed(r#"sub = "a-1""#), some("sub", Operator::Equals, "a-1"));
         assert_eq!(parsed(r#""sub" = "a-1""#), some("sub", Operator::Equals, "a-1"));
         assert_eq!(parsed(r#" sub="a-1" "#), some("sub", Operator::Equals, "a-1"));

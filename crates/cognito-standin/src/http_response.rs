@@ -1,4 +1,4 @@
-//! A whole HTTP answer as a value.
+//! A whole HTTP response as a value.
 
 use axum::{
     body::{Body, Bytes},
@@ -8,7 +8,7 @@ use axum::{
 use serde_json::Value;
 use uuid::Uuid;
 
-/// An HTTP answer that a test has made up.
+/// An HTTP response.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
     status: u16,
@@ -17,18 +17,18 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// An answer with this status (200 to 999), content type and body.
+    /// A response with this status (200 to 999), content type and body.
     pub fn new(status: u16, content_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type".to_owned(), content_type.into())];
         Self { status, headers, body: body.into() }
     }
 
-    /// An answer of plain JSON.
+    /// A JSON response.
     pub fn json(status: u16, body: &Value) -> Self {
         Self::new(status, "application/json", body.to_string())
     }
 
-    /// The same answer with one more header; one that HTTP does not allow is answered 500.
+    /// Adds a header. A header that HTTP does not allow makes the response a 500.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -39,7 +39,7 @@ impl HttpResponse {
             .header("x-amzn-requestid", Uuid::new_v4().to_string())
     }
 
-    /// The body in two parts.
+    /// Splits the body in two halves.
     pub(super) fn split_body(mut self) -> (Bytes, Bytes) {
         let rest = self.body.split_off(self.body.len() / 2);
         (self.body.into(), rest.into())

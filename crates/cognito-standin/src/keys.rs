@@ -1,4 +1,4 @@
-//! RSA keys, made at start and kept in memory only.
+//! RSA keys, generated at the start and kept in memory only.
 
 use std::{
     fmt, io,
@@ -17,11 +17,11 @@ use base64::{
 };
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, Jwk},
+    jwk::{Jwk, PublicKeyUse},
 };
 use serde_json::{Value, json};
 
-use super::state::lock;
+use super::lock::lock;
 
 /// Which key signs a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,7 +30,7 @@ pub enum SigningKey {
     Access,
     /// The pool's second key, which signs ID tokens.
     Id,
-    /// A sound key with a `kid` of its own that no JWKS of this stand-in has.
+    /// A valid key with its own `kid` that no JWKS of this stand-in has.
     Unpublished,
 }
 
@@ -43,8 +43,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys that all stand-ins of this process share unless told otherwise; the first call makes them, or fails
-    /// when they cannot be made.
+    /// Returns the default keys, which all stand-ins of this process share. The first call generates them; fails if
+    /// that fails.
     pub fn shared() -> io::Result<Self> {
         let mut shared = lock(&SHARED);
         if let Some(keys) = shared.as_ref() {
@@ -53,7 +53,7 @@ impl Keys {
         Ok(shared.insert(Self::generate()?).clone())
     }
 
-    /// Three new keys, which takes a noticeable part of a second; fails when they cannot be made.
+    /// Generates three new keys, which takes some tenths of a second. Fails if the generator fails.
     pub fn generate() -> io::Result<Self> {
         let make = || Key::generate().map(Arc::new);
         Ok(Self { access: make()?, id: make()?, unpublished: make()? })
@@ -61,7 +61,7 @@ impl Keys {
 
     /// The body of the JWKS: the access key, then the ID key.
     pub(super) fn jwks(&self) -> Value {
-        json!({"keys": [self.access.jwk(), self.id.jwk()]})
+        json!({"keys": [self.access.jwk, self.id.jwk]})
     }
 
     pub(super) fn key(&self, signing_key: SigningKey) -> &Key {
@@ -90,21 +90,24 @@ impl fmt::Debug for Keys {
 pub(super) struct Key {
     pair: KeyPair,
     pub(super) kid: String,
-    n: String,
-    e: String,
+    jwk: Jwk,
 }
 
 impl Key {
     pub(super) fn generate() -> io::Result<Self> {
         let pair = KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?;
-        let (n, e) = components(&pair)?;
-        // Like Cognito's: 32 bytes of standard base64, so it always ends in `=` and often has a `+` or `/`.
+        // As Cognito's: 32 bytes of standard base64, so it always ends in `=` and often has a `+` or `/`.
         let mut kid = [0; 32];
         rand::fill(&mut kid).map_err(io::Error::other)?;
-        Ok(Self { pair, kid: STANDARD.encode(kid), n, e })
+        let kid = STANDARD.encode(kid);
+        let public = DecodingKey::from_rsa_der(pair.public_key().as_ref());
+        let mut jwk = Jwk::from_decoding_key(&public, Some(Algorithm::RS256)).map_err(io::Error::other)?;
+        jwk.common.key_id = Some(kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self { pair, kid, jwk })
     }
 
-    /// `base64url(header).base64url(claims).base64url(signature)`; the two texts are taken as they are.
+    /// Returns `base64url(header).base64url(claims).base64url(signature)`. It does not parse the two texts.
     pub(super) fn sign(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.signature(message.as_bytes()));
@@ -121,27 +124,15 @@ impl Key {
         signature
     }
 
-    /// What checks this key's signatures.
+    /// The public key, to verify signatures with.
     pub(super) fn verifier(&self) -> DecodingKey {
         DecodingKey::from_rsa_der(self.pair.public_key().as_ref())
     }
 
+    /// The private key in PKCS #8.
     pub(super) fn private(&self) -> io::Result<Vec<u8>> {
         let der: Pkcs8V1Der<'_> = self.pair.as_der().map_err(io::Error::other)?;
         Ok(der.as_ref().to_vec())
-    }
-
-    fn jwk(&self) -> Value {
-        json!({"alg": "RS256", "e": self.e, "kid": self.kid, "kty": "RSA", "n": self.n, "use": "sig"})
-    }
-}
-
-fn components(pair: &KeyPair) -> io::Result<(String, String)> {
-    let public = DecodingKey::from_rsa_der(pair.public_key().as_ref());
-    let jwk = Jwk::from_decoding_key(&public, Some(Algorithm::RS256)).map_err(io::Error::other)?;
-    match jwk.algorithm {
-        AlgorithmParameters::RSA(rsa) => Ok((rsa.n, rsa.e)),
-        _ => Err(io::Error::other("not an RSA key")),
     }
 }
 

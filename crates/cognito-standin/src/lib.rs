@@ -1,33 +1,33 @@
-//! A Cognito user pool on loopback: the AWS JSON protocol, the JWKS and OAuth's client-credentials call.
-//!
-//! The `sandbox` command shows it to people; the tests fault_plan it: see [`StandIn::inject`], [`StandIn::hold`] and
-//! [`StandIn::wait_for_calls`]. It checks no signatures of requests and keeps everything in memory.
+#![doc = include_str!("../README.md")]
 
-mod resettable;
+mod api_error;
+mod apply_fault;
+mod call;
 mod claims;
 mod control;
 mod directory;
-mod api_error;
+mod fault_plan;
 mod faults;
 mod filter;
+mod http_response;
+mod json;
 mod keys;
+mod lock;
 mod oauth;
 mod operations;
 mod page;
-mod users_file;
-mod user;
 mod pool;
-mod http_response;
-mod sandbox_users;
+mod resettable;
 mod router;
-mod fault_plan;
 mod server;
 mod state;
 mod sts;
 mod tokens;
+mod user;
+mod users_file;
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
@@ -38,16 +38,13 @@ pub use self::{
     faults::{Fault, Hold},
     http_response::HttpResponse,
     keys::{Keys, SigningKey},
-    pool::{MachineClient, Pool, Role},
+    pool::{MachineClient, Pool, Role, SANDBOX_USERS},
     user::{Status, User},
     users_file::UsersFileError,
 };
-use self::{
-    server::Server,
-    state::{State, lock},
-};
+use self::{lock::lock, server::Server, state::State};
 
-/// A running stand-in. It serves from a thread of its own until it is stopped or dropped.
+/// A running emulator. It serves from its own thread until it is stopped or dropped.
 pub struct StandIn {
     address: SocketAddr,
     state: Arc<State>,
@@ -55,57 +52,59 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Serves `pool` on a free port of 127.0.0.1, with the keys that all stand-ins of this process share. Fails when
-    /// the port cannot be bound, the thread cannot be started or the first keys cannot be made.
+    /// Serves `pool` on a free port of 127.0.0.1, with the keys that all stand-ins of this process share. Fails if the
+    /// port cannot be bound, the thread cannot be started or the first keys cannot be generated.
     pub fn start(pool: Pool) -> io::Result<Self> {
         Self::start_at(pool, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
-    /// As [`start`](Self::start), at a given address; fails also when that is not a loopback one.
+    /// As [`start`](Self::start), at a given address. Fails also if that is not a loopback address.
     pub fn start_at(pool: Pool, address: SocketAddr) -> io::Result<Self> {
         Self::start_with_keys(pool, address, Keys::shared()?)
     }
 
-    /// As [`start_at`](Self::start_at), with keys of its own: needed by two pools that must not accept each other's tokens.
+    /// As [`start_at`](Self::start_at), with the given keys. Two pools that must reject each other's tokens need
+    /// different ones.
     pub fn start_with_keys(pool: Pool, address: SocketAddr, keys: Keys) -> io::Result<Self> {
         let socket = server::reserve(address)?;
         let address = socket.local_addr()?;
         let state = Arc::new(State::new(pool, &format!("http://{address}"), keys));
-        let server = Server::start(socket, router::router(Arc::clone(&state)))?;
-        let phase = Mutex::new(Phase::Serving(server));
-        Ok(Self { address, state, phase })
+        let standin = Self { address, state, phase: Mutex::new(Phase::Stopped(socket)) };
+        standin.resume()?;
+        Ok(standin)
     }
 
     /// Closes the port and every connection. The address stays reserved, so connecting to it is refused.
     ///
-    /// People, keys, faults and counts survive until [`resume`](Self::resume). Stopping twice does nothing. Fails when
-    /// the address cannot be reserved again; a later [`resume`](Self::resume) tries anew.
+    /// Users, keys, faults and counts survive until [`resume`](Self::resume). Stopping twice does nothing. Fails if
+    /// the address cannot be reserved again; a later [`resume`](Self::resume) tries once more.
     pub fn stop(&self) -> io::Result<()> {
         let mut phase = lock(&self.phase);
-        *phase = match std::mem::replace(&mut *phase, Phase::Down) {
-            Phase::Stopped(socket) => Phase::Stopped(socket),
-            Phase::Down => Phase::Stopped(server::reserve(self.address)?),
-            Phase::Serving(server) => {
-                drop(server);
-                Phase::Stopped(server::reserve(self.address)?)
-            }
-        };
+        if !matches!(*phase, Phase::Stopped(_)) {
+            // Drops the server, which frees the address.
+            *phase = Phase::Unreserved;
+            *phase = Phase::Stopped(server::reserve(self.address)?);
+        }
         Ok(())
     }
 
-    /// Serves again at the same address. Resuming one that serves already does nothing. Fails when the address was
-    /// taken meanwhile or the thread cannot be started.
+    /// Serves again at the same address. Does nothing if it serves already. Fails if another process took the address
+    /// meanwhile or the thread cannot be started.
     pub fn resume(&self) -> io::Result<()> {
         let mut phase = lock(&self.phase);
-        *phase = match std::mem::replace(&mut *phase, Phase::Down) {
-            Phase::Serving(server) => Phase::Serving(server),
-            Phase::Stopped(socket) => Phase::Serving(self.serve(socket)?),
-            Phase::Down => Phase::Serving(self.serve(server::reserve(self.address)?)?),
+        let socket = match mem::replace(&mut *phase, Phase::Unreserved) {
+            Phase::Stopped(socket) => socket,
+            Phase::Unreserved => server::reserve(self.address)?,
+            serving @ Phase::Serving(_) => {
+                *phase = serving;
+                return Ok(());
+            }
         };
+        *phase = Phase::Serving(Server::start(socket, router::router(Arc::clone(&self.state)))?);
         Ok(())
     }
 
-    /// The loopback address it serves at.
+    /// The loopback address that it serves at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -115,7 +114,7 @@ impl StandIn {
         format!("http://{}", self.address)
     }
 
-    /// The URL of the client-credentials call.
+    /// The URL of the token endpoint for client credentials.
     pub fn token_url(&self) -> String {
         format!("{}/oauth2/token", self.endpoint_url())
     }
@@ -130,18 +129,14 @@ impl StandIn {
         &self.state.issuer
     }
 
-    /// Where its JWKS is.
+    /// The URL of its JWKS.
     pub fn jwks_url(&self) -> String {
         format!("{}/.well-known/jwks.json", self.state.issuer)
     }
 
-    /// The pool as it was given: the app clients are current, the people are those at the start.
+    /// The pool as it was at the start. [`users`](Self::users) returns the current users.
     pub fn pool(&self) -> &Pool {
         &self.state.pool
-    }
-
-    fn serve(&self, socket: TcpSocket) -> io::Result<Server> {
-        Server::start(socket, router::router(Arc::clone(&self.state)))
     }
 }
 
@@ -152,9 +147,9 @@ impl fmt::Debug for StandIn {
 }
 
 enum Phase {
-    Serving(Server),
+    Serving(#[expect(dead_code, reason = "it serves until it is dropped")] Server),
     Stopped(TcpSocket),
-    Down,
+    Unreserved,
 }
 
 #[cfg(test)]

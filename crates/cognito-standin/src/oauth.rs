@@ -15,13 +15,13 @@ use super::{
 
 type Form = HashMap<String, String>;
 
-/// Answers `POST /oauth2/token`: a token, or OAuth's own error with status 400.
+/// Responds to `POST /oauth2/token`: a token, or an error of RFC 6749, section 5.2, with status 400.
 pub(super) fn token(state: &State, headers: &HeaderMap, form: &Form) -> HttpResponse {
     match grant(&state.pool, headers, form) {
-        Ok((machine, scope)) => HttpResponse::json(
+        Ok((client, scope)) => HttpResponse::json(
             200,
             &json!({
-                "access_token": state.machine_token(&machine.id, &scope),
+                "access_token": state.machine_token(&client.id, &scope),
                 "expires_in": LIFETIME.as_secs(),
                 "token_type": "Bearer",
             }),
@@ -57,9 +57,9 @@ fn grant<'a>(
     if pool.web_clients.contains(&id) {
         return Err("unauthorized_client");
     }
-    let machine = pool.machine_clients.iter().find(|machine| machine.id == id && machine.secret == secret);
-    let machine = machine.ok_or("invalid_client")?;
-    Ok((machine, scope(machine, form.get("scope").map_or("", String::as_str))?))
+    let client = pool.machine_clients.iter().find(|client| client.id == id && client.secret == secret);
+    let client = client.ok_or("invalid_client")?;
+    Ok((client, scope(client, form.get("scope").map_or("", String::as_str))?))
 }
 
 fn credentials(headers: &HeaderMap, form: &Form) -> Result<(String, String), &'static str> {
@@ -74,12 +74,12 @@ fn credentials(headers: &HeaderMap, form: &Form) -> Result<(String, String), &'s
     Ok((id.to_owned(), secret.to_owned()))
 }
 
-fn scope(machine: &MachineClient, requested: &str) -> Result<String, &'static str> {
+fn scope(client: &MachineClient, requested: &str) -> Result<String, &'static str> {
     let requested: Vec<&str> = requested.split_ascii_whitespace().collect();
     if requested.is_empty() {
-        return Ok(machine.scopes.join(" "));
+        return Ok(client.scopes.join(" "));
     }
-    let allowed = requested.iter().all(|&scope| machine.scopes.iter().any(|known| known == scope));
+    let allowed = requested.iter().all(|&scope| client.scopes.iter().any(|known| known == scope));
     if allowed { Ok(requested.join(" ")) } else { Err("invalid_scope") }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     const BASIC: Option<&str> = Some("sandboxmachine000000000001:sandbox-secret-not-a-secret");
 
     #[test]
-    fn a_client_proves_itself_by_header_or_form() {
+    fn a_client_authenticates_by_header_or_form() {
         assert_eq!(requested(BASIC, &[GRANT]).as_deref(), Ok("user-lookup/read"));
         assert_eq!(
             requested(None, &[GRANT, ID, SECRET, ("scope", "user-lookup/read")]).as_deref(),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_oauths_own() {
+    fn errors_have_oauths_codes() {
         assert_eq!(requested(BASIC, &[]), Err("invalid_request"));
         assert_eq!(requested(BASIC, &[("grant_type", "password")]), Err("unsupported_grant_type"));
         assert_eq!(requested(None, &[GRANT]), Err("invalid_request"));

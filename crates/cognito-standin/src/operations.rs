@@ -1,21 +1,21 @@
-//! The operations of the API: which function answers which, and how inputs are read.
+//! The operations of the API, and how they read their inputs.
 
 mod account;
-mod groups;
 mod get_user;
+mod groups;
 mod quotas;
 mod read;
 mod shape;
 mod signin;
 
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
-use super::{api_error::ApiError, state::State};
+use super::{api_error::ApiError, json::insert, page::Page, state::State, user::User};
 
 type OperationResult = Result<Value, ApiError>;
 
-/// Answers one call.
+/// Executes one call.
 pub(super) fn execute(state: &State, operation: &str, input: &Value) -> OperationResult {
     let handler = handler(operation).ok_or(ApiError::UnknownOperation)?;
     if !OUTSIDE_POOLS.contains(&operation) {
@@ -47,28 +47,36 @@ fn handler(operation: &str) -> Option<fn(&State, &Value) -> OperationResult> {
 }
 
 fn check_pool(state: &State, input: &Value) -> Result<(), ApiError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Input {
-        user_pool_id: String,
-    }
-    let request = parse::<Input>(input)?.user_pool_id;
-    if request == state.pool.id {
+    let id: String = member(input, "UserPoolId")?;
+    if id == state.pool.id {
         return Ok(());
     }
-    Err(ApiError::ResourceNotFound(format!("User pool {request} does not exist.")))
+    Err(ApiError::ResourceNotFound(format!("User pool {id} does not exist.")))
 }
 
-/// Reads an input; members that are not request for are passed over.
-fn parse<T: DeserializeOwned>(input: &Value) -> Result<T, ApiError> {
-    T::deserialize(input).map_err(|error| ApiError::InvalidParameter(error.to_string()))
+/// Reads one member of an input. A missing one is null, which an `Option` accepts.
+fn member<T: DeserializeOwned>(input: &Value, name: &str) -> Result<T, ApiError> {
+    let member = input.get(name).unwrap_or(&Value::Null);
+    T::deserialize(member).map_err(|error| ApiError::InvalidParameter(format!("{name}: {error}")))
 }
 
-/// The input of the operations that only name a user.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct UsernameInput {
-    username: String,
+fn username(input: &Value) -> Result<String, ApiError> {
+    member(input, "Username")
+}
+
+/// Changes the user that `input` names.
+fn edit(state: &State, input: &Value, change: impl FnOnce(&mut User)) -> OperationResult {
+    state.directory().edit(&username(input)?, change)?;
+    Ok(json!({}))
+}
+
+/// Makes the output of a list operation; the last page has no token.
+fn list_output(name: &str, token_name: &str, page: Page<Value>) -> Value {
+    let mut output = json!({name: page.items});
+    if let Some(token) = page.next {
+        insert(&mut output, token_name, token);
+    }
+    output
 }
 
 const OUTSIDE_POOLS: [&str; 3] = ["InitiateAuth", "GetProvisionedLimit", "GetUser"];

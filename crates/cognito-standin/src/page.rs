@@ -1,17 +1,17 @@
-//! Pages of a list.
+//! The pages of a list operation.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::api_error::ApiError;
 
-/// One page and the token of the next, if there is one.
+/// One page, and the token of the next page if there is one.
 #[derive(Debug)]
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     pub(super) next: Option<String>,
 }
 
-/// The page at `token`, or the first; `limit` is 0 to 60, and 60 where it is 0 or missing.
+/// Returns the page at `token`, or the first one. `limit` is 0 to 60; 0 and none mean 60.
 pub(super) fn page<T>(
     items: impl Iterator<Item = T>,
     limit: Option<u32>,
@@ -69,10 +69,14 @@ mod tests {
     }
 
     #[test]
-    fn a_large_limit_and_a_foreign_token_are_refused() {
-        assert!(page(0..5, Some(61), None).expect_err("refused").to_string().contains("'61'"));
+    fn a_limit_over_60_and_an_invalid_token_are_refused() {
+        assert!(page(0..5, Some(61), None).expect_err("refused").code_and_message().1.contains("'61'"));
         assert!(
-            page(0..5, None, Some("nonsense")).expect_err("refused").to_string().contains("pagination token")
+            page(0..5, None, Some("nonsense"))
+                .expect_err("refused")
+                .code_and_message()
+                .1
+                .contains("pagination token")
         );
     }
 }

@@ -1,9 +1,8 @@
-//! What a stand-in is started with: a pool's id, its app clients and its users.
+//! What a stand-in starts with: the id of a pool, its app clients and its users.
 
 use std::fmt;
 
 use super::{
-    sandbox_users,
     user::User,
     users_file::{self, UsersFileError},
 };
@@ -11,71 +10,70 @@ use super::{
 /// A user pool at its start.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// The pool's id, such as `eu-west-1_Sandbox01`; the part before `_` is the Region.
+    /// The id of the pool, such as `eu-west-1_Sandbox01`. The part before `_` is the Region.
     pub id: String,
-    /// The ids of the app clients through which users sign in; tokens made for tests carry the first.
+    /// The ids of the app clients with which users sign in. Tokens issued without a sign-in carry the first one.
     pub web_clients: Vec<String>,
-    /// The app clients that take tokens with the client-credentials grant.
+    /// The app clients for the client-credentials grant.
     pub machine_clients: Vec<MachineClient>,
     /// The users.
     pub users: Vec<User>,
-    /// The role whose session alone may call; none where nobody's credentials are looked at.
+    /// The role whose session the pool requires of every call. Without one it accepts any credentials.
     pub role: Option<Role>,
 }
 
-/// A role that can be assumed.
+/// A role that `AssumeRole` gives credentials for.
 #[derive(Clone, Debug)]
 pub struct Role {
     /// Its ARN.
     pub arn: String,
-    /// What it wants to be told, if anything.
+    /// The external id that `AssumeRole` must carry, if any.
     pub external_id: Option<String>,
 }
 
 impl Pool {
-    /// The pool of the `sandbox` command with its three users: `ada`, a federated one, and `bob`, who is disabled.
+    /// The pool of the `sandbox` command, with the users of [`SANDBOX_USERS`].
+    #[expect(clippy::expect_used, reason = "a test reads the file")]
     pub fn sandbox() -> Self {
-        Self {
-            id: "eu-west-1_Sandbox01".to_owned(),
-            web_clients: vec!["sandboxwebclient0000000001".to_owned()],
-            machine_clients: vec![MachineClient::sandbox()],
-            users: sandbox_users::sandbox_users(),
-            role: None,
-        }
+        Self::from_json(SANDBOX_USERS).expect("the sandbox's users file is valid")
     }
 
-    /// The sandbox's pool with the users of a users file instead of its own.
+    /// The pool of the `sandbox` command with the users of a users file.
     ///
     /// ```json
     /// {"users": [{"username": "ada", "password": "Ada-Sandbox-1", "attributes": {"email": "ada@example.com"}}]}
     /// ```
-    /// Of a user only `username` is required. `sub` is random when left out; `groups` is a list of names, `enabled` is
-    /// true unless said, and `status` is one of Cognito's words (`CONFIRMED` when left out). Fails on what is not such
-    /// a file, an unknown field, an unusable `sub`, and a username or `sub` that appears twice.
+    /// Only `username` is required. The default of `sub` is a random UUID, of `groups` the empty list, of `enabled`
+    /// true and of `status` `CONFIRMED`. Fails if the text is no such file or has an unknown field, an invalid `sub`,
+    /// or a `username` or `sub` that appears twice.
     pub fn from_json(text: &str) -> Result<Self, UsersFileError> {
-        Ok(Self { users: users_file::parse(text)?, ..Self::sandbox() })
+        Ok(Self {
+            id: "eu-west-1_Sandbox01".to_owned(),
+            web_clients: vec!["sandboxwebclient0000000001".to_owned()],
+            machine_clients: vec![MachineClient {
+                id: "sandboxmachine000000000001".to_owned(),
+                secret: "sandbox-secret-not-a-secret".to_owned(),
+                scopes: vec!["user-lookup/read".to_owned()],
+            }],
+            users: users_file::parse(text)?,
+            role: None,
+        })
     }
 }
+
+/// The users file of the `sandbox` command: `ada`, the federated `Google_1034567890` and `bob`, who is disabled. Each
+/// `sub` is fixed, so examples can name it.
+pub const SANDBOX_USERS: &str = include_str!("sandbox_users.json");
 
 /// An app client for the client-credentials grant.
 #[derive(Clone)]
 pub struct MachineClient {
-    /// The client's id, which is also the `sub` of its tokens.
+    /// The id of the client, which is also the `sub` of its tokens.
     pub id: String,
-    /// The client's secret.
+    /// The secret of the client.
     pub secret: String,
-    /// The scopes it may ask for, such as `user-lookup/read`; it gets all of them when it names none.
+    /// The scopes that it may request, such as `user-lookup/read`. A request without scopes gets all of them.
     pub scopes: Vec<String>,
-}
-
-impl MachineClient {
-    fn sandbox() -> Self {
-        Self {
-            id: "sandboxmachine000000000001".to_owned(),
-            secret: "sandbox-secret-not-a-secret".to_owned(),
-            scopes: vec!["user-lookup/read".to_owned()],
-        }
-    }
 }
 
 impl fmt::Debug for MachineClient {
@@ -84,5 +82,21 @@ impl fmt::Debug for MachineClient {
             .field("id", &self.id)
             .field("scopes", &self.scopes)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::user::Status, *};
+
+    #[test]
+    fn the_sandbox_has_a_local_a_federated_and_a_disabled_user() {
+        let [ada, grace, bob] = Pool::sandbox().users.try_into().expect("three users");
+        assert_eq!((ada.status, ada.enabled), (Status::Confirmed, true));
+        assert_eq!((grace.status, grace.enabled), (Status::ExternalProvider, true));
+        assert_eq!((bob.status, bob.enabled), (Status::Confirmed, false));
+        assert!(
+            grace.attribute("identities").is_some_and(|text| text.contains(r#""providerName":"Google""#))
+        );
     }
 }

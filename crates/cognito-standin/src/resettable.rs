@@ -1,4 +1,4 @@
-//! Connections that a request can cut: what the next write meets is a reset.
+//! Connections that a request handler can reset.
 
 use std::{
     io,
@@ -19,18 +19,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Cuts one connection; every request on it carries one.
+/// Resets one connection. Every request on the connection carries it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResetHandle(Arc<AtomicBool>);
 
 impl ResetHandle {
-    /// From now on nothing more is written: the connection is reset instead.
+    /// Makes the next write reset the connection.
     pub(super) fn reset(&self) {
         self.0.store(true, Ordering::Release);
-    }
-
-    fn is_reset(&self) -> bool {
-        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -40,7 +36,7 @@ impl Connected<IncomingStream<'_, ResettableListener>> for ResetHandle {
     }
 }
 
-/// Accepts connections that have a reset_handle.
+/// Accepts connections and makes a reset handle for each.
 pub(super) struct ResettableListener(TcpListener);
 
 impl ResettableListener {
@@ -51,12 +47,12 @@ impl ResettableListener {
 
 impl Listener for ResettableListener {
     type Io = ResettableStream;
-    // axum hands a handler its connection's address and nothing else of the connection.
+    // The address is all of a connection that axum passes to a handler.
     type Addr = ResetHandle;
 
     async fn accept(&mut self) -> (ResettableStream, ResetHandle) {
         let (stream, _) = Listener::accept(&mut self.0).await;
-        // Without it small answers would wait for a delayed acknowledgement.
+        // Otherwise small responses would wait for a delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let reset_handle = ResetHandle::default();
         (ResettableStream { stream, reset_handle: reset_handle.clone() }, reset_handle)
@@ -67,7 +63,7 @@ impl Listener for ResettableListener {
     }
 }
 
-/// A TCP stream that stops writing once its reset_handle is pulled.
+/// A TCP stream that resets the connection instead of writing once its handle asks for that.
 pub(super) struct ResettableStream {
     stream: TcpStream,
     reset_handle: ResetHandle,
@@ -75,7 +71,8 @@ pub(super) struct ResettableStream {
 
 impl ResettableStream {
     fn check_reset(&self) -> io::Result<()> {
-        if self.reset_handle.is_reset() {
+        if self.reset_handle.0.load(Ordering::Acquire) {
+            // Without lingering, closing the socket sends RST in place of FIN.
             self.stream.set_zero_linger()?;
             return Err(io::ErrorKind::ConnectionReset.into());
         }

@@ -1,26 +1,26 @@
-//! The HTTP side: which request is which operation.
+//! The HTTP endpoints: the AWS JSON protocol, STS, OAuth's token endpoint and the two well-known documents.
 
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
-    extract::{
-        ConnectInfo, Form, FromRequest as _, Path, Request, State as Shared, rejection::FormRejection,
-    },
-    http::{HeaderMap, Method, StatusCode},
-    response::{IntoResponse, Response},
+    body::Bytes,
+    extract::{ConnectInfo, Path, State as Shared},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use serde_json::{Value, json};
 
 use super::{
     api_error::ApiError,
-    faults::{self, Fault, FaultOutcome},
+    apply_fault::{apply_fault, redirect},
+    call::Call,
     http_response::HttpResponse,
+    lock::lock,
     oauth, operations,
     resettable::ResetHandle,
-    state::{State, lock},
+    state::State,
     sts,
 };
 
@@ -33,67 +33,48 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
+/// The AWS JSON protocol names its operation in a header; STS has none and sends a form.
 async fn api(
     Shared(state): Shared<Arc<State>>,
     ConnectInfo(reset_handle): ConnectInfo<ResetHandle>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some(operation) = target(&headers) else {
-        return query(&state, &reset_handle, headers, body).await;
-    };
+    let Some(operation) = target(&headers) else { return query(&state, &reset_handle, &body).await };
     let mut input: Value = match serde_json::from_slice(&body) {
         Ok(input) => input,
-        Err(error) => {
-            return ApiError::Serialization(error.to_string()).response().into_response();
+        Err(error) => return ApiError::Serialization(error.to_string()).response().into_response(),
+    };
+    respond(&state, &reset_handle, operation, input.clone(), |call| {
+        redirect(call, &mut input);
+        if !sts::is_authorized(state.pool.role.as_ref(), &headers) {
+            return ApiError::AccessDenied.response();
         }
-    };
-    let call = match faults::apply_fault(state.fault_plan.begin_call(operation, input.clone()), &reset_handle)
-        .await
-    {
-        FaultOutcome::Proceed(call) => call,
-        FaultOutcome::Respond(response) => return response,
-    };
-    if let Some(Fault::WrongUser(username)) = call.fault() {
-        faults::redirect(&mut input, username);
-    }
-    if !sts::is_authorized(state.pool.role.as_ref(), &headers) {
-        return ApiError::AccessDenied.response().into_response();
-    }
-    match operations::execute(&state, operation, &input) {
-        Ok(output) => HttpResponse::aws_json(200, &output).into_response(),
-        Err(error) => error.response().into_response(),
-    }
+        match operations::execute(&state, operation, &input) {
+            Ok(output) => HttpResponse::aws_json(200, &output),
+            Err(error) => error.response(),
+        }
+    })
+    .await
 }
 
-/// What is not of the JSON protocol: AWS STS, which takes a form.
-async fn query(state: &State, reset_handle: &ResetHandle, headers: HeaderMap, body: Bytes) -> Response {
-    let mut request = Request::new(Body::from(body));
-    *request.method_mut() = Method::POST;
-    *request.headers_mut() = headers;
-    let form = Form::<HashMap<String, String>>::from_request(request, state).await;
-    let form = form.map(|Form(fields)| fields).unwrap_or_default();
+async fn query(state: &State, reset_handle: &ResetHandle, body: &Bytes) -> Response {
+    let form = form(body);
     let Some(action) = form.get("Action") else {
         return ApiError::UnknownOperation.response().into_response();
     };
-    match faults::apply_fault(state.fault_plan.begin_call(action, json!(form)), reset_handle).await {
-        FaultOutcome::Proceed(_call) => sts::assume_role(state.pool.role.as_ref(), &form).into_response(),
-        FaultOutcome::Respond(response) => response,
-    }
+    respond(state, reset_handle, action, json!(form), |_| sts::assume_role(state.pool.role.as_ref(), &form))
+        .await
 }
 
 async fn token(
     Shared(state): Shared<Arc<State>>,
     ConnectInfo(reset_handle): ConnectInfo<ResetHandle>,
     headers: HeaderMap,
-    form: Result<Form<HashMap<String, String>>, FormRejection>,
+    body: Bytes,
 ) -> Response {
-    let form = form.map(|Form(fields)| fields).unwrap_or_default();
-    let outcome = faults::apply_fault(state.fault_plan.begin_call("token", json!(form)), &reset_handle).await;
-    match outcome {
-        FaultOutcome::Proceed(_call) => oauth::token(&state, &headers, &form).into_response(),
-        FaultOutcome::Respond(response) => response,
-    }
+    let form = form(&body);
+    respond(&state, &reset_handle, "token", json!(form), |_| oauth::token(&state, &headers, &form)).await
 }
 
 async fn jwks(
@@ -122,12 +103,28 @@ async fn document(
     if pool != state.pool.id {
         return StatusCode::NOT_FOUND.into_response();
     }
-    match faults::apply_fault(state.fault_plan.begin_call(name, Value::Null), reset_handle).await {
-        FaultOutcome::Proceed(_call) => HttpResponse::json(200, &body()).into_response(),
-        FaultOutcome::Respond(response) => response,
+    respond(state, reset_handle, name, Value::Null, |_| HttpResponse::json(200, &body())).await
+}
+
+/// Records the call and applies its fault; without one that sends a response, `execute` makes it.
+async fn respond(
+    state: &State,
+    reset_handle: &ResetHandle,
+    operation: &str,
+    input: Value,
+    execute: impl FnOnce(&Call) -> HttpResponse,
+) -> Response {
+    match apply_fault(state.fault_plan.begin_call(operation, input), reset_handle).await {
+        Ok(call) => execute(&call).into_response(),
+        Err(response) => response,
     }
 }
 
 fn target(headers: &HeaderMap) -> Option<&str> {
     headers.get("x-amz-target")?.to_str().ok()?.strip_prefix("AWSCognitoIdentityProviderService.")
+}
+
+/// Reads a form. An unreadable one is empty, so that the endpoint refuses it as incomplete.
+fn form(body: &[u8]) -> HashMap<String, String> {
+    serde_urlencoded::from_bytes(body).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The thread that serves: its end closes the port and every connection with it.
+//! The thread that serves. Its end closes the port and every connection.
 
 use std::{
     io,
@@ -8,26 +8,26 @@ use std::{
 
 use axum::Router;
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::TcpSocket,
     runtime::{Builder, Runtime},
     sync::oneshot,
 };
 
 use super::resettable::{ResetHandle, ResettableListener};
 
-/// A serving thread; dropping it stops it and waits for its end.
+/// A serving thread. Dropping it stops the thread and waits for its end.
 pub(super) struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Listens on `socket` before it returns, so a client that comes at once is let in.
+    /// Listens on `socket` before it returns, so that a client can connect at once.
     pub(super) fn start(socket: TcpSocket, router: Router) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _inside = runtime.enter();
-            socket.listen(BACKLOG)?
+            ResettableListener::new(socket.listen(BACKLOG)?)
         };
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -40,18 +40,17 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // A panicked server has said so on standard error, and its port is closed all the same.
+        // A thread that panicked has reported that on standard error, and its port is closed too.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// Binds without listening: connecting is refused, and nobody else is dealt the port.
+/// Binds without listening: connecting is refused, and the system gives the port to no other socket.
 pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     if !address.ip().is_loopback() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the Cognito stand-in serves on loopback only",
-        ));
+        let message =
+            format!("{address} is not a loopback address; the Cognito stand-in serves on loopback only");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -59,15 +58,12 @@ pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn serve(runtime: &Runtime, listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
+fn serve(runtime: &Runtime, listener: ResettableListener, router: Router, stopped: oneshot::Receiver<()>) {
     let service = router.into_make_service_with_connect_info::<ResetHandle>();
     runtime.block_on(async {
         tokio::select! {
-            ended = axum::serve(ResettableListener::new(listener), service) => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "the Cognito stand-in stopped");
-                }
-            }
+            // `axum::serve` retries failed accepts and never returns.
+            _ = axum::serve(listener, service) => {}
             _ = stopped => {}
         }
     });

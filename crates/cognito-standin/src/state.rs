@@ -1,21 +1,21 @@
-//! What the serving thread and the [`StandIn`](super::StandIn) share.
+//! The state that the serving thread and the [`StandIn`](super::StandIn) share.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
-use super::{directory::Directory, fault_plan::FaultPlan, keys::Keys, pool::Pool};
+use super::{directory::Directory, fault_plan::FaultPlan, keys::Keys, lock::lock, pool::Pool};
 
 pub(super) struct State {
-    /// The pool at its start; its users live on in the directory.
+    /// The pool at its start. The directory has the users as they are now.
     pub(super) pool: Pool,
     pub(super) endpoint: String,
     pub(super) issuer: String,
     pub(super) directory: Mutex<Directory>,
     pub(super) keys: Mutex<Keys>,
     pub(super) fault_plan: FaultPlan,
-    /// Calls a second by quota category.
+    /// Calls per second by quota category.
     pub(super) quotas: Mutex<HashMap<String, u32>>,
 }
 
@@ -37,10 +37,5 @@ impl State {
     }
 }
 
-/// Locks what one panicked test must not spoil for the others.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// Developer guide, "Quotas in Amazon Cognito".
+// Amazon Cognito developer guide, "Quotas in Amazon Cognito".
 const DEFAULT_QUOTAS: [(&str, u32); 3] = [("UserRead", 120), ("UserList", 30), ("UserResourceRead", 50)];

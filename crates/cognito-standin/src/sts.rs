@@ -1,4 +1,4 @@
-//! AWS STS: `AssumeRole`, in its query protocol, for the pool whose calls only a role may make.
+//! `AssumeRole` of AWS STS, in the query protocol.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{http_response::HttpResponse, pool::Role};
 
-/// Answers `AssumeRole`: credentials for an hour, or STS's own error with status 403.
+/// Responds to `AssumeRole`: credentials, or the error of STS with status 403.
 pub(super) fn assume_role(role: Option<&Role>, form: &HashMap<String, String>) -> HttpResponse {
     let field = |name: &str| form.get(name).map(String::as_str);
     let trusted = role.is_some_and(|role| {
@@ -20,7 +20,8 @@ pub(super) fn assume_role(role: Option<&Role>, form: &HashMap<String, String>) -
     }
 }
 
-/// Returns true if and only if whoever signed a call may make it: anybody, or the role's session alone.
+/// Returns whether the credentials of a call may make it. A pool without a role accepts all, another only the role's
+/// session.
 pub(super) fn is_authorized(role: Option<&Role>, headers: &HeaderMap) -> bool {
     let signed = || headers.get(AUTHORIZATION)?.to_str().ok()?.split_once("Credential=");
     role.is_none() || signed().is_some_and(|(_, rest)| rest.starts_with(&format!("{ACCESS_KEY}/")))

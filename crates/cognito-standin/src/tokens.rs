@@ -1,4 +1,4 @@
-//! Tokens for tests and for the sandbox's banner, made without a sign-in.
+//! Tokens for tests and for the sandbox's banner, issued without a sign-in.
 
 use std::io;
 
@@ -8,75 +8,76 @@ use super::{
     StandIn,
     claims::{self, SignIn},
     keys::{Key, SigningKey},
-    state::{State, lock},
+    lock::lock,
+    state::State,
     user::User,
 };
 
 impl StandIn {
-    /// An access token of the user with that username, valid for an hour; `None` when there is no such user.
-    ///
-    /// Disabled users get one too: Cognito's tokens outlive a disabling.
+    /// Issues an access token to the user with that username, valid for an hour. Returns `None` if there is no such
+    /// user. A disabled user gets one too, because Cognito's tokens stay valid when their user is disabled.
     pub fn access_token(&self, username: &str) -> Option<String> {
         let user = self.user(username)?;
         Some(self.state.access_token(&user, &self.sign_in(&user)))
     }
 
-    /// An ID token of the user with that username, valid for an hour; `None` when there is no such user.
+    /// Issues an ID token, otherwise as [`access_token`](Self::access_token).
     pub fn id_token(&self, username: &str) -> Option<String> {
         let user = self.user(username)?;
         Some(self.state.id_token(&user, &self.sign_in(&user)))
     }
 
-    /// A client-credentials token; neither the client nor the scopes need be known to the pool.
+    /// Issues a client-credentials token. It does not check that the pool knows the client and the scopes.
     pub fn machine_token(&self, client_id: &str, scopes: &[&str]) -> String {
         self.state.machine_token(client_id, &scopes.join(" "))
     }
 
-    /// The claims of a new access token, to be edited and signed; `None` when there is no such user.
+    /// Returns the claims of a new access token, to edit and [`sign`](Self::sign). Returns `None` if there is no such
+    /// user.
     pub fn access_claims(&self, username: &str) -> Option<Value> {
         let user = self.user(username)?;
         Some(claims::access_token(self.issuer(), &user, &self.sign_in(&user)))
     }
 
-    /// The claims of a new client-credentials token, to be edited and signed.
+    /// Returns the claims of a new client-credentials token, to edit and [`sign`](Self::sign).
     pub fn machine_claims(&self, client_id: &str, scopes: &[&str]) -> Value {
         claims::machine_token(self.issuer(), client_id, &scopes.join(" "))
     }
 
-    /// The header that the signing_key's tokens have: its `kid` and RS256.
+    /// Returns the header of a token signed by this key: its `kid` and RS256.
     pub fn header(&self, signing_key: SigningKey) -> Value {
         json!({"kid": self.kid(signing_key), "alg": "RS256"})
     }
 
-    /// The signing_key's present `kid`.
+    /// Returns the current `kid` of this key.
     pub fn kid(&self, signing_key: SigningKey) -> String {
         lock(&self.state.keys).key(signing_key).kid.clone()
     }
 
-    /// A token with this header and these claims. The signature is RS256's whatever the header says.
+    /// Signs a token with this header and these claims, with RS256 whatever the header says.
     pub fn sign(&self, signing_key: SigningKey, header: &Value, claims: &Value) -> String {
         self.sign_raw(signing_key, &header.to_string(), &claims.to_string())
     }
 
-    /// As [`sign`](Self::sign), of two texts taken as they are: JSON with repeated names, or no JSON at all.
+    /// As [`sign`](Self::sign), of two texts that need not be valid JSON.
     pub fn sign_raw(&self, signing_key: SigningKey, header: &str, claims: &str) -> String {
         lock(&self.state.keys).key(signing_key).sign(header, claims)
     }
 
-    /// The signing_key's private key in PKCS #8, to forge with; fails when it cannot be written.
+    /// Returns this private key in PKCS #8. Fails if it cannot be encoded.
     pub fn private_key(&self, signing_key: SigningKey) -> io::Result<Vec<u8>> {
         lock(&self.state.keys).key(signing_key).private()
     }
 
-    /// Replaces the access key by a new one under a new `kid`; the old one leaves the JWKS. Fails when the key cannot
-    /// be made.
+    /// Replaces the access key by a new one with a new `kid`. The JWKS drops the old one at once. Fails if the key
+    /// cannot be generated.
     pub fn rotate_access_key(&self) -> io::Result<()> {
         let key = Key::generate()?;
         lock(&self.state.keys).replace_access(key);
         Ok(())
     }
 
-    /// The JWKS as it truly is, to be edited and [published](Self::replace_jwks).
+    /// Returns the JWKS, to edit and [replace](Self::replace_jwks).
     pub fn jwks(&self) -> Value {
         lock(&self.state.keys).jwks()
     }
@@ -102,7 +103,7 @@ impl State {
     fn token(&self, signing_key: SigningKey, claims: &Value) -> String {
         let keys = lock(&self.keys);
         let key = keys.key(signing_key);
-        // Written out to keep Cognito's order; a `kid` is base64 and needs no escaping.
+        // A literal, to keep Cognito's order of fields. A `kid` is base64 and needs no escaping.
         key.sign(&format!(r#"{{"kid":"{}","alg":"RS256"}}"#, key.kid), &claims.to_string())
     }
 }
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_publishes_a_new_kid_and_forgets_the_old() {
+    fn rotation_replaces_the_kid_in_the_jwks() {
         let standin = standin();
         let (before, token) = (standin.kid(SigningKey::Access), standin.access_token("ada").expect("ada"));
         standin.rotate_access_key().expect("a new key");
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_with_keys_of_its_own_accepts_no_other_tokens() {
+    fn pools_with_different_keys_reject_each_others_tokens() {
         let address = ([127, 0, 0, 1], 0).into();
         let keys = Keys::generate().expect("keys");
         let (own, other) =
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_foreign_key_is_in_no_jwks() {
+    fn the_unpublished_key_is_in_no_jwks() {
         let standin = standin();
         let claims = standin.access_claims("ada").expect("ada");
         let forged = standin.sign(SigningKey::Unpublished, &standin.header(SigningKey::Access), &claims);

@@ -9,27 +9,27 @@ use uuid::Uuid;
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
-    /// The pool username: what AdminGetUser takes for everybody.
+    /// The username in the pool, by which AdminGetUser finds every user.
     pub username: String,
-    /// Without one nobody can sign in as this user.
+    /// The password. A user without one cannot sign in.
     #[serde(default)]
     pub password: Option<String>,
-    /// The immutable id; left out of a users file it is a random UUID.
+    /// The immutable id. Its default in a users file is a random UUID.
     #[serde(default = "random_sub")]
     pub sub: String,
-    /// Attribute values by name; Cognito knows only strings.
+    /// Attribute values by name. Cognito has strings only.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
     /// The names of the user's groups.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// A user that is not enabled cannot sign in.
+    /// Whether the user can sign in.
     #[serde(default = "enabled")]
     pub enabled: bool,
-    /// Where the account is in its life.
+    /// The status of the account.
     #[serde(default)]
     pub status: Status,
-    /// When the user was made.
+    /// When the user was created.
     #[serde(skip, default = "SystemTime::now")]
     pub created_at: SystemTime,
     /// When the user was last changed.
@@ -38,22 +38,22 @@ pub struct User {
 }
 
 impl User {
-    /// A confirmed, enabled user of the pool itself, with a random `sub` and nothing more.
+    /// A confirmed and enabled user with a random `sub` and no attributes.
     pub fn local(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self { password: Some(password.into()), ..Self::new(username.into(), Status::Confirmed) }
     }
 
-    /// A user from another identity provider: no password, and found by username only.
+    /// A user from another identity provider: without a password, and found by username only.
     pub fn federated(username: impl Into<String>) -> Self {
         Self::new(username.into(), Status::ExternalProvider)
     }
 
-    /// Whether Cognito resolves `name` to this user: the username, or the `sub` of a local one.
+    /// Returns whether Cognito resolves `name` to this user: by its username, or by its `sub` if it is local.
     pub fn is_found_by(&self, name: &str) -> bool {
         self.username == name || (self.sub == name && self.status != Status::ExternalProvider)
     }
 
-    /// The value of an attribute, `sub` among them.
+    /// Returns the value of an attribute or of `sub`.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         match name {
             "sub" => Some(&self.sub),
@@ -87,13 +87,13 @@ impl fmt::Debug for User {
     }
 }
 
-/// Cognito's user states, spelt as it spells them (`EXTERNAL_PROVIDER`).
+/// Cognito's user statuses, serialized as Cognito spells them (`EXTERNAL_PROVIDER`).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// Signed up, not confirmed.
     Unconfirmed,
-    /// The usual state of a local user.
+    /// The usual status of a local user.
     #[default]
     Confirmed,
     /// Legacy.
@@ -102,11 +102,11 @@ pub enum Status {
     Compromised,
     /// Signed in through another identity provider.
     ExternalProvider,
-    /// Cognito's own word for a state it does not know.
+    /// Cognito does not know the status.
     Unknown,
-    /// Must ask for a code and set a new password.
+    /// The user must request a code and set a new password.
     ResetRequired,
-    /// Made by an administrator, with a temporary password.
+    /// Created by an administrator, with a temporary password.
     ForceChangePassword,
 }
 
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_local_user_answers_to_username_and_sub_a_federated_one_to_username_only() {
+    fn a_local_user_is_found_by_username_and_sub_and_a_federated_one_by_username_only() {
         let local = User::local("ada", "Secret-1");
         assert!(local.is_found_by("ada") && local.is_found_by(&local.sub) && !local.is_found_by("Ada"));
         let federated = User::federated("Google_1");

@@ -1,4 +1,4 @@
-//! The users file: reading and checking it, with the user and the field named in every complaint.
+//! Reads and checks a users file. Every error names the user and the field.
 
 use std::collections::HashSet;
 
@@ -8,40 +8,24 @@ use thiserror::Error;
 
 use super::user::User;
 
-/// Why a users file was refused.
+/// Why a users file is invalid: the user, the field and the problem.
 #[derive(Debug, Error)]
-pub enum UsersFileError {
-    /// The file as a whole: not JSON, or not an object with `users`.
-    #[error("users file: {0}")]
-    File(#[source] serde_json::Error),
-    /// A field is unknown, missing or of the wrong type.
-    #[error("user {user}: field `{field}`: {source}")]
-    Field {
-        /// The username, or the place in the list of a user that has none.
-        user: String,
-        /// The path of the field inside the user.
-        field: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
-    /// A field has the right type and an impossible value.
-    #[error("user {user}: field `{field}`: {problem}")]
-    Value {
-        /// The username, or the place in the list of a user that has none.
-        user: String,
-        /// The name of the field.
-        field: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+#[error("{0}")]
+pub struct UsersFileError(String);
+
+impl UsersFileError {
+    fn new(user: &str, field: &str, problem: impl std::fmt::Display) -> Self {
+        Self(format!("user {user}: field `{field}`: {problem}"))
+    }
 }
 
 /// Reads a users file.
 pub(super) fn parse(text: &str) -> Result<Vec<User>, UsersFileError> {
-    let file: File = serde_json::from_str(text).map_err(UsersFileError::File)?;
-    let users =
-        file.users.iter().enumerate().map(|(at, entry)| user(at, entry)).collect::<Result<Vec<_>, _>>()?;
-    refuse_repeats(&users)?;
+    let file: File =
+        serde_json::from_str(text).map_err(|error| UsersFileError(format!("users file: {error}")))?;
+    let users: Vec<User> =
+        file.users.iter().enumerate().map(|(at, entry)| user(at, entry)).collect::<Result<_, _>>()?;
+    check_unique(&users)?;
     Ok(users)
 }
 
@@ -52,50 +36,43 @@ struct File {
 }
 
 fn user(at: usize, entry: &Value) -> Result<User, UsersFileError> {
-    let label = label(at, entry);
-    let user: User = serde_path_to_error::deserialize(entry).map_err(|error| UsersFileError::Field {
-        user: label.clone(),
-        field: error.path().to_string(),
-        source: error.into_inner(),
-    })?;
-    check(&user).map_err(|(field, problem)| UsersFileError::Value { user: label, field, problem })?;
-    Ok(user)
-}
-
-fn label(at: usize, entry: &Value) -> String {
-    match entry.get("username").and_then(Value::as_str) {
+    let label = match entry.get("username").and_then(Value::as_str) {
         Some(username) => format!("{username:?}"),
         None => format!("number {}", at + 1),
+    };
+    let user: User = serde_path_to_error::deserialize(entry)
+        .map_err(|error| UsersFileError::new(&label, &error.path().to_string(), error.inner()))?;
+    match invalid_field(&user) {
+        Some((field, problem)) => Err(UsersFileError::new(&label, field, problem)),
+        None => Ok(user),
     }
 }
 
-fn check(user: &User) -> Result<(), (&'static str, &'static str)> {
-    let unseen = |c: char| c.is_control() || c.is_whitespace();
-    if user.username.is_empty() || user.username.chars().count() > 128 || user.username.contains(unseen) {
-        return Err(("username", "must have 1 to 128 characters, none of them white space"));
+fn invalid_field(user: &User) -> Option<(&'static str, &'static str)> {
+    let invisible = |c: char| c.is_control() || c.is_whitespace();
+    if user.username.is_empty() || user.username.chars().count() > 128 || user.username.contains(invisible) {
+        return Some(("username", "must have 1 to 128 characters, none of them white space"));
     }
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if user.sub.is_empty() || user.sub.len() > 128 || !user.sub.chars().all(legal) {
-        return Err(("sub", "must have 1 to 128 of A-Z a-z 0-9 _ -"));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if user.sub.is_empty() || user.sub.len() > 128 || !user.sub.chars().all(allowed) {
+        return Some(("sub", "must have 1 to 128 of A-Z a-z 0-9 _ -"));
     }
-    if user.attributes.contains_key("sub") {
-        return Err(("attributes.sub", "goes beside `username`, not among the attributes"));
-    }
-    Ok(())
+    user.attributes
+        .contains_key("sub")
+        .then_some(("attributes.sub", "goes beside `username`, not among the attributes"))
 }
 
-fn refuse_repeats(users: &[User]) -> Result<(), UsersFileError> {
+fn check_unique(users: &[User]) -> Result<(), UsersFileError> {
     let (mut usernames, mut subs) = (HashSet::new(), HashSet::new());
     for user in users {
-        let repeated = if !usernames.insert(&user.username) {
-            "username"
-        } else if !subs.insert(&user.sub) {
-            "sub"
-        } else {
-            continue;
-        };
-        let user = format!("{:?}", user.username);
-        return Err(UsersFileError::Value { user, field: repeated, problem: "another user has it already" });
+        for (field, is_new) in
+            [("username", usernames.insert(&user.username)), ("sub", subs.insert(&user.sub))]
+        {
+            if !is_new {
+                let label = format!("{:?}", user.username);
+                return Err(UsersFileError::new(&label, field, "another user has the same value"));
+            }
+        }
     }
     Ok(())
 }
@@ -104,7 +81,7 @@ fn refuse_repeats(users: &[User]) -> Result<(), UsersFileError> {
 mod tests {
     use super::{super::user::Status, *};
 
-    fn complaint(text: &str) -> String {
+    fn parse_error(text: &str) -> String {
         parse(text).expect_err("must be refused").to_string()
     }
 
@@ -129,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_name_the_user_and_the_field() {
+    fn errors_name_the_user_and_the_field() {
         let cases = [
             (
                 r#"{"users": [{"username": "eve", "enabled": "yes"}]}"#,
@@ -155,18 +132,18 @@ mod tests {
             ),
         ];
         for (text, expected) in cases {
-            let complaint = complaint(text);
-            assert!(complaint.starts_with(expected), "{text}: {complaint}");
+            let error = parse_error(text);
+            assert!(error.starts_with(expected), "{text}: {error}");
         }
     }
 
     #[test]
-    fn repeats_and_foreign_shapes_are_refused() {
+    fn duplicates_and_other_shapes_are_refused() {
         let twice = r#"{"users": [{"username": "eve"}, {"username": "eve"}]}"#;
-        assert_eq!(complaint(twice), r#"user "eve": field `username`: another user has it already"#);
+        assert_eq!(parse_error(twice), r#"user "eve": field `username`: another user has the same value"#);
         let same_sub = r#"{"users": [{"username": "eve", "sub": "s"}, {"username": "mel", "sub": "s"}]}"#;
-        assert_eq!(complaint(same_sub), r#"user "mel": field `sub`: another user has it already"#);
-        assert!(complaint("[]").starts_with("users file: "));
-        assert!(complaint(r#"{"users": [], "clients": []}"#).contains("unknown field `clients`"));
+        assert_eq!(parse_error(same_sub), r#"user "mel": field `sub`: another user has the same value"#);
+        assert!(parse_error("[]").starts_with("users file: "));
+        assert!(parse_error(r#"{"users": [], "clients": []}"#).contains("unknown field `clients`"));
     }
 }

@@ -1,6 +1,5 @@
-//! Changing users: their making and end, passwords, attributes, and whether they are enabled.
+//! The operations that create, change and delete users.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -9,111 +8,59 @@ use super::{
         state::State,
         user::{Status, User},
     },
-    OperationResult, UsernameInput, parse,
+    OperationResult, edit, member,
     shape::{self, Attribute},
+    username,
 };
 
 pub(super) fn create(state: &State, input: &Value) -> OperationResult {
-    let request: CreateInput = parse(input)?;
-    refuse_sub(request.user_attributes.iter().map(|attribute| &attribute.name))?;
+    let attributes: Option<Vec<Attribute>> = member(input, "UserAttributes")?;
     let user = User {
-        password: request.temporary_password,
-        attributes: shape::attribute_map(request.user_attributes),
+        password: member(input, "TemporaryPassword")?,
+        attributes: shape::attribute_map(attributes.unwrap_or_default())?,
         status: Status::ForceChangePassword,
-        ..User::local(request.username, "")
+        ..User::local(username(input)?, "")
     };
-    let shown = shape::user(&user);
+    let output = json!({"User": shape::user(&user)});
     state.directory().add(user)?;
-    Ok(json!({"User": shown}))
+    Ok(output)
 }
 
 pub(super) fn delete(state: &State, input: &Value) -> OperationResult {
-    let request: UsernameInput = parse(input)?;
-    state.directory().remove(&request.username)?;
-    empty_output()
-}
-
-pub(super) fn set_password(state: &State, input: &Value) -> OperationResult {
-    let request: SetPasswordInput = parse(input)?;
-    let status = if request.permanent { Status::Confirmed } else { Status::ForceChangePassword };
-    state.directory().edit(&request.username, |user| {
-        user.password = Some(request.password);
-        user.status = status;
-    })?;
-    empty_output()
-}
-
-pub(super) fn update_attributes(state: &State, input: &Value) -> OperationResult {
-    let request: UpdateAttributesInput = parse(input)?;
-    refuse_sub(request.user_attributes.iter().map(|attribute| &attribute.name))?;
-    let changed = shape::attribute_map(request.user_attributes);
-    state.directory().edit(&request.username, |user| user.attributes.extend(changed))?;
-    empty_output()
-}
-
-pub(super) fn delete_attributes(state: &State, input: &Value) -> OperationResult {
-    let request: DeleteAttributesInput = parse(input)?;
-    refuse_sub(request.user_attribute_names.iter())?;
-    state.directory().edit(&request.username, |user| {
-        user.attributes.retain(|name, _| !request.user_attribute_names.contains(name));
-    })?;
-    empty_output()
-}
-
-pub(super) fn disable(state: &State, input: &Value) -> OperationResult {
-    let request: UsernameInput = parse(input)?;
-    let mut directory = state.directory();
-    directory.edit(&request.username, |user| user.enabled = false)?;
-    let username = directory.find(&request.username)?.username.clone();
-    directory.revoke_sessions(&username);
-    empty_output()
-}
-
-pub(super) fn enable(state: &State, input: &Value) -> OperationResult {
-    let request: UsernameInput = parse(input)?;
-    state.directory().edit(&request.username, |user| user.enabled = true)?;
-    empty_output()
-}
-
-fn empty_output() -> OperationResult {
+    state.directory().remove(&username(input)?)?;
     Ok(json!({}))
 }
 
-fn refuse_sub<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<(), ApiError> {
-    match names.any(|name| name == "sub") {
-        true => Err(ApiError::InvalidParameter("Cannot modify the non-mutable attribute sub".to_owned())),
-        false => Ok(()),
+pub(super) fn set_password(state: &State, input: &Value) -> OperationResult {
+    let password: String = member(input, "Password")?;
+    let permanent: Option<bool> = member(input, "Permanent")?;
+    edit(state, input, |user| {
+        user.password = Some(password);
+        user.status =
+            if permanent.unwrap_or_default() { Status::Confirmed } else { Status::ForceChangePassword };
+    })
+}
+
+pub(super) fn update_attributes(state: &State, input: &Value) -> OperationResult {
+    let changed = shape::attribute_map(member(input, "UserAttributes")?)?;
+    edit(state, input, |user| user.attributes.extend(changed))
+}
+
+pub(super) fn delete_attributes(state: &State, input: &Value) -> OperationResult {
+    let names: Vec<String> = member(input, "UserAttributeNames")?;
+    if names.iter().any(|name| name == "sub") {
+        return Err(ApiError::immutable_sub());
     }
+    edit(state, input, |user| user.attributes.retain(|name, _| !names.contains(name)))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct CreateInput {
-    username: String,
-    temporary_password: Option<String>,
-    #[serde(default)]
-    user_attributes: Vec<Attribute>,
+pub(super) fn disable(state: &State, input: &Value) -> OperationResult {
+    let mut directory = state.directory();
+    let username = directory.edit(&username(input)?, |user| user.enabled = false)?.username.clone();
+    directory.revoke_sessions(&username);
+    Ok(json!({}))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SetPasswordInput {
-    username: String,
-    password: String,
-    #[serde(default)]
-    permanent: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct UpdateAttributesInput {
-    username: String,
-    user_attributes: Vec<Attribute>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct DeleteAttributesInput {
-    username: String,
-    user_attribute_names: Vec<String>,
+pub(super) fn enable(state: &State, input: &Value) -> OperationResult {
+    edit(state, input, |user| user.enabled = true)
 }

@@ -1,33 +1,28 @@
-//! Reading: one user, many, and the pool itself.
+//! The operations that read one user, all users and the pool.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     super::{api_error::ApiError, filter::Filter, page::page, state::State},
-    OperationResult, UsernameInput, parse, shape,
+    OperationResult, list_output, member, shape, username,
 };
 
 pub(super) fn admin_get_user(state: &State, input: &Value) -> OperationResult {
-    let request: UsernameInput = parse(input)?;
-    Ok(shape::admin_user(state.directory().find(&request.username)?))
+    Ok(shape::admin_user(state.directory().find(&username(input)?)?))
 }
 
 pub(super) fn list_users(state: &State, input: &Value) -> OperationResult {
-    let request: ListUsersInput = parse(input)?;
-    let filter = request.filter.as_deref().filter(|text| !text.is_empty()).map(Filter::parse).transpose()?;
+    let filter: Option<String> = member(input, "Filter")?;
+    let filter = filter.filter(|text| !text.is_empty()).map(|text| Filter::parse(&text)).transpose()?;
+    let names: Option<Vec<String>> = member(input, "AttributesToGet")?;
+    let token: Option<String> = member(input, "PaginationToken")?;
     let directory = state.directory();
-    let matching = directory.users().iter().filter(|&user| filter.as_ref().is_none_or(|f| f.matches(user)));
-    let page = page(matching, request.limit, request.pagination_token.as_deref())?;
-    let users = page.items.into_iter().map(|user| match &request.attributes_to_get {
-        Some(wanted) => shape::user_with_attributes(user, wanted),
+    let matching = directory.users().iter().filter(|user| filter.as_ref().is_none_or(|f| f.matches(user)));
+    let users = matching.map(|user| match &names {
+        Some(names) => shape::user_with_attributes(user, names),
         None => shape::user(user),
     });
-    let mut output = json!({"Users": users.collect::<Vec<_>>()});
-    if let (Some(token), Some(fields)) = (page.next, output.as_object_mut()) {
-        fields.insert("PaginationToken".to_owned(), json!(token));
-    }
-    Ok(output)
+    Ok(list_output("Users", "PaginationToken", page(users, member(input, "Limit")?, token.as_deref())?))
 }
 
 pub(super) fn describe_user_pool(state: &State, _input: &Value) -> OperationResult {
@@ -40,13 +35,4 @@ pub(super) fn describe_user_pool(state: &State, _input: &Value) -> OperationResu
         "EstimatedNumberOfUsers": state.directory().users().len(),
         "MfaConfiguration": "OFF",
     }}))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListUsersInput {
-    filter: Option<String>,
-    limit: Option<u32>,
-    pagination_token: Option<String>,
-    attributes_to_get: Option<Vec<String>>,
 }

@@ -1,4 +1,4 @@
-//! People in the shapes of the API.
+//! Users in the shapes of the API.
 
 use std::{
     collections::BTreeMap,
@@ -8,15 +8,15 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::user::User;
+use super::super::{api_error::ApiError, user::User};
 
-/// Cognito's `AttributeType`; a missing value is the empty one.
+/// Cognito's `AttributeType`. A missing value is the empty string.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Attribute {
-    pub(super) name: String,
+    name: String,
     #[serde(default)]
-    pub(super) value: String,
+    value: String,
 }
 
 /// The output of AdminGetUser.
@@ -29,31 +29,31 @@ pub(super) fn user(user: &User) -> Value {
     user_json(user, "Attributes", attributes(user))
 }
 
-/// As [`user`], with only the attributes in `wanted`.
-pub(super) fn user_with_attributes(user: &User, wanted: &[String]) -> Value {
+/// As [`user`], with only the named attributes.
+pub(super) fn user_with_attributes(user: &User, names: &[String]) -> Value {
     let mut attributes = attributes(user);
-    attributes.retain(|attribute| wanted.iter().any(|name| attribute.get("Name") == Some(&json!(name))));
+    attributes.retain(|attribute| names.iter().any(|name| attribute["Name"] == json!(name)));
     user_json(user, "Attributes", attributes)
 }
 
 /// `sub` and the attributes, as a list of names and values.
 pub(super) fn attributes(user: &User) -> Vec<Value> {
     let others = user.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    std::iter::once(("sub", user.sub.as_str()))
-        .chain(others)
-        .map(|(name, value)| json!({"Name": name, "Value": value}))
-        .collect()
+    let all = std::iter::once(("sub", user.sub.as_str())).chain(others);
+    all.map(|(name, value)| json!({"Name": name, "Value": value})).collect()
 }
 
-/// Seconds since 1970 with the milliseconds that AWS sends.
+/// Seconds since 1970, with milliseconds as AWS sends them.
 pub(super) fn seconds(time: SystemTime) -> Value {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     json!(Duration::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX)).as_secs_f64())
 }
 
-/// A list of attributes by name; the last of a repeated name counts.
-pub(super) fn attribute_map(attributes: Vec<Attribute>) -> BTreeMap<String, String> {
-    attributes.into_iter().map(|attribute| (attribute.name, attribute.value)).collect()
+/// Reads a list of attributes. The last value of a repeated name wins. Fails if `sub` is among them.
+pub(super) fn attribute_map(attributes: Vec<Attribute>) -> Result<BTreeMap<String, String>, ApiError> {
+    let map: BTreeMap<_, _> =
+        attributes.into_iter().map(|attribute| (attribute.name, attribute.value)).collect();
+    if map.contains_key("sub") { Err(ApiError::immutable_sub()) } else { Ok(map) }
 }
 
 fn user_json(user: &User, attributes_name: &str, attributes: Vec<Value>) -> Value {

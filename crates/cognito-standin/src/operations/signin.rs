@@ -1,8 +1,5 @@
-//! Signing in with a password or a refresh token.
+//! `InitiateAuth`: signing in with a password or a refresh token.
 
-use std::collections::HashMap;
-
-use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -10,27 +7,30 @@ use super::{
     super::{
         api_error::ApiError,
         claims::{LIFETIME, SignIn},
+        json::insert,
         state::State,
         user::{Status, User},
     },
-    OperationResult, parse,
+    OperationResult, member,
 };
 
 pub(super) fn initiate_auth(state: &State, input: &Value) -> OperationResult {
-    let request: InitiateAuthInput = parse(input)?;
-    check_client(state, &request.client_id)?;
-    match request.auth_flow.as_str() {
-        "USER_PASSWORD_AUTH" => by_password(state, &request),
-        "REFRESH_TOKEN_AUTH" | "REFRESH_TOKEN" => by_refresh(state, &request),
-        flow => Err(ApiError::InvalidParameter(format!("{flow} flow not enabled for this client"))),
+    let (flow, client_id): (String, String) = (member(input, "AuthFlow")?, member(input, "ClientId")?);
+    check_client(state, &client_id)?;
+    let parameters: Value = member(input, "AuthParameters")?;
+    match flow.as_str() {
+        "USER_PASSWORD_AUTH" => by_password(state, &client_id, &parameters),
+        "REFRESH_TOKEN_AUTH" | "REFRESH_TOKEN" => by_refresh_token(state, &client_id, &parameters),
+        _ => Err(ApiError::InvalidParameter(format!("{flow} flow not enabled for this client"))),
     }
 }
 
-fn by_password(state: &State, request: &InitiateAuthInput) -> OperationResult {
-    let (username, password) = (request.parameter("USERNAME")?, request.parameter("PASSWORD")?);
+fn by_password(state: &State, client_id: &str, parameters: &Value) -> OperationResult {
+    let (username, password): (String, String) =
+        (member(parameters, "USERNAME")?, member(parameters, "PASSWORD")?);
     let mut directory = state.directory();
-    let user = directory.find(username).map_err(|_| WRONG_PASSWORD)?.clone();
-    if user.password.as_deref() != Some(password) {
+    let user = directory.find(&username).map_err(|_| WRONG_PASSWORD)?.clone();
+    if user.password != Some(password) {
         return Err(WRONG_PASSWORD);
     }
     check_enabled(&user)?;
@@ -40,31 +40,33 @@ fn by_password(state: &State, request: &InitiateAuthInput) -> OperationResult {
         Status::ForceChangePassword => return Ok(challenge(&user)),
         _ => {}
     }
-    let sign_in = SignIn::new(&user.username, &request.client_id);
-    let refresh = directory.add_session(sign_in.clone());
-    Ok(tokens(state, &user, &sign_in, Some(&refresh)))
+    let sign_in = SignIn::new(&user.username, client_id);
+    let mut tokens = tokens(state, &user, &sign_in);
+    insert(&mut tokens, "RefreshToken", directory.add_session(sign_in));
+    Ok(authenticated(tokens))
 }
 
-fn by_refresh(state: &State, request: &InitiateAuthInput) -> OperationResult {
+fn by_refresh_token(state: &State, client_id: &str, parameters: &Value) -> OperationResult {
+    let token: String = member(parameters, "REFRESH_TOKEN")?;
     let directory = state.directory();
-    let session = directory.session(request.parameter("REFRESH_TOKEN")?);
-    let sign_in = session.filter(|session| session.client_id == request.client_id).ok_or(INVALID_REFRESH)?;
+    let session = directory.session(&token).filter(|session| session.client_id == client_id);
+    let sign_in = session.ok_or(ApiError::NotAuthorized("Invalid Refresh Token"))?;
     let user = directory.find(&sign_in.username)?;
     check_enabled(user)?;
-    Ok(tokens(state, user, sign_in, None))
+    Ok(authenticated(tokens(state, user, sign_in)))
 }
 
-fn tokens(state: &State, user: &User, sign_in: &SignIn, refresh: Option<&str>) -> Value {
-    let mut result = json!({
+fn tokens(state: &State, user: &User, sign_in: &SignIn) -> Value {
+    json!({
         "AccessToken": state.access_token(user, sign_in),
         "IdToken": state.id_token(user, sign_in),
         "ExpiresIn": LIFETIME.as_secs(),
         "TokenType": "Bearer",
-    });
-    if let (Some(refresh), Some(fields)) = (refresh, result.as_object_mut()) {
-        fields.insert("RefreshToken".to_owned(), json!(refresh));
-    }
-    json!({"AuthenticationResult": result, "ChallengeParameters": {}})
+    })
+}
+
+fn authenticated(tokens: Value) -> Value {
+    json!({"AuthenticationResult": tokens, "ChallengeParameters": {}})
 }
 
 fn challenge(user: &User) -> Value {
@@ -83,7 +85,7 @@ fn check_client(state: &State, client_id: &str) -> Result<(), ApiError> {
     if state.pool.web_clients.iter().any(|known| known == client_id) {
         return Ok(());
     }
-    if state.pool.machine_clients.iter().any(|machine| machine.id == client_id) {
+    if state.pool.machine_clients.iter().any(|client| client.id == client_id) {
         return Err(ApiError::NotAuthorized(
             "Client is configured with secret but SECRET_HASH was not received",
         ));
@@ -95,21 +97,4 @@ pub(super) fn check_enabled(user: &User) -> Result<(), ApiError> {
     if user.enabled { Ok(()) } else { Err(ApiError::NotAuthorized("User is disabled.")) }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InitiateAuthInput {
-    auth_flow: String,
-    client_id: String,
-    #[serde(default)]
-    auth_parameters: HashMap<String, String>,
-}
-
-impl InitiateAuthInput {
-    fn parameter(&self, name: &str) -> Result<&str, ApiError> {
-        let value = self.auth_parameters.get(name).map(String::as_str);
-        value.ok_or_else(|| ApiError::InvalidParameter(format!("Missing required parameter {name}")))
-    }
-}
-
 const WRONG_PASSWORD: ApiError = ApiError::NotAuthorized("Incorrect username or password.");
-const INVALID_REFRESH: ApiError = ApiError::NotAuthorized("Invalid Refresh Token");
