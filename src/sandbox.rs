@@ -1,19 +1,19 @@
-//! The service with nothing else to install: an embedded Cognito stand-in on loopback, and the real server before it.
+//! The `sandbox` command: the real server with an embedded Cognito stand-in as its upstream, all on loopback.
 
 mod banner;
 
-use std::{fs, io, net::SocketAddr, path::PathBuf};
+use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use cognito_standin::{Pool, StandIn, UsersFileError};
 use thiserror::Error;
 
 use crate::{
     config::{AwsCredentials, CallerSettings, Config, ListenAddress, PoolSettings, Reads, ShutdownSettings},
     server::Listeners,
 };
-use cognito_standin::{Pool, StandIn, UsersFileError};
 
-/// How to set up the sandbox.
+/// The options of the `sandbox` command.
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// The loopback address to serve on
@@ -25,12 +25,12 @@ pub struct Arguments {
     /// The loopback address of the Cognito stand-in
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9229")]
     cognito: SocketAddr,
-    /// A JSON file of the people to begin with, in place of Ada, Grace and Bob
+    /// A JSON file of the users to start with, instead of Ada, Grace and Bob
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
 }
 
-/// A stand-in that runs, and what the server before it needs to know. Dropping it ends the stand-in.
+/// A running stand-in and the addresses of its server. Dropping it stops the stand-in.
 #[derive(Debug)]
 pub struct Sandbox {
     listen: SocketAddr,
@@ -39,27 +39,21 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts the stand-in, on loopback or not at all.
+    /// Starts the stand-in. Fails if one of the addresses is not on loopback.
     pub fn start(arguments: &Arguments) -> Result<Self, Error> {
         for address in [arguments.listen, arguments.admin_listen, arguments.cognito] {
             if !address.ip().is_loopback() {
                 return Err(Error::NotLoopback(address));
             }
         }
-        let pool = match &arguments.users {
-            None => Pool::sandbox(),
-            Some(path) => Pool::from_json(
-                &fs::read_to_string(path).map_err(|error| Error::ReadUsersFile(path.clone(), error))?,
-            )
-            .map_err(|error| Error::UsersFile(path.clone(), error))?,
-        };
+        let pool = arguments.users.as_ref().map_or_else(|| Ok(Pool::sandbox()), read_pool)?;
         let standin = StandIn::start_at(pool, arguments.cognito)
             .map_err(|error| Error::Listener(arguments.cognito, error))?;
         Ok(Self { listen: arguments.listen, admin_listen: arguments.admin_listen, standin })
     }
 
-    /// Returns settings for a server before the stand-in: people's tokens read their own user, and this machine reads
-    /// anyone by `sub`, and may administer.
+    /// Returns the settings of the server. A user's token may read that user; a caller on this machine may read any
+    /// user by `sub` and may administer.
     pub fn config(&self) -> Config {
         let web = self.standin.pool().web_clients.iter().enumerate().map(|(n, client)| CallerSettings {
             name: if n == 0 { "web".to_owned() } else { format!("web-{}", n + 1) },
@@ -82,12 +76,12 @@ impl Sandbox {
             admin_listen: self.admin_listen,
             pools: vec![self.pool()],
             callers: web.chain([sidecar]).collect(),
-            shutdown: ShutdownSettings { delay: std::time::Duration::ZERO, ..ShutdownSettings::default() },
+            shutdown: ShutdownSettings { delay: Duration::ZERO, ..ShutdownSettings::default() },
             ..Config::default()
         }
     }
 
-    /// Returns what to tell a newcomer: what runs where, whose tokens there are, and calls to paste.
+    /// Returns the text to print at the start: the addresses, each user's token, and calls to paste.
     pub fn banner(&self, listeners: &Listeners) -> io::Result<String> {
         Ok(banner::text(&self.standin, &listeners.grpc()?, listeners.admin()?))
     }
@@ -106,22 +100,27 @@ impl Sandbox {
     }
 }
 
+fn read_pool(path: &PathBuf) -> Result<Pool, Error> {
+    let text = fs::read_to_string(path).map_err(|error| Error::ReadUsersFile(path.clone(), error))?;
+    Pool::from_json(&text).map_err(|error| Error::UsersFile(path.clone(), error))
+}
+
 /// Why the sandbox did not start.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// It would have been reached from elsewhere.
+    /// Other machines could connect to this address.
     #[error(
-        "{0} is not a loopback address: anyone who reaches the sandbox can mint tokens and read its users, so it \
-         listens on loopback only"
+        "{0} is not a loopback address; expected one such as 127.0.0.1 or [::1], because anyone who can connect to the \
+         sandbox can mint tokens and read its users"
     )]
     NotLoopback(SocketAddr),
     /// The users file could not be read.
-    #[error("{path}: {1}", path = .0.display())]
+    #[error("cannot read the users file {path}: {1}", path = .0.display())]
     ReadUsersFile(PathBuf, io::Error),
     /// The stand-in could not listen.
     #[error("the Cognito stand-in cannot listen on {0}: {1}; choose another with --cognito")]
     Listener(SocketAddr, io::Error),
-    /// The users file does not say who there is.
+    /// The users file is invalid.
     #[error("{path}: {1}", path = .0.display())]
     UsersFile(PathBuf, UsersFileError),
 }

@@ -1,15 +1,16 @@
-//! What the sandbox tells a newcomer.
+//! The text that the sandbox prints at the start.
 
 use std::{collections::HashSet, iter, net::SocketAddr};
 
-use crate::config::ListenAddress;
 use cognito_standin::{StandIn, User};
 
-/// Returns the banner: a warning, what runs where, each user's token, and calls to paste.
+use crate::config::ListenAddress;
+
+/// Returns the banner: a warning, the addresses, each user's token, and calls to paste.
 pub(super) fn text(standin: &StandIn, listen: &ListenAddress, admin: SocketAddr) -> String {
     let users = standin.users();
     let mut text = format!(
-        "cognito-lookup sandbox: NOT FOR PRODUCTION, everything in it is made up and gone when it ends
+        "cognito-lookup sandbox: NOT FOR PRODUCTION; its users are fictitious and all changes are lost when it stops
 
   gRPC             {listen} (plaintext, reflection on)
   Probes, metrics  http://{admin}/readyz, /livez, /metrics
@@ -23,7 +24,7 @@ pub(super) fn text(standin: &StandIn, listen: &ListenAddress, admin: SocketAddr)
     text.extend(named().map(|(user, name)| format!("\n{}", user_lines(standin, user, name))));
     match named().find(|(user, _)| user.enabled) {
         Some((user, name)) => text.push_str(&format!("\n{}", example_calls(standin, listen, user, name))),
-        None => text.push_str("\n# nobody in the pool is enabled, so there are no calls to paste\n"),
+        None => text.push_str("\n# no user of the pool is enabled, so there are no calls to paste\n"),
     }
     text
 }
@@ -37,7 +38,7 @@ fn user_lines(standin: &StandIn, user: &User, name: &str) -> String {
 fn example_calls(standin: &StandIn, listen: &ListenAddress, user: &User, name: &str) -> String {
     let method = "userlookup.v1.UserService/GetUser";
     format!(
-        "# by access token: the user it speaks for, as the app client may read it
+        "# by access token: the token's user, with the attributes that its app client may read
 grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" {listen} {method}
 
 # by sub, from this machine
@@ -46,7 +47,7 @@ grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {listen} {method}
 # without grpcurl
 COGNITO_LOOKUP_TOKEN=${name}_TOKEN {program} get --address http://{listen}
 
-# change something with the AWS CLI, and see it arrive
+# change a user with the AWS CLI, then read the change
 AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws cognito-idp admin-update-user-attributes --region {region} \\
   --endpoint-url {cognito} --user-pool-id {pool} --username {username} --user-attributes Name=name,Value=Changed
 grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" -d '{{\"max_age\": \"0s\"}}' {listen} {method}
@@ -60,7 +61,7 @@ grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" -d '{{\"max_age\":
     )
 }
 
-/// Quotes a text for a shell, if it needs that.
+/// Quotes a text for a shell if necessary.
 fn shell_quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
     if text.chars().all(plain) {
@@ -69,7 +70,7 @@ fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Makes shell variables' names of usernames, no two the same: `A_B` and `A_B_2` of `a.b` and `a-b`.
+/// Makes a distinct shell variable name for each user: `A_B` and `A_B_2` for `a.b` and `a-b`.
 fn shell_names(users: &[User]) -> Vec<String> {
     let mut taken = HashSet::new();
     let unique = |user: &User| {
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_people_share_a_variable() {
+    fn no_two_users_share_a_variable() {
         let text =
             banner(r#"[{"username": "a.b"}, {"username": "a-b"}, {"username": "a_b_2"}, {"username": "1"}]"#);
         let names: Vec<&str> =
@@ -103,17 +104,17 @@ mod tests {
     }
 
     #[test]
-    fn the_calls_carry_the_token_of_the_first_who_is_enabled() {
+    fn the_calls_carry_the_token_of_the_first_enabled_user() {
         let text = banner(r#"[{"username": "a.b", "enabled": false}, {"username": "a-b"}]"#);
         assert!(text.contains("authorization: Bearer $A_B_2_TOKEN"), "{text}");
-        assert!(!text.contains(NOBODY), "{text}");
+        assert!(!text.contains(NO_CALLS), "{text}");
     }
 
     #[test]
-    fn without_anybody_enabled_it_says_why_there_are_no_calls() {
+    fn without_an_enabled_user_the_banner_says_why_there_are_no_calls() {
         for users in ["[]", r#"[{"username": "eve", "enabled": false}]"#] {
             let text = banner(users);
-            assert!(text.ends_with(&format!("\n{NOBODY}\n")), "{text}");
+            assert!(text.ends_with(&format!("\n{NO_CALLS}\n")), "{text}");
             assert!(!text.contains("grpcurl"), "{text}");
         }
     }
@@ -124,5 +125,5 @@ mod tests {
         text(&StandIn::start(pool).unwrap(), &ListenAddress::Tcp(listen), admin)
     }
 
-    const NOBODY: &str = "# nobody in the pool is enabled, so there are no calls to paste";
+    const NO_CALLS: &str = "# no user of the pool is enabled, so there are no calls to paste";
 }

@@ -51,15 +51,15 @@ fn user(at: usize, entry: &Value) -> Result<User, UsersFileError> {
 fn invalid_field(user: &User) -> Option<(&'static str, &'static str)> {
     let invisible = |c: char| c.is_control() || c.is_whitespace();
     if user.username.is_empty() || user.username.chars().count() > 128 || user.username.contains(invisible) {
-        return Some(("username", "must have 1 to 128 characters, none of them white space"));
+        return Some(("username", "must be 1 to 128 characters without white space"));
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if user.sub.is_empty() || user.sub.len() > 128 || !user.sub.chars().all(allowed) {
-        return Some(("sub", "must have 1 to 128 of A-Z a-z 0-9 _ -"));
+        return Some(("sub", "must be 1 to 128 characters of A-Z a-z 0-9 _ -"));
     }
     user.attributes
         .contains_key("sub")
-        .then_some(("attributes.sub", "goes beside `username`, not among the attributes"))
+        .then_some(("attributes.sub", "is not an attribute here; use the field `sub` beside `username`"))
 }
 
 fn check_unique(users: &[User]) -> Result<(), UsersFileError> {
@@ -124,11 +124,11 @@ mod tests {
                 r#"{"users": [{"username": "a"}, {"sub": "x"}]}"#,
                 "user number 2: field `.`: missing field `username`",
             ),
-            (r#"{"users": [{"username": ""}]}"#, r#"user "": field `username`: must have"#),
-            (r#"{"users": [{"username": "eve", "sub": "a b"}]}"#, r#"user "eve": field `sub`: must have"#),
+            (r#"{"users": [{"username": ""}]}"#, r#"user "": field `username`: must be"#),
+            (r#"{"users": [{"username": "eve", "sub": "a b"}]}"#, r#"user "eve": field `sub`: must be"#),
             (
                 r#"{"users": [{"username": "eve", "attributes": {"sub": "x"}}]}"#,
-                r#"user "eve": field `attributes.sub`: goes beside"#,
+                r#"user "eve": field `attributes.sub`: is not an attribute"#,
             ),
         ];
         for (text, expected) in cases {
