@@ -12,17 +12,17 @@ const MALFORMED: &str = "TOKEN_MALFORMED";
 const MISSING: &str = "TOKEN_MISSING";
 
 #[tokio::test]
-async fn a_token_is_carried_in_one_way() {
-    // Nobody is let in for where they are.
-    let trial =
+async fn a_token_is_accepted_in_one_form_of_metadata_only() {
+    // No rule accepts callers by their network.
+    let test =
         RejectionTest::with_app(App::start_with_config(|config| config.callers.truncate(1)).await).await;
-    let (app, good) = (&trial.app, trial.good.clone());
+    let (app, good) = (&test.app, test.good.clone());
     let lookups = app.cognito_lookups();
     let folded = format!("Bearer {good}, Bearer {good}");
     let bad = "Bearer a.b.c".to_owned();
     let table = [
         ("A1 no token", vec![], MISSING),
-        ("A2 nothing", vec![String::new()], MISSING),
+        ("A2 empty", vec![String::new()], MISSING),
         ("A2 a scheme", vec!["Bearer".into()], MISSING),
         ("A2 a scheme and a space", vec!["Bearer ".into()], MISSING),
         ("A4 Basic", vec!["Basic YWRhOmFkYQ==".into()], MISSING),
@@ -57,7 +57,7 @@ async fn a_token_is_carried_in_one_way() {
 }
 
 #[tokio::test]
-async fn a_token_elsewhere_is_no_token_and_no_header_says_who_asks() {
+async fn other_headers_carry_neither_a_token_nor_an_identity() {
     let app = App::start_with_config(|config| config.callers.truncate(1)).await;
     let good = app.token("ada");
     for (case, name) in [
@@ -82,7 +82,7 @@ async fn a_token_elsewhere_is_no_token_and_no_header_says_who_asks() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_refused() {
+async fn bytes_outside_ascii_are_refused() {
     let app = App::start().await;
     let good = app.token("ada");
     for byte in 0x80..=0xff {
@@ -97,7 +97,7 @@ async fn bytes_that_are_no_text_are_refused() {
 }
 
 #[tokio::test]
-async fn a_token_beyond_the_bounds_ends_its_call_and_not_the_connection() {
+async fn a_token_over_the_limit_fails_its_call_and_keeps_the_connection() {
     let app = App::start().await;
     let good = app.token("ada");
     for bytes in [32 * 1024 + 1, 48 * 1024] {
@@ -108,7 +108,7 @@ async fn a_token_beyond_the_bounds_ends_its_call_and_not_the_connection() {
     }
     for bytes in [64 * 1024, 1 << 20] {
         let long = format!("{good}{}", "A".repeat(bytes));
-        // Beyond the header list: the transport's to refuse, as it may.
+        // Over the header list size: the transport refuses it, with a status of its choice.
         assert!(app.get_user(with_token(&long, GetUserRequest::default())).await.is_err());
         let message = GetUserRequest { access_token: long, ..GetUserRequest::default() };
         assert_failure(app.get_user(Request::new(message)).await, Code::InvalidArgument, "FIELD_INVALID");
@@ -118,10 +118,10 @@ async fn a_token_beyond_the_bounds_ends_its_call_and_not_the_connection() {
 }
 
 #[tokio::test]
-async fn what_is_no_header_reaches_nobody() {
+async fn an_invalid_header_reaches_no_handler() {
     let app = App::start_with_config(|config| config.callers.truncate(1)).await;
     let good = format!("Bearer {}", app.token("ada"));
-    for (case, name, value, answered) in [
+    for (case, name, value, is_accepted) in [
         ("the control", "authorization", good.clone(), true),
         ("A11 a line end", "authorization", format!("{good}\r\nx-user-sub: bob"), false),
         ("A11 a line feed", "authorization", format!("{good}\n"), false),
@@ -131,15 +131,15 @@ async fn what_is_no_header_reaches_nobody() {
         let block = [frames::get_user(), frames::literal(name, &value)].concat();
         let message = frames::frame(DATA, END_STREAM, 1, &frames::message(&GetUserRequest::default()));
         let call = [frames::frame(HEADERS, END_HEADERS, 1, &block), message].concat();
-        let mut wire = FrameConnection::open(app.address, &[]).await;
-        wire.send(&call).await;
+        let mut connection = FrameConnection::open(app.address, &[]).await;
+        connection.send(&call).await;
         let first = loop {
-            let frame = wire.next().await.unwrap();
+            let frame = connection.next().await.unwrap();
             if frame.stream == 1 || frame.kind == GOAWAY {
                 break frame.kind;
             }
         };
-        assert_eq!(first == HEADERS, answered, "{case}: {first}");
+        assert_eq!(first == HEADERS, is_accepted, "{case}: {first}");
     }
     assert_eq!(app.cognito_lookups(), 1);
 }

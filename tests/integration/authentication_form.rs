@@ -8,178 +8,172 @@ const INVALID: &str = "TOKEN_INVALID";
 const WRONG_TYPE: &str = "TOKEN_WRONG_TYPE";
 
 #[tokio::test]
-async fn the_form_is_compact() {
-    let trial = RejectionTest::start().await;
-    let good = trial.good.clone();
+async fn only_the_compact_serialization_is_accepted() {
+    let test = RejectionTest::start().await;
+    let good = test.good.clone();
     let [h, p, s] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
     let json = json!({"payload": p, "protected": h, "signature": s});
     let general = json!({"payload": p, "signatures": [{"protected": h, "signature": s}]});
     let dots = ".".repeat(32 * 1024);
-    trial
-        .assert_rejected(malformed([
-            ("A18 one segment", h.to_owned()),
-            ("A18 two segments", format!("{h}.{p}")),
-            ("A18 four segments", format!("{good}.{s}")),
-            ("A18 six segments", format!("{good}.{good}")),
-            ("A19 a dot before", format!(".{good}")),
-            ("A19 a dot after", format!("{good}.")),
-            ("A19 no payload", format!("{h}..{s}")),
-            ("A19 only dots", "...".to_owned()),
-            ("A20 a dot bomb", dots),
-            ("A21 no header", format!(".{p}.{s}")),
-            ("A21 no signature", format!("{h}.{p}.")),
-            ("A22 flattened JSON", json.to_string()),
-            ("A22 general JSON", general.to_string()),
-            ("A23 a line end", format!("{good}\n")),
-            ("A23 a space before", format!(" {good}")),
-            ("A23 a space within", format!("{h} .{p}.{s}")),
-            ("A24 a padded header", format!("{h}=.{p}.{s}")),
-            ("A24 a padded payload", format!("{h}.{p}==.{s}")),
-            ("A24 a padded signature", format!("{good}==")),
-            ("A25 the other alphabet", format!("{h}.{p}.{}", swapped(s))),
-            ("A27 a question mark", format!("{h}?.{p}.{s}")),
-            ("A27 a hash", format!("{h}.{p}#.{s}")),
-            ("A27 an escape", format!("{h}%2E{p}.{s}")),
-            ("A27 a zero", format!("{h}.{p}\0.{s}")),
-            ("A27 another script", format!("{h}.{p}Ａ.{s}")),
-            ("A27 an emoji", format!("{h}.{p}🙂.{s}")),
-            (
-                "A38 five segments, as a JWE",
-                format!("{}.a.b.c.d", encoded(r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#)),
-            ),
-            (
-                "A39 a costly JWE",
-                format!(
-                    "{}.a.b.c.d",
-                    encoded(r#"{"alg":"PBES2-HS256+A128KW","p2c":2147483647,"zip":"DEF"}"#)
-                ),
-            ),
-            (
-                "A101 a refresh token",
-                format!("{}.{s}.{s}.{s}.{s}", encoded(r#"{"cty":"JWT","enc":"A256GCM","alg":"RSA-OAEP"}"#)),
-            ),
-            ("A101 a code", "3f0a4d52-1f3e-4c29-9f2f-0123456789ab".to_owned()),
-            ("A13 over the bound", format!("{h}.{}.{s}", "A".repeat(32 * 1024))),
-        ]))
-        .await;
+    test.assert_rejected(malformed([
+        ("A18 one segment", h.to_owned()),
+        ("A18 two segments", format!("{h}.{p}")),
+        ("A18 four segments", format!("{good}.{s}")),
+        ("A18 six segments", format!("{good}.{good}")),
+        ("A19 a dot before", format!(".{good}")),
+        ("A19 a dot after", format!("{good}.")),
+        ("A19 no payload", format!("{h}..{s}")),
+        ("A19 only dots", "...".to_owned()),
+        ("A20 a dot bomb", dots),
+        ("A21 no header", format!(".{p}.{s}")),
+        ("A21 no signature", format!("{h}.{p}.")),
+        ("A22 flattened JSON", json.to_string()),
+        ("A22 general JSON", general.to_string()),
+        ("A23 a line end", format!("{good}\n")),
+        ("A23 a space before", format!(" {good}")),
+        ("A23 a space within", format!("{h} .{p}.{s}")),
+        ("A24 a padded header", format!("{h}=.{p}.{s}")),
+        ("A24 a padded payload", format!("{h}.{p}==.{s}")),
+        ("A24 a padded signature", format!("{good}==")),
+        ("A25 the standard alphabet", format!("{h}.{p}.{}", with_standard_alphabet(s))),
+        ("A27 a question mark", format!("{h}?.{p}.{s}")),
+        ("A27 a hash", format!("{h}.{p}#.{s}")),
+        ("A27 an escape", format!("{h}%2E{p}.{s}")),
+        ("A27 a NUL", format!("{h}.{p}\0.{s}")),
+        ("A27 another script", format!("{h}.{p}Ａ.{s}")),
+        ("A27 an emoji", format!("{h}.{p}🙂.{s}")),
+        (
+            "A38 five segments, like a JWE",
+            format!("{}.a.b.c.d", encoded(r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#)),
+        ),
+        (
+            "A39 a costly JWE",
+            format!("{}.a.b.c.d", encoded(r#"{"alg":"PBES2-HS256+A128KW","p2c":2147483647,"zip":"DEF"}"#)),
+        ),
+        (
+            "A101 a refresh token",
+            format!("{}.{s}.{s}.{s}.{s}", encoded(r#"{"cty":"JWT","enc":"A256GCM","alg":"RSA-OAEP"}"#)),
+        ),
+        ("A101 a code", "3f0a4d52-1f3e-4c29-9f2f-0123456789ab".to_owned()),
+        ("A13 over the limit", format!("{h}.{}.{s}", "A".repeat(32 * 1024))),
+    ]))
+    .await;
 }
 
 #[tokio::test]
-async fn base64url_is_canonical_however_well_it_is_signed() {
-    let trial = RejectionTest::start().await;
-    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
-    let good = trial.good.clone();
+async fn base64url_must_be_canonical_even_with_a_valid_signature() {
+    let test = RejectionTest::start().await;
+    let forger = TokenForger::with_key(&test.app.cognito, SigningKey::Access);
+    let good = test.good.clone();
     let [h, p, s] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
-    // 31 bytes leave two bits that nobody reads.
-    let header = format!(r#"{{"alg":"RS256","kid":"{}"}}"#, forge.kid);
+    // 31 bytes of base64url leave two unused bits in the last character.
+    let header = format!(r#"{{"alg":"RS256","kid":"{}"}}"#, forger.kid);
     let header = encoded(format!("{header}{}", " ".repeat((4 - header.len() % 3) % 3)));
-    let claims = trial.app.cognito.access_claims("ada").unwrap().to_string();
+    let claims = test.app.cognito.access_claims("ada").unwrap().to_string();
     let claims = encoded(format!("{claims}{}", " ".repeat((4 - claims.len() % 3) % 3)));
-    trial.assert_accepted(vec![("A26 the control", forge.sign(&format!("{header}.{claims}")))]).await;
-    trial
-        .assert_rejected(malformed([
-            ("A26 unused bits of the signature", format!("{h}.{p}.{}", nudged(s))),
-            ("A26 unused bits of the header", forge.sign(&format!("{}.{claims}", nudged(&header)))),
-            ("A26 unused bits of the payload", forge.sign(&format!("{header}.{}", nudged(&claims)))),
-            ("A24 a padded header, signed", forge.sign(&format!("{header}==.{claims}"))),
-            ("A24 a padded payload, signed", forge.sign(&format!("{header}.{claims}=="))),
-            (
-                "A25 the other alphabet, signed",
-                forge.sign(&format!(
-                    "{header}.{}",
-                    encoded(r#"{"sub":"???>>>~~~"}"#).replace('_', "/").replace('-', "+")
-                )),
-            ),
-            ("A23 a space, signed", forge.sign(&format!("{header} .{claims}"))),
-        ]))
-        .await;
+    test.assert_accepted(vec![("A26 the control", forger.sign(&format!("{header}.{claims}")))]).await;
+    test.assert_rejected(malformed([
+        ("A26 unused bits of the signature", format!("{h}.{p}.{}", with_unused_bits(s))),
+        ("A26 unused bits of the header", forger.sign(&format!("{}.{claims}", with_unused_bits(&header)))),
+        ("A26 unused bits of the payload", forger.sign(&format!("{header}.{}", with_unused_bits(&claims)))),
+        ("A24 a padded header, signed", forger.sign(&format!("{header}==.{claims}"))),
+        ("A24 a padded payload, signed", forger.sign(&format!("{header}.{claims}=="))),
+        (
+            "A25 the standard alphabet, signed",
+            forger.sign(&format!(
+                "{header}.{}",
+                encoded(r#"{"sub":"???>>>~~~"}"#).replace('_', "/").replace('-', "+")
+            )),
+        ),
+        ("A23 a space, signed", forger.sign(&format!("{header} .{claims}"))),
+    ]))
+    .await;
 }
 
 #[tokio::test]
-async fn what_is_behind_the_signature_is_part_of_it() {
-    let trial = RejectionTest::start().await;
-    let good = trial.good.clone();
-    let more = |more: &str| format!("{good}{more}");
-    trial
-        .assert_rejected(vec![
-            ("A28 a byte", more("A"), INVALID),
-            ("A28 two bytes", more("AA"), INVALID),
-            ("A28 a part of a byte", more("AAA"), MALFORMED),
-            ("A28 three bytes", more("AAAA"), INVALID),
-            ("A28 a second token", more(&good), MALFORMED),
-        ])
-        .await;
+async fn bytes_after_the_signature_belong_to_it() {
+    let test = RejectionTest::start().await;
+    let good = test.good.clone();
+    let with_suffix = |suffix: &str| format!("{good}{suffix}");
+    test.assert_rejected(vec![
+        ("A28 a byte", with_suffix("A"), INVALID),
+        ("A28 two bytes", with_suffix("AA"), INVALID),
+        ("A28 a partial byte", with_suffix("AAA"), MALFORMED),
+        ("A28 three bytes", with_suffix("AAAA"), INVALID),
+        ("A28 a second token", with_suffix(&good), MALFORMED),
+    ])
+    .await;
 }
 
 #[tokio::test]
-async fn header_and_claims_are_objects_of_json() {
-    let trial = RejectionTest::start().await;
-    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
-    let claims = trial.app.cognito.access_claims("ada").unwrap().to_string();
-    let header = trial.app.cognito.header(SigningKey::Access).to_string();
+async fn header_and_claims_must_be_json_objects() {
+    let test = RejectionTest::start().await;
+    let forger = TokenForger::with_key(&test.app.cognito, SigningKey::Access);
+    let claims = test.app.cognito.access_claims("ada").unwrap().to_string();
+    let header = test.app.cognito.header(SigningKey::Access).to_string();
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     let deep = |open: &str| open.repeat(8_000).into_bytes();
     let mut cases = Vec::new();
     for (case, bad) in [
         ("A29 text", b"text".to_vec()),
         ("A29 truncated", header.as_bytes()[..20].to_vec()),
-        ("A29 something after", format!("{header} x").into_bytes()),
+        ("A29 trailing text", format!("{header} x").into_bytes()),
         ("A29 a byte order mark", format!("\u{feff}{header}").into_bytes()),
         ("A29 UTF-16", utf16(&header)),
         ("A29 a comment", format!("/**/{header}").into_bytes()),
-        ("A29 no number", header.replacen('{', r#"{"a":NaN,"#, 1).into_bytes()),
+        ("A29 NaN", header.replacen('{', r#"{"a":NaN,"#, 1).into_bytes()),
         ("A30 an array", b"[]".to_vec()),
         ("A30 a string", b"\"x\"".to_vec()),
         ("A30 a number", b"1".to_vec()),
         ("A30 null", b"null".to_vec()),
         ("A30 true", b"true".to_vec()),
-        ("A30 the fields as an array", format!(r#"["RS256","{}"]"#, forge.kid).into_bytes()),
+        ("A30 the fields as an array", format!(r#"["RS256","{}"]"#, forger.kid).into_bytes()),
         (
-            "A31 no UTF-8",
+            "A31 invalid UTF-8",
             [&b"{\"alg\":\"RS256\",\"kid\":\"\xc0\xaf\","[..], &header.as_bytes()[1..]].concat(),
         ),
         ("A32 deep arrays", deep("[")),
         ("A32 deep objects", deep(r#"{"a":"#)),
     ] {
-        cases.push((case, forge.token(&bad, &claims), MALFORMED));
-        // As the payload, with what makes it one.
+        cases.push((case, forger.token(&bad, &claims), MALFORMED));
+        // The same text as the payload.
         let payload =
             String::from_utf8(bad).map_or_else(|_| b"{\"sub\":\"\xc0\xaf\"}".to_vec(), String::into_bytes);
-        cases.push((case, forge.token(&header, payload), MALFORMED));
+        cases.push((case, forger.token(&header, payload), MALFORMED));
     }
     let surrogate = claims.replacen(r#""ada""#, r#""\ud800""#, 1);
-    cases.push(("A31 a lone surrogate in a claim", forge.token(&header, surrogate), MALFORMED));
+    cases.push(("A31 a lone surrogate in a claim", forger.token(&header, surrogate), MALFORMED));
     let typ = header.replacen('{', r#"{"typ":"\ud800","#, 1);
-    cases.push(("A31 a lone surrogate in the header", forge.token(typ, &claims), MALFORMED));
-    trial.assert_rejected(cases).await;
+    cases.push(("A31 a lone surrogate in the header", forger.token(typ, &claims), MALFORMED));
+    test.assert_rejected(cases).await;
 }
 
 #[tokio::test]
-async fn nothing_is_said_twice() {
-    let trial = RejectionTest::start().await;
-    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
-    let claims = trial.app.cognito.access_claims("ada").unwrap();
-    let header = trial.app.cognito.header(SigningKey::Access).to_string();
+async fn duplicate_fields_are_rejected() {
+    let test = RejectionTest::start().await;
+    let forger = TokenForger::with_key(&test.app.cognito, SigningKey::Access);
+    let claims = test.app.cognito.access_claims("ada").unwrap();
+    let header = test.app.cognito.header(SigningKey::Access).to_string();
     let first = |text: &str, added: &str| text.replacen('{', &format!("{{{added},"), 1);
     let last = |text: &str, added: &str| format!("{},{added}}}", &text[..text.len() - 1]);
     let mut cases = vec![
         (
             "A33 none, then RS256",
-            forge.token(first(&header, r#""alg":"none""#), claims.to_string()),
+            forger.token(first(&header, r#""alg":"none""#), claims.to_string()),
             MALFORMED,
         ),
         (
             "A33 RS256, then none",
-            forge.token(last(&header, r#""alg":"none""#), claims.to_string()),
+            forger.token(last(&header, r#""alg":"none""#), claims.to_string()),
             MALFORMED,
         ),
-        ("A33 RS256 twice", forge.token(last(&header, r#""alg":"RS256""#), claims.to_string()), MALFORMED),
+        ("A33 RS256 twice", forger.token(last(&header, r#""alg":"RS256""#), claims.to_string()), MALFORMED),
         (
             "A33 an escaped name",
-            forge.token(last(&header, r#""\u0061lg":"RS256""#), claims.to_string()),
+            forger.token(last(&header, r#""\u0061lg":"RS256""#), claims.to_string()),
             MALFORMED,
         ),
-        ("A33 two kids", forge.token(last(&header, r#""kid":"k2""#), claims.to_string()), MALFORMED),
+        ("A33 two kids", forger.token(last(&header, r#""kid":"k2""#), claims.to_string()), MALFORMED),
     ];
     for name in
         ["sub", "iss", "client_id", "token_use", "exp", "nbf", "iat", "scope", "username", "cognito:groups"]
@@ -196,57 +190,55 @@ async fn nothing_is_said_twice() {
             [format!(r#""{name}":{other}"#), format!(r#""{name}":{value}"#), format!("{escaped}:{value}")]
         {
             for text in [first(&whole.to_string(), &added), last(&whole.to_string(), &added)] {
-                cases.push((name, forge.token(&header, text), MALFORMED));
+                cases.push((name, forger.token(&header, text), MALFORMED));
             }
         }
     }
-    trial.assert_rejected(cases).await;
+    test.assert_rejected(cases).await;
 }
 
 #[tokio::test]
-async fn claims_that_nobody_asked_for_are_read_over() {
-    let trial = RejectionTest::start().await;
-    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
-    let claims = trial.app.cognito.access_claims("ada").unwrap();
-    let header = trial.app.cognito.header(SigningKey::Access).to_string();
+async fn unknown_claims_are_ignored() {
+    let test = RejectionTest::start().await;
+    let forger = TokenForger::with_key(&test.app.cognito, SigningKey::Access);
+    let claims = test.app.cognito.access_claims("ada").unwrap();
+    let header = test.app.cognito.header(SigningKey::Access).to_string();
     let with = |name: &str, value| {
         let mut claims = claims.clone();
         claims[name] = value;
-        forge.token(&header, claims.to_string())
+        forger.token(&header, claims.to_string())
     };
     let wide: serde_json::Map<_, _> = (0..1_000).map(|n| (format!("claim-{n}"), json!(n))).collect();
     let digits = claims.to_string().replacen('{', &format!("{{\"n\":{},", "9".repeat(1_000)), 1);
-    trial
-        .assert_accepted(vec![
-            ("A36 wide", with("wide", wide.into())),
-            ("A36 long", with("long", json!("x".repeat(20_000)))),
-            ("A36 an array", with("deep", json!([[[[["x"]]]]]))),
-            ("A36 a number of 1,000 digits", forge.token(&header, digits)),
-            ("A42 no typ", with("x", json!(1))),
-        ])
-        .await;
+    test.assert_accepted(vec![
+        ("A36 wide", with("wide", wide.into())),
+        ("A36 long", with("long", json!("x".repeat(20_000)))),
+        ("A36 an array", with("deep", json!([[[[["x"]]]]]))),
+        ("A36 a number of 1,000 digits", forger.token(&header, digits)),
+        ("A42 no typ", with("x", json!(1))),
+    ])
+    .await;
 }
 
 #[tokio::test]
-async fn a_header_asks_for_nothing_more() {
-    let trial = RejectionTest::start().await;
-    let forge = TokenForger::with_key(&trial.app.cognito, SigningKey::Access);
-    let claims = trial.app.cognito.access_claims("ada").unwrap().to_string();
-    let header = trial.app.cognito.header(SigningKey::Access);
+async fn headers_that_require_other_processing_are_rejected() {
+    let test = RejectionTest::start().await;
+    let forger = TokenForger::with_key(&test.app.cognito, SigningKey::Access);
+    let claims = test.app.cognito.access_claims("ada").unwrap().to_string();
+    let header = test.app.cognito.header(SigningKey::Access);
     let with = |name: &str, value| {
         let mut header = header.clone();
         header[name] = value;
-        forge.token(header.to_string(), &claims)
+        forger.token(header.to_string(), &claims)
     };
-    trial
-        .assert_accepted(vec![
-            ("A42 JWT", with("typ", json!("JWT"))),
-            ("A42 at+jwt", with("typ", json!("at+jwt"))),
-            ("A42 application/at+jwt", with("typ", json!("application/at+jwt"))),
-        ])
-        .await;
+    test.assert_accepted(vec![
+        ("A42 JWT", with("typ", json!("JWT"))),
+        ("A42 at+jwt", with("typ", json!("at+jwt"))),
+        ("A42 application/at+jwt", with("typ", json!("application/at+jwt"))),
+    ])
+    .await;
     let nested =
-        forge.token(json!({"alg": "RS256", "kid": forge.kid, "cty": "JWT"}).to_string(), &trial.good);
+        forger.token(json!({"alg": "RS256", "kid": forger.kid, "cty": "JWT"}).to_string(), &test.good);
     let mut cases = vec![
         ("A37 a nested token", nested, MALFORMED),
         ("A37 cty alone", with("cty", json!("JWT")), MALFORMED),
@@ -259,23 +251,23 @@ async fn a_header_asks_for_nothing_more() {
     for typ in ["logout+jwt", "secevent+jwt", "dpop+jwt", "id_token+jwt", "JOSE", "jwt ", ""] {
         cases.push(("A43 another type", with("typ", json!(typ)), WRONG_TYPE));
     }
-    trial.assert_rejected(cases).await;
+    test.assert_rejected(cases).await;
 }
 
 fn malformed<'a, const N: usize>(cases: [(&'a str, String); N]) -> Vec<Case<'a>> {
     cases.map(|(case, token)| (case, token, MALFORMED)).into()
 }
 
-/// In the alphabet that has `+` and `/`.
-fn swapped(part: &str) -> String {
-    let swapped = part.replace('-', "+").replace('_', "/");
-    assert_ne!(swapped, part, "a signature has one of 342 characters that differ, nearly always");
-    swapped
+/// Rewrites a part in the standard alphabet, which has `+` and `/`.
+fn with_standard_alphabet(part: &str) -> String {
+    let with_standard_alphabet = part.replace('-', "+").replace('_', "/");
+    assert_ne!(with_standard_alphabet, part, "nearly every signature of 342 characters has a `-` or `_`");
+    with_standard_alphabet
 }
 
-/// The same bytes by another last character, whose low bits are not read.
-fn nudged(part: &str) -> String {
-    // While they are zero, the next character of the alphabet is the next of ASCII.
+/// Changes the last character to one that decodes to the same bytes, because it differs in unused bits only.
+fn with_unused_bits(part: &str) -> String {
+    // While the unused bits are zero, the next character of the alphabet is also the next one of ASCII.
     let last = part.as_bytes()[part.len() - 1] + 1;
     format!("{}{}", &part[..part.len() - 1], char::from(last))
 }

@@ -30,11 +30,11 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
-    // The keys themselves are good: all stand-ins of a process share them.
+async fn a_faulty_key_server_leaves_the_server_unready_until_it_recovers() {
+    // All stand-ins of a process share their keys, so these are valid for each of them.
     let good = standin().jwks();
     let text = |text: &str| HttpResponse::new(200, "application/json", text);
-    let elsewhere =
+    let redirect =
         |status, to: &str| Fault::Respond(HttpResponse::json(status, &good).header("location", to));
     let padded = |bytes| Fault::Respond(text(&format!("{good}{}", " ".repeat(bytes))));
     let many = |keys: usize| {
@@ -45,30 +45,30 @@ async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
     let canary_url = canary.jwks_url();
     let faults = [
         ("A75 HTML", Fault::Respond(HttpResponse::new(200, "text/html", "<html>")), "Keys"),
-        ("A75 nothing", Fault::Respond(text("")), "Keys"),
+        ("A75 an empty body", Fault::Respond(text("")), "Keys"),
         ("A75 an empty object", Fault::Respond(text("{}")), "Keys"),
         ("A75 an array", Fault::Respond(text("[]")), "Keys"),
         ("A75 null", Fault::Respond(text("null")), "Keys"),
-        ("A75 keys that are no list", Fault::Respond(text(r#"{"keys":{}}"#)), "Keys"),
+        ("A75 keys that are not a list", Fault::Respond(text(r#"{"keys":{}}"#)), "Keys"),
         ("A75 not found", Fault::Respond(HttpResponse::json(404, &good)), "Status"),
-        ("A75 a failure", Fault::ServerError, "Status"),
-        ("A75 another success", Fault::Respond(HttpResponse::json(203, &good)), "Status"),
+        ("A75 a server error", Fault::ServerError, "Status"),
+        ("A75 203", Fault::Respond(HttpResponse::json(203, &good)), "Status"),
         ("A76 no keys", Fault::Respond(HttpResponse::json(200, &json!({"keys": []}))), "Keys"),
         ("A77 too long", padded(64 * 1024), "Body"),
         ("A77 much too long", padded(8 << 20), "Body"),
-        ("A77 without end", Fault::EndlessBody(Duration::from_millis(20)), "Timeout"),
-        ("A77 never", Fault::Hang, "Timeout"),
+        ("A77 an endless body", Fault::EndlessBody(Duration::from_millis(20)), "Timeout"),
+        ("A77 no response", Fault::Hang, "Timeout"),
         (
-            "A77 packed",
+            "A77 labelled as compressed",
             Fault::Respond(HttpResponse::json(200, &good).header("content-encoding", "gzip")),
             "Ok",
         ),
-        ("A77 broken off", Fault::ResetInBody(HttpResponse::json(200, &good)), "Body"),
-        ("A78 moved for good", elsewhere(301, &canary_url), "Status"),
-        ("A78 moved", elsewhere(302, &canary_url), "Status"),
-        ("A78 elsewhere, by the same way", elsewhere(307, &canary_url), "Status"),
-        ("A78 elsewhere for good, by the same way", elsewhere(308, &canary_url), "Status"),
-        ("A78 to itself", elsewhere(302, ""), "Status"),
+        ("A77 reset in the body", Fault::ResetInBody(HttpResponse::json(200, &good)), "Body"),
+        ("A78 301", redirect(301, &canary_url), "Status"),
+        ("A78 302", redirect(302, &canary_url), "Status"),
+        ("A78 307", redirect(307, &canary_url), "Status"),
+        ("A78 308", redirect(308, &canary_url), "Status"),
+        ("A78 to itself", redirect(302, ""), "Status"),
         ("A92 too many", Fault::Respond(HttpResponse::json(200, &many(31))), "Keys"),
     ];
     join_all(faults.into_iter().map(|(case, fault, outcome)| async move {
@@ -80,7 +80,7 @@ async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
             format!("cognito_lookup_jwks_fetches_total{{pool=\"{pool}\",outcome=\"{outcome}\"}}")
         };
         app.wait_for_metric(&series(outcome), |fetches| fetches >= 1.0).await;
-        // What is packed was not asked for, and is read as it is.
+        // The client requested no compression, so it reads the body as it is.
         if outcome != "Ok" {
             assert_eq!(app.metric(&series("Ok")).await, 0.0, "{case}");
             assert_failure(app.get_by_token(&app.token("ada")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
@@ -91,19 +91,19 @@ async fn a_key_server_that_lies_leaves_the_server_unready_until_it_does_not() {
         assert!(app.metric(&fetched_at(&app)).await > 1.7e9, "{case}");
     }))
     .await;
-    assert_eq!(canary.calls("jwks"), 0, "somebody followed");
+    assert_eq!(canary.calls("jwks"), 0, "a redirect was followed");
 }
 
 #[tokio::test]
-async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
+async fn an_unusable_key_affects_no_other_key() {
     let cognito = standin();
-    let stranger = TokenForger::with_key(&cognito, SigningKey::Unpublished);
+    let unpublished = TokenForger::with_key(&cognito, SigningKey::Unpublished);
     let edit = |kid: &str, name: &str, value: Value| {
-        let mut key = stranger.jwk(kid);
+        let mut key = unpublished.jwk(kid);
         key[name] = value;
         key
     };
-    let n = stranger.n.to_bytes_be();
+    let n = unpublished.n.to_bytes_be();
     let bad = [
         edit("A80 AKP", "kty", json!("AKP")),
         edit("A80 OKP", "kty", json!("OKP")),
@@ -119,7 +119,7 @@ async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
         edit("A83 RSA1_5", "alg", json!("RSA1_5")),
         json!({"kty": "oct", "kid": "A84 a secret", "k": "AAAA", "alg": "HS256"}),
         json!({"kty": "EC", "kid": "A85 a curve", "crv": "P-256", "x": "AA", "y": "AA"}),
-        stranger.jwk("A86 two under one name"),
+        unpublished.jwk("A86 two under one name"),
         edit("A86 two under one name", "n", json!(encoded([0x81; 256]))),
         edit("A87 small", "n", json!(encoded([0x81; 255]))),
         edit("A88 large", "n", json!(encoded(vec![0x81; 2048]))),
@@ -131,10 +131,10 @@ async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
         edit("A91 zero", "n", json!("AA")),
     ];
     let mut keys = bad.to_vec();
-    // What may be beside a key, and a key said twice, is no fault; the controls of all the others.
-    keys.push(stranger.jwk("the control"));
-    keys.push(stranger.jwk("A86 one key twice"));
-    keys.push(stranger.jwk("A86 one key twice"));
+    // The controls: additional members are allowed, and so is a repeated key.
+    keys.push(unpublished.jwk("the control"));
+    keys.push(unpublished.jwk("A86 one key twice"));
+    keys.push(unpublished.jwk("A86 one key twice"));
     keys.push(edit("A93 with private parts", "d", json!("AAAA")));
     keys.push(json!({"kty": "RSA", "kid": "A83 no alg", "n": encoded(&n), "e": "AQAB"}));
     keys.push(cognito.jwks()["keys"][0].clone());
@@ -143,26 +143,22 @@ async fn a_bad_key_spoils_neither_its_neighbours_nor_a_token() {
     let app = App::start_unready(cognito, |_| {}).await;
     app.wait_for_health(ServingStatus::Serving).await;
     let claims = app.cognito.access_claims("ada").unwrap().to_string();
-    let token = |kid: &str| stranger.token(json!({"alg": "RS256", "kid": kid}).to_string(), &claims);
+    let token = |kid: &str| unpublished.token(json!({"alg": "RS256", "kid": kid}).to_string(), &claims);
     for kid in ["the control", "A86 one key twice", "A93 with private parts", "A83 no alg"] {
         assert!(app.get_by_token(&token(kid)).await.is_ok(), "{kid}");
     }
     for kid in bad.iter().filter_map(|key| key["kid"].as_str()) {
-        // As of any unknown name: while the fetch at the start is young, the design says that it may be a new one's.
+        // As for any unknown key id: it may be that of a new key while the fetch at the start is recent.
         let failure = failure(&app.get_by_token(&token(kid)).await.expect_err(kid));
         assert_eq!(failure, (Code::Unavailable, "KEYS_UNAVAILABLE".to_owned()), "{kid}");
         assert!(app.get_by_token(&app.token("ada")).await.is_ok(), "the good token after {kid}");
     }
-    assert_eq!(
-        (app.cognito.calls("jwks"), app.cognito_lookups()),
-        (1, 1),
-        "A94: whatever a header says of caching"
-    );
+    assert_eq!((app.cognito.calls("jwks"), app.cognito_lookups()), (1, 1), "A94: cache headers are ignored");
 }
 
 #[tokio::test]
-async fn a_key_server_is_asked_over_https_where_that_is_set() {
-    // A79: it speaks in the clear.
+async fn an_https_jwks_url_is_not_fetched_in_plaintext() {
+    // A79: the stand-in serves plaintext HTTP.
     let cognito = standin();
     let url = cognito.jwks_url().replace("http:", "https:");
     let app = App::start_unready(cognito, |config| config.pools[0].jwks_url = Some(url)).await;
@@ -178,7 +174,7 @@ async fn a_key_server_is_asked_over_https_where_that_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_server_proves_who_it_is() {
+async fn the_certificate_of_the_key_server_is_verified() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     for (case, identity, fault) in [
         ("the control", ours.server(), None),
@@ -189,16 +185,16 @@ async fn a_key_server_proves_who_it_is() {
     ] {
         let cognito = standin();
         let port = key_server(&identity, cognito.jwks().to_string()).await;
-        let told = told_of(&cognito, port, &ours).await;
+        let line = first_key_log_line(&cognito, port, &ours).await;
         match fault {
-            None => assert_eq!(told["message"], "signing keys fetched", "{case}: {told}"),
-            Some(fault) => assert!(told["error"].as_str().unwrap().contains(fault), "{case}: {told}"),
+            None => assert_eq!(line["message"], "signing keys fetched", "{case}: {line}"),
+            Some(fault) => assert!(line["error"].as_str().unwrap().contains(fault), "{case}: {line}"),
         }
         assert_eq!(cognito.calls("jwks"), 0, "{case}");
     }
 }
 
-/// Serves a key set over TLS, and returns the port.
+/// Serves a JWKS over TLS and returns the port.
 async fn key_server(identity: &Identity, body: String) -> u16 {
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
     let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
@@ -214,19 +210,19 @@ async fn key_server(identity: &Identity, body: String) -> u16 {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            // A client that does not trust it says so and goes.
+            // A client that does not trust the certificate aborts the handshake.
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let length = body.len();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+            let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
             let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.write_all(response.as_bytes()).await;
         }
     });
     port
 }
 
-/// The first line that a process logs of its keys, which trusts one authority and asks this port.
-async fn told_of(cognito: &StandIn, port: u16, trusted: &Authority) -> Value {
+/// Returns the first line that a process logs about its keys. It trusts one authority and fetches from this port.
+async fn first_key_log_line(cognito: &StandIn, port: u16, trusted: &Authority) -> Value {
     let folder = TempDir::new().unwrap();
     let (file, roots) = (folder.path().join("settings.toml"), folder.path().join("roots.pem"));
     let url = format!("https://localhost:{port}/");
@@ -247,10 +243,10 @@ async fn told_of(cognito: &StandIn, port: u16, trusted: &Authority) -> Value {
         let lines = errors.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
         lines.into_iter().find(|line| line["message"].as_str().unwrap().starts_with("signing keys"))
     });
-    let told = found.await.unwrap();
+    let line = found.await.unwrap();
     process.kill().unwrap();
     process.wait().unwrap();
-    told.expect("it says something of its keys")
+    line.expect("the process logs something about its keys")
 }
 
 fn fetched_at(app: &App) -> String {

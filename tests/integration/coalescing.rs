@@ -12,26 +12,26 @@ use tonic::{Code, Request};
 use crate::support::{ADA, App, Components, GRACE, about, connect, default_deadline, failure, source};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_cold_reads_of_one_user_are_one_call() {
+async fn a_thousand_concurrent_misses_of_one_user_make_one_call() {
     let app = App::start().await;
-    let held = app.cognito.hold("AdminGetUser");
-    // A connection carries 100 calls at once.
+    let hold = app.cognito.hold("AdminGetUser");
+    // A connection carries at most 100 concurrent calls.
     let channels = join_all((0..10).map(|_| connect(app.address))).await;
-    let asking = (0..1000).map(|n| {
+    let calls = (0..1000).map(|n| {
         let mut users = UserServiceClient::new(channels[n % 10].clone());
         async move { users.get_user(Request::new(about(ADA))).await }
     });
-    let opening = async {
+    let release = async {
         app.cognito.wait_for_calls("AdminGetUser", 1).await;
-        held.release();
+        hold.release();
     };
-    let (answers, ()) = tokio::join!(join_all(asking), opening);
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1000);
+    let (responses, ()) = tokio::join!(join_all(calls), release);
+    assert_eq!(responses.iter().filter(|response| response.is_ok()).count(), 1000);
     assert_eq!(app.cognito_lookups(), 1);
 }
 
 #[tokio::test]
-async fn a_hit_makes_no_call() {
+async fn a_cache_hit_makes_no_call() {
     let app = App::start().await;
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cognito);
     for _ in 0..10 {
@@ -42,17 +42,17 @@ async fn a_hit_makes_no_call() {
 }
 
 #[tokio::test]
-async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
+async fn a_failed_fetch_fails_all_its_waiters_and_is_not_cached() {
     let app = App::start().await;
     app.cognito.inject_next("AdminGetUser", 1, Fault::AccessDenied);
-    let held = app.cognito.hold("AdminGetUser");
-    let asking = join_all((0..50).map(|_| app.get_by_sub(ADA)));
-    let opening = async {
+    let hold = app.cognito.hold("AdminGetUser");
+    let calls = join_all((0..50).map(|_| app.get_by_sub(ADA)));
+    let release = async {
         app.cognito.wait_for_calls("AdminGetUser", 1).await;
-        held.release();
+        hold.release();
     };
-    let (answers, ()) = tokio::join!(asking, opening);
-    let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
+    let (responses, ()) = tokio::join!(calls, release);
+    let failed = responses.iter().filter_map(|response| response.as_ref().err());
     let failed: Vec<_> = failed.map(failure).collect();
     assert!(!failed.is_empty());
     assert!(failed.iter().all(|failed| *failed == (Code::Unavailable, "UPSTREAM_UNAVAILABLE".to_owned())));
@@ -60,27 +60,27 @@ async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
 }
 
 #[tokio::test]
-async fn callers_that_leave_neither_stop_nor_repeat_a_fetch() {
+async fn cancelled_callers_neither_stop_nor_repeat_a_fetch() {
     let app = App::start().await;
-    let held = app.cognito.hold("AdminGetUser");
+    let hold = app.cognito.hold("AdminGetUser");
     for _ in 0..300 {
         tokio::select! {
             biased;
-            _ = app.get_by_sub(ADA) => panic!("answered while Cognito was held"),
+            _ = app.get_by_sub(ADA) => panic!("the call returned while the fetch was held"),
             () = app.cognito.wait_for_calls("AdminGetUser", 1) => {}
         }
     }
-    held.release();
-    // Whoever comes now waits for the very fetch that all the others left.
+    hold.release();
+    // A new call joins the fetch that the cancelled callers started.
     assert!(app.get_by_sub(ADA).await.is_ok());
     assert_eq!(app.cognito_lookups(), 1);
 }
 
 #[tokio::test]
-async fn a_hit_past_half_of_its_freshness_is_served_and_refreshes_once() {
+async fn a_hit_past_half_of_its_ttl_is_served_and_refreshed_once() {
     let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_secs(2)).await;
     assert!(app.get_by_sub(ADA).await.is_ok());
-    let held = app.cognito.hold("AdminGetUser");
+    let hold = app.cognito.hold("AdminGetUser");
     let mut hits = 0;
     while app.cognito.calls("AdminGetUser") < 2 {
         assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
@@ -88,26 +88,30 @@ async fn a_hit_past_half_of_its_freshness_is_served_and_refreshes_once() {
         assert!(hits < 1_000_000);
     }
     for _ in 0..100 {
-        assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache, "nobody waits for a refresh");
+        assert_eq!(
+            source(&app.get_by_sub(ADA).await.unwrap()),
+            Source::Cache,
+            "a hit does not wait for its refresh"
+        );
     }
     assert_eq!(app.cognito_lookups(), 2);
-    held.release();
+    hold.release();
     app.cognito.wait_until_idle("AdminGetUser").await;
 }
 
 #[tokio::test]
-async fn nobody_waits_for_more_than_three_fetches() {
-    let parts = Components::start().await;
-    parts.cognito.inject("ListUsers", Fault::AccessDenied);
-    let by_sub = parts.permit(GRACE, "", Demand::ANY).await;
-    let token = parts.cognito.access_token("Google_1034567890").unwrap();
-    let by_token = parts.permit(GRACE, &token, Demand::ANY).await;
-    let mut patient = pin!(parts.users.find(&by_token, default_deadline()));
+async fn a_call_waits_for_at_most_three_fetches() {
+    let components = Components::start().await;
+    components.cognito.inject("ListUsers", Fault::AccessDenied);
+    let by_sub = components.permit(GRACE, "", Demand::ANY).await;
+    let token = components.cognito.access_token("Google_1034567890").unwrap();
+    let by_token = components.permit(GRACE, &token, Demand::ANY).await;
+    let mut waiting = pin!(components.users.find(&by_token, default_deadline()));
     for _ in 0..3 {
-        let mut other = pin!(parts.users.find(&by_sub, default_deadline()));
+        let mut other = pin!(components.users.find(&by_sub, default_deadline()));
         assert!(other.as_mut().now_or_never().is_none());
-        assert!(patient.as_mut().now_or_never().is_none());
+        assert!(waiting.as_mut().now_or_never().is_none());
         assert_eq!(other.await.unwrap_err(), Failure::AccessDenied);
     }
-    assert_eq!(patient.await.unwrap_err(), Failure::Unavailable);
+    assert_eq!(waiting.await.unwrap_err(), Failure::Unavailable);
 }

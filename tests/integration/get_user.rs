@@ -11,11 +11,11 @@ use tonic_types::StatusExt as _;
 use crate::support::{ADA, App, BOB, GRACE, about, assert_failure, max_age, names, with_token};
 
 #[tokio::test]
-async fn a_token_gets_what_is_released_of_its_user_and_nothing_else() {
+async fn a_token_reads_the_released_attributes_of_its_user_only() {
     let app = App::start().await;
-    let answer = app.get_by_token(&app.token("ada")).await.unwrap();
-    assert_eq!(names(&answer), ["email", "name"]);
-    let user = answer.user.unwrap();
+    let response = app.get_by_token(&app.token("ada")).await.unwrap();
+    assert_eq!(names(&response), ["email", "name"]);
+    let user = response.user.unwrap();
     assert_eq!(user.sub, ADA);
     assert_eq!(user.user_pool_id, app.cognito.pool_id());
     assert_eq!(user.attributes["email"], "ada@example.com");
@@ -26,17 +26,17 @@ async fn a_token_gets_what_is_released_of_its_user_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_network_reads_anyone_by_sub() {
+async fn a_network_caller_reads_any_user_by_sub() {
     let app = App::start().await;
-    let answer = app.get_by_sub(ADA).await.unwrap();
-    assert_eq!(names(&answer), ["name"]);
-    assert_eq!(answer.user.unwrap().sub, ADA);
+    let response = app.get_by_sub(ADA).await.unwrap();
+    assert_eq!(names(&response), ["name"]);
+    assert_eq!(response.user.unwrap().sub, ADA);
     let status = app.get_user(Request::new(GetUserRequest::default())).await.unwrap_err();
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "sub");
 }
 
 #[tokio::test]
-async fn an_entry_cached_for_one_caller_is_cut_for_another() {
+async fn a_cached_user_is_filtered_for_each_caller() {
     let app = App::start().await;
     for _ in 0..2 {
         assert_eq!(names(&app.get_by_token(&app.token("ada")).await.unwrap()), ["email", "name"]);
@@ -48,8 +48,8 @@ async fn an_entry_cached_for_one_caller_is_cut_for_another() {
 #[tokio::test]
 async fn a_federated_user_is_found_by_token_and_by_sub() {
     let app = App::start().await;
-    let answer = app.get_by_token(&app.token("Google_1034567890")).await.unwrap();
-    assert_eq!(answer.user.unwrap().status(), UserStatus::ExternalProvider);
+    let response = app.get_by_token(&app.token("Google_1034567890")).await.unwrap();
+    assert_eq!(response.user.unwrap().status(), UserStatus::ExternalProvider);
     assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (1, 0));
 
     let app = App::start().await;
@@ -59,40 +59,40 @@ async fn a_federated_user_is_found_by_token_and_by_sub() {
 }
 
 #[tokio::test]
-async fn a_pool_can_be_asked_without_admin_get_user() {
+async fn a_pool_can_be_looked_up_by_list_users_only() {
     let app = App::start_with_config(|config| config.pools[0].bare_sub = BareSub::ListUsers).await;
     assert_eq!(app.get_by_sub(ADA).await.unwrap().user.unwrap().sub, ADA);
     assert_eq!((app.cognito.calls("AdminGetUser"), app.cognito.calls("ListUsers")), (0, 1));
 }
 
 #[tokio::test]
-async fn named_attributes_are_a_part_of_what_is_released() {
+async fn requested_attributes_must_be_among_the_released_ones() {
     let app = App::start().await;
-    let wanting = |names: &[&str]| GetUserRequest {
+    let request_for = |names: &[&str]| GetUserRequest {
         attributes: names.iter().map(ToString::to_string).collect(),
         ..GetUserRequest::default()
     };
     let token = app.token("ada");
-    let answer = app.get_user(with_token(&token, wanting(&["email", "sub"]))).await.unwrap();
-    assert_eq!(names(&answer), ["email"]);
+    let response = app.get_user(with_token(&token, request_for(&["email", "sub"]))).await.unwrap();
+    assert_eq!(names(&response), ["email"]);
 
     let before = app.cognito_lookups();
     let app2 = App::start().await;
     let refused = app2
-        .get_user(with_token(&app2.token("ada"), wanting(&["phone_number", "email", "custom:plan"])))
+        .get_user(with_token(&app2.token("ada"), request_for(&["phone_number", "email", "custom:plan"])))
         .await;
     let status = assert_failure(refused, Code::PermissionDenied, "ATTRIBUTE_NOT_ALLOWED");
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.metadata["attributes"], "custom:plan,phone_number");
-    assert_eq!((before, app2.cognito_lookups()), (1, 0), "the check comes before any fetch");
+    assert_eq!((before, app2.cognito_lookups()), (1, 0), "the policy check precedes any fetch");
 }
 
 #[tokio::test]
-async fn groups_are_not_released() {
+async fn groups_are_not_released_by_default() {
     let app = App::start().await;
-    let wish = GetUserRequest { include_groups: true, ..GetUserRequest::default() };
+    let request = GetUserRequest { include_groups: true, ..GetUserRequest::default() };
     assert_failure(
-        app.get_user(with_token(&app.token("ada"), wish)).await,
+        app.get_user(with_token(&app.token("ada"), request)).await,
         Code::PermissionDenied,
         "ATTRIBUTE_NOT_ALLOWED",
     );
@@ -110,7 +110,7 @@ async fn pseudo_attributes_are_released_by_their_names() {
 }
 
 #[tokio::test]
-async fn an_unknown_user_is_not_found_and_not_asked_for_again() {
+async fn an_unknown_user_is_not_found_and_cached_as_such() {
     let app = App::start().await;
     for _ in 0..3 {
         assert_failure(app.get_by_sub("nobody").await, Code::NotFound, "USER_NOT_FOUND");
@@ -119,16 +119,20 @@ async fn an_unknown_user_is_not_found_and_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_absence_found_by_sub_hides_nobody_whose_token_is_verified() {
+async fn a_negative_entry_by_sub_does_not_hide_the_user_of_a_verified_token() {
     let app = App::start_with_config(|config| config.pools[0].federated = false).await;
     assert_failure(app.get_by_sub(GRACE).await, Code::NotFound, "USER_NOT_FOUND");
-    let answer = app.get_by_token(&app.token("Google_1034567890")).await.unwrap();
-    assert_eq!(answer.user.unwrap().sub, GRACE);
-    assert_eq!(app.get_by_sub(GRACE).await.unwrap().user.unwrap().sub, GRACE, "the later knowledge counts");
+    let response = app.get_by_token(&app.token("Google_1034567890")).await.unwrap();
+    assert_eq!(response.user.unwrap().sub, GRACE);
+    assert_eq!(
+        app.get_by_sub(GRACE).await.unwrap().user.unwrap().sub,
+        GRACE,
+        "the newer entry replaces the negative one"
+    );
 }
 
 #[tokio::test]
-async fn a_deleted_user_with_a_live_token_is_not_found() {
+async fn a_deleted_user_with_a_valid_token_is_not_found() {
     let app = App::start().await;
     let token = app.token("ada");
     app.cognito.delete_user("ada").unwrap();
@@ -136,7 +140,7 @@ async fn a_deleted_user_with_a_live_token_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_deleted_user_does_not_come_back_when_the_absence_is_forgotten() {
+async fn a_deleted_user_does_not_reappear_when_its_negative_entry_expires() {
     let app = App::start_with_config(|config| config.cache.absent_for = Duration::from_millis(1)).await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.delete_user("ada").unwrap();
@@ -148,19 +152,19 @@ async fn a_deleted_user_does_not_come_back_when_the_absence_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_failed_search_by_sub_is_not_held_against_the_users_token() {
+async fn a_failed_fetch_by_sub_does_not_fail_a_call_by_token() {
     let app = App::start().await;
     let token = app.token("Google_1034567890");
     app.cognito.inject("ListUsers", Fault::AccessDenied);
-    let held = app.cognito.hold("ListUsers");
+    let hold = app.cognito.hold("ListUsers");
     let by_token = async {
         app.cognito.wait_for_calls("ListUsers", 1).await;
-        let asked = app.get_by_token(&token);
-        let opened = async {
+        let call = app.get_by_token(&token);
+        let release = async {
             app.cognito.wait_until_idle("AdminGetUser").await;
-            held.release();
+            hold.release();
         };
-        tokio::join!(asked, opened).0
+        tokio::join!(call, release).0
     };
     let (by_sub, by_token) = tokio::join!(app.get_by_sub(GRACE), by_token);
     assert_failure(by_sub, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
@@ -168,7 +172,7 @@ async fn a_failed_search_by_sub_is_not_held_against_the_users_token() {
 }
 
 #[tokio::test]
-async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
+async fn a_failed_fetch_by_sub_leaves_stale_responses_labelled() {
     let app = App::start_with_config(|config| {
         config.cache.fresh_for = Duration::from_millis(1);
         config.pools[0].bare_sub = BareSub::ListUsers;
@@ -177,37 +181,40 @@ async fn a_failed_search_by_sub_makes_no_stale_answer_look_fetched() {
     let token = app.token("Google_1034567890");
     let before = app.get_by_token(&token).await.unwrap();
     app.cognito.inject("ListUsers", Fault::AccessDenied);
-    let held = app.cognito.hold("ListUsers");
+    let hold = app.cognito.hold("ListUsers");
     let search = async {
-        // Until what is held is past its freshness, and so is searched for.
+        // Until the entry is past its TTL, so that a fetch by sub starts.
         loop {
             tokio::select! {
                 biased;
                 () = app.cognito.wait_for_calls("ListUsers", 1) => return,
-                answer = app.get_by_sub(GRACE) => assert!(answer.is_ok()),
+                response = app.get_by_sub(GRACE) => assert!(response.is_ok()),
             }
         }
     };
     search.await;
-    let opening = async {
+    let release = async {
         tokio::task::yield_now().await;
-        held.release();
+        hold.release();
     };
-    let (after, ()) = tokio::join!(app.get_by_token(&token), opening);
-    let [before, after] = [before, after.unwrap()].map(|answer| answer.freshness.unwrap());
+    let (after, ()) = tokio::join!(app.get_by_token(&token), release);
+    let [before, after] = [before, after.unwrap()].map(|response| response.freshness.unwrap());
     let labelled = after.stale_reason() != StaleReason::Unspecified && after.source() == Source::Cache;
-    assert!(labelled || before.fetched_at != after.fetched_at, "what is of before says so: {after:?}");
+    assert!(
+        labelled || before.fetched_at != after.fetched_at,
+        "an earlier fetch is labelled stale: {after:?}"
+    );
 }
 
 #[tokio::test]
-async fn a_disabled_user_is_refused_by_token_and_told_of_by_sub() {
+async fn a_disabled_user_is_refused_by_token_and_returned_by_sub() {
     let app = App::start().await;
     assert_failure(app.get_by_token(&app.token("bob")).await, Code::PermissionDenied, "USER_DISABLED");
     assert!(!app.get_by_sub(BOB).await.unwrap().user.unwrap().enabled);
 }
 
 #[tokio::test]
-async fn an_answer_about_somebody_else_is_an_internal_error_and_not_kept() {
+async fn a_response_for_the_wrong_user_is_an_internal_error_and_not_cached() {
     let app = App::start().await;
     let token = app.token("ada");
     app.cognito.inject("AdminGetUser", Fault::WrongUser("bob".into()));
@@ -222,7 +229,7 @@ async fn an_answer_about_somebody_else_is_an_internal_error_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_malformed_request_is_refused_before_cognito_is_asked() {
+async fn a_malformed_request_is_refused_before_any_fetch() {
     let app = App::start().await;
     for sub in ["a b", "\" or sub ^= \"", "é", &"s".repeat(129)] {
         let status = assert_failure(app.get_by_sub(sub).await, Code::InvalidArgument, "SUB_MALFORMED");
@@ -239,7 +246,7 @@ async fn a_malformed_request_is_refused_before_cognito_is_asked() {
 }
 
 #[tokio::test]
-async fn what_is_given_must_name_one_user() {
+async fn all_parts_of_a_request_must_name_the_same_user() {
     let app = App::start().await;
     let (ada, grace) = (app.token("ada"), app.token("Google_1034567890"));
     let presented = |token: &str| GetUserRequest { access_token: token.into(), ..GetUserRequest::default() };
@@ -255,7 +262,7 @@ async fn what_is_given_must_name_one_user() {
 }
 
 #[tokio::test]
-async fn the_same_sub_in_two_pools_never_meets() {
+async fn the_same_sub_in_two_pools_is_cached_separately() {
     let other = StandIn::start(Pool { id: "eu-west-1_Sandbox02".into(), ..Pool::sandbox() }).unwrap();
     other.update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
     let app = App::start_with_config(|config| {
@@ -277,7 +284,7 @@ async fn the_same_sub_in_two_pools_never_meets() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_returned_with_answers_and_failures() {
+async fn the_request_id_is_returned_with_responses_and_errors() {
     let app = App::start().await;
     let mut users = cognito_lookup::proto::user_service_client::UserServiceClient::new(app.channel.clone());
     let mut request = Request::new(about(ADA));
@@ -290,7 +297,7 @@ async fn a_request_id_is_returned_with_answers_and_failures() {
 }
 
 #[tokio::test]
-async fn whatever_an_attribute_holds_arrives_byte_for_byte() {
+async fn attribute_values_arrive_byte_for_byte() {
     let app = App::start_with_config(|config| config.callers[1].attributes = vec!["*".into()]).await;
     let emoji = "\u{1f600}".repeat(512);
     let values = [
@@ -307,21 +314,21 @@ async fn whatever_an_attribute_holds_arrives_byte_for_byte() {
         "\u{feff}",
         "\"; drop",
     ];
-    let poisoned = |n: usize| format!("custom:a{n}");
+    let attribute_name = |n: usize| format!("custom:a{n}");
     app.cognito
         .update_user("ada", |ada| {
             ada.attributes
-                .extend(values.iter().enumerate().map(|(n, value)| (poisoned(n), (*value).to_owned())));
+                .extend(values.iter().enumerate().map(|(n, value)| (attribute_name(n), (*value).to_owned())));
         })
         .unwrap();
-    // Fetched, and then from the cache.
+    // The first call fetches, the second one hits the cache.
     for source in [Source::Cognito, Source::Cache] {
-        let answer = app.get_by_sub(ADA).await.unwrap();
-        assert_eq!(crate::support::source(&answer), source);
-        let user = answer.user.unwrap();
+        let response = app.get_by_sub(ADA).await.unwrap();
+        assert_eq!(crate::support::source(&response), source);
+        let user = response.user.unwrap();
         assert_eq!(user.sub, ADA);
         for (n, value) in values.iter().enumerate() {
-            assert_eq!(user.attributes[&poisoned(n)], *value);
+            assert_eq!(user.attributes[&attribute_name(n)], *value);
         }
     }
 }

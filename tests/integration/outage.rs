@@ -11,18 +11,18 @@ use tonic_types::StatusExt as _;
 use crate::support::{ADA, App, BOB, GRACE, about, assert_failure, http_get, max_age, source};
 
 #[tokio::test]
-async fn cognito_down_is_unavailable_and_heals() {
+async fn an_outage_is_unavailable_and_ends_with_cognitos_return() {
     let app = App::start().await;
     app.cognito.stop().unwrap();
     let status = assert_failure(app.get_by_sub(ADA).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
     assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
     app.cognito.resume().unwrap();
-    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cognito, "a failure is not kept");
+    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cognito, "failures are not cached");
 }
 
 #[tokio::test]
-async fn what_is_fresh_is_served_while_cognito_is_down() {
+async fn fresh_entries_are_served_during_an_outage() {
     let app = App::start().await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.stop().unwrap();
@@ -31,7 +31,7 @@ async fn what_is_fresh_is_served_while_cognito_is_down() {
 }
 
 #[tokio::test]
-async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
+async fn stale_entries_are_served_with_a_reason_while_fetches_fail() {
     let cases = [
         (Fault::Throttle, StaleReason::UpstreamThrottled),
         (Fault::ServerError, StaleReason::UpstreamUnavailable),
@@ -53,23 +53,23 @@ async fn what_is_stale_is_served_and_labelled_while_cognito_cannot_answer() {
         assert_eq!(
             app.get_user(Request::new(now)).await.unwrap_err().code(),
             Code::Unavailable,
-            "a demand is a hard bound"
+            "max_age has no stale fallback"
         );
 
         app.cognito.clear_faults("AdminGetUser");
         let now = GetUserRequest { freshness: max_age(0), ..about(ADA) };
-        let healed = app.get_user(Request::new(now)).await.unwrap().freshness.unwrap();
-        assert_eq!(healed.stale_reason(), StaleReason::Unspecified);
+        let recovered = app.get_user(Request::new(now)).await.unwrap().freshness.unwrap();
+        assert_eq!(recovered.stale_reason(), StaleReason::Unspecified);
     }
 }
 
 #[tokio::test]
-async fn a_hanging_cognito_is_not_waited_out_where_something_is_held() {
+async fn a_stale_entry_is_served_before_a_hanging_fetch_times_out() {
     let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.inject("AdminGetUser", Fault::Hang);
     loop {
-        // Less than the 2 s that a hanging fetch takes, more than the 0.5 s it is waited for.
+        // Less than the 2 s timeout of a fetch, more than the 0.5 s that a call with a stale entry waits for one.
         let mut request = Request::new(about(ADA));
         request.metadata_mut().insert("grpc-timeout", "1500m".parse().unwrap());
         let freshness = app.get_user(request).await.unwrap().freshness.unwrap();
@@ -80,7 +80,7 @@ async fn a_hanging_cognito_is_not_waited_out_where_something_is_held() {
 }
 
 #[tokio::test]
-async fn what_is_past_its_use_is_not_served() {
+async fn expired_entries_are_not_served() {
     let app = App::start_with_config(|config| {
         config.cache.fresh_for = Duration::from_millis(1);
         config.cache.usable_for = Duration::from_millis(1);
@@ -88,52 +88,52 @@ async fn what_is_past_its_use_is_not_served() {
     .await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.stop().unwrap();
-    let refused = loop {
+    let status = loop {
         if let Err(status) = app.get_by_sub(ADA).await {
             break status;
         }
     };
-    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(status.code(), Code::Unavailable);
 }
 
 #[tokio::test]
-async fn a_failing_cognito_is_asked_once_a_second_about_a_user() {
+async fn a_failing_user_is_fetched_at_most_once_a_second() {
     let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.inject("AdminGetUser", Fault::AccessDenied);
     while app.cognito_lookups() < 2 {
         assert!(app.get_by_sub(ADA).await.is_ok());
     }
-    let begun = tokio::time::Instant::now();
+    let start = tokio::time::Instant::now();
     for _ in 0..500 {
         assert!(app.get_by_sub(ADA).await.is_ok());
     }
-    // Each second may have seen one more, beside the one that the first loop may have left under way.
-    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    // One fetch per second, and one that the first loop may have left in flight.
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
     assert!(app.cognito_lookups() <= 4 + seconds, "{} lookups in {seconds} s", app.cognito_lookups());
 }
 
 #[tokio::test]
-async fn a_mismatch_is_never_covered_by_what_is_held() {
+async fn a_response_for_the_wrong_user_is_never_replaced_by_a_stale_entry() {
     let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.inject("AdminGetUser", Fault::WrongUser("bob".into()));
-    let refused = loop {
+    let status = loop {
         if let Err(status) = app.get_by_sub(ADA).await {
             break status;
         }
     };
-    assert_eq!(crate::support::failure(&refused), (Code::Internal, "INTERNAL".to_owned()));
+    assert_eq!(crate::support::failure(&status), (Code::Internal, "INTERNAL".to_owned()));
     app.cognito.inject("AdminGetUser", Fault::Throttle);
     for _ in 0..3 {
-        // Nor later, when there is no answer: whose name is somebody else's is gone.
+        // The mismatch also removed the entry, so a later failure has nothing stale to serve.
         assert_failure(app.get_by_sub(ADA).await, Code::Unavailable, "UPSTREAM_THROTTLED");
     }
 }
 
 #[tokio::test]
-async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
-    let garbage = |body: &str| Fault::Respond(HttpResponse::new(200, "application/x-amz-json-1.1", body));
+async fn each_failure_of_cognito_has_its_reason_and_is_never_not_found() {
+    let respond = |body: &str| Fault::Respond(HttpResponse::new(200, "application/x-amz-json-1.1", body));
     let user = |attributes: serde_json::Value| {
         let body = json!({"Username": "ada", "Enabled": true, "UserStatus": "CONFIRMED", "UserAttributes": attributes});
         Fault::Respond(HttpResponse::json(200, &body))
@@ -150,13 +150,13 @@ async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
         ("denying", Fault::AccessDenied, "UPSTREAM_UNAVAILABLE"),
         ("resetting", Fault::Reset, "UPSTREAM_UNAVAILABLE"),
         ("hanging", Fault::Hang, "UPSTREAM_UNAVAILABLE"),
-        ("dripping", Fault::EndlessBody(Duration::from_millis(300)), "UPSTREAM_UNAVAILABLE"),
-        ("half a JSON", garbage("{\"Username\": \"a"), "UPSTREAM_UNAVAILABLE"),
+        ("an endless body", Fault::EndlessBody(Duration::from_millis(300)), "UPSTREAM_UNAVAILABLE"),
+        ("truncated JSON", respond("{\"Username\": \"a"), "UPSTREAM_UNAVAILABLE"),
         ("HTML", Fault::Respond(HttpResponse::new(200, "text/html", "<html>")), "UPSTREAM_UNAVAILABLE"),
-        ("nothing", garbage(""), "UPSTREAM_UNAVAILABLE"),
+        ("an empty body", respond(""), "UPSTREAM_UNAVAILABLE"),
         ("no attributes", user(json!([])), "UPSTREAM_UNAVAILABLE"),
         ("an attribute twice", user(json!([sub, email, email])), "UPSTREAM_UNAVAILABLE"),
-        ("cut within the body", Fault::ResetInBody(HttpResponse::json(200, &whole)), "UPSTREAM_UNAVAILABLE"),
+        ("reset in the body", Fault::ResetInBody(HttpResponse::json(200, &whole)), "UPSTREAM_UNAVAILABLE"),
         (
             "10 MB",
             user(json!([sub, {"Name": "email", "Value": "x".repeat(10_000_000)}])),
@@ -165,26 +165,26 @@ async fn each_failure_of_cognito_has_its_reason_and_none_is_not_found() {
         ("no such pool", error("ResourceNotFoundException"), "UPSTREAM_UNAVAILABLE"),
         ("not authorized", error("NotAuthorizedException"), "UPSTREAM_UNAVAILABLE"),
         ("expired credentials", error("ExpiredTokenException"), "UPSTREAM_UNAVAILABLE"),
-        ("a clock that differs", error("InvalidSignatureException"), "UPSTREAM_UNAVAILABLE"),
-        ("throttled in other words", error("ThrottlingException"), "UPSTREAM_THROTTLED"),
+        ("a skewed clock", error("InvalidSignatureException"), "UPSTREAM_UNAVAILABLE"),
+        ("throttled by another code", error("ThrottlingException"), "UPSTREAM_THROTTLED"),
     ];
     for (case, fault, reason) in table {
         let app = App::start().await;
         app.cognito.inject("AdminGetUser", fault);
-        let answer = app.get_by_sub(ADA).await;
-        assert!(answer.is_err(), "{case}");
-        let status = assert_failure(answer, Code::Unavailable, reason);
+        let response = app.get_by_sub(ADA).await;
+        assert!(response.is_err(), "{case}");
+        let status = assert_failure(response, Code::Unavailable, reason);
         assert!(!status.message().contains("ada@example.com"), "{case}");
         assert!(app.cognito_lookups() <= 2, "at most one retry: {case}");
         app.cognito.clear_faults("AdminGetUser");
-        assert!(app.get_by_sub(ADA).await.is_ok(), "nothing of it is kept: {case}");
+        assert!(app.get_by_sub(ADA).await.is_ok(), "failures are not cached: {case}");
     }
 }
 
-/// Readiness is of the keys and the credentials, which are there: a balancer that took every process out would make an
-/// outage of it for those too of whom something is held.
+/// Readiness depends on the keys and the credentials only. If it depended on the pool, a load balancer would remove all
+/// replicas and so deny the cached users too.
 #[tokio::test]
-async fn a_pool_that_is_gone_leaves_the_server_ready_for_what_it_holds() {
+async fn a_deleted_pool_leaves_the_server_ready_to_serve_its_cache() {
     let app = App::start().await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     for code in ["ResourceNotFoundException", "ExpiredTokenException", "AccessDeniedException"] {
@@ -198,7 +198,7 @@ async fn a_pool_that_is_gone_leaves_the_server_ready_for_what_it_holds() {
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_is_made_once_more() {
+async fn a_hanging_call_is_retried_once() {
     let app = App::start().await;
     let token = app.token("ada");
     app.cognito.inject_next("AdminGetUser", 1, Fault::Hang);
@@ -207,9 +207,9 @@ async fn a_call_that_hangs_is_made_once_more() {
 }
 
 #[tokio::test]
-async fn the_calls_of_one_search_share_its_time() {
+async fn all_calls_of_one_fetch_share_its_timeout() {
     let app = App::start().await;
-    // Each of the two operations ends within its own time, and both together do not.
+    // Each of the two operations would end within the timeout, but not both together.
     app.cognito.inject_next("AdminGetUser", 1, Fault::Hang);
     app.cognito.inject_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(500)));
     app.cognito.inject("ListUsers", Fault::Hang);
@@ -217,7 +217,7 @@ async fn the_calls_of_one_search_share_its_time() {
 }
 
 #[tokio::test]
-async fn a_denied_fallback_is_no_absence() {
+async fn an_access_denied_list_users_is_not_cached_as_not_found() {
     let app = App::start().await;
     app.cognito.inject("ListUsers", Fault::AccessDenied);
     assert_failure(app.get_by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
@@ -226,7 +226,7 @@ async fn a_denied_fallback_is_no_absence() {
 }
 
 #[tokio::test]
-async fn several_users_of_one_sub_are_nobody() {
+async fn several_users_with_the_same_sub_are_an_internal_error() {
     let app = App::start().await;
     let user = json!({"Username": "x", "Enabled": true, "Attributes": [{"Name": "sub", "Value": GRACE}]});
     app.cognito.inject("ListUsers", Fault::Respond(HttpResponse::json(200, &json!({"Users": [user, user]}))));
@@ -234,7 +234,7 @@ async fn several_users_of_one_sub_are_nobody() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_list_is_no_absence() {
+async fn a_list_users_response_without_a_list_is_not_cached_as_not_found() {
     let app = App::start().await;
     for body in ["", "{}", r#"{"Username": "ada", "UserAttributes": []}"#] {
         app.cognito
@@ -242,11 +242,11 @@ async fn an_answer_without_a_list_is_no_absence() {
         assert_failure(app.get_by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     }
     app.cognito.clear_faults("ListUsers");
-    assert!(app.get_by_sub(GRACE).await.is_ok(), "nothing of it is kept");
+    assert!(app.get_by_sub(GRACE).await.is_ok(), "failures are not cached");
 }
 
 #[tokio::test]
-async fn empty_pages_are_followed_a_few() {
+async fn a_few_empty_pages_are_followed() {
     let app = App::start().await;
     let empty = || Fault::Respond(HttpResponse::json(200, &json!({"Users": [], "PaginationToken": "more"})));
     app.cognito.inject("ListUsers", empty());
@@ -265,24 +265,24 @@ async fn empty_pages_are_followed_a_few() {
 }
 
 #[tokio::test]
-async fn a_deadline_is_answered_and_the_fetch_still_lands() {
+async fn a_call_past_its_deadline_fails_and_its_fetch_still_fills_the_cache() {
     let app = App::start().await;
-    let held = app.cognito.hold("AdminGetUser");
-    // As a bare header, for tonic's client would watch the deadline itself and not wait for the server's word.
+    let hold = app.cognito.hold("AdminGetUser");
+    // Set as a header, because tonic's client would enforce the deadline itself and not wait for the server.
     let mut request = Request::new(about(ADA));
     request.metadata_mut().insert("grpc-timeout", "200m".parse().unwrap());
     assert_failure(app.get_user(request).await, Code::DeadlineExceeded, "DEADLINE");
-    held.release();
+    hold.release();
     app.cognito.wait_until_idle("AdminGetUser").await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     assert_eq!(app.cognito_lookups(), 1);
 }
 
 #[tokio::test]
-async fn our_own_deadline_is_answered_too() {
+async fn the_servers_own_request_timeout_applies_too() {
     let app =
         App::start_with_config(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
-    let held = app.cognito.hold("AdminGetUser");
+    let hold = app.cognito.hold("AdminGetUser");
     assert_failure(app.get_by_sub(ADA).await, Code::DeadlineExceeded, "DEADLINE");
-    held.release();
+    hold.release();
 }

@@ -12,83 +12,88 @@ use crate::{
     support::{ADA, App, about, assert_failure, max_age, with_token},
 };
 
-/// Both pools have the same people with the same subs, but for what is known of them.
+/// Both pools have users with the same subs and different names.
 #[tokio::test]
-async fn the_same_sub_in_two_pools_is_two_users() {
+async fn the_same_sub_in_two_pools_means_two_users() {
     let (app, other) = two_pools().await;
-    for turn in 0..2 {
+    for round in 0..2 {
         for (pool, expected) in [(app.cognito.pool_id(), "Ada Lovelace"), (OTHER, "Another Ada")] {
             let message = GetUserRequest { user_pool_id: pool.into(), ..about(ADA) };
-            let answer = app.get_user(Request::new(message)).await.unwrap();
-            assert_eq!((name(&answer), pool_of(&answer)), (expected, pool), "turn {turn}");
+            let response = app.get_user(Request::new(message)).await.unwrap();
+            assert_eq!((name(&response), pool_of(&response)), (expected, pool), "round {round}");
         }
         for (token, expected) in
             [(app.token("ada"), "Ada Lovelace"), (other.access_token("ada").unwrap(), "Another Ada")]
         {
-            assert_eq!(name(&app.get_by_token(&token).await.unwrap()), expected, "turn {turn}");
+            assert_eq!(name(&app.get_by_token(&token).await.unwrap()), expected, "round {round}");
         }
     }
     assert_eq!((app.cognito_lookups(), other.calls("AdminGetUser")), (1, 1), "one fetch each");
     assert_failure(app.get_by_sub(ADA).await, Code::InvalidArgument, "FIELD_INVALID");
-    // Gone from one pool, there in the other.
+    // One pool has an outage, the other one does not.
     app.cognito.stop().unwrap();
     let demand = GetUserRequest { freshness: max_age(0), ..about(ADA) };
-    let here = GetUserRequest { user_pool_id: app.cognito.pool_id().into(), ..demand.clone() };
-    assert_failure(app.get_user(Request::new(here)).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
-    let there = GetUserRequest { user_pool_id: OTHER.into(), ..demand };
-    assert_eq!(name(&app.get_user(Request::new(there)).await.unwrap()), "Another Ada");
+    let in_first = GetUserRequest { user_pool_id: app.cognito.pool_id().into(), ..demand.clone() };
+    assert_failure(app.get_user(Request::new(in_first)).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    let in_other = GetUserRequest { user_pool_id: OTHER.into(), ..demand };
+    assert_eq!(name(&app.get_user(Request::new(in_other)).await.unwrap()), "Another Ada");
 }
 
 #[tokio::test]
-async fn a_pool_vouches_for_its_own_users_only() {
+async fn a_pools_keys_verify_its_own_tokens_only() {
     let (app, other) = two_pools().await;
-    let (own, foreign) = (app.cognito.access_claims("ada").unwrap(), other.access_claims("ada").unwrap());
+    let (ada_claims, other_claims) =
+        (app.cognito.access_claims("ada").unwrap(), other.access_claims("ada").unwrap());
     let (key, other_key) = (app.cognito.header(SigningKey::Access), other.header(SigningKey::Access));
-    let foreign_client = {
-        let mut claims = own.clone();
+    let other_client = {
+        let mut claims = ada_claims.clone();
         claims["client_id"] = OTHER_WEB.into();
         claims
     };
-    // A key that is not known may be new, and nobody is to be logged out over that.
-    let (unknown, refused) =
+    // An unknown key may be a new one, so the caller must not be logged out.
+    let (unknown_key, invalid) =
         ((Code::Unavailable, "KEYS_UNAVAILABLE"), (Code::Unauthenticated, "TOKEN_INVALID"));
     for (case, token, (code, reason)) in [
         (
-            "one pool's claims under the other's key",
-            other.sign(SigningKey::Access, &other_key, &own),
-            unknown,
+            "claims of one pool under the key of the other",
+            other.sign(SigningKey::Access, &other_key, &ada_claims),
+            unknown_key,
         ),
-        ("and with its own key's name", other.sign(SigningKey::Access, &key, &own), refused),
+        ("the same with the expected key id", other.sign(SigningKey::Access, &key, &ada_claims), invalid),
         (
-            "the other's claims under this one's key",
-            app.cognito.sign(SigningKey::Access, &key, &foreign),
-            unknown,
+            "claims of the other pool under the key of this one",
+            app.cognito.sign(SigningKey::Access, &key, &other_claims),
+            unknown_key,
         ),
-        ("and with its own key's name", app.cognito.sign(SigningKey::Access, &other_key, &foreign), refused),
+        (
+            "the same with the expected key id",
+            app.cognito.sign(SigningKey::Access, &other_key, &other_claims),
+            invalid,
+        ),
         (
             "an app client of the other pool",
-            app.cognito.sign(SigningKey::Access, &key, &foreign_client),
-            refused,
+            app.cognito.sign(SigningKey::Access, &key, &other_client),
+            invalid,
         ),
     ] {
-        let answer = app.get_by_token(&token).await;
-        assert!(answer.is_err(), "{case}");
-        assert_failure(answer, code, reason);
+        let response = app.get_by_token(&token).await;
+        assert!(response.is_err(), "{case}");
+        assert_failure(response, code, reason);
     }
     let both =
         GetUserRequest { access_token: other.access_token("ada").unwrap(), ..GetUserRequest::default() };
-    let answer = app.get_user(with_token(&app.token("ada"), both)).await;
-    assert_failure(answer, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
+    let response = app.get_user(with_token(&app.token("ada"), both)).await;
+    assert_failure(response, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
     let elsewhere = GetUserRequest { user_pool_id: OTHER.into(), ..GetUserRequest::default() };
-    let answer = app.get_user(with_token(&app.token("ada"), elsewhere)).await;
-    assert_failure(answer, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
-    assert_eq!((app.cognito_lookups(), other.calls("AdminGetUser")), (0, 0), "what is refused costs nothing");
+    let response = app.get_user(with_token(&app.token("ada"), elsewhere)).await;
+    assert_failure(response, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
+    assert_eq!((app.cognito_lookups(), other.calls("AdminGetUser")), (0, 0), "rejected calls reach no pool");
     assert!(app.get_by_token(&app.token("ada")).await.is_ok());
 }
 
-/// The stand-in lets the role's session call, and gives that only to who tells the external id.
+/// The stand-in accepts calls of the role's session only, and requires the external id for that session.
 #[test]
-fn a_pool_is_asked_as_its_role() {
+fn a_pools_calls_use_its_role() {
     let serve = |external_id: Option<&str>, environment: &[(&str, &str)]| {
         let role = Role { arn: ROLE.into(), external_id: external_id.map(Into::into) };
         let cognito = StandIn::start(Pool { role: Some(role), ..Pool::sandbox() }).unwrap();
@@ -107,8 +112,8 @@ fn a_pool_is_asked_as_its_role() {
         let (cognito, process) = serve(expected, &environment);
         process.wait_for_log("serving");
         assert!(process.client(&sub).unwrap().contains("Ada Lovelace"), "{case}");
-        let asked = cognito.last_input("AssumeRole").unwrap();
-        assert_eq!(asked["RoleSessionName"], "cognito-lookup", "CloudTrail tells by it who called");
+        let assume_role = cognito.last_input("AssumeRole").unwrap();
+        assert_eq!(assume_role["RoleSessionName"], "cognito-lookup", "CloudTrail shows this name");
     }
     let (cognito, process) = serve(None, &[]);
     process.wait_for_log("serving");
@@ -120,7 +125,7 @@ fn a_pool_is_asked_as_its_role() {
     assert_eq!(cognito.calls("AdminGetUser"), 0, "no other credentials are used instead");
 }
 
-/// A server of two pools, each before a stand-in with keys of its own.
+/// Starts a server with two pools, each with its own stand-in and keys.
 async fn two_pools() -> (App, StandIn) {
     two_pools_with(|_| {}).await
 }
@@ -132,14 +137,14 @@ pub(crate) async fn two_pools_with(change: impl FnOnce(&mut Config)) -> (App, St
     let other = StandIn::start_with_keys(pool, address, Keys::generate().unwrap()).unwrap();
     other.update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
     let app = App::start_with_config(|config| {
-        second(config, &other);
+        add_second_pool(config, &other);
         change(config);
     })
     .await;
     (app, other)
 }
 
-fn second(config: &mut Config, other: &StandIn) {
+fn add_second_pool(config: &mut Config, other: &StandIn) {
     config.pools.push(PoolSettings {
         id: OTHER.into(),
         app_clients: vec![OTHER_WEB.into()],
@@ -153,12 +158,12 @@ fn second(config: &mut Config, other: &StandIn) {
     config.callers.push(web);
 }
 
-fn name(answer: &GetUserResponse) -> &str {
-    &answer.user.as_ref().unwrap().attributes["name"]
+fn name(response: &GetUserResponse) -> &str {
+    &response.user.as_ref().unwrap().attributes["name"]
 }
 
-fn pool_of(answer: &GetUserResponse) -> &str {
-    &answer.user.as_ref().unwrap().user_pool_id
+fn pool_of(response: &GetUserResponse) -> &str {
+    &response.user.as_ref().unwrap().user_pool_id
 }
 
 const SETTINGS: &str = "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"";

@@ -29,87 +29,88 @@ use crate::{
     support::{ADA, BOB, GRACE, about, assert_failure, connect, http_get, standin},
 };
 
-/// The names of addresses are as good as their server: an answer may be none, late, or a new one.
+/// The answer for a host name may be an error, late, or a new address.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_resolved_for_each_connection_and_not_waited_for_for_long() {
+async fn a_host_name_is_resolved_for_each_connection_within_a_timeout() {
     let folder = TempDir::new().unwrap();
-    let (library, names) = (folder.path().join("resolver.so"), folder.path().join("names"));
+    let (resolver, names) = (folder.path().join("resolver.so"), folder.path().join("names"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/resolver.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
-    assert!(built.unwrap().success());
-    let resolve = |answer: &str| fs::write(&names, answer).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&resolver, &source]).status();
+    assert!(compiled.unwrap().success());
+    let set_answer = |answer: &str| fs::write(&names, answer).unwrap();
 
-    resolve("0 127.0.0.1");
+    set_answer("0 127.0.0.1");
     let cognito = standin();
     let endpoint = format!("http://cognito.test:{}", cognito.address().port());
     let environment = [
-        ("LD_PRELOAD", library.to_str().unwrap()),
+        ("LD_PRELOAD", resolver.to_str().unwrap()),
         ("NAMES", names.to_str().unwrap()),
         ("COGNITO_LOOKUP_POOLS__0__ENDPOINT_URL", &endpoint),
     ];
     let process = Process::serve_with_shell("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
-    assert!(ask(&process, ADA).await.is_ok());
-    resolve("0 -2");
-    assert!(ask(&process, BOB).await.is_ok(), "a connection that is there needs no name");
+    assert!(get_user(&process, ADA).await.is_ok());
+    set_answer("0 -2");
+    assert!(get_user(&process, BOB).await.is_ok(), "an open connection needs no resolution");
 
-    // Every connection is gone, and with the next one the name is asked for.
+    // All connections are closed, so the next call resolves the name.
     cognito.stop().unwrap();
     cognito.resume().unwrap();
     for (case, answer) in [
-        ("there is no such name", "0 -2"),
-        ("its server fails", "0 -3"),
-        ("it has no address", "0 -5"),
-        ("its server is slow", "5000 127.0.0.1"),
+        ("no such name", "0 -2"),
+        ("the name server fails", "0 -3"),
+        ("the name has no address", "0 -5"),
+        ("the name server is slow", "5000 127.0.0.1"),
     ] {
-        resolve(answer);
-        let status = assert_failure(ask(&process, GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
-        assert!(ask(&process, ADA).await.is_ok(), "what is held is served: {case}, {status}");
+        set_answer(answer);
+        let status =
+            assert_failure(get_user(&process, GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        assert!(get_user(&process, ADA).await.is_ok(), "cached users are served: {case}, {status}");
     }
-    let elsewhere = SocketAddr::from(([127, 0, 0, 2], cognito.address().port()));
-    let elsewhere = StandIn::start_at(Pool::sandbox(), elsewhere).unwrap();
-    resolve("0 127.0.0.2");
-    assert_failure(ask(&process, "nobody").await, Code::NotFound, "USER_NOT_FOUND");
-    assert_eq!(elsewhere.calls("AdminGetUser"), 1, "the new address is used at once");
+    let moved = SocketAddr::from(([127, 0, 0, 2], cognito.address().port()));
+    let moved = StandIn::start_at(Pool::sandbox(), moved).unwrap();
+    set_answer("0 127.0.0.2");
+    assert_failure(get_user(&process, "nobody").await, Code::NotFound, "USER_NOT_FOUND");
+    assert_eq!(moved.calls("AdminGetUser"), 1, "the new address is used at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_asked_of_and_nothing_believed_from_who_cannot_prove_to_be_cognito() {
+async fn an_upstream_without_a_valid_certificate_gets_no_requests() {
     let cognito = standin();
     let (trusted, stranger) = (Authority::new("trusted"), Authority::new("stranger"));
-    let front = Front::before(&cognito).await;
+    let proxy = TlsProxy::start(&cognito).await;
     let folder = TempDir::new().unwrap();
     let roots = folder.path().join("roots.pem");
     fs::write(&roots, &trusted.pem).unwrap();
-    let url = format!("https://localhost:{}", front.address.port());
+    let url = format!("https://localhost:{}", proxy.address.port());
     let keys = cognito.jwks_url().replace(&format!("http://{}", cognito.address()), &url);
     let environment = [
         ("SSL_CERT_FILE", roots.to_str().unwrap()),
         ("COGNITO_LOOKUP_POOLS__0__ENDPOINT_URL", &url),
         ("COGNITO_LOOKUP_POOLS__0__JWKS_URL", &keys),
     ];
-    front.show(&trusted.other_server());
+    proxy.set_certificate(&trusted.other_server());
     let process = Process::listen_with_shell("exec \"$0\" \"$@\"", &cognito, SETTINGS, &environment);
     for identity in [trusted.other_server(), trusted.expired_server(), stranger.server()] {
-        front.show(&identity);
-        let asked = front.connections();
-        assert_failure(ask(&process, ADA).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
-        assert!(front.connections() > asked, "it was tried");
-        assert_eq!(http_get(process.admin, "/readyz").await.0, 503, "it has no keys");
+        proxy.set_certificate(&identity);
+        let connections_before = proxy.connections();
+        assert_failure(get_user(&process, ADA).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        assert!(proxy.connections() > connections_before, "the server tried to connect");
+        assert_eq!(http_get(process.admin, "/readyz").await.0, 503, "the server has no keys");
     }
     assert_eq!((cognito.calls("AdminGetUser"), cognito.calls("jwks")), (0, 0));
-    front.show(&trusted.server());
+    proxy.set_certificate(&trusted.server());
     process.wait_for_log("serving");
-    assert!(ask(&process, ADA).await.is_ok());
+    assert!(get_user(&process, ADA).await.is_ok());
 }
 
-/// As a task of ECS gets them.
+/// The credentials come from the endpoint that an ECS task has.
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_cannot_be_had_take_nothing_from_what_is_held() {
+async fn missing_credentials_do_not_affect_cached_users() {
     let cognito = standin();
-    let giver = Giver::start().await;
-    giver.give("<html>");
-    let url = format!("http://{}/credentials", giver.address);
+    let credentials_server = CredentialsEndpoint::start().await;
+    credentials_server.set_response("<html>");
+    let url = format!("http://{}/credentials", credentials_server.address);
     let environment = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", &*url), ("AWS_EC2_METADATA_DISABLED", "true")];
     let line = "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY; exec \"$0\" \"$@\"";
     let process = Process::listen_with_shell(line, &cognito, SETTINGS, &environment);
@@ -118,63 +119,63 @@ async fn credentials_that_cannot_be_had_take_nothing_from_what_is_held() {
     assert_eq!(http_get(process.admin, "/livez").await.0, 200);
     assert_eq!(cognito.calls("AdminGetUser"), 0);
 
-    // Used for a second at most, for the SDK asks for others 10 s before their end.
-    giver.give(&credentials(Duration::from_secs(11)));
+    // The SDK uses these for one second, because it refreshes credentials 10 s before they expire.
+    credentials_server.set_response(&credentials(Duration::from_secs(11)));
     process.wait_for_log("serving");
-    assert!(ask(&process, ADA).await.is_ok());
+    assert!(get_user(&process, ADA).await.is_ok());
     for bad in ["<html>", ""] {
-        giver.give(bad);
-        giver.asked_again(&process).await;
-        assert_failure(ask(&process, "stranger").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
-        assert!(ask(&process, ADA).await.is_ok());
+        credentials_server.set_response(bad);
+        credentials_server.wait_for_request(&process).await;
+        assert_failure(get_user(&process, "stranger").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        assert!(get_user(&process, ADA).await.is_ok());
         assert_eq!(http_get(process.admin, "/readyz").await.0, 200);
     }
-    giver.give(&credentials(Duration::from_secs(3600)));
-    assert!(ask(&process, BOB).await.is_ok());
+    credentials_server.set_response(&credentials(Duration::from_secs(3600)));
+    assert!(get_user(&process, BOB).await.is_ok());
 }
 
-async fn ask(process: &Process, sub: &str) -> Result<GetUserResponse, Status> {
+async fn get_user(process: &Process, sub: &str) -> Result<GetUserResponse, Status> {
     let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
     users.get_user(about(sub)).await.map(tonic::Response::into_inner)
 }
 
 const SETTINGS: &str = "listen = \"127.0.0.1:0\"";
 
-/// TLS before a stand-in, with a certificate that can be changed.
-struct Front {
+/// Terminates TLS for a stand-in, with a certificate that a test can change.
+struct TlsProxy {
     address: SocketAddr,
-    shown: Arc<Mutex<(Option<TlsAcceptor>, usize)>>,
+    current: Arc<Mutex<(Option<TlsAcceptor>, usize)>>,
     _serving: JoinSet<()>,
 }
 
-impl Front {
-    async fn before(cognito: &StandIn) -> Self {
+impl TlsProxy {
+    async fn start(cognito: &StandIn) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, behind) = (listener.local_addr().unwrap(), cognito.address());
-        let shown = Arc::new(Mutex::new((None::<TlsAcceptor>, 0)));
+        let (address, upstream) = (listener.local_addr().unwrap(), cognito.address());
+        let current = Arc::new(Mutex::new((None::<TlsAcceptor>, 0)));
         let mut serving = JoinSet::new();
-        let show = Arc::clone(&shown);
+        let shared = Arc::clone(&current);
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let acceptor = {
-                    let mut shown = show.lock().unwrap();
-                    shown.1 += 1;
-                    shown.0.clone().unwrap()
+                    let mut current = shared.lock().unwrap();
+                    current.1 += 1;
+                    current.0.clone().unwrap()
                 };
                 connections.spawn(async move {
                     if let Ok(mut stream) = acceptor.accept(stream).await {
-                        let mut behind = TcpStream::connect(behind).await.unwrap();
-                        drop(copy_bidirectional(&mut stream, &mut behind).await);
+                        let mut upstream = TcpStream::connect(upstream).await.unwrap();
+                        drop(copy_bidirectional(&mut stream, &mut upstream).await);
                     }
                 });
             }
         });
-        Self { address, shown, _serving: serving }
+        Self { address, current, _serving: serving }
     }
 
-    fn show(&self, identity: &Identity) {
+    fn set_certificate(&self, identity: &Identity) {
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_safe_default_protocol_versions()
@@ -182,58 +183,58 @@ impl Front {
             .with_no_client_auth()
             .with_single_cert(vec![identity.der().into()], key)
             .unwrap();
-        self.shown.lock().unwrap().0 = Some(TlsAcceptor::from(Arc::new(config)));
+        self.current.lock().unwrap().0 = Some(TlsAcceptor::from(Arc::new(config)));
     }
 
     fn connections(&self) -> usize {
-        self.shown.lock().unwrap().1
+        self.current.lock().unwrap().1
     }
 }
 
-/// The endpoint that gives credentials to a container.
-struct Giver {
+/// The endpoint that serves credentials to a container.
+struct CredentialsEndpoint {
     address: SocketAddr,
-    given: Arc<Mutex<(String, usize)>>,
+    state: Arc<Mutex<(String, usize)>>,
     _serving: JoinSet<()>,
 }
 
-impl Giver {
+impl CredentialsEndpoint {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, given) = (listener.local_addr().unwrap(), Arc::new(Mutex::new((String::new(), 0))));
+        let (address, state) = (listener.local_addr().unwrap(), Arc::new(Mutex::new((String::new(), 0))));
         let mut serving = JoinSet::new();
-        let gives = Arc::clone(&given);
+        let shared = Arc::clone(&state);
         serving.spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let body = {
-                    let mut given = gives.lock().unwrap();
-                    given.1 += 1;
-                    given.0.clone()
+                    let mut state = shared.lock().unwrap();
+                    state.1 += 1;
+                    state.0.clone()
                 };
                 drop(stream.read(&mut [0; 4096]).await);
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
-                let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                drop(stream.write_all(answer.as_bytes()).await);
+                let response = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                drop(stream.write_all(response.as_bytes()).await);
             }
         });
-        Self { address, given, _serving: serving }
+        Self { address, state, _serving: serving }
     }
 
-    fn give(&self, body: &str) {
-        self.given.lock().unwrap().0 = body.to_owned();
+    fn set_response(&self, body: &str) {
+        self.state.lock().unwrap().0 = body.to_owned();
     }
 
-    fn times(&self) -> usize {
-        self.given.lock().unwrap().1
+    fn requests(&self) -> usize {
+        self.state.lock().unwrap().1
     }
 
-    /// Asks about new people until that needs new credentials.
-    async fn asked_again(&self, process: &Process) {
-        let before = self.times();
+    /// Looks up new users until the server requests new credentials.
+    async fn wait_for_request(&self, process: &Process) {
+        let earlier = self.requests();
         for n in 0.. {
-            drop(ask(process, &format!("new-{before}-{n}")).await);
-            if self.times() > before {
+            drop(get_user(process, &format!("new-{earlier}-{n}")).await);
+            if self.requests() > earlier {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
