@@ -110,8 +110,8 @@ fn read_pool(path: &PathBuf) -> Result<Pool, Error> {
 pub enum Error {
     /// Other machines could connect to this address.
     #[error(
-        "{0} is not a loopback address; expected one such as 127.0.0.1 or [::1], because anyone who can connect to the \
-         sandbox can mint tokens and read its users"
+        "{0} is not a loopback address; the sandbox listens on loopback only, because anyone who can connect to it can \
+         mint tokens and read its users"
     )]
     NotLoopback(SocketAddr),
     /// The users file could not be read.

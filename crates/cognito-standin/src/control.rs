@@ -71,8 +71,8 @@ impl StandIn {
     /// Holds the calls of `operation` that arrive from now on, until the guard is released or dropped. Their faults
     /// apply after that.
     pub fn hold(&self, operation: &str) -> Hold {
-        let (release, held) = watch::channel(());
-        self.plan(operation, |plan| plan.hold = Some(held));
+        let (release, hold) = watch::channel(());
+        self.plan(operation, |plan| plan.hold = Some(hold));
         Hold { _release_on_drop: release }
     }
 

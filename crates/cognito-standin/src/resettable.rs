@@ -63,7 +63,7 @@ impl Listener for ResettableListener {
     }
 }
 
-/// A TCP stream that resets the connection instead of writing once its handle asks for that.
+/// A TCP stream. After a reset of its handle the next write resets the connection.
 pub(super) struct ResettableStream {
     stream: TcpStream,
     reset_handle: ResetHandle,

@@ -1,4 +1,4 @@
-//! The stand-in over its socket: what the tests share.
+//! Tests of the stand-in over its socket, and their helpers.
 
 mod faults;
 mod lifecycle;
@@ -18,7 +18,7 @@ fn standin() -> StandIn {
     StandIn::start(Pool::sandbox()).expect("a stand-in")
 }
 
-fn open(address: SocketAddr, head: &str, body: &str) -> io::Result<TcpStream> {
+fn send(address: SocketAddr, head: &str, body: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     let length = body.len();
     let request =
@@ -29,7 +29,7 @@ fn open(address: SocketAddr, head: &str, body: &str) -> io::Result<TcpStream> {
 
 fn exchange(address: SocketAddr, head: &str, body: &str) -> io::Result<(u16, String)> {
     let mut text = String::new();
-    open(address, head, body)?.read_to_string(&mut text)?;
+    send(address, head, body)?.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
@@ -41,11 +41,11 @@ fn head(operation: &str) -> String {
 
 fn call(standin: &StandIn, operation: &str, input: &Value) -> (u16, Value) {
     let (status, body) =
-        exchange(standin.address(), &head(operation), &input.to_string()).expect("an answer");
+        exchange(standin.address(), &head(operation), &input.to_string()).expect("a response");
     (status, serde_json::from_str(&body).expect("JSON"))
 }
 
-/// Calls with the pool's id; the answer must be a success.
+/// Calls an operation with the pool's id. Asserts success and returns the output.
 fn ok(standin: &StandIn, operation: &str, mut input: Value) -> Value {
     input["UserPoolId"] = json!(POOL);
     let (status, output) = call(standin, operation, &input);
@@ -53,7 +53,7 @@ fn ok(standin: &StandIn, operation: &str, mut input: Value) -> Value {
     output
 }
 
-/// Calls with the pool's id; the answer must be an error, whose name and words are returned.
+/// Calls an operation with the pool's id. Asserts an error and returns its name and message.
 fn refused(standin: &StandIn, operation: &str, mut input: Value) -> (String, String) {
     if input.get("UserPoolId").is_none() {
         input["UserPoolId"] = json!(POOL);
@@ -74,7 +74,7 @@ fn sign_in(standin: &StandIn, username: &str, password: &str) -> (u16, Value) {
 }
 
 fn get(standin: &StandIn, path: &str) -> (u16, String) {
-    exchange(standin.address(), &format!("GET {path} HTTP/1.1"), "").expect("an answer")
+    exchange(standin.address(), &format!("GET {path} HTTP/1.1"), "").expect("a response")
 }
 
 const POOL: &str = "eu-west-1_Sandbox01";

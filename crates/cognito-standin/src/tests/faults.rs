@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::{
     super::{Fault, HttpResponse},
-    POOL, call, exchange, get, head, ok, open, refused, standin,
+    POOL, call, exchange, get, head, ok, refused, send, standin,
 };
 
 #[test]
-fn a_published_document_replaces_the_jwks_until_cleared() {
+fn a_response_replaces_the_jwks_until_cleared() {
     let standin = standin();
     let path = format!("/{POOL}/.well-known/jwks.json");
     standin
@@ -25,7 +25,7 @@ fn a_published_document_replaces_the_jwks_until_cleared() {
 }
 
 #[test]
-fn scripted_errors_come_with_cognitos_names() {
+fn injected_errors_have_cognitos_names() {
     let standin = standin();
     let ada = json!({"Username": "ada"});
     standin.inject("AdminGetUser", Fault::Throttle);
@@ -37,8 +37,8 @@ fn scripted_errors_come_with_cognitos_names() {
     let (status, body) = call(&standin, "AdminGetUser", &ada);
     assert_eq!((status, &body["__type"]), (500, &json!("InternalErrorException")));
     standin.inject("AdminGetUser", Fault::Respond(HttpResponse::new(200, "text/html", "<html>")));
-    let garbage = exchange(standin.address(), &head("AdminGetUser"), "{}").expect("an answer");
-    assert_eq!(garbage, (200, "<html>".to_owned()));
+    let response = exchange(standin.address(), &head("AdminGetUser"), "{}").expect("a response");
+    assert_eq!(response, (200, "<html>".to_owned()));
     standin.clear_faults("AdminGetUser");
     standin.inject_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(1)));
     ok(&standin, "AdminGetUser", ada);
@@ -46,7 +46,7 @@ fn scripted_errors_come_with_cognitos_names() {
 }
 
 #[test]
-fn a_lie_is_another_users_record() {
+fn a_wrong_user_fault_responds_for_another_user() {
     let standin = standin();
     standin.inject("AdminGetUser", Fault::WrongUser("bob".to_owned()));
     standin.inject("ListUsers", Fault::WrongUser("bob".to_owned()));
@@ -57,19 +57,19 @@ fn a_lie_is_another_users_record() {
 }
 
 #[test]
-fn a_reset_is_seen_as_one() {
+fn a_reset_resets_the_connection() {
     let standin = standin();
     standin.inject_next("AdminGetUser", 1, Fault::Reset);
-    let error = exchange(standin.address(), &head("AdminGetUser"), "{}").expect_err("no answer");
+    let error = exchange(standin.address(), &head("AdminGetUser"), "{}").expect_err("no response");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     ok(&standin, "AdminGetUser", json!({"Username": "ada"}));
 }
 
 #[tokio::test]
-async fn a_hanging_call_ends_when_its_client_goes() {
+async fn a_hanging_call_ends_when_its_client_disconnects() {
     let standin = standin();
     standin.inject("AdminGetUser", Fault::Hang);
-    let stream = open(standin.address(), &head("AdminGetUser"), "{}").expect("a connection");
+    let stream = send(standin.address(), &head("AdminGetUser"), "{}").expect("a connection");
     standin.wait_for_calls("AdminGetUser", 1).await;
     assert_eq!(standin.in_flight("AdminGetUser"), 1);
     drop(stream);
@@ -77,10 +77,10 @@ async fn a_hanging_call_ends_when_its_client_goes() {
 }
 
 #[tokio::test]
-async fn a_dripping_body_has_no_end() {
+async fn an_endless_body_stays_in_flight_until_the_client_disconnects() {
     let standin = standin();
     standin.inject("AdminGetUser", Fault::EndlessBody(Duration::from_millis(1)));
-    let mut stream = open(standin.address(), &head("AdminGetUser"), "{}").expect("a connection");
+    let mut stream = send(standin.address(), &head("AdminGetUser"), "{}").expect("a connection");
     let mut some = [0; 400];
     stream.read_exact(&mut some).expect("bytes");
     let text = String::from_utf8_lossy(&some);
@@ -103,6 +103,6 @@ async fn held_calls_wait_for_the_release() {
     assert_eq!(standin.in_flight("AdminGetUser"), 2);
     hold.release();
     for thread in waiting {
-        assert_eq!(thread.join().expect("no panic").expect("an answer").0, 200);
+        assert_eq!(thread.join().expect("no panic").expect("a response").0, 200);
     }
 }

@@ -1,4 +1,4 @@
-//! Start, stop and return.
+//! Start, stop and resume.
 
 use std::{
     io::{self, Read},
@@ -9,19 +9,19 @@ use serde_json::json;
 
 use super::{
     super::{Fault, Pool, StandIn},
-    head, ok, open, standin,
+    head, ok, send, standin,
 };
 
 #[test]
-fn a_stopped_standin_refuses_and_comes_back_as_it_was() {
+fn a_stopped_standin_refuses_connections_and_resumes_with_its_state() {
     let standin = standin();
     standin.update_user("ada", |ada| ada.enabled = false).expect("ada");
     let hanging = {
         standin.inject_next("GetUser", 1, Fault::Hang);
-        open(standin.address(), &head("GetUser"), "{}").expect("a connection")
+        send(standin.address(), &head("GetUser"), "{}").expect("a connection")
     };
     standin.stop().expect("stops");
-    let refused = TcpStream::connect(standin.address()).expect_err("nobody listens");
+    let refused = TcpStream::connect(standin.address()).expect_err("a refused connection");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     let mut left = Vec::new();
     assert!({ hanging }.read_to_end(&mut left).is_err() || left.is_empty());
@@ -30,7 +30,7 @@ fn a_stopped_standin_refuses_and_comes_back_as_it_was() {
 }
 
 #[test]
-fn another_may_take_the_address_of_a_stopped_one() {
+fn another_stand_in_can_take_the_address_of_a_stopped_one() {
     let first = standin();
     ok(&first, "AdminGetUser", json!({"Username": "ada"}));
     first.stop().expect("stops");

@@ -1,4 +1,4 @@
-//! Reading people, pages and the well-known documents.
+//! Reading users, pages and the well-known documents.
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ fn lists_come_in_pages() {
 }
 
 #[test]
-fn wrong_calls_are_refused_by_name() {
+fn invalid_calls_get_the_errors_of_the_api() {
     let standin = standin();
     let kind = |operation: &str, input: Value| refused(&standin, operation, input).0;
     assert_eq!(kind("AdminGetUser", json!({"Username": "nobody"})), "UserNotFoundException");

@@ -1,4 +1,4 @@
-//! Signing in, taking tokens, and an administrator at work.
+//! Signing in, client credentials, and the operations that change users.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{WEB, call, exchange, ok, refused, sign_in, standin};
 
 #[test]
-fn people_sign_in_and_refresh() {
+fn users_sign_in_and_refresh() {
     let standin = standin();
     let (status, signed_in) = sign_in(&standin, "ada", "Ada-Sandbox-1");
     assert_eq!(status, 200, "{signed_in}");
@@ -25,7 +25,7 @@ fn people_sign_in_and_refresh() {
 }
 
 #[test]
-fn sign_ins_are_refused_in_cognitos_words() {
+fn refused_sign_ins_have_cognitos_messages() {
     let standin = standin();
     let message = |username: &str, password: &str| sign_in(&standin, username, password).1["message"].clone();
     assert_eq!(message("ada", "wrong"), "Incorrect username or password.");
@@ -51,28 +51,31 @@ fn a_temporary_password_leads_to_a_challenge() {
 }
 
 #[test]
-fn machines_take_tokens() {
+fn machine_clients_get_tokens() {
     let standin = standin();
     let pair = STANDARD.encode("sandboxmachine000000000001:sandbox-secret-not-a-secret");
     let head = format!(
         "POST /oauth2/token HTTP/1.1\r\nauthorization: Basic {pair}\r\ncontent-type: application/x-www-form-urlencoded"
     );
     let form = "grant_type=client_credentials&scope=user-lookup%2Fread";
-    let (status, body) = exchange(standin.address(), &head, form).expect("an answer");
-    let answer: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!((status, &answer["token_type"], &answer["expires_in"]), (200, &json!("Bearer"), &json!(3600)));
+    let (status, body) = exchange(standin.address(), &head, form).expect("a response");
+    let response: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        (status, &response["token_type"], &response["expires_in"]),
+        (200, &json!("Bearer"), &json!(3600))
+    );
     assert_eq!(standin.last_input("token").expect("an input")["scope"], "user-lookup/read");
-    let (status, body) = exchange(standin.address(), &head, "").expect("an answer");
+    let (status, body) = exchange(standin.address(), &head, "").expect("a response");
     assert_eq!((status, body.as_str()), (400, r#"{"error":"invalid_request"}"#));
 }
 
 #[test]
-fn an_administrator_makes_changes_and_ends_a_user() {
+fn users_are_created_changed_and_deleted() {
     let standin = standin();
     let attributes =
         json!([{"Name": "email", "Value": "eve@example.com"}, {"Name": "custom:plan", "Value": "gold"}]);
-    let made = ok(&standin, "AdminCreateUser", json!({"Username": "eve", "UserAttributes": attributes}));
-    assert_eq!(made["User"]["UserStatus"], "FORCE_CHANGE_PASSWORD");
+    let created = ok(&standin, "AdminCreateUser", json!({"Username": "eve", "UserAttributes": attributes}));
+    assert_eq!(created["User"]["UserStatus"], "FORCE_CHANGE_PASSWORD");
     ok(&standin, "AdminSetUserPassword", json!({"Username": "eve", "Password": "Eve-1", "Permanent": true}));
     assert_eq!(sign_in(&standin, "eve", "Eve-1").0, 200);
     let change = json!({"Username": "eve", "UserAttributes": [{"Name": "email", "Value": "e@example.com"}]});
