@@ -30,9 +30,11 @@ pub use self::{
     rejected::{InvalidReason, Rejected},
 };
 use crate::{
+    cache::{MAINTENANCE_INTERVAL, maintain},
     config::CacheSettings,
+    epochs::Epochs,
     pool::{PoolId, Pools},
-    telemetry::metrics::TokenMetrics,
+    telemetry::metrics::Metrics,
     user::Sub,
 };
 
@@ -76,15 +78,20 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Starts to fetch every pool's keys in the background; must be called in a Tokio runtime.
-    pub fn start(pools: &Pools, cache: &CacheSettings, metrics: &TokenMetrics) -> Result<Self, StartError> {
+    pub fn start(
+        pools: &Pools,
+        cache: &CacheSettings,
+        epochs: Arc<Epochs>,
+        metrics: &Metrics,
+    ) -> Result<Self, StartError> {
         let keys = pools.iter().map(|pool| {
-            let metrics = metrics.jwks(pool.id.as_str());
+            let metrics = metrics.tokens.jwks(pool.id.as_str());
             Ok((pool.id.clone(), Keys::start(pool, metrics)?))
         });
         let keys = keys.collect::<Result<_, FetcherError>>()?;
-        let verified = Arc::new(VerifiedTokens::new(cache.max_verdict_bytes, metrics.cache()));
-        #[expect(clippy::disallowed_methods, reason = "ends with the verdicts")]
-        tokio::spawn(verified::sweep(Arc::downgrade(&verified)));
+        let verified = Arc::new(VerifiedTokens::new(cache.max_verdict_bytes, epochs, metrics));
+        #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
+        tokio::spawn(maintain(Arc::downgrade(&verified), MAINTENANCE_INTERVAL, VerifiedTokens::maintain));
         Ok(Self { keys, pools: pools.clone(), verified, upstream: Handle::current() })
     }
 
@@ -110,12 +117,12 @@ impl Authenticator {
         Ok(Caller::new(credentials.peer, bearer, presented))
     }
 
-    /// Forgets what is known of one user's tokens, and returns of how many. Of a verification under way nothing is kept
-    /// either; a token that is presented later is verified, and known, anew. Every token that is known is looked at, apart
-    /// from the thread of the caller, who waits for those who came before. A caller that leaves may have had it done; fails
-    /// only where the runtime it was started in is going down, or the scan panics.
-    pub async fn forget(&self, pool: &PoolId, sub: &Sub) -> Result<usize, JoinError> {
-        self.verified.forget(pool, sub, &self.upstream).await
+    /// Removes one user's tokens from the verified ones, and returns how many there were. A token that is being verified
+    /// meanwhile is not cached. Later ones are verified and cached as any. The scan runs on another thread, after those
+    /// that were requested before, and goes on if this future is dropped. Fails only if the scan panics or the runtime of
+    /// [`start`](Self::start) shuts down.
+    pub async fn remove_user(&self, pool: &PoolId, sub: &Sub) -> Result<usize, JoinError> {
+        self.verified.remove_user(pool, sub, &self.upstream).await
     }
 
     async fn verify(&self, token: RawToken<'_>) -> Result<TokenIdentity, Rejected> {

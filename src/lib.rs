@@ -27,7 +27,7 @@ pub mod freshness;
 pub mod pool;
 pub mod user;
 pub mod attribute;
-pub mod room;
+pub mod cache;
 pub mod telemetry;
 pub mod config;
 pub mod proto;

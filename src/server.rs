@@ -33,6 +33,7 @@ use crate::{
     audit::{Audit, OpenSinkError},
     auth::{Authenticator, StartError},
     config::{Config, ConfigErrors},
+    epochs::Epochs,
     service::Service,
     users::Users,
 };
@@ -129,14 +130,16 @@ async fn build_service(
     config: &Config,
     upstream: &Handle,
 ) -> Result<Service, Error> {
+    let epochs = Arc::<Epochs>::default();
     let authenticator = {
         let _there = upstream.enter();
-        Arc::new(Authenticator::start(&components.pools, &config.cache, &components.metrics.tokens)?)
+        let epochs = Arc::clone(&epochs);
+        Arc::new(Authenticator::start(&components.pools, &config.cache, epochs, &components.metrics)?)
     };
     let (pools, cache, budget) = (components.pools.clone(), config.cache.clone(), config.budget.clone());
     let metrics = components.metrics.clone();
-    let users = upstream
-        .spawn(async move { Users::connect(&pools, &cache, &budget, Arc::default(), &metrics).await });
+    let users =
+        upstream.spawn(async move { Users::connect(&pools, &cache, &budget, epochs, &metrics).await });
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(&components.policy), users })
 }

@@ -2,6 +2,7 @@
 //! every concurrent request shares.
 
 mod admin;
+mod cache;
 mod cognito;
 mod entry;
 mod fetch;
@@ -12,20 +13,11 @@ mod lookup;
 #[cfg(test)]
 mod model;
 mod single_flight;
-mod store;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::future::join_all;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
-use tracing::error;
+use tokio::time::Instant;
 
 pub use self::{
     admin::{EntryInfo, EntryState},
@@ -33,10 +25,11 @@ pub use self::{
     invalidation::{Invalidated, Invalidation},
 };
 use self::{
-    cognito::Cognito, entry::Ttls, limiter::RateLimiter, lookup::LookupRequest, single_flight::SingleFlight,
-    store::UserCache,
+    cache::UserCache, cognito::Cognito, entry::Ttls, limiter::RateLimiter, lookup::LookupRequest,
+    single_flight::SingleFlight,
 };
 use crate::{
+    cache::{MAINTENANCE_INTERVAL, maintain},
     config::{BudgetSettings, CacheSettings},
     epochs::Epochs,
     policy::Permit,
@@ -87,7 +80,7 @@ impl Users {
         let users = Self::new(cognito, cache, limiters.len(), epochs, metrics.cache.clone());
         users.0.cache.register_metrics(metrics);
         #[expect(clippy::disallowed_methods, reason = "ends with the users")]
-        tokio::spawn(sweep(Arc::downgrade(&users.0)));
+        tokio::spawn(maintain(Arc::downgrade(&users.0), MAINTENANCE_INTERVAL, Inner::maintain));
         users
     }
 
@@ -152,26 +145,17 @@ impl Users {
     }
 }
 
-/// Removes what is too old to be of use: cache entries, and the rate limiters' users.
-async fn sweep(users: Weak<Inner>) {
-    while let Some(inner) = users.upgrade() {
-        let interval = inner.ttls.usable.max(SWEEP_INTERVAL);
-        // On a thread of its own: a sweep looks at everything, and fetches wait for this one.
-        let sweeping = spawn_blocking(move || {
-            inner.cache.sweep(Instant::now());
-            inner.cognito.values().for_each(|cognito| cognito.limiter().prune());
-        });
-        if sweeping.await.is_err() {
-            error!("a sweep of the cache failed; entries past their use stay until the next");
-        }
-        sleep(interval).await;
+impl Inner {
+    /// Frees what has expired: cache entries, and the rate limiters' users.
+    fn maintain(&self) {
+        self.cache.maintain();
+        self.cognito.values().for_each(|cognito| cognito.limiter().prune());
     }
 }
 
 // As many calls as Cognito's default quota of 120 reads a second lets start within the 3 s that a caller
 // waits for one to start and the 2 s that it may last.
 const MAX_FETCHES: usize = 600;
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod fixtures;

@@ -41,7 +41,8 @@ impl Parts {
         let audit = Audit::read(&config, Some(&pools), &metrics, &mut errors).unwrap();
         let upstream = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let service = upstream.block_on(async {
-            let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
+            let authenticator =
+                Authenticator::start(&pools, &config.cache, Arc::default(), &metrics).unwrap();
             let users = Users::connect(&pools, &config.cache, &config.budget, Arc::default(), &metrics).await;
             let service = Service { authenticator: Arc::new(authenticator), policy, users };
             service.ready().await;

@@ -34,7 +34,7 @@ impl Parts {
         let pools = Pools::read(&config, &mut errors).unwrap();
         let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
-        let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
+        let authenticator = Authenticator::start(&pools, &config.cache, Arc::default(), &metrics).unwrap();
         authenticator.ready().await;
         let users = Users::connect(&pools, &config.cache, &config.budget, Arc::default(), &metrics).await;
         Self { cognito, users, authenticator, policy }

@@ -1,28 +1,9 @@
-//! What is known of tokens already verified, by the SHA-256 of all of each; what holds a token's bytes is never kept.
+//! The tokens already verified, by the SHA-256 of all of each. No token's bytes are kept.
 
-use std::{
-    fmt,
-    hash::RandomState,
-    mem::size_of,
-    sync::{
-        Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::{Duration, SystemTime},
-};
+use std::{mem::size_of, sync::Arc, time::SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use quick_cache::{
-    Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
-use tokio::{
-    runtime::Handle,
-    sync::Mutex,
-    task::{JoinError, spawn_blocking},
-    time::sleep,
-};
-use tracing::error;
+use tokio::{runtime::Handle, sync::Mutex, task::JoinError};
 use zeroize::Zeroize as _;
 
 use super::{
@@ -31,171 +12,133 @@ use super::{
     keys::{Key, Keys},
 };
 use crate::{
+    cache::{Cache, shared_allocation},
+    epochs::{Epoch, Epochs},
     pool::{Pool, PoolId},
-    room::Room,
-    telemetry::metrics::TokenCacheMetrics,
+    telemetry::metrics::{Counter, Metrics, TokenCacheMetrics},
     user::Sub,
 };
 
-/// That a token is good, why, and how long it may be taken for that.
+/// A token that was verified, and what its validity depends on.
 #[derive(Debug)]
 pub(super) struct VerifiedToken {
     pub(super) identity: TokenIdentity,
     pub(super) validity: Validity,
-    /// The key that verified it: the verified ends with it.
+    /// The key that verified it: the token is valid only as long as its pool publishes this key.
     pub(super) key: Arc<Key>,
     pub(super) pool: Arc<Pool>,
 }
 
 impl VerifiedToken {
-    /// Returns true as long as the token keeps every rule of time, and `keys` the very key that verified it.
+    /// Returns whether the token is valid at `now` and `keys` still has the key that verified it.
     pub(super) fn is_valid(&self, keys: Option<&Keys>, now: SystemTime) -> bool {
         keys.is_some_and(|keys| keys.is_current(&self.key)) && self.validity.check(now).is_ok()
     }
 
-    fn is_about(&self, pool: &PoolId, sub: &Sub) -> bool {
+    fn is_of(&self, pool: &PoolId, sub: &Sub) -> bool {
         self.identity.user.as_ref().is_some_and(|user| user.pool.id == *pool && user.sub == *sub)
     }
 }
 
-/// The tokens that are held, within a bound in bytes.
+/// The tokens that were verified, within a bound in bytes.
+#[derive(Debug)]
 pub(super) struct VerifiedTokens {
-    held: Held,
-    /// How often a user was forgotten. Held for reading while a verified is put.
-    epoch: RwLock<usize>,
-    /// Whose turn it is to look at all of them.
-    turn: Arc<Mutex<()>>,
-    metrics: TokenCacheMetrics,
+    cache: Cache<Digest, Arc<VerifiedToken>>,
+    epochs: Arc<Epochs>,
+    /// Allows one removal at a time, because each scans the cache.
+    removal: Arc<Mutex<()>>,
+    hits: Counter,
+    misses: Counter,
 }
 
-type Held =
-    Cache<Digest, Arc<VerifiedToken>, Weigh, RandomState, DefaultLifecycle<Digest, Arc<VerifiedToken>>>;
-
-/// What is known of a token.
+/// Whether a token was verified before.
 pub(super) enum TokenLookup<'a> {
-    /// It is good, and this is its identity.
+    /// It was, and this is what it says.
     Hit(TokenIdentity),
-    /// Nothing.
+    /// It was not.
     Miss(PendingInsert<'a>),
 }
 
-/// The place of a verified that is to be reached.
+/// Inserts a token once it is verified.
 pub(super) struct PendingInsert<'a> {
     tokens: &'a VerifiedTokens,
     digest: Digest,
-    epoch: usize,
+    epoch: Epoch,
 }
 
 impl VerifiedTokens {
-    /// Makes an empty store of at most `max_bytes`.
-    pub(super) fn new(max_bytes: u64, metrics: TokenCacheMetrics) -> Self {
-        let room = Room { bytes: max_bytes, usual: USUAL_BYTES, shard: SHARD_BYTES, shards: MAX_SHARDS };
-        Self {
-            held: room.cache(Weigh, DefaultLifecycle::default()),
-            epoch: RwLock::new(0),
-            turn: Arc::default(),
-            metrics,
-        }
+    /// Makes an empty cache of at most `max_bytes`.
+    pub(super) fn new(max_bytes: u64, epochs: Arc<Epochs>, metrics: &Metrics) -> Self {
+        let time_left = |token: &Arc<VerifiedToken>| token.validity.time_left(SystemTime::now());
+        let cache = Cache::new(max_bytes, heap_bytes, time_left, Counter::default());
+        let TokenCacheMetrics { hits, misses, entries } = metrics.tokens.cache();
+        let measured = cache.clone();
+        metrics.scrape_callbacks.add(move || {
+            entries.set(measured.size().entries);
+        });
+        Self { cache, epochs, removal: Arc::default(), hits, misses }
     }
 
-    /// Looks up all of a token, as it was presented. A verified that no longer `is_valid` is forgotten.
+    /// Looks a token up by all of its bytes. One that is no longer valid is removed.
     pub(super) fn look_up(
         &self,
         token: &[u8],
         is_valid: impl FnOnce(&VerifiedToken) -> bool,
     ) -> TokenLookup<'_> {
         let digest = Digest::of(token);
-        if let Some(verified) = self.held.get(&digest) {
+        if let Some(verified) = self.cache.get(&digest) {
             if is_valid(&verified) {
-                self.metrics.hits.inc();
+                self.hits.inc();
                 return TokenLookup::Hit(verified.identity.clone());
             }
-            self.held.remove(&digest);
-            self.tell();
+            self.cache.remove(&digest);
         }
-        self.metrics.misses.inc();
-        let epoch = *self.epoch.read().unwrap_or_else(PoisonError::into_inner);
-        TokenLookup::Miss(PendingInsert { tokens: self, digest, epoch })
+        self.misses.inc();
+        // Whose token it is becomes known only when it is verified.
+        TokenLookup::Miss(PendingInsert { tokens: self, digest, epoch: self.epochs.of_all() })
     }
 
-    /// Forgets every verified about one user, and returns how many there were. What is being reached meanwhile is not
-    /// kept. Looks at every verified, on a blocking thread of `runtime`, for one caller at a time. A caller that leaves
-    /// stops nothing that has begun; fails only where the scan does not end: in a panic, or with the runtime.
-    pub(super) async fn forget(
+    /// Removes every token of one user, and returns how many there were. Tokens that are being verified meanwhile are not
+    /// inserted. Scans the cache on a blocking thread of `runtime`, for one caller at a time. Dropping the future stops no
+    /// scan that has begun. Fails only if the scan panics or the runtime shuts down.
+    pub(super) async fn remove_user(
         self: &Arc<Self>,
         pool: &PoolId,
         sub: &Sub,
         runtime: &Handle,
     ) -> Result<usize, JoinError> {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let removal = Arc::clone(&self.removal).lock_owned().await;
         let (tokens, pool, sub) = (Arc::clone(self), pool.clone(), sub.clone());
         let scan = move || {
-            let _turn = turn;
+            let _removal = removal;
             tokens.scan(&pool, &sub)
         };
         runtime.spawn_blocking(scan).await
     }
 
     fn scan(&self, pool: &PoolId, sub: &Sub) -> usize {
-        // Waits for those who are putting one now: the look below then sees it.
-        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.drop_where(|verified| verified.is_about(pool, sub))
+        let _invalidating = self.epochs.begin(pool, sub);
+        self.cache.remove_where(|token| token.is_of(pool, sub))
     }
 
-    /// Forgets those whose token has ended. Looks at every verified, and so is not for a thread that others wait for; who
-    /// presents a token waits while one shard is looked at, at most.
-    fn sweep(&self, now: SystemTime) {
-        self.drop_where(|verified| verified.validity.has_expired(now));
-    }
-
-    fn drop_where(&self, is_past: impl Fn(&VerifiedToken) -> bool) -> usize {
-        let dropped = AtomicUsize::new(0);
-        self.held.retain(|_, verified| {
-            let is_past = is_past(verified);
-            dropped.fetch_add(usize::from(is_past), Relaxed);
-            !is_past
-        });
-        self.tell();
-        dropped.into_inner()
-    }
-
-    fn tell(&self) {
-        self.metrics.entries.set(i64::try_from(self.held.len()).unwrap_or(i64::MAX));
-    }
-}
-
-/// Forgets now and then the tokens that have ended: nobody is kept for longer than that, however much room there is.
-pub(super) async fn sweep(tokens: Weak<VerifiedTokens>) {
-    while let Some(tokens) = tokens.upgrade() {
-        if spawn_blocking(move || tokens.sweep(SystemTime::now())).await.is_err() {
-            error!("a sweep failed: tokens that have ended are known until the next");
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-impl fmt::Debug for VerifiedTokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedTokens").field("held", &self.held.len()).finish_non_exhaustive()
+    /// Frees the tokens that have expired.
+    pub(super) fn maintain(&self) {
+        self.cache.maintain();
     }
 }
 
 impl PendingInsert<'_> {
-    /// Holds a verified, unless some user was forgotten since the look, and returns its identity.
-    pub(super) fn insert(self, verified: VerifiedToken) -> TokenIdentity {
+    /// Inserts a token, unless some user was invalidated since the lookup, and returns what it says.
+    pub(super) fn insert(self, token: VerifiedToken) -> TokenIdentity {
         let Self { tokens, digest, epoch } = self;
-        let identity = verified.identity.clone();
-        let present = tokens.epoch.read().unwrap_or_else(PoisonError::into_inner);
-        if *present == epoch {
-            tokens.held.insert(digest, Arc::new(verified));
-            tokens.tell();
-        }
+        let identity = token.identity.clone();
+        tokens.epochs.if_current(epoch, || tokens.cache.insert(digest, Arc::new(token)));
         identity
     }
 }
 
-/// The SHA-256 of a token: who has it can tell whether a token is that one, so it is wiped.
-#[derive(Eq, Hash, PartialEq)]
+/// The SHA-256 of a token. It tells whether a given token was presented, so it is wiped.
+#[derive(Clone, Eq, Hash, PartialEq)]
 struct Digest([u8; 32]);
 
 impl Digest {
@@ -212,40 +155,16 @@ impl Drop for Digest {
     }
 }
 
-/// See [`weigh`].
-#[derive(Clone, Debug)]
-struct Weigh;
-
-impl Weighter<Digest, Arc<VerifiedToken>> for Weigh {
-    fn weight(&self, _: &Digest, verified: &Arc<VerifiedToken>) -> u64 {
-        weigh(verified)
-    }
-}
-
-fn weigh(verified: &VerifiedToken) -> u64 {
-    let text = |text: &str| ALLOCATION_BYTES + text.len();
-    let user = verified.identity.user.as_deref().map_or(0, |user| {
+fn heap_bytes(_: &Digest, token: &Arc<VerifiedToken>) -> usize {
+    let TokenIdentity { client, user } = &token.identity;
+    let user = user.as_deref().map_or(0, |user| {
         let TokenUser { sub, username, groups, .. } = user;
-        let names = groups.names().map(|name| size_of::<Box<str>>() + text(name));
-        let groups = ALLOCATION_BYTES + names.sum::<usize>();
-        ALLOCATION_BYTES + size_of::<TokenUser>() + text(sub.as_str()) + text(username.as_str()) + groups
+        let names = shared_allocation(sub.as_str().len()) + shared_allocation(username.as_str().len());
+        shared_allocation(size_of::<TokenUser>()) + names + groups.heap_bytes()
     });
-    let client = ALLOCATION_BYTES + size_of::<Client>() + text(verified.identity.client.scopes.as_str());
-    let bytes = ENTRY_BYTES + size_of::<VerifiedToken>() + client + user;
-    u64::try_from(bytes).unwrap_or(u64::MAX)
+    let scopes = shared_allocation(client.scopes.as_str().len());
+    shared_allocation(size_of::<VerifiedToken>()) + shared_allocation(size_of::<Client>()) + scopes + user
 }
-
-// The cache's own cost of an entry with its key. With these two figures 200,000 tokens with two groups and four scopes
-// each weigh 635 bytes, and the process grew by 603 (`memory_of_verdicts_is_what_they_weigh`).
-const ENTRY_BYTES: usize = 60;
-// An allocator's rounding, and the two counts of what is shared.
-const ALLOCATION_BYTES: usize = 32;
-// A verified with two groups and four scopes.
-const USUAL_BYTES: u64 = 635;
-// Each shard has a part of the room, in which the largest verified, of 100 groups, must fit many times.
-const SHARD_BYTES: u64 = 1 << 20;
-const MAX_SHARDS: usize = 256;
-const PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

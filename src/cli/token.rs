@@ -140,7 +140,8 @@ fn pools(arguments: &Arguments, claims: &Value) -> Result<Option<Pools>, Command
 async fn verify(token: &str, pools: &Pools) -> Result<Result<String, Rejected>, CommandError> {
     let config = Config::default();
     let authenticator =
-        Authenticator::start(pools, &config.cache, &Metrics::new().tokens).map_err(CommandError::failed)?;
+        Authenticator::start(pools, &config.cache, std::sync::Arc::default(), &Metrics::new())
+            .map_err(CommandError::failed)?;
     // Keys that do not come are told by the verdict.
     drop(timeout(client::TIMEOUT, authenticator.ready()).await);
     let mut metadata = MetadataMap::new();

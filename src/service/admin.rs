@@ -70,7 +70,7 @@ impl Service {
         let receipt_id = Uuid::now_v7().to_string();
         let Subject { pool, sub, .. } = permit.subject();
         let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase);
-        let verdicts = self.authenticator.forget(&pool.id, sub).await.map_err(|_| Error::Panicked)?;
+        let verdicts = self.authenticator.remove_user(&pool.id, sub).await.map_err(|_| Error::Panicked)?;
         let receipt = wire::erased(&receipt_id, SystemTime::now(), erased, verdicts);
         context.audit.set_erasure(Erasure {
             receipt_id,

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use thiserror::Error;
 
 use super::is_name;
+use crate::cache::{allocation, shared_allocation};
 
 /// The names of a user's groups, in Cognito's order: at most 100, of 1 to 128 visible characters each; cheap to clone.
 ///
@@ -17,6 +18,12 @@ impl Groups {
     /// Returns each name.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(|name| &**name)
+    }
+
+    /// Returns what the names take in memory, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        let names = self.names().map(|name| allocation(name.len())).sum::<usize>();
+        shared_allocation(size_of_val(&*self.0)) + names
     }
 }
 

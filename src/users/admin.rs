@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use super::{
     Users,
+    cache::{EntryKind, Key, UserCache},
     entry::{CacheEntry, Content, Decision, LookupMethod},
-    store::{EntryKind, Key, UserCache},
 };
 use crate::{
     freshness::{Demand, Freshness, Source},

@@ -23,9 +23,9 @@ pub(super) use self::fetch::Attribution;
 use self::{body_limit::BodyLimit, error::Alarm, fetch::Fetch};
 use super::{
     Failure,
+    cache::Key,
     entry::LookupMethod,
     limiter::{QuotaCategory, RateLimiter},
-    store::Key,
 };
 use crate::{
     policy::LookupKey,

@@ -6,11 +6,11 @@ use tokio::{task::yield_now, time::sleep_until};
 
 use super::{
     Failure, Users,
+    cache::{EntryKind, Key},
     cognito::Attribution,
     entry::{CacheEntry, Content, LookupMethod},
     limiter::{Acquire, Priority, QuotaCategory},
     single_flight::{FetchError, FetchResult, Progress, Reporter},
-    store::{EntryKind, Key},
 };
 use crate::{
     epochs::Epoch,

@@ -1,11 +1,13 @@
 //! What the tests of `users` share, and the names that most of them use.
 
+pub(super) use std::time::Duration;
+
 #[expect(unused_imports, reason = "each test module uses some of them")]
 pub(super) use super::{
+    cache::{EntryKind, Key},
     cognito::Cognito,
     entry::{CacheEntry, Content, Decision, LookupMethod, Ttls},
     limiter::{QuotaCategory, RateLimiter},
-    store::{EntryKind, Key},
 };
 #[expect(unused_imports, reason = "each test module uses some of them")]
 pub(super) use crate::{

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Users,
-    store::{EntryKind, Key},
+    cache::{EntryKind, Key},
 };
 use crate::{pool::PoolId, user::Sub};
 

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 pub(super) use self::category::QuotaCategory;
 use self::state::LimiterState;
-use super::{Failure, store::Key};
+use super::{Failure, cache::Key};
 use crate::{
     config::BudgetSettings,
     policy::CallerRateLimit,

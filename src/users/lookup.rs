@@ -7,11 +7,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Failure, Users,
+    cache::{EntryKind, Key},
     entry::{CacheEntry, Content, Decision, LookupMethod},
     fetch::FetchRequest,
     found::Answer,
     limiter::Priority,
-    store::{EntryKind, Key},
 };
 use crate::{
     epochs::Epoch,

@@ -17,8 +17,8 @@ use tracing::Instrument as _;
 
 use super::{
     Failure,
+    cache::Key,
     entry::{CacheEntry, LookupMethod},
-    store::Key,
 };
 
 /// What a fetch returned. A failure is shared by its waiters and never cached.

@@ -38,8 +38,9 @@ fn a_hit_allocates_what_is_listed_and_no_more() {
             allocated.count_total
         });
         let counts: Vec<_> = counts.collect();
+        let more: Vec<_> = counts.iter().filter(|count| **count != listed).collect();
         assert!(
-            counts.iter().all(|count| *count == listed),
+            more.len() <= MAINTENANCE && more.iter().all(|count| (listed..=listed + CACHES).contains(count)),
             "{}: {listed} are listed, not {counts:?}",
             question.name()
         );
@@ -57,6 +58,10 @@ fn until_written(records: &Path, count: usize) {
     panic!("the records are never written");
 }
 
+// A hit looks into two caches at most, of the tokens and of the users. moka applies the reads of a cache on the thread that
+// makes the 64th, or the first after 300 ms, with one allocation.
+const CACHES: u64 = 2;
+const MAINTENANCE: usize = 4;
 // Whose records have room in what the writer leaves, 36 KiB.
 const TIMES: usize = 64;
 

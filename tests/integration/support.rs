@@ -208,7 +208,8 @@ impl Components {
         let pools = Pools::read(&config, &mut errors).unwrap();
         let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
-        let authenticator = Authenticator::start(&pools, &config.cache, &metrics.tokens).unwrap();
+        let authenticator =
+            Authenticator::start(&pools, &config.cache, std::sync::Arc::default(), &metrics).unwrap();
         authenticator.ready().await;
         let users =
             Users::connect(&pools, &config.cache, &config.budget, std::sync::Arc::default(), &metrics).await;

@@ -67,7 +67,7 @@ async fn one_persons_tokens_can_be_forgotten() {
     let person = |name| parts.cognito.user(name).unwrap().sub;
     let pool = parts.cognito.pool_id().parse().unwrap();
     for (name, known) in [("ada", 2), ("ada", 0), ("Google_1034567890", 0)] {
-        let forgotten = parts.authenticator.forget(&pool, &person(name).parse().unwrap()).await;
+        let forgotten = parts.authenticator.remove_user(&pool, &person(name).parse().unwrap()).await;
         assert_eq!(forgotten.unwrap(), known, "{name}");
     }
     assert_eq!(metric_of(&parts.metrics, ENTRIES), 1.0);

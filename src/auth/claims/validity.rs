@@ -41,9 +41,9 @@ impl Validity {
         }
     }
 
-    /// Returns true if and only if the token has ended, and is never good again by a clock that only goes on.
-    pub(in crate::auth) fn has_expired(&self, now: SystemTime) -> bool {
-        since_1970(now) >= self.end()
+    /// Returns how long the token is valid from `now` on; zero once it has expired.
+    pub(in crate::auth) fn time_left(&self, now: SystemTime) -> Duration {
+        self.end().saturating_sub(since_1970(now))
     }
 
     fn end(&self) -> Duration {

@@ -9,9 +9,9 @@ use tracing::Instrument as _;
 use super::{
     super::{
         Failure,
+        cache::Key,
         entry::LookupMethod,
         limiter::{Acquire, Priority, QuotaCategory},
-        store::Key,
     },
     Cognito, error, response,
 };

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::BudgetSettings,
-    users::{Failure, store::Key},
+    users::{Failure, cache::Key},
 };
 
 /// The windows of every category, user and caller.

@@ -12,8 +12,8 @@ use super::*;
 use crate::{
     freshness::{Origin, TimePoint},
     users::{
+        cache::EntryKind,
         entry::{Content, LookupMethod},
-        store::EntryKind,
     },
 };
 

@@ -140,17 +140,25 @@ fn plan(found: &Found) -> String {
     found.user().attributes.get("custom:plan").unwrap().to_owned()
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_entry_past_its_use_is_removed_without_a_request() {
-    let lab = Lab::start(|_, _| {});
+/// By the real clock, which is moka's.
+#[tokio::test]
+async fn an_expired_user_is_freed_without_a_request() {
+    let usable = Duration::from_millis(200);
+    let lab = Lab::start(|cache, _| (cache.fresh_for, cache.usable_for) = (usable / 2, usable));
     lab.ask("ada").await.unwrap();
-    let usable = lab.users.0.ttls.usable;
+    let key = lab.key("ada");
+    let entries = || lab.users.0.cache.entries_after_maintenance();
     #[expect(clippy::disallowed_methods, reason = "ends with the users")]
-    let sweeping = tokio::spawn(sweep(Arc::downgrade(&lab.users.0)));
+    let maintaining =
+        tokio::spawn(maintain(Arc::downgrade(&lab.users.0), Duration::from_millis(10), Inner::maintain));
     sleep(usable / 2).await;
-    assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::Stale);
-    sleep(usable * 2).await;
-    assert_eq!(lab.users.entry_info(&lab.key("ada")).state, EntryState::NotCached);
+    assert_eq!((lab.users.entry_info(&key).state, entries()), (EntryState::Stale, 1));
+    let begun = Instant::now();
+    while entries() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is still in memory");
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(lab.users.entry_info(&key).state, EntryState::NotCached);
     drop(lab);
-    sweeping.await.unwrap();
+    maintaining.await.unwrap();
 }

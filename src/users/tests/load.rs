@@ -102,6 +102,32 @@ async fn every_call_of_a_fetch_counts_towards_the_callers_limit() {
     assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "other callers do not wait");
 }
 
+/// Maintenance that must wait, or takes long, holds up nothing else in the runtime in which Cognito is called.
+#[tokio::test]
+async fn maintenance_holds_up_no_fetch() {
+    let lab = Arc::new(Lab::start(|_, _| {}));
+    lab.ask("ada").await.unwrap();
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let (unlock, unlocking) = std::sync::mpsc::channel::<()>();
+    let owner = Arc::clone(&lab);
+    let holding = std::thread::spawn(move || {
+        let _state = owner.users.0.cognito[&owner.pool.id].limiter().locked();
+        locked.send(()).unwrap();
+        // Until the end of the test, or else for ever.
+        assert_eq!(unlocking.recv_timeout(Duration::from_secs(30)), Ok(()), "maintenance holds up the test");
+    });
+    is_locked.recv().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "aborted below")]
+    let maintaining =
+        tokio::spawn(maintain(Arc::downgrade(&lab.users.0), MAINTENANCE_INTERVAL, Inner::maintain));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    unlock.send(()).unwrap();
+    holding.join().expect("maintenance waits on a thread of its own");
+    maintaining.abort();
+}
+
 /// As after a restart of every replica at once.
 #[tokio::test(start_paused = true)]
 async fn from_a_cold_start_the_rate_limit_holds_and_most_requests_soon_hit() {

@@ -2,12 +2,8 @@
 
 use tikv_jemallocator::Jemalloc;
 
-use super::{
-    super::entry::tests::TTLS,
-    tests::{key, large_user, present},
-    *,
-};
-use crate::room::resident;
+use super::{super::super::entry::tests::TTLS, *};
+use crate::cache::resident;
 
 // As in the binary.
 #[global_allocator]
@@ -18,8 +14,8 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn a_million_users_of_ten_attributes_take_what_they_weigh() {
     let (cache, before) = (UserCache::new(u64::MAX, 1 << 20, TTLS, &CacheMetrics::default()), resident());
     fill(&cache, 1_000_000, 10, 20);
-    let (taken, weight) = (resident() - before, cache.present.weight());
-    assert_eq!(cache.present.len(), 1_000_000);
+    let (taken, weight) = (resident() - before, cache.present.size().bytes);
+    assert_eq!(cache.present.size().entries, 1_000_000);
     println!(
         "1,000,000 users of 10 attributes: {} bytes a user, weighed as {}",
         taken / 1_000_000,
@@ -34,9 +30,13 @@ fn the_bound_holds_with_the_largest_users() {
     let (cache, before) = (UserCache::new(256 << 20, 1 << 20, TTLS, &CacheMetrics::default()), resident());
     // Cognito's largest: 70 attributes of 2,048 characters, five times as many as there is room for.
     fill(&cache, 10_000, 70, 2048);
-    let taken = resident().saturating_sub(before);
-    println!("10,000 users of 140 KB within 256 MiB: {} MiB, {} held", taken >> 20, cache.present.len());
-    assert!(cache.present.len() > 1500);
+    let taken = resident() - before;
+    println!(
+        "10,000 users of 140 KB within 256 MiB: {} MiB, {} held",
+        taken >> 20,
+        cache.present.size().entries
+    );
+    assert!(cache.present.size().entries > 1500);
     // Four fifths of a container of 512 MiB.
     assert!(taken <= 410 << 20, "{taken} bytes");
 }

@@ -1,0 +1,169 @@
+//! The cached users: by pool, `sub` and kind, in memory. How old an entry may be served is decided in `entry`.
+
+use std::{mem::size_of, time::Duration};
+
+use tokio::time::Instant;
+
+use super::entry::{CacheEntry, Content, Ttls};
+use crate::{
+    cache::{self, Cache},
+    freshness::StaleReason,
+    pool::PoolId,
+    telemetry::metrics::{
+        self, Metrics,
+        cache::{CacheMetrics, StoreLabels},
+    },
+    user::{Sub, User},
+};
+
+/// Names what is cached: the whole `sub`, because aliases change their owner and hashes collide.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Key {
+    pub(super) pool: PoolId,
+    pub(super) sub: Sub,
+    pub(super) kind: EntryKind,
+}
+
+/// What is fetched and cached separately.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum EntryKind {
+    /// The groups the user is in.
+    Groups,
+    /// The user's attributes and status.
+    Profile,
+}
+
+impl Key {
+    /// Returns the key of another kind of entry of the same user.
+    pub(super) fn with_kind(&self, kind: EntryKind) -> Self {
+        Self { kind, ..self.clone() }
+    }
+}
+
+impl EntryKind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 2] = [Self::Profile, Self::Groups];
+}
+
+/// The cached users, and apart from them the `sub`s that Cognito does not know, so that requests for random `sub`s evict no
+/// user.
+#[derive(Debug)]
+pub(super) struct UserCache {
+    present: Cache<Key, CacheEntry>,
+    absent: Cache<Key, CacheEntry>,
+}
+
+impl UserCache {
+    /// Makes an empty cache of at most `max_bytes` of users and `max_absent_bytes` of absences.
+    pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, ttls: Ttls, metrics: &CacheMetrics) -> Self {
+        let cache = |max_bytes, ttl, of| {
+            let evictions = metrics.evictions.get_or_create_owned(&of);
+            Cache::new(max_bytes, heap_bytes, move |entry| time_left(entry, ttl), evictions)
+        };
+        Self {
+            present: cache(max_bytes, ttls.usable, USERS),
+            absent: cache(max_absent_bytes, ttls.absent, ABSENCES),
+        }
+    }
+
+    /// Has the gauges of `metrics` set at every scrape.
+    pub(super) fn register_metrics(&self, metrics: &Metrics) {
+        for (of, cache) in [(USERS, self.present.clone()), (ABSENCES, self.absent.clone())] {
+            let CacheMetrics { entries, bytes, .. } = &metrics.cache;
+            let (entries, bytes) = (entries.get_or_create_owned(&of), bytes.get_or_create_owned(&of));
+            metrics.scrape_callbacks.add(move || {
+                let size = cache.size();
+                entries.set(size.entries);
+                bytes.set(size.bytes);
+            });
+        }
+    }
+
+    /// Returns the user's entry, or the absence, whatever its age.
+    pub(super) fn get(&self, key: &Key) -> Option<CacheEntry> {
+        self.present.get(key).or_else(|| self.absent.get(key))
+    }
+
+    /// Notes on the user's entry, if there is one, that Cognito could not answer now.
+    pub(super) fn note_failure(&self, key: &Key, reason: StaleReason) {
+        let now = Instant::now();
+        self.present.update(key, |entry| entry.failed(now, reason));
+    }
+
+    /// Removes everything about a user. Returns whether there was a profile or groups, and whether there was an absence.
+    pub(super) fn remove(&self, user: &Key) -> (bool, bool) {
+        let present = EntryKind::ALL.map(|kind| self.present.remove(&user.with_kind(kind)));
+        (present.contains(&true), self.absent.remove(user))
+    }
+
+    /// Makes the entries of a user stale and removes an absence. Returns whether there was anything.
+    pub(super) fn expire(&self, user: &Key) -> bool {
+        let expired =
+            EntryKind::ALL.map(|kind| self.present.update(&user.with_kind(kind), CacheEntry::expired));
+        expired.contains(&true) | self.absent.remove(user)
+    }
+
+    /// Frees the entries that no TTL allows to serve any more. Not for a thread that others wait for.
+    pub(super) fn maintain(&self) {
+        self.present.maintain();
+        self.absent.maintain();
+    }
+
+    /// Returns what an entry takes, in bytes.
+    pub(super) fn weight(key: &Key, entry: &CacheEntry) -> u64 {
+        u64::try_from(Cache::<Key, CacheEntry>::bytes_of(heap_bytes(key, entry))).unwrap_or(u64::MAX)
+    }
+
+    #[cfg(test)]
+    pub(super) fn entries_after_maintenance(&self) -> u64 {
+        self.present.applied_entries()
+    }
+
+    #[cfg(test)]
+    pub(super) fn absent_bytes(&self) -> i64 {
+        self.absent.size().bytes
+    }
+
+    /// Stores what a fetch returned. "Not found" also removes the user's entries, or a deleted user would reappear when
+    /// the negative entry expires.
+    pub(super) fn put(&self, key: Key, entry: CacheEntry) {
+        match entry.content {
+            Content::Absent(_) => {
+                self.remove(&key);
+                self.absent.insert(key, entry);
+            }
+            Content::Groups(_) => self.present.insert(key, entry),
+            Content::Present(_) => {
+                self.absent.remove(&key);
+                self.present.insert(key, entry);
+            }
+        }
+    }
+}
+
+/// Returns for how long an entry may still be served with the most jitter.
+fn time_left(entry: &CacheEntry, ttl: Duration) -> Duration {
+    (ttl * 11 / 10).saturating_sub(entry.began.monotonic.elapsed())
+}
+
+fn heap_bytes(key: &Key, entry: &CacheEntry) -> usize {
+    let content = match &entry.content {
+        Content::Absent(_) => 0,
+        Content::Groups(groups) => groups.heap_bytes(),
+        Content::Present(user) => user_bytes(user),
+    };
+    cache::shared_allocation(key.sub.as_str().len()) + content
+}
+
+fn user_bytes(user: &User) -> usize {
+    // The `sub` is the key's.
+    cache::shared_allocation(size_of::<User>())
+        + cache::shared_allocation(user.username.as_str().len())
+        + cache::allocation(user.attributes.byte_len())
+}
+
+const ABSENCES: StoreLabels = StoreLabels { store: metrics::cache::Store::Absences };
+const USERS: StoreLabels = StoreLabels { store: metrics::cache::Store::Users };
+
+#[cfg(test)]
+mod tests;
