@@ -27,6 +27,7 @@ pub mod freshness;
 pub mod pool;
 pub mod user;
 pub mod attribute;
+pub mod unix_time;
 pub mod cache;
 pub mod telemetry;
 pub mod config;

@@ -2,12 +2,12 @@
 
 mod groups;
 
-use std::{fmt, str::FromStr, sync::Arc, time::SystemTime};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
 pub use self::groups::{Groups, InvalidGroups};
-use crate::attribute::Attributes;
+use crate::{attribute::Attributes, unix_time::UnixTime};
 
 /// A user's unchanging identifier in a pool: opaque, 1 to 128 characters of `[A-Za-z0-9_-]`, not always a UUID.
 ///
@@ -89,9 +89,9 @@ pub struct User {
     /// Whether the user may sign in.
     pub enabled: bool,
     /// When the user was created; none if Cognito did not say.
-    pub created_at: Option<SystemTime>,
+    pub created_at: Option<UnixTime>,
     /// When the user was last modified; none if Cognito did not say.
-    pub updated_at: Option<SystemTime>,
+    pub updated_at: Option<UnixTime>,
 }
 
 /// Cognito's states of a user (API reference, `UserStatusType`).

@@ -101,12 +101,12 @@ impl Disclosure {
 
     /// Returns when the user was created, if released.
     pub fn created_at(&self) -> Option<SystemTime> {
-        self.user.created_at.filter(|_| self.pseudo.created_at)
+        self.user.created_at.filter(|_| self.pseudo.created_at).map(Into::into)
     }
 
     /// Returns when the user was last modified, if released.
     pub fn updated_at(&self) -> Option<SystemTime> {
-        self.user.updated_at.filter(|_| self.pseudo.updated_at)
+        self.user.updated_at.filter(|_| self.pseudo.updated_at).map(Into::into)
     }
 
     /// Returns the user's groups, if asked for and released.

@@ -507,8 +507,8 @@ fn user(sub: &str) -> User {
         attributes: BTreeMap::from(["email", "name", "phone_number"].map(value)).into(),
         status: UserStatus::Confirmed,
         enabled: true,
-        created_at: Some(SystemTime::UNIX_EPOCH),
-        updated_at: Some(SystemTime::UNIX_EPOCH),
+        created_at: crate::unix_time::UnixTime::new(SystemTime::UNIX_EPOCH),
+        updated_at: crate::unix_time::UnixTime::new(SystemTime::UNIX_EPOCH),
     }
 }
 

@@ -5,8 +5,9 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use thiserror::Error;
 
 /// The id of a user pool, such as `eu-west-1_AbCdEfGhI`: at most 55 characters (API reference, `UserPoolIdType`).
+/// One pointer wide, because every cache entry has it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct PoolId(Arc<str>);
+pub struct PoolId(Arc<String>);
 
 impl PoolId {
     /// Returns the id as AWS spells it.
@@ -31,7 +32,7 @@ impl FromStr for PoolId {
             && prefix.bytes().all(word)
             && !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric());
-        if valid { Ok(Self(id.into())) } else { Err(InvalidPoolId) }
+        if valid { Ok(Self(Arc::new(id.to_owned()))) } else { Err(InvalidPoolId) }
     }
 }
 

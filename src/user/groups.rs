@@ -12,7 +12,7 @@ use crate::cache::{allocation, shared_allocation};
 /// Cognito developer guide, "Quotas in Amazon Cognito", and `GroupNameType` of the API reference. They may tell what a
 /// user is paid for or suspected of, so its `Debug` shows nothing of them.
 #[derive(Clone, Default, Eq, PartialEq)]
-pub struct Groups(Arc<[Box<str>]>);
+pub struct Groups(Arc<Vec<Box<str>>>);
 
 impl Groups {
     /// Returns each name.
@@ -23,7 +23,7 @@ impl Groups {
     /// Returns what the names take in memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let names = self.names().map(|name| allocation(name.len())).sum::<usize>();
-        shared_allocation(size_of_val(&*self.0)) + names
+        shared_allocation(size_of_val(&*self.0)) + allocation(size_of_val(self.0.as_slice())) + names
     }
 }
 
@@ -34,7 +34,7 @@ impl TryFrom<Vec<String>> for Groups {
         if names.len() > MAX_GROUPS || !names.iter().all(|name| is_name(name)) {
             return Err(InvalidGroups);
         }
-        Ok(Self(names.into_iter().map(String::into_boxed_str).collect()))
+        Ok(Self(Arc::new(names.into_iter().map(String::into_boxed_str).collect())))
     }
 }
 

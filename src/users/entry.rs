@@ -17,8 +17,10 @@ pub(super) struct CacheEntry {
     pub(super) began: TimePoint,
     /// Where this process got it from.
     pub(super) origin: Origin,
-    /// The last failed fetch since then: when it ended, and why.
-    pub(super) failed: Option<(Instant, StaleReason)>,
+    /// Why the last fetch since then failed; none if it did not.
+    pub(super) failure: Option<StaleReason>,
+    /// How long after `began` that fetch ended, in milliseconds: 4 bytes, because every cached user has them.
+    pub(super) failed_after: u32,
     /// Whether an administrator made it stale, whatever its age.
     pub(super) expired: bool,
     /// The factor on this entry's TTLs, in percent, 90 to 110: entries that were fetched together must not
@@ -88,15 +90,15 @@ impl Ttls {
         let age = now.saturating_duration_since(entry.began.monotonic);
         let within = |ttl: Duration| age < ttl * u32::from(entry.ttl_jitter) / 100;
         let is_fresh = |ttl: Duration| within(ttl) && !entry.expired;
-        let backoff =
-            entry.failed.filter(|(ended, _)| now.saturating_duration_since(*ended) < FAILURE_BACKOFF);
+        let since_failure = age.saturating_sub(Duration::from_millis(entry.failed_after.into()));
+        let backoff = entry.failure.filter(|_| since_failure < FAILURE_BACKOFF);
         match (&entry.content, backoff) {
             (Content::Absent(_), _) if within(self.absent) => Decision::Serve,
             (Content::Absent(_), _) => Decision::Fetch,
             (_, _) if is_fresh(self.fresh / 2) => Decision::Serve,
             (_, None) if is_fresh(self.fresh) => Decision::ServeAndRefresh,
             (_, Some(_)) if is_fresh(self.fresh) => Decision::Serve,
-            (_, Some((_, reason))) if within(self.usable) => Decision::ServeStale(reason),
+            (_, Some(reason)) if within(self.usable) => Decision::ServeStale(reason),
             (_, None) if within(self.usable) => Decision::FetchOrStale,
             (_, _) => Decision::Fetch,
         }
@@ -106,12 +108,14 @@ impl Ttls {
 impl CacheEntry {
     /// Makes the entry of a fetch that began then, with TTLs of its own.
     pub(super) fn new(content: Content, began: TimePoint, origin: Origin) -> Self {
-        Self { content, began, origin, failed: None, expired: false, ttl_jitter: fastrand::u8(90..=110) }
+        let ttl_jitter = fastrand::u8(90..=110);
+        Self { content, began, origin, failure: None, failed_after: 0, expired: false, ttl_jitter }
     }
 
     /// Returns the same entry with a failed fetch noted on it.
     pub(super) fn failed(self, ended: Instant, reason: StaleReason) -> Self {
-        Self { failed: Some((ended, reason)), ..self }
+        let after = ended.saturating_duration_since(self.began.monotonic).as_millis();
+        Self { failure: Some(reason), failed_after: u32::try_from(after).unwrap_or(u32::MAX), ..self }
     }
 
     /// Returns how fresh it is.
@@ -127,7 +131,7 @@ impl CacheEntry {
 
     /// Returns the same entry made stale: usable only if the next fetch fails.
     pub(super) fn expired(self) -> Self {
-        Self { expired: true, failed: None, ..self }
+        Self { expired: true, failure: None, ..self }
     }
 
     /// Returns whether it meets the demand and is conclusive for the method: an absence found by `sub` is

@@ -139,8 +139,10 @@ pub(super) mod tests {
                 .into(),
             status: UserStatus::Confirmed,
             enabled: true,
-            created_at: Some(SystemTime::UNIX_EPOCH),
-            updated_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_614_746_007)),
+            created_at: crate::unix_time::UnixTime::new(SystemTime::UNIX_EPOCH),
+            updated_at: crate::unix_time::UnixTime::new(
+                SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_614_746_007),
+            ),
         }
     }
 

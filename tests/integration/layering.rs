@@ -4,7 +4,7 @@ use std::{
 };
 
 // From the top: a module may import from those after it, from itself, and from its own submodules.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "main",
     "cli",
     "sandbox",
@@ -22,6 +22,7 @@ const ORDER: [&str; 21] = [
     "pool",
     "user",
     "attribute",
+    "unix_time",
     "cache",
     "telemetry",
     "config",

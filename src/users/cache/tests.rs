@@ -6,7 +6,11 @@ use super::{
     super::entry::{LookupMethod, tests::TTLS},
     *,
 };
-use crate::{freshness::TimePoint, user::Groups, users::test_user};
+use crate::{
+    freshness::{Origin, TimePoint},
+    user::Groups,
+    users::test_user,
+};
 
 #[test]
 fn the_bound_holds_in_bytes() {
@@ -173,9 +177,9 @@ fn a_failure_is_noted_on_a_user_and_ends_with_the_next_fetch() {
     cache.put(key(0), fetched.clone());
     cache.note_failure(&key(0), StaleReason::UpstreamThrottled);
     let noted = cache.get(&key(0)).unwrap();
-    assert_eq!((noted.failed.unwrap().1, noted.began), (StaleReason::UpstreamThrottled, fetched.began));
+    assert_eq!((noted.failure.unwrap(), noted.began), (StaleReason::UpstreamThrottled, fetched.began));
     cache.put(key(0), fetched);
-    assert!(cache.get(&key(0)).unwrap().failed.is_none());
+    assert!(cache.get(&key(0)).unwrap().failure.is_none());
 }
 
 #[test]
@@ -197,24 +201,9 @@ pub(super) fn key(n: usize) -> Key {
 }
 
 pub(super) fn present(user: User) -> CacheEntry {
-    let content = Content::Present(Arc::new(user));
-    CacheEntry {
-        content,
-        began: TimePoint::now(),
-        origin: crate::freshness::Origin::Cognito,
-        failed: None,
-        expired: false,
-        ttl_jitter: 100,
-    }
+    CacheEntry::new(Content::Present(Arc::new(user)), TimePoint::now(), Origin::Cognito)
 }
 
 fn absent() -> CacheEntry {
-    CacheEntry {
-        content: Content::Absent(LookupMethod::BySub),
-        began: TimePoint::now(),
-        origin: crate::freshness::Origin::Cognito,
-        failed: None,
-        expired: false,
-        ttl_jitter: 100,
-    }
+    CacheEntry::new(Content::Absent(LookupMethod::BySub), TimePoint::now(), Origin::Cognito)
 }

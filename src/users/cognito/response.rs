@@ -10,6 +10,7 @@ use aws_sdk_cognitoidentityprovider::{
 
 use crate::{
     attribute::{AttributeName, AttributeValue},
+    unix_time::UnixTime,
     user::{Sub, User, UserStatus},
     users::Failure,
 };
@@ -94,8 +95,8 @@ fn user_status(status: Option<&UserStatusType>) -> UserStatus {
     }
 }
 
-fn time(date: DateTime) -> Option<SystemTime> {
-    SystemTime::try_from(date).ok()
+fn time(date: DateTime) -> Option<UnixTime> {
+    SystemTime::try_from(date).ok().and_then(UnixTime::new)
 }
 
 const SUB: &str = "sub";

@@ -10,7 +10,7 @@ pub(in crate::users) const TTLS: Ttls = Ttls {
 
 #[tokio::test(start_paused = true)]
 #[expect(clippy::too_many_lines, reason = "a table")]
-async fn the_verdict_follows_from_age_demand_and_failures() {
+async fn the_decision_follows_from_age_demand_and_failures() {
     use Decision::{Fetch, FetchOrStale, Serve, ServeAndRefresh, ServeStale};
     use LookupMethod::{BySub, ByUsername};
     let begin = TimePoint::now();
@@ -24,17 +24,17 @@ async fn the_verdict_follows_from_age_demand_and_failures() {
     // The content, its age, when a fetch failed (as an age), how it is looked up, what is demanded, the decision.
     let table = [
         ("a new user", user(), 0, None, BySub, any, Serve),
-        ("up to half of its freshness", user(), 29, None, BySub, any, Serve),
+        ("up to half of its TTL", user(), 29, None, BySub, any, Serve),
         ("past half of it", user(), 30, None, BySub, any, ServeAndRefresh),
-        ("up to its freshness", user(), 59, None, BySub, any, ServeAndRefresh),
+        ("up to its TTL", user(), 59, None, BySub, any, ServeAndRefresh),
         ("past half of it, a refresh just failed", user(), 40, Some(40), BySub, any, Serve),
         ("past half of it, a refresh failed before", user(), 40, Some(39), BySub, any, ServeAndRefresh),
-        ("past its freshness", user(), 60, None, BySub, any, FetchOrStale),
-        ("past its freshness, a fetch just failed", user(), 60, Some(60), BySub, any, stale),
-        ("past its freshness, a fetch failed before", user(), 60, Some(59), BySub, any, FetchOrStale),
-        ("up to its use, a fetch just failed", user(), 899, Some(899), BySub, any, stale),
-        ("past its use", user(), 900, None, BySub, any, Fetch),
-        ("past its use, a fetch just failed", user(), 900, Some(900), BySub, any, Fetch),
+        ("past its TTL", user(), 60, None, BySub, any, FetchOrStale),
+        ("past its TTL, a fetch just failed", user(), 60, Some(60), BySub, any, stale),
+        ("past its TTL, a fetch failed before", user(), 60, Some(59), BySub, any, FetchOrStale),
+        ("up to usable_for, a fetch just failed", user(), 899, Some(899), BySub, any, stale),
+        ("past usable_for", user(), 900, None, BySub, any, Fetch),
+        ("past usable_for, a fetch just failed", user(), 900, Some(900), BySub, any, Fetch),
         ("young enough for the demand", user(), 5, None, BySub, at_most(5, 5), Serve),
         ("too old for the demand", user(), 6, None, BySub, at_most(5, 6), Fetch),
         ("too old for the demand, a fetch just failed", user(), 90, Some(90), BySub, at_most(80, 90), Fetch),
@@ -42,7 +42,7 @@ async fn the_verdict_follows_from_age_demand_and_failures() {
         ("cached, where Cognito must be asked", user(), 1, None, ByUsername, at_most(0, 1), Fetch),
         ("a demand does not lengthen freshness", user(), 60, None, BySub, at_most(90, 60), FetchOrStale),
         ("an absence", Content::Absent(BySub), 14, None, BySub, any, Serve),
-        ("an absence past its time", Content::Absent(BySub), 15, None, BySub, any, Fetch),
+        ("an absence past its TTL", Content::Absent(BySub), 15, None, BySub, any, Fetch),
         ("an absence, never stale", Content::Absent(BySub), 15, Some(15), BySub, any, Fetch),
         ("an absence by sub, looked up by token", Content::Absent(BySub), 1, None, ByUsername, any, Fetch),
         ("an absence by username, looked up by sub", Content::Absent(ByUsername), 1, None, BySub, any, Serve),
@@ -59,24 +59,16 @@ async fn the_verdict_follows_from_age_demand_and_failures() {
     ];
     for (case, content, age, failed, method, demand, decision) in table {
         let failed = failed.map(|age| (at(age).monotonic, StaleReason::UpstreamThrottled));
-        let entry = CacheEntry {
-            content,
-            began: begin,
-            origin: Origin::Cognito,
-            failed,
-            expired: false,
-            ttl_jitter: 100,
-        };
+        let entry = entry(content, begin, failed, 100);
         assert_eq!(TTLS.decide(&entry, method, demand, at(age).monotonic), decision, "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_of_the_wall_clock_changes_nothing() {
+async fn a_step_of_the_system_clock_changes_no_decision() {
     let began = TimePoint::now();
     let content = Content::Present(Arc::new(crate::users::test_user("a")));
-    let entry =
-        CacheEntry { content, began, origin: Origin::Cognito, failed: None, expired: false, ttl_jitter: 100 };
+    let entry = entry(content, began, None, 100);
     for age in [0, 29, 30, 59, 60, 899, 900] {
         let monotonic = began.monotonic + Duration::from_secs(age);
         let decide = |system| {
@@ -96,37 +88,36 @@ async fn a_step_of_the_wall_clock_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn groups_are_as_fresh_as_a_user_and_what_is_expired_is_not() {
+async fn groups_are_as_fresh_as_a_user_and_an_expired_entry_is_not_fresh() {
     let begin = TimePoint::now();
     tokio::time::advance(Duration::from_secs(10_000)).await;
     let end = TimePoint::now();
     let at = |age: u64| TimePoint { monotonic: begin.monotonic + Duration::from_secs(age), ..end };
-    let held = |content, failed: Option<u64>| {
+    let cached = |content, failed: Option<u64>| {
         let failed = failed.map(|age| (at(age).monotonic, StaleReason::UpstreamThrottled));
-        CacheEntry { content, began: begin, origin: Origin::Cognito, failed, expired: false, ttl_jitter: 100 }
+        entry(content, begin, failed, 100)
     };
     let decide =
-        |held: &CacheEntry, age| TTLS.decide(held, LookupMethod::BySub, Demand::ANY, at(age).monotonic);
+        |entry: &CacheEntry, age| TTLS.decide(entry, LookupMethod::BySub, Demand::ANY, at(age).monotonic);
     let user = || Content::Present(Arc::new(crate::users::test_user("a")));
     let groups = || Content::Groups(Groups::default());
     for (age, failed) in (0..1000).flat_map(|age| [(age, None), (age, Some(age))]) {
-        let decision = decide(&held(user(), failed), age);
-        assert_eq!(decide(&held(groups(), failed), age), decision, "{age} {failed:?}");
+        let decision = decide(&cached(user(), failed), age);
+        assert_eq!(decide(&cached(groups(), failed), age), decision, "{age} {failed:?}");
         let expired = if age < 900 { Decision::FetchOrStale } else { Decision::Fetch };
-        assert_eq!(decide(&held(user(), failed).expired(), age), expired, "{age} {failed:?}");
+        assert_eq!(decide(&cached(user(), failed).expired(), age), expired, "{age} {failed:?}");
     }
-    let failed_again = held(user(), None).expired().failed(at(5).monotonic, StaleReason::BudgetExhausted);
+    let failed_again = cached(user(), None).expired().failed(at(5).monotonic, StaleReason::BudgetExhausted);
     assert_eq!(decide(&failed_again, 5), Decision::ServeStale(StaleReason::BudgetExhausted));
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_lifetime_is_spread() {
+async fn every_ttl_has_jitter() {
     let begin = TimePoint::now();
     let decide = |content: Content, ttl_jitter, failed: Option<u64>, age: u64| {
         let at = |age: u64| begin.monotonic + Duration::from_secs(age);
         let failed = failed.map(|age| (at(age), StaleReason::UpstreamUnavailable));
-        let entry =
-            CacheEntry { content, began: begin, origin: Origin::Cognito, failed, expired: false, ttl_jitter };
+        let entry = entry(content, begin, failed, ttl_jitter);
         TTLS.decide(&entry, LookupMethod::BySub, Demand::ANY, at(age))
     };
     let user = || Content::Present(Arc::new(crate::users::test_user("a")));
@@ -142,5 +133,18 @@ async fn every_lifetime_is_spread() {
             Decision::Serve
         );
         assert_eq!(decide(Content::Absent(LookupMethod::BySub), ttl_jitter, None, absent), Decision::Fetch);
+    }
+}
+
+fn entry(
+    content: Content,
+    began: TimePoint,
+    failed: Option<(Instant, StaleReason)>,
+    ttl_jitter: u8,
+) -> CacheEntry {
+    let entry = CacheEntry { ttl_jitter, ..CacheEntry::new(content, began, Origin::Cognito) };
+    match failed {
+        Some((ended, reason)) => entry.failed(ended, reason),
+        None => entry,
     }
 }
