@@ -89,7 +89,7 @@ impl Authenticator {
             Ok((pool.id.clone(), Keys::start(pool, metrics)?))
         });
         let keys = keys.collect::<Result<_, FetcherError>>()?;
-        let verified = Arc::new(VerifiedTokens::new(cache.max_verdict_bytes, epochs, metrics));
+        let verified = Arc::new(VerifiedTokens::new(cache.max_token_bytes, epochs, metrics));
         #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
         tokio::spawn(maintain(Arc::downgrade(&verified), MAINTENANCE_INTERVAL, VerifiedTokens::maintain));
         Ok(Self { keys, pools: pools.clone(), verified, upstream: Handle::current() })

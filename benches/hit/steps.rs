@@ -50,7 +50,7 @@ fn known(criterion: &mut Criterion, parts: &Parts) {
 
 /// Where no verdict finds room every token is seen for the first time. Beside it what that cannot do without.
 fn first_sight(criterion: &mut Criterion) {
-    let parts = Parts::start(Path::new("/dev/null"), |config| config.cache.max_verdict_bytes = 0);
+    let parts = Parts::start(Path::new("/dev/null"), |config| config.cache.max_token_bytes = 0);
     let (authenticator, metadata) = (&*parts.service.authenticator, metadata(&parts));
     criterion.bench_function("authenticate, first sight", |bencher| {
         bencher.iter(|| caller(authenticator, &metadata));

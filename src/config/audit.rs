@@ -1,29 +1,26 @@
-//! The settings of the audit trail, each field with its unit, bounds and default.
+//! The settings of the audit trail.
 
+use bytesize::{GIB, KIB, MIB};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{choice, text};
+use super::bounded::Bounded;
 
-/// The record of who was told what about whom: `[audit]`.
+/// The audit trail: who read what about whom. `[audit]`
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditSettings {
     /// Where the records go; default `stdout`.
-    #[serde(deserialize_with = "choice::deserialize")]
     pub sink: AuditSink,
-    /// The file that records are appended to, made with mode 0600; required where `sink` is `file`.
-    #[serde(deserialize_with = "text::optional")]
+    /// The file of the records, created with mode 0600; required where `sink` is `file`.
     pub path: Option<String>,
-    /// Whether an answer waits until its record is written, and does not leave if that fails; default `false`.
-    #[serde(deserialize_with = "text::boolean")]
+    /// Whether answers wait for their record, and are withheld if that fails; default `false`.
     pub required: bool,
-    /// The file of the key that `sub`s are hashed with, at least 32 bytes and no line end; default none, and then a
-    /// random one that ends with the process.
-    #[serde(deserialize_with = "text::optional")]
+    /// The file with the key that `sub`s are hashed with, at least 32 bytes without the line end;
+    /// default none, and then a random key that ends with the process.
     pub key_file: Option<String>,
-    /// The bytes of records that may wait for the sink, for each serving thread; `512KiB` to `1GiB`, default `4MiB`.
-    #[serde(with = "text::SizeText")]
+    /// The most bytes of queued records, for each serving thread; default `4MiB`.
+    #[serde(with = "Bounded::<u64, { 512 * KIB }, GIB>")]
     pub max_bytes: u64,
 }
 
@@ -34,9 +31,8 @@ impl Default for AuditSettings {
             path: None,
             required: false,
             key_file: None,
-            // Some 12,000 records: the tenth of a second that one thread fills when it does nothing else, or a stall of
-            // 12 s at a thousand calls a second.
-            max_bytes: 4 * bytesize::MIB,
+            // Some 12,000 records: one busy thread's for 0.1 s, or those of 1,000 calls/s for 12 s.
+            max_bytes: 4 * MIB,
         }
     }
 }
@@ -47,9 +43,9 @@ impl Default for AuditSettings {
 pub enum AuditSink {
     /// Nowhere.
     Off,
-    /// To standard output, apart from the log.
+    /// To standard output; the log goes to standard error.
     #[default]
     Stdout,
-    /// To a file.
+    /// To the file at `path`.
     File,
 }

@@ -1,60 +1,34 @@
-//! What is wrong with the settings: all of it together, each fault with its key and source.
+//! Errors in the settings: all of them together, each with its key and the source of the value.
 
-use std::{
-    error::Error,
-    fmt::{self, Display, Formatter},
-    slice,
-    str::FromStr,
-};
+use std::{fmt::Display, slice, str::FromStr};
 
 use super::{Config, ValueSource, single_pool};
 
-/// One thing wrong with the settings.
+/// An error in one setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {message} ({})", source_text(value_source))]
 pub struct ConfigError {
-    /// The key at fault, such as `callers[0].attributes`; `config` for the file as a whole.
+    /// The key, such as `callers[0].attributes`; `config` for the file as a whole.
     pub key: String,
-    /// What is wrong and, where it helps, what would be right.
+    /// What is wrong with the value, and what is expected.
     pub message: String,
-    /// Where the value came from; [`ValueSource::Default`], shown as `not set`, if no source set it.
+    /// Where the value came from; [`ValueSource::Default`] is shown as `not set`.
     pub value_source: ValueSource,
 }
 
-/// At least one [`ConfigError`], in the order of their sources; displayed one per line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// At least one [`ConfigError`], in the order of their sources; displayed one a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigErrors(pub(super) Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// The faults, in the order of their sources.
+    /// Returns the errors in the order of their sources.
     pub fn iter(&self) -> slice::Iter<'_, ConfigError> {
         self.0.iter()
     }
-
-    /// The faults in the order of their sources, or none if there are none.
-    pub(super) fn from_list(mut errors: Vec<ConfigError>) -> Option<Self> {
-        errors.sort_by(|a, b| a.value_source.cmp(&b.value_source));
-        errors.dedup();
-        (!errors.is_empty()).then_some(Self(errors))
-    }
 }
 
-impl From<ConfigError> for ConfigErrors {
-    fn from(fault: ConfigError) -> Self {
-        Self(vec![fault])
-    }
-}
-
-impl Display for ConfigErrors {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.iter().map(ConfigError::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl Error for ConfigErrors {}
-
-/// Gathers the faults of one [`Config`], so that they are reported together.
+/// Collects the errors in one [`Config`], so that they are reported together.
 #[derive(Debug)]
 pub struct ErrorCollector<'a> {
     config: &'a Config,
@@ -62,49 +36,49 @@ pub struct ErrorCollector<'a> {
 }
 
 impl<'a> ErrorCollector<'a> {
-    /// Starts a check of `config` by a module that knows more than types and bounds. It begins with the errors that
-    /// `config` was loaded with.
+    /// Begins with the errors that `config` was loaded with. Modules that know more than a
+    /// setting's type and bounds add theirs.
     pub fn new(config: &'a Config) -> Self {
         Self { config, errors: config.errors.clone() }
     }
 
-    /// Adds a fault of `key`; its source is looked up. A key already at fault was reset to its default, and one that a
-    /// faulty shorthand stands for was never set, of which the user need not hear.
+    /// Adds an error in the value of `key`, unless it follows from an earlier one: `key` was reset
+    /// to its default, or the settings of a single pool failed to set it.
     pub fn add(&mut self, key: impl Into<String>, message: impl Display) {
         let key = key.into();
-        if self.errors.iter().any(|known| known.key == key)
-            || single_pool::is_derived_from_faulty(self.config, &key)
-        {
-            return;
+        let is_known = self.errors.iter().any(|known| known.key == key);
+        if !is_known && !single_pool::failed_to_set(self.config, &key) {
+            let value_source = self.config.value_source(&key);
+            self.errors.push(ConfigError { value_source, message: message.to_string(), key });
         }
-        self.errors.push(ConfigError {
-            value_source: self.config.value_source(&key),
-            message: message.to_string(),
-            key,
-        });
     }
 
-    /// Parses the value of `key`; none if it is wrong, which is then added.
+    /// Parses the value of `key`; adds an error and returns none if that fails.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str, value: &str) -> Option<T> {
         value.parse().map_err(|error| self.add(key, format_args!("{value:?} {error}"))).ok()
     }
 
-    /// Ends the check: what was read if nothing is wrong, else every fault of the settings and of the check. A reader
-    /// that reads nothing must have said why.
-    pub fn finish<T>(mut self, read: Option<T>) -> Result<T, ConfigErrors> {
-        if read.is_none() && self.errors.is_empty() {
-            self.add("config", "could not be read");
+    /// Returns `value` if there are no errors, else all of them.
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, ConfigErrors> {
+        match value {
+            Some(value) if self.errors.is_empty() => return Ok(value),
+            None if self.errors.is_empty() => self.add("config", "could not be read"),
+            _ => {}
         }
-        match (ConfigErrors::from_list(self.errors), read) {
-            (None, Some(read)) => Ok(read),
-            (errors, _) => Err(errors.unwrap_or_else(|| ConfigErrors(Vec::new()))),
-        }
+        self.errors.sort_by(|a, b| a.value_source.cmp(&b.value_source));
+        self.errors.dedup();
+        Err(ConfigErrors(self.errors))
+    }
+
+    /// Returns the errors, for [`Config::errors`].
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        self.errors
     }
 }
 
 fn source_text(value_source: &ValueSource) -> String {
     match value_source {
         ValueSource::Default => "not set".to_owned(),
-        set => set.to_string(),
+        set => format!("from {set}"),
     }
 }

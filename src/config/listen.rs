@@ -1,41 +1,33 @@
-//! Where a port of ours is: on the network, or in the file system.
+//! The address of the gRPC port: on the network or a Unix socket.
 
 use std::{
     fmt::{self, Display, Formatter},
     net::SocketAddr,
     path::PathBuf,
-    str::FromStr,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::text;
 
-/// Where gRPC is served: an address and port such as `127.0.0.1:50051`, or `unix:PATH` for clients in the same pod.
+/// An address and port such as `127.0.0.1:50051`, or `unix:PATH` for clients in the same pod.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ListenAddress {
     /// On the network.
     Tcp(SocketAddr),
-    /// On a Unix socket of this path.
+    /// On the Unix socket at this path.
     Unix(PathBuf),
 }
 
-impl FromStr for ListenAddress {
-    type Err = InvalidListenAddress;
-
-    fn from_str(text: &str) -> Result<Self, InvalidListenAddress> {
+impl ListenAddress {
+    fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix("unix:") {
-            Some("") => Err(InvalidListenAddress),
-            Some(path) => Ok(Self::Unix(path.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| InvalidListenAddress),
+            Some("") => None,
+            Some(path) => Some(Self::Unix(path.into())),
+            None => text.parse().ok().map(Self::Tcp),
         }
     }
 }
-
-/// The text names no place to listen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct InvalidListenAddress;
 
 impl Display for ListenAddress {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -54,11 +46,9 @@ impl Serialize for ListenAddress {
 
 impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(source)?;
-        value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
-            let wanted = "an address and port such as 127.0.0.1:50051, or unix: and a path";
-            D::Error::custom(format_args!("`{}` is not {wanted}", text::quoted_value(&value)))
-        })
+        let expected =
+            "an address to listen on; expected one such as 127.0.0.1:50051 or unix:/run/lookup.sock";
+        text::read(source, expected, |value| Self::parse(value.as_str()?))
     }
 }
 
@@ -69,9 +59,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_to_listen_is_read_as_it_is_shown() {
+    fn an_address_is_read_as_it_is_shown() {
         for text in ["127.0.0.1:50051", "[::1]:0", "unix:/run/lookup/grpc.sock", "unix:grpc.sock"] {
-            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+            assert_eq!(ListenAddress::parse(text).unwrap().to_string(), text);
         }
         for wrong in [json!("localhost:1"), json!("unix:"), json!(""), json!(50051), json!("127.0.0.1")] {
             assert!(serde_json::from_value::<ListenAddress>(wrong.clone()).is_err(), "{wrong}");

@@ -2,62 +2,52 @@
 
 use std::time::Duration;
 
+use bytesize::{MIB, TIB};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{choice, text};
+use super::bounded::{Bounded, DAY, HOUR, MINUTE};
 
-/// One user pool: `[[pools]]`.
+/// One user pool. `[[pools]]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolSettings {
-    /// The pool id, such as `eu-west-1_AbCdEfGhI`; required.
-    #[serde(deserialize_with = "text::string")]
+    /// The user pool id, such as `eu-west-1_AbCdEfGhI`; required.
     pub id: String,
     /// The app clients whose access tokens are accepted; default empty.
-    #[serde(deserialize_with = "text::list")]
     pub app_clients: Vec<String>,
-    /// The AWS region; default the one that the id begins with.
-    #[serde(deserialize_with = "text::optional")]
+    /// The AWS Region; default the one that the id begins with.
     pub region: Option<String>,
-    /// The `iss` that tokens must carry; default follows from region and id.
-    #[serde(deserialize_with = "text::optional")]
+    /// The `iss` that tokens must carry; default follows from Region and id.
     pub issuer: Option<String>,
-    /// Where the signing keys are fetched; default follows from the issuer.
-    #[serde(deserialize_with = "text::optional")]
+    /// The URL of the signing keys (JWKS); default follows from the issuer.
     pub jwks_url: Option<String>,
-    /// The Cognito endpoint, for emulators and private endpoints; default that of the region.
-    #[serde(deserialize_with = "text::optional")]
+    /// The Cognito endpoint, for emulators and private endpoints; default that of the Region.
     pub endpoint_url: Option<String>,
-    /// Whether the pool holds federated users: a `sub` that `AdminGetUser` does not know is then looked for with
-    /// `ListUsers`; default `false`.
-    #[serde(deserialize_with = "text::boolean")]
+    /// Whether the pool holds federated users. A `sub` that `AdminGetUser` does not find is then
+    /// searched with `ListUsers`; default `false`.
     pub federated: bool,
     /// The Cognito call that finds a user by bare `sub`; default `admin-get-user`.
-    #[serde(deserialize_with = "choice::deserialize")]
     pub bare_sub: BareSub,
-    /// The AWS account, 12 digits, where pools are in several; default that of `role_arn`, or one for all pools without
-    /// either.
-    #[serde(deserialize_with = "text::optional")]
+    /// The AWS account, 12 digits, where pools are in several; default that of `role_arn`, or one
+    /// for all pools without either.
     pub account: Option<String>,
-    /// The IAM role that is assumed to ask this pool, such as one in the pool's account; default none.
-    #[serde(deserialize_with = "text::optional")]
+    /// The IAM role to assume for this pool, such as one in the pool's account; default none.
     pub role_arn: Option<String>,
-    /// What the role's trust policy wants to be told, 2 to 1,224 characters; default none.
-    #[serde(deserialize_with = "text::optional")]
+    /// The external id that the role's trust policy requires, 2 to 1,224 characters; default none.
     pub external_id: Option<String>,
-    /// Whose credentials calls are signed with; no setting, so that none can come from a file.
+    /// The credentials that sign calls. Not a setting, so that none can come from a file.
     #[serde(skip)]
     pub credentials: AwsCredentials,
 }
 
-/// Whose credentials calls to Cognito are signed with.
+/// The credentials that sign calls to Cognito.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AwsCredentials {
-    /// Those that the usual AWS chain finds: environment, profile, web identity, container, instance.
+    /// Those of the SDK's default chain: environment, profile, web identity, container, instance.
     #[default]
     DefaultChain,
-    /// Words that are no secret, for a stand-in that looks at none.
+    /// Fixed words that are no secret, for a stand-in that ignores them.
     Placeholder,
 }
 
@@ -68,44 +58,34 @@ pub enum BareSub {
     /// `AdminGetUser`, for pools where the `sub` is accepted as a username.
     #[default]
     AdminGetUser,
-    /// `ListUsers` with a filter on `sub`, which makes no dormant user billable and lags behind changes.
+    /// `ListUsers`, which makes no dormant user billable but lags behind changes.
     ListUsers,
 }
 
-/// One rule of the release policy: `[[callers]]`.
+/// One rule of the policy: who may read what. `[[callers]]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallerSettings {
-    /// The name in logs and audit records, 1 to 64 characters, each rule its own; required.
-    #[serde(deserialize_with = "text::string")]
+    /// The name in logs and audit records, 1 to 64 characters, different for each rule; required.
     pub name: String,
-    /// The app client whose token makes this caller; one of this, `certificate` and `network` is required.
-    #[serde(deserialize_with = "text::optional")]
+    /// The app client of the caller's token; one of this, `certificate` and `network` is required.
     pub app_client: Option<String>,
     /// The scope that the token must have, such as `user-lookup/read`; default none.
-    #[serde(deserialize_with = "text::optional")]
     pub scope: Option<String>,
-    /// The name in the client certificate that makes this caller, a URI or a host's name; default none.
-    #[serde(deserialize_with = "text::optional")]
+    /// The URI or DNS name in the caller's client certificate; default none.
     pub certificate: Option<String>,
-    /// The networks from which a caller needs no credential, such as `127.0.0.1/32`, or `unix`; default empty.
-    #[serde(deserialize_with = "text::list")]
+    /// The networks of callers without credentials, `127.0.0.1/32` or `unix`; default empty.
     pub network: Vec<String>,
     /// Whose attributes it may read; default `token`.
-    #[serde(deserialize_with = "choice::deserialize")]
     pub reads: Reads,
     /// The attributes it may read, `*` for all; default empty.
-    #[serde(deserialize_with = "text::list")]
     pub attributes: Vec<String>,
     /// Whether it may also read groups; default `false`.
-    #[serde(deserialize_with = "text::boolean")]
     pub groups: bool,
-    /// Whether it may call the `AdminService`, from a network only within this machine; default `false`.
-    #[serde(deserialize_with = "text::boolean")]
+    /// Whether it may call the `AdminService`, a network only within this machine; default `false`.
     pub admin: bool,
-    /// How many calls a second it may cause to Cognito, in each account and Region; 1 to 100000, default no bound but the
-    /// budget.
-    #[serde(deserialize_with = "text::rate")]
+    /// The calls per second to Cognito, in each account and Region; default only the `budget`.
+    #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
     pub misses_per_second: Option<usize>,
 }
 
@@ -120,29 +100,29 @@ pub enum Reads {
     Any,
 }
 
-/// How long and how much is remembered: `[cache]`.
+/// How long and how much is cached. `[cache]`
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
-    /// How long a user found is served without asking Cognito; `1ms` to `24h`, default `60s`.
-    #[serde(with = "text::DurationText")]
+    /// How long a user is served from the cache without a call to Cognito; default `1min`.
+    #[serde(with = "Bounded::<Duration, 1, DAY>")]
     pub fresh_for: Duration,
-    /// How long a user found is served while Cognito cannot answer; `fresh_for` to `24h`, default `15min`.
-    #[serde(with = "text::DurationText")]
+    /// How long a user is served while Cognito fails, at least `fresh_for`; default `15min`.
+    #[serde(with = "Bounded::<Duration, 1, DAY>")]
     pub usable_for: Duration,
-    /// How long a user not found is remembered as absent; `1ms` to `1h`, default `15s`.
-    #[serde(with = "text::DurationText")]
+    /// How long it is cached that a user does not exist; default `15s`.
+    #[serde(with = "Bounded::<Duration, 1, HOUR>")]
     pub absent_for: Duration,
-    /// What the users remembered may take, in bytes; at least `1MiB`, default `256MiB`.
-    #[serde(with = "text::SizeText")]
+    /// The memory for cached users, in bytes; default `256MiB`.
+    #[serde(with = "Bounded::<u64, MIB, MOST_BYTES>")]
     pub max_bytes: u64,
-    /// What the absences remembered may take, in bytes; at least 1, default `8MiB`.
-    #[serde(with = "text::SizeText")]
+    /// The memory for users cached as not existing, in bytes; default `8MiB`.
+    #[serde(with = "Bounded::<u64, 1, MOST_BYTES>")]
     pub max_absent_bytes: u64,
-    /// What is remembered of tokens already verified may take, in bytes, some 600 bytes each; a token that is not
-    /// remembered is verified once more, which takes some 20 µs of a core; at least 1, default `64MiB`.
-    #[serde(with = "text::SizeText")]
-    pub max_verdict_bytes: u64,
+    /// The memory for verified tokens, in bytes, some 600 bytes each. A token that was evicted is
+    /// verified again, which takes some 20 µs of a core; default `64MiB`.
+    #[serde(with = "Bounded::<u64, 1, MOST_BYTES>")]
+    pub max_token_bytes: u64,
 }
 
 impl Default for CacheSettings {
@@ -151,38 +131,37 @@ impl Default for CacheSettings {
             fresh_for: Duration::from_secs(60),
             usable_for: Duration::from_secs(15 * 60),
             absent_for: Duration::from_secs(15),
-            max_bytes: 256 * bytesize::MIB,
-            max_absent_bytes: 8 * bytesize::MIB,
-            max_verdict_bytes: 64 * bytesize::MIB,
+            max_bytes: 256 * MIB,
+            max_absent_bytes: 8 * MIB,
+            max_token_bytes: 64 * MIB,
         }
     }
 }
 
-/// What may be asked of Cognito, in each account and Region: `[budget]`.
+/// The rate limit of calls to Cognito, in each account and Region. `[budget]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetSettings {
-    /// The calls a second of `AdminGetUser`; 1 to 100000, default 80 % of what Cognito allows, or 96 if it does not say.
-    #[serde(deserialize_with = "text::rate")]
+    /// The calls per second of `AdminGetUser`; default 80 % of the quota, or 96.
+    #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
     pub user_reads_per_second: Option<usize>,
-    /// The calls a second of `ListUsers`; 1 to 100000, default 80 % of what Cognito allows, or 24 if it does not say.
-    #[serde(deserialize_with = "text::rate")]
+    /// The calls per second of `ListUsers`; default 80 % of the quota, or 24.
+    #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
     pub lists_per_second: Option<usize>,
-    /// The calls a second of `AdminListGroupsForUser`; 1 to 100000, default 80 % of what Cognito allows, or 40 if it does
-    /// not say.
-    #[serde(deserialize_with = "text::rate")]
+    /// The calls per second of `AdminListGroupsForUser`; default 80 % of the quota, or 40.
+    #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
     pub group_reads_per_second: Option<usize>,
 }
 
-/// How the process ends: `[shutdown]`.
+/// The graceful shutdown. `[shutdown]`
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownSettings {
-    /// How long requests are still accepted after the signal; `0s` to `10min`, default `5s`.
-    #[serde(with = "text::DurationText")]
+    /// How long new requests are still accepted after the signal; default `5s`.
+    #[serde(with = "Bounded::<Duration, 0, { 10 * MINUTE }>")]
     pub delay: Duration,
-    /// How long requests in flight may then take; `0s` to `10min`, default `20s`.
-    #[serde(with = "text::DurationText")]
+    /// How long in-flight requests may take after that; default `20s`.
+    #[serde(with = "Bounded::<Duration, 0, { 10 * MINUTE }>")]
     pub grace: Duration,
 }
 
@@ -192,36 +171,34 @@ impl Default for ShutdownSettings {
     }
 }
 
-/// What is logged, and how: `[log]`.
+/// What is logged, and how. `[log]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// The least severe level that is logged; default `info`.
-    #[serde(deserialize_with = "choice::deserialize")]
     pub level: LogLevel,
-    /// The form of a log line; default `auto`.
-    #[serde(deserialize_with = "choice::deserialize")]
+    /// The format of a log line; default `auto`.
     pub format: LogFormat,
 }
 
-/// How severe a log line must be.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
     /// Failures only.
     Error,
-    /// Also what will fail if nothing is done.
+    /// Also what will fail unless somebody acts.
     Warn,
-    /// Also the landmarks of the process.
+    /// Also the stages of the process.
     #[default]
     Info,
-    /// Also what helps to find a fault.
+    /// Also what helps to find a bug.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
@@ -233,3 +210,8 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+// Beyond any quota, and few enough to log the instants of one second's calls in memory.
+const PER_SECOND: u64 = 100_000;
+// More than any machine has.
+const MOST_BYTES: u64 = 1024 * TIB;

@@ -1,31 +1,27 @@
-//! The settings of TLS, each field with its unit, bounds and default.
+//! The settings of TLS.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{choice, text};
+use super::bounded::{Bounded, HOUR};
 
-/// How connections are encrypted, and whose certificates are asked for: `[tls]`.
+/// The encryption of connections and the verification of client certificates. `[tls]`
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
-    /// The file of the certificate chain in PEM, the server's own first; default none, and then nothing is encrypted.
-    #[serde(deserialize_with = "text::optional")]
+    /// The PEM file of the certificate chain, the server's certificate first; default no TLS.
     pub certificate: Option<String>,
-    /// The file of the certificate's private key in PEM; required where `certificate` is set.
-    #[serde(deserialize_with = "text::optional")]
+    /// The PEM file of the certificate's private key; required where `certificate` is set.
     pub key: Option<String>,
-    /// The file of the certificate authorities in PEM that client certificates are verified against; required unless
-    /// `client_certificate` is `off`.
-    #[serde(deserialize_with = "text::optional")]
+    /// The PEM file of the authorities of client certificates; required unless `client_certificate`
+    /// is `off`.
     pub client_ca: Option<String>,
     /// Whether clients must present a certificate; default `off`.
-    #[serde(deserialize_with = "choice::deserialize")]
     pub client_certificate: ClientCertificate,
-    /// How often the files are looked at for changes; `100ms` to `1h`, default `10s`.
-    #[serde(with = "text::DurationText")]
+    /// How often the files are checked for changes; default `10s`.
+    #[serde(with = "Bounded::<Duration, 100, HOUR>")]
     pub check_every: Duration,
 }
 
@@ -45,11 +41,11 @@ impl Default for TlsSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientCertificate {
-    /// None is asked for.
+    /// None is requested.
     #[default]
     Off,
-    /// One is asked for, and verified if it comes.
+    /// One is requested, and verified if the client presents it.
     Optional,
-    /// Without a good one there is no connection.
+    /// A connection without a valid one is refused.
     Required,
 }

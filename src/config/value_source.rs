@@ -1,4 +1,4 @@
-//! Where a value came from.
+//! Where the value of a setting came from.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-/// Where a value came from; sources sort from the file to the default.
+/// Where the value of a setting came from. Sources sort from the file to the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ValueSource {
     /// The settings file.
@@ -26,7 +26,7 @@ pub enum ValueSource {
 }
 
 impl ValueSource {
-    /// How `key` is written in this source.
+    /// Returns `key` as this source spells it.
     pub(super) fn spell(&self, key: &str) -> String {
         match self {
             Self::Environment(_) => {
@@ -42,14 +42,14 @@ impl Display for ValueSource {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line } => write!(f, "{} line {line}", path.display()),
-            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
             Self::Default => f.write_str("default"),
         }
     }
 }
 
-/// The entry of `key`, or else that of its nearest parent that has one.
+/// Returns the key and source of `key`, or else of its nearest parent that has a source.
 pub(super) fn nearest<'a>(
     value_sources: &'a BTreeMap<String, ValueSource>,
     mut key: &str,
@@ -62,5 +62,5 @@ pub(super) fn nearest<'a>(
     }
 }
 
-/// How the name of every environment variable of the service begins.
+/// The prefix of every environment variable that sets a setting.
 pub(super) const PREFIX: &str = "COGNITO_LOOKUP_";

@@ -71,7 +71,6 @@ fn every_external_crate_of_weight_has_one_owner() {
         // A server of its own, a client of one probe, and a client of the key servers.
         ("hyper", &["server", "cli/healthcheck"]),
         ("hyper_util", &["server", "cli/healthcheck", "auth/keys/fetch"]),
-        ("indicatif", &["cli/batch"]),
         ("jsonwebtoken", &["auth"]),
         ("opentelemetry", &["telemetry/traces"]),
         ("opentelemetry_otlp", &["telemetry/traces"]),
@@ -82,6 +81,7 @@ fn every_external_crate_of_weight_has_one_owner() {
         ("rustls", &["server/tls", "auth/certificate", "auth/keys/fetch"]),
         ("schemars", &["config"]),
         ("sd_notify", &["server/front"]),
+        ("strsim", &["config/builder"]),
         ("tikv_jemallocator", &["main", "users/cache/tests/memory"]),
         ("tokio_rustls", &["server/tls"]),
         ("tonic_prost", &[]),

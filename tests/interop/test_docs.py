@@ -132,10 +132,5 @@ def anchors(text: Path) -> Iterator[str]:
 
 
 def humane(default: Any) -> str:
-    """A default as people write it: a minute in seconds, more in `min`; true in small letters."""
-    if isinstance(default, bool):
-        return str(default).lower()
-    minutes = re.fullmatch(r"(\d+)m", str(default))
-    if not minutes:
-        return str(default)
-    return "60s" if minutes[1] == "1" else f"{minutes[1]}min"
+    """A default as TOML spells it, without quotes: true in small letters."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
