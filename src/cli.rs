@@ -1,4 +1,4 @@
-//! The command line: which command, with what, and the exit code it ends with.
+//! The command line: the commands, and the exit code that each ends with.
 
 mod admin;
 mod audit_hash;
@@ -24,7 +24,7 @@ use tokio::runtime;
 
 use self::error::CommandError;
 
-/// Runs the command the process was started with, and returns its exit code, which `--help` explains.
+/// Runs the command of the process's arguments and returns its exit code, which `--help` explains.
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
@@ -32,7 +32,7 @@ pub fn run() -> ExitCode {
         Err(error) => return exit_code(Err(CommandError::failed(error))),
     };
     let code = exit_code(runtime.block_on(command.run()));
-    // Not dropped, which would wait for name look-ups that nobody waits for any more.
+    // Dropping the runtime would wait for DNS lookups whose callers have timed out.
     runtime.shutdown_background();
     code
 }
@@ -41,14 +41,14 @@ fn exit_code(outcome: Result<(), CommandError>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(CommandError { code, message }) => {
-            // Nobody is left to tell if standard error is closed.
+            // If standard error is closed there is nowhere to report that.
             drop(writeln!(io::stderr(), "cognito-lookup: {}", print::sanitized_lines(&message)));
             ExitCode::from(code)
         }
     }
 }
 
-/// Looks up the attributes of users of an Amazon Cognito user pool, over gRPC.
+/// Look up the attributes of users of an Amazon Cognito user pool, over gRPC.
 #[derive(Debug, Parser)]
 #[command(name = "cognito-lookup", version, arg_required_else_help = true, max_term_width = 100, after_help = error::EXIT_CODES)]
 struct Cli {
@@ -58,38 +58,38 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the gRPC API; settings come from flags, the environment (`COGNITO_LOOKUP_…`) and a file, in this order
+    /// Serve the gRPC API; settings come from flags, `COGNITO_LOOKUP_…` variables and a file
     Serve(settings::Arguments),
-    /// Try the service with an embedded Cognito stand-in; not for production
+    /// Serve with an emulated Cognito, to try the service; not for production
     #[cfg(feature = "sandbox")]
     Sandbox(crate::sandbox::Arguments),
-    /// Ask a running service for one user
+    /// Look up one user
     Get(get::Arguments),
-    /// Ask a running service for many users
+    /// Look up many users
     Batch(batch::Arguments),
-    /// Ask a running service what it holds of one user, as an administrator
+    /// Show what is cached of one user (administrators only)
     Inspect(admin::Target),
-    /// Have a running service ask Cognito anew for one user, as an administrator
+    /// Make the next lookup of one user fetch from Cognito (administrators only)
     Expire(admin::Target),
-    /// Have a running service forget everything about one user, as an administrator
+    /// Erase everything that is cached about one user (administrators only)
     Erase(admin::Erase),
-    /// Ask a running service what a caller may read of one user, and by which rule, as an administrator
+    /// Show what a caller may read of one user, and by which rule (administrators only)
     Explain(admin::Explain),
-    /// Look at an access token
+    /// Inspect an access token
     #[command(subcommand)]
     Token(token::Command),
-    /// Ask a running service whether it is serving (exit code 3: no answer, 4: it is not)
+    /// Check whether the service is serving (exit code 3: no answer, 4: not serving)
     Healthcheck(healthcheck::Arguments),
-    /// Print what stands for a person in the audit records
+    /// Print the hash that stands for a user in the audit records
     AuditHash(audit_hash::Arguments),
-    /// Look at the settings without serving
+    /// Check, print or describe the settings
     #[command(subcommand)]
     Config(settings::Command),
-    /// Print the completions for a shell, to be put where that looks for them
+    /// Print the completion script of a shell
     Completions(pages::Shell),
-    /// Print the manual page, or write one for each command into a folder
-    Man(pages::Folder),
-    /// Say which version this is
+    /// Print the manual page, or write one for each command into a directory
+    Man(pages::Directory),
+    /// Print the version
     Version,
 }
 
@@ -110,7 +110,7 @@ impl Command {
             Self::AuditHash(arguments) => audit_hash::run(arguments),
             Self::Config(command) => settings::run(command),
             Self::Completions(shell) => pages::completions(&shell, Cli::command()),
-            Self::Man(folder) => pages::man(&folder, Cli::command()),
+            Self::Man(directory) => pages::man(&directory, Cli::command()),
             Self::Version => print_line(format_args!("cognito-lookup {}", env!("CARGO_PKG_VERSION"))),
         }
     }

@@ -1,14 +1,15 @@
-//! Looks up the attributes of users of an Amazon Cognito user pool, over gRPC, for the callers that may read them.
+//! A gRPC service that looks up the attributes of users of an Amazon Cognito user pool, for the
+//! callers that may read them.
 //!
 //! A `GetUser` is a straight line of values, each made in one module only and required by the next:
 //!
 //! ```text
-//! metadata ─auth→ Caller ┐
-//! proto ────wire→ Query ─┴policy→ Permit ─users→ Found ─permit.disclose→ Disclosure ─wire→ reply
+//! metadata ─auth→ Caller ─policy→ Rule ┐
+//! message ──wire→ Query ───────────────┴→ Permit ─users→ Found ─disclose→ Disclosure ─wire→ reply
 //! ```
 //!
-//! The modules below are in reading order, which is their order too: each may import only from those after it.
-//! The messages of the contract are in `crates/client`, for backends in Rust too.
+//! Each module below imports only from those after it. The messages of the contract and their
+//! clients are in `crates/client`, which Rust backends depend on.
 
 pub mod cli;
 #[cfg(feature = "sandbox")]

@@ -1,4 +1,4 @@
-//! The `cognito-lookup` command: arguments in, exit code out.
+//! The `cognito-lookup` command.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `audit-hash`: what stands for a person in the audit records, so that they can be found.
+//! `audit-hash`: the hash of a user's sub in the audit records.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,15 @@ use crate::{
     pool::{PoolId, Pools},
 };
 
-/// Whose records to look for.
+/// The user, and the settings with the key.
 #[derive(Args, Debug)]
-#[command(after_help = "The records of a person: grep -F \"$(cognito-lookup audit-hash SUB)\" audit.jsonl")]
+#[command(
+    after_help = "To find the records of a user: grep -F \"$(cognito-lookup audit-hash SUB)\" audit.jsonl"
+)]
 pub(super) struct Arguments {
-    /// The person's sub; `-` reads it from standard input, where no list of processes shows it
+    /// The user's sub; `-` reads it from standard input, which process lists do not show
     sub: String,
-    /// The person's pool [default: every pool of the settings, a line each in their order]
+    /// The user's pool [default: every pool of the settings, one line each in their order]
     #[arg(long, value_name = "ID")]
     user_pool_id: Option<PoolId>,
     /// The settings file, in TOML
@@ -33,10 +35,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), CommandError> {
     let read = Pools::read(&config, &mut errors).zip(audit::read_key(&config, &mut errors));
     let (pools, key) = errors.finish(read).map_err(CommandError::config)?;
     let sub = client::parse_sub(&arguments.sub)?;
-    let asked = |id: &PoolId| arguments.user_pool_id.as_ref().is_none_or(|asked| asked == id);
-    let ids: Vec<_> = pools.iter().map(|pool| &pool.id).filter(|id| asked(id)).collect();
+    let is_selected = |id: &PoolId| arguments.user_pool_id.as_ref().is_none_or(|only| only == id);
+    let ids: Vec<_> = pools.iter().map(|pool| &pool.id).filter(|id| is_selected(id)).collect();
     if ids.is_empty() {
-        return Err(CommandError::usage("--user-pool-id names no pool of the settings"));
+        return Err(CommandError::usage("--user-pool-id is not a pool of the settings"));
     }
     ids.into_iter().try_for_each(|id| print_line(key.hash(id, &sub)))
 }

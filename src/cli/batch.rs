@@ -1,16 +1,13 @@
-//! `batch`: asks a running service for many users, a hundred at a time, and prints them in their order.
+//! `batch`: looks up many users, a hundred in a call, and prints them in their order.
 
 use std::{
-    fs,
-    io::{self, IsTerminal as _},
-    path::PathBuf,
+    fs, io,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::sleep;
-use tonic::{Code, Status};
 use tonic_types::{RpcStatusExt as _, pb};
 
 use super::{
@@ -22,21 +19,21 @@ use super::{
 use crate::{
     proto::{
         self, BatchGetUsersRequest, BatchGetUsersResult, batch_get_users_request::Freshness,
-        batch_get_users_result::Result as Item,
+        batch_get_users_result::Result as Outcome,
     },
     user::Sub,
 };
 
-/// Whom to ask for, and what.
+/// The users to look up.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "A user that cannot be had is told in its place, and the exit code is that of the first such one."
+    after_help = "A user that cannot be looked up has its error in its place. The exit code is that of the first error."
 )]
 pub(super) struct Arguments {
-    /// The users to look up; `-` alone reads them from standard input, one sub a line
+    /// The subs of the users; `-` alone reads them from standard input, one sub a line
     #[arg(required_unless_present = "file")]
     subs: Vec<String>,
-    /// A file with the users to look up, one sub a line; `-` for standard input
+    /// The file of the users, one sub a line; `-` for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "subs")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -47,15 +44,15 @@ pub(super) struct Arguments {
     client: Client,
 }
 
-/// Asks for all of them; what the service could not reach in time is asked for again when it says so.
+/// Looks up all users, and prints each call's results when they are complete.
 pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     let Arguments { subs, file, fields, output, client } = arguments;
     let subs = match file {
-        None if subs == ["-"] => read(&PathBuf::from("-"))?,
+        None if subs == ["-"] => read(Path::new("-"))?,
         None => subs.iter().map(|sub| client::parse_sub(sub)).collect::<Result<Vec<_>, _>>()?,
         Some(path) => read(&path)?,
     };
-    let message = BatchGetUsersRequest {
+    let request = BatchGetUsersRequest {
         freshness: fields.age()?.map(Freshness::MaxAge),
         user_pool_id: fields.user_pool_id.unwrap_or_default(),
         attributes: fields.attributes,
@@ -63,109 +60,82 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
         ..BatchGetUsersRequest::default()
     };
     let connection = client.connect().await?;
-    let progress = progress(subs.len());
-    let mut first = None;
-    for chunk in subs.chunks(MAX_BATCH) {
-        let names: Vec<_> = chunk.iter().map(|sub| sub.as_str().to_owned()).collect();
-        for (sub, item) in names.iter().zip(ask(&connection, &message, names.clone()).await?) {
-            // So that the two do not write into each other.
-            progress.suspend(|| output.print("BatchGetUsersResult", &item, |item| line(sub, item)))?;
-            first = first.or_else(|| failure(&item));
-            progress.inc(1);
+    let mut first_error = None;
+    for subs in subs.chunks(MAX_BATCH) {
+        let subs = subs.iter().map(|sub| sub.as_str().to_owned()).collect();
+        let request = BatchGetUsersRequest { subs, ..request.clone() };
+        for (sub, result) in request.subs.iter().zip(look_up(&connection, &request).await?) {
+            output.print("BatchGetUsersResult", &result, |result| line(sub, result))?;
+            first_error = first_error.or_else(|| error(&result));
         }
     }
-    progress.finish_and_clear();
-    first.map_or(Ok(()), Err)
+    first_error.map_or(Ok(()), Err)
 }
 
-/// Asks for a chunk until nothing in it is worth asking for again.
-async fn ask(
+/// Makes one call, and repeats it after the `RetryInfo` of users that could not be fetched in time.
+async fn look_up(
     connection: &Connection,
-    message: &BatchGetUsersRequest,
-    subs: Vec<String>,
+    request: &BatchGetUsersRequest,
 ) -> Result<Vec<BatchGetUsersResult>, CommandError> {
-    let mut items = vec![BatchGetUsersResult::default(); subs.len()];
-    let mut open: Vec<usize> = (0..subs.len()).collect();
-    for _ in 0..MAX_ROUNDS {
-        let fields = open.iter().filter_map(|at| subs.get(*at).cloned()).collect();
-        let request = connection.request(BatchGetUsersRequest { subs: fields, ..message.clone() });
-        let answer = connection
-            .users()
-            .batch_get_users(request)
-            .await
-            .map_err(|status| client::call_failed(&status))?;
-        let mut wait = None;
-        let mut still = Vec::new();
-        for (at, item) in open.iter().zip(answer.into_inner().results) {
-            if let Some(delay) = delay(&item) {
-                wait = wait.max(Some(delay));
-                still.push(*at);
-            }
-            if let Some(place) = items.get_mut(*at) {
-                *place = item;
-            }
-        }
-        open = still;
-        match wait {
-            None => break,
-            Some(delay) => sleep(delay.min(client::TIMEOUT)).await,
-        }
+    let mut results = call(connection, request.clone()).await?;
+    for _ in 1..MAX_CALLS {
+        let Some(delay) = results.iter().filter_map(retry_delay).max() else { break };
+        sleep(delay.min(client::TIMEOUT)).await;
+        let tried = request.subs.iter().zip(&results);
+        let subs = tried.filter(|(_, result)| retry_delay(result).is_some()).map(|(sub, _)| sub.clone());
+        let again =
+            call(connection, BatchGetUsersRequest { subs: subs.collect(), ..request.clone() }).await?;
+        let retried = results.iter_mut().filter(|result| retry_delay(result).is_some());
+        retried.zip(again).for_each(|(result, again)| *result = again);
     }
-    Ok(items)
+    Ok(results)
 }
 
-fn read(path: &PathBuf) -> Result<Vec<Sub>, CommandError> {
+async fn call(
+    connection: &Connection,
+    request: BatchGetUsersRequest,
+) -> Result<Vec<BatchGetUsersResult>, CommandError> {
+    let response = connection.users().batch_get_users(connection.request(request)).await;
+    response.map(|response| response.into_inner().results).map_err(client::call_failed)
+}
+
+fn read(path: &Path) -> Result<Vec<Sub>, CommandError> {
     let text =
         if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
     let text = text.map_err(|error| CommandError::usage(format_args!("{}: {error}", path.display())))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(n, line)| {
-        let fault = |error| CommandError::usage(format_args!("{} line {}: {error}", path.display(), n + 1));
-        line.trim().parse::<Sub>().map_err(fault)
+        let error = |error| CommandError::usage(format_args!("{} line {}: {error}", path.display(), n + 1));
+        line.trim().parse::<Sub>().map_err(error)
     });
     parsed.collect()
 }
 
-/// Shown on a terminal only, and where there is something to wait for.
-fn progress(users: usize) -> ProgressBar {
-    if users <= MAX_BATCH || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(users.try_into().unwrap_or(u64::MAX));
-    match ProgressStyle::with_template("{wide_bar} {pos}/{len} users, {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+fn line(sub: &str, result: &BatchGetUsersResult) -> String {
+    match &result.result {
+        Some(Outcome::Found(found)) => print::format_user_line(found),
+        Some(Outcome::Error(error)) => format!("{sub} {}", reason(error)),
+        None => format!("{sub} has no result"),
     }
 }
 
-fn line(sub: &str, item: &BatchGetUsersResult) -> String {
-    match &item.result {
-        Some(Item::Found(found)) => print::format_user_line(found),
-        Some(Item::Error(error)) => format!("{sub} {}", told(error)),
-        None => format!("{sub} nothing was answered"),
-    }
+fn reason(error: &proto::Status) -> String {
+    client::reason(error.code.into(), &error.message, &error.get_error_details())
 }
 
-fn told(error: &proto::Status) -> String {
-    client::reason(&format!("{:?}", Code::from(error.code)), &error.message, &error.get_error_details())
+fn error(result: &BatchGetUsersResult) -> Option<CommandError> {
+    let Some(Outcome::Error(error)) = &result.result else { return None };
+    let message = format!("not every user could be looked up; the first error: {}", reason(error));
+    Some(CommandError::from_status(error.code.into(), message))
 }
 
-fn failure(item: &BatchGetUsersResult) -> Option<CommandError> {
-    let Some(Item::Error(error)) = &item.result else { return None };
-    let status = Status::new(error.code.into(), "");
-    Some(CommandError::from_status(
-        &status,
-        format!("not everybody could be had; the first failure: {}", told(error)),
-    ))
-}
-
-fn delay(item: &BatchGetUsersResult) -> Option<Duration> {
-    let Some(Item::Error(error)) = &item.result else { return None };
+fn retry_delay(result: &BatchGetUsersResult) -> Option<Duration> {
+    let Some(Outcome::Error(error)) = &result.result else { return None };
     let details: &pb::Status = error;
     details.get_details_retry_info()?.retry_delay
 }
 
-// The most that the service takes.
+// The most that the service accepts in one call.
 const MAX_BATCH: usize = 100;
-// At a few seconds each.
-const MAX_ROUNDS: usize = 10;
+// After each of which the service names a delay of a few seconds.
+const MAX_CALLS: usize = 10;

@@ -1,12 +1,12 @@
-//! How a command ends: with a code that tells programs what kind of failure it was.
+//! The error of a command: a message, and the exit code that tells scripts the kind of failure.
 
 use std::fmt::Display;
 
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::config::ConfigErrors;
 
-/// How a command failed.
+/// Why a command failed.
 #[derive(Debug)]
 pub(super) struct CommandError {
     pub(super) code: u8,
@@ -38,13 +38,13 @@ impl CommandError {
         Self { code: REFUSED, message: message.to_string() }
     }
 
-    /// A call was answered with this status, about which there is a message.
-    pub(super) fn from_status(status: &Status, message: String) -> Self {
-        Self { code: code(status.code()), message }
+    /// Returns the error of a call that failed with this status.
+    pub(super) fn from_status(code: Code, message: String) -> Self {
+        Self { code: exit_code(code), message }
     }
 }
 
-fn code(code: Code) -> u8 {
+fn exit_code(code: Code) -> u8 {
     match code {
         Code::InvalidArgument | Code::OutOfRange => USAGE,
         Code::Unauthenticated | Code::PermissionDenied => REFUSED,
@@ -54,16 +54,16 @@ fn code(code: Code) -> u8 {
     }
 }
 
-/// What the codes mean, for `--help`.
+/// The exit codes, for `--help`.
 pub(super) const EXIT_CODES: &str = "Exit codes:
   0  done
   1  failed
   2  wrong usage, settings or request
-  3  no connection, or an answer that is none of the below
+  3  no connection, or a failure that is none of the below
   4  not serving (healthcheck)
-  5  refused: the credential, the caller or what it asks for
+  5  refused: the credential, the caller or the request
   6  no such user
-  7  not now: throttled, overloaded, unavailable or too slow; try again later";
+  7  temporary: throttled, overloaded, unavailable or too slow; try again later";
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;

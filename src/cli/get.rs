@@ -1,4 +1,4 @@
-//! `get`: asks a running service for one user.
+//! `get`: looks up one user.
 
 use std::time::Duration;
 
@@ -11,11 +11,10 @@ use super::{
 };
 use crate::proto::{GetUserRequest, get_user_request::Freshness};
 
-/// Whom to ask for, and what.
+/// The user to look up.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// The user to look up, where that is not the token's; `-` reads it from standard input, where no list of processes
-    /// shows it
+    /// The user's sub; `-` reads it from standard input [default: the user of the token]
     #[arg(long)]
     sub: Option<String>,
     #[command(flatten)]
@@ -26,34 +25,34 @@ pub(super) struct Arguments {
     client: Client,
 }
 
-/// What to ask about each user.
+/// What to look up of each user.
 #[derive(Args, Debug)]
 pub(super) struct UserFields {
-    /// The user's pool, where the service has several
+    /// The user's pool, if the service has several
     #[arg(long, value_name = "ID")]
     pub(super) user_pool_id: Option<String>,
-    /// The attributes wanted, separated by commas [default: all that are released]
+    /// The attributes to return, separated by commas [default: all that the caller may read]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(super) attributes: Vec<String>,
-    /// Ask for the user's groups too
+    /// Return the user's groups too
     #[arg(long)]
     pub(super) groups: bool,
-    /// The oldest answer wanted, such as 10s; 0s asks Cognito now [default: what the service holds for fresh]
+    /// The maximum age, such as 10s; 0s fetches from Cognito [default: `cache.fresh_for`]
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     max_age: Option<Duration>,
 }
 
 impl UserFields {
-    /// Returns the oldest age wanted.
+    /// Returns the maximum age as a protobuf duration.
     pub(super) fn age(&self) -> Result<Option<prost_types::Duration>, CommandError> {
         self.max_age.map(prost_types::Duration::try_from).transpose().map_err(CommandError::usage)
     }
 }
 
-/// Asks, and prints the user.
+/// Looks up the user and prints it.
 pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     let Arguments { sub, fields, output, client } = arguments;
-    // Any other is the service's to judge.
+    // The service validates any other value.
     let sub = match sub.as_deref() {
         Some("-") => client::parse_sub("-")?.as_str().to_owned(),
         given => given.unwrap_or_default().to_owned(),
@@ -67,6 +66,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
         include_groups: fields.groups,
         ..GetUserRequest::default()
     });
-    let answer = connection.users().get_user(request).await.map_err(|status| client::call_failed(&status))?;
+    let answer = connection.users().get_user(request).await.map_err(client::call_failed)?;
     output.print("GetUserResponse", answer.get_ref(), print::format_user)
 }

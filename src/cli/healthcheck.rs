@@ -1,25 +1,21 @@
-//! `healthcheck`: what an orchestrator runs where it cannot ask by itself.
+//! `healthcheck`: for orchestrators that run a command instead of an HTTP or gRPC probe.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::pin,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::Args;
-use http::{Request, StatusCode, header};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use http::StatusCode;
+use hyper_util::{client::legacy, rt::TokioExecutor};
+use tokio::time::timeout;
 
 use super::{CommandError, client, print_line, settings};
 use crate::proto::health::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-/// Which service to ask. Without an address it is the one that `serve` would start with the same settings.
+/// The service to check; by default the one that `serve` would start with the same settings.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// The URL of a gRPC port to ask by the health protocol [default: /readyz at the `admin_listen` setting]
+    /// The URL of a gRPC port, to check its health service [default: /readyz at `admin_listen`]
     #[arg(long, value_name = "URL")]
     address: Option<String>,
     #[command(flatten)]
@@ -28,26 +24,23 @@ pub(super) struct Arguments {
     settings: settings::Arguments,
 }
 
-/// Asks whether calls are welcome.
+/// Prints `SERVING`, or fails.
 pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     match arguments.address {
         Some(address) => by_grpc(&address, &arguments.tls).await,
         None => {
             let config = arguments.settings.load()?.validated().map_err(CommandError::config)?;
-            // In the clear whatever the gRPC port speaks, so no certificate is needed to ask.
+            // The admin port never uses TLS, so this needs no certificate.
             let address = loopback_if_unspecified(config.admin_listen);
-            let asked = timeout(client::TIMEOUT, by_http(address)).await;
-            asked.unwrap_or_else(|_| {
-                Err(CommandError::unreachable(format_args!("nobody answers at {address}")))
-            })
+            let checked = timeout(client::TIMEOUT, by_http(address)).await;
+            checked.unwrap_or_else(|_| Err(no_answer(address)))
         }
     }
 }
 
 async fn by_grpc(address: &str, tls: &client::Tls) -> Result<(), CommandError> {
     let mut health = HealthClient::new(client::connect(address, tls).await?);
-    let response =
-        health.check(HealthCheckRequest::default()).await.map_err(|status| client::call_failed(&status))?;
+    let response = health.check(HealthCheckRequest::default()).await.map_err(client::call_failed)?;
     match response.into_inner().status() {
         ServingStatus::Serving => print_line("SERVING"),
         other => Err(CommandError::not_serving(other.as_str_name())),
@@ -55,24 +48,19 @@ async fn by_grpc(address: &str, tls: &client::Tls) -> Result<(), CommandError> {
 }
 
 async fn by_http(address: SocketAddr) -> Result<(), CommandError> {
-    let nobody = || CommandError::unreachable(format_args!("nobody answers at {address}"));
-    let stream = TcpStream::connect(address).await.map_err(|_| nobody())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| nobody())?;
-    let request = Request::get("/readyz").header(header::HOST, address.to_string());
-    let request = request.body(String::new()).map_err(CommandError::failed)?;
-    let mut asked = pin!(sender.send_request(request));
-    let response = tokio::select! {
-        response = asked.as_mut() => response,
-        // The server closes behind its answer, which is there then.
-        _ = connection => asked.await,
-    };
-    match response.map_err(|_| nobody())?.status() {
+    let url = format!("http://{address}/readyz").parse().map_err(CommandError::failed)?;
+    let client = legacy::Client::builder(TokioExecutor::new()).build_http::<String>();
+    match client.get(url).await.map_err(|_| no_answer(address))?.status() {
         StatusCode::OK => print_line("SERVING"),
         _ => Err(CommandError::not_serving("NOT_SERVING")),
     }
 }
 
-/// A server that listens on every address is asked on this machine's own.
+fn no_answer(address: SocketAddr) -> CommandError {
+    CommandError::unreachable(format_args!("no answer from {address}"))
+}
+
+/// Returns the loopback address for a server that listens on every address.
 fn loopback_if_unspecified(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -1,4 +1,4 @@
-//! `completions` and `man`: what shells and readers need, from the same definitions that the commands are read by.
+//! `completions` and `man`: generated from the definitions of the commands.
 
 use std::{
     io::{self, Write as _},
@@ -10,21 +10,21 @@ use clap_mangen::Man;
 
 use super::CommandError;
 
-/// For which shell.
+/// The shell to generate for.
 #[derive(Args, Debug)]
 pub(super) struct Shell {
-    /// The shell
+    /// The shell to print the script for
     shell: clap_complete::Shell,
 }
 
-/// Where to.
+/// Where to write the pages.
 #[derive(Args, Debug)]
-pub(super) struct Folder {
-    /// The folder to write a page for each command into [default: the main page to standard output]
-    folder: Option<PathBuf>,
+pub(super) struct Directory {
+    /// The directory for a page of each command [default: the main page to standard output]
+    directory: Option<PathBuf>,
 }
 
-/// Prints the completions.
+/// Prints the completion script.
 pub(super) fn completions(shell: &Shell, mut command: Command) -> Result<(), CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell.shell, &mut command, "cognito-lookup", &mut script);
@@ -32,9 +32,9 @@ pub(super) fn completions(shell: &Shell, mut command: Command) -> Result<(), Com
 }
 
 /// Prints or writes the pages.
-pub(super) fn man(folder: &Folder, command: Command) -> Result<(), CommandError> {
-    match &folder.folder {
-        Some(folder) => clap_mangen::generate_to(command, folder).map_err(CommandError::failed),
+pub(super) fn man(directory: &Directory, command: Command) -> Result<(), CommandError> {
+    match &directory.directory {
+        Some(directory) => clap_mangen::generate_to(command, directory).map_err(CommandError::failed),
         None => Man::new(command).render(&mut io::stdout()).map_err(CommandError::failed),
     }
 }

@@ -1,23 +1,23 @@
-//! What a command prints: lines for people, or protobuf's JSON, one object a line, for programs.
+//! The output of the client commands: text for people, or one JSON object a line for programs.
 
 use clap::Args;
 use prost::Message;
 use prost_reflect::{DescriptorError, DescriptorPool, DynamicMessage};
-use prost_types::{FileDescriptorProto, FileDescriptorSet, Timestamp};
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 use super::{CommandError, print_line};
 use crate::proto::{self, DESCRIPTORS};
 
-/// In which form to print.
+/// The format of the output.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct OutputFormat {
-    /// Print JSON for programs, named as protobuf's JSON mapping does, one object a line
+    /// Print one JSON object a line, in protobuf's JSON mapping
     #[arg(long)]
     json: bool,
 }
 
 impl OutputFormat {
-    /// Prints a message of this name: as JSON, or as what `lines` makes of it.
+    /// Prints a message of this name as JSON, or as the text that `lines` returns.
     pub(super) fn print<M: Message>(
         self,
         name: &str,
@@ -28,7 +28,7 @@ impl OutputFormat {
     }
 }
 
-/// Returns a message as one line of JSON; what has its default is left out, as grpcurl does.
+/// Returns a message as one line of JSON, without fields that have their default, as grpcurl does.
 fn json<M: Message>(name: &str, message: &M) -> Result<String, CommandError> {
     let pool = descriptors().map_err(CommandError::failed)?;
     let descriptor = pool.get_message_by_name(&format!("userlookup.v1.{name}"));
@@ -38,11 +38,11 @@ fn json<M: Message>(name: &str, message: &M) -> Result<String, CommandError> {
     serde_json::to_string(&message).map(|json| escape_controls(&json)).map_err(CommandError::failed)
 }
 
-/// Those of our messages, and of what is in the details of a status.
+/// Returns the descriptors of our messages and of the details of a status.
 fn descriptors() -> Result<DescriptorPool, DescriptorError> {
     let mut pool = DescriptorPool::decode(DESCRIPTORS)?;
     let mut details = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap_or_default();
-    // google.rpc.Status is in ours, as of another file.
+    // Ours contain google.rpc.Status already, from a file of another name.
     let is_known = |file: &FileDescriptorProto| {
         let mut names =
             file.message_type.iter().map(|message| format!("{}.{}", file.package(), message.name()));
@@ -53,7 +53,7 @@ fn descriptors() -> Result<DescriptorPool, DescriptorError> {
     Ok(pool)
 }
 
-/// Returns a user as rows of a name and a value each.
+/// Returns a user as rows of a name and a value.
 pub(super) fn format_user(answer: &proto::GetUserResponse) -> String {
     let (user, fresh) = (answer.user.clone().unwrap_or_default(), answer.freshness.unwrap_or_default());
     let status = user.status().as_str_name().trim_start_matches("USER_STATUS_").to_owned();
@@ -62,14 +62,14 @@ pub(super) fn format_user(answer: &proto::GetUserResponse) -> String {
         ("user pool", user.user_pool_id),
         ("status", if user.enabled { status } else { format!("{status}, disabled") }),
         ("username", user.username),
-        ("created", user.created_at.as_ref().map(format_time).unwrap_or_default()),
-        ("updated", user.updated_at.as_ref().map(format_time).unwrap_or_default()),
+        ("created", user.created_at.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("updated", user.updated_at.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("groups", user.groups.join(", ")),
         ("fetched", format_freshness(&fresh)),
     ];
     rows.retain(|(_, value)| !value.is_empty());
-    let attributes = user.attributes.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    format_rows(rows.into_iter().chain(attributes).collect())
+    rows.extend(user.attributes.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    format_rows(&rows)
 }
 
 /// Returns a user as one line.
@@ -86,17 +86,17 @@ pub(super) fn format_user_line(answer: &proto::GetUserResponse) -> String {
     sanitized(&line.collect::<String>())
 }
 
-/// Returns rows with their values one below the other.
-pub(super) fn format_rows(rows: Vec<(&str, String)>) -> String {
+/// Returns rows with their values aligned.
+pub(super) fn format_rows(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     let lines = rows.iter().map(|(name, value)| sanitized(&format!("{name:width$}  {value}")));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Says how old an answer is and where it came from.
+/// Returns when and where the data was fetched, and its age.
 pub(super) fn format_freshness(freshness: &proto::Freshness) -> String {
     let source = freshness.source().as_str_name().trim_start_matches("SOURCE_").to_lowercase();
-    let fetched = freshness.fetched_at.as_ref().map(format_time).unwrap_or_default();
+    let fetched = freshness.fetched_at.as_ref().map(ToString::to_string).unwrap_or_default();
     let age = freshness.age.and_then(|age| std::time::Duration::try_from(age).ok()).unwrap_or_default();
     let reason = freshness.stale_reason();
     let stale = match reason {
@@ -106,18 +106,14 @@ pub(super) fn format_freshness(freshness: &proto::Freshness) -> String {
     format!("{fetched}, {:.1} s ago, {source}{stale}", age.as_secs_f64())
 }
 
-/// Returns a time as people and programs read it.
-pub(super) fn format_time(time: &Timestamp) -> String {
-    time.to_string()
-}
-
-/// Returns a text that steers no terminal, whoever wrote it: control characters are replaced, and those that turn
-/// a line around (Unicode Standard Annex 9, "Directional formatting characters") or end it, but for the usual end.
+/// Returns a text that cannot control the terminal: control characters except `\n` are replaced,
+/// and so are those that reverse or end a line (Unicode Standard Annex 9, "Directional formatting
+/// characters").
 pub(super) fn sanitized_lines(text: &str) -> String {
     text.split('\n').map(sanitized).collect::<Vec<_>>().join("\n")
 }
 
-/// The same, of one line.
+/// As [`sanitized_lines`], with `\n` replaced too.
 pub(super) fn sanitized(text: &str) -> String {
     text.chars().map(|c| if controls_terminal(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
@@ -127,7 +123,7 @@ fn controls_terminal(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// As JSON has it in a string, so that nothing else changes: the characters stand in strings only.
+/// Returns JSON of the same value with those characters escaped: they stand only within strings.
 fn escape_controls(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -146,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_printed_steers_a_terminal() {
+    fn printed_text_cannot_control_the_terminal() {
         for c in ['\u{1b}', '\r', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{2028}', '\t', '\u{7f}'] {
             assert_eq!(sanitized(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
             assert_eq!(sanitized_lines(&format!("a\n{c}b")), "a\n\u{fffd}b", "{c:?}");
@@ -154,7 +150,7 @@ mod tests {
             let line = json("BatchGetUsersRequest", &message).unwrap();
             assert!(line.chars().all(|c| !controls_terminal(c)), "{line:?}");
             let read: serde_json::Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(read["subs"][0], format!("a{c}b"), "JSON is as exact as ever");
+            assert_eq!(read["subs"][0], format!("a{c}b"), "the value of the JSON is unchanged");
         }
         assert_eq!(sanitized("Zoë 李 👩\u{200d}💻"), "Zoë 李 👩\u{200d}💻");
         assert_eq!(sanitized("a\nb"), "a\u{fffd}b");

@@ -1,4 +1,4 @@
-//! `serve` and `sandbox`: serves until the process is told to stop.
+//! `serve` and `sandbox`: serve until a signal ends the process.
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -15,12 +15,12 @@ use crate::{
 pub(super) async fn run(arguments: settings::Arguments) -> Result<(), CommandError> {
     let config = arguments.load()?;
     let _telemetry = telemetry::start(&config.log);
-    // Before the ports are bound, so that a faulty start never takes them.
+    // Before the ports are bound, so that a start with wrong settings never takes them.
     let server = Server::read(config.clone()).map_err(CommandError::config)?;
     serve(server, Listeners::bind(&config).await.map_err(CommandError::failed)?).await
 }
 
-/// Serves people who do not exist.
+/// Serves with an emulated Cognito.
 #[cfg(feature = "sandbox")]
 pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), CommandError> {
     use crate::sandbox::{Error, Sandbox};
@@ -36,7 +36,7 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
     serve(Server::read(config).map_err(CommandError::config)?, listeners).await
 }
 
-/// Drains on the first SIGTERM or SIGINT, and ends at once on the second; looks at its files on SIGHUP.
+/// Drains on the first SIGTERM or SIGINT and stops at once on the second. SIGHUP reloads the files.
 async fn serve(server: Server, listeners: Listeners) -> Result<(), CommandError> {
     let mut signals = Signals::new(server.reloader()).map_err(CommandError::failed)?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -47,7 +47,7 @@ async fn serve(server: Server, listeners: Listeners) -> Result<(), CommandError>
     };
     tokio::select! {
         ended = server.serve(listeners, async { drop(stopped.await) }) => ended.map_err(CommandError::failed),
-        () = signalled => Err(CommandError::failed("cut short by a second signal")),
+        () = signalled => Err(CommandError::failed("stopped at once by a second signal")),
     }
 }
 
@@ -68,7 +68,7 @@ impl Signals {
         })
     }
 
-    /// Returns with the next signal to end.
+    /// Waits for the next signal to stop. Cancel safe: no signal is lost.
     async fn next(&mut self) {
         loop {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! The flags that settings may come from, and the commands that look at settings.
+//! The flags that set settings, and the commands that check, print and describe them.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,10 @@ use crate::{
     server::Server,
 };
 
-/// Where settings come from. A flag goes before the environment (`COGNITO_LOOKUP_…`), that before the file.
+/// The sources of the settings: a flag wins over the environment, the environment over the file.
 #[derive(Args, Debug)]
 #[group(id = "settings")]
+#[command(next_help_heading = "Settings")]
 pub(super) struct Arguments {
     /// The settings file, in TOML
     #[arg(long, value_name = "FILE")]
@@ -20,28 +21,28 @@ pub(super) struct Arguments {
     /// The address to serve on, or unix: and the path of a socket [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// The address for probes and metrics [default: 127.0.0.1:9090]
+    /// The address and port of probes and metrics [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
-    /// The one user pool, such as eu-west-1_AbCdEfGhI
+    /// The id of a single user pool, such as eu-west-1_AbCdEfGhI
     #[arg(long, value_name = "ID")]
     user_pool_id: Option<String>,
-    /// The app clients of the one pool whose access tokens are accepted, separated by commas
+    /// The app clients of the pool whose access tokens are accepted, separated by commas
     #[arg(long, value_name = "IDS")]
     app_clients: Option<String>,
-    /// The attributes that those app clients may read of the token's user, separated by commas
+    /// The attributes of the token's user that those app clients may read, separated by commas
     #[arg(long, value_name = "NAMES")]
     attributes: Option<String>,
     /// The least severe level that is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// The form of a log line: console, json, or auto for console on a terminal only [default: auto]
+    /// The format of a log line: console, json, or auto: console on a terminal [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
 }
 
 impl Arguments {
-    /// Reads flags, environment and file.
+    /// Loads the settings from flags, environment and file.
     pub(super) fn load(self) -> Result<Config, CommandError> {
         let flags = [
             ("listen", "--listen", self.listen),
@@ -58,23 +59,23 @@ impl Arguments {
     }
 }
 
-/// What to do with the settings.
+/// The `config` commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check the settings and say all that is wrong (exit code 2)
+    /// Check the settings and report every error (exit code 2)
     Check(Arguments),
-    /// Print every setting with its value and where it came from
+    /// Print every setting with its value and its source
     Print(Arguments),
     /// Print the JSON Schema of the settings file, for editors
     Schema,
 }
 
-/// Checks or prints the settings that `serve` would take with the same flags.
+/// Checks or prints the settings that `serve` would use with the same flags.
 pub(super) fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Check(arguments) => {
             Server::read(arguments.load()?).map_err(CommandError::config)?;
-            print_line("the settings are good")
+            print_line("the settings are valid")
         }
         Command::Print(arguments) => {
             let config = arguments.load()?.validated().map_err(CommandError::config)?;

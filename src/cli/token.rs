@@ -1,4 +1,4 @@
-//! `token inspect`: says what an access token is, and why the service would refuse it, by the service's own rules.
+//! `token inspect`: prints an access token, and whether the service would accept it.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -20,32 +20,32 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// What to do with a token.
+/// The `token` commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Say what an access token is and, given a pool or the settings, whether the service would take it
+    /// Print an access token and, given a pool or the settings, whether the service would accept it
     Inspect(Arguments),
 }
 
-/// Which token, and what to hold it against.
+/// The token, and the pools to verify it against.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Without --user-pool-id or --config only the form of the token is checked. The signature is never printed."
+    after_help = "Without --user-pool-id or --config only the format of the token is checked. The signature is never printed."
 )]
 pub(super) struct Arguments {
-    /// The pool whose keys must have signed it; the keys are fetched
+    /// The pool whose keys must have signed the token; the keys are fetched
     #[arg(long, value_name = "ID", conflicts_with = "config")]
     user_pool_id: Option<String>,
-    /// Where the pool's keys are, where they are not where AWS has them
+    /// The URL of the pool's keys [default: that of AWS]
     #[arg(long, value_name = "URL", requires = "user_pool_id")]
     jwks_url: Option<String>,
-    /// The pool's issuer, where it is not the one that AWS has for it
+    /// The pool's issuer [default: that of AWS]
     #[arg(long, value_name = "URL", requires = "user_pool_id")]
     issuer: Option<String>,
-    /// The app client that it must be for [default: the one it names]
+    /// The app client that the token must be for [default: the one it names]
     #[arg(long, value_name = "ID", requires = "user_pool_id")]
     app_client: Option<String>,
-    /// The settings file of the service, in TOML, for its pools and app clients
+    /// The settings file of the service, for its pools and app clients
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the personal claims too: sub, username and groups
@@ -55,26 +55,26 @@ pub(super) struct Arguments {
     token: client::Token,
 }
 
-/// Prints what the token says, and then the verdict.
+/// Prints the claims of the token, and then whether the service would accept it.
 pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     let Command::Inspect(arguments) = command;
     let missing = || CommandError::usage("give a token in --token-file or COGNITO_LOOKUP_TOKEN");
     let token = arguments.token.read()?.ok_or_else(missing)?;
     let (header, claims) = (part(&token, 0), part(&token, 1));
-    print_line(print::format_rows(rows(&header, &claims, arguments.personal)))?;
-    let verdict = match pools(&arguments, &claims)? {
+    print_line(print::format_rows(&rows(&header, &claims, arguments.personal)))?;
+    let result = match pools(&arguments, &claims)? {
         None => auth::check_form(&token)
-            .map(|()| "it is well formed; give --user-pool-id or --config to verify it".to_owned()),
+            .map(|()| "well formed; give --user-pool-id or --config to verify it".to_owned()),
         Some(pools) => verify(&token, &pools).await?,
     };
-    match verdict {
-        Ok(verdict) => print_line(verdict),
+    match result {
+        Ok(result) => print_line(result),
         Err(rejected @ Rejected::KeysUnavailable) => Err(CommandError::unreachable(rejected)),
-        Err(rejected) => Err(CommandError::refused(format_args!("it would be refused: {rejected}"))),
+        Err(rejected) => Err(CommandError::refused(format_args!("the service would refuse it: {rejected}"))),
     }
 }
 
-/// What is said is not yet known to be true, so it is read as it stands; the rules are the service's.
+/// Reads a part of an unverified token; null if it is not JSON.
 fn part(token: &str, place: usize) -> Value {
     let part = token.split('.').nth(place).unwrap_or_default();
     let bytes = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
@@ -86,23 +86,23 @@ fn rows(header: &Value, claims: &Value, personal: bool) -> Vec<(&'static str, St
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let told = |object: &Value, name: &'static str| object.get(name).map(|value| (name, text(value)));
+    let claim = |object: &Value, name: &'static str| object.get(name).map(|value| (name, text(value)));
     let time = |name| {
         let at = UNIX_EPOCH.checked_add(Duration::from_secs(claims.get(name)?.as_u64()?))?;
         Some((name, humantime::format_rfc3339_seconds(at).to_string()))
     };
     let hidden = |name: &'static str| {
-        let (name, value) = told(claims, name)?;
-        Some((name, if personal { value } else { "there (personal: --personal shows it)".to_owned() }))
+        let (name, value) = claim(claims, name)?;
+        Some((name, if personal { value } else { "present (--personal shows it)".to_owned() }))
     };
     let rows = [
-        told(header, "alg"),
-        told(header, "kid"),
-        told(header, "typ"),
-        told(claims, "token_use"),
-        told(claims, "iss"),
-        told(claims, "client_id"),
-        told(claims, "scope"),
+        claim(header, "alg"),
+        claim(header, "kid"),
+        claim(header, "typ"),
+        claim(claims, "token_use"),
+        claim(claims, "iss"),
+        claim(claims, "client_id"),
+        claim(claims, "scope"),
         time("iat"),
         time("nbf"),
         time("exp"),
@@ -113,7 +113,7 @@ fn rows(header: &Value, claims: &Value, personal: bool) -> Vec<(&'static str, St
     rows.into_iter().flatten().collect()
 }
 
-/// The pools to hold it against; none if none is given.
+/// Returns the pools to verify against; none if none is given.
 fn pools(arguments: &Arguments, claims: &Value) -> Result<Option<Pools>, CommandError> {
     let config = match (&arguments.user_pool_id, &arguments.config) {
         (None, None) => return Ok(None),
@@ -142,20 +142,20 @@ async fn verify(token: &str, pools: &Pools) -> Result<Result<String, Rejected>, 
     let authenticator =
         Authenticator::start(pools, &config.cache, std::sync::Arc::default(), &Metrics::new())
             .map_err(CommandError::failed)?;
-    // Keys that do not come are told by the verdict.
+    // The result says so if the keys were not fetched in time.
     drop(timeout(client::TIMEOUT, authenticator.ready()).await);
     let mut metadata = MetadataMap::new();
-    let unusable = |_| CommandError::usage("the access token holds characters that no token has");
+    let unusable = |_| CommandError::usage("the access token has a character that no token has");
     metadata.insert("authorization", format!("Bearer {token}").parse().map_err(unusable)?);
     let peer = Peer { address: Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), certificate: None };
     let credentials = Credentials { metadata: &metadata, access_token: "", peer: &peer };
-    Ok(authenticator.authenticate(credentials).await.map(|caller| verdict(&caller)))
+    Ok(authenticator.authenticate(credentials).await.map(|caller| describe(&caller)))
 }
 
-fn verdict(caller: &Caller) -> String {
+fn describe(caller: &Caller) -> String {
     let kind = match caller.identity() {
-        Identity::User(_) => "a person's",
+        Identity::User(_) => "a user's",
         _ => "a machine's",
     };
-    format!("it is good: {kind} access token, signed by the pool and not expired")
+    format!("valid: {kind} access token, signed by the pool and not expired")
 }

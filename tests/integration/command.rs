@@ -31,7 +31,7 @@ attributes = ["name", "email"]
 fn good_settings_are_good() {
     let (folder, file) = settings(GOOD);
     let output = run(&["config", "check", "--config", &file], &[]);
-    assert_eq!((code(&output), stdout(&output).trim()), (0, "the settings are good"));
+    assert_eq!((code(&output), stdout(&output).trim()), (0, "the settings are valid"));
     drop(folder);
     let one_pool = [
         ("COGNITO_LOOKUP_USER_POOL_ID", "eu-west-1_AbCdEfGhI"),
@@ -70,8 +70,8 @@ attributes = []
             "settings.toml line 5)",
             "callers[0].attributes:",
             "settings.toml line 10)",
-            "(environment COGNITO_LOOKUP_LIMITS__REQUEST_TIMEOUT)",
-            "(flag --listen)",
+            "(from environment variable COGNITO_LOOKUP_LIMITS__REQUEST_TIMEOUT)",
+            "(from flag --listen)",
         ] {
             assert!(said.contains(expected), "{expected} is missing in:\n{said}");
         }
@@ -99,12 +99,12 @@ attributes: must be set where user_pool_id is (not set)
     assert_eq!(stderr(&run(&["config", "check"], &half)), expected);
     let beside = stderr(&run(&arguments, &half));
     let expected = "cognito-lookup: the settings are wrong:
-user_pool_id: is for one pool alone, and [[pools]] names pools too; use one of the two (environment COGNITO_LOOKUP_USER_POOL_ID)
+user_pool_id: is for a single pool, and [[pools]] is set too; use one of the two (from environment variable COGNITO_LOOKUP_USER_POOL_ID)
 ";
     assert_eq!(beside, expected);
     let item = [half[0], ("COGNITO_LOOKUP_APP_CLIENTS", "a,,b"), ("COGNITO_LOOKUP_ATTRIBUTES", "name")];
     let expected = "cognito-lookup: the settings are wrong:
-app_clients: an item of the list is empty (environment COGNITO_LOOKUP_APP_CLIENTS)
+app_clients: an item of the list is empty (from environment variable COGNITO_LOOKUP_APP_CLIENTS)
 ";
     assert_eq!(stderr(&run(&["config", "check"], &item)), expected);
 }
@@ -118,7 +118,7 @@ fn every_setting_is_printed_with_its_source() {
     );
     let said = stdout(&output);
     for expected in [
-        "cache.fresh_for = 5s  # environment COGNITO_LOOKUP_CACHE__FRESH_FOR",
+        "cache.fresh_for = 5s  # environment variable COGNITO_LOOKUP_CACHE__FRESH_FOR",
         "log.level = debug  # flag --log-level",
         "limits.request_timeout = 3s  # default",
     ] {
@@ -150,7 +150,7 @@ fn a_persons_records_are_found_by_a_hash() {
 
     for (arguments, expected) in [
         (&["a b"][..], "SUB is no sub"),
-        (&["ada", "--user-pool-id", "eu-west-1_None"], "names no pool of the settings"),
+        (&["ada", "--user-pool-id", "eu-west-1_None"], "is not a pool of the settings"),
         (&["ada", "--user-pool-id", "nowhere"], "is no user pool id"),
     ] {
         let output = hashes(arguments);
@@ -161,7 +161,7 @@ fn a_persons_records_are_found_by_a_hash() {
     assert!(code(&output) == 2 && stderr(&output).contains(expected), "{}", stderr(&output));
     fs::write(&key, "changeme").unwrap();
     let output = run(&["config", "check", "--config", &file], &keyed);
-    let expected = "holds fewer than 32 bytes; `openssl rand -hex 32` makes a key (environment COGNITO_LOOKUP_AUDIT__KEY_FILE)";
+    let expected = "holds fewer than 32 bytes; `openssl rand -hex 32` makes a key (from environment variable COGNITO_LOOKUP_AUDIT__KEY_FILE)";
     assert!(code(&output) == 2 && stderr(&output).contains(expected), "{}", stderr(&output));
 }
 
@@ -232,7 +232,10 @@ fn people_and_programs_are_answered_each_in_their_form() {
     assert!(inspected.contains("state       fresh") && !inspected.contains("ada@example.com"), "{inspected}");
     let explained = stdout(&ask(&["explain", "web", ADA, "--attributes", "email,phone_number"]));
     assert!(explained.contains("phone_number  withheld (callers[0].attributes"), "{explained}");
-    assert_eq!(stdout(&ask(&["expire", ADA])).trim(), "the user was held, and is asked for anew");
+    assert_eq!(
+        stdout(&ask(&["expire", ADA])).trim(),
+        "the user was cached; the next lookup fetches from Cognito"
+    );
     let refused = ask(&["erase", ADA]);
     assert!(code(&refused) == 2 && stderr(&refused).contains("--yes"), "nobody is there to be asked");
     let receipt: Value = serde_json::from_str(&stdout(&ask(&["erase", ADA, "--yes", "--json"]))).unwrap();
@@ -282,7 +285,7 @@ fn a_token_is_told_apart_by_the_rules_of_the_service() {
     let told = inspect(&good, &pool);
     assert_eq!(code(&told), 0, "{}", stderr(&told));
     let text = stdout(&told);
-    assert!(text.contains("it is good: a person's access token") && text.contains("token_use       access"));
+    assert!(text.contains("valid: a user's access token") && text.contains("token_use       access"));
     assert!(!text.contains(ADA) && !text.contains("engineers"), "{text}");
     assert!(!text.contains(good.rsplit('.').next().unwrap()), "the signature");
     assert!(stdout(&inspect(&good, &["--personal"])).contains("engineers"));
@@ -438,7 +441,7 @@ fn calls_that_the_environment_sends_elsewhere_are_warned_of() {
         let started: Vec<_> = log.take_while(|line| !line.contains("\"message\":\"listening\"")).collect();
         process.kill().unwrap();
         process.wait().unwrap();
-        let warned = started.iter().any(|line| line.contains("sends this pool's calls elsewhere"));
+        let warned = started.iter().any(|line| line.contains("sends this pool's calls to another endpoint"));
         assert_eq!(warned, diverted, "{started:?}");
     }
 }
