@@ -38,7 +38,7 @@ use self::{key::FileAccess, recorder::Shared, sink::Sink, writer::Writer};
 use crate::{
     config::{AuditSettings, AuditSink, Config, ErrorCollector},
     pool::Pools,
-    telemetry::metrics::{Metrics, callers::CallerMetrics},
+    telemetry::metrics::Metrics,
 };
 
 /// The audit trail of one server; cheap to clone.
@@ -46,7 +46,6 @@ use crate::{
 pub struct Audit {
     /// None where no records are kept.
     trail: Option<Trail>,
-    callers: CallerMetrics,
 }
 
 #[derive(Clone, Debug)]
@@ -71,8 +70,7 @@ impl Audit {
         if settings.required && settings.sink == AuditSink::Off {
             errors.add("audit.required", "needs a sink, and audit.sink is \"off\"");
         }
-        let callers = metrics.callers.clone();
-        let Some(sink) = sink? else { return Some(Self { trail: None, callers }) };
+        let Some(sink) = sink? else { return Some(Self { trail: None }) };
         let shared = Shared {
             flush_signal: flush_signal::FlushSignal::default(),
             buffers: std::sync::Mutex::default(),
@@ -83,7 +81,7 @@ impl Audit {
             capacity: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
             is_losing: std::sync::atomic::AtomicBool::default(),
         };
-        Some(Self { trail: Some(Trail { shared: Arc::new(shared), sink, remark }), callers })
+        Some(Self { trail: Some(Trail { shared: Arc::new(shared), sink, remark }) })
     }
 
     /// Tells an operator what is allowed and unusual.
@@ -103,7 +101,7 @@ impl Audit {
 
     /// Returns a recorder for one serving thread.
     pub fn recorder(&self) -> Recorder {
-        Recorder::new(self.trail.as_ref().map(|trail| &trail.shared), &self.callers)
+        Recorder::new(self.trail.as_ref().map(|trail| &trail.shared))
     }
 
     /// Has the file opened again, which may have been moved away; returns false if there is none.

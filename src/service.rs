@@ -49,7 +49,7 @@ impl Service {
         let CallContext { metadata, peer, deadline, audit, .. } = context;
         let credentials = Credentials { metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        audit.set_caller(self.policy.name(&caller));
+        context.set_caller(self.policy.name(&caller));
         audit.set_token_user(&caller);
         let query = wire::query(message, TimePoint::now)?;
         audit.set_query(&query);

@@ -52,8 +52,7 @@ impl Parts {
         let (others, limits) = (Routes::default(), &config.limits);
         let call_limits =
             CallLimits { timeout: limits.request_timeout, max_message_bytes: limits.message_bytes() };
-        let dispatcher =
-            Dispatcher::new(service.clone(), others, call_limits, audit.recorder(), metrics.rpcs.clone());
+        let dispatcher = Dispatcher::new(service.clone(), others, call_limits, audit.recorder(), &metrics);
         Self { dispatcher, cognito, service, _writing: audit.start().unwrap(), _upstream: upstream }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     record::{Record, RecordTime},
     recorder::{Queue, WriteAck},
 };
-use crate::{pool::PoolId, telemetry::metrics::callers::CallerOutcome};
+use crate::pool::PoolId;
 
 /// The open record of a call. Dropped, it says that the caller went away; that is not waited for.
 #[derive(Debug)]
@@ -35,17 +35,6 @@ pub enum Outcome {
     Failed(&'static str),
     /// It was refused, for this published reason.
     Refused(&'static str),
-}
-
-impl Outcome {
-    fn outcome(self) -> CallerOutcome {
-        match self {
-            Self::Answered => CallerOutcome::Answered,
-            Self::Cancelled => CallerOutcome::Cancelled,
-            Self::Failed(_) => CallerOutcome::Failed,
-            Self::Refused(_) => CallerOutcome::Refused,
-        }
-    }
 }
 
 impl Recorder {
@@ -76,7 +65,6 @@ impl OpenRecord<'_> {
         let open = !mem::replace(&mut self.is_closed, true);
         let Some(pending) = self.context.0.as_mut().filter(|_| open) else { return WriteAck::Buffered };
         let pending = mem::take(pending.get_mut().unwrap_or_else(PoisonError::into_inner));
-        self.recorder.caller_counters.count(pending.caller.as_deref(), outcome.outcome());
         let Some(queue) = &self.recorder.queue else { return WriteAck::Buffered };
         let time = RecordTime::of(SystemTime::now());
         let records = pending.scopes(outcome).map(|scope| self.record(queue, &pending, scope, time));

@@ -12,21 +12,13 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{flush_signal::FlushSignal, key::Key, record::Record, write_buffer::Waiter};
-use crate::{
-    pool::Pools,
-    telemetry::metrics::{
-        Metrics,
-        callers::{CallerCounters, CallerMetrics},
-    },
-};
+use crate::{pool::Pools, telemetry::metrics::Metrics};
 
-/// Where one serving thread enters its records, and counts the calls of each caller; cheap to clone.
+/// Where one serving thread enters its records; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    /// None where no records are kept; calls are counted all the same.
+    /// None where no records are kept.
     pub(super) queue: Option<Queue>,
-    pub(super) callers: CallerMetrics,
-    pub(super) caller_counters: CallerCounters,
 }
 
 /// A recorder that is kept.
@@ -73,17 +65,13 @@ pub enum WriteAck {
 }
 
 impl Recorder {
-    pub(super) fn new(shared: Option<&Arc<Shared>>, callers: &CallerMetrics) -> Self {
-        Self {
-            queue: shared.map(Queue::open),
-            callers: callers.clone(),
-            caller_counters: callers.for_thread(),
-        }
+    pub(super) fn new(shared: Option<&Arc<Shared>>) -> Self {
+        Self { queue: shared.map(Queue::open) }
     }
 
     /// Returns one for another serving thread.
     pub fn for_another_thread(&self) -> Self {
-        Self::new(self.queue.as_ref().map(|queue| &queue.shared), &self.callers)
+        Self::new(self.queue.as_ref().map(|queue| &queue.shared))
     }
 }
 

@@ -56,7 +56,7 @@ impl RunningServer {
                     max_message_bytes: config.limits.message_bytes(),
                 },
                 components.audit.recorder(),
-                components.metrics.rpcs.clone(),
+                &components.metrics,
             ),
             limits: Arc::new(config.limits.clone()),
             metrics: components.metrics.clone(),

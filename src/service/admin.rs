@@ -27,7 +27,7 @@ impl Service {
         let CallContext { metadata, peer, audit, .. } = context;
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        audit.set_caller(self.policy.name(&caller));
+        context.set_caller(self.policy.name(&caller));
         let (target, asked) = read(message)?;
         audit.set_target(&target);
         Ok((self.policy.admin_permit(&caller, target)?, asked))

@@ -22,10 +22,10 @@ impl Service {
         message: &proto::BatchGetUsersRequest,
         context: CallContext<'_>,
     ) -> Result<Encoded, Error> {
-        let CallContext { metadata, peer, deadline, request_id, audit } = context;
+        let CallContext { metadata, peer, deadline, request_id, audit, .. } = context;
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        audit.set_caller(self.policy.name(&caller));
+        context.set_caller(self.policy.name(&caller));
         audit.set_token_user(&caller);
         let batch = wire::batch(message, TimePoint::now)?;
         audit.set_batch(&batch);

@@ -1,7 +1,11 @@
 //! What happens around every call, whichever method answers it: its deadline, its request id, the end of a panic; and
 //! which one that is.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,15 +16,15 @@ use tracing::Instrument as _;
 use super::{
     Service, decode,
     inbound::{ending, untrailed},
-    method::{METHODS, Method},
-    observe::CallObserver,
+    method::Method,
+    observe::{CallCounters, CallObserver},
     respond::ResponseBody,
 };
 use crate::{
     audit::{AuditContext, Recorder},
     auth::Peer,
     error::Error,
-    telemetry::metrics::rpc::{RpcCounters, RpcMetrics},
+    telemetry::metrics::Metrics,
 };
 
 /// The services as a connection sees them; cheap to clone.
@@ -33,8 +37,8 @@ struct Shared {
     builtin: Routes,
     limits: CallLimits,
     recorder: Recorder,
-    rpcs: RpcMetrics,
-    rpc_counters: RpcCounters,
+    metrics: Metrics,
+    counters: CallCounters,
 }
 
 /// What a call may take.
@@ -59,33 +63,44 @@ pub(super) struct CallContext<'a> {
     pub(super) request_id: &'a str,
     /// Where what is learned of the call is noted for its audit record.
     pub(super) audit: &'a AuditContext,
+    /// The configured name of the caller, which the call is counted under.
+    pub(super) caller: &'a OnceLock<Arc<str>>,
+}
+
+impl CallContext<'_> {
+    /// Notes the caller's configured name, for the audit record and the metric; none if no rule matches the caller.
+    pub(super) fn set_caller(&self, name: Option<&Arc<str>>) {
+        self.audit.set_caller(name);
+        if let Some(name) = name {
+            self.caller.get_or_init(|| Arc::clone(name));
+        }
+    }
 }
 
 impl Dispatcher {
-    /// Bounds every call to `service` and to `builtin`, and records those about people in `recorder`.
+    /// Bounds every call to `service` and to `builtin`, counts it in `metrics` and records those about people in
+    /// `recorder`.
     pub fn new(
         service: Service,
         builtin: Routes,
         limits: CallLimits,
         recorder: Recorder,
-        rpcs: RpcMetrics,
+        metrics: &Metrics,
     ) -> Self {
-        let (builtin, rpc_counters) = (builtin.prepare(), rpcs.for_thread(METHODS));
-        Self(Arc::new(Shared { service, builtin, limits, recorder, rpcs, rpc_counters }))
+        let (builtin, counters) = (builtin.prepare(), CallCounters::for_thread(metrics));
+        Self(Arc::new(Shared { service, builtin, limits, recorder, metrics: metrics.clone(), counters }))
     }
 
     /// Returns the same for another serving thread, with a recorder and counters of its own.
     pub fn for_another_thread(&self) -> Self {
-        let Shared { service, builtin, limits, recorder, rpcs, .. } = &*self.0;
-        let (service, builtin, rpcs, rpc_counters) =
-            (service.clone(), builtin.clone(), rpcs.clone(), rpcs.for_thread(METHODS));
+        let Shared { service, builtin, limits, recorder, metrics, .. } = &*self.0;
         Self(Arc::new(Shared {
-            service,
-            builtin,
+            service: service.clone(),
+            builtin: builtin.clone(),
             limits: *limits,
             recorder: recorder.for_another_thread(),
-            rpcs,
-            rpc_counters,
+            metrics: metrics.clone(),
+            counters: CallCounters::for_thread(metrics),
         }))
     }
 
@@ -105,9 +120,8 @@ impl Dispatcher {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
         async move {
-            let Shared { limits, recorder, rpc_counters, .. } = &*self.0;
-            let call =
-                CallObserver::start(request.uri().path(), request.headers(), limits.timeout, rpc_counters);
+            let Shared { limits, recorder, counters, .. } = &*self.0;
+            let call = CallObserver::start(request.uri().path(), request.headers(), limits.timeout, counters);
             let (record, span) = (call.open_record(recorder), call.span(request.headers()));
             let outcome = if call.method().is_builtin() {
                 let answer = Box::pin(self.0.builtin(call.method(), untrailed(request), call.deadline()));
@@ -120,6 +134,7 @@ impl Dispatcher {
                     deadline: call.deadline(),
                     request_id: call.request_id(),
                     audit: record.context(),
+                    caller: call.caller(),
                 };
                 // Pinned here, so that what bounds it hands on a pointer and not kilobytes.
                 let answer = pin!(self.0.own(call.method(), &mut body, context));

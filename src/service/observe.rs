@@ -1,6 +1,10 @@
 //! One call as it is observed: the time it may take, and the one line that says how it ended.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Response, header::HeaderName};
@@ -8,22 +12,45 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 use tracing::{Span, debug, error, info, warn};
 
-use super::{method::Method, request_id::RequestId, respond::ResponseBody};
+use super::{
+    method::{METHODS, Method},
+    request_id::RequestId,
+    respond::ResponseBody,
+};
 use crate::{
     audit::{OpenRecord, Outcome, Recorder, WriteAck},
     error::Error,
     freshness::TimePoint,
     telemetry::{
-        metrics::rpc::{self, RpcCounters},
+        metrics::{
+            Metrics,
+            callers::{CallerCounters, CallerOutcome},
+            rpc::{self, RpcCounters},
+        },
         traces,
     },
 };
+
+/// The counters of one serving thread.
+#[derive(Debug)]
+pub(super) struct CallCounters {
+    rpcs: RpcCounters,
+    callers: CallerCounters,
+}
+
+impl CallCounters {
+    /// Adds counters for one more thread to `metrics`.
+    pub(super) fn for_thread(metrics: &Metrics) -> Self {
+        Self { rpcs: metrics.rpcs.for_thread(METHODS), callers: metrics.callers.for_thread() }
+    }
+}
 
 /// A call under way. One that is dropped before its end was cancelled by its caller.
 #[derive(Debug)]
 pub(super) struct CallObserver<'c> {
     method: Method,
-    rpc_counters: &'c RpcCounters,
+    counters: &'c CallCounters,
+    caller: OnceLock<Arc<str>>,
     request_id: RequestId,
     begun: Instant,
     deadline: Instant,
@@ -38,15 +65,16 @@ impl<'c> CallObserver<'c> {
         path: &str,
         headers: &HeaderMap,
         longest: Duration,
-        rpc_counters: &'c RpcCounters,
+        counters: &'c CallCounters,
     ) -> Self {
         let method = Method::of(path);
-        rpc_counters.started(method.index());
+        counters.rpcs.started(method.index());
         let callers = headers.get(GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
         let now = TimePoint::now();
         Self {
             method,
-            rpc_counters,
+            counters,
+            caller: OnceLock::new(),
             request_id: RequestId::from_headers(headers, now.system),
             begun: now.monotonic,
             deadline: now.monotonic
@@ -63,6 +91,11 @@ impl<'c> CallObserver<'c> {
     /// Returns the name of the call.
     pub(super) fn request_id(&self) -> &str {
         self.request_id.as_str()
+    }
+
+    /// Returns where the configured name of the caller is put once it is known.
+    pub(super) fn caller(&self) -> &OnceLock<Arc<str>> {
+        &self.caller
     }
 
     /// Returns when the call must have been answered.
@@ -133,7 +166,12 @@ impl<'c> CallObserver<'c> {
     ) -> Response<ResponseBody> {
         self.ended = true;
         let code = outcome.as_ref().map_or_else(Error::code, |_| Code::Ok);
-        self.count(code);
+        let caller_outcome = match &outcome {
+            Ok(_) => CallerOutcome::Answered,
+            Err(error) if error.is_server_fault() => CallerOutcome::Failed,
+            Err(_) => CallerOutcome::Refused,
+        };
+        self.count(code, caller_outcome);
         traces::end_server_span(span, rpc::code_name(code.into()), outcome.as_ref().err().map(Error::reason));
         let mut response = match outcome {
             Ok(response) => {
@@ -188,8 +226,11 @@ impl<'c> CallObserver<'c> {
         );
     }
 
-    fn count(&self, code: Code) {
-        self.rpc_counters.handled(self.method.index(), code.into(), self.begun.elapsed());
+    fn count(&self, code: Code, outcome: CallerOutcome) {
+        self.counters.rpcs.handled(self.method.index(), code.into(), self.begun.elapsed());
+        if self.method.is_recorded() {
+            self.counters.callers.count(self.caller.get().map(|name| &**name), outcome);
+        }
     }
 
     fn milliseconds(&self) -> f64 {
@@ -200,7 +241,7 @@ impl<'c> CallObserver<'c> {
 impl Drop for CallObserver<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.count(Code::Cancelled);
+            self.count(Code::Cancelled, CallerOutcome::Cancelled);
             self.log_cancellation();
         }
     }
@@ -237,7 +278,6 @@ mod tests {
 
     use super::*;
     use crate::audit::Audit;
-    use crate::{service::method::METHODS, telemetry::metrics::rpc::RpcMetrics};
 
     #[tokio::test(start_paused = true)]
     async fn the_callers_deadline_shortens_ours() {
@@ -305,13 +345,7 @@ mod tests {
     }
 
     fn begin(headers: HeaderMap) -> CallObserver<'static> {
-        static RPC_COUNTERS: LazyLock<RpcCounters> =
-            LazyLock::new(|| RpcMetrics::default().for_thread(METHODS));
-        CallObserver::start(
-            "/userlookup.v1.UserService/GetUser",
-            &headers,
-            Duration::from_secs(3),
-            &RPC_COUNTERS,
-        )
+        static COUNTERS: LazyLock<CallCounters> = LazyLock::new(|| CallCounters::for_thread(&Metrics::new()));
+        CallObserver::start("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3), &COUNTERS)
     }
 }
