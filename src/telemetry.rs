@@ -1,5 +1,4 @@
-//! Logging: one line an event, for people on a terminal, as JSON elsewhere; what is counted, in `metrics`; and what is
-//! traced, in `traces`.
+//! Logs, [`metrics`] and [`traces`]. A log event is one line: text for a terminal, JSON otherwise.
 
 pub mod metrics;
 pub mod traces;
@@ -20,15 +19,16 @@ use tracing_subscriber::{
 use self::traces::Exporter;
 use crate::config::{self, LogFormat, LogLevel, LogSettings};
 
-/// Starts to log on standard error, and to send traces if the environment asks for them; does nothing if logging was
-/// started before in this process.
+/// Begins to log on standard error, and to export traces if the environment configures them. Does nothing if this
+/// process logs already.
 ///
-/// From then on panics are logged too, by their place. The level is for this crate. Of others only warnings are heard, for at finer levels some write whole requests.
+/// From then on panics are logged too, by their location. `settings.level` applies to this crate. Other crates log
+/// warnings at most, because some of them log whole requests at finer levels.
 pub fn start(settings: &LogSettings) -> TelemetryGuard {
-    // Written by a thread of its own: a reader that stalls must stop neither calls nor the end of the process. What does
-    // not fit in the queue is lost.
+    // A thread of its own writes the log: a reader that stalls must block neither calls nor the end of the process. The
+    // thread's queue drops what does not fit.
     let (writer, flush) = NonBlockingBuilder::default().lossy(true).finish(io::stderr());
-    // Where standard error is closed, a complaint about it would be a panic.
+    // If standard error is closed, reporting that there would panic.
     let log = fmt::layer().with_writer(writer).log_internal_errors(false);
     let log = match settings.format {
         LogFormat::Auto if io::stderr().is_terminal() => log.boxed(),
@@ -42,14 +42,14 @@ pub fn start(settings: &LogSettings) -> TelemetryGuard {
         panic::set_hook(Box::new(log_panic));
     }
     match &exporter {
-        Some(Err(error)) => warn!(cause = error_chain(error), "traces cannot be sent"),
-        Some(Ok(_)) => info!("traces are sent"),
+        Some(Err(error)) => warn!(cause = error_chain(&**error), "traces cannot be exported"),
+        Some(Ok(_)) => info!("exporting traces"),
         None => {}
     }
     TelemetryGuard { _log: flush, _traces: exporter.and_then(Result::ok) }
 }
 
-/// What sends spans, and where there is no exporter wants none: a layer that is not there would let all of them be made.
+/// The OpenTelemetry layer. Without an exporter it filters all spans out; leaving the layer away would still create them.
 fn spans<S: Subscriber + for<'s> LookupSpan<'s>>(exporter: Option<&Exporter>) -> impl Layer<S> + use<S> {
     let wanted = exporter.map(|_| (traces::TARGET, Level::INFO));
     let layer = exporter.map(|exporter| {
@@ -59,27 +59,26 @@ fn spans<S: Subscriber + for<'s> LookupSpan<'s>>(exporter: Option<&Exporter>) ->
     layer.with_filter(Targets::new().with_targets(wanted))
 }
 
-/// Returns what is heard at a level: of this crate all that it allows, of others warnings at most.
+/// Returns the log filter for a level: `level` for this crate, warnings at most for all others.
 pub fn filter(level: LogLevel) -> EnvFilter {
     EnvFilter::new(directives(level))
 }
 
-/// Dropped at the end of the process, it waits for what was logged to be written, a second at most, and for the last
-/// traces to be sent, two seconds at most.
+/// Flushes on drop: waits at most one second for the log to be written and two for the last traces to be sent.
 #[derive(Debug)]
 pub struct TelemetryGuard {
-    // In this order: that traces could not be sent is logged.
+    // Dropped first, so that a failure to send traces is still logged.
     _traces: Option<Exporter>,
     _log: WorkerGuard,
 }
 
-/// Says where, not what: a panic's text may hold anything.
+/// Logs the location only, because the text of a panic may contain personal data.
 fn log_panic(info: &panic::PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     error!(place, "panicked");
 }
 
-/// Writes an error and its sources in a line, for libraries say little in the first of them.
+/// Returns an error and all of its sources in one line. The outermost error of many libraries says little.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
@@ -90,22 +89,22 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// Without the warnings of what looks for credentials, which quote the whole answer of who gave none: this crate says that
-/// there are none.
 fn directives(level: LogLevel) -> String {
-    let heard = match level {
+    let levels = match level {
         LogLevel::Error => return "error".to_owned(),
         LogLevel::Warn => "warn",
         LogLevel::Info => "warn,cognito_lookup=info",
         LogLevel::Debug => "warn,cognito_lookup=debug",
         LogLevel::Trace => "warn,cognito_lookup=trace",
     };
-    MODULES_QUOTING_RESPONSES
+    CREDENTIAL_MODULES
         .iter()
-        .fold(heard.to_owned(), |heard, module| format!("{heard},aws_config::{module}=error"))
+        .fold(levels.to_owned(), |all, module| format!("{all},aws_config::{module}=error"))
 }
 
-const MODULES_QUOTING_RESPONSES: [&str; 6] =
+// The warnings of these modules quote the whole response of a source that has no credentials. This crate itself logs
+// that there are none.
+const CREDENTIAL_MODULES: [&str; 6] =
     ["ecs", "imds", "meta", "profile::credentials", "sts", "web_identity_token"];
 
 #[cfg(test)]
@@ -115,18 +114,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chain_names_every_source() {
+    fn an_error_chain_has_every_source() {
         let inner = io::Error::other("refused");
         let outer = io::Error::other(Wrapped(inner));
         assert_eq!(error_chain(&outer), "wrapped: refused");
     }
 
     #[test]
-    fn a_panic_is_logged_by_its_place_and_not_by_its_text() {
+    fn a_panic_is_logged_by_its_location_without_its_text() {
         let log = tempfile::NamedTempFile::new().unwrap();
         let writer = log.reopen().unwrap();
         let others = panic::take_hook();
-        // Other tests panic as they did.
+        // Panics of other tests keep the hook they had.
         panic::set_hook(Box::new(move |info| match thread::current().name() {
             Some("canary") => log_panic(info),
             _ => others(info),
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_nobody_is_sent_is_not_made() {
+    fn without_an_exporter_no_span_is_created() {
         let log = fmt::layer().with_writer(io::sink).with_filter(filter(LogLevel::Info));
         tracing::subscriber::with_default(registry().with(log).with(spans(None)), || {
             assert!(traces::server_span("s/M", "r-1", &http::HeaderMap::new()).is_disabled());
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_credentials_is_not_quoted() {
+    fn a_response_without_credentials_is_not_logged() {
         for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace] {
             let log = tempfile::NamedTempFile::new().unwrap();
             let writer = Mutex::new(log.reopen().unwrap());

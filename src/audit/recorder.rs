@@ -135,7 +135,7 @@ impl Shared {
         if count == 0 {
             return;
         }
-        self.metrics.audit_records_dropped.inc_by(count);
+        self.metrics.server.audit_records_dropped.inc_by(count);
         if !self.is_losing.swap(true, Relaxed) {
             warn!("audit records are lost: the sink does not take them");
         }

@@ -80,7 +80,7 @@ async fn what_finds_no_room_is_lost_and_counted() {
         let recorder = trail.audit.recorder();
         let acks: Vec<_> = (0..1_000).map(|_| recorder.open("s/M", "r").close(Outcome::Answered)).collect();
         let lost = acks.iter().filter(|ack| matches!(ack, WriteAck::Lost)).count();
-        let dropped = usize::try_from(trail.metrics.audit_records_dropped.get()).unwrap();
+        let dropped = usize::try_from(trail.metrics.server.audit_records_dropped.get()).unwrap();
         assert!(dropped > 0 && lost == if is_required { dropped } else { 0 }, "{lost} {dropped}");
         // Another thread's room is its own.
         drop(recorder.for_another_thread().open("s/M", "other"));
@@ -97,7 +97,7 @@ async fn the_records_of_a_batch_stay_together() {
     // Nobody writes yet.
     let WriteAck::Pending(_written) = batch(&recorder, 150) else { panic!() };
     assert!(matches!(batch(&recorder, 150), WriteAck::Lost));
-    assert_eq!(trail.metrics.audit_records_dropped.get(), 150, "all of one that finds no room");
+    assert_eq!(trail.metrics.server.audit_records_dropped.get(), 150, "all of one that finds no room");
     let shared = &trail.audit.trail.as_ref().unwrap().shared;
     let pending = shared.buffers.lock().unwrap()[0].take();
     assert_eq!(pending.lines.iter().filter(|byte| **byte == b'\n').count(), 150);

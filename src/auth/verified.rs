@@ -15,7 +15,7 @@ use crate::{
     cache::{Cache, shared_allocation},
     epochs::{Epoch, Epochs},
     pool::{Pool, PoolId},
-    telemetry::metrics::{Counter, Metrics, TokenCacheMetrics},
+    telemetry::metrics::{Counter, Metrics, TokenLookupResult, TokenMetrics},
     user::Sub,
 };
 
@@ -71,7 +71,9 @@ impl VerifiedTokens {
     pub(super) fn new(max_bytes: u64, epochs: Arc<Epochs>, metrics: &Metrics) -> Self {
         let time_left = |token: &Arc<VerifiedToken>| token.validity.time_left(SystemTime::now());
         let cache = Cache::new(max_bytes, heap_bytes, time_left, Counter::default());
-        let TokenCacheMetrics { hits, misses, entries } = metrics.tokens.cache();
+        let TokenMetrics { lookups, entries, .. } = metrics.tokens.clone();
+        let [hits, misses] =
+            [TokenLookupResult::Hit, TokenLookupResult::Miss].map(|result| lookups.get(result).clone());
         let measured = cache.clone();
         metrics.scrape_callbacks.add(move || {
             entries.set(measured.size().entries);

@@ -11,7 +11,7 @@ use super::{
     listener::{Accepted, Listener},
     worker::Workers,
 };
-use crate::telemetry::metrics::{Metrics, RefusalLabels};
+use crate::telemetry::metrics::Metrics;
 
 /// The one who accepts.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Acceptor {
                 Ok(accepted) => self.admit(accepted),
                 Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
-                    self.metrics.accept_failures.inc();
+                    self.metrics.server.accept_failures.inc();
                     warn_rarely(&mut last_warning, &error);
                     // For want of descriptors, mostly: to ask again at once would only burn the core that frees them.
                     sleep(RETRY_DELAY).await;
@@ -48,7 +48,7 @@ impl Acceptor {
             // Closed at once, so that a client can try another replica.
             Err(limit) => {
                 debug!(?limit, "connection refused");
-                self.metrics.connections_refused.get_or_create(&RefusalLabels { limit }).inc();
+                self.metrics.server.connections_refused.get(limit).inc();
             }
         }
     }

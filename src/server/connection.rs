@@ -28,7 +28,7 @@ use crate::{
     auth::{Certificate, Peer},
     config::LimitSettings,
     service::{Dispatcher, ResponseBody},
-    telemetry::metrics::{CutLabels, CutReason, Metrics},
+    telemetry::metrics::{CutReason, Metrics},
 };
 
 /// What every connection needs; cheap to clone.
@@ -57,7 +57,7 @@ impl ConnectionContext {
         };
         if let Err(ConnectionEnd::Cut(reason)) = ended {
             debug!(?reason, "connection cut");
-            self.metrics.connections_cut.get_or_create(&CutLabels { reason }).inc();
+            self.metrics.server.connections_cut.get(reason).inc();
         }
     }
 

@@ -54,7 +54,7 @@ impl Tls {
             files.read().and_then(|contents| Ok((load(&files, &contents, SystemTime::now())?, contents)));
         let (good, contents) =
             read.map_err(|TlsFileError { key, problem, .. }| errors.add(key, problem)).ok()?;
-        metrics.tls_loaded(good.until);
+        metrics.server.tls_loaded(good.until);
         Some(Self {
             files,
             metrics: metrics.clone(),
@@ -91,7 +91,7 @@ impl Tls {
             Ok(LoadedTls { config, until }) => {
                 // The sessions of the old set are not resumed: they are in its own store.
                 self.current.store(Arc::new(config));
-                self.metrics.tls_loaded(until);
+                self.metrics.server.tls_loaded(until);
                 info!("TLS files reloaded");
             }
             Err(bad) => self.report_failure(&bad),
@@ -110,7 +110,7 @@ impl Tls {
     }
 
     fn report_failure(&self, TlsFileError { key, problem, .. }: &TlsFileError) {
-        self.metrics.tls_reload_failures.inc();
+        self.metrics.server.tls_reload_failures.inc();
         warn!(key, problem, "the changed TLS files are bad; the old ones stay in use");
     }
 }
@@ -152,7 +152,7 @@ mod tests {
         for (minutes, used, failures) in [(0, start + day, 1), (59, start + day, 1), (61, start + 2 * day, 1)]
         {
             tls.reload_at(start + Duration::from_secs(minutes * 60));
-            let told = (expiry(), metrics.tls_reload_failures.get());
+            let told = (expiry(), metrics.server.tls_reload_failures.get());
             assert_eq!(told, (seconds(used), failures), "after {minutes} min");
         }
     }

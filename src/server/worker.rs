@@ -141,7 +141,7 @@ struct ConnectionCount {
 impl ConnectionCount {
     fn new(worker: usize, metrics: &Metrics) -> Self {
         let of_worker = WorkerLabels { worker: worker.try_into().unwrap_or(u32::MAX) };
-        Self { count: Arc::default(), gauge: metrics.connections.get_or_create_owned(&of_worker) }
+        Self { count: Arc::default(), gauge: metrics.server.connections.get_or_create_owned(&of_worker) }
     }
 
     fn get(&self) -> usize {

@@ -34,8 +34,8 @@ use crate::{
 /// The counters of one serving thread.
 #[derive(Debug)]
 pub(super) struct CallCounters {
-    rpcs: RpcCounters,
-    callers: CallerCounters,
+    rpcs: Arc<RpcCounters>,
+    callers: Arc<CallerCounters>,
 }
 
 impl CallCounters {

@@ -1,28 +1,27 @@
-//! Traces, sent by OTLP over gRPC where the standard variables ask for them: of each call that is served, and in it of
-//! each call to Cognito.
+//! Traces, exported by OTLP over gRPC if the standard environment variables say so: a span for each served call, and in
+//! it one for each call to Cognito.
 //!
-//! The names are those of OpenTelemetry's conventions for RPC; nothing personal is among them.
+//! Names and attributes follow OpenTelemetry's semantic conventions for RPC. No span contains personal data.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{collections::HashMap, error::Error, time::Duration};
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use opentelemetry::{
-    KeyValue,
-    propagation::{Extractor, TextMapPropagator as _},
+    Context, KeyValue,
+    propagation::TextMapPropagator as _,
     trace::{Status, TracerProvider as _},
 };
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
+use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
     trace::{SdkTracer, SdkTracerProvider},
 };
-use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Sends spans; dropped, it sends what is left, two seconds at most.
+/// The exporter of spans. Dropping it sends those left, for at most two seconds.
 #[derive(Debug)]
 pub(super) struct Exporter {
     provider: SdkTracerProvider,
@@ -30,14 +29,15 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// Begins to send, as the variables of OpenTelemetry say (`OTEL_EXPORTER_OTLP_…`, `OTEL_TRACES_SAMPLER`,
-    /// `OTEL_BSP_…`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`). Fails if an address is none.
-    pub(super) fn start() -> Result<Self, Error> {
-        // One of its own: the others have ended when the last spans are sent.
+    /// Starts an exporter that is configured by OpenTelemetry's environment variables (`OTEL_EXPORTER_OTLP_…`,
+    /// `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`). Fails if the endpoint is
+    /// not a valid address.
+    pub(super) fn start() -> Result<Self, Box<dyn Error>> {
+        // A runtime of its own, because all others have ended when the last spans are sent.
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("traces").enable_all().build()?;
         let exporter = {
-            let _there = runtime.enter();
+            let _context = runtime.enter();
             SpanExporter::builder().with_tonic().build()?
         };
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource());
@@ -51,7 +51,7 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        // Whom nobody answers can send no more, and says so by itself.
+        // The exporter logs a failure itself.
         drop(self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT));
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -59,32 +59,23 @@ impl Drop for Exporter {
     }
 }
 
-/// Why no spans can be sent.
-#[derive(Debug, Error)]
-pub(super) enum Error {
-    #[error("the exporter cannot be built: {0}{cause}", cause = .0.source().map(|cause| format!(": {cause}")).unwrap_or_default())]
-    Build(#[from] ExporterBuildError),
-    #[error("the system refused a thread: {0}")]
-    Io(#[from] io::Error),
-}
-
-/// What the variables say of this process, and its name and version where they do not.
+/// Returns the attributes of this process: those of the environment variables, else its name and version.
 fn resource() -> Resource {
     let own = [
         KeyValue::new("service.name", env!("CARGO_PKG_NAME")),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
     ];
-    let told = Resource::builder().build();
-    // What the SDK says where nobody did.
-    let told = told.iter().filter(|(_, value)| !value.as_str().starts_with("unknown_service"));
-    let told = told.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-    Resource::builder_empty().with_attributes(own).with_attributes(told).build()
+    let detected = Resource::builder().build();
+    // The SDK's default service name must not replace ours.
+    let detected = detected.iter().filter(|(_, value)| !value.as_str().starts_with("unknown_service"));
+    let detected = detected.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    Resource::builder_empty().with_attributes(own).with_attributes(detected).build()
 }
 
-/// Begins the span of a call that is served, within the trace that its caller tells of (W3C Trace Context, `traceparent`).
+/// Begins the span of a served call, as a child of the caller's span (W3C Trace Context, `traceparent`).
 ///
-/// The caller is not known yet, so it may be anybody: what a `tracestate` says is not passed on. It costs nothing where no
-/// spans are sent.
+/// The caller is not authenticated yet, so its `tracestate` is not propagated. Without an exporter the span is disabled and
+/// costs nothing.
 pub fn server_span(method: &'static str, request_id: &str, headers: &HeaderMap) -> Span {
     let span = info_span!(
         target: TARGET,
@@ -98,14 +89,13 @@ pub fn server_span(method: &'static str, request_id: &str, headers: &HeaderMap) 
         error.type = Empty,
     );
     if !span.is_disabled() {
-        let caller = TraceContextPropagator::new().extract(&Headers(headers));
-        // It was not entered yet, so it takes a parent.
-        let _ = span.set_parent(caller);
+        // Setting a parent fails only after the span was entered.
+        let _ = span.set_parent(parent(headers));
     }
     span
 }
 
-/// Begins the span of a call to Cognito, within that of the call that caused it.
+/// Begins the span of a call to Cognito, as a child of the current span.
 pub fn cognito_span(operation: &'static str, region: &str) -> Span {
     info_span!(
         target: TARGET,
@@ -119,8 +109,8 @@ pub fn cognito_span(operation: &'static str, region: &str) -> Span {
     )
 }
 
-/// Notes how a served call ended: its code, and the reason if it failed. Only what is the service's fault is an error of
-/// the span (semantic conventions for gRPC, "gRPC status").
+/// Sets the gRPC code of a served call, and the reason if it failed. The span is an error only if the code says that the
+/// server failed (OpenTelemetry semantic conventions for gRPC, "gRPC status").
 pub fn end_server_span(span: &Span, code: &'static str, reason: Option<&'static str>) {
     if span.is_disabled() {
         return;
@@ -131,7 +121,7 @@ pub fn end_server_span(span: &Span, code: &'static str, reason: Option<&'static 
     }
 }
 
-/// Notes that what a span is about failed for this reason, and whether that is a fault.
+/// Sets the reason of a failure. `is_server_error` makes the span an error.
 pub fn set_error(span: &Span, reason: &'static str, is_server_error: bool) {
     span.record("error.type", reason);
     if is_server_error {
@@ -139,23 +129,18 @@ pub fn set_error(span: &Span, reason: &'static str, is_server_error: bool) {
     }
 }
 
-struct Headers<'a>(&'a HeaderMap);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).filter(|_| key != TRACESTATE)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
-    }
+/// Returns the caller's span as parent, without its `tracestate`.
+fn parent(headers: &HeaderMap) -> Context {
+    let value = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let carrier = value.map(|value| (TRACEPARENT.to_owned(), value.to_owned()));
+    TraceContextPropagator::new().extract(&carrier.into_iter().collect::<HashMap<_, _>>())
 }
 
-/// By which the spans are told from the log, which has no use for them.
+/// The target of all spans, which keeps them out of the log.
 pub(super) const TARGET: &str = "traces";
 const SERVICE_ERRORS: [&str; 6] =
     ["Unknown", "DeadlineExceeded", "Unimplemented", "Internal", "Unavailable", "DataLoss"];
-const TRACESTATE: &str = "tracestate";
+const TRACEPARENT: &str = "traceparent";
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
@@ -165,12 +150,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_chooses_the_trace_and_nothing_else_of_it() {
+    fn a_caller_sets_the_parent_but_not_the_tracestate() {
         let mut headers = HeaderMap::new();
-        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        headers.insert("traceparent", parent.parse().unwrap());
-        headers.insert(TRACESTATE, "vendor=anything".parse().unwrap());
-        let context = TraceContextPropagator::new().extract(&Headers(&headers));
+        let value = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        headers.insert(TRACEPARENT, value.parse().unwrap());
+        headers.insert("tracestate", "vendor=anything".parse().unwrap());
+        let context = parent(&headers);
         let span = context.span().span_context().clone();
         assert_eq!(span.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(span.trace_state().header(), "");

@@ -10,8 +10,8 @@ use crate::{
     freshness::StaleReason,
     pool::PoolId,
     telemetry::metrics::{
-        self, Metrics,
-        cache::{CacheMetrics, StoreLabels},
+        Metrics,
+        cache::{CacheMetrics, Store},
     },
     user::{Sub, User},
 };
@@ -57,7 +57,7 @@ impl UserCache {
     /// Makes an empty cache of at most `max_bytes` of users and `max_absent_bytes` of absences.
     pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, ttls: Ttls, metrics: &CacheMetrics) -> Self {
         let cache = |max_bytes, ttl, of| {
-            let evictions = metrics.evictions.get_or_create_owned(&of);
+            let evictions = metrics.evictions.get(of).clone();
             Cache::new(max_bytes, heap_bytes, move |entry| time_left(entry, ttl), evictions)
         };
         Self {
@@ -70,7 +70,7 @@ impl UserCache {
     pub(super) fn register_metrics(&self, metrics: &Metrics) {
         for (of, cache) in [(USERS, self.present.clone()), (ABSENCES, self.absent.clone())] {
             let CacheMetrics { entries, bytes, .. } = &metrics.cache;
-            let (entries, bytes) = (entries.get_or_create_owned(&of), bytes.get_or_create_owned(&of));
+            let (entries, bytes) = (entries.get(of).clone(), bytes.get(of).clone());
             metrics.scrape_callbacks.add(move || {
                 let size = cache.size();
                 entries.set(size.entries);
@@ -162,8 +162,8 @@ fn user_bytes(user: &User) -> usize {
         + cache::allocation(user.attributes.byte_len())
 }
 
-const ABSENCES: StoreLabels = StoreLabels { store: metrics::cache::Store::Absences };
-const USERS: StoreLabels = StoreLabels { store: metrics::cache::Store::Users };
+const ABSENCES: Store = Store::Absences;
+const USERS: Store = Store::Users;
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ def test_a_call_is_traced_within_its_callers_trace(pool: Pool, tmp_path: Path) -
             assert ask(service.address, "a.b.c", {}) == grpc.StatusCode.UNAUTHENTICATED
             output = service.child
         check(collector, pool)
-        assert '"traces are sent"' in output.output()
+        assert '"exporting traces"' in output.output()
 
 
 def check(collector: Collector, pool: Pool) -> None:

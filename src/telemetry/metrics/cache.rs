@@ -1,120 +1,74 @@
-//! What the cache answers, what it holds, and what it gives up for want of room.
+//! Metrics of the user cache.
 
-use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
-};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-/// The counters and gauges of the cache; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct CacheMetrics {
-    /// The refreshes that were begun.
-    pub refreshes: Counter,
-    /// The users, or absences, that were given up for want of room.
-    pub evictions: Family<StoreLabels, Counter>,
-    /// How many users and absences are held.
-    pub entries: Family<StoreLabels, Gauge>,
-    /// How many bytes they are weighed as.
-    pub bytes: Family<StoreLabels, Gauge>,
-    lookups: Family<LookupLabels, Counter>,
-    /// The same, each at hand: a hit should not look for its counter.
-    of: [Counter; LookupOutcome::ALL.len()],
+use super::EnumFamily;
+
+metric_set! {
+    /// Metrics of the user cache; cheap to clone.
+    pub struct CacheMetrics {
+        /// Cache lookups by outcome. Only a Miss waited for Cognito.
+        lookups: EnumFamily<LookupOutcome, Counter> = "cache_lookups",
+        /// Refreshes begun in the background.
+        pub refreshes: Counter = "cache_refreshes",
+        /// Cache entries evicted because the cache was full.
+        pub evictions: EnumFamily<Store, Counter> = "cache_evictions",
+        /// Cache entries.
+        pub entries: EnumFamily<Store, Gauge> = "cache_entries",
+        /// Estimated size of all cache entries, in bytes.
+        pub bytes: EnumFamily<Store, Gauge> = "cache_bytes",
+    }
 }
 
 impl CacheMetrics {
-    pub(super) fn register(&self, registry: &mut Registry) {
-        let lookups = "Questions to the cache; only a Miss waited for Cognito";
-        registry.register("cache_lookups", lookups, self.lookups.clone());
-        let refreshes = "Refreshes begun in the background";
-        registry.register("cache_refreshes", refreshes, self.refreshes.clone());
-        let evictions = "Users and absences given up for want of room";
-        registry.register("cache_evictions", evictions, self.evictions.clone());
-        registry.register("cache_entries", "Users and absences held", self.entries.clone());
-        registry.register(
-            "cache_bytes",
-            "What the users and absences held are weighed as",
-            self.bytes.clone(),
-        );
-    }
-
-    /// Begins to count a question.
+    /// Begins to count a lookup.
     pub fn begin_lookup(&self) -> PendingLookup<'_> {
-        PendingLookup { cache_metrics: self, lookup: LookupOutcome::Miss }
+        PendingLookup { metrics: self, outcome: LookupOutcome::Miss }
     }
 }
 
-/// A question under way. One that is dropped before its end was a miss.
+/// A lookup that is not counted yet. Dropping it counts a miss.
 #[derive(Debug)]
 pub struct PendingLookup<'a> {
-    cache_metrics: &'a CacheMetrics,
-    lookup: LookupOutcome,
+    metrics: &'a CacheMetrics,
+    outcome: LookupOutcome,
 }
 
 impl PendingLookup<'_> {
-    /// Tells how it was answered.
-    pub fn end(mut self, lookup: LookupOutcome) {
-        self.lookup = lookup;
+    /// Counts the lookup.
+    pub fn end(mut self, outcome: LookupOutcome) {
+        self.outcome = outcome;
     }
 }
 
 impl Drop for PendingLookup<'_> {
     fn drop(&mut self) {
-        if let Some(counter) = self.cache_metrics.of.get(self.lookup as usize) {
-            counter.inc();
-        }
+        self.metrics.lookups.get(self.outcome).inc();
     }
 }
 
-impl Default for CacheMetrics {
-    fn default() -> Self {
-        let (lookups, evictions) = (Family::default(), Family::default());
-        for store in [Store::Absences, Store::Users] {
-            drop(Family::<StoreLabels, Counter>::get_or_create(&evictions, &StoreLabels { store }));
-        }
-        let of = LookupOutcome::ALL
-            .map(|lookup| Family::get_or_create_owned(&lookups, &LookupLabels { outcome: lookup }));
-        let (entries, bytes) = (Family::default(), Family::default());
-        Self { refreshes: Counter::default(), evictions, entries, bytes, lookups, of }
+label! {
+    /// How a lookup was answered.
+    pub enum LookupOutcome = "outcome" {
+        /// By a negative entry: the user does not exist.
+        Absent,
+        /// By a fresh entry.
+        Fresh,
+        /// By Cognito, or not at all.
+        Miss,
+        /// By a fresh entry old enough to be refreshed in the background.
+        Refreshing,
+        /// By a stale entry, because Cognito could not answer (stale-if-error).
+        Stale,
     }
 }
 
-#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct LookupLabels {
-    outcome: LookupOutcome,
-}
-
-/// How a question was answered.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum LookupOutcome {
-    /// By an absence that is held.
-    Absent,
-    /// By a fresh user.
-    Fresh,
-    /// By Cognito, or not at all.
-    Miss,
-    /// By a user past half of its freshness, so that a refresh was due.
-    Refreshing,
-    /// By a user past its freshness, for Cognito could not answer.
-    Stale,
-}
-
-impl LookupOutcome {
-    const ALL: [Self; 5] = [Self::Absent, Self::Fresh, Self::Miss, Self::Refreshing, Self::Stale];
-}
-
-/// One of the two stores.
-#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct StoreLabels {
-    /// Which.
-    pub store: Store,
-}
-
-/// What a store holds.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Store {
-    /// The `sub`s that are unknown.
-    Absences,
-    /// The users.
-    Users,
+label! {
+    /// What a part of the cache holds.
+    pub enum Store = "store" {
+        /// Negative entries: each says that a user does not exist.
+        Absences,
+        /// Users, with their groups.
+        Users,
+    }
 }

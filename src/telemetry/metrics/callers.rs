@@ -1,103 +1,96 @@
-//! The calls of each caller, by the name that the settings give it. As in [`rpc`](super::rpc), each serving thread counts
-//! in cells of its own.
+//! Calls by caller, under the name that the settings give the caller. Each serving thread has its own counters.
 
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, NoLabelSet},
-    metrics::MetricType,
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
+
+use super::{
+    Label,
+    collect::{encode_counters, sum},
 };
 
-/// The callers of one server; cheap to clone.
+/// Calls by caller; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct CallerMetrics(Arc<Mutex<Registered>>);
+pub struct CallerMetrics(Arc<Mutex<Threads>>);
 
 #[derive(Debug, Default)]
-struct Registered {
+struct Threads {
     names: Vec<Arc<str>>,
-    threads: Vec<CallerCounters>,
+    counters: Vec<Arc<CallerCounters>>,
 }
 
 impl CallerMetrics {
-    /// Takes the names that are counted by; before the first counters, which has cells for these only.
+    /// Sets the names of all callers. Threads added before do not count them.
     pub fn set_names<'n>(&self, names: impl Iterator<Item = &'n str>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).names = names.map(Arc::from).collect();
+        self.threads().names = names.map(Arc::from).collect();
     }
 
-    /// Returns cells for one serving thread.
-    pub fn for_thread(&self) -> CallerCounters {
-        let mut registered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = registered.names.iter().map(Arc::clone).chain([UNKNOWN_CALLER.into()]);
-        let counters = CallerCounters(Arc::new(names.map(|name| (name, Cells::default())).collect()));
-        registered.threads.push(counters.clone());
+    /// Returns the counters of one more serving thread.
+    pub fn for_thread(&self) -> Arc<CallerCounters> {
+        let mut threads = self.threads();
+        let names = threads.names.iter().map(Arc::clone).chain([UNKNOWN_CALLER.into()]);
+        let counters = Arc::new(CallerCounters(names.map(|name| (name, Default::default())).collect()));
+        threads.counters.push(Arc::clone(&counters));
         counters
     }
-}
 
-/// The cells of one thread; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct CallerCounters(Arc<BTreeMap<Arc<str>, Cells>>);
-
-type Cells = [AtomicU64; CallerOutcome::ALL.len()];
-
-impl CallerCounters {
-    /// Counts a call of the caller with this name, or of one that is not known by any.
-    pub fn count(&self, caller: Option<&str>, outcome: CallerOutcome) {
-        let cells = self.0.get(caller.unwrap_or(UNKNOWN_CALLER));
-        if let Some(cell) = cells.and_then(|cells| cells.get(outcome as usize)) {
-            cell.fetch_add(1, Relaxed);
-        }
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How a call ended for its caller.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum CallerOutcome {
-    /// It was answered.
-    Answered,
-    /// The caller went away.
-    Cancelled,
-    /// It was not answered, for no fault of the caller.
-    Failed,
-    /// It was refused: another answer takes another call, or another caller.
-    Refused,
+/// The counters of one serving thread.
+#[derive(Debug)]
+pub struct CallerCounters(BTreeMap<Arc<str>, [AtomicU64; CallerOutcome::ALL.len()]>);
+
+impl CallerCounters {
+    /// Counts a call of the caller with this name; of no name if no rule matches the caller.
+    pub fn count(&self, caller: Option<&str>, outcome: CallerOutcome) {
+        if let Some(counter) = self.get(caller.unwrap_or(UNKNOWN_CALLER), outcome) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn get(&self, caller: &str, outcome: CallerOutcome) -> Option<&AtomicU64> {
+        self.0.get(caller)?.get(outcome.index())
+    }
 }
 
-impl CallerOutcome {
-    const ALL: [Self; 4] = [Self::Answered, Self::Cancelled, Self::Failed, Self::Refused];
+label! {
+    /// How a call ended for its caller.
+    pub enum CallerOutcome = "outcome" {
+        /// The caller got an answer.
+        Answered,
+        /// The caller cancelled the call.
+        Cancelled,
+        /// The service failed; the caller is not to blame.
+        Failed,
+        /// The call was refused. Repeating it without a change would not help.
+        Refused,
+    }
 }
 
 impl Collector for CallerMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let threads = self.0.lock().unwrap_or_else(PoisonError::into_inner).threads.clone();
-        let help = "Calls about people by the name of their caller, empty where no rule is about it";
-        let mut family = encoder.encode_descriptor("caller_requests", help, None, MetricType::Counter)?;
-        for name in threads.iter().take(1).flat_map(|counters| counters.0.keys()) {
-            for outcome in CallerOutcome::ALL {
-                let cell = |counters: &CallerCounters| {
-                    Some(counters.0.get(name)?.get(outcome as usize)?.load(Relaxed))
-                };
-                let calls: u64 = threads.iter().filter_map(cell).sum();
-                let labels = CallerLabels { caller: Arc::clone(name), outcome };
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&calls, None)?;
-            }
-        }
-        Ok(())
+        let threads = self.threads().counters.clone();
+        let names = threads.iter().take(1).flat_map(|counters| counters.0.keys());
+        let series =
+            names.flat_map(|name| CallerOutcome::ALL.iter().map(move |(outcome, _)| (name, *outcome)));
+        let series = series.map(|(name, outcome)| {
+            let calls = sum(&threads, |counters| counters.get(name, outcome));
+            (([("caller", Arc::clone(name))], outcome), calls)
+        });
+        let help =
+            "Calls about users by the configured name of the caller; empty if no rule matches the caller";
+        encode_counters(&mut encoder, ("caller_requests", help), series)
     }
-}
-
-#[derive(Debug, EncodeLabelSet)]
-struct CallerLabels {
-    caller: Arc<str>,
-    outcome: CallerOutcome,
 }
 
 // No rule has this name.
@@ -110,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_names_of_the_settings_are_counted_by() {
+    fn calls_are_counted_by_the_names_of_the_settings_only() {
         let (callers, mut registry) = (CallerMetrics::default(), Registry::default());
         registry.register_collector(Box::new(callers.clone()));
         callers.set_names(["web", "billing"].into_iter());
@@ -130,7 +123,7 @@ mod tests {
             [("web", "Answered", 2), ("billing", "Failed", 1), ("billing", "Answered", 0), ("", "Refused", 1)]
         {
             let line = format!("caller_requests_total{{caller=\"{caller}\",outcome=\"{outcome}\"}} {calls}");
-            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+            assert!(text.lines().any(|exported| exported == line), "{line} is not in\n{text}");
         }
         assert_eq!(text.matches("caller_requests_total{").count(), 3 * 4, "{text}");
     }

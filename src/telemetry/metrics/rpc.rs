@@ -1,7 +1,5 @@
-//! The calls that are served, under the names and with the labels of go-grpc-prometheus, which dashboards know.
-//!
-//! Each serving thread counts in cells of its own, for a counter that two threads write is passed to and fro between
-//! their cores with every call; the cells are added up when somebody looks.
+//! Calls by method, under the names and labels of go-grpc-prometheus, which dashboards know. Each serving thread has its
+//! own counters.
 
 use std::{
     fmt,
@@ -18,58 +16,66 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-/// The calls of one server; cheap to clone.
+use super::collect::{encode_counters, sum};
+
+/// Calls by method; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct RpcMetrics(Arc<Mutex<Vec<RpcCounters>>>);
+pub struct RpcMetrics(Arc<Mutex<Vec<Arc<RpcCounters>>>>);
 
-impl RpcMetrics {
-    /// Returns cells for one thread that serves `methods`, of which every call of [`RpcCounters::begin`] names one by its place.
-    pub fn for_thread(&self, methods: &'static [Method]) -> RpcCounters {
-        let counters =
-            RpcCounters { methods, cells: methods.iter().map(|_| MethodCounters::default()).collect() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(counters.clone());
-        counters
-    }
-}
-
-/// A method as it is counted.
+/// A method as it is labelled.
 #[derive(Clone, Copy, Debug, EncodeLabelSet)]
 pub struct Method {
     /// `unary`, `server_stream` or `bidi_stream`.
     pub grpc_type: &'static str,
-    /// Its service with the package, such as `userlookup.v1.UserService`.
+    /// The service with its package, such as `userlookup.v1.UserService`.
     pub grpc_service: &'static str,
-    /// Its name.
+    /// The name of the method.
     pub grpc_method: &'static str,
 }
 
-/// The cells of one thread; cheap to clone.
-#[derive(Clone, Debug)]
+impl RpcMetrics {
+    /// Returns the counters of one more serving thread. It names a method by its position in `methods`, which are the same
+    /// for all threads.
+    pub fn for_thread(&self, methods: &'static [Method]) -> Arc<RpcCounters> {
+        let of_method = methods.iter().map(|_| MethodCounters::default()).collect();
+        let counters = Arc::new(RpcCounters { methods, of_method });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        counters
+    }
+}
+
+/// The counters of one serving thread.
+#[derive(Debug)]
 pub struct RpcCounters {
     methods: &'static [Method],
-    cells: Arc<[MethodCounters]>,
+    of_method: Box<[MethodCounters]>,
+}
+
+#[derive(Debug, Default)]
+struct MethodCounters {
+    started: AtomicU64,
+    handled: [AtomicU64; CODES.len()],
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    nanoseconds: AtomicU64,
 }
 
 impl RpcCounters {
-    /// Counts that a call of the method at `place` was begun.
-    pub fn started(&self, place: usize) {
-        if let Some(cell) = self.cells.get(place) {
-            cell.started.fetch_add(1, Relaxed);
+    /// Counts a call that begins.
+    pub fn started(&self, method: usize) {
+        if let Some(counters) = self.of_method.get(method) {
+            counters.started.fetch_add(1, Relaxed);
         }
     }
 
-    /// Counts that one was handled with this gRPC code (0 to 16) in this time.
-    pub fn handled(&self, place: usize, code: i32, took: Duration) {
-        let Some(cell) = self.cells.get(place) else { return };
-        let code = usize::try_from(code).ok().and_then(|code| cell.handled.get(code));
-        if let Some(handled) = code {
-            handled.fetch_add(1, Relaxed);
+    /// Counts a call that ended with this gRPC code (0 to 16) after `duration`.
+    pub fn handled(&self, method: usize, code: i32, duration: Duration) {
+        let Some(counters) = self.of_method.get(method) else { return };
+        let handled = usize::try_from(code).ok().and_then(|code| counters.handled.get(code));
+        let bound = BOUNDS.iter().position(|bound| duration.as_secs_f64() <= *bound).unwrap_or(BOUNDS.len());
+        for counter in [handled, counters.buckets.get(bound)].into_iter().flatten() {
+            counter.fetch_add(1, Relaxed);
         }
-        let bucket = BOUNDS.iter().position(|bound| took.as_secs_f64() <= *bound).unwrap_or(BOUNDS.len());
-        if let Some(bucket) = cell.took.get(bucket) {
-            bucket.fetch_add(1, Relaxed);
-        }
-        cell.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        counters.nanoseconds.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -78,65 +84,39 @@ pub fn code_name(code: i32) -> &'static str {
     usize::try_from(code).ok().and_then(|code| CODES.get(code)).copied().unwrap_or("Unknown")
 }
 
-/// One method's counters.
-#[derive(Debug, Default)]
-struct MethodCounters {
-    started: AtomicU64,
-    handled: [AtomicU64; CODES.len()],
-    took: [AtomicU64; BOUNDS.len() + 1],
-    nanoseconds: AtomicU64,
-}
-
 impl Collector for RpcMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let threads = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let methods = threads.first().map_or(&[][..], |counters| counters.methods);
-        let sum = |place: usize, read: &dyn Fn(&MethodCounters) -> &AtomicU64| -> u64 {
-            threads
-                .iter()
-                .filter_map(|counters| counters.cells.get(place))
-                .map(|cell| read(cell).load(Relaxed))
-                .sum()
+        let sum = |method: usize, counter: &dyn Fn(&MethodCounters) -> Option<&AtomicU64>| {
+            sum(&threads, |counters| counter(counters.of_method.get(method)?))
         };
-        let help = "Calls begun";
-        let mut family = encoder.encode_descriptor("grpc_server_started", help, None, MetricType::Counter)?;
-        for (place, method) in methods.iter().enumerate() {
-            let calls = sum(place, &|cell| &cell.started);
-            family.encode_family(method)?.encode_counter::<NoLabelSet, _, u64>(&calls, None)?;
-        }
-        let help = "Calls handled, by their gRPC code";
-        let mut family = encoder.encode_descriptor("grpc_server_handled", help, None, MetricType::Counter)?;
-        for (place, method) in methods.iter().enumerate() {
-            for (code, grpc_code) in CODES.iter().enumerate() {
-                let calls = sum(place, &|cell| cell.handled.get(code).unwrap_or(&cell.started));
-                let labels = CodeLabels { method: *method, grpc_code };
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&calls, None)?;
-            }
-        }
-        let help = "How long calls took, in seconds; of a stream, until its answer begins";
+        let methods =
+            || threads.iter().take(1).flat_map(|counters| counters.methods.iter().copied().enumerate());
+        let started = methods().map(|(n, method)| (method, sum(n, &|counters| Some(&counters.started))));
+        encode_counters(&mut encoder, ("grpc_server_started", "Calls begun"), started)?;
+        let codes = methods().flat_map(|method| CODES.iter().enumerate().map(move |code| (method, code)));
+        let handled = codes.map(|((n, method), (code, name))| {
+            ((method, [("grpc_code", *name)]), sum(n, &|counters| counters.handled.get(code)))
+        });
+        encode_counters(&mut encoder, ("grpc_server_handled", "Calls ended, by gRPC status code"), handled)?;
+        let help = "Duration of calls in seconds; of a streaming call until its response begins";
         let name = "grpc_server_handling_seconds";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (place, method) in methods.iter().enumerate() {
+        for (n, method) in methods() {
             let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]).enumerate();
-            let count =
-                |bucket| sum(place, &|cell: &MethodCounters| cell.took.get(bucket).unwrap_or(&cell.started));
-            let buckets: Vec<_> = bounds.map(|(bucket, bound)| (bound, count(bucket))).collect();
-            let calls = buckets.iter().map(|(_, calls)| calls).sum();
-            let seconds = Duration::from_nanos(sum(place, &|cell| &cell.nanoseconds)).as_secs_f64();
-            family.encode_family(method)?.encode_histogram::<NoLabelSet>(seconds, calls, &buckets, None)?;
+            let calls = |bucket| sum(n, &|counters| counters.buckets.get(bucket));
+            let buckets: Vec<_> = bounds.map(|(bucket, bound)| (bound, calls(bucket))).collect();
+            let all_calls = buckets.iter().map(|(_, calls)| calls).sum();
+            let seconds = Duration::from_nanos(sum(n, &|counters| Some(&counters.nanoseconds))).as_secs_f64();
+            family
+                .encode_family(&method)?
+                .encode_histogram::<NoLabelSet>(seconds, all_calls, &buckets, None)?;
         }
         Ok(())
     }
 }
 
-#[derive(Debug, EncodeLabelSet)]
-struct CodeLabels {
-    #[prometheus(flatten)]
-    method: Method,
-    grpc_code: &'static str,
-}
-
-// As Go spells them, in the order of their numbers (gRPC, "Status codes").
+// As Go spells them, by number (gRPC, "Status codes").
 const CODES: [&str; 17] = [
     "OK",
     "Canceled",
@@ -156,7 +136,7 @@ const CODES: [&str; 17] = [
     "DataLoss",
     "Unauthenticated",
 ];
-// Those of the Go client from 5 ms on, and below that where hits are.
+// In seconds: those of the Go client from 5 ms up, and finer ones below, where cache hits are.
 const BOUNDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
@@ -172,7 +152,7 @@ mod tests {
     ];
 
     #[test]
-    fn threads_count_apart_and_are_read_together() {
+    fn the_counters_of_all_threads_are_added_up() {
         let (rpcs, mut registry) = (RpcMetrics::default(), Registry::default());
         registry.register_collector(Box::new(rpcs.clone()));
         let (one, two) = (rpcs.for_thread(METHODS), rpcs.for_thread(METHODS));
@@ -197,14 +177,14 @@ mod tests {
             format!("grpc_server_handling_seconds_bucket{{le=\"5.0\",{a}}} 2"),
             format!("grpc_server_handling_seconds_bucket{{le=\"+Inf\",{a}}} 3"),
         ] {
-            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+            assert!(text.lines().any(|exported| exported == line), "{line} is not in\n{text}");
         }
         let b = "grpc_type=\"bidi_stream\",grpc_service=\"s.S\",grpc_method=\"B\"";
         assert!(text.contains(&format!("grpc_server_started_total{{{b}}} 1")));
         assert_eq!(
             text.matches("grpc_server_handled_total{").count(),
             2 * 17,
-            "every series is there at once"
+            "every series is there from the start"
         );
     }
 }

@@ -1,18 +1,18 @@
-//! What is read only when somebody looks: how full a thing is now.
+//! Gauges that are read at each scrape only, such as the size of a cache.
 
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The ways to read gauges; cheap to clone.
+/// The callbacks that run before each scrape; cheap to clone.
 #[derive(Clone, Default)]
 pub struct ScrapeCallbacks(Arc<Mutex<Vec<ScrapeCallback>>>);
 
 type ScrapeCallback = Box<dyn Fn() + Send>;
 
 impl ScrapeCallbacks {
-    /// Has `read` called, which should set gauges, whenever the metrics are about to be written.
+    /// Adds a callback, which should set gauges.
     pub fn add(&self, read: impl Fn() + Send + 'static) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(read));
     }

@@ -1,131 +1,83 @@
-//! What is counted about tokens: how often one was known already, and how the fetches of signing keys ended.
+//! Metrics of access tokens and of the keys that verify them.
 
-use std::{
-    sync::atomic::AtomicU64,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{sync::atomic::AtomicU64, time::SystemTime};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
 };
 
-/// The counters and gauges about tokens; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct TokenMetrics {
-    lookups: Family<LookupLabels, Counter>,
-    entries: Gauge,
-    fetches: Family<JwksFetchLabels, Counter>,
-    fetched: Family<PoolLabels, Gauge<f64, AtomicU64>>,
+use super::{EnumFamily, Label as _, unix_seconds};
+
+metric_set! {
+    /// Metrics of access tokens and of the keys that verify them; cheap to clone.
+    pub struct TokenMetrics {
+        /// Lookups in the cache of verified access tokens.
+        pub lookups: EnumFamily<TokenLookupResult, Counter> = "verdict_cache_requests",
+        /// Access tokens in the cache of verified tokens.
+        pub entries: Gauge = "verdict_cache_entries",
+        /// Fetches of a user pool's signing keys (JWKS), by outcome.
+        jwks_fetches: Family<(PoolLabels, JwksFetchOutcome), Counter> = "jwks_fetches",
+        /// Unix time in seconds at which the signing keys in use of a user pool were fetched; 0 if never.
+        jwks_fetched: Family<PoolLabels, Gauge<f64, AtomicU64>> = "jwks_fetched_timestamp_seconds",
+    }
 }
 
 impl TokenMetrics {
-    pub(super) fn register(&self, registry: &mut Registry) {
-        let lookups = "Tokens presented, by whether they were known to be good already";
-        registry.register("verdict_cache_requests", lookups, self.lookups.clone());
-        let entries = "Tokens known to be good, the ended ones among them for a minute at most";
-        registry.register("verdict_cache_entries", entries, self.entries.clone());
-        let fetches = "Fetches of a pool's signing keys, by how they ended";
-        registry.register("jwks_fetches", fetches, self.fetches.clone());
-        let fetched = "When a pool's signing keys in use were fetched, in seconds since 1970; 0 if never";
-        registry.register("jwks_fetched_timestamp_seconds", fetched, self.fetched.clone());
-    }
-
-    /// Returns what counts the entries, all of it made.
-    pub fn cache(&self) -> TokenCacheMetrics {
-        let lookups = |result| self.lookups.get_or_create(&LookupLabels { result }).clone();
-        TokenCacheMetrics {
-            hits: lookups(LookupResult::Hit),
-            misses: lookups(LookupResult::Miss),
-            entries: self.entries.clone(),
-        }
-    }
-
-    /// Returns what counts the fetches of the keys of a configured pool, all of it made.
+    /// Returns the metrics of the signing keys of a configured pool, with all of their series.
     pub fn jwks(&self, pool: &str) -> JwksMetrics {
-        let metrics = JwksMetrics { metrics: self.clone(), pool: pool.to_owned() };
-        for outcome in JwksFetchOutcome::ALL {
-            drop(metrics.fetches(outcome));
+        let pool = PoolLabels { pool: pool.to_owned() };
+        for (outcome, _) in JwksFetchOutcome::ALL {
+            drop(self.jwks_fetches.get_or_create(&(pool.clone(), *outcome)));
         }
-        drop(metrics.fetched());
-        metrics
+        drop(self.jwks_fetched.get_or_create(&pool));
+        JwksMetrics { metrics: self.clone(), pool }
     }
 }
 
-/// What counts entries on tokens.
-#[derive(Clone, Debug)]
-pub struct TokenCacheMetrics {
-    /// Tokens that were known to be good.
-    pub hits: Counter,
-    /// Tokens that were not known, good or not.
-    pub misses: Counter,
-    /// How many are known.
-    pub entries: Gauge,
-}
-
-/// What counts the fetches of one pool's signing keys.
+/// Metrics of one pool's signing keys.
 #[derive(Clone, Debug)]
 pub struct JwksMetrics {
     metrics: TokenMetrics,
-    pool: String,
+    pool: PoolLabels,
 }
 
 impl JwksMetrics {
-    /// Notes how a fetch ended that ended now.
+    /// Counts a fetch that ended now.
     pub fn fetch_ended(&self, outcome: JwksFetchOutcome) {
-        self.fetches(outcome).inc();
+        self.metrics.jwks_fetches.get_or_create(&(self.pool.clone(), outcome)).inc();
         if outcome == JwksFetchOutcome::Ok {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.fetched().set(since.as_secs_f64());
+            self.metrics.jwks_fetched.get_or_create(&self.pool).set(unix_seconds(SystemTime::now()));
         }
     }
+}
 
-    fn fetches(&self, outcome: JwksFetchOutcome) -> Counter {
-        self.metrics.fetches.get_or_create(&JwksFetchLabels { pool: self.pool.clone(), outcome }).clone()
+label! {
+    /// How a fetch of signing keys ended.
+    pub enum JwksFetchOutcome = "outcome" {
+        /// The response broke off or was too large.
+        Body,
+        /// There was no connection, or it failed.
+        Connection,
+        /// The response had no usable set of keys.
+        Keys,
+        /// The response had keys.
+        Ok,
+        /// The status was not 200.
+        Status,
+        /// The response took too long.
+        Timeout,
     }
+}
 
-    fn fetched(&self) -> Gauge<f64, AtomicU64> {
-        self.metrics.fetched.get_or_create(&PoolLabels { pool: self.pool.clone() }).clone()
+label! {
+    /// Whether a token was in the cache.
+    pub enum TokenLookupResult = "result" {
+        /// It was.
+        Hit,
+        /// It was not.
+        Miss,
     }
-}
-
-/// How a fetch of signing keys ended.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum JwksFetchOutcome {
-    /// The answer broke off or was too large.
-    Body,
-    /// There was no connection, or it failed.
-    Connection,
-    /// It brought no set of keys that can be used.
-    Keys,
-    /// It brought keys.
-    Ok,
-    /// The status was another than 200.
-    Status,
-    /// It took too long.
-    Timeout,
-}
-
-impl JwksFetchOutcome {
-    const ALL: [Self; 6] = [Self::Body, Self::Connection, Self::Keys, Self::Ok, Self::Status, Self::Timeout];
-}
-
-#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct LookupLabels {
-    result: LookupResult,
-}
-
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-enum LookupResult {
-    Hit,
-    Miss,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct JwksFetchLabels {
-    pool: String,
-    outcome: JwksFetchOutcome,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]

@@ -1,155 +1,118 @@
-//! What is asked of Cognito, what is not for want of budget, and how much may be asked yet.
+//! Metrics of the calls to Cognito and of their rate limit.
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
 };
 
-/// The counters and gauges of the calls to Cognito; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct UpstreamMetrics {
-    calls: Family<CallLabels, Counter>,
-    refusals: Family<CategoryLabels, Counter>,
-    unusable: Family<UnusableLabels, Counter>,
-    left: Family<BudgetLabels, Gauge>,
-    allowed: Family<BudgetLabels, Gauge>,
+use super::{EnumFamily, Label as _};
+
+/// A label set of one label whose values are known at run time only.
+type OneLabel = [(&'static str, &'static str); 1];
+
+metric_set! {
+    /// Metrics of the calls to Cognito; cheap to clone.
+    pub struct UpstreamMetrics {
+        /// Calls to Cognito, retries and further pages included.
+        calls: Family<(OneLabel, CallOutcome), Counter> = "upstream_calls",
+        /// Calls to Cognito that the rate limiter refused, background refreshes included.
+        refusals: Family<OneLabel, Counter> = "upstream_refusals",
+        /// Responses of Cognito that do not describe the requested user.
+        unusable: EnumFamily<UnusableResponse, Counter> = "upstream_unusable_answers",
+        /// Calls to Cognito that may begin at once. No other may begin within a second after them.
+        left: Family<BudgetLabels, Gauge> = "upstream_budget_left",
+        /// Calls to Cognito that the rate limiter allows per second; fewer while Cognito throttles.
+        allowed: Family<BudgetLabels, Gauge> = "upstream_budget_per_second",
+    }
 }
 
 impl UpstreamMetrics {
-    pub(super) fn register(&self, registry: &mut Registry) {
-        let calls = "Calls to Cognito, retries and pages included";
-        registry.register("upstream_calls", calls, self.calls.clone());
-        let refusals = "Calls to Cognito that were not made for want of budget, refreshes included";
-        registry.register("upstream_refusals", refusals, self.refusals.clone());
-        let unusable = "Answers of Cognito that are not the user asked for";
-        registry.register("upstream_unusable_answers", unusable, self.unusable.clone());
-        let left = "Calls to Cognito that may begin at once, and then no more within a second";
-        registry.register("upstream_budget_left", left, self.left.clone());
-        let allowed = "Calls to Cognito a second that the budget allows, less while Cognito throttles";
-        registry.register("upstream_budget_per_second", allowed, self.allowed.clone());
-    }
-
-    /// Makes the series of one category and of the operation that it pays for.
+    /// Creates the series of a quota category and of the operation that it is for.
     pub fn prepare(&self, category: &'static str, operation: &'static str) {
-        for outcome in CallOutcome::ALL {
-            drop(self.calls.get_or_create(&CallLabels { operation, outcome }));
+        for (outcome, _) in CallOutcome::ALL {
+            drop(self.calls.get_or_create(&([("operation", operation)], *outcome)));
         }
-        drop(self.refusals.get_or_create(&CategoryLabels { category }));
-        for flaw in [UnusableResponse::Garbled, UnusableResponse::Mismatch] {
-            drop(self.unusable.get_or_create(&UnusableLabels { flaw }));
-        }
+        drop(self.refusals.get_or_create(&[("category", category)]));
     }
 
     /// Begins to count a call.
     pub fn begin_call(&self, operation: &'static str) -> PendingCall<'_> {
-        PendingCall { upstream: self, of: CallLabels { operation, outcome: CallOutcome::TimedOut } }
+        PendingCall { metrics: self, operation, outcome: CallOutcome::TimedOut }
     }
 
-    /// Counts a call that was not made for want of budget.
+    /// Counts a call that the rate limiter refused.
     pub fn count_refusal(&self, category: &'static str) {
-        self.refusals.get_or_create(&CategoryLabels { category }).inc();
+        self.refusals.get_or_create(&[("category", category)]).inc();
     }
 
-    /// Counts an answer that is not the user asked for.
-    pub fn count_unusable(&self, flaw: UnusableResponse) {
-        self.unusable.get_or_create(&UnusableLabels { flaw }).inc();
+    /// Counts a response that does not describe the requested user.
+    pub fn count_unusable(&self, response: UnusableResponse) {
+        self.unusable.get(response).inc();
     }
 
-    /// Shows how many calls a budget has left, and how many a second it allows.
+    /// Sets how many calls a rate limiter allows now, and how many per second.
     pub fn set_budget(&self, budget: &BudgetLabels, left: usize, allowed: usize) {
         self.left.get_or_create(budget).set(i64::try_from(left).unwrap_or(i64::MAX));
         self.allowed.get_or_create(budget).set(i64::try_from(allowed).unwrap_or(i64::MAX));
     }
 }
 
-/// A call under way. One that is dropped before it ended was not answered in time.
+/// A call in flight. Dropping it counts a timeout.
 #[derive(Debug)]
 pub struct PendingCall<'a> {
-    upstream: &'a UpstreamMetrics,
-    of: CallLabels,
+    metrics: &'a UpstreamMetrics,
+    operation: &'static str,
+    outcome: CallOutcome,
 }
 
 impl PendingCall<'_> {
-    /// Ends the call.
+    /// Counts the call.
     pub fn end(mut self, outcome: CallOutcome) {
-        self.of.outcome = outcome;
+        self.outcome = outcome;
     }
 }
 
 impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
-        self.upstream.calls.get_or_create(&self.of).inc();
+        self.metrics.calls.get_or_create(&([("operation", self.operation)], self.outcome)).inc();
     }
 }
 
-/// One operation and how it ended.
-#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct CallLabels {
-    operation: &'static str,
-    outcome: CallOutcome,
-}
-
-/// How a call to Cognito ended.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum CallOutcome {
-    /// It was answered.
-    Answered,
-    /// Cognito refuses this service: an operator must act.
-    Denied,
-    /// Cognito failed, or the way there.
-    Failed,
-    /// It was answered: there is no such user.
-    NotFound,
-    /// Cognito throttled it.
-    Throttled,
-    /// It was not answered in time.
-    TimedOut,
-}
-
-impl CallOutcome {
-    const ALL: [Self; 6] =
-        [Self::Answered, Self::Denied, Self::Failed, Self::NotFound, Self::Throttled, Self::TimedOut];
-
-    /// Returns its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Answered => "Answered",
-            Self::Denied => "Denied",
-            Self::Failed => "Failed",
-            Self::NotFound => "NotFound",
-            Self::Throttled => "Throttled",
-            Self::TimedOut => "TimedOut",
-        }
+label! {
+    /// How a call to Cognito ended.
+    pub enum CallOutcome = "outcome" {
+        /// Cognito returned what was requested.
+        Answered,
+        /// Cognito denied this service access: an operator must act.
+        Denied,
+        /// Cognito or the connection to it failed.
+        Failed,
+        /// Cognito knows no such user.
+        NotFound,
+        /// Cognito throttled the call.
+        Throttled,
+        /// Cognito did not respond in time.
+        TimedOut,
     }
 }
 
-#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct CategoryLabels {
-    category: &'static str,
+label! {
+    /// What is wrong with a response of Cognito.
+    pub enum UnusableResponse = "flaw" {
+        /// It cannot be read as a user.
+        Garbled,
+        /// It describes another user, or several.
+        Mismatch,
+    }
 }
 
-/// One quota category of one account and Region.
+/// The labels of one quota category in one account and Region.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct BudgetLabels {
-    /// The account, as the settings have it; empty where they do not say.
+    /// The account ID in the settings; empty if there is none.
     pub account: String,
     /// The Region.
     pub region: String,
     /// The category, as AWS names it.
     pub category: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct UnusableLabels {
-    flaw: UnusableResponse,
-}
-
-/// What is wrong with an answer.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum UnusableResponse {
-    /// It cannot be read as a user.
-    Garbled,
-    /// It is another user than the one asked for, or several.
-    Mismatch,
 }

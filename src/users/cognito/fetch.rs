@@ -18,7 +18,10 @@ use super::{
 use crate::{
     policy::CallerRateLimit,
     pool::BareSubLookup,
-    telemetry::{metrics::upstream::CallOutcome, traces},
+    telemetry::{
+        metrics::{Label as _, upstream::CallOutcome},
+        traces,
+    },
     user::{Groups, User, Username},
 };
 

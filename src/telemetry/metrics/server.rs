@@ -1,0 +1,71 @@
+//! Metrics of connections, TLS files and audit records.
+
+use std::{sync::atomic::AtomicU64, time::SystemTime};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+};
+
+use super::{EnumFamily, unix_seconds};
+
+metric_set! {
+    /// Metrics of connections, TLS files and audit records; cheap to clone.
+    pub struct ServerMetrics {
+        /// Open connections by worker.
+        pub connections: Family<WorkerLabels, Gauge> = "connections",
+        /// Connections refused on arrival, by the limit that was reached.
+        pub connections_refused: EnumFamily<ConnectionLimit, Counter> = "connections_refused",
+        /// Connections closed by force, by reason.
+        pub connections_cut: EnumFamily<CutReason, Counter> = "connections_cut",
+        /// Failures to accept a connection, most often for lack of file descriptors.
+        pub accept_failures: Counter = "accept_failures",
+        /// Failures to load changed TLS files. The previous ones stay in use.
+        pub tls_reload_failures: Counter = "tls_reload_failures",
+        /// Audit records dropped because the buffer was full or the sink failed.
+        pub audit_records_dropped: Counter = "audit_records_dropped",
+        /// Unix time in seconds at which the TLS files in use were loaded; 0 without TLS.
+        tls_loaded: Gauge<f64, AtomicU64> = "tls_loaded_timestamp_seconds",
+        /// Unix time in seconds at which the server certificate in use expires; 0 without TLS.
+        tls_certificate_expiry: Gauge<f64, AtomicU64> = "tls_certificate_expiry_timestamp_seconds",
+    }
+}
+
+impl ServerMetrics {
+    /// Records that TLS files were loaded now, with a server certificate that expires at `expiry`.
+    pub fn tls_loaded(&self, expiry: SystemTime) {
+        self.tls_loaded.set(unix_seconds(SystemTime::now()));
+        self.tls_certificate_expiry.set(unix_seconds(expiry));
+    }
+}
+
+/// The labels of a worker.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct WorkerLabels {
+    /// Its number, from 0.
+    pub worker: u32,
+}
+
+label! {
+    /// A limit on arriving connections.
+    pub enum ConnectionLimit = "limit" {
+        /// `limits.connections`.
+        Connections,
+        /// `limits.connections_per_peer`.
+        ConnectionsPerPeer,
+    }
+}
+
+label! {
+    /// Why a connection was closed by force.
+    pub enum CutReason = "reason" {
+        /// It was still open at the end of the drain.
+        Drain,
+        /// It sent too many frames that carry no call.
+        Flood,
+        /// Its TLS handshake or HTTP/2 preface failed or timed out.
+        Handshake,
+        /// Its client left responses unread.
+        Stall,
+    }
+}
