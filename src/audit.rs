@@ -1,40 +1,41 @@
-//! The audit trail: one record a line of each release and refusal, apart from the log. It tells who asked about whom, by a
-//! hash, for what and how that ended; never a value, a token or a bare `sub`.
+//! The audit trail: a record for each release and each refusal, apart from the log.
+//!
+//! A record is one line of JSON. It says who requested what of which user, by a hash, and how that
+//! ended. It has no attribute value, no token and no bare `sub`.
 //!
 //! ```text
-//! Recorder ─open→ OpenRecord ─close→ the recorder's records ─every 100 ms or 32 KiB→ the writer's thread → sink
+//! Recorder ─open→ OpenRecord ─close→ Queue ─every 100 ms or 32 KiB→ Writer → Sink
 //! ```
 
-mod write_buffer;
+mod buffer;
 mod flush_signal;
-mod open_record;
 mod key;
-mod recorder;
 mod line;
 mod names;
-mod context;
+mod open_record;
+mod pending;
 mod record;
+mod recorder;
 mod sink;
 mod writer;
 
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
 use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
+use self::{flush_signal::FlushSignal, recorder::Shared, sink::Sink, writer::Writer};
 pub use self::{
-    context::AuditContext,
     key::Key,
-    open_record::{OpenRecord, Outcome},
+    open_record::OpenRecord,
     record::Erasure,
     recorder::{Recorder, WriteAck},
 };
-use self::{key::FileAccess, recorder::Shared, sink::Sink, writer::Writer};
 use crate::{
     config::{AuditSettings, AuditSink, Config, ErrorCollector},
     pool::Pools,
@@ -43,21 +44,14 @@ use crate::{
 
 /// The audit trail of one server; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Audit {
-    /// None where no records are kept.
-    trail: Option<Trail>,
-}
-
-#[derive(Clone, Debug)]
-struct Trail {
-    shared: Arc<Shared>,
-    sink: Sink,
-    /// What is allowed and unusual.
-    remark: Option<&'static str>,
-}
+pub struct Audit(
+    /// None if `audit.sink` is "off".
+    Option<(Arc<Shared>, Sink)>,
+);
 
 impl Audit {
-    /// Reads the settings and the key; none if anything is wrong, which `errors` then says. Opens nothing yet.
+    /// Reads the settings and the key; none after an error, which `errors` then has. Does not open
+    /// the sink.
     pub fn read(
         config: &Config,
         pools: Option<&Pools>,
@@ -66,34 +60,34 @@ impl Audit {
     ) -> Option<Self> {
         let settings = &config.audit;
         let sink = sink(settings, errors);
-        let (key, remark) = key(settings, errors)?;
+        let key = key(settings, errors)?;
         if settings.required && settings.sink == AuditSink::Off {
-            errors.add("audit.required", "needs a sink, and audit.sink is \"off\"");
+            errors.add("audit.required", "needs a sink, but audit.sink is \"off\"");
         }
-        let Some(sink) = sink? else { return Some(Self { trail: None }) };
+        let Some(sink) = sink? else { return Some(Self(None)) };
         let shared = Shared {
-            flush_signal: flush_signal::FlushSignal::default(),
-            buffers: std::sync::Mutex::default(),
-            key: Arc::new(key),
-            metrics: metrics.clone(),
-            pools: pools?.clone(),
-            required: settings.required,
+            flush_signal: FlushSignal::default(),
+            buffers: Mutex::default(),
             capacity: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
-            is_losing: std::sync::atomic::AtomicBool::default(),
+            required: settings.required,
+            key,
+            pools: pools?.clone(),
+            dropped: metrics.server.audit_records_dropped.clone(),
+            is_dropping: AtomicBool::default(),
         };
-        Some(Self { trail: Some(Trail { shared: Arc::new(shared), sink, remark }) })
+        Some(Self(Some((Arc::new(shared), sink))))
     }
 
-    /// Tells an operator what is allowed and unusual.
+    /// Logs what an operator should know about the settings.
     pub fn warn(&self) {
-        if let Some(remark) = self.trail.as_ref().and_then(|trail| trail.remark) {
-            warn!("{remark}");
+        if let Some(warning) = self.0.as_ref().and_then(|(shared, _)| shared.key.warning()) {
+            warn!("{warning}");
         }
     }
 
-    /// Opens the sink and begins to write.
+    /// Opens the sink and starts the writer.
     pub fn start(&self) -> Result<WriterHandle, OpenSinkError> {
-        let Some(Trail { shared, sink, .. }) = &self.trail else { return Ok(WriterHandle(None)) };
+        let Some((shared, sink)) = &self.0 else { return Ok(WriterHandle(None)) };
         let ended = Writer::start(Arc::clone(shared), sink.clone());
         let ended = ended.map_err(|error| OpenSinkError { sink: sink.to_string(), error })?;
         Ok(WriterHandle(Some((Arc::clone(shared), ended))))
@@ -101,29 +95,31 @@ impl Audit {
 
     /// Returns a recorder for one serving thread.
     pub fn recorder(&self) -> Recorder {
-        Recorder::new(self.trail.as_ref().map(|trail| &trail.shared))
+        Recorder::new(self.0.as_ref().map(|(shared, _)| shared))
     }
 
-    /// Has the file opened again, which may have been moved away; returns false if there is none.
+    /// Makes the writer reopen its file, which may have been moved away. Returns whether there is a
+    /// file.
     pub fn reopen(&self) -> bool {
-        let Some(Trail { shared, sink: Sink::File(_), .. }) = &self.trail else { return false };
+        let Some((shared, Sink::File(_))) = &self.0 else { return false };
         shared.flush_signal.notify(|request| request.reopen = true);
         true
     }
 }
 
-/// The writing of records. Dropped, it ends too, and nobody waits for that.
+/// The running writer. Dropping it stops the writer without waiting for it.
 #[derive(Debug)]
-#[must_use = "the last records are written by its end"]
+#[must_use = "the writer writes the last records when it ends"]
 pub struct WriterHandle(Option<(Arc<Shared>, oneshot::Receiver<()>)>);
 
 impl WriterHandle {
-    /// Ends it: returns when all records are written, or after two seconds.
+    /// Stops the writer; returns when it has written all records, and after two seconds at the
+    /// latest.
     pub async fn end(mut self) {
         self.notify();
         let Some((_, ended)) = &mut self.0 else { return };
         if timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
-            warn!("the last audit records were not written: the sink does not take them");
+            warn!("the last audit records were not written: the sink does not accept them");
         }
     }
 
@@ -148,42 +144,36 @@ pub struct OpenSinkError {
     error: io::Error,
 }
 
-/// Reads the key that the settings name, for looking a person up in the records; none if anything is wrong, which
-/// `errors` then says.
+/// Reads the key in the settings, to find a user in the records; none after an error, which
+/// `errors` then has.
 pub fn read_key(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Key> {
     if config.audit.key_file.is_none() {
-        errors.add(KEY_FILE, "must be set: without it every start has a key of its own");
+        errors.add(KEY_FILE, "must be set: without it each start uses another key");
         return None;
     }
-    key(&config.audit, errors).map(|(key, _)| key)
+    key(&config.audit, errors)
 }
 
-fn key(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<(Key, Option<&'static str>)> {
-    let read = match &settings.key_file {
-        None => Key::random().map(|key| (key, Some(KEYLESS))).map_err(|error| error.to_string()),
-        Some(path) => Key::read(Path::new(path)).map(|(key, readable)| {
-            (
-                key,
-                (readable == FileAccess::WorldReadable)
-                    .then_some("everybody on this machine may read audit.key_file"),
-            )
-        }),
+fn key(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Key> {
+    let key = match &settings.key_file {
+        None => Key::random().map_err(|error| error.to_string()),
+        Some(path) => Key::read(Path::new(path)),
     };
-    read.map_err(|problem| errors.add(KEY_FILE, problem)).ok()
+    key.map_err(|problem| errors.add(KEY_FILE, problem)).ok()
 }
 
-/// None if anything is wrong, and nowhere if records are off.
+/// Returns `Some(None)` if `audit.sink` is "off", and none after an error.
 fn sink(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Option<Sink>> {
     let sink = match (settings.sink, &settings.path) {
         (AuditSink::Off, None) => None,
         (AuditSink::Stdout, None) => Some(Sink::Stdout),
         (AuditSink::File, Some(path)) => Some(Sink::File(PathBuf::from(path))),
         (AuditSink::File, None) => {
-            errors.add(PATH, "must be set where audit.sink is \"file\"");
+            errors.add(PATH, "must be set if audit.sink is \"file\"");
             return None;
         }
         (AuditSink::Off | AuditSink::Stdout, Some(_)) => {
-            errors.add("audit.sink", "must be \"file\" where audit.path is set");
+            errors.add("audit.sink", "must be \"file\" if audit.path is set");
             return None;
         }
     };
@@ -196,8 +186,6 @@ fn sink(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Opt
 
 const KEY_FILE: &str = "audit.key_file";
 const PATH: &str = "audit.path";
-const KEYLESS: &str =
-    "without audit.key_file the sub_hash of a person is another in each process and after each start";
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -19,14 +19,14 @@ use tracing_subscriber::{
 use self::traces::Exporter;
 use crate::config::{self, LogFormat, LogLevel, LogSettings};
 
-/// Begins to log on standard error, and to export traces if the environment configures them. Does nothing if this
-/// process logs already.
+/// Begins to log on standard error, and to export traces if the environment configures them. Does
+/// nothing if this process logs already.
 ///
-/// From then on panics are logged too, by their location. `settings.level` applies to this crate. Other crates log
-/// warnings at most, because some of them log whole requests at finer levels.
+/// From then on panics are logged too, by their location. `settings.level` applies to this crate.
+/// Other crates log warnings at most, because some of them log whole requests at finer levels.
 pub fn start(settings: &LogSettings) -> TelemetryGuard {
-    // A thread of its own writes the log: a reader that stalls must block neither calls nor the end of the process. The
-    // thread's queue drops what does not fit.
+    // A thread of its own writes the log: a reader that stalls must block neither calls nor the end
+    // of the process. The thread's queue drops what does not fit.
     let (writer, flush) = NonBlockingBuilder::default().lossy(true).finish(io::stderr());
     // If standard error is closed, reporting that there would panic.
     let log = fmt::layer().with_writer(writer).log_internal_errors(false);
@@ -49,7 +49,8 @@ pub fn start(settings: &LogSettings) -> TelemetryGuard {
     TelemetryGuard { _log: flush, _traces: exporter.and_then(Result::ok) }
 }
 
-/// The OpenTelemetry layer. Without an exporter it filters all spans out; leaving the layer away would still create them.
+/// The OpenTelemetry layer. Without an exporter it filters all spans out; leaving the layer away
+/// would still create them.
 fn spans<S: Subscriber + for<'s> LookupSpan<'s>>(exporter: Option<&Exporter>) -> impl Layer<S> + use<S> {
     let wanted = exporter.map(|_| (traces::TARGET, Level::INFO));
     let layer = exporter.map(|exporter| {
@@ -61,10 +62,19 @@ fn spans<S: Subscriber + for<'s> LookupSpan<'s>>(exporter: Option<&Exporter>) ->
 
 /// Returns the log filter for a level: `level` for this crate, warnings at most for all others.
 pub fn filter(level: LogLevel) -> EnvFilter {
-    EnvFilter::new(directives(level))
+    let levels = match level {
+        LogLevel::Error => return EnvFilter::new("error"),
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "warn,cognito_lookup=info",
+        LogLevel::Debug => "warn,cognito_lookup=debug",
+        LogLevel::Trace => "warn,cognito_lookup=trace",
+    };
+    let quiet = CREDENTIAL_MODULES.map(|module| format!("aws_config::{module}=error"));
+    EnvFilter::new(format!("{levels},{}", quiet.join(",")))
 }
 
-/// Flushes on drop: waits at most one second for the log to be written and two for the last traces to be sent.
+/// Flushes on drop: waits at most one second for the log to be written and two for the last traces
+/// to be sent.
 #[derive(Debug)]
 pub struct TelemetryGuard {
     // Dropped first, so that a failure to send traces is still logged.
@@ -78,7 +88,8 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
     error!(place, "panicked");
 }
 
-/// Returns an error and all of its sources in one line. The outermost error of many libraries says little.
+/// Returns an error and all of its sources in one line. The outermost error of many libraries says
+/// little.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
@@ -89,21 +100,8 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-fn directives(level: LogLevel) -> String {
-    let levels = match level {
-        LogLevel::Error => return "error".to_owned(),
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "warn,cognito_lookup=info",
-        LogLevel::Debug => "warn,cognito_lookup=debug",
-        LogLevel::Trace => "warn,cognito_lookup=trace",
-    };
-    CREDENTIAL_MODULES
-        .iter()
-        .fold(levels.to_owned(), |all, module| format!("{all},aws_config::{module}=error"))
-}
-
-// The warnings of these modules quote the whole response of a source that has no credentials. This crate itself logs
-// that there are none.
+// The warnings of these modules quote the whole response of a source that has no credentials. This
+// crate itself logs that there are none.
 const CREDENTIAL_MODULES: [&str; 6] =
     ["ecs", "imds", "meta", "profile::credentials", "sts", "web_identity_token"];
 

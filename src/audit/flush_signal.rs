@@ -1,4 +1,5 @@
-//! How the writer is woken: soon for a few records, now for many or for one that is waited for.
+//! How the writer is woken: soon for a few records, at once for many or for one that a caller waits
+//! for.
 
 use std::{
     mem,
@@ -6,48 +7,47 @@ use std::{
     time::Duration,
 };
 
-/// What the writer sleeps on.
+/// What the writer waits on.
 #[derive(Debug, Default)]
 pub(super) struct FlushSignal {
     request: Mutex<FlushRequest>,
     condvar: Condvar,
 }
 
-/// What the writer is request for.
+/// What the writer shall do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FlushRequest {
-    /// There are records.
+    /// Write, once more records had time to come.
     pub(super) soon: bool,
-    /// There are many of them, or somebody waits for one.
+    /// Write at once.
     pub(super) now: bool,
-    /// The place is to be opened again.
+    /// Reopen the sink.
     pub(super) reopen: bool,
-    /// The process ends.
+    /// Write what is left and end.
     pub(super) end: bool,
 }
 
 impl FlushRequest {
-    fn is_urgent(self) -> bool {
+    fn is_urgent(&self) -> bool {
         self.now || self.reopen || self.end
     }
 }
 
 impl FlushSignal {
-    /// Rings for what `want` asks.
-    pub(super) fn notify(&self, want: impl FnOnce(&mut FlushRequest)) {
-        want(&mut self.request.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Adds to the request, and wakes the writer.
+    pub(super) fn notify(&self, add: impl FnOnce(&mut FlushRequest)) {
+        add(&mut self.request.lock().unwrap_or_else(PoisonError::into_inner));
         self.condvar.notify_one();
     }
 
-    /// Returns at once with what is urgent, and 100 ms after anything else was request; one that has something to do all
-    /// the same is woken after 100 ms too.
-    pub(super) fn wait(&self, is_busy: bool) -> FlushRequest {
+    /// Waits for a request: returns an urgent one at once, any other after 100 ms. With
+    /// `has_records` it returns after 100 ms even without a request.
+    pub(super) fn wait(&self, has_records: bool) -> FlushRequest {
         let request = self.request.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |request: &mut FlushRequest| !is_busy && !request.soon && !request.is_urgent();
+        let idle = |request: &mut FlushRequest| !has_records && !request.soon && !request.is_urgent();
         let request = self.condvar.wait_while(request, idle).unwrap_or_else(PoisonError::into_inner);
-        let waiting =
-            self.condvar.wait_timeout_while(request, FLUSH_INTERVAL, |request| !request.is_urgent());
-        mem::take(&mut waiting.unwrap_or_else(PoisonError::into_inner).0)
+        let waited = self.condvar.wait_timeout_while(request, FLUSH_INTERVAL, |request| !request.is_urgent());
+        mem::take(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 }
 

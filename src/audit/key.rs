@@ -1,4 +1,4 @@
-//! The hash that stands for a person in the records, and its key.
+//! The keyed hash that stands for a user in the records.
 
 use std::{collections::BTreeSet, fmt, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -7,43 +7,51 @@ use zeroize::Zeroizing;
 
 use crate::{pool::PoolId, user::Sub};
 
-/// The key that `sub`s are hashed with. Its memory is wiped when it is dropped, and its `Debug` shows nothing of it.
-pub struct Key(hmac::Key);
+/// The key that hashes each `sub`. Its memory is wiped when it is dropped, and its `Debug` output
+/// does not show it.
+pub struct Key {
+    key: hmac::Key,
+    warning: Option<&'static str>,
+}
 
 impl Key {
-    /// Reads a key: the bytes of a file, without its line end where 32 bytes are left; or says what is wrong with it.
-    pub(super) fn read(path: &Path) -> Result<(Self, FileAccess), String> {
-        let told = |problem: &dyn ToString| format!("{}: {}", path.display(), problem.to_string());
-        let found = fs::metadata(path).map_err(|error| told(&error))?;
+    /// Reads a key from a file of 32 bytes to 4 KiB. A line end is not part of the key, if 32 bytes
+    /// are left without it.
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let error = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
+        let found = fs::metadata(path).map_err(|cause| error(&cause))?;
         if !found.is_file() || found.len() > MAX_BYTES {
-            return Err(told(&"is no file of at most 4 KiB"));
+            return Err(error(&"is not a file of at most 4 KiB"));
         }
-        let bytes = Zeroizing::new(fs::read(path).map_err(|error| told(&error))?);
+        let bytes = Zeroizing::new(fs::read(path).map_err(|cause| error(&cause))?);
         let key = without_line_end(&bytes);
         if key.len() < MIN_BYTES {
-            return Err(told(&"holds fewer than 32 bytes; `openssl rand -hex 32` makes a key"));
+            return Err(error(&"has fewer than 32 bytes; create a key with `openssl rand -hex 32`"));
         }
         if is_weak(key) {
-            return Err(told(&"holds fewer than 8 different bytes; `openssl rand -hex 32` makes a key"));
+            return Err(error(&"has fewer than 8 different bytes; create a key with `openssl rand -hex 32`"));
         }
-        let readable = if found.permissions().mode() & OTHERS_READ == 0 {
-            FileAccess::Private
-        } else {
-            FileAccess::WorldReadable
-        };
-        Ok((Self(hmac::Key::new(hmac::HMAC_SHA256, key)), readable))
+        let is_world_readable = found.permissions().mode() & OTHERS_READ != 0;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        Ok(Self { key, warning: is_world_readable.then_some(WORLD_READABLE) })
     }
 
-    /// Makes a key that nobody else has; fails where the system has no random numbers.
+    /// Creates a random key; fails if the system has no random numbers.
     pub(super) fn random() -> io::Result<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
-        key.map(Self).map_err(|_| io::Error::other("the system gives no random numbers"))
+        let key = key.map_err(|_| io::Error::other("the system has no random numbers"))?;
+        Ok(Self { key, warning: Some(RANDOM) })
     }
 
-    /// Returns what stands for a user of a pool: HMAC-SHA-256 (RFC 2104) of both ids with a zero byte between, which is
-    /// in neither.
+    /// Returns what an operator should know about the key.
+    pub(super) fn warning(&self) -> Option<&'static str> {
+        self.warning
+    }
+
+    /// Returns the hash of a user of a pool: HMAC-SHA-256 (RFC 2104) of both IDs with a zero byte
+    /// between them, which is in neither.
     pub fn hash(&self, pool: &PoolId, sub: &Sub) -> SubHash {
-        let mut context = hmac::Context::with_key(&self.0);
+        let mut context = hmac::Context::with_key(&self.key);
         for part in [pool.as_str().as_bytes(), &[0], sub.as_str().as_bytes()] {
             context.update(part);
         }
@@ -55,8 +63,14 @@ impl Key {
     }
 }
 
-/// What stands for a person in the records: 64 hexadecimal digits.
-#[derive(Clone, Copy, Eq, PartialEq)]
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(redacted)")
+    }
+}
+
+/// The hash that stands for a user: 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SubHash(pub(super) [u8; 64]);
 
 impl SubHash {
@@ -71,29 +85,8 @@ impl fmt::Display for SubHash {
     }
 }
 
-impl fmt::Debug for SubHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 const fn digit(number: u8) -> u8 {
     if number < 10 { b'0' + number } else { b'a' + number - 10 }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(redacted)")
-    }
-}
-
-/// Who may read a key's file.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum FileAccess {
-    /// Its owner, and its group perhaps.
-    Private,
-    /// Everybody on this machine.
-    WorldReadable,
 }
 
 fn without_line_end(bytes: &[u8]) -> &[u8] {
@@ -101,12 +94,16 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
     line.filter(|line| line.len() >= MIN_BYTES).unwrap_or(bytes)
 }
 
-/// No generator makes such a key: 64 random hexadecimal digits are 15 different ones.
+/// Returns true if no generator would make such a key: 64 random hexadecimal digits are about 15
+/// different ones.
 fn is_weak(key: &[u8]) -> bool {
     key.iter().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT
 }
 
-// What the hash itself puts out; less would be easier to guess (RFC 2104, section 3).
+const RANDOM: &str =
+    "audit.key_file is not set: the sub_hash of a user differs between processes and changes with each start";
+const WORLD_READABLE: &str = "all users of this machine can read audit.key_file";
+// The length of the hash. A shorter key would weaken it (RFC 2104, section 3).
 const MIN_BYTES: usize = 32;
 const MIN_DIFFERENT: usize = 8;
 const MAX_BYTES: u64 = 4096;
@@ -117,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_read_or_its_fault_is_told() {
+    fn a_key_is_read_or_its_problem_is_returned() {
         let (hex, shorter) = ("00112233445566778899aabbccddeeff", "00112233445566778899aabbccddeef");
         let few = Some("fewer than 32 bytes");
         let same = Some("fewer than 8 different");
@@ -130,42 +127,40 @@ mod tests {
             (Vec::new(), few),
             ("a".repeat(32).into_bytes(), same),
             ("changeme".repeat(8).into_bytes(), same),
-            (vec![7; 4097], Some("is no file of at most 4 KiB")),
+            (vec![7; 4097], Some("is not a file of at most 4 KiB")),
         ];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        for (n, (bytes, fault)) in table.into_iter().enumerate() {
+        for (n, (bytes, problem)) in table.into_iter().enumerate() {
             fs::write(&path, &bytes).unwrap();
-            match (Key::read(&path), fault) {
+            match (Key::read(&path), problem) {
                 (Ok(_), None) => {}
-                (Err(told), Some(fault)) => assert!(told.contains(fault), "{n}: {told}"),
+                (Err(error), Some(problem)) => assert!(error.contains(problem), "{n}: {error}"),
                 (read, _) => panic!("{n}: {read:?}"),
             }
         }
-        assert!(Key::read(folder.path()).unwrap_err().contains("is no file"));
+        assert!(Key::read(folder.path()).unwrap_err().contains("is not a file"));
         assert!(Key::read(&folder.path().join("none")).unwrap_err().contains("No such file"));
     }
 
     #[test]
-    fn a_key_for_everybody_is_noticed() {
+    fn a_key_that_all_users_can_read_is_warned_about() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         fs::write(&path, "00112233445566778899aabbccddeeff").unwrap();
-        for (mode, expected) in
-            [(0o600, FileAccess::Private), (0o640, FileAccess::Private), (0o644, FileAccess::WorldReadable)]
-        {
+        for (mode, expected) in [(0o600, None), (0o640, None), (0o644, Some(WORLD_READABLE))] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(Key::read(&path).unwrap().1, expected, "{mode:o}");
+            assert_eq!(Key::read(&path).unwrap().warning(), expected, "{mode:o}");
         }
     }
 
     #[test]
-    fn a_line_end_is_no_part_of_a_key() {
+    fn a_line_end_is_not_part_of_a_key() {
         let folder = tempfile::tempdir().unwrap();
         let hash = |name: &str, text: &str| {
             let path = folder.path().join(name);
             fs::write(&path, text).unwrap();
-            hash(&Key::read(&path).unwrap().0, "eu-west-1_A", "ada")
+            hash(&Key::read(&path).unwrap(), "eu-west-1_A", "ada")
         };
         let plain = hash("plain", "00112233445566778899aabbccddeeff");
         assert_eq!(hash("unix", "00112233445566778899aabbccddeeff\n"), plain);
@@ -175,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_of_one_user_of_one_pool_by_one_key() {
+    fn a_hash_depends_on_user_pool_and_key() {
         let (one, other) = (Key::random().unwrap(), Key::random().unwrap());
         let hashes = [
             hash(&one, "eu-west-1_A", "zoe"),

@@ -1,89 +1,160 @@
-//! The record of one call while it is under way: opened before anything is known of it, and closed exactly once.
+//! The record of a call that is in flight.
 
 use std::{
     mem,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
 use super::{
     Recorder,
-    context::{AuditContext, PendingRecord, RecordScope},
-    record::{Record, RecordTime},
+    names::AttributeNames,
+    pending::{Outcome, PendingRecord, RecordScope, UserOutcome},
+    record::{Erasure, Record, RecordTime},
     recorder::{Queue, WriteAck},
 };
-use crate::pool::PoolId;
+use crate::{
+    auth::{Caller, TokenUser},
+    freshness::Freshness,
+    pool::PoolId,
+    query::{BatchQuery, Query, Target},
+};
 
-/// The open record of a call. Dropped, it says that the caller went away; that is not waited for.
+/// The record of a call that is in flight, which collects what becomes known of the call. Dropping
+/// it records a cancellation, which nothing waits for.
 #[derive(Debug)]
 pub struct OpenRecord<'a> {
-    recorder: &'a Recorder,
+    /// None once the record is closed, and if the call has none.
+    queue: Option<&'a Queue>,
     method: &'static str,
-    context: AuditContext,
     request_id: &'a str,
-    is_closed: bool,
-}
-
-/// How a call ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// It was answered: with a user's attributes if a release was noted.
-    Answered,
-    /// The caller went away, and got nothing that we know of.
-    Cancelled,
-    /// It failed for no fault of its caller, for this published reason.
-    Failed(&'static str),
-    /// It was refused, for this published reason.
-    Refused(&'static str),
+    pending: Mutex<PendingRecord>,
 }
 
 impl Recorder {
     /// Opens the record of a call.
     pub fn open<'a>(&'a self, method: &'static str, request_id: &'a str) -> OpenRecord<'a> {
-        let context = AuditContext(Some(Mutex::default()));
-        OpenRecord { recorder: self, method, context, request_id, is_closed: false }
+        OpenRecord { queue: self.0.as_ref(), method, request_id, pending: Mutex::default() }
     }
 
-    /// Opens none, for a call that is about nobody.
+    /// Opens no record, for a call that is not about a user.
     pub fn open_unrecorded<'a>(&'a self, method: &'static str, request_id: &'a str) -> OpenRecord<'a> {
-        OpenRecord { recorder: self, method, context: AuditContext(None), request_id, is_closed: true }
+        OpenRecord { queue: None, method, request_id, pending: Mutex::default() }
     }
 }
 
 impl OpenRecord<'_> {
-    /// Returns where what is learned of the call is noted.
-    pub fn context(&self) -> &AuditContext {
-        &self.context
+    /// Sets the caller, by the name of its rule; none if no rule matches.
+    pub fn set_caller(&self, name: Option<&Arc<str>>) {
+        self.update(|pending| pending.caller = name.map(Arc::clone));
     }
 
-    /// Closes the record. The receipt tells when it is written, where that is required.
-    pub fn close(mut self, outcome: Outcome) -> WriteAck {
-        self.finish(outcome)
+    /// Sets the user of the caller's access token, if it has one, as the subject.
+    pub fn set_token_user(&self, caller: &Caller) {
+        if let Some(TokenUser { pool, sub, .. }) = caller.token_users().next() {
+            self.update(|pending| pending.set_subject(Some(&pool.id), Some(sub)));
+        }
     }
 
-    fn finish(&mut self, outcome: Outcome) -> WriteAck {
-        let open = !mem::replace(&mut self.is_closed, true);
-        let Some(pending) = self.context.0.as_mut().filter(|_| open) else { return WriteAck::Buffered };
-        let pending = mem::take(pending.get_mut().unwrap_or_else(PoisonError::into_inner));
-        let Some(queue) = &self.recorder.queue else { return WriteAck::Buffered };
-        let time = RecordTime::of(SystemTime::now());
+    /// Sets the requested attributes, and the subject if no access token did.
+    pub fn set_query(&self, query: &Query) {
+        self.update(|pending| {
+            pending.set_subject(query.pool.as_ref(), query.sub.as_ref());
+            pending.requested = AttributeNames::requested(query);
+        });
+    }
+
+    /// Sets the subject of an administrator's request, whatever access token it has.
+    pub fn set_target(&self, target: &Target) {
+        self.update(|pending| (pending.pool, pending.sub) = (target.pool.clone(), Some(target.sub.clone())));
+    }
+
+    /// Sets the names and the freshness of the attributes in the response.
+    pub fn set_release<'n>(&self, names: impl Iterator<Item = &'n str>, freshness: Freshness) {
+        self.update(|pending| pending.released = Some((AttributeNames::released(names), freshness)));
+    }
+
+    /// Sets what was erased.
+    pub fn set_erasure(&self, erasure: Erasure) {
+        self.update(|pending| pending.erasure = Some(erasure));
+    }
+
+    /// Sets the users of a batch. All of them count as denied until
+    /// [`set_denials`](Self::set_denials).
+    pub fn set_batch(&self, batch: &BatchQuery) {
+        self.set_query(&batch.query);
+        self.update(|pending| {
+            // The pool of the query, else of the access token, else the only one.
+            pending.batch_pool = batch.query.pool.as_ref().or(pending.pool.as_ref()).cloned();
+            pending.batch = batch.subs.iter().map(|sub| (sub.clone(), UserOutcome::Denied(None))).collect();
+        });
+    }
+
+    /// Sets for each user of the batch, in order, why the caller may not read it; none if the
+    /// caller may.
+    pub fn set_denials(&self, denials: impl Iterator<Item = Option<&'static str>>) {
+        self.update(|pending| {
+            for ((_, outcome), denial) in pending.batch.iter_mut().zip(denials) {
+                *outcome = denial.map_or(UserOutcome::Pending, |reason| UserOutcome::Denied(Some(reason)));
+            }
+        });
+    }
+
+    /// Sets for each user of the batch, in order, what the response has of it, or why it was
+    /// refused.
+    pub fn set_user_outcomes<'n, N: Iterator<Item = &'n str>>(
+        &self,
+        outcomes: impl Iterator<Item = Result<(N, Freshness), &'static str>>,
+    ) {
+        self.update(|pending| {
+            for ((_, current), outcome) in pending.batch.iter_mut().zip(outcomes) {
+                let release = |(names, freshness)| (AttributeNames::released(names), freshness);
+                current.update(outcome.map(release).map_or_else(UserOutcome::Refused, UserOutcome::Released));
+            }
+        });
+    }
+
+    /// Sets that the user at this position of the batch was refused.
+    pub fn set_refused(&self, position: usize, reason: &'static str) {
+        self.update(|pending| {
+            if let Some((_, outcome)) = pending.batch.get_mut(position) {
+                outcome.update(UserOutcome::Refused(reason));
+            }
+        });
+    }
+
+    fn update(&self, write: impl FnOnce(&mut PendingRecord)) {
+        if self.queue.is_some() {
+            write(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Closes the record of a call that succeeded, or failed for this reason. If records are
+    /// required, the response must wait for the returned acknowledgement.
+    pub fn close(mut self, outcome: Result<(), &'static str>) -> Option<WriteAck> {
+        self.finish(outcome, true)
+    }
+
+    fn finish(&mut self, outcome: Outcome, is_awaited: bool) -> Option<WriteAck> {
+        let queue = self.queue.take()?;
+        let pending = mem::take(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let time = RecordTime::from(SystemTime::now());
         let records = pending.scopes(outcome).map(|scope| self.record(queue, &pending, scope, time));
-        queue.push(records, outcome != Outcome::Cancelled)
+        queue.push(records, is_awaited)
     }
 
-    fn record<'a>(
-        &'a self,
-        queue: &'a Queue,
-        pending: &'a PendingRecord,
-        scope: RecordScope<'a>,
+    fn record<'r>(
+        &'r self,
+        queue: &'r Queue,
+        pending: &'r PendingRecord,
+        scope: RecordScope<'r>,
         time: RecordTime,
-    ) -> Record<'a> {
-        let (shared, outcome) = (&queue.shared, scope.outcome);
-        // Of one that is not configured nobody has a record, and its name is whatever the caller wrote.
+    ) -> Record<'r> {
+        let shared = &queue.shared;
+        // A pool that is not configured is not recorded: its name is whatever the caller wrote.
         let pool = scope.pool.map_or_else(|| shared.pools.only(), |id| shared.pools.by_id(id));
         let pool = pool.map(|pool| &pool.id).filter(|_| scope.sub.is_some());
-        let released = scope.released.filter(|_| outcome == Outcome::Answered);
-        let attributes = released.map_or(&pending.asked, |(names, _)| names);
+        let released = scope.released.filter(|_| scope.outcome.is_ok());
         Record {
             time,
             request_id: self.request_id,
@@ -92,14 +163,13 @@ impl OpenRecord<'_> {
             pool: pool.map(PoolId::as_str),
             sub_hash: pool.zip(scope.sub).map(|(pool, sub)| shared.key.hash(pool, sub)),
             users: scope.users,
-            attributes,
+            attributes: released.map_or(&pending.requested, |(names, _)| names),
             freshness: released.map(|(_, freshness)| *freshness),
             erasure: pending.erasure.as_ref(),
-            outcome: match outcome {
-                Outcome::Answered if released.is_some() => "released",
-                Outcome::Answered => "answered",
-                Outcome::Cancelled => "cancelled",
-                Outcome::Failed(reason) | Outcome::Refused(reason) => reason,
+            outcome: match scope.outcome {
+                Ok(()) if released.is_some() => "released",
+                Ok(()) => "answered",
+                Err(reason) => reason,
             },
         }
     }
@@ -107,6 +177,6 @@ impl OpenRecord<'_> {
 
 impl Drop for OpenRecord<'_> {
     fn drop(&mut self) {
-        drop(self.finish(Outcome::Cancelled));
+        drop(self.finish(Err("cancelled"), false));
     }
 }

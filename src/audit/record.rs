@@ -1,4 +1,5 @@
-//! One record as a line of JSON. There is nothing in it that is personal: no value, no token, no bare `sub`.
+//! One record as a line of JSON. It has no personal data: no attribute value, no token and no bare
+//! `sub`.
 
 use std::{io::Write as _, time::SystemTime};
 
@@ -7,18 +8,18 @@ use humantime::format_rfc3339_millis;
 use super::{key::SubHash, line::JsonLine, names::AttributeNames};
 use crate::freshness::{Freshness, Source, StaleReason};
 
-/// What is kept of one release or refusal.
+/// The record of a call, or of one user of a batch.
 pub(super) struct Record<'a> {
     pub(super) time: RecordTime,
     pub(super) request_id: &'a str,
     pub(super) method: &'static str,
-    /// The name of its rule.
+    /// The name of the caller's rule.
     pub(super) caller: Option<&'a str>,
     pub(super) pool: Option<&'a str>,
     pub(super) sub_hash: Option<SubHash>,
-    /// How many users it is about who are not named.
+    /// How many users the record is about without naming them; left out if 0.
     pub(super) users: usize,
-    /// Those released, or of a call that released nothing those asked for by name.
+    /// The released attributes, or the requested ones if none were released.
     pub(super) attributes: &'a AttributeNames,
     pub(super) freshness: Option<Freshness>,
     pub(super) erasure: Option<&'a Erasure>,
@@ -32,21 +33,25 @@ impl Record<'_> {
         line.text("time", self.time.as_str());
         line.text("request_id", self.request_id);
         line.text("method", self.method);
-        line.text_or_null("caller", self.caller);
-        line.text_or_null("pool", self.pool);
-        line.text_or_null("sub_hash", self.sub_hash.as_ref().map(SubHash::as_str));
+        line.text("caller", self.caller);
+        line.text("pool", self.pool);
+        line.text("sub_hash", self.sub_hash.as_ref().map(SubHash::as_str));
         if self.users > 0 {
             line.number("users", self.users);
         }
-        line.list("attributes", self.attributes.items());
-        if self.attributes.left_out() > 0 {
-            line.number("attributes_left_out", self.attributes.left_out());
+        line.list("attributes", &self.attributes.items);
+        if self.attributes.left_out > 0 {
+            line.number("attributes_left_out", self.attributes.left_out);
         }
         if let Some(freshness) = self.freshness {
             put_freshness(&mut line, freshness);
         }
-        if let Some(erasure) = self.erasure {
-            erasure.put(&mut line);
+        if let Some(Erasure { receipt_id, entries, absences, verdicts, fetches }) = self.erasure {
+            line.text("receipt_id", &**receipt_id);
+            line.number("entries", entries);
+            line.number("absences", absences);
+            line.number("verdicts", verdicts);
+            line.number("fetches", fetches);
         }
         line.text("outcome", self.outcome);
         line.end();
@@ -54,67 +59,53 @@ impl Record<'_> {
 }
 
 fn put_freshness(line: &mut JsonLine<'_>, freshness: Freshness) {
-    line.text(
-        "source",
-        match freshness.source {
-            Source::Cache => "CACHE",
-            Source::Cognito => "COGNITO",
-        },
-    );
+    let source = match freshness.source {
+        Source::Cache => "CACHE",
+        Source::Cognito => "COGNITO",
+    };
+    let stale_reason = freshness.stale_reason.map(|reason| match reason {
+        StaleReason::BudgetExhausted => "BUDGET_EXHAUSTED",
+        StaleReason::UpstreamThrottled => "UPSTREAM_THROTTLED",
+        StaleReason::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
+    });
+    line.text("source", source);
     line.number("age_ms", u64::try_from(freshness.age.as_millis()).unwrap_or(u64::MAX));
-    line.text_or_null(
-        "stale_reason",
-        freshness.stale_reason.map(|reason| match reason {
-            StaleReason::BudgetExhausted => "BUDGET_EXHAUSTED",
-            StaleReason::UpstreamThrottled => "UPSTREAM_THROTTLED",
-            StaleReason::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
-        }),
-    );
+    line.text("stale_reason", stale_reason);
 }
 
-/// When a record was made, as it tells it: RFC 3339, in UTC, with milliseconds.
+/// The time of a record: RFC 3339, in UTC, with milliseconds.
 #[derive(Clone, Copy)]
 pub(super) struct RecordTime([u8; 24]);
 
 impl RecordTime {
-    /// Spells a time of the years 1970 to 9999.
-    pub(super) fn of(time: SystemTime) -> Self {
-        let mut text = [b'0'; 24];
-        // There is room for every such time.
-        let _ = write!(&mut text[..], "{}", format_rfc3339_millis(time));
-        Self(text)
-    }
-
     fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// What an erasure is called in its receipt, and how many of each it removed or fenced off.
+impl From<SystemTime> for RecordTime {
+    /// Formats a time of the years 1970 to 9999.
+    fn from(time: SystemTime) -> Self {
+        let mut text = [b'0'; 24];
+        // Every such time has 24 characters.
+        let _ = write!(&mut text[..], "{}", format_rfc3339_millis(time));
+        Self(text)
+    }
+}
+
+/// What an erasure removed, under the names that the response has.
 #[derive(Debug)]
 pub struct Erasure {
-    /// What it is called.
+    /// The ID of the receipt.
     pub receipt_id: String,
     /// Users, with their groups.
     pub entries: i32,
-    /// Absences.
+    /// Negative cache entries.
     pub absences: i32,
-    /// Verdicts on tokens.
+    /// Verified access tokens.
     pub verdicts: i32,
-    /// Fetches under way.
+    /// Fetches in flight, whose results will not be cached.
     pub fetches: i32,
-}
-
-impl Erasure {
-    fn put(&self, line: &mut JsonLine<'_>) {
-        let Self { receipt_id, entries, absences, verdicts, fetches } = self;
-        line.text("receipt_id", receipt_id);
-        for (key, number) in
-            [("entries", entries), ("absences", absences), ("verdicts", verdicts), ("fetches", fetches)]
-        {
-            line.number(key, number);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -122,20 +113,20 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::audit::names::tests::asked;
+    use crate::audit::names::tests::requested;
 
     #[test]
-    fn a_record_is_a_line_of_json() {
+    fn a_record_is_one_line_of_json() {
         let names = AttributeNames::released(["custom:plan", "email"].into_iter());
         let (none, long) = (AttributeNames::default(), format!("custom:{}", "x".repeat(26)));
-        let asked = asked(&["custom:a\"b\\c", "custom:é", &long, "ada@example.com", "nickname"]);
+        let requested = requested(&["custom:a\"b\\c", "custom:é", &long, "ada@example.com", "nickname"]);
         let fresh = Freshness {
             source: Source::Cache,
             fetched_at: UNIX_EPOCH,
             age: Duration::from_micros(1_234_999),
             stale_reason: None,
         };
-        let asked_now = Freshness { source: Source::Cognito, ..fresh };
+        let fetched = Freshness { source: Source::Cognito, ..fresh };
         let receipt_id = "e-1".to_owned();
         let erasure = Erasure { receipt_id, entries: 1, absences: 0, verdicts: 2, fetches: 3 };
         let stale = Freshness { stale_reason: Some(StaleReason::UpstreamThrottled), ..fresh };
@@ -153,7 +144,7 @@ mod tests {
                 "{\"time\":\"2026-11-25T13:52:26.007Z\",\"request_id\":\"r-1\",\"method\":\"s/M\",\"caller\":\"a\\\"\\n\u{2028}\",\"pool\":\"p_1\",\"sub_hash\":\"0000000000000000000000000000000000000000000000000000000000000000\",\"attributes\":[\"custom:plan\",\"email\"],\"source\":\"CACHE\",\"age_ms\":1234,\"stale_reason\":\"UPSTREAM_THROTTLED\",\"outcome\":\"released\"}",
             ),
             (
-                Record { users: 7, freshness: Some(asked_now), ..record(&none, "released") },
+                Record { users: 7, freshness: Some(fetched), ..record(&none, "released") },
                 r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","users":7,"attributes":[],"source":"COGNITO","age_ms":1234,"stale_reason":null,"outcome":"released"}"#,
             ),
             (
@@ -165,7 +156,7 @@ mod tests {
                 r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":null,"pool":null,"sub_hash":null,"attributes":[],"outcome":"TOKEN_EXPIRED"}"#,
             ),
             (
-                record(&asked, "ATTRIBUTE_NOT_ALLOWED"),
+                record(&requested, "ATTRIBUTE_NOT_ALLOWED"),
                 r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":["custom:a\"b\\c","custom:é","nickname"],"attributes_left_out":2,"outcome":"ATTRIBUTE_NOT_ALLOWED"}"#,
             ),
         ];
@@ -178,7 +169,7 @@ mod tests {
 
     fn record<'a>(attributes: &'a AttributeNames, outcome: &'static str) -> Record<'a> {
         Record {
-            time: RecordTime::of(UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900)),
+            time: RecordTime::from(UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900)),
             request_id: "r-1",
             method: "s/M",
             caller: Some("web"),

@@ -1,4 +1,4 @@
-//! Where records end up: standard output, or a file that can be rotated.
+//! Where records are written: standard output, or a file that can be rotated.
 
 use std::{
     fmt,
@@ -11,42 +11,41 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where records are to go.
+use tracing::warn;
+
+/// Where records are written.
 #[derive(Clone, Debug)]
 pub(super) enum Sink {
-    /// To standard output.
+    /// Standard output.
     Stdout,
-    /// To the end of this file, which is made, for its owner alone, where it is not there.
+    /// The end of this file. A new file is readable by its owner only.
     File(PathBuf),
 }
 
 impl Sink {
-    /// Opens the sink, past the buffer that the standard library keeps for standard output.
+    /// Opens the sink, without the buffer of the standard library. Warns if others can read the
+    /// file: one that exists keeps its mode.
     pub(super) fn open(&self) -> io::Result<File> {
-        match self {
-            Self::Stdout => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
-            Self::File(path) => OpenOptions::new().append(true).create(true).mode(0o600).open(path),
+        let Self::File(path) = self else { return Ok(io::stdout().as_fd().try_clone_to_owned()?.into()) };
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let is_readable = |found: Metadata| found.is_file() && found.permissions().mode() & 0o044 != 0;
+        if file.metadata().is_ok_and(is_readable) {
+            warn!("users other than its owner can read the audit file");
         }
+        Ok(file)
     }
 
-    /// Returns true if and only if others than its owner may read this file, which was opened in this sink: one that was
-    /// there keeps its mode.
-    pub(super) fn is_readable_by_others(&self, file: &File) -> bool {
-        let others = |found: Metadata| found.is_file() && found.permissions().mode() & 0o044 != 0;
-        matches!(self, Self::File(_)) && file.metadata().is_ok_and(others)
-    }
-
-    /// Returns what is wrong with the sink, without touching it.
+    /// Returns what is wrong with the path, without opening it.
     pub(super) fn problem(&self) -> Option<&'static str> {
         let Self::File(path) = self else { return None };
         match path.metadata().map(|found| found.file_type()) {
-            Ok(kind) if kind.is_dir() => Some("is a folder"),
-            // Who opens a pipe waits for its reader.
-            Ok(kind) if kind.is_fifo() || kind.is_socket() => Some("is no file"),
+            Ok(kind) if kind.is_dir() => Some("is a directory; expected a file"),
+            // Opening a pipe blocks until it has a reader.
+            Ok(kind) if kind.is_fifo() || kind.is_socket() => Some("is a pipe or a socket; expected a file"),
             Ok(_) => None,
             Err(_) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                (!folder.is_none_or(Path::is_dir)).then_some("is in no folder that is there")
+                let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+                (!directory.is_none_or(Path::is_dir)).then_some("is in a directory that does not exist")
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn settings_are_a_place_and_a_key_or_faults() {
+fn settings_give_a_sink_and_a_key_or_errors() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| Some(folder.path().join(name).display().to_string());
     fs::write(folder.path().join("weak"), "weak").unwrap();
@@ -24,13 +24,16 @@ fn settings_are_a_place_and_a_key_or_faults() {
         (off.clone(), ""),
         (file.clone(), ""),
         (AuditSettings { path: Some("audit.jsonl".into()), ..file.clone() }, ""),
-        (AuditSettings { path: None, ..file.clone() }, "audit.path: must be set where"),
-        (AuditSettings { path: path(""), ..file.clone() }, "audit.path: is a folder"),
-        (AuditSettings { path: path("none/audit"), ..file.clone() }, "audit.path: is in no folder"),
+        (AuditSettings { path: None, ..file.clone() }, "audit.path: must be set if"),
+        (AuditSettings { path: path(""), ..file.clone() }, "audit.path: is a directory"),
+        (
+            AuditSettings { path: path("none/audit"), ..file.clone() },
+            "audit.path: is in a directory that does not exist",
+        ),
         (AuditSettings { sink: AuditSink::Stdout, ..file.clone() }, "audit.sink: must be \"file\""),
         (AuditSettings { required: true, ..off }, "audit.required: needs a sink"),
         (AuditSettings { key_file: path("none"), ..file.clone() }, "audit.key_file: "),
-        (AuditSettings { key_file: path("weak"), ..file }, "holds fewer than 32 bytes"),
+        (AuditSettings { key_file: path("weak"), ..file }, "has fewer than 32 bytes"),
     ];
     for (audit, expected) in table {
         match (read(audit.clone()), expected) {
@@ -44,26 +47,24 @@ fn settings_are_a_place_and_a_key_or_faults() {
 
 #[tokio::test]
 async fn a_call_leaves_one_record_however_it_ends() {
-    let trail = Trail::begin(|_| {});
+    let trail = TestTrail::begin(|_| {});
     let recorder = trail.audit.recorder();
-    let entered = |ack| assert!(matches!(ack, WriteAck::Buffered), "{ack:?}");
-    entered(recorder.open("s/M", "answered").close(Outcome::Answered));
-    entered(recorder.open("s/M", "refused").close(Outcome::Refused("DEADLINE")));
+    let buffered = |ack: Option<WriteAck>| assert!(ack.is_none(), "{ack:?}");
+    buffered(recorder.open("s/M", "answered").close(Ok(())));
+    buffered(recorder.open("s/M", "refused").close(Err("DEADLINE")));
     drop(recorder.open("s/M", "cancelled"));
     drop(recorder.open_unrecorded("s/M", "ignored"));
-    entered(recorder.open_unrecorded("s/M", "ignored").close(Outcome::Answered));
+    buffered(recorder.open_unrecorded("s/M", "ignored").close(Ok(())));
     let expected = [("answered", "answered"), ("refused", "DEADLINE"), ("cancelled", "cancelled")];
     assert_eq!(trail.end().await, expected.map(|(id, outcome)| (id.to_owned(), outcome.to_owned())));
 }
 
 #[tokio::test]
-async fn a_record_that_is_required_is_written_when_its_receipt_says_so() {
-    let mut trail = Trail::read(|settings| settings.required = true);
+async fn a_required_record_is_acknowledged_when_it_is_written() {
+    let mut trail = TestTrail::read(|settings| settings.required = true);
     let recorder = trail.audit.recorder();
-    let WriteAck::Pending(mut written) = recorder.open("s/M", "one").close(Outcome::Answered) else {
-        panic!()
-    };
-    assert_eq!(written.try_recv(), Err(TryRecvError::Empty), "nobody writes yet");
+    let mut written = recorder.open("s/M", "one").close(Ok(())).unwrap();
+    assert_eq!(written.try_recv(), Err(TryRecvError::Empty), "there is no writer yet");
     trail.writing = Some(trail.audit.start().unwrap());
     timeout(Duration::from_secs(30), written).await.unwrap().unwrap();
     assert_eq!(trail.records(), [("one".to_owned(), "answered".to_owned())]);
@@ -72,17 +73,17 @@ async fn a_record_that_is_required_is_written_when_its_receipt_says_so() {
 }
 
 #[tokio::test]
-async fn what_finds_no_room_is_lost_and_counted() {
-    let trail = Trail::read(|settings| settings.max_bytes = 64 * 1024);
-    let required = Trail::read(|settings| (settings.max_bytes, settings.required) = (64 * 1024, true));
+async fn records_that_exceed_the_capacity_are_dropped_and_counted() {
+    let trail = TestTrail::read(|settings| settings.max_bytes = 64 * 1024);
+    let required = TestTrail::read(|settings| (settings.max_bytes, settings.required) = (64 * 1024, true));
     for (trail, is_required) in [(trail, false), (required, true)] {
-        // Nobody writes yet.
+        // There is no writer yet.
         let recorder = trail.audit.recorder();
-        let acks: Vec<_> = (0..1_000).map(|_| recorder.open("s/M", "r").close(Outcome::Answered)).collect();
-        let lost = acks.iter().filter(|ack| matches!(ack, WriteAck::Lost)).count();
+        let mut acks: Vec<_> = (0..1_000).map(|_| recorder.open("s/M", "r").close(Ok(()))).collect();
+        let lost = acks.iter_mut().flatten().map(is_lost).filter(|is_lost| *is_lost).count();
         let dropped = usize::try_from(trail.metrics.server.audit_records_dropped.get()).unwrap();
         assert!(dropped > 0 && lost == if is_required { dropped } else { 0 }, "{lost} {dropped}");
-        // Another thread's room is its own.
+        // Each thread has its own capacity.
         drop(recorder.for_another_thread().open("s/M", "other"));
         let mut trail = trail;
         trail.writing = Some(trail.audit.start().unwrap());
@@ -91,22 +92,27 @@ async fn what_finds_no_room_is_lost_and_counted() {
 }
 
 #[tokio::test]
-async fn the_records_of_a_batch_stay_together() {
-    let trail = Trail::read(|settings| (settings.max_bytes, settings.required) = (64 * 1024, true));
+async fn the_records_of_a_batch_are_written_or_dropped_together() {
+    let trail = TestTrail::read(|settings| (settings.max_bytes, settings.required) = (64 * 1024, true));
     let recorder = trail.audit.recorder();
-    // Nobody writes yet.
-    let WriteAck::Pending(_written) = batch(&recorder, 150) else { panic!() };
-    assert!(matches!(batch(&recorder, 150), WriteAck::Lost));
-    assert_eq!(trail.metrics.server.audit_records_dropped.get(), 150, "all of one that finds no room");
-    let shared = &trail.audit.trail.as_ref().unwrap().shared;
-    let pending = shared.buffers.lock().unwrap()[0].take();
+    // There is no writer yet.
+    let mut written = batch(&recorder, 150).unwrap();
+    assert_eq!(written.try_recv(), Err(TryRecvError::Empty));
+    assert!(is_lost(&mut batch(&recorder, 150).unwrap()));
+    assert_eq!(trail.metrics.server.audit_records_dropped.get(), 150, "all records of a call");
+    let (shared, _) = trail.audit.0.as_ref().unwrap();
+    let pending = shared.buffers.lock().unwrap()[0].lock().unwrap().take();
     assert_eq!(pending.lines.iter().filter(|byte| **byte == b'\n').count(), 150);
-    let ends: Vec<_> = pending.waiters.iter().map(|waiting| waiting.end).collect();
-    assert_eq!(ends, [pending.lines.len()], "whoever takes one takes all");
+    let ends: Vec<_> = pending.waiters.iter().map(|waiter| waiter.end).collect();
+    assert_eq!(ends, [pending.lines.len()], "the last record acknowledges all");
+}
+
+fn is_lost(ack: &mut WriteAck) -> bool {
+    ack.try_recv() == Err(TryRecvError::Closed)
 }
 
 /// Ends a call about several users, all of them refused.
-fn batch(recorder: &Recorder, users: usize) -> WriteAck {
+fn batch(recorder: &Recorder, users: usize) -> Option<WriteAck> {
     let subs: Vec<Sub> = (0..users).map(|n| format!("user-{n}").parse().unwrap()).collect();
     let query = Query {
         sub: None,
@@ -116,12 +122,11 @@ fn batch(recorder: &Recorder, users: usize) -> WriteAck {
         demand: Demand::ANY,
     };
     let record = recorder.open("s/M", "batch");
-    let context = record.context();
-    context.set_batch(&BatchQuery { order: (0..users).collect(), subs, query });
-    context.set_denials((0..users).map(|_| None));
+    record.set_batch(&BatchQuery { order: (0..users).collect(), subs, query });
+    record.set_denials((0..users).map(|_| None));
     let refused = || Err::<(std::iter::Empty<&str>, _), _>("USER_NOT_FOUND");
-    context.set_user_outcomes((0..users).map(|_| refused()));
-    record.close(Outcome::Answered)
+    record.set_user_outcomes((0..users).map(|_| refused()));
+    record.close(Ok(()))
 }
 
 impl Audit {
@@ -144,20 +149,20 @@ struct TestTrail {
     folder: TempDir,
 }
 
-impl Trail {
-    fn read(change: impl FnOnce(&mut AuditSettings)) -> TestTrail {
+impl TestTrail {
+    fn read(change: impl FnOnce(&mut AuditSettings)) -> Self {
         let folder = TempDir::new().unwrap();
         let path = Some(folder.path().join("audit.jsonl").display().to_string());
         let mut settings = AuditSettings { sink: AuditSink::File, path, ..AuditSettings::default() };
         change(&mut settings);
         let (audit, metrics) = read(settings).unwrap();
-        TestTrail { audit, metrics, writing: None, folder }
+        Self { audit, metrics, writing: None, folder }
     }
 
-    fn begin(change: impl FnOnce(&mut AuditSettings)) -> TestTrail {
+    fn begin(change: impl FnOnce(&mut AuditSettings)) -> Self {
         let test = Self::read(change);
         let writing = Some(test.audit.start().unwrap());
-        TestTrail { writing, ..test }
+        Self { writing, ..test }
     }
 }
 

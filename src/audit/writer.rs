@@ -1,39 +1,33 @@
-//! The thread that writes the records: a sink that stalls must not stop serving.
+//! The thread that writes the records, so that a sink that stalls does not stop serving.
 
-use std::{
-    fs::File,
-    io,
-    sync::{Arc, PoisonError},
-    thread,
-};
+use std::{fs::File, io, mem, sync::Arc, thread};
 
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::{recorder::Shared, sink::Sink, write_buffer::WriteBuffer};
+use super::{buffer::Buffer, recorder::Shared, sink::Sink};
 
-/// The one who writes.
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
     sink: Sink,
     file: File,
-    buffer: WriteBuffer,
+    buffer: Buffer,
     is_failing: bool,
 }
 
 impl Writer {
-    /// Opens the sink and starts the thread, which ends when it is condvar for that; what is returned tells of it. Fails
-    /// where either cannot be had.
+    /// Opens the sink and starts the thread, which runs until `FlushRequest::end`. The returned
+    /// channel closes when the thread has ended.
     pub(super) fn start(shared: Arc<Shared>, sink: Sink) -> io::Result<oneshot::Receiver<()>> {
-        let file = open(&sink)?;
+        let file = sink.open()?;
         let (done, ended) = oneshot::channel::<()>();
-        let mut writer = Self { shared, sink, file, buffer: WriteBuffer::default(), is_failing: false };
+        let mut writer = Self { shared, sink, file, buffer: Buffer::default(), is_failing: false };
         let write = move || {
             writer.run();
             drop(done);
         };
-        // Not joined: one that hangs in its sink must not hold the process, and `ended` tells of its end.
+        // Never joined, because a thread that hangs in its sink must not keep the process alive.
         thread::Builder::new().name("audit".to_owned()).spawn(write)?;
         Ok(ended)
     }
@@ -46,25 +40,24 @@ impl Writer {
                 self.reopen();
             }
             if request.end {
-                return self.discard_rest();
+                self.shared.take_records(&mut self.buffer);
+                return self.shared.count_dropped(self.buffer.unwritten());
             }
         }
     }
 
-    /// Takes what waits in every buffer, and returns whether there is anything to write. While the sink does not take what
-    /// there is, the rest is better left where its room is counted, unless somebody waits for it.
+    /// Takes the records of all queues, and returns whether there is anything to write. While the
+    /// sink does not accept what was taken before, records stay in their queues, whose size is
+    /// limited, unless a caller waits for them.
     fn take_records(&mut self) -> bool {
         if self.buffer.is_empty() || self.shared.required {
-            for buffer in self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                let pending = buffer.take();
-                self.buffer.add(pending.lines, pending.waiters);
-            }
+            self.shared.take_records(&mut self.buffer);
         }
         !self.buffer.is_empty()
     }
 
-    /// Writes what there is, and returns whether the sink took it. Where records are required one that cannot be written
-    /// is given up, for its answer never leaves.
+    /// Writes all records, and returns whether the sink accepted them. If records are required,
+    /// those that it does not accept are dropped: their responses never leave.
     fn write(&mut self) -> bool {
         match self.buffer.write_to(&self.file) {
             Ok(()) => {
@@ -73,46 +66,27 @@ impl Writer {
                 true
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.is_failing, true) {
+                if !mem::replace(&mut self.is_failing, true) {
                     error!(%error, required = self.shared.required, "audit records cannot be written");
                 }
                 if self.shared.required {
-                    self.shared.count_lost(self.buffer.give_up());
+                    self.shared.count_dropped(self.buffer.drop_records());
                 }
                 false
             }
         }
     }
 
-    /// Opens the sink again, for the file may have been moved away; if that fails the old one stays.
+    /// Opens the file again, which may have been moved away. If that fails, the old one stays in
+    /// use.
     fn reopen(&mut self) {
-        match open(&self.sink) {
+        match self.sink.open() {
             Ok(file) => {
                 self.file = file;
                 self.buffer.rewind();
                 info!("audit sink reopened");
             }
-            Err(error) => warn!(%error, "the audit sink cannot be opened again; the old one stays in use"),
+            Err(error) => warn!(%error, "the audit sink cannot be reopened; the old one stays in use"),
         }
     }
-
-    /// Counts what was never written.
-    fn discard_rest(&mut self) {
-        let begun = u64::from(!self.buffer.is_empty());
-        self.shared.count_lost(self.buffer.give_up().max(begun));
-        for buffer in self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let left = buffer.take().lines;
-            self.shared.count_lost(
-                left.iter().filter(|byte| **byte == b'\n').count().try_into().unwrap_or(u64::MAX),
-            );
-        }
-    }
-}
-
-fn open(sink: &Sink) -> io::Result<File> {
-    let file = sink.open()?;
-    if sink.is_readable_by_others(&file) {
-        warn!("others than its owner may read the audit file");
-    }
-    Ok(file)
 }

@@ -25,7 +25,7 @@ use super::{
     drain::{DrainPhase, DrainWatch},
     listener::Accepted,
 };
-use crate::telemetry::metrics::{Gauge, Metrics, WorkerLabels};
+use crate::telemetry::metrics::{Gauge, Metrics};
 
 /// The serving threads.
 #[derive(Debug)]
@@ -140,8 +140,7 @@ struct ConnectionCount {
 
 impl ConnectionCount {
     fn new(worker: usize, metrics: &Metrics) -> Self {
-        let of_worker = WorkerLabels { worker: worker.try_into().unwrap_or(u32::MAX) };
-        Self { count: Arc::default(), gauge: metrics.server.connections.get_or_create_owned(&of_worker) }
+        Self { count: Arc::default(), gauge: metrics.server.connections(worker) }
     }
 
     fn get(&self) -> usize {

@@ -21,7 +21,7 @@ use super::{
     respond::ResponseBody,
 };
 use crate::{
-    audit::{AuditContext, Recorder},
+    audit::{OpenRecord, Recorder},
     auth::Peer,
     error::Error,
     telemetry::metrics::Metrics,
@@ -61,8 +61,8 @@ pub(super) struct CallContext<'a> {
     pub(super) deadline: Instant,
     /// The name of the call.
     pub(super) request_id: &'a str,
-    /// Where what is learned of the call is noted for its audit record.
-    pub(super) audit: &'a AuditContext,
+    /// The audit record of the call.
+    pub(super) audit: &'a OpenRecord<'a>,
     /// The configured name of the caller, which the call is counted under.
     pub(super) caller: &'a OnceLock<Arc<str>>,
 }
@@ -133,7 +133,7 @@ impl Dispatcher {
                     peer: &peer,
                     deadline: call.deadline(),
                     request_id: call.request_id(),
-                    audit: record.context(),
+                    audit: &record,
                     caller: call.caller(),
                 };
                 // Pinned here, so that what bounds it hands on a pointer and not kilobytes.

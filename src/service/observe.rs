@@ -18,7 +18,7 @@ use super::{
     respond::ResponseBody,
 };
 use crate::{
-    audit::{OpenRecord, Outcome, Recorder, WriteAck},
+    audit::{OpenRecord, Recorder},
     error::Error,
     freshness::TimePoint,
     telemetry::{
@@ -142,19 +142,12 @@ impl<'c> CallObserver<'c> {
         record: OpenRecord<'_>,
         outcome: Result<Response<ResponseBody>, Error>,
     ) -> Result<Response<ResponseBody>, Error> {
-        let ack = record.close(match &outcome {
-            Ok(_) => Outcome::Answered,
-            Err(error) if error.is_server_fault() => Outcome::Failed(error.reason()),
-            Err(error) => Outcome::Refused(error.reason()),
-        });
-        match ack {
-            WriteAck::Buffered => outcome,
-            WriteAck::Lost => Err(Error::AuditUnavailable),
-            WriteAck::Pending(written) => match timeout_at(self.deadline, written).await {
-                Ok(Ok(())) => outcome,
-                Ok(Err(_)) => Err(Error::AuditUnavailable),
-                Err(_) => Err(Error::DeadlineExceeded),
-            },
+        let ack = record.close(outcome.as_ref().map(drop).map_err(Error::reason));
+        let Some(written) = ack else { return outcome };
+        match timeout_at(self.deadline, written).await {
+            Ok(Ok(())) => outcome,
+            Ok(Err(_)) => Err(Error::AuditUnavailable),
+            Err(_) => Err(Error::DeadlineExceeded),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Metrics in the `OpenMetrics` text format. Every label has few values, and none of them comes from a request.
+//! Metrics in the `OpenMetrics` text format. Every label has few values, and none of them comes
+//! from a request.
 
 #[macro_use]
 mod declare;
@@ -19,7 +20,7 @@ use self::{cache::CacheMetrics, callers::CallerMetrics, rpc::RpcMetrics, upstrea
 pub use self::{
     declare::{EnumFamily, Label},
     scrape_callbacks::ScrapeCallbacks,
-    server::{ConnectionLimit, CutReason, ServerMetrics, WorkerLabels},
+    server::{ConnectionLimit, CutReason, ServerMetrics},
     tokens::{JwksFetchOutcome, JwksMetrics, TokenLookupResult, TokenMetrics},
 };
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -58,8 +59,8 @@ impl Metrics {
         text
     }
 
-    /// Registers all metrics. Those of `rpcs` have the names that other gRPC servers use, all others the prefix
-    /// `cognito_lookup_`.
+    /// Registers all metrics. Those of `rpcs` have the names that other gRPC servers use, all
+    /// others the prefix `cognito_lookup_`.
     fn registry(&self) -> Registry {
         let mut whole = Registry::default();
         whole.register_collector(Box::new(self.rpcs.clone()));

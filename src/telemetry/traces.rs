@@ -1,7 +1,8 @@
-//! Traces, exported by OTLP over gRPC if the standard environment variables say so: a span for each served call, and in
-//! it one for each call to Cognito.
+//! Traces, exported by OTLP over gRPC if the standard environment variables say so: a span for each
+//! served call, and in it one for each call to Cognito.
 //!
-//! Names and attributes follow OpenTelemetry's semantic conventions for RPC. No span contains personal data.
+//! Names and attributes follow OpenTelemetry's semantic conventions for RPC. No span contains
+//! personal data.
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
@@ -29,9 +30,9 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// Starts an exporter that is configured by OpenTelemetry's environment variables (`OTEL_EXPORTER_OTLP_…`,
-    /// `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`). Fails if the endpoint is
-    /// not a valid address.
+    /// Starts an exporter that is configured by OpenTelemetry's environment variables
+    /// (`OTEL_EXPORTER_OTLP_…`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`, `OTEL_RESOURCE_ATTRIBUTES`,
+    /// `OTEL_SERVICE_NAME`). Fails if the endpoint is not a valid address.
     pub(super) fn start() -> Result<Self, Box<dyn Error>> {
         // A runtime of its own, because all others have ended when the last spans are sent.
         let runtime =
@@ -59,7 +60,8 @@ impl Drop for Exporter {
     }
 }
 
-/// Returns the attributes of this process: those of the environment variables, else its name and version.
+/// Returns the attributes of this process: those of the environment variables, else its name and
+/// version.
 fn resource() -> Resource {
     let own = [
         KeyValue::new("service.name", env!("CARGO_PKG_NAME")),
@@ -72,10 +74,11 @@ fn resource() -> Resource {
     Resource::builder_empty().with_attributes(own).with_attributes(detected).build()
 }
 
-/// Begins the span of a served call, as a child of the caller's span (W3C Trace Context, `traceparent`).
+/// Begins the span of a served call, as a child of the caller's span (W3C Trace Context,
+/// `traceparent`).
 ///
-/// The caller is not authenticated yet, so its `tracestate` is not propagated. Without an exporter the span is disabled and
-/// costs nothing.
+/// The caller is not authenticated yet, so its `tracestate` is not propagated. Without an exporter
+/// the span is disabled and costs nothing.
 pub fn server_span(method: &'static str, request_id: &str, headers: &HeaderMap) -> Span {
     let span = info_span!(
         target: TARGET,
@@ -109,12 +112,10 @@ pub fn cognito_span(operation: &'static str, region: &str) -> Span {
     )
 }
 
-/// Sets the gRPC code of a served call, and the reason if it failed. The span is an error only if the code says that the
-/// server failed (OpenTelemetry semantic conventions for gRPC, "gRPC status").
+/// Sets the gRPC code of a served call, and the reason if it failed. The span is an error only if
+/// the code says that the server failed (OpenTelemetry semantic conventions for gRPC, "gRPC
+/// status").
 pub fn end_server_span(span: &Span, code: &'static str, reason: Option<&'static str>) {
-    if span.is_disabled() {
-        return;
-    }
     span.record("rpc.response.status_code", code);
     if let Some(reason) = reason {
         set_error(span, reason, SERVICE_ERRORS.contains(&code));

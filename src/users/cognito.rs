@@ -153,7 +153,7 @@ impl Cognito {
             _ => None,
         };
         if let (Some(flaw), Err(failure)) = (flaw, outcome) {
-            self.metrics.count_unusable(flaw);
+            self.metrics.unusable.get(flaw).inc();
             error!(pool.id = %self.pool.id, "{failure}");
         }
     }

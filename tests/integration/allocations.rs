@@ -72,7 +72,7 @@ const LISTED: &[(u64, u64, &str)] = &[
     (1, 1, "server::connection: the future of the answer, in a box"),
     (1, 0, "prost: sub, as it was sent"),
     (1, 0, "wire: sub, shared"),
-    (1, 1, "audit::context: the names that are released"),
+    (1, 1, "audit::names: the released attribute names"),
     (1, 1, "wire: the message, encoded in its frame"),
     (1, 1, "bytes: the frame, shared with what is left of its room"),
     (2, 2, "http: the headers of the answer"),

@@ -35,8 +35,8 @@ use crate::{
 };
 
 const KEYLESS: &str =
-    "without audit.key_file the sub_hash of a person is another in each process and after each start";
-const READABLE: &str = "others than its owner may read the audit file";
+    "audit.key_file is not set: the sub_hash of a user differs between processes and changes with each start";
+const READABLE: &str = "users other than its owner can read the audit file";
 const GET_USER: &str = "userlookup.v1.UserService/GetUser";
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
         answered += 100;
         assert!(answered < 10_000, "nothing is lost");
     }
-    process.wait_for_log("audit records are lost: the sink does not take them");
+    process.wait_for_log("audit records are lost: the sink does not accept them");
     let dropped = metric(process.admin, DROPPED).await;
     // The pipe holds 64 KiB, the writer has a batch in hand, and the one thread that is asked 512 KiB.
     assert!(f64::from(answered) - dropped > 300.0, "{dropped} of {answered}");
@@ -278,7 +278,7 @@ async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
     });
     let since = process.log_until("audit records are written again");
     assert!(
-        since.iter().all(|line| line["message"] != "audit records are lost: the sink does not take them"),
+        since.iter().all(|line| line["message"] != "audit records are lost: the sink does not accept them"),
         "said once"
     );
     let dropped = metric(process.admin, DROPPED).await;
@@ -294,7 +294,7 @@ async fn a_sink_that_takes_nothing_ends_neither_calls_nor_holds_the_process() {
         ("{ : <\"$PIPE\"; } & exec \"$0\" \"$@\" >\"$PIPE\"", "audit records cannot be written"),
         (
             "exec \"$0\" \"$@\" 1<>\"$PIPE\"",
-            "the last audit records were not written: the sink does not take them",
+            "the last audit records were not written: the sink does not accept them",
         ),
     ];
     for (line, expected) in table {
@@ -325,7 +325,7 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
     fs::set_permissions(&trail.path, fs::Permissions::from_mode(0o640)).unwrap();
     let process = Process::serve_with_shell(line, &cognito, &settings, &[]);
     assert!(says(&process, READABLE));
-    assert!(says(&process, "everybody on this machine may read audit.key_file"));
+    assert!(says(&process, "all users of this machine can read audit.key_file"));
     assert!(!says(&process, KEYLESS));
     let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
     let mut answered = Vec::new();

@@ -157,11 +157,11 @@ fn a_persons_records_are_found_by_a_hash() {
         assert!(code(&output) == 2 && stderr(&output).contains(expected), "{}", stderr(&output));
     }
     let output = run(&["audit-hash", "ada", "--config", &file], &[]);
-    let expected = "audit.key_file: must be set: without it every start has a key of its own (not set)";
+    let expected = "audit.key_file: must be set: without it each start uses another key (not set)";
     assert!(code(&output) == 2 && stderr(&output).contains(expected), "{}", stderr(&output));
     fs::write(&key, "changeme").unwrap();
     let output = run(&["config", "check", "--config", &file], &keyed);
-    let expected = "holds fewer than 32 bytes; `openssl rand -hex 32` makes a key (from environment variable COGNITO_LOOKUP_AUDIT__KEY_FILE)";
+    let expected = "has fewer than 32 bytes; create a key with `openssl rand -hex 32` (from environment variable COGNITO_LOOKUP_AUDIT__KEY_FILE)";
     assert!(code(&output) == 2 && stderr(&output).contains(expected), "{}", stderr(&output));
 }
 

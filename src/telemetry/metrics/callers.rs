@@ -1,4 +1,5 @@
-//! Calls by caller, under the name that the settings give the caller. Each serving thread has its own counters.
+//! Calls by caller, under the name that the settings give the caller. Each serving thread has its
+//! own counters.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! What the collectors share whose counters each serving thread has for itself. A counter that two threads share would
-//! move between the caches of their cores with every call.
+//! What the collectors share whose counters each serving thread has for itself. A counter that two
+//! threads share would move between the caches of their cores with every call.
 
 use std::{
     fmt,

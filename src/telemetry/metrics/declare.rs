@@ -7,8 +7,8 @@ use prometheus_client::{
     metrics::{MetricType, TypedMetric},
 };
 
-/// Declares a set of metrics. Each has a type, a name without the prefix `cognito_lookup_`, and a doc comment that is its
-/// help text too.
+/// Declares a set of metrics. Each has a type, a name without the prefix `cognito_lookup_`, and a
+/// doc comment that is its help text too.
 macro_rules! metric_set {
     (
         $(#[doc = $about:literal])+
@@ -75,8 +75,9 @@ pub trait Label: Copy + EncodeLabelSet + 'static {
     }
 }
 
-/// One metric for each value of a label. Unlike a `Family` it has all series from the start, for `rate()` misses the
-/// first event of a series that appears with it, and it finds a series without a lock.
+/// One metric for each value of a label. Unlike a `Family` it has all series from the start, for
+/// `rate()` misses the first event of a series that appears with it, and it finds a series without
+/// a lock.
 #[derive(Clone, Debug)]
 pub struct EnumFamily<L, M>(Arc<[(L, M)]>);
 

@@ -1,5 +1,5 @@
-//! Calls by method, under the names and labels of go-grpc-prometheus, which dashboards know. Each serving thread has its
-//! own counters.
+//! Calls by method, under the names and labels of go-grpc-prometheus, which dashboards know. Each
+//! serving thread has its own counters.
 
 use std::{
     fmt,
@@ -34,8 +34,8 @@ pub struct Method {
 }
 
 impl RpcMetrics {
-    /// Returns the counters of one more serving thread. It names a method by its position in `methods`, which are the same
-    /// for all threads.
+    /// Returns the counters of one more serving thread. It names a method by its position in
+    /// `methods`, which are the same for all threads.
     pub fn for_thread(&self, methods: &'static [Method]) -> Arc<RpcCounters> {
         let of_method = methods.iter().map(|_| MethodCounters::default()).collect();
         let counters = Arc::new(RpcCounters { methods, of_method });

@@ -2,10 +2,7 @@
 
 use std::{sync::atomic::AtomicU64, time::SystemTime};
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
 use super::{EnumFamily, unix_seconds};
 
@@ -13,7 +10,7 @@ metric_set! {
     /// Metrics of connections, TLS files and audit records; cheap to clone.
     pub struct ServerMetrics {
         /// Open connections by worker.
-        pub connections: Family<WorkerLabels, Gauge> = "connections",
+        connections: Family<[(&'static str, u32); 1], Gauge> = "connections",
         /// Connections refused on arrival, by the limit that was reached.
         pub connections_refused: EnumFamily<ConnectionLimit, Counter> = "connections_refused",
         /// Connections closed by force, by reason.
@@ -32,18 +29,16 @@ metric_set! {
 }
 
 impl ServerMetrics {
+    /// Returns the gauge of the connections of a worker, which are numbered from 0.
+    pub fn connections(&self, worker: usize) -> Gauge {
+        self.connections.get_or_create_owned(&[("worker", worker.try_into().unwrap_or(u32::MAX))])
+    }
+
     /// Records that TLS files were loaded now, with a server certificate that expires at `expiry`.
     pub fn tls_loaded(&self, expiry: SystemTime) {
         self.tls_loaded.set(unix_seconds(SystemTime::now()));
         self.tls_certificate_expiry.set(unix_seconds(expiry));
     }
-}
-
-/// The labels of a worker.
-#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct WorkerLabels {
-    /// Its number, from 0.
-    pub worker: u32,
 }
 
 label! {

@@ -2,12 +2,11 @@
 
 use std::{sync::atomic::AtomicU64, time::SystemTime};
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
 use super::{EnumFamily, Label as _, unix_seconds};
+
+type PoolLabel = [(&'static str, String); 1];
 
 metric_set! {
     /// Metrics of access tokens and of the keys that verify them; cheap to clone.
@@ -17,16 +16,17 @@ metric_set! {
         /// Access tokens in the cache of verified tokens.
         pub entries: Gauge = "verdict_cache_entries",
         /// Fetches of a user pool's signing keys (JWKS), by outcome.
-        jwks_fetches: Family<(PoolLabels, JwksFetchOutcome), Counter> = "jwks_fetches",
-        /// Unix time in seconds at which the signing keys in use of a user pool were fetched; 0 if never.
-        jwks_fetched: Family<PoolLabels, Gauge<f64, AtomicU64>> = "jwks_fetched_timestamp_seconds",
+        jwks_fetches: Family<(PoolLabel, JwksFetchOutcome), Counter> = "jwks_fetches",
+        /// Unix time in seconds at which the signing keys in use of a user pool were fetched; 0 if
+        /// never.
+        jwks_fetched: Family<PoolLabel, Gauge<f64, AtomicU64>> = "jwks_fetched_timestamp_seconds",
     }
 }
 
 impl TokenMetrics {
     /// Returns the metrics of the signing keys of a configured pool, with all of their series.
     pub fn jwks(&self, pool: &str) -> JwksMetrics {
-        let pool = PoolLabels { pool: pool.to_owned() };
+        let pool = [("pool", pool.to_owned())];
         for (outcome, _) in JwksFetchOutcome::ALL {
             drop(self.jwks_fetches.get_or_create(&(pool.clone(), *outcome)));
         }
@@ -39,7 +39,7 @@ impl TokenMetrics {
 #[derive(Clone, Debug)]
 pub struct JwksMetrics {
     metrics: TokenMetrics,
-    pool: PoolLabels,
+    pool: PoolLabel,
 }
 
 impl JwksMetrics {
@@ -78,9 +78,4 @@ label! {
         /// It was not.
         Miss,
     }
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct PoolLabels {
-    pool: String,
 }

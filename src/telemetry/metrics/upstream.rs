@@ -18,7 +18,7 @@ metric_set! {
         /// Calls to Cognito that the rate limiter refused, background refreshes included.
         refusals: Family<OneLabel, Counter> = "upstream_refusals",
         /// Responses of Cognito that do not describe the requested user.
-        unusable: EnumFamily<UnusableResponse, Counter> = "upstream_unusable_answers",
+        pub unusable: EnumFamily<UnusableResponse, Counter> = "upstream_unusable_answers",
         /// Calls to Cognito that may begin at once. No other may begin within a second after them.
         left: Family<BudgetLabels, Gauge> = "upstream_budget_left",
         /// Calls to Cognito that the rate limiter allows per second; fewer while Cognito throttles.
@@ -43,11 +43,6 @@ impl UpstreamMetrics {
     /// Counts a call that the rate limiter refused.
     pub fn count_refusal(&self, category: &'static str) {
         self.refusals.get_or_create(&[("category", category)]).inc();
-    }
-
-    /// Counts a response that does not describe the requested user.
-    pub fn count_unusable(&self, response: UnusableResponse) {
-        self.unusable.get(response).inc();
     }
 
     /// Sets how many calls a rate limiter allows now, and how many per second.
