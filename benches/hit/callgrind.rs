@@ -1,26 +1,27 @@
-//! This very program under valgrind's callgrind, which counts what one thread does in one function and nothing else.
+//! Runs this program under valgrind's callgrind, which counts the instructions of one function on
+//! one thread.
 
 use std::{env, fs, path::Path, process::Command};
 
-use crate::question::Question;
+use crate::call::CallKind;
 
-/// Returns the instructions of one answer to the question, the average of many, and tells where callgrind has noted which
-/// functions they are in. Fails where valgrind is missing.
-pub(crate) fn count(question: Question) -> usize {
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", question.name()));
-    // Whatever else goes on can only add to it.
-    let count = (0..RUNS).map(|_| run(question, &out)).min().unwrap();
-    assert!(count > 0, "nothing was counted: functions have their names with `--profile count` only");
-    println!("{}: callgrind_annotate --inclusive=yes {}", question.name(), out.display());
+/// Returns the average instructions of one call, and prints where callgrind wrote the instructions
+/// of each function. Panics if valgrind is missing.
+pub(crate) fn count(kind: CallKind) -> usize {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", kind.name()));
+    // Other activity can only add instructions, so the smallest count is the best.
+    let count = (0..RUNS).map(|_| run(kind, &out)).min().unwrap();
+    assert!(count > 0, "nothing was counted: only `--profile count` keeps the names of functions");
+    println!("{}: callgrind_annotate --inclusive=yes {}", kind.name(), out.display());
     count
 }
 
-fn run(question: Question, out: &Path) -> usize {
+fn run(kind: CallKind, out: &Path) -> usize {
     let counting = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet", TOGGLE])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(env::current_exe().unwrap())
-        .args(["answer", question.name()])
+        .args(["answer", kind.name()])
         .output()
         .expect(MISSING);
     assert!(counting.status.success(), "{}", String::from_utf8_lossy(&counting.stderr));
@@ -29,7 +30,7 @@ fn run(question: Question, out: &Path) -> usize {
     total.parse::<usize>().unwrap() / TIMES
 }
 
-/// Returns the names and versions of what makes a difference.
+/// Returns the names and versions of the tools that the counts depend on.
 pub(crate) fn tools() -> String {
     let [valgrind, rustc] = ["valgrind", "rustc"].map(|program| {
         let output = Command::new(program).arg("--version").output().expect(MISSING);
@@ -38,10 +39,10 @@ pub(crate) fn tools() -> String {
     format!("{valgrind} and {rustc}")
 }
 
-/// How often a question is answered: so often that what happens now and then (records handed to the writer, a cache that
-/// tidies up) is in the average.
+/// How many calls a run answers: enough that the average includes occasional work, such as handing
+/// records to the audit writer and maintenance of the cache.
 pub(crate) const TIMES: usize = 2000;
 const RUNS: usize = 3;
-// From when this function is entered until it is left, on the thread that enters it.
-const TOGGLE: &str = "--toggle-collect=hit::question::answered";
+// Counts from the start to the end of this function, on the thread that calls it.
+const TOGGLE: &str = "--toggle-collect=hit::call::answer";
 const MISSING: &str = "valgrind must be installed: apt-get install valgrind";

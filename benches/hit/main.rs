@@ -1,17 +1,17 @@
-//! What a `GetUser` that is answered from the cache costs, in time and in instructions. The README beside it says how to
-//! ask for either, and what is measured.
+//! The cost of a `GetUser` that hits the cache, in time and in instructions. `benches/README.md`
+//! says how to measure either.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a bench fails by panicking and tells its figures"
+    reason = "a bench fails by panicking and prints its figures"
 )]
 
+mod baseline;
+mod call;
 mod callgrind;
-mod noted;
-mod parts;
-mod question;
+mod components;
 mod steps;
 
 use std::{env, path::Path, process::ExitCode};
@@ -19,47 +19,48 @@ use std::{env, path::Path, process::ExitCode};
 use tikv_jemallocator::Jemalloc;
 
 use self::{
-    noted::{Counts, Noted},
-    parts::Parts,
-    question::{Question, warmed},
+    baseline::{Baseline, Counts},
+    call::CallKind,
+    components::Components,
 };
 
-// As in the binary.
+// The allocator of the binary.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    // What cargo tells every bench is of no use here.
+    // cargo passes `--bench` to every bench.
     let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["count"] => return check(),
-        ["count", "--renew"] => Noted::read().renew(counted()),
-        ["answer", name] => answer(Question::named(name)),
+        ["count", "--renew"] => Baseline::read().renew(counted()),
+        ["answer", name] => answer(CallKind::from_name(name)),
         _ => steps::measure(),
     }
     ExitCode::SUCCESS
 }
 
-/// Fails if more instructions are counted than are noted.
+/// Fails if a call takes more instructions than the baseline allows.
 fn check() -> ExitCode {
-    let (told, has_grown) = Noted::read().against(&counted());
-    println!("{told}");
+    let (report, has_grown) = Baseline::read().compare(&counted());
+    println!("{report}");
     ExitCode::from(u8::from(has_grown))
 }
 
 fn counted() -> Counts {
-    let instructions = Question::ALL.map(|question| (question.name().to_owned(), callgrind::count(question)));
+    let instructions = CallKind::ALL.map(|kind| (kind.name().to_owned(), callgrind::count(kind)));
     Counts { counted_by: callgrind::tools(), instructions: instructions.into() }
 }
 
-/// Is what is counted: answers one question again and again, on a runtime such as each worker has.
-fn answer(question: Question) {
-    let parts = Parts::start(Path::new("/dev/null"), |_| {});
-    let (runtime, request) = (parts::runtime(), question.request(&parts.cognito));
-    runtime.block_on(warmed(&parts.dispatcher, &request));
-    let _there = runtime.enter();
+/// The program that callgrind runs: answers one call again and again, on a runtime like that of a
+/// worker.
+fn answer(kind: CallKind) {
+    let components = Components::start(Path::new("/dev/null"), |_| {});
+    let (runtime, request) = (components::runtime(), kind.request(&components.cognito));
+    runtime.block_on(call::warm_up(&components.dispatcher, &request));
+    let _context = runtime.enter();
     for request in vec![request; callgrind::TIMES] {
-        assert!(question::answered(&parts.dispatcher, request) > 0, "an answer has no message");
+        assert!(call::answer(&components.dispatcher, request) > 0, "a response has no message");
     }
-    assert_eq!(parts.cognito.calls("AdminGetUser"), 1, "all but the first came from the cache");
+    assert_eq!(components.cognito.calls("AdminGetUser"), 1, "all calls but the first hit the cache");
 }

@@ -1,4 +1,4 @@
-//! The time of each step on the straight line from a call to its answer, and of the whole.
+//! The time of each step of a call, and of the whole call.
 
 use std::{path::Path, time::Duration};
 
@@ -18,46 +18,47 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use super::{
-    parts::{Parts, neighbour, runtime},
-    question::{Question, answered, warmed},
+    call::{CallKind, answer, warm_up},
+    components::{Components, local_peer, runtime},
 };
 
-/// Measures all of them, or those that the arguments name.
+/// Measures all steps, or those that the arguments name.
 pub(crate) fn measure() {
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3))
         .without_plots()
         .configure_from_args();
-    let parts = Parts::start(Path::new("/dev/null"), |_| {});
+    let components = Components::start(Path::new("/dev/null"), |_| {});
     let runtime = runtime();
-    for question in Question::ALL {
-        runtime.block_on(warmed(&parts.dispatcher, &question.request(&parts.cognito)));
+    for kind in CallKind::ALL {
+        runtime.block_on(warm_up(&components.dispatcher, &kind.request(&components.cognito)));
     }
-    let _there = runtime.enter();
-    known(&mut criterion, &parts);
-    first_sight(&mut criterion);
-    lookup(&mut criterion, &parts);
-    whole(&mut criterion, &parts);
+    let _context = runtime.enter();
+    cached_token(&mut criterion, &components);
+    new_token(&mut criterion);
+    lookup(&mut criterion, &components);
+    whole(&mut criterion, &components);
     criterion.final_summary();
 }
 
-fn known(criterion: &mut Criterion, parts: &Parts) {
-    let (authenticator, metadata) = (&*parts.service.authenticator, metadata(parts));
-    criterion
-        .bench_function("authenticate, known", |bencher| bencher.iter(|| caller(authenticator, &metadata)));
+fn cached_token(criterion: &mut Criterion, components: &Components) {
+    let (authenticator, metadata) = (&*components.service.authenticator, metadata(components));
+    criterion.bench_function("authenticate, cached token", |bencher| {
+        bencher.iter(|| caller(authenticator, &metadata))
+    });
 }
 
-/// Where no verdict finds room every token is seen for the first time. Beside it what that cannot do without.
-fn first_sight(criterion: &mut Criterion) {
-    let parts = Parts::start(Path::new("/dev/null"), |config| config.cache.max_token_bytes = 0);
-    let (authenticator, metadata) = (&*parts.service.authenticator, metadata(&parts));
-    criterion.bench_function("authenticate, first sight", |bencher| {
+/// Without a cache of verified tokens every token is new. Its signature alone is measured too.
+fn new_token(criterion: &mut Criterion) {
+    let components = Components::start(Path::new("/dev/null"), |config| config.cache.max_token_bytes = 0);
+    let (authenticator, metadata) = (&*components.service.authenticator, metadata(&components));
+    criterion.bench_function("authenticate, new token", |bencher| {
         bencher.iter(|| caller(authenticator, &metadata));
     });
-    let token = parts.cognito.access_token("ada").unwrap();
+    let token = components.cognito.access_token("ada").unwrap();
     let (signed, signature) = token.rsplit_once('.').unwrap();
-    let keys: JwkSet = serde_json::from_value(parts.cognito.jwks()).unwrap();
+    let keys: JwkSet = serde_json::from_value(components.cognito.jwks()).unwrap();
     let key = DecodingKey::from_jwk(&keys.keys[0]).unwrap();
     criterion.bench_function("RS256 alone", |bencher| {
         bencher
@@ -65,8 +66,9 @@ fn first_sight(criterion: &mut Criterion) {
     });
 }
 
-fn lookup(criterion: &mut Criterion, parts: &Parts) {
-    let (service, caller) = (&parts.service, caller(&parts.service.authenticator, &metadata(parts)));
+fn lookup(criterion: &mut Criterion, components: &Components) {
+    let (service, caller) =
+        (&components.service, caller(&components.service.authenticator, &metadata(components)));
     let query = Query {
         sub: None,
         pool: None,
@@ -77,39 +79,39 @@ fn lookup(criterion: &mut Criterion, parts: &Parts) {
     let permit = |query| service.policy.permit(&caller, query).unwrap();
     criterion.bench_function("permit", |bencher| bencher.iter_batched(|| query.clone(), permit, SmallInput));
     let permit = permit(query.clone());
-    criterion.bench_function("find, held", |bencher| bencher.iter(|| found(parts, &permit)));
-    let found = found(parts, &permit);
+    criterion.bench_function("find, cached", |bencher| bencher.iter(|| found(components, &permit)));
+    let found = found(components, &permit);
     let disclose = || permit.disclose(found.user(), found.groups(), found.freshness()).unwrap();
     criterion.bench_function("disclose", |bencher| bencher.iter(disclose));
     let disclosure = disclose();
     criterion.bench_function("encode", |bencher| bencher.iter(|| wire::reply(&disclosure)));
 }
 
-fn whole(criterion: &mut Criterion, parts: &Parts) {
-    for question in Question::ALL {
-        let request = question.request(&parts.cognito);
-        criterion.bench_function(&format!("GetUser, {}", question.name()), |bencher| {
+fn whole(criterion: &mut Criterion, components: &Components) {
+    for kind in CallKind::ALL {
+        let request = kind.request(&components.cognito);
+        criterion.bench_function(&format!("GetUser, {}", kind.name()), |bencher| {
             bencher.iter_batched(
                 || request.clone(),
-                |request| answered(&parts.dispatcher, request),
+                |request| answer(&components.dispatcher, request),
                 SmallInput,
             );
         });
     }
 }
 
-fn metadata(parts: &Parts) -> MetadataMap {
-    MetadataMap::from_headers(Question::ByToken.request(&parts.cognito).headers().clone())
+fn metadata(components: &Components) -> MetadataMap {
+    MetadataMap::from_headers(CallKind::ByToken.request(&components.cognito).headers().clone())
 }
 
 fn caller(authenticator: &Authenticator, metadata: &MetadataMap) -> Caller {
-    let credentials = Credentials { metadata, access_token: "", peer: &neighbour() };
+    let credentials = Credentials { metadata, access_token: "", peer: &local_peer() };
     let caller = authenticator.authenticate(credentials).now_or_never();
-    caller.expect("nothing is waited for").unwrap()
+    caller.expect("a hit does not wait").unwrap()
 }
 
-fn found(parts: &Parts, permit: &Permit) -> Found {
+fn found(components: &Components, permit: &Permit) -> Found {
     let deadline = Instant::now() + Duration::from_secs(3);
-    let found = parts.service.users.find(permit, deadline).now_or_never();
-    found.expect("nothing is waited for").unwrap()
+    let found = components.service.users.find(permit, deadline).now_or_never();
+    found.expect("a hit does not wait").unwrap()
 }

@@ -4,37 +4,37 @@ use allocation_counter::measure;
 use tracing::{Dispatch, dispatcher};
 
 use self::{
-    parts::Parts,
-    question::{Question, WARMING, answered, warmed},
+    call::{CallKind, WARM_UP_CALLS, answer, warm_up},
+    components::Components,
 };
 
 // Those that are measured in `benches/hit`.
 #[allow(dead_code, reason = "the bench has use for all of it")]
-#[path = "../../benches/hit/parts.rs"]
-mod parts;
+#[path = "../../benches/hit/components.rs"]
+mod components;
 #[allow(dead_code, reason = "the bench has use for all of it")]
-#[path = "../../benches/hit/question.rs"]
-mod question;
+#[path = "../../benches/hit/call.rs"]
+mod call;
 
 /// Of what a connection does only the handing over is in it, in and out; what hyper and h2 allocate is theirs.
 #[test]
 fn a_hit_allocates_what_is_listed_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let records = folder.path().join("audit.jsonl");
-    let parts = Parts::start(&records, |_| {});
-    let (runtime, mut calls) = (parts::runtime(), 0);
+    let components = Components::start(&records, |_| {});
+    let (runtime, mut calls) = (components::runtime(), 0);
     let [by_sub, by_token] = LISTED.iter().fold([0, 0], |[sub, token], (s, t, _)| [sub + s, token + t]);
-    for (question, listed) in [(Question::BySub, by_sub), (Question::ByToken, by_token)] {
-        let request = question.request(&parts.cognito);
-        runtime.block_on(warmed(&parts.dispatcher, &request));
-        calls += WARMING;
+    for (kind, listed) in [(CallKind::BySub, by_sub), (CallKind::ByToken, by_token)] {
+        let request = kind.request(&components.cognito);
+        runtime.block_on(warm_up(&components.dispatcher, &request));
+        calls += WARM_UP_CALLS;
         // There is room for the records to come then: the writer makes it when it takes those there are.
         until_written(&records, calls);
         let _there = runtime.enter();
         // The tests' log hears of hits, unlike a server's.
         let _quiet = dispatcher::set_default(&Dispatch::none());
         let counts = vec![request; TIMES].into_iter().map(|request| {
-            let allocated = measure(|| assert!(answered(&parts.dispatcher, request) > 0));
+            let allocated = measure(|| assert!(answer(&components.dispatcher, request) > 0));
             allocated.count_total
         });
         let counts: Vec<_> = counts.collect();
@@ -42,7 +42,7 @@ fn a_hit_allocates_what_is_listed_and_no_more() {
         assert!(
             more.len() <= MAINTENANCE && more.iter().all(|count| (listed..=listed + CACHES).contains(count)),
             "{}: {listed} are listed, not {counts:?}",
-            question.name()
+            kind.name()
         );
         calls += TIMES;
     }

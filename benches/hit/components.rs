@@ -1,4 +1,5 @@
-//! The parts that a call goes through, as the server puts them together, before the stand-in.
+//! The components that a call passes through, connected as in the server, with the Cognito stand-in
+//! as upstream.
 
 use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
@@ -18,17 +19,17 @@ use cognito_standin::{Pool, StandIn};
 use tokio::runtime::{Builder, Runtime};
 use tonic::service::Routes;
 
-pub(crate) struct Parts {
+pub(crate) struct Components {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) cognito: StandIn,
     pub(crate) service: Service,
-    _writing: WriterHandle,
+    _writer: WriterHandle,
     _upstream: Runtime,
 }
 
-impl Parts {
-    /// Makes them with the settings changed so; audit records are written to this file. As in the server, Cognito is
-    /// asked on a runtime of its own.
+impl Components {
+    /// Starts all components, which write audit records to the file `records`. As in the server,
+    /// calls to Cognito have a runtime of their own.
     pub(crate) fn start(records: &Path, change: impl FnOnce(&mut Config)) -> Self {
         let cognito = StandIn::start(Pool::sandbox()).unwrap();
         let mut config = config(&cognito, records);
@@ -48,26 +49,26 @@ impl Parts {
             service.ready().await;
             service
         });
-        // Health and reflection are of the server itself.
+        // Health and reflection belong to the server.
         let (others, limits) = (Routes::default(), &config.limits);
         let call_limits =
             CallLimits { timeout: limits.request_timeout, max_message_bytes: limits.message_bytes() };
         let dispatcher = Dispatcher::new(service.clone(), others, call_limits, audit.recorder(), &metrics);
-        Self { dispatcher, cognito, service, _writing: audit.start().unwrap(), _upstream: upstream }
+        Self { dispatcher, cognito, service, _writer: audit.start().unwrap(), _upstream: upstream }
     }
 }
 
-/// A runtime such as each worker has.
+/// Returns a runtime like that of a worker.
 pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Whoever is beside the server, with no certificate.
-pub(crate) fn neighbour() -> Peer {
+/// Returns a peer on the same host, without a certificate.
+pub(crate) fn local_peer() -> Peer {
     Peer { address: Address::Ip(Ipv4Addr::LOCALHOST.into()), certificate: None }
 }
 
-/// Settings under which nothing grows old in the time of a bench: those of `benches/serve`.
+/// Settings under which nothing expires while a bench runs, as in `benches/serve`.
 fn config(cognito: &StandIn, records: &Path) -> Config {
     let rule = |name: &str| CallerSettings {
         name: name.into(),

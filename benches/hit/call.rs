@@ -1,4 +1,4 @@
-//! What is asked, and how it is answered.
+//! The calls, and how they are answered.
 
 use bytes::Bytes;
 use cognito_lookup::{proto::GetUserRequest, service::Dispatcher};
@@ -8,16 +8,16 @@ use http::{Request, Version};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 
-use super::parts::neighbour;
+use super::components::local_peer;
 
-/// A call of `GetUser`, by what names the user.
+/// A call of `GetUser`, by how it names the user.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Question {
+pub(crate) enum CallKind {
     BySub,
     ByToken,
 }
 
-impl Question {
+impl CallKind {
     pub(crate) const ALL: [Self; 2] = [Self::BySub, Self::ByToken];
 
     pub(crate) fn name(self) -> &'static str {
@@ -27,11 +27,11 @@ impl Question {
         }
     }
 
-    pub(crate) fn named(name: &str) -> Self {
-        Self::ALL.into_iter().find(|question| question.name() == name).expect("there is such a question")
+    pub(crate) fn from_name(name: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).expect("a kind of call")
     }
 
-    /// Returns the call as it comes from a connection, with the metadata that gRPC clients send.
+    /// Returns the request as a connection passes it on, with the metadata that gRPC clients send.
     pub(crate) fn request(self, cognito: &StandIn) -> Request<Full<Bytes>> {
         let mut message = GetUserRequest::default();
         let mut request = Request::post(URI).version(Version::HTTP_2);
@@ -51,21 +51,22 @@ impl Question {
     }
 }
 
-/// Answers a call so often that the user is held and nothing is done for the first time any more.
-pub(crate) async fn warmed(dispatcher: &Dispatcher, request: &Request<Full<Bytes>>) {
-    for _ in 0..WARMING {
-        drop(dispatcher.clone().dispatch(request.clone(), neighbour()).await);
+/// Answers calls until the user is cached and nothing happens for the first time.
+pub(crate) async fn warm_up(dispatcher: &Dispatcher, request: &Request<Full<Bytes>>) {
+    for _ in 0..WARM_UP_CALLS {
+        drop(dispatcher.clone().dispatch(request.clone(), local_peer()).await);
     }
 }
 
-/// Answers a call that has nothing to wait for, reads the answer to its end, and returns how many bytes its messages
-/// were. What a connection does for each call is done here too. Fails unless the call succeeded.
+/// Answers a call that hits the cache, reads the response to its end, and returns the length of its
+/// messages in bytes. Does what a connection does for each call. Panics if the call has to wait or
+/// fails.
 #[inline(never)]
-pub(crate) fn answered(dispatcher: &Dispatcher, request: Request<Full<Bytes>>) -> usize {
-    let answer = Box::pin(dispatcher.clone().dispatch(request, neighbour()));
-    let mut body = answer.now_or_never().expect("nothing is waited for").into_body();
+pub(crate) fn answer(dispatcher: &Dispatcher, request: Request<Full<Bytes>>) -> usize {
+    let response = Box::pin(dispatcher.clone().dispatch(request, local_peer()));
+    let mut body = response.now_or_never().expect("a hit does not wait").into_body();
     let (mut bytes, mut is_ok) = (0, false);
-    while let Some(frame) = body.frame().now_or_never().expect("nothing is waited for") {
+    while let Some(frame) = body.frame().now_or_never().expect("a hit does not wait") {
         let frame = frame.unwrap();
         bytes += frame.data_ref().map_or(0, Bytes::len);
         is_ok |= frame.trailers_ref().is_some_and(|trailers| trailers["grpc-status"] == "0");
@@ -74,7 +75,7 @@ pub(crate) fn answered(dispatcher: &Dispatcher, request: Request<Full<Bytes>>) -
     bytes
 }
 
-pub(crate) const WARMING: usize = 200;
+pub(crate) const WARM_UP_CALLS: usize = 200;
 const URI: &str = "http://127.0.0.1:50051/userlookup.v1.UserService/GetUser";
 const METADATA: [(&str, &str); 3] =
     [("content-type", "application/grpc"), ("te", "trailers"), ("user-agent", "grpc-go/1.75.0")];
