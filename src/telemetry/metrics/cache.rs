@@ -7,15 +7,15 @@ use super::EnumFamily;
 metric_set! {
     /// Metrics of the user cache; cheap to clone.
     pub struct CacheMetrics {
-        /// Cache lookups by outcome. Only a Miss waited for Cognito.
+        /// Lookups in the user cache, by outcome. Only a Miss waited for Cognito.
         lookups: EnumFamily<LookupOutcome, Counter> = "cache_lookups",
         /// Refreshes begun in the background.
         pub refreshes: Counter = "cache_refreshes",
-        /// Cache entries evicted because the cache was full.
+        /// Entries evicted because the user cache was full.
         pub evictions: EnumFamily<Store, Counter> = "cache_evictions",
-        /// Cache entries.
+        /// Entries in the user cache.
         pub entries: EnumFamily<Store, Gauge> = "cache_entries",
-        /// Estimated size of all cache entries, in bytes.
+        /// Estimated size of the entries in the user cache, in bytes.
         pub bytes: EnumFamily<Store, Gauge> = "cache_bytes",
     }
 }

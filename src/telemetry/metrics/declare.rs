@@ -24,8 +24,11 @@ macro_rules! metric_set {
 
         impl $Set {
             pub(super) fn register(&self, registry: &mut prometheus_client::registry::Registry) {
-                // The registry ends each help text with a full stop itself.
-                $(registry.register($name, concat!($($help),+).trim().trim_end_matches('.'), self.$metric.clone());)+
+                $(
+                    // The registry ends each help text with a full stop itself.
+                    let help = concat!($($help),+).trim().trim_end_matches('.');
+                    registry.register($name, help, self.$metric.clone());
+                )+
             }
         }
     };
@@ -54,7 +57,10 @@ macro_rules! label {
         }
 
         impl prometheus_client::encoding::EncodeLabelSet for $Label {
-            fn encode(&self, encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>) -> std::fmt::Result {
+            fn encode(
+                &self,
+                encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>,
+            ) -> std::fmt::Result {
                 [($key, super::Label::name(*self))].encode(encoder)
             }
         }
