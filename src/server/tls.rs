@@ -1,5 +1,4 @@
-//! TLS on the gRPC port: what is configured, and its reload. Certificate, key and client authorities change together or
-//! not at all.
+//! TLS on the gRPC port. Certificate, key and client CA are reloaded together or not at all.
 
 mod files;
 mod validity;
@@ -11,17 +10,17 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
-use self::files::{FileContents, TlsFileError, TlsFiles};
+use self::files::{FileContents, InvalidTlsFiles, TlsFiles};
 use crate::{
     config::{Config, ErrorCollector},
     telemetry::metrics::Metrics,
 };
 
-/// The TLS side of the gRPC port.
+/// The TLS configuration of the gRPC port.
 #[derive(Debug)]
 pub(super) struct Tls {
     files: TlsFiles,
@@ -30,46 +29,41 @@ pub(super) struct Tls {
     last_read: Mutex<LastRead>,
 }
 
-/// What the files held when they were last looked at, good or bad.
+/// The result of the last read, so that a reload does nothing while the files stay the same.
 #[derive(Debug)]
 struct LastRead {
-    /// None if they could not be read.
+    /// What the files contained, valid or not; `None` if they could not be read.
     contents: Option<FileContents>,
-    /// From when on they may be judged otherwise.
-    until: Option<SystemTime>,
-}
-
-/// What of the files is taken into use.
-struct LoadedTls {
-    config: ServerConfig,
-    until: SystemTime,
+    /// When the same contents may become valid.
+    retry_at: Option<SystemTime>,
 }
 
 impl Tls {
-    /// Reads the settings and the files; none where TLS is not set, or if anything is wrong, which `errors` then says.
+    /// Reads the settings and the files. Returns `None` without TLS, and on errors, which are added
+    /// to `errors`.
     pub(super) fn read(config: &Config, metrics: &Metrics, errors: &mut ErrorCollector<'_>) -> Option<Self> {
-        let files =
-            TlsFiles::from_settings(&config.tls, errors).filter(|files| files.are_readable(errors))?;
-        let read =
-            files.read().and_then(|contents| Ok((load(&files, &contents, SystemTime::now())?, contents)));
-        let (good, contents) =
-            read.map_err(|TlsFileError { key, problem, .. }| errors.add(key, problem)).ok()?;
-        metrics.server.tls_loaded(good.until);
+        let files = TlsFiles::from_settings(&config.tls, errors)?;
+        let mut report = |InvalidTlsFiles { problems, .. }| {
+            problems.into_iter().for_each(|(key, problem)| errors.add(key, problem));
+        };
+        let contents = files.read().map_err(&mut report).ok()?;
+        let (config, expiry) = files.load(&contents, SystemTime::now()).map_err(report).ok()?;
+        metrics.server.tls_loaded(expiry);
         Some(Self {
             files,
             metrics: metrics.clone(),
-            current: ArcSwap::from_pointee(good.config),
-            last_read: Mutex::new(LastRead { contents: Some(contents), until: None }),
+            current: ArcSwap::from_pointee(config),
+            last_read: Mutex::new(LastRead { contents: Some(contents), retry_at: None }),
         })
     }
 
-    /// Returns what makes the handshake of one connection, with the files as they were last found good.
+    /// Returns the acceptor for one handshake, with the files that were loaded last.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
     }
 
-    /// Takes the files into use if they changed and are good. If they are bad the old ones stay, which is logged once
-    /// for each change; calls under way never notice.
+    /// Loads the files if they changed. If they are invalid, the previous ones stay in use, and
+    /// each change is logged once. Open connections are not affected.
     pub(super) fn reload(&self) {
         self.reload_at(SystemTime::now());
     }
@@ -77,47 +71,43 @@ impl Tls {
     fn reload_at(&self, now: SystemTime) {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let read = self.files.read();
-        if read.as_ref().ok() == last_read.contents.as_ref()
-            && last_read.until.is_none_or(|until| now < until)
-        {
+        let contents = read.as_ref().ok();
+        let is_due = last_read.retry_at.is_some_and(|at| now >= at);
+        let changed = contents != last_read.contents.as_ref() || is_due;
+        // Two reads differ while the files are being replaced; the next check then decides.
+        if !changed || contents != self.files.read().ok().as_ref() {
             return;
         }
-        let (judged, contents) = match read {
-            Ok(contents) => (load(&self.files, &contents, now), Some(contents)),
-            Err(bad) => (Err(bad), None),
-        };
-        let until = judged.as_ref().err().and_then(|bad| bad.until);
-        match judged {
-            Ok(LoadedTls { config, until }) => {
-                // The sessions of the old set are not resumed: they are in its own store.
-                self.current.store(Arc::new(config));
-                self.metrics.server.tls_loaded(until);
-                info!("TLS files reloaded");
-            }
-            Err(bad) => self.report_failure(&bad),
-        }
-        *last_read = LastRead { contents, until };
+        let loaded = read.as_ref().map_err(Clone::clone).and_then(|read| self.files.load(read, now));
+        let retry_at = loaded.as_ref().err().and_then(|invalid| invalid.retry_at);
+        self.apply(loaded);
+        *last_read = LastRead { contents: read.ok(), retry_at };
     }
 
-    /// Reloads whenever the files have changed, looking at them as often as is set; never returns.
+    fn apply(&self, loaded: Result<(ServerConfig, SystemTime), InvalidTlsFiles>) {
+        match loaded {
+            Ok((config, expiry)) => {
+                // A session of the previous files cannot be resumed: its store goes with them.
+                self.current.store(Arc::new(config));
+                self.metrics.server.tls_loaded(expiry);
+                info!("TLS files reloaded");
+            }
+            Err(InvalidTlsFiles { problems, .. }) => {
+                self.metrics.server.tls_reload_failures.inc();
+                for (key, problem) in problems {
+                    warn!(key, problem, "the new TLS files are invalid; the previous ones stay in use");
+                }
+            }
+        }
+    }
+
+    /// Reloads changed files every `tls.check_every`; never returns.
     pub(super) async fn watch(&self) {
-        let mut ticks = interval(self.files.check_every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            sleep(self.files.check_every).await;
             self.reload();
         }
     }
-
-    fn report_failure(&self, TlsFileError { key, problem, .. }: &TlsFileError) {
-        self.metrics.server.tls_reload_failures.inc();
-        warn!(key, problem, "the changed TLS files are bad; the old ones stay in use");
-    }
-}
-
-/// Judges what the files hold at `now`.
-fn load(files: &TlsFiles, contents: &FileContents, now: SystemTime) -> Result<LoadedTls, TlsFileError> {
-    Ok(LoadedTls { config: contents.config(files)?, until: contents.expiry(now)? })
 }
 
 #[cfg(test)]
@@ -131,7 +121,7 @@ mod tests {
     use crate::config::{ErrorCollector, TlsSettings};
 
     #[test]
-    fn a_certificate_that_is_early_is_taken_when_its_time_comes() {
+    fn a_certificate_is_loaded_when_it_becomes_valid() {
         let folder = TempDir::new().unwrap();
         let start = SystemTime::now();
         let [hour, day] = [1, 24].map(|hours| Duration::from_secs(hours * 3600));
@@ -152,8 +142,8 @@ mod tests {
         for (minutes, used, failures) in [(0, start + day, 1), (59, start + day, 1), (61, start + 2 * day, 1)]
         {
             tls.reload_at(start + Duration::from_secs(minutes * 60));
-            let told = (expiry(), metrics.server.tls_reload_failures.get());
-            assert_eq!(told, (seconds(used), failures), "after {minutes} min");
+            let observed = (expiry(), metrics.server.tls_reload_failures.get());
+            assert_eq!(observed, (seconds(used), failures), "after {minutes} min");
         }
     }
 

@@ -29,7 +29,7 @@ fn a_hang_up_has_it_look_at_its_files_at_once() {
     let process = Process::serve(&cognito, &settings);
     fs::write(files.path("server.pem"), "nothing").unwrap();
     process.signal("HUP");
-    process.wait_for_log("the changed TLS files are bad; the old ones stay in use");
+    process.wait_for_log("the new TLS files are invalid; the previous ones stay in use");
     files.write(&authority.server());
     process.signal("HUP");
     process.wait_for_log("TLS files reloaded");

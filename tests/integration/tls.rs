@@ -208,7 +208,7 @@ fn faulty_settings_are_named() {
     let table: &[(&str, TlsSettings, &[&str])] = &[
         ("all is well", good(), &[]),
         ("nothing is set", none(), &[]),
-        ("no key", TlsSettings { key: None, ..good() }, &["tls.key: must be set where tls.certificate is"]),
+        ("no key", TlsSettings { key: None, ..good() }, &["tls.key: must be set if tls.certificate is set"]),
         ("no certificate", TlsSettings { certificate: None, ..good() }, &["tls.certificate: must be set"]),
         ("no file", TlsSettings { key: name("gone"), ..good() }, &["tls.key: ", "gone: No such file"]),
         (
@@ -216,39 +216,47 @@ fn faulty_settings_are_named() {
             TlsSettings { client_ca: name("gone"), ..both("gone") },
             &["tls.certificate: ", "tls.client_ca: ", "tls.key: "],
         ),
-        ("no PEM", TlsSettings { certificate: name("empty"), ..good() }, &["tls.certificate: holds no"]),
+        ("no PEM", TlsSettings { certificate: name("empty"), ..good() }, &["tls.certificate: contains no"]),
         (
             "no key in it",
             TlsSettings { key: name("server.pem"), ..good() },
-            &["tls.key: holds no private key"],
+            &["tls.key: contains no private key"],
         ),
         (
             "a key on one line",
             TlsSettings { key: name("spaces"), ..good() },
-            &["tls.key: holds no private key"],
+            &["tls.key: contains no private key"],
         ),
         (
             "a key in one word",
             TlsSettings { key: name("escapes"), ..good() },
-            &["tls.key: holds no private key"],
+            &["tls.key: contains no private key"],
         ),
         (
             "a device",
             TlsSettings { key: Some("/dev/zero".into()), ..good() },
-            &["tls.key: /dev/zero: is no file"],
+            &["tls.key: /dev/zero: is not a file"],
         ),
-        ("another's", TlsSettings { key: name("other.key"), ..good() }, &["tls.key: is not the key of the"]),
+        (
+            "another's",
+            TlsSettings { key: name("other.key"), ..good() },
+            &["tls.key: does not match tls.certificate"],
+        ),
         (
             "one that has expired",
             both("late"),
-            &["tls.certificate: is not good after 2021-01-01T00:00:00Z by this machine's clock"],
+            &["tls.certificate: is not valid after 2021-01-01T00:00:00Z by this machine's clock"],
         ),
         (
             "one that is not good yet",
             both("early"),
-            &["tls.certificate: is not good before 3000-01-01T00:00:00Z by this machine's clock"],
+            &["tls.certificate: is not valid before 3000-01-01T00:00:00Z by this machine's clock"],
         ),
-        ("no authority", TlsSettings { client_ca: None, ..good() }, &["tls.client_ca: must be set where"]),
+        (
+            "no authority",
+            TlsSettings { client_ca: None, ..good() },
+            &["tls.client_ca: must be set to verify"],
+        ),
         (
             "an authority for nothing",
             TlsSettings { client_certificate: ClientCertificate::Off, ..good() },

@@ -1,66 +1,37 @@
-//! From when until when a certificate is good.
+//! When a certificate is valid.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-// Both ends are from 1970 to 9999, as it can write them.
+// Cannot fail: certificates express the years 1970 to 9999.
 use humantime::format_rfc3339_seconds as date;
 use rustls::pki_types::CertificateDer;
+use thiserror::Error;
 use x509_cert::{Certificate, der::Decode as _};
 
-/// The whole seconds from which and until which a certificate is good, both among them (RFC 5280, section 4.1.2.5).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Validity {
-    from: Duration,
-    until: Duration,
-}
-
-impl Validity {
-    /// Reads that of a certificate in DER; none where that cannot be read.
-    pub(super) fn read(der: &CertificateDer<'_>) -> Option<Self> {
-        let certificate = Certificate::from_der(der).ok()?;
-        let validity = certificate.tbs_certificate().validity();
-        Some(Self {
-            from: validity.not_before.to_unix_duration(),
-            until: validity.not_after.to_unix_duration(),
-        })
-    }
-
-    /// Returns the last second that it is good.
-    pub(super) fn until(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + self.until
-    }
-
-    /// Fails where a certificate is not good at `now`.
-    pub(super) fn check(&self, now: SystemTime) -> Result<(), NotValidNow> {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if now < self.from {
-            Err(NotValidNow::NotYet(SystemTime::UNIX_EPOCH + self.from))
-        } else if now.as_secs() > self.until.as_secs() {
-            Err(NotValidNow::Expired(self.until()))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// A certificate is not good now.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NotValidNow {
-    /// Not before this.
+/// A certificate is not valid now.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub(super) enum NotValid {
+    #[error("does not begin with an X.509 certificate (RFC 5280)")]
+    Malformed,
+    #[error("is not valid before {} by this machine's clock", date(*.0))]
     NotYet(SystemTime),
-    /// Not after this.
+    #[error("is not valid after {} by this machine's clock", date(*.0))]
     Expired(SystemTime),
 }
 
-impl fmt::Display for NotValidNow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotYet(from) => write!(f, "is not good before {} by this machine's clock", date(*from)),
-            Self::Expired(until) => write!(f, "is not good after {} by this machine's clock", date(*until)),
-        }
+/// Returns the last second in which a certificate is valid (RFC 5280, section 4.1.2.5). Fails if it
+/// is not valid at `now`.
+pub(super) fn expiry(der: &CertificateDer<'_>, now: SystemTime) -> Result<SystemTime, NotValid> {
+    let certificate = Certificate::from_der(der).map_err(|_| NotValid::Malformed)?;
+    let validity = certificate.tbs_certificate().validity();
+    let [not_before, not_after] = [validity.not_before, validity.not_after]
+        .map(|time| SystemTime::UNIX_EPOCH + time.to_unix_duration());
+    if now < not_before {
+        Err(NotValid::NotYet(not_before))
+    } else if now >= not_after + Duration::from_secs(1) {
+        Err(NotValid::Expired(not_after))
+    } else {
+        Ok(not_after)
     }
 }
 
@@ -71,44 +42,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ends_are_good() {
+    fn a_certificate_is_valid_from_its_first_to_its_last_second() {
         let (from, until) = (at(1_735_689_600), at(1_767_225_600));
-        let validity = validity(2025, 2026);
-        assert_eq!(validity.until(), until);
+        let certificate = certificate(2025, 2026);
         let moment = Duration::from_nanos(1);
         for (now, expected) in [
-            (from - moment, Err("is not good before 2025-01-01T00:00:00Z by this machine's clock")),
-            (from, Ok(())),
-            (until + Duration::from_millis(999), Ok(())),
+            (from - moment, Err("is not valid before 2025-01-01T00:00:00Z by this machine's clock")),
+            (from, Ok(until)),
+            (until + Duration::from_millis(999), Ok(until)),
             (
                 until + Duration::from_secs(1),
-                Err("is not good after 2026-01-01T00:00:00Z by this machine's clock"),
+                Err("is not valid after 2026-01-01T00:00:00Z by this machine's clock"),
             ),
         ] {
-            assert_eq!(
-                validity.check(now).map_err(|bad| bad.to_string()),
-                expected.map_err(ToOwned::to_owned)
-            );
+            let expiry = expiry(&certificate, now).map_err(|error| error.to_string());
+            assert_eq!(expiry, expected.map_err(ToOwned::to_owned));
         }
     }
 
     #[test]
-    fn the_ends_of_time_can_be_told() {
-        let long = validity(1970, 9999);
-        assert_eq!((long.check(SystemTime::UNIX_EPOCH), long.until()), (Ok(()), at(253_370_764_800)));
-        let late = long.check(at(253_370_764_801)).unwrap_err();
-        assert_eq!(late.to_string(), "is not good after 9999-01-01T00:00:00Z by this machine's clock");
+    fn the_first_and_last_representable_times_are_formatted() {
+        let long = certificate(1970, 9999);
+        assert_eq!(expiry(&long, SystemTime::UNIX_EPOCH), Ok(at(253_370_764_800)));
+        let expired = expiry(&long, at(253_370_764_801)).unwrap_err();
+        assert_eq!(expired.to_string(), "is not valid after 9999-01-01T00:00:00Z by this machine's clock");
     }
 
     #[test]
-    fn what_is_no_certificate_has_none() {
-        assert_eq!(Validity::read(&CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])), None);
+    fn invalid_der_has_no_expiry() {
+        let certificate = CertificateDer::from(vec![0x30, 0x03, 1, 2, 3]);
+        assert_eq!(expiry(&certificate, SystemTime::now()), Err(NotValid::Malformed));
     }
 
-    fn validity(from: i32, until: i32) -> Validity {
+    fn certificate(from: i32, until: i32) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
-        Validity::read(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der()).unwrap()
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
     }
 
     fn at(seconds: u64) -> SystemTime {
