@@ -1,44 +1,45 @@
-//! Builds the parts from the settings, serves them on its ports, and drains.
+//! Builds the server from the settings, serves the gRPC and admin ports, and drains on shutdown.
 
 mod acceptor;
 mod admin;
 mod admission;
-mod connection;
-mod fd_limit;
-mod guarded_io;
-mod running;
-mod health;
-mod listener;
+mod builtin;
 mod components;
-mod readiness;
-mod routes;
+mod connection;
 mod drain;
+mod error;
+mod health;
+mod http2;
+mod listener;
+mod readiness;
+mod running;
 mod tls;
-mod stall;
 mod upstream_runtime;
 mod worker;
 
-use std::{future::pending, io, sync::Arc};
+use std::{future::pending, sync::Arc};
 
-use thiserror::Error;
 use tokio::runtime::Handle;
 use tracing::info;
 
-pub use self::listener::{BindError, Listeners};
 use self::{
     components::Components, readiness::Readiness, running::RunningServer, tls::Tls,
     upstream_runtime::UpstreamRuntime,
 };
+pub use self::{
+    error::Error,
+    listener::{BindError, Listeners},
+};
 use crate::{
-    audit::{Audit, OpenSinkError},
-    auth::{Authenticator, StartError},
+    audit::Audit,
+    auth::Authenticator,
     config::{Config, ConfigErrors},
     epochs::Epochs,
     service::Service,
     users::Users,
 };
 
-/// Reads the settings and serves them: [`Server::read`] and then [`Server::serve`].
+/// Builds a server from `config` and serves it: [`Server::read`], then [`Server::serve`].
 pub async fn run(
     config: Config,
     listeners: Listeners,
@@ -47,14 +48,14 @@ pub async fn run(
     Server::read(config)?.serve(listeners, shutdown).await
 }
 
-/// A server whose settings are valid in every part.
+/// A server whose settings have been validated.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
     components: Components,
 }
 
-/// Has a server look at its files now; cheap to clone.
+/// Reloads the files of a running server; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reloader {
     audit: Audit,
@@ -62,8 +63,8 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Takes changed TLS files into use, if they are good, and opens the audit file again; what is bad is logged, and the
-    /// old one stays.
+    /// Loads the TLS files if they changed, and reopens the audit file. If a file is invalid, the
+    /// server logs why and keeps using the previous one.
     pub fn reload(&self) {
         let reopening = self.audit.reopen();
         match &self.tls {
@@ -75,25 +76,27 @@ impl Reloader {
 }
 
 impl Server {
-    /// Reads the settings and the files they name, or says all that is wrong with them.
+    /// Validates the settings and the files they name. Returns all errors at once.
     pub fn read(config: Config) -> Result<Self, ConfigErrors> {
         Ok(Self { components: Components::read(&config)?, config })
     }
 
-    /// Returns what has this server look at its files.
+    /// Returns a handle that reloads the files of this server.
     pub fn reloader(&self) -> Reloader {
         Reloader { audit: self.components.audit.clone(), tls: self.components.tls.clone() }
     }
 
-    /// Serves until `shutdown` is ready, then drains: health says so, new connections and calls are taken for
-    /// `shutdown.delay` more, and those under way have `shutdown.grace` to end; what is left then is cut.
+    /// Serves until `shutdown` completes, then drains.
+    ///
+    /// Health checks fail at once. New connections and calls are accepted for `shutdown.delay`
+    /// more. Calls in progress then have `shutdown.grace` to end, and the rest is cut.
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, components } = self;
-        components.warn();
-        let writing = components.audit.start()?;
-        let ended = Self::run(&config, &components, listeners, shutdown).await;
-        writing.end().await;
-        ended
+        components.warn(&config);
+        let audit_writer = components.audit.start()?;
+        let result = Self::run(&config, &components, listeners, shutdown).await;
+        audit_writer.end().await;
+        result
     }
 
     async fn run(
@@ -124,48 +127,22 @@ impl Server {
     }
 }
 
-/// Builds what answers the calls; its work upstream is done on that runtime.
+/// Builds the service. Its calls to Cognito and to the key servers run on `upstream`.
 async fn build_service(
     components: &Components,
     config: &Config,
     upstream: &Handle,
 ) -> Result<Service, Error> {
+    let Components { pools, metrics, policy, .. } = components;
     let epochs = Arc::<Epochs>::default();
     let authenticator = {
-        let _there = upstream.enter();
-        let epochs = Arc::clone(&epochs);
-        Arc::new(Authenticator::start(&components.pools, &config.cache, epochs, &components.metrics)?)
+        let _context = upstream.enter();
+        Arc::new(Authenticator::start(pools, &config.cache, Arc::clone(&epochs), metrics)?)
     };
-    let (pools, cache, budget) = (components.pools.clone(), config.cache.clone(), config.budget.clone());
-    let metrics = components.metrics.clone();
+    let (pools, metrics) = (pools.clone(), metrics.clone());
+    let (cache, budget) = (config.cache.clone(), config.budget.clone());
     let users =
         upstream.spawn(async move { Users::connect(&pools, &cache, &budget, epochs, &metrics).await });
     let users = users.await.map_err(|_| Error::Upstream)?;
-    Ok(Service { authenticator, policy: Arc::clone(&components.policy), users })
-}
-
-/// Why the server did not start, or stopped by itself.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The audit sink could not be opened.
-    #[error(transparent)]
-    Audit(#[from] OpenSinkError),
-    /// Nobody accepts connections any more: a fault of ours.
-    #[error("accepting connections failed")]
-    Acceptor,
-    /// The settings are wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// A port or a thread could not be had.
-    #[error("the system refused a port or a thread: {0}")]
-    Io(#[from] io::Error),
-    /// Reflection could not be built.
-    #[error("reflection could not be built: {0}")]
-    Reflection(#[from] routes::Error),
-    /// The keys of a pool can never be fetched.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The parts that ask Cognito could not be built: a fault of ours.
-    #[error("the parts that ask Cognito could not be built")]
-    Upstream,
+    Ok(Service { authenticator, policy: Arc::clone(policy), users })
 }

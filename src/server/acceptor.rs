@@ -1,4 +1,4 @@
-//! Accepts connections one by one and deals them to the workers, within the limits and whatever happens.
+//! Accepts connections, applies the connection limits and hands connections to the workers.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::telemetry::metrics::Metrics;
 
-/// The one who accepts.
+/// The accept loop.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     pub(super) listener: Listener,
@@ -24,8 +24,8 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until the server is shut. Cancel safe: a connection that was accepted is dealt or refused. Dropped, it
-    /// closes the port.
+    /// Accepts until the drain closes the port. Cancel safe: every accepted connection is either
+    /// dispatched or refused. Dropping the future closes the port.
     pub(super) async fn run(mut self) {
         let mut last_warning = None;
         while let Some(accepted) = self.listener.next(self.drain.reached(DrainPhase::PortClosed)).await {
@@ -35,7 +35,8 @@ impl Acceptor {
                 Err(error) => {
                     self.metrics.server.accept_failures.inc();
                     warn_rarely(&mut last_warning, &error);
-                    // For want of descriptors, mostly: to ask again at once would only burn the core that frees them.
+                    // Usually the process has no file descriptors left. Retrying at once would take
+                    // CPU time from the connections that could release some.
                     sleep(RETRY_DELAY).await;
                 }
             }
@@ -45,7 +46,7 @@ impl Acceptor {
     fn admit(&self, accepted: Accepted) {
         match self.limiter.admit(accepted.address) {
             Ok(permit) => self.workers.dispatch(accepted, permit),
-            // Closed at once, so that a client can try another replica.
+            // The connection closes at once, so that the client can try another replica.
             Err(limit) => {
                 debug!(?limit, "connection refused");
                 self.metrics.server.connections_refused.get(limit).inc();
@@ -54,16 +55,17 @@ impl Acceptor {
     }
 }
 
-/// The connection was gone before it was accepted (accept(2), "Error handling"); the port is well.
+/// Returns whether the error concerns only the connection that was to be accepted, and not the port
+/// (accept(2), "Error handling").
 fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput)
 }
 
-/// Once a minute: the loop may turn ten times a second.
+/// Warns at most once a minute: the loop can fail ten times a second.
 fn warn_rarely(last: &mut Option<Instant>, error: &io::Error) {
     if last.is_none_or(|last| last.elapsed() > WARN_INTERVAL) {
-        warn!(%error, "connections cannot be accepted");
+        warn!(%error, "cannot accept connections");
         *last = Some(Instant::now());
     }
 }

@@ -1,8 +1,10 @@
-//! The port for orchestrators and for Prometheus: plain HTTP, nothing personal, and never dependent on gRPC's port.
+//! The admin port: probes for orchestrators and metrics for Prometheus, over plain HTTP/1.1.
+//!
+//! It serves no personal data, and it works when the gRPC port is saturated.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -14,7 +16,7 @@ use tokio::{
 use super::{readiness::Readiness, worker::Workers};
 use crate::telemetry::metrics::Metrics;
 
-/// What the port tells; cheap to clone.
+/// What the admin port reports; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Admin {
     pub(super) metrics: Metrics,
@@ -23,7 +25,7 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// Serves for ever, a few connections at a time, each for one short question. Dropped, it closes the port.
+    /// Serves forever, one request on each connection. Dropping the future closes the port.
     pub(super) async fn run(self, listener: TcpListener) {
         let mut connections = JoinSet::new();
         loop {
@@ -38,29 +40,28 @@ impl Admin {
     }
 
     async fn serve(self, stream: TcpStream) {
-        let service = service_fn(move |request: Request<Incoming>| {
-            let admin = self.clone();
-            async move { Ok::<_, Infallible>(admin.answer(request.method(), request.uri().path()).await) }
+        let service = service_fn(async |request: Request<Incoming>| {
+            Ok::<_, Infallible>(self.respond(request.method(), request.uri().path()).await)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_PATIENCE)
+            .header_read_timeout(HEADER_TIMEOUT)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        // How it ended concerns its client only.
-        drop(timeout(PATIENCE, connection).await);
+        // A failed connection matters only to its client.
+        drop(timeout(CONNECTION_TIMEOUT, connection).await);
     }
 
-    async fn answer(&self, method: &Method, path: &str) -> Response<String> {
+    async fn respond(&self, method: &Method, path: &str) -> Response<String> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
         }
         match path {
             "/livez" if self.workers.all_respond().await => text(StatusCode::OK, "live\n"),
-            "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "a serving thread does not answer\n"),
+            "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "a serving thread does not respond\n"),
             "/readyz" if self.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            // The port is bound last of all that a start does.
+            // This port is opened as the last step of the start.
             "/startupz" => text(StatusCode::OK, "started\n"),
             "/version" => text(StatusCode::OK, concat!("cognito-lookup ", env!("CARGO_PKG_VERSION"), "\n")),
             "/metrics" => {
@@ -68,7 +69,7 @@ impl Admin {
                 response.headers_mut().insert(header::CONTENT_TYPE, OPEN_METRICS);
                 response
             }
-            _ => text(StatusCode::NOT_FOUND, "there are /livez /readyz /startupz /metrics /version\n"),
+            _ => text(StatusCode::NOT_FOUND, "not found; try /livez /readyz /startupz /metrics /version\n"),
         }
     }
 }
@@ -76,16 +77,17 @@ impl Admin {
 fn text(status: StatusCode, body: &str) -> Response<String> {
     let mut response = Response::new(body.to_owned());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, PLAIN);
+    response.headers_mut().insert(header::CONTENT_TYPE, PLAIN_TEXT);
     response
 }
 
-const PLAIN: http::HeaderValue = http::HeaderValue::from_static("text/plain; charset=utf-8");
-const OPEN_METRICS: http::HeaderValue =
-    http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-// Probes and one or two scrapers; whoever opens more waits.
+const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+// Enough for the probes and a few scrapers; further connections wait.
 const MAX_CONNECTIONS: usize = 64;
-// A prober asks at once; who does not must not keep the others waiting for longer than they wait.
-const HEADER_PATIENCE: Duration = Duration::from_millis(500);
-const PATIENCE: Duration = Duration::from_secs(5);
+// Probes send their request at once. This is shorter than their own timeouts, which are 1 s or
+// more, so a silent client does not make a waiting probe fail.
+const HEADER_TIMEOUT: Duration = Duration::from_millis(500);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_DELAY: Duration = Duration::from_millis(100);

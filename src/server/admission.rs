@@ -1,4 +1,6 @@
-//! How many connections there are, in all and from each peer, and which one more would be too many.
+//! Limits how many connections are open, in total and from each peer.
+
+mod fd_limit;
 
 use std::{
     collections::HashMap,
@@ -6,17 +8,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{auth::Address, telemetry::metrics::ConnectionLimit};
+use crate::{auth::Address, config::LimitSettings, telemetry::metrics::ConnectionLimit};
 
-/// The connections there are; cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct ConnectionLimiter(Arc<Inner>);
-
+/// Counts the open connections and refuses those beyond a limit.
 #[derive(Debug)]
-struct Inner {
+pub(super) struct ConnectionLimiter {
     max_connections: usize,
     max_per_peer: usize,
-    counts: Mutex<Counts>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 #[derive(Debug, Default)]
@@ -26,41 +25,46 @@ struct Counts {
 }
 
 impl ConnectionLimiter {
-    /// Counts from zero, to at max_connections `max_connections` in all and `max_per_peer` from one address.
-    pub(super) fn new(max_connections: usize, max_per_peer: usize) -> Self {
-        Self(Arc::new(Inner { max_connections, max_per_peer, counts: Mutex::default() }))
+    /// Uses the limits of the settings, lowered to what the file descriptors allow beside
+    /// `threads`.
+    pub(super) fn from_settings(limits: &LimitSettings, threads: usize) -> Self {
+        Self::new(fd_limit::max_connections(limits.connections, threads), limits.connections_per_peer)
     }
 
-    /// Counts a connection from `peer` until its permit is dropped; refused with the limit that it would pass.
+    fn new(max_connections: usize, max_per_peer: usize) -> Self {
+        Self { max_connections, max_per_peer, counts: Arc::default() }
+    }
+
+    /// Counts a connection from `peer` until the permit is dropped. Returns the limit that would be
+    /// exceeded.
     pub(super) fn admit(&self, peer: Address) -> Result<ConnectionPermit, ConnectionLimit> {
-        let Inner { max_connections, max_per_peer, counts } = &*self.0;
-        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= *max_connections {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.total >= self.max_connections {
             return Err(ConnectionLimit::Connections);
         }
         let key = peer_key(peer);
         if let Some(key) = key {
             let of_peer = counts.per_peer.entry(key).or_default();
-            if *of_peer >= *max_per_peer {
+            if *of_peer >= self.max_per_peer {
                 return Err(ConnectionLimit::ConnectionsPerPeer);
             }
             *of_peer += 1;
         }
         counts.total += 1;
-        Ok(ConnectionPermit { limiter: self.clone(), key })
+        Ok(ConnectionPermit { counts: Arc::clone(&self.counts), key })
     }
 }
 
-/// The place of one connection; dropping it gives the place up.
+/// The right to one open connection; returned when it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    limiter: ConnectionLimiter,
+    counts: Arc<Mutex<Counts>>,
     key: Option<IpAddr>,
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut counts = self.limiter.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
         let Some(key) = self.key else { return };
         if let Some(of_peer) = counts.per_peer.get_mut(&key) {
@@ -72,8 +76,9 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Whom a connection is counted for: of IPv6 the /64, which is what one host is given (RFC 6177, section 2). Who is on
-/// this machine has all of it at hand anyway.
+/// Returns what identifies a peer: its IPv4 address, or the /64 of its IPv6 address, because one
+/// site is assigned at least a /64 (RFC 6177, section 2). `None` for a Unix socket: local clients
+/// count only towards the total.
 fn peer_key(peer: Address) -> Option<IpAddr> {
     let Address::Ip(address) = peer else { return None };
     Some(match address.to_canonical() {
@@ -89,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_too_many_is_refused_and_a_place_given_up_is_free() {
+    fn a_connection_beyond_a_limit_is_refused_until_another_closes() {
         let limiter = ConnectionLimiter::new(4, 2);
         let admit = |peer: &str| limiter.admit(Address::Ip(peer.parse().unwrap()));
         let one = admit("192.0.2.1").unwrap();
@@ -107,15 +112,15 @@ mod tests {
             "one /64 is one peer"
         );
         let _other = admit("2001:db8:0:1::1").unwrap();
-        assert_eq!(limiter.0.counts.lock().unwrap().per_peer.len(), 3);
+        assert_eq!(limiter.counts.lock().unwrap().per_peer.len(), 3);
     }
 
     #[test]
-    fn a_unix_socket_is_bounded_in_all_only() {
+    fn a_unix_socket_counts_only_towards_the_total() {
         let limiter = ConnectionLimiter::new(2, 1);
         let permits = [limiter.admit(Address::Unix).unwrap(), limiter.admit(Address::Unix).unwrap()];
         assert_eq!(limiter.admit(Address::Unix).unwrap_err(), ConnectionLimit::Connections);
         drop(permits);
-        assert!(limiter.0.counts.lock().unwrap().per_peer.is_empty());
+        assert!(limiter.counts.lock().unwrap().per_peer.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The settings as the parts they describe, every fault in them found at once.
+//! Builds the components of the server from the settings, and reports all errors at once.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// What the server is to be, valid in every part.
+/// The components of a server, all of them valid.
 #[derive(Debug)]
 pub(super) struct Components {
     pub(super) audit: Audit,
@@ -21,14 +21,10 @@ pub(super) struct Components {
     pub(super) pools: Pools,
     pub(super) policy: Arc<Policy>,
     pub(super) tls: Option<Arc<Tls>>,
-    /// Whether somebody beyond this machine can connect, and would do so in the clear.
-    is_cleartext: bool,
-    /// Whether a call may take longer than a stop waits for it.
-    has_short_grace: bool,
 }
 
 impl Components {
-    /// Reads the settings, or says all that is wrong with them.
+    /// Builds the components, or returns everything that is wrong with the settings.
     pub(super) fn read(config: &Config) -> Result<Self, ConfigErrors> {
         let mut errors = ErrorCollector::new(config);
         let pools = Pools::read(config, &mut errors);
@@ -37,41 +33,34 @@ impl Components {
         metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
         let tls = Tls::read(config, &metrics, &mut errors).map(Arc::new);
         let audit = Audit::read(config, pools.as_ref(), &metrics, &mut errors);
-        let is_cleartext =
-            tls.is_none() && matches!(config.listen, ListenAddress::Tcp(at) if !at.ip().is_loopback());
-        let has_short_grace = config.shutdown.grace < config.limits.request_timeout;
         let read = pools.zip(policy).zip(audit);
-        errors.finish(read.map(|((pools, policy), audit)| Self {
-            audit,
-            metrics,
-            pools,
-            policy: Arc::new(policy),
-            tls,
-            is_cleartext,
-            has_short_grace,
+        errors.finish(read.map(|((pools, policy), audit)| {
+            let policy = Arc::new(policy);
+            Self { audit, metrics, pools, policy, tls }
         }))
     }
 
-    /// Tells an operator what is allowed and unusual.
-    pub(super) fn warn(&self) {
+    /// Logs a warning for each setting that is valid but risky.
+    pub(super) fn warn(&self, config: &Config) {
         for pool in self.pools.iter() {
             for url in pool.unusual_urls() {
-                warn!(pool.id = %pool.id, url, "a pool is asked at an address that is not AWS's own over HTTPS");
+                warn!(pool.id = %pool.id, url, "the endpoint of a pool is not AWS's own over HTTPS");
             }
         }
-        if self.is_cleartext {
+        let is_remote = matches!(config.listen, ListenAddress::Tcp(at) if !at.ip().is_loopback());
+        if is_remote && self.tls.is_none() {
             warn!(
-                "without tls.certificate tokens and attributes travel in the clear, unless a mesh encrypts them"
+                "without tls.certificate, tokens and attributes are sent in cleartext unless a mesh encrypts them"
             );
         }
-        if self.has_short_grace {
+        if config.shutdown.grace < config.limits.request_timeout {
             warn!(
-                "shutdown.grace is less than limits.request_timeout, so that a stop may cut calls under way"
+                "shutdown.grace is shorter than limits.request_timeout, so a stop may cut calls in progress"
             );
         }
         self.audit.warn();
         for caller in self.policy.callers_on_remote_networks() {
-            warn!(caller.name = caller, "a caller beyond this machine is let in without a credential");
+            warn!(caller.name = caller, "a caller on a remote network needs no credential");
         }
     }
 }

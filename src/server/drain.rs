@@ -1,38 +1,38 @@
-//! How far the server has gone towards its end, as every connection sees it.
+//! The phases of a graceful shutdown.
 
 use tokio::sync::watch;
 
-/// How far the server has gone towards its end.
+/// How far the shutdown has come.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum DrainPhase {
-    /// Connections are welcome.
+    /// The port is open and connections are accepted.
     Open,
-    /// The port is closed, behind those whom the system let in.
+    /// The port is closed. Connections that the system had already accepted are still served.
     PortClosed,
-    /// Connections are asked to end, their calls may.
+    /// Connections close gracefully, once their calls have ended.
     Closing,
-    /// Whatever is left is dropped.
+    /// The remaining connections are cut.
     Abort,
 }
 
-/// Where a connection sees the phase; cheap to clone.
+/// Watches the phase of the shutdown; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct DrainWatch(watch::Receiver<DrainPhase>);
 
 impl DrainWatch {
-    /// Begins with [`DrainPhase::Open`].
+    /// Starts with [`DrainPhase::Open`].
     pub(super) fn channel() -> (watch::Sender<DrainPhase>, Self) {
-        let (sender, drain) = watch::channel(DrainPhase::Open);
-        (sender, Self(drain))
+        let (sender, receiver) = watch::channel(DrainPhase::Open);
+        (sender, Self(receiver))
     }
 
-    /// Returns true if and only if the server is open.
+    /// Returns whether the port is open.
     pub(super) fn is_open(&self) -> bool {
         *self.0.borrow() == DrainPhase::Open
     }
 
-    /// Returns when `phase` is reached; at once if it was, or if nobody is left to tell. Cancel safe.
+    /// Waits until the shutdown has reached `phase`, or the sender is gone. Cancel safe.
     pub(super) async fn reached(&mut self, phase: DrainPhase) {
-        drop(self.0.wait_for(|now| *now >= phase).await);
+        drop(self.0.wait_for(|current| *current >= phase).await);
     }
 }

@@ -1,4 +1,7 @@
-//! The gRPC health checking protocol. Every service is as healthy as the server: they share all they need.
+//! The gRPC health checking protocol. All services share one status, as they share dependencies.
+//!
+//! tonic-health 0.14 is not used: it has no `List`, its `Watch` fails for an unknown service where
+//! the protocol requires `SERVICE_UNKNOWN`, and its streams do not end with a drain.
 
 use std::{collections::BTreeMap, pin::Pin};
 
@@ -11,42 +14,40 @@ use crate::proto::{
     admin_service_server,
     health::{
         HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
-        health_check_response::ServingStatus, health_server,
+        health_check_response::ServingStatus,
+        health_server::{Health, HealthServer},
     },
     user_service_server,
 };
 
-/// Tells how the server is. Needs no credentials.
+/// The health service. It needs no credentials.
 #[derive(Debug)]
-pub(super) struct Health(Readiness);
+pub(super) struct HealthService(Readiness);
 
-impl Health {
-    /// Returns the service that tells what `readiness` sees.
-    pub(super) fn service(readiness: Readiness) -> health_server::HealthServer<Self> {
-        health_server::HealthServer::new(Self(readiness))
-    }
-
-    fn now(&self) -> HealthCheckResponse {
-        response(self.0.is_ready())
+impl HealthService {
+    /// Returns the service that reports `readiness`.
+    pub(super) fn new(readiness: Readiness) -> HealthServer<Self> {
+        HealthServer::new(Self(readiness))
     }
 }
 
 #[tonic::async_trait]
-impl health_server::Health for Health {
+impl Health for HealthService {
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        if SERVICES.contains(&request.get_ref().service.as_str()) {
-            Ok(Response::new(self.now()))
+        if is_known(&request) {
+            Ok(Response::new(response(status(self.0.is_ready()))))
         } else {
-            // The protocol's own answer, which clients of it know.
-            Err(Status::not_found("the service is not served"))
+            // The protocol defines this code, without details.
+            Err(Status::not_found("unknown service"))
         }
     }
 
     async fn list(&self, _: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
-        let statuses: BTreeMap<_, _> = SERVICES.iter().map(|name| ((*name).to_owned(), self.now())).collect();
+        let current = response(status(self.0.is_ready()));
+        let statuses: BTreeMap<_, _> = SERVICES.map(|name| (name.to_owned(), current)).into();
         Ok(Response::new(HealthListResponse { statuses }))
     }
 
@@ -56,21 +57,26 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let known = SERVICES.contains(&request.get_ref().service.as_str());
-        // Ends with the readiness, so that watchers do not hold a drain to its last second.
-        let changes = WatchStream::new(self.0.subscribe());
-        let told = changes.map(move |ready| Ok(if known { response(ready) } else { unknown() }));
-        Ok(Response::new(Box::pin(told)))
+        let known = is_known(&request);
+        // The stream ends when the sender is dropped, so that it does not prolong a drain.
+        let changes = WatchStream::new(self.0.subscribe()).map(move |ready| {
+            Ok(response(if known { status(ready) } else { ServingStatus::ServiceUnknown }))
+        });
+        Ok(Response::new(Box::pin(changes)))
     }
 }
 
-fn response(ready: bool) -> HealthCheckResponse {
-    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+fn is_known(request: &Request<HealthCheckRequest>) -> bool {
+    SERVICES.contains(&request.get_ref().service.as_str())
+}
+
+fn status(ready: bool) -> ServingStatus {
+    if ready { ServingStatus::Serving } else { ServingStatus::NotServing }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into() }
 }
 
-fn unknown() -> HealthCheckResponse {
-    HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() }
-}
-
+// The empty name stands for the server as a whole.
 const SERVICES: [&str; 3] = ["", user_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];

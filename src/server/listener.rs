@@ -1,4 +1,4 @@
-//! The ports: bound before anything is served, on the network or as a Unix socket.
+//! The gRPC port, a TCP or Unix socket, and the admin port; bound before the server starts.
 
 mod socket;
 
@@ -17,7 +17,7 @@ use crate::{
     config::{Config, ListenAddress},
 };
 
-/// The two ports of a server, taken and not yet served.
+/// The two bound ports of a server.
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) grpc: Listener,
@@ -25,33 +25,38 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Takes both ports that the settings name; must be called in a Tokio runtime. Fails with the flag that names another.
+    /// Binds both ports of the settings. Must be called in a Tokio runtime. The error names the
+    /// flag that selects another port.
     pub async fn bind(config: &Config) -> Result<Self, BindError> {
-        let failed = |flag, address: &str, cause| BindError { flag, address: address.to_owned(), cause };
         let grpc = match &config.listen {
             ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
             ListenAddress::Unix(path) => SocketFile::bind(path, config.socket_mode)
                 .map(|(listener, file)| Listener::Unix(listener, file)),
         };
-        let grpc = grpc.map_err(|cause| failed("--listen", &config.listen.to_string(), cause))?;
         let admin = TcpListener::bind(config.admin_listen).await;
-        let admin =
-            admin.map_err(|cause| failed("--admin-listen", &config.admin_listen.to_string(), cause))?;
-        Ok(Self { grpc, admin })
+        let failed =
+            |flag, address: &dyn ToString, cause| BindError { flag, address: address.to_string(), cause };
+        Ok(Self {
+            grpc: grpc.map_err(|cause| failed("--listen", &config.listen, cause))?,
+            admin: admin.map_err(|cause| failed("--admin-listen", &config.admin_listen, cause))?,
+        })
     }
 
-    /// Returns where gRPC is served: the port that was dealt where the settings left it open.
+    /// Returns the address of the gRPC port, with the port number that the system chose for port 0.
     pub fn grpc(&self) -> io::Result<ListenAddress> {
-        self.grpc.local_address()
+        match &self.grpc {
+            Listener::Tcp(listener) => listener.local_addr().map(ListenAddress::Tcp),
+            Listener::Unix(_, file) => Ok(ListenAddress::Unix(file.path().to_owned())),
+        }
     }
 
-    /// Returns where probes are answered.
+    /// Returns the address of the admin port.
     pub fn admin(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
     }
 }
 
-/// A port could not be taken.
+/// A port could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {cause}; choose another with {flag}")]
 pub struct BindError {
@@ -60,7 +65,7 @@ pub struct BindError {
     cause: io::Error,
 }
 
-/// The port that gRPC is served on.
+/// The gRPC port.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
@@ -68,15 +73,16 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// Returns the next connection; when `shut` is ready, the next of those whom the system has let in already, and none
-    /// when it has no more: to close the port on them would break their connections. Cancel safe.
-    pub(super) async fn next(&self, shut: impl Future<Output = ()>) -> Option<io::Result<Accepted>> {
+    /// Returns the next connection. Once `closing` completes, returns what is left in the backlog
+    /// of the system and then `None`: closing the port earlier would reset those connections.
+    /// Cancel safe.
+    pub(super) async fn next(&self, closing: impl Future<Output = ()>) -> Option<io::Result<Accepted>> {
         tokio::select! {
             biased;
             accepted = self.accept() => return Some(accepted),
-            () = shut => {}
+            () = closing => {}
         }
-        // The runtime may not have heard of them yet.
+        // The runtime learns of new connections only when it runs.
         yield_now().await;
         self.accept().now_or_never()
     }
@@ -85,7 +91,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // A gRPC message is a few small writes, none of which should wait for the other side's answer.
+                // A gRPC message is a few small writes, which must not wait for acknowledgements.
                 stream.set_nodelay(true)?;
                 Ok(Accepted { address: Address::Ip(address.ip()), stream: Stream::Tcp(stream.into_std()?) })
             }
@@ -95,23 +101,16 @@ impl Listener {
             }
         }
     }
-
-    pub(super) fn local_address(&self) -> io::Result<ListenAddress> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map(ListenAddress::Tcp),
-            Self::Unix(_, file) => Ok(ListenAddress::Unix(file.path().to_owned())),
-        }
-    }
 }
 
-/// A connection that was accepted, bound to no runtime yet.
+/// An accepted connection that is not registered with a runtime yet.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) address: Address,
     pub(super) stream: Stream,
 }
 
-/// Its two ways of being.
+/// The stream of an accepted connection.
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(std::net::TcpStream),
@@ -119,7 +118,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Binds the connection to the runtime it is to be served on, in which this must be called.
+    /// Registers the stream with the current runtime, which will serve it.
     pub(super) fn into_tokio(self) -> io::Result<Either<TcpStream, UnixStream>> {
         Ok(match self {
             Self::Tcp(stream) => Either::Left(TcpStream::from_std(stream)?),
@@ -138,15 +137,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whom_the_system_let_in_is_taken_before_the_port_closes() {
+    async fn connections_in_the_backlog_are_accepted_before_the_port_closes() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let listener = Listener::Tcp(listener);
-        // While the runtime looks elsewhere.
+        // The runtime does not run while they connect.
         let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
         for client in &clients {
-            let accepted = listener.next(ready(())).await.expect("it is let in").unwrap();
-            let Stream::Tcp(stream) = accepted.stream else { panic!("of another kind") };
+            let accepted = listener.next(ready(())).await.expect("a connection in the backlog").unwrap();
+            let Stream::Tcp(stream) = accepted.stream else { panic!("not a TCP stream") };
             assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
         }
         assert!(listener.next(ready(())).await.is_none());

@@ -1,34 +1,35 @@
-//! Whether calls are welcome, as orchestrators and load balancers ask it, each in its own way.
+//! Whether the server is ready for calls, as gRPC health, `/readyz` and load balancers report it.
 
 use tokio::sync::watch;
 use tonic::Status;
 
-/// Where it is asked whether calls are welcome; cheap to clone.
+/// The readiness of the server; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Readiness(watch::Receiver<bool>);
 
 impl Readiness {
-    /// Begins with no.
+    /// Starts with "not ready".
     pub(super) fn channel() -> (watch::Sender<bool>, Self) {
-        let (sender, readiness) = watch::channel(false);
-        (sender, Self(readiness))
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
     }
 
-    /// Returns true if and only if calls are welcome.
+    /// Returns whether the server is ready for calls.
     pub(super) fn is_ready(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Returns where changes are told.
+    /// Returns a receiver of the current readiness and its changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<bool> {
         self.0.clone()
     }
 
-    /// Answers the path that AWS's application load balancers ask by default; none for any other. They look at the
-    /// code alone, so the health service, whose code is OK whatever it says, would never tell them of a drain.
+    /// Answers the default health check path of AWS Application Load Balancers; `None` for any
+    /// other path. A load balancer compares only the gRPC status code, and the health service
+    /// returns OK in every state, so it would never see a drain there.
     pub(super) fn alb_health_check(&self, path: &str) -> Option<Status> {
         (path == "/AWS.ALB/healthcheck").then(|| {
-            if self.is_ready() { Status::ok("") } else { Status::unavailable("calls are not welcome") }
+            if self.is_ready() { Status::ok("") } else { Status::unavailable("the server is not ready") }
         })
     }
 }

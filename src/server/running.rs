@@ -1,4 +1,4 @@
-//! The open server: who accepts, who serves, who answers probes; and how they end one after another.
+//! The running server: its tasks and threads, and the order in which a drain ends them.
 
 use std::{num::NonZero, pin::Pin, sync::Arc, thread, time::Duration};
 
@@ -11,16 +11,16 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Error, Listeners,
     acceptor::Acceptor,
     admin::Admin,
     admission::ConnectionLimiter,
+    builtin,
     components::Components,
     connection::ConnectionContext,
     drain::{DrainPhase, DrainWatch},
-    fd_limit,
+    error::Error,
+    listener::Listeners,
     readiness::Readiness,
-    routes::routes,
     worker::Workers,
 };
 use crate::{
@@ -28,17 +28,17 @@ use crate::{
     service::{CallLimits, Dispatcher, Service},
 };
 
-/// Everything that takes connections. Dropped, all of it ends at once.
+/// The tasks and threads that take connections. Dropping it ends all of them at once.
 pub(super) struct RunningServer {
     acceptor: JoinSet<()>,
-    /// The probes' port and the watch on the TLS files, which go on to the end.
+    /// The admin port and the checks of the TLS files, which run until the end of the drain.
     background: JoinSet<()>,
     phase: watch::Sender<DrainPhase>,
     workers_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl RunningServer {
-    /// Begins to take connections; must be called in a Tokio runtime.
+    /// Starts to take connections. Must be called in a Tokio runtime.
     pub(super) fn start(
         config: &Config,
         components: &Components,
@@ -48,16 +48,7 @@ impl RunningServer {
     ) -> Result<Self, Error> {
         let (phase, drain) = DrainWatch::channel();
         let context = ConnectionContext {
-            dispatcher: Dispatcher::new(
-                service,
-                routes(readiness.clone(), config)?,
-                CallLimits {
-                    timeout: config.limits.request_timeout,
-                    max_message_bytes: config.limits.message_bytes(),
-                },
-                components.audit.recorder(),
-                &components.metrics,
-            ),
+            dispatcher: dispatcher(config, components, service, readiness.clone())?,
             limits: Arc::new(config.limits.clone()),
             metrics: components.metrics.clone(),
             readiness: readiness.clone(),
@@ -66,17 +57,14 @@ impl RunningServer {
         };
         let threads = thread_count(config.workers);
         let (workers, workers_ended) = Workers::start(threads, context)?;
-        let workers = Arc::new(workers);
+        let (workers, metrics) = (Arc::new(workers), components.metrics.clone());
         let (address, admin_address) = (listeners.grpc()?, listeners.admin()?);
-        let Listeners { grpc: listener, admin: admin_listener } = listeners;
 
-        let (metrics, limits) = (components.metrics.clone(), &config.limits);
-        let max_connections = fd_limit::max_connections(limits.connections, threads);
-        let limiter = ConnectionLimiter::new(max_connections, limits.connections_per_peer);
-        let admin = Admin { metrics: metrics.clone(), readiness, workers: Arc::clone(&workers) };
         let (mut acceptor, mut background) = (JoinSet::new(), JoinSet::new());
-        acceptor.spawn(Acceptor { listener, limiter, metrics, drain, workers }.run());
-        background.spawn(admin.run(admin_listener));
+        let admin = Admin { metrics: metrics.clone(), readiness, workers: Arc::clone(&workers) };
+        background.spawn(admin.run(listeners.admin));
+        let limiter = ConnectionLimiter::from_settings(&config.limits, threads);
+        acceptor.spawn(Acceptor { listener: listeners.grpc, limiter, metrics, drain, workers }.run());
         if let Some(tls) = components.tls.clone() {
             background.spawn(async move { tls.watch().await });
         }
@@ -86,7 +74,7 @@ impl RunningServer {
         Ok(Self { acceptor, background, phase, workers_ended: Box::pin(workers_ended) })
     }
 
-    /// Returns if nobody accepts, serves or answers probes any more, which is a fault of ours. Cancel safe.
+    /// Returns when a task or all serving threads have ended, which is a bug. Cancel safe.
     pub(super) async fn failed(&mut self) {
         tokio::select! {
             () = &mut self.workers_ended => {}
@@ -95,45 +83,56 @@ impl RunningServer {
         }
     }
 
-    /// Ends in the order that loses no call: says that none are welcome, waits until that is known, closes the port,
-    /// asks connections to end, and cuts those that do not.
+    /// Drains in the order that loses no call: reports "not ready", waits until load balancers have
+    /// seen it, closes the port, closes connections gracefully, and cuts those that remain.
     pub(super) async fn drain(mut self, ready: watch::Sender<bool>, times: &ShutdownSettings) {
         let (delay, grace) = (times.delay, times.grace);
-        info!(delay_ms = milliseconds(delay), grace_ms = milliseconds(grace), "stopping");
+        info!(?delay, ?grace, "stopping");
         notify_systemd(NotifyState::Stopping);
         ready.send_replace(false);
         sleep(delay).await;
         self.phase.send_replace(DrainPhase::PortClosed);
-        // Whoever keeps connecting must not hold the drain.
+        // Clients that keep connecting must not prolong the drain.
         drop(timeout(ACCEPT_DRAIN_TIMEOUT, self.acceptor.join_next()).await);
         self.acceptor.shutdown().await;
-        // Ends the streams of those who watch the health, which would hold the drain to its last second.
+        // This ends the streams of health watchers, which would otherwise last for all of the
+        // grace.
         drop(ready);
         self.phase.send_replace(DrainPhase::Closing);
         if timeout(grace, &mut self.workers_ended).await.is_err() {
-            warn!("calls or connections did not end in time and are cut");
+            warn!("calls or connections did not end within shutdown.grace and are cut");
             self.phase.send_replace(DrainPhase::Abort);
-            // A thread that does not even cut hangs, and goes with the process.
+            // A thread that still does not end hangs; it ends with the process.
             drop(timeout(ABORT_TIMEOUT, self.workers_ended).await);
         }
         info!("stopped");
     }
 }
 
+fn dispatcher(
+    config: &Config,
+    components: &Components,
+    service: Service,
+    readiness: Readiness,
+) -> Result<Dispatcher, Error> {
+    let limits = CallLimits {
+        timeout: config.limits.request_timeout,
+        max_message_bytes: config.limits.message_bytes(),
+    };
+    let (routes, recorder) = (builtin::routes(readiness, config)?, components.audit.recorder());
+    Ok(Dispatcher::new(service, routes, limits, recorder, &components.metrics))
+}
+
 fn thread_count(workers: usize) -> usize {
     match workers {
         0 => thread::available_parallelism().map_or(1, NonZero::get),
-        set => set,
+        count => count,
     }
 }
 
-/// Where systemd did not start this process, or does not listen, nobody needs to know.
+/// Notifies systemd. Without a systemd that listens, this does nothing.
 fn notify_systemd(state: NotifyState<'_>) {
     drop(sd_notify::notify(&[state]));
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 const ACCEPT_DRAIN_TIMEOUT: Duration = Duration::from_millis(100);

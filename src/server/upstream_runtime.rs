@@ -1,16 +1,17 @@
-//! The runtime on which Cognito and key servers are asked: what is slow there never holds up a serving thread, nor does
-//! its work end with the call that began it.
+//! The runtime for calls to Cognito and to the key servers.
+//!
+//! Slow work there does not delay a serving thread, and a fetch outlives the call that started it.
 
 use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime that ends without waiting when it is dropped.
+/// A runtime that stops without waiting for its tasks when it is dropped.
 #[derive(Debug)]
 pub(super) struct UpstreamRuntime(Option<Runtime>);
 
 impl UpstreamRuntime {
-    /// Starts one thread: what is asked in a second is bounded by Cognito's quotas, some hundreds.
+    /// Starts one thread: Cognito's quotas allow some hundred requests a second.
     pub(super) fn start() -> io::Result<(Self, Handle)> {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("upstream").enable_all().build()?;

@@ -1,14 +1,8 @@
-//! The threads that serve connections, each with a runtime of its own, so that a call never crosses from one to another.
+//! The threads that serve connections.
+//!
+//! Each has a runtime of its own, so a call never moves from one core to another.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    thread,
-    time::Duration,
-};
+use std::{io, thread, time::Duration};
 
 use futures_util::{FutureExt as _, future::join_all};
 use tokio::{
@@ -25,7 +19,7 @@ use super::{
     drain::{DrainPhase, DrainWatch},
     listener::Accepted,
 };
-use crate::telemetry::metrics::{Gauge, Metrics};
+use crate::telemetry::metrics::Gauge;
 
 /// The serving threads.
 #[derive(Debug)]
@@ -35,45 +29,48 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` threads, which end when the stage is closing and their last connection is over; what is returned
-    /// beside them waits for that. Fails where a thread cannot be had.
+    /// Starts `count` threads. The returned future completes when all of them have ended: after
+    /// [`DrainPhase::Closing`], once their last connection is closed.
     pub(super) fn start(
         count: usize,
         context: ConnectionContext,
     ) -> io::Result<(Self, impl Future<Output = ()> + use<>)> {
         let drain = context.drain.clone();
-        let started =
-            (0..count).map(|n| Worker::start(n, context.another())).collect::<io::Result<Vec<_>>>()?;
-        let (workers, ends): (Vec<_>, Vec<_>) = started.into_iter().unzip();
-        // An error means that the thread is gone too.
+        let started = (0..count).map(|n| Worker::start(n, context.for_another_thread()));
+        let (workers, ends): (Vec<_>, Vec<_>) = started.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+        // A dropped sender means that the thread panicked, so it has ended too.
         Ok((Self { workers, drain }, join_all(ends).map(drop)))
     }
 
-    /// Gives a connection to the worker that has the fewest.
+    /// Sends a connection to the worker with the fewest connections.
     pub(super) fn dispatch(&self, accepted: Accepted, permit: ConnectionPermit) {
-        // One that is gone has no load, and would be dealt everything.
-        let there = self.workers.iter().filter(|worker| !worker.tasks.is_closed());
-        match there.min_by_key(|worker| worker.connection_count.get()) {
-            Some(worker) => worker.assign(accepted, permit),
-            None => error!("no serving thread is there"),
+        // A worker that has ended keeps no connections, so it would be chosen for all of them.
+        let alive = self.workers.iter().filter(|worker| !worker.tasks.is_closed());
+        let sent = alive.min_by_key(|worker| worker.connections.get()).map(|worker| {
+            let guard = ConnectionCountGuard::new(&worker.connections);
+            worker.tasks.send(Task::Serve(accepted, (permit, guard)))
+        });
+        if !matches!(sent, Some(Ok(()))) {
+            error!("no serving thread takes the connection");
         }
     }
 
-    /// Returns true if and only if every worker answers within a second; one that has ended because the server closes
-    /// need not.
+    /// Returns whether every worker responds within a second, or the drain has begun, in which
+    /// workers end.
     pub(super) async fn all_respond(&self) -> bool {
-        let answered = join_all(self.workers.iter().map(Worker::responds)).await;
-        answered.into_iter().all(|alive| alive) || !self.drain.is_open()
+        let responses = join_all(self.workers.iter().map(Worker::responds)).await;
+        responses.into_iter().all(|responds| responds) || !self.drain.is_open()
     }
 }
 
 #[derive(Debug)]
 struct Worker {
-    connection_count: ConnectionCount,
+    /// The metric of this worker's connections, which also balances the load.
+    connections: Gauge,
+    /// Unbounded, because the connection limiter bounds what is sent.
     tasks: mpsc::UnboundedSender<Task>,
 }
 
-/// What a worker is given. The queue needs no bound of its own: the limiter bounds the connections.
 #[derive(Debug)]
 enum Task {
     Ping(oneshot::Sender<()>),
@@ -84,27 +81,22 @@ impl Worker {
     fn start(n: usize, context: ConnectionContext) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (sender, tasks) = mpsc::unbounded_channel();
         let (done, ended) = oneshot::channel::<()>();
-        let connection_count = ConnectionCount::new(n, &context.metrics);
+        let connections = context.metrics.server.connections(n);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let serve = move || {
             runtime.block_on(serve(context, tasks));
             drop((runtime, done));
         };
-        // Not joined: a thread that hangs must not hold the process, and `ended` tells of its end.
+        // The thread is not joined, because a hanging one must not keep the process alive; `ended`
+        // reports its end.
         thread::Builder::new().name(format!("worker-{n}")).spawn(serve)?;
-        Ok((Self { connection_count, tasks: sender }, ended))
-    }
-
-    fn assign(&self, accepted: Accepted, permit: ConnectionPermit) {
-        if self.tasks.send(Task::Serve(accepted, (permit, self.connection_count.increment()))).is_err() {
-            error!("a serving thread is gone");
-        }
+        Ok((Self { connections, tasks: sender }, ended))
     }
 
     async fn responds(&self) -> bool {
-        let (answer, answered) = oneshot::channel();
-        let asked = self.tasks.send(Task::Ping(answer)).is_ok();
-        asked && matches!(timeout(LIVENESS_TIMEOUT, answered).await, Ok(Ok(())))
+        let (sender, response) = oneshot::channel();
+        let sent = self.tasks.send(Task::Ping(sender)).is_ok();
+        sent && matches!(timeout(LIVENESS_TIMEOUT, response).await, Ok(Ok(())))
     }
 }
 
@@ -112,17 +104,14 @@ async fn serve(context: ConnectionContext, mut tasks: mpsc::UnboundedReceiver<Ta
     let (mut connections, mut drain, mut closing) = (JoinSet::new(), context.drain.clone(), false);
     while !closing || !connections.is_empty() {
         tokio::select! {
-            // What was dealt before the server closed is served, and then asked to leave like the others.
+            // Connections that were dispatched before the drain are served first, and then closed
+            // gracefully like the others.
             biased;
             Some(task) = tasks.recv() => match task {
-                // Whoever asked may have left.
-                Task::Ping(answer) => drop(answer.send(())),
+                // The probe may have given up.
+                Task::Ping(response) => drop(response.send(())),
                 Task::Serve(accepted, guards) => {
-                    let connection = context.clone().serve(accepted);
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(guards);
-                    });
+                    connections.spawn(context.clone().serve(accepted).map(|()| drop(guards)));
                 }
             },
             Some(_) = connections.join_next() => {}
@@ -131,37 +120,20 @@ async fn serve(context: ConnectionContext, mut tasks: mpsc::UnboundedReceiver<Ta
     }
 }
 
-/// How many connections a worker has; each connection holds one that counts it.
+/// Counts one connection in the gauge of its worker while it exists.
 #[derive(Debug)]
-struct ConnectionCount {
-    count: Arc<AtomicUsize>,
-    gauge: Gauge,
-}
+struct ConnectionCountGuard(Gauge);
 
-impl ConnectionCount {
-    fn new(worker: usize, metrics: &Metrics) -> Self {
-        Self { count: Arc::default(), gauge: metrics.server.connections(worker) }
-    }
-
-    fn get(&self) -> usize {
-        self.count.load(Relaxed)
-    }
-
-    fn increment(&self) -> ConnectionCountGuard {
-        self.count.fetch_add(1, Relaxed);
-        self.gauge.inc();
-        ConnectionCountGuard(Self { count: Arc::clone(&self.count), gauge: self.gauge.clone() })
+impl ConnectionCountGuard {
+    fn new(connections: &Gauge) -> Self {
+        connections.inc();
+        Self(connections.clone())
     }
 }
-
-/// The place of one connection at its worker.
-#[derive(Debug)]
-struct ConnectionCountGuard(ConnectionCount);
 
 impl Drop for ConnectionCountGuard {
     fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Relaxed);
-        self.0.gauge.dec();
+        self.0.dec();
     }
 }
 

@@ -45,7 +45,7 @@ async fn a_stop_under_load_fails_no_call_it_took_and_comes_in_time() {
             process.signal("TERM");
             load.join_all().await;
             let ended = move || {
-                process.wait_for_log("calls or connections did not end in time and are cut");
+                process.wait_for_log("calls or connections did not end within shutdown.grace and are cut");
                 process.wait()
             };
             let code = spawn_blocking(ended).await.unwrap();
@@ -202,7 +202,7 @@ fn call(client: &mut SendRequest<Bytes>, sub: &str) -> Option<client::ResponseFu
 }
 
 const MAY_CUT: &str =
-    "shutdown.grace is less than limits.request_timeout, so that a stop may cut calls under way";
+    "shutdown.grace is shorter than limits.request_timeout, so a stop may cut calls in progress";
 fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[0, 0, length, kind, flags, 0, 0, 0, 0], payload].concat()

@@ -80,7 +80,7 @@ fn every_external_crate_of_weight_has_one_owner() {
         ("moka", &["cache"]),
         ("rustls", &["server/tls", "auth/certificate", "auth/keys/fetch"]),
         ("schemars", &["config"]),
-        ("sd_notify", &["server/front"]),
+        ("sd_notify", &["server/running"]),
         ("strsim", &["config/builder"]),
         ("tikv_jemallocator", &["main", "users/cache/tests/memory"]),
         ("tokio_rustls", &["server/tls"]),

@@ -662,7 +662,7 @@ async fn a_process_without_descriptors_rests_warns_once_and_recovers() {
     begun_at_last([127, 0, 0, 1], address).await;
     let failures = metric(process.admin, ACCEPT_FAILURES).await;
     assert!(failures > 1.0, "{failures}");
-    process.wait_for_log("connections cannot be accepted");
+    process.wait_for_log("cannot accept connections");
     process.signal("TERM");
     let lines = process.log_until("stopped");
     assert!(lines.iter().all(|line| line["level"] != "WARN"), "{lines:?}");

@@ -1,10 +1,10 @@
-//! How many connections the process has file descriptors for.
+//! How many connections the limit on file descriptors allows.
 
 use rustix::process::{Resource, getrlimit};
 use tracing::warn;
 
-/// Returns how many connections may be held: as many as `wanted`, or as the limit on descriptors (`ulimit -n`) leaves
-/// beside those for Cognito and the probes, which must never be in want of one.
+/// Returns the smaller of `wanted` and what `ulimit -n` allows, less a reserve: a full server must
+/// still get descriptors for Cognito and for probes.
 pub(super) fn max_connections(wanted: usize, threads: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
     let available = available(limit, threads);
@@ -13,7 +13,7 @@ pub(super) fn max_connections(wanted: usize, threads: usize) -> usize {
             limit,
             connections = available,
             wanted,
-            "the limit on open files allows fewer connections than are set; raise it or lower limits.connections"
+            "the open file limit allows fewer connections than limits.connections; raise it or lower the setting"
         );
     }
     wanted.min(available)
@@ -24,9 +24,9 @@ fn available(limit: u64, threads: usize) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved).max(1)
 }
 
-// Of the log, the probes' 64 connections, and those to Cognito and the key servers.
+// For the log, 64 connections on the admin port, Cognito and the key servers.
 const RESERVED: usize = 128;
-// Each serving thread's runtime polls, is woken and hears signals by them.
+// For the epoll, event and signal descriptors of each serving thread's runtime.
 const PER_THREAD: usize = 4;
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_left_for_the_rest() {
+    fn descriptors_are_reserved_for_other_uses() {
         for (limit, threads, expected) in [
             (1024, 2, 888),
             (1024, 64, 640),

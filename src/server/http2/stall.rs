@@ -1,5 +1,7 @@
-//! The answers of one connection that its client takes no bytes of. HTTP/2 lets a client close its window, and hyper
-//! then holds the answer for as long as the connection lasts.
+//! Detects responses that the client's flow-control window stalls.
+//!
+//! A client may close its HTTP/2 window, and hyper then keeps the response for the life of the
+//! connection.
 
 use std::{
     pin::Pin,
@@ -18,16 +20,17 @@ use tonic::Status;
 
 use crate::service::ResponseBody;
 
-/// The answers of one connection that are ready and not taken; cheap to clone.
+/// Monitors the responses of one connection; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct StallMonitor(Arc<Periods>);
+pub(in crate::server) struct StallMonitor(Arc<Periods>);
 
-/// Time is told in periods, so that an answer costs no look at a clock.
+/// Counts the waiting responses by the period in which their wait began. A period lasts for the
+/// stall timeout, so a response costs no reading of the clock.
 #[derive(Debug, Default)]
 struct Periods {
-    /// The period it is.
+    /// The number of the current period.
     current: AtomicUsize,
-    /// How many wait that began to in an even period, and in an odd one.
+    /// How many waits that began in an even and in an odd period are not over.
     waiting: [AtomicUsize; 2],
 }
 
@@ -39,33 +42,34 @@ impl Periods {
 }
 
 impl StallMonitor {
-    /// Returns `body`, monitored.
-    pub(super) fn monitor(&self, body: ResponseBody) -> MonitoredBody {
-        let mut answer = MonitoredBody { body, monitor: self.clone(), waiting_since: None };
-        answer.start_waiting();
-        answer
+    /// Returns `body` with its waits for the client monitored.
+    pub(in crate::server) fn monitor(&self, body: ResponseBody) -> MonitoredBody {
+        let mut body = MonitoredBody { body, monitor: self.clone(), waiting_since: None };
+        body.start_waiting();
+        body
     }
 
-    /// Returns when an answer has waited for `timeout`, or for up to twice as long, whatever becomes of the others.
-    /// Cancel safe.
-    pub(super) async fn stalled(&self, timeout: Duration) {
-        let Periods { current, .. } = &*self.0;
+    /// Completes when a response has waited for the client for `timeout` to twice as long. Cancel
+    /// safe.
+    pub(in crate::server) async fn stalled(&self, timeout: Duration) {
         loop {
             sleep(timeout).await;
-            let ending = current.load(Relaxed);
-            // Those who began in the period before have waited for all of this one.
+            let ending = self.0.current.load(Relaxed);
+            // A wait that began in the previous period has lasted for all of this one.
             if self.0.of(ending.wrapping_sub(1)).load(Relaxed) > 0 {
                 return;
             }
-            current.store(ending.wrapping_add(1), Relaxed);
+            self.0.current.store(ending.wrapping_add(1), Relaxed);
         }
     }
 }
 
-/// The body of an answer. hyper holds a frame until the client has room for some of it, and only then asks for the next:
-/// from a frame to the next question an answer waits for the client, from a question to the next frame for us.
+/// A response body whose waits for the client are monitored.
+///
+/// hyper polls for the next frame only when the client's window has room for it. So the response
+/// waits for the client from one frame to the next poll, and for us from that poll to its frame.
 #[derive(Debug)]
-pub(super) struct MonitoredBody {
+pub(in crate::server) struct MonitoredBody {
     body: ResponseBody,
     monitor: StallMonitor,
     waiting_since: Option<usize>,
@@ -118,92 +122,4 @@ impl Drop for MonitoredBody {
 }
 
 #[cfg(test)]
-mod tests {
-    use http_body::Body as _;
-    use http_body_util::BodyExt as _;
-    use tokio::time::Instant;
-    use tonic::body::Body;
-
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_secs(10);
-
-    #[tokio::test(start_paused = true)]
-    async fn answers_that_nobody_takes_are_a_stall() {
-        let monitor = StallMonitor::default();
-        let begun = Instant::now();
-        let _answer = monitor.monitor(full());
-        monitor.stalled(TIMEOUT).await;
-        assert_eq!(begun.elapsed(), 2 * TIMEOUT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn answers_that_are_taken_are_none() {
-        let monitor = StallMonitor::default();
-        let taking = async {
-            // There is always one that waits, and there is never the same.
-            let mut waiting = monitor.monitor(full());
-            for _ in 0..20 {
-                sleep(TIMEOUT / 2).await;
-                let next = monitor.monitor(full());
-                waiting.frame().await.unwrap().unwrap();
-                drop(std::mem::replace(&mut waiting, next));
-            }
-        };
-        tokio::select! {
-            () = monitor.stalled(TIMEOUT) => panic!("stalled"),
-            () = taking => {}
-        }
-        assert_eq!(monitor.waiting(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_that_has_nothing_yet_waits_for_us() {
-        let monitor = StallMonitor::default();
-        let (_frames, frames) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, Status>>(1);
-        let stream = tokio_stream::wrappers::ReceiverStream::new(frames);
-        let mut watch =
-            monitor.monitor(ResponseBody::Other(Body::new(http_body_util::StreamBody::new(stream))));
-        tokio::select! {
-            _ = watch.frame() => panic!("there is no frame"),
-            () = monitor.stalled(TIMEOUT) => panic!("stalled"),
-            () = sleep(10 * TIMEOUT) => {}
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_what_it_was() {
-        let monitor = StallMonitor::default();
-        let taken = monitor.monitor(full()).collect().await.unwrap().to_bytes();
-        assert_eq!(&taken[..], b"answer");
-        assert!(monitor.monitor(ResponseBody::Ended).is_end_stream());
-        assert_eq!(monitor.waiting(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_nobody_takes_is_a_stall_among_others_that_are_taken() {
-        let monitor = StallMonitor::default();
-        let _forgotten = monitor.monitor(full());
-        let taking = async {
-            loop {
-                sleep(TIMEOUT / 4).await;
-                monitor.monitor(full()).collect().await.unwrap();
-            }
-        };
-        tokio::select! {
-            () = monitor.stalled(TIMEOUT) => {}
-            () = taking => {}
-            () = sleep(3 * TIMEOUT) => panic!("not noticed"),
-        }
-    }
-
-    impl StallMonitor {
-        fn waiting(&self) -> usize {
-            self.0.waiting.iter().map(|waiting| waiting.load(Relaxed)).sum()
-        }
-    }
-
-    fn full() -> ResponseBody {
-        ResponseBody::Message(Bytes::from_static(b"answer"))
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The file of a Unix socket: there with its mode or not at all, and gone with the server.
+//! The file of a Unix socket: created with its final mode, and removed with the server.
 
 use std::{
     fs::{self, Permissions},
@@ -13,7 +13,8 @@ use std::{
 
 use tokio::net::UnixListener;
 
-/// The file of a socket that this process listens on. Dropping it removes the file, if it still is this one.
+/// The file of a socket that this process listens on. Dropping it removes the file, unless another
+/// process has replaced it.
 #[derive(Debug)]
 pub(in crate::server) struct SocketFile {
     path: PathBuf,
@@ -21,24 +22,22 @@ pub(in crate::server) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Listens on `path`, for those whom `mode` lets in. A socket that nobody listens on any more is replaced; anything
-    /// else that is there is left alone, and the failure says what it is.
+    /// Listens on `path` with the permissions `mode`. Replaces a socket that no process listens on.
+    /// Fails without touching any other file at that path.
     pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
         ensure_free_or_stale(path)?;
-        // Made temporary and moved into place: nobody finds it with another mode, and there is no moment without a socket.
+        // The socket is created under a temporary name and renamed, so that `path` never has
+        // another mode and a stale socket is replaced without a gap.
         let temporary = path.with_added_extension(process::id().to_string());
         drop(fs::remove_file(&temporary));
         let listener = UnixListener::bind(&temporary)?;
         let moved = fs::set_permissions(&temporary, Permissions::from_mode(mode))
             .and_then(|()| fs::metadata(&temporary))
-            .and_then(|made| fs::rename(&temporary, path).map(|()| made.ino()));
-        match moved {
-            Ok(inode) => Ok((listener, Self { path: path.to_owned(), inode })),
-            Err(error) => {
-                drop(fs::remove_file(&temporary));
-                Err(error)
-            }
+            .and_then(|metadata| fs::rename(&temporary, path).map(|()| metadata.ino()));
+        if moved.is_err() {
+            drop(fs::remove_file(&temporary));
         }
+        Ok((listener, Self { path: path.to_owned(), inode: moved? }))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -48,25 +47,23 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        if ours {
-            // Left behind it is stale, and the next server replaces it.
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode) {
+            // If this fails, the next server replaces the stale socket.
             drop(fs::remove_file(&self.path));
         }
     }
 }
 
 fn ensure_free_or_stale(path: &Path) -> io::Result<()> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
+    let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+        metadata => metadata?,
     };
-    if !found.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is not a socket"));
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(error),
     }
@@ -77,7 +74,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_has_its_mode_and_goes_with_its_server() {
+    async fn a_socket_has_its_mode_and_is_removed_with_its_server() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("grpc.sock");
         let (listener, file) = SocketFile::bind(&path, 0o640).unwrap();
@@ -95,18 +92,18 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let (listener, file) = SocketFile::bind(&path, 0o600).unwrap();
         let error = SocketFile::bind(&path, 0o600).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "one that lives");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "another process listens");
         UnixStream::connect(&path).unwrap();
         drop((listener, file));
         fs::write(&path, "precious").unwrap();
         let error = SocketFile::bind(&path, 0o600).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "no socket");
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "not a socket");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         assert_eq!(names(folder.path()), ["grpc.sock"]);
     }
 
     #[tokio::test]
-    async fn a_successors_socket_is_left() {
+    async fn the_socket_of_a_successor_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("grpc.sock");
         let (listener, file) = SocketFile::bind(&path, 0o600).unwrap();
