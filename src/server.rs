@@ -39,15 +39,6 @@ use crate::{
     users::Users,
 };
 
-/// Builds a server from `config` and serves it: [`Server::read`], then [`Server::serve`].
-pub async fn run(
-    config: Config,
-    listeners: Listeners,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), Error> {
-    Server::read(config)?.serve(listeners, shutdown).await
-}
-
 /// A server whose settings have been validated.
 #[derive(Debug)]
 pub struct Server {
@@ -118,7 +109,7 @@ impl Server {
             pending::<()>().await;
         };
         tokio::select! {
-            () = running.failed() => return Err(Error::Acceptor),
+            () = running.failed() => return Err(Error::TaskEnded),
             () = become_ready => {}
             () = shutdown => {}
         }

@@ -13,7 +13,7 @@ pub enum Error {
     Audit(#[from] OpenSinkError),
     /// A task or thread that must run until the shutdown ended early, which is a bug.
     #[error("a task that accepts or serves connections ended unexpectedly")]
-    Acceptor,
+    TaskEnded,
     /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigErrors),

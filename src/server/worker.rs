@@ -47,8 +47,8 @@ impl Workers {
         // A worker that has ended keeps no connections, so it would be chosen for all of them.
         let alive = self.workers.iter().filter(|worker| !worker.tasks.is_closed());
         let sent = alive.min_by_key(|worker| worker.connections.get()).map(|worker| {
-            let guard = ConnectionCountGuard::new(&worker.connections);
-            worker.tasks.send(Task::Serve(accepted, (permit, guard)))
+            worker.connections.inc();
+            worker.tasks.send(Task::Serve(accepted, permit))
         });
         if !matches!(sent, Some(Ok(()))) {
             error!("no serving thread takes the connection");
@@ -74,7 +74,7 @@ struct Worker {
 #[derive(Debug)]
 enum Task {
     Ping(oneshot::Sender<()>),
-    Serve(Accepted, (ConnectionPermit, ConnectionCountGuard)),
+    Serve(Accepted, ConnectionPermit),
 }
 
 impl Worker {
@@ -83,8 +83,9 @@ impl Worker {
         let (done, ended) = oneshot::channel::<()>();
         let connections = context.metrics.server.connections(n);
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        let count = connections.clone();
         let serve = move || {
-            runtime.block_on(serve(context, tasks));
+            runtime.block_on(serve(context, tasks, count));
             drop((runtime, done));
         };
         // The thread is not joined, because a hanging one must not keep the process alive; `ended`
@@ -100,7 +101,7 @@ impl Worker {
     }
 }
 
-async fn serve(context: ConnectionContext, mut tasks: mpsc::UnboundedReceiver<Task>) {
+async fn serve(context: ConnectionContext, mut tasks: mpsc::UnboundedReceiver<Task>, count: Gauge) {
     let (mut connections, mut drain, mut closing) = (JoinSet::new(), context.drain.clone(), false);
     while !closing || !connections.is_empty() {
         tokio::select! {
@@ -110,30 +111,15 @@ async fn serve(context: ConnectionContext, mut tasks: mpsc::UnboundedReceiver<Ta
             Some(task) = tasks.recv() => match task {
                 // The probe may have given up.
                 Task::Ping(response) => drop(response.send(())),
-                Task::Serve(accepted, guards) => {
-                    connections.spawn(context.clone().serve(accepted).map(|()| drop(guards)));
+                Task::Serve(accepted, permit) => {
+                    connections.spawn(context.clone().serve(accepted).map(|()| drop(permit)));
                 }
             },
-            Some(_) = connections.join_next() => {}
+            Some(_) = connections.join_next() => {
+                count.dec();
+            }
             () = drain.reached(DrainPhase::Closing), if !closing => closing = true,
         }
-    }
-}
-
-/// Counts one connection in the gauge of its worker while it exists.
-#[derive(Debug)]
-struct ConnectionCountGuard(Gauge);
-
-impl ConnectionCountGuard {
-    fn new(connections: &Gauge) -> Self {
-        connections.inc();
-        Self(connections.clone())
-    }
-}
-
-impl Drop for ConnectionCountGuard {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

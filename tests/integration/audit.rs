@@ -18,7 +18,7 @@ use cognito_lookup::{
         BatchGetUsersRequest, EraseUserRequest, ExplainAccessRequest, GetUserRequest,
         admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
     },
-    server::{self, Listeners},
+    server::Listeners,
 };
 use cognito_standin::{Fault, StandIn};
 use serde_json::Value;
@@ -30,7 +30,7 @@ use crate::{
     support::process::Process,
     support::{
         ADA, App, BOB, GET_USER_STARTED, GRACE, about, assert_failure, config, connect, failure, metric,
-        standin, with_token,
+        serve, standin, with_token,
     },
 };
 
@@ -380,7 +380,7 @@ async fn a_sink_that_cannot_be_opened_is_no_start() {
     let mut config = config(&cognito);
     config.audit.path = Some("/proc/audit.jsonl".into());
     let listeners = Listeners::bind(&config).await.unwrap();
-    let error = server::run(config, listeners, std::future::pending()).await.unwrap_err().to_string();
+    let error = serve(config, listeners, std::future::pending()).await.unwrap_err().to_string();
     assert!(error.starts_with("the audit sink /proc/audit.jsonl cannot be opened"), "{error}");
 }
 

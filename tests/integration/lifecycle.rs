@@ -15,7 +15,7 @@ use cognito_lookup::{
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tonic::{Code, Request};
 
-use crate::support::{ADA, App, connect, standin};
+use crate::support::{ADA, App, connect, serve, standin};
 
 #[tokio::test]
 async fn health_is_told_for_the_server_and_each_service() {
@@ -230,8 +230,7 @@ async fn faulty_settings_stop_the_server_before_it_serves() {
     config.callers[0].attributes.clear();
     config.pools[0].id = "x".into();
     let listeners = Listeners::bind(&config).await.unwrap();
-    let error =
-        cognito_lookup::server::run(config, listeners, std::future::pending()).await.unwrap_err().to_string();
+    let error = serve(config, listeners, std::future::pending()).await.unwrap_err().to_string();
     assert!(error.contains("callers[0].attributes") && error.contains("pools[0].id"), "{error}");
     assert_eq!(cognito.calls("jwks"), 0);
 }

@@ -26,7 +26,7 @@ use cognito_lookup::{
         user_service_client::UserServiceClient,
     },
     query::Query,
-    server::{self, Listeners},
+    server::{self, Listeners, Server},
     telemetry::metrics::Metrics,
     users::Users,
 };
@@ -85,7 +85,7 @@ impl App {
         };
         let (stop, stopped) = oneshot::channel();
         #[expect(clippy::disallowed_methods, reason = "joined by `stopped`")]
-        let ended = tokio::spawn(server::run(config, listeners, async { drop(stopped.await) }));
+        let ended = tokio::spawn(serve(config, listeners, async { drop(stopped.await) }));
         Self { cognito, address, admin, channel, stop: Some(stop), ended }
     }
 
@@ -188,6 +188,15 @@ impl App {
         timeout(Duration::from_secs(40), self.ended).await.expect("the server stops").unwrap().unwrap();
         self.cognito
     }
+}
+
+/// Builds a server from `config` and serves it until `shutdown` completes.
+pub(crate) async fn serve(
+    config: Config,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), server::Error> {
+    Server::read(config)?.serve(listeners, shutdown).await
 }
 
 /// The parts of a server that find users, without the server: a test can poll each question by hand.

@@ -54,20 +54,12 @@ impl TlsFiles {
     pub(super) fn from_settings(settings: &TlsSettings, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         let TlsSettings { certificate, key, client_ca, client_certificate, check_every } = settings;
         let verifies = *client_certificate != ClientCertificate::Off;
-        let needs_certificate = key.is_some() || verifies || client_ca.is_some();
+        let is_needed = key.is_some() || verifies || client_ca.is_some();
         for (wrong, key, problem) in [
-            (
-                !verifies && client_ca.is_some(),
-                CLIENT_CERTIFICATE,
-                "must be \"required\" or \"optional\" if tls.client_ca is set",
-            ),
+            (!verifies && client_ca.is_some(), MODE, "must be \"required\" or \"optional\" with client_ca"),
             (verifies && client_ca.is_none(), CLIENT_CA, "must be set to verify client certificates"),
             (certificate.is_some() && key.is_none(), KEY, "must be set if tls.certificate is set"),
-            (
-                certificate.is_none() && needs_certificate,
-                CERTIFICATE,
-                "must be set to use the other tls settings",
-            ),
+            (certificate.is_none() && is_needed, CERTIFICATE, "must be set to use the other tls settings"),
         ] {
             if wrong {
                 errors.add(key, problem);
@@ -170,5 +162,5 @@ fn invalid(key: &'static str, problem: impl ToString) -> InvalidTlsFiles {
 const CERTIFICATE: &str = "tls.certificate";
 const KEY: &str = "tls.key";
 const CLIENT_CA: &str = "tls.client_ca";
-const CLIENT_CERTIFICATE: &str = "tls.client_certificate";
+const MODE: &str = "tls.client_certificate";
 const MAX_BYTES: u64 = 1024 * 1024;
