@@ -1,4 +1,6 @@
-//! All that can go wrong for a caller, and its one translation into a status with details.
+//! Every failure of a call, and its one translation into a gRPC status with details.
+
+mod published;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,6 +13,7 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+pub use self::published::published;
 use crate::{
     auth::Rejected,
     policy::Denied,
@@ -19,65 +22,54 @@ use crate::{
     users::Failure,
 };
 
-/// Why a call failed; the text is for the log, callers get a constant.
+/// Why a call failed. Its text is for the log; callers get a constant text instead.
+#[expect(missing_docs, reason = "the texts say it")]
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum Error {
-    /// The policy refuses.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The message is compressed.
     #[error("the message of the call is compressed")]
     Compressed,
-    /// No user was found.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// The answer to a batch has no room for this user.
-    #[error("the answer to a batch is full")]
+    #[error("the reply to a batch is full")]
     BatchFull,
-    /// A service that is not ours, such as health, answered so.
-    #[error("a service that is not ours answered {0:?}")]
+    #[error("a built-in service answered {0:?}")]
     Builtin(Code),
-    /// The question is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidQuery),
-    /// The caller's deadline or our own passed.
     #[error("the deadline passed")]
     DeadlineExceeded,
-    /// The call panicked: a fault of ours.
     #[error("the call panicked")]
     Panicked,
-    /// A credential was refused.
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    /// The record of the call could not be written, without which nothing is to leave.
     #[error("the audit record of the call could not be written")]
     AuditUnavailable,
-    /// This version does not offer the call.
-    #[error("the call is not offered by this version")]
+    #[error("the method is not implemented by this version")]
     Unimplemented,
-    /// The message is too large, or is not one message of the method's.
     #[error("the message of the call cannot be read")]
     Unreadable,
 }
 
 impl Error {
-    /// Returns what failed in a response of a service that is not ours; none if nothing did.
-    pub fn of<B>(response: &Response<B>) -> Option<Self> {
+    /// Returns the error in a response of health or reflection; none if it is a success.
+    pub fn from_response<B>(response: &Response<B>) -> Option<Self> {
         let status = response.extensions().get::<Status>()?;
         Some(match status.code() {
-            // What tonic's codec says of a message that is too large, and of one that is no protobuf.
+            // tonic's codec: the message is too large, or is not protobuf.
             Code::OutOfRange | Code::Internal => Self::Unreadable,
             Code::Unimplemented => Self::Unimplemented,
             code => Self::Builtin(code),
         })
     }
 
-    /// Returns the gRPC code that callers see.
+    /// Returns the gRPC code that the caller gets.
     pub fn code(&self) -> Code {
-        self.outward().0
+        self.code_and_text().0
     }
 
-    /// Returns true if and only if the same call, of the same caller, could be answered at another time.
+    /// Returns whether the same call by the same caller could succeed at another time.
     pub fn is_server_fault(&self) -> bool {
         use Code::{DeadlineExceeded, Internal, ResourceExhausted, Unavailable};
         matches!(self.code(), DeadlineExceeded | Internal | ResourceExhausted | Unavailable)
@@ -85,14 +77,14 @@ impl Error {
 
     /// Returns the published reason, without its prefix.
     pub fn reason(&self) -> &'static str {
-        let name = self.outward().1.as_str_name();
+        let name = self.error_reason().as_str_name();
         name.strip_prefix("ERROR_REASON_").unwrap_or(name)
     }
 
-    /// Makes the status that callers see: code, constant text, `ErrorInfo` and `RequestInfo`, and where they help
-    /// `BadRequest` and `RetryInfo`, of one to two times the wait, with its trailer `grpc-retry-pushback-ms` (gRFC A6).
+    /// Makes the status that the caller gets. A retry delay is also in the trailer
+    /// `grpc-retry-pushback-ms` (gRFC A6).
     pub fn into_status(self, request_id: &str) -> Status {
-        let (code, _, text) = self.outward();
+        let (code, text) = self.code_and_text();
         let mut details = ErrorDetails::new();
         details.set_error_info(self.reason(), proto::DOMAIN, self.metadata());
         details.set_request_info(request_id, "");
@@ -101,23 +93,23 @@ impl Error {
             details.add_bad_request_violation(field, problem);
         }
         if let Some(wait) = self.retry_after() {
-            // Spread, for whoever is refused at one moment would otherwise come back at one moment.
+            // Spread, or all callers refused at one moment would return at one moment.
             let wait = wait.mul_f64(1.0 + fastrand::f64()).as_millis();
             let wait = u64::try_from(wait).unwrap_or(u64::MAX);
             details.set_retry_info(Some(Duration::from_millis(wait)));
             metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(wait));
         }
         if self == Self::Compressed {
-            // gRPC's compression.md: who is refused for it is told what is read.
+            // Required with this code by gRPC's compression.md.
             metadata.insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
         }
         Status::with_error_details_and_metadata(code, text, details, metadata)
     }
 
-    /// Makes the same as a message, for one of several users.
+    /// Makes the same status as a message, for one user of a batch.
     pub fn into_proto(self, request_id: &str) -> proto::Status {
         let status = self.into_status(request_id);
-        // Its details are such a message, which only holds less if it could not be read.
+        // The details are such a message. Without them it would still have its code and text.
         proto::Status::decode(status.details()).unwrap_or_else(|_| proto::Status {
             code: status.code().into(),
             message: status.message().to_owned(),
@@ -125,35 +117,54 @@ impl Error {
         })
     }
 
-    fn outward(&self) -> (Code, ErrorReason, &'static str) {
+    fn error_reason(&self) -> ErrorReason {
+        use ErrorReason as Reason;
         match self {
-            Self::Denied(denied) => denial(denied),
-            Self::Failure(failure) => failed(*failure),
-            Self::Compressed => {
-                (Code::Unimplemented, ErrorReason::Unspecified, "this service reads no compressed messages")
+            Self::Denied(Denied::CredentialMissing) | Self::Rejected(Rejected::Missing) => {
+                Reason::TokenMissing
             }
-            Self::Builtin(code) => (*code, ErrorReason::Unspecified, code.description()),
-            Self::BatchFull => (
-                Code::ResourceExhausted,
-                ErrorReason::Overloaded,
-                "the answer has no room for this user; ask about fewer at once",
-            ),
-            Self::Invalid(InvalidQuery::Sub | InvalidQuery::SubOf(_)) => {
-                (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED)
+            Self::Rejected(Rejected::Malformed) => Reason::TokenMalformed,
+            Self::Rejected(Rejected::Invalid(_)) => Reason::TokenInvalid,
+            Self::Rejected(Rejected::IdToken) => Reason::IdTokenRefused,
+            Self::Rejected(Rejected::WrongType) => Reason::TokenWrongType,
+            Self::Rejected(Rejected::Expired) => Reason::TokenExpired,
+            Self::Rejected(Rejected::NotYetValid) => Reason::TokenNotYetValid,
+            Self::Rejected(Rejected::KeysUnavailable) => Reason::KeysUnavailable,
+            Self::Denied(Denied::CallerNotAllowed | Denied::NotAdmin) => Reason::CallerNotAllowed,
+            Self::Denied(Denied::SubjectNotAllowed) => Reason::SubjectNotAllowed,
+            Self::Denied(Denied::AttributesNotAllowed(_)) => Reason::AttributeNotAllowed,
+            Self::Denied(Denied::ScopeMissing) => Reason::ScopeMissing,
+            Self::Denied(Denied::UserDisabled) => Reason::UserDisabled,
+            Self::Denied(Denied::SubjectAmbiguous) => Reason::SubjectAmbiguous,
+            Self::Denied(Denied::SubjectMissing)
+            | Self::Invalid(InvalidQuery::Sub | InvalidQuery::SubOf(_)) => Reason::SubMalformed,
+            Self::Denied(Denied::CallerNameUnknown | Denied::PoolMissing | Denied::PoolUnknown)
+            | Self::Invalid(InvalidQuery::Field { .. })
+            | Self::Unreadable => Reason::FieldInvalid,
+            Self::Failure(Failure::NoSuchUser) => Reason::UserNotFound,
+            Self::Failure(Failure::BudgetExhausted(_)) => Reason::BudgetExhausted,
+            Self::Failure(Failure::Overloaded) | Self::BatchFull => Reason::Overloaded,
+            Self::Failure(Failure::Throttled) => Reason::UpstreamThrottled,
+            Self::Failure(Failure::Unreadable | Failure::AccessDenied | Failure::Unavailable) => {
+                Reason::UpstreamUnavailable
             }
-            Self::Invalid(InvalidQuery::Field { .. }) => {
-                (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
-            }
-            Self::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed"),
-            Self::Panicked | Self::AuditUnavailable => failed(Failure::Internal),
-            Self::Rejected(rejected) => rejection(*rejected),
-            Self::Unimplemented => {
-                (Code::Unimplemented, ErrorReason::Unspecified, "the call is not offered by this version")
-            }
-            Self::Unreadable => {
-                let text = "the message is larger than this service reads, or is not one of the method's";
-                (Code::InvalidArgument, ErrorReason::FieldInvalid, text)
-            }
+            Self::DeadlineExceeded => Reason::Deadline,
+            Self::Failure(Failure::Internal | Failure::WrongUser)
+            | Self::Panicked
+            | Self::AuditUnavailable => Reason::Internal,
+            Self::Builtin(_) | Self::Compressed | Self::Unimplemented => Reason::Unspecified,
+        }
+    }
+
+    /// Returns what [`published`] says of the reason, or something more precise.
+    fn code_and_text(&self) -> (Code, &'static str) {
+        let (code, text) = published(self.error_reason());
+        match self {
+            Self::BatchFull => (code, "the reply has no room for this user; request fewer users at once"),
+            Self::Builtin(code) => (*code, code.description()),
+            Self::Compressed => (code, "compressed messages are not supported"),
+            Self::Unreadable => (code, "the message is too large, or is not one message of the method"),
+            _ => (code, text),
         }
     }
 
@@ -167,18 +178,16 @@ impl Error {
     }
 
     fn violation(&self) -> Option<(String, &'static str)> {
-        if let Self::Invalid(InvalidQuery::SubOf(n)) = self {
-            return Some((format!("subs[{n}]"), SUB_FORM));
-        }
         let (field, problem) = match self {
+            Self::Invalid(InvalidQuery::SubOf(n)) => return Some((format!("subs[{n}]"), SUB_FORM)),
             Self::Invalid(InvalidQuery::Field { field, problem }) => (field.as_str(), *problem),
             Self::Invalid(InvalidQuery::Sub) => ("sub", SUB_FORM),
-            Self::Denied(Denied::CallerNameUnknown) => ("caller", "names no configured caller"),
-            Self::Denied(Denied::SubjectMissing) => ("sub", "must be given where no access token is"),
+            Self::Denied(Denied::CallerNameUnknown) => ("caller", "is not the name of a configured caller"),
+            Self::Denied(Denied::SubjectMissing) => ("sub", "is required without a user's access token"),
             Self::Denied(Denied::PoolMissing) => {
-                ("user_pool_id", "must be given: several pools are configured")
+                ("user_pool_id", "is required: several pools are configured")
             }
-            Self::Denied(Denied::PoolUnknown) => ("user_pool_id", "names no configured pool"),
+            Self::Denied(Denied::PoolUnknown) => ("user_pool_id", "is not a configured pool"),
             _ => return None,
         };
         Some((field.to_owned(), problem))
@@ -187,14 +196,14 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Failure(Failure::BudgetExhausted(wait)) => Some(*wait),
-            // It helps to ask about fewer, at once.
+            // The same request would be full again.
             Self::BatchFull => None,
             _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
         }
     }
 }
 
-/// Lists whole names up to 1 KiB: what is in the trailers counts against a client's limit of them.
+/// Joins whole names with commas, up to 1 KiB: clients limit the size of trailers.
 fn listed(names: &[String]) -> String {
     let mut list = String::new();
     for name in names {
@@ -209,92 +218,9 @@ fn listed(names: &[String]) -> String {
     list
 }
 
-fn denial(denied: &Denied) -> (Code, ErrorReason, &'static str) {
-    match denied {
-        Denied::SubjectAmbiguous => (
-            Code::InvalidArgument,
-            ErrorReason::SubjectAmbiguous,
-            "the tokens, sub and user_pool_id given do not name the same user",
-        ),
-        Denied::CredentialMissing => rejection(Rejected::Missing),
-        Denied::AttributesNotAllowed(_) => (
-            Code::PermissionDenied,
-            ErrorReason::AttributeNotAllowed,
-            "the caller may not read a requested attribute",
-        ),
-        Denied::CallerNotAllowed => {
-            (Code::PermissionDenied, ErrorReason::CallerNotAllowed, "no rule names this caller")
-        }
-        Denied::NotAdmin => (
-            Code::PermissionDenied,
-            ErrorReason::CallerNotAllowed,
-            "no rule makes this caller an administrator",
-        ),
-        Denied::UserDisabled => (Code::PermissionDenied, ErrorReason::UserDisabled, "the user is disabled"),
-        Denied::SubjectMissing => (Code::InvalidArgument, ErrorReason::SubMalformed, SUB_MALFORMED),
-        Denied::CallerNameUnknown | Denied::PoolMissing | Denied::PoolUnknown => {
-            (Code::InvalidArgument, ErrorReason::FieldInvalid, "a field of the request is not valid")
-        }
-        Denied::ScopeMissing => (
-            Code::PermissionDenied,
-            ErrorReason::ScopeMissing,
-            "the token lacks the scope that this caller must have",
-        ),
-        Denied::SubjectNotAllowed => (
-            Code::PermissionDenied,
-            ErrorReason::SubjectNotAllowed,
-            "the caller may read only the user whose access token it presents",
-        ),
-    }
-}
-
-fn failed(failure: Failure) -> (Code, ErrorReason, &'static str) {
-    match failure {
-        Failure::Internal | Failure::WrongUser => (Code::Internal, ErrorReason::Internal, "internal error"),
-        Failure::NoSuchUser => (Code::NotFound, ErrorReason::UserNotFound, "there is no such user"),
-        Failure::BudgetExhausted(_) => {
-            let text = "this service may not ask Cognito more at present; retry";
-            (Code::ResourceExhausted, ErrorReason::BudgetExhausted, text)
-        }
-        Failure::Overloaded => {
-            (Code::ResourceExhausted, ErrorReason::Overloaded, "this service has too much to do; retry")
-        }
-        Failure::Throttled => {
-            (Code::Unavailable, ErrorReason::UpstreamThrottled, "Cognito throttles this service; retry")
-        }
-        Failure::Unreadable | Failure::AccessDenied | Failure::Unavailable => {
-            (Code::Unavailable, ErrorReason::UpstreamUnavailable, "Cognito cannot be asked at present; retry")
-        }
-    }
-}
-
-fn rejection(rejected: Rejected) -> (Code, ErrorReason, &'static str) {
-    let (reason, text) = match rejected {
-        Rejected::Expired => (ErrorReason::TokenExpired, "the token has expired"),
-        Rejected::IdToken => {
-            (ErrorReason::IdTokenRefused, "an ID token was presented; send the access token")
-        }
-        Rejected::Invalid(_) => (ErrorReason::TokenInvalid, "the token is not accepted"),
-        Rejected::KeysUnavailable => {
-            let text = "the token cannot be verified at present; retry";
-            return (Code::Unavailable, ErrorReason::KeysUnavailable, text);
-        }
-        Rejected::Malformed => {
-            (ErrorReason::TokenMalformed, "the credential is not one bearer token in compact form")
-        }
-        Rejected::Missing => {
-            (ErrorReason::TokenMissing, "an access token is needed in authorization: Bearer")
-        }
-        Rejected::NotYetValid => (ErrorReason::TokenNotYetValid, "the token is not valid yet"),
-        Rejected::WrongType => (ErrorReason::TokenWrongType, "a user's access token is needed"),
-    };
-    (Code::Unauthenticated, reason, text)
-}
-
 const MAX_LIST_BYTES: usize = 1024;
 const SUB_FORM: &str = "must be 1 to 128 characters of [A-Za-z0-9_-]";
-const SUB_MALFORMED: &str = "sub must be given as 1 to 128 characters of [A-Za-z0-9_-]";
-// Long enough for the cool-down of a shared cause, short enough for a person who waits.
+// Longer than a shared cause takes to cool down, shorter than a person waits.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

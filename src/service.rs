@@ -1,62 +1,67 @@
-//! The RPCs: one straight line from a request to its answer, and what must happen for every outcome around it.
+//! The RPCs. Each handler is a straight line from a request to its reply; the [`Dispatcher`] does
+//! what every call needs.
 
 mod admin;
 mod batch;
-mod observe;
-mod dispatch;
-mod inbound;
+mod deadline;
 mod decode;
+mod dispatch;
+mod get;
 mod method;
-mod respond;
+mod observe;
 mod request_id;
+mod respond;
 
 use std::sync::Arc;
 
-use self::dispatch::CallContext;
-pub use self::{
-    dispatch::{CallLimits, Dispatcher},
-    respond::ResponseBody,
-};
+use tonic::metadata::MetadataMap;
+
+use self::observe::CallObserver;
+pub use self::{dispatch::Dispatcher, respond::ResponseBody};
 use crate::{
-    auth::{Authenticator, Credentials},
+    audit::OpenRecord,
+    auth::{Authenticator, Peer},
     error::Error,
-    freshness::TimePoint,
-    policy::Policy,
-    proto,
+    policy::{CallerRule, Denied, Policy},
     users::Users,
-    wire::{self, Encoded},
+    wire::Encoded,
 };
 
-/// The parts every call goes through; cheap to clone.
+/// The parts that every handler uses; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Who asks.
+    /// Identifies callers and verifies their tokens.
     pub authenticator: Arc<Authenticator>,
-    /// What they may see.
+    /// Decides what callers may read.
     pub policy: Arc<Policy>,
-    /// The users themselves.
+    /// Finds users, in the cache or at Cognito.
     pub users: Users,
 }
 
 impl Service {
-    /// Returns when everything is there that answers need: the keys of every pool and the credentials for Cognito,
-    /// however long that takes.
+    /// Waits, however long, for the signing keys of every pool and the credentials for Cognito.
     pub async fn ready(&self) {
         tokio::join!(self.authenticator.ready(), self.users.ready());
     }
+}
 
-    async fn get(&self, message: &proto::GetUserRequest, context: CallContext<'_>) -> Result<Encoded, Error> {
-        let CallContext { metadata, peer, deadline, audit, .. } = context;
-        let credentials = Credentials { metadata, access_token: &message.access_token, peer };
-        let caller = self.authenticator.authenticate(credentials).await?;
-        context.set_caller(self.policy.name(&caller));
-        audit.set_token_user(&caller);
-        let query = wire::query(message, TimePoint::now)?;
-        audit.set_query(&query);
-        let permit = self.policy.permit(&caller, query)?;
-        let found = self.users.find(&permit, deadline).await?;
-        let disclosure = permit.disclose(found.user(), found.groups(), found.freshness())?;
-        audit.set_release(disclosure.names(), disclosure.freshness());
-        Ok(wire::reply(&disclosure))
+/// What a handler gets of a call beside the message.
+#[derive(Clone, Copy, Debug)]
+struct CallContext<'a> {
+    metadata: &'a MetadataMap,
+    peer: &'a Peer,
+    call: &'a CallObserver<'a>,
+    audit: &'a OpenRecord<'a>,
+}
+
+impl CallContext<'_> {
+    /// Names the caller in the audit record and the metric, if a rule matches it.
+    fn set_rule(&self, rule: &Result<CallerRule<'_>, Denied>) {
+        if let Ok(rule) = rule {
+            self.audit.set_caller(Some(rule.name()));
+            self.call.caller.get_or_init(|| Arc::clone(rule.name()));
+        }
     }
 }
+
+type Reply = Result<Encoded, Error>;

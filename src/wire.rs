@@ -1,4 +1,4 @@
-//! Between the messages of `proto/` and the types of this crate, total in both directions.
+//! Translates between the messages of `proto/` and the types of this crate.
 
 mod admin;
 mod batch;
@@ -22,7 +22,7 @@ use crate::{
     user::UserStatus,
 };
 
-/// Reads a request as a valid question, or names the first field that is not; `now` is asked only where time matters.
+/// Reads a request; the error names the first invalid field. Only a demand needs `now`.
 pub fn query(
     message: &proto::GetUserRequest,
     now: impl FnOnce() -> TimePoint,
@@ -36,13 +36,14 @@ pub fn query(
     })
 }
 
-/// Reads whom an administrator asks about, or names the first field that is not valid.
+/// Reads the user that an administrator's request names; the error names the first invalid field.
 pub fn target(sub: &str, user_pool_id: &str) -> Result<Target, InvalidQuery> {
     Ok(Target { sub: sub.parse().map_err(|_| InvalidQuery::Sub)?, pool: pool(user_pool_id)? })
 }
 
 fn pool(id: &str) -> Result<Option<PoolId>, InvalidQuery> {
-    let invalid = |_| InvalidQuery::field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI");
+    let invalid =
+        |_| InvalidQuery::field("user_pool_id", "is not a user pool id such as eu-west-1_AbCdEfGhI");
     given(id).map(str::parse).transpose().map_err(invalid)
 }
 
@@ -54,16 +55,16 @@ fn selection(names: &[String]) -> Result<Selection, InvalidQuery> {
     if names.is_empty() {
         return Ok(Selection::All);
     }
-    // Asking for what every caller gets is no asking at all.
-    let wanted = |name: &AttributeName| !ALWAYS_RELEASED.contains(&name.as_str());
-    Ok(Selection::Only(attribute_names(names)?.into_iter().filter(wanted).collect()))
+    // What every caller gets need not be selected.
+    let is_selectable = |name: &AttributeName| !ALWAYS_RELEASED.contains(&name.as_str());
+    Ok(Selection::Only(attribute_names(names)?.into_iter().filter(is_selectable).collect()))
 }
 
 fn attribute_names(names: &[String]) -> Result<Vec<AttributeName>, InvalidQuery> {
     if names.len() > MAX_ATTRIBUTES {
         return Err(InvalidQuery::field("attributes", "must be at most 100 names"));
     }
-    let invalid = |n| move |_| InvalidQuery::field(format!("attributes[{n}]"), "is no attribute name");
+    let invalid = |n| move |_| InvalidQuery::field(format!("attributes[{n}]"), "is not an attribute name");
     names.iter().enumerate().map(|(n, name)| name.parse().map_err(invalid(n))).collect()
 }
 
@@ -71,32 +72,25 @@ fn demand(
     freshness: Option<&get_user_request::Freshness>,
     now: impl FnOnce() -> TimePoint,
 ) -> Result<Demand, InvalidQuery> {
-    match freshness {
-        None => Ok(Demand::ANY),
-        Some(get_user_request::Freshness::MaxAge(age)) => {
-            let age = age_from(*age)
-                .ok_or_else(|| InvalidQuery::field("max_age", "must be 0 s to 10,000 years"))?;
-            Ok(Demand::at_most(age, now()))
-        }
-        Some(get_user_request::Freshness::NotOlderThan(time)) => {
+    use get_user_request::Freshness::{MaxAge, NotOlderThan};
+    let (demand, field, problem) = match freshness {
+        None => return Ok(Demand::ANY),
+        Some(MaxAge(age)) => (age_from(*age).map(|age| Demand::at_most(age, now())), "max_age", MAX_AGE_FORM),
+        Some(NotOlderThan(time)) => {
             let demand = time_from(*time).and_then(|time| Demand::not_older_than(time, now()));
-            demand.ok_or_else(|| {
-                InvalidQuery::field(
-                    "not_older_than",
-                    "must be a valid time, at most 10 s ahead of this service's clock",
-                )
-            })
+            (demand, "not_older_than", NOT_OLDER_THAN_FORM)
         }
-    }
+    };
+    demand.ok_or_else(|| InvalidQuery::field(field, problem))
 }
 
-/// protobuf's own bounds of a Duration, without the negative half.
+/// Checks protobuf's bounds of a `Duration`, without its negative half.
 fn age_from(age: prost_types::Duration) -> Option<Duration> {
     let seconds = u64::try_from(age.seconds).ok().filter(|seconds| *seconds <= MAX_DURATION_SECONDS)?;
     Some(Duration::new(seconds, nanos(age.nanos)?))
 }
 
-/// protobuf's own bounds of a Timestamp: the years 1 to 9999. What is before 1970 is before anything was fetched.
+/// Checks protobuf's bounds of a `Timestamp`. A time before 1970 becomes 1970.
 fn time_from(time: prost_types::Timestamp) -> Option<SystemTime> {
     let nanos = nanos(time.nanos)?;
     if !TIMESTAMP_SECONDS.contains(&time.seconds) {
@@ -117,7 +111,7 @@ fn freshness(freshness: Freshness) -> proto::Freshness {
     proto::Freshness {
         source: source.into(),
         fetched_at: Some(freshness.fetched_at.into()),
-        // A duration beyond protobuf's 10,000 years cannot have passed.
+        // The conversion fails only beyond protobuf's 10,000 years.
         age: freshness.age.try_into().ok(),
         stale_reason: stale_reason(freshness.stale_reason).into(),
     }
@@ -146,6 +140,8 @@ fn status(status: UserStatus) -> proto::UserStatus {
     }
 }
 
+const MAX_AGE_FORM: &str = "must be 0 s to 10,000 years";
+const NOT_OLDER_THAN_FORM: &str = "must be a valid time, at most 10 s ahead of this service's clock";
 const MAX_ATTRIBUTES: usize = 100;
 const MAX_DURATION_SECONDS: u64 = 315_576_000_000;
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -157,7 +153,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn fields_are_valid_or_named() {
+    async fn the_first_invalid_field_is_named() {
         let message = proto::GetUserRequest::default;
         let many = vec!["a".to_owned(); 101];
         let table = [
@@ -199,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_everything_and_the_always_released_are_nothing() {
+    fn an_empty_list_selects_everything_and_what_is_always_released_selects_nothing() {
         assert_eq!(selection(&[]), Ok(Selection::All));
         let only = selection(&["sub".into(), "status".into(), "email".into()]).unwrap();
         assert_eq!(only, Selection::Only(["email".parse().unwrap()].into()));

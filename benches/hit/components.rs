@@ -11,7 +11,7 @@ use cognito_lookup::{
     },
     policy::Policy,
     pool::Pools,
-    service::{CallLimits, Dispatcher, Service},
+    service::{Dispatcher, Service},
     telemetry::metrics::Metrics,
     users::Users,
 };
@@ -49,11 +49,10 @@ impl Components {
             service.ready().await;
             service
         });
-        // Health and reflection belong to the server.
-        let (others, limits) = (Routes::default(), &config.limits);
-        let call_limits =
-            CallLimits { timeout: limits.request_timeout, max_message_bytes: limits.message_bytes() };
-        let dispatcher = Dispatcher::new(service.clone(), others, call_limits, audit.recorder(), &metrics);
+        // Health and reflection are of the server itself.
+        let builtin = Routes::default();
+        let dispatcher =
+            Dispatcher::new(service.clone(), builtin, &config.limits, audit.recorder(), &metrics);
         Self { dispatcher, cognito, service, _writer: audit.start().unwrap(), _upstream: upstream }
     }
 }

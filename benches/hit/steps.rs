@@ -76,14 +76,15 @@ fn lookup(criterion: &mut Criterion, components: &Components) {
         include_groups: false,
         demand: Demand::ANY,
     };
-    let permit = |query| service.policy.permit(&caller, query).unwrap();
+    let permit = |query| service.policy.rule(&caller).unwrap().permit(query).unwrap();
     criterion.bench_function("permit", |bencher| bencher.iter_batched(|| query.clone(), permit, SmallInput));
     let permit = permit(query.clone());
     criterion.bench_function("find, cached", |bencher| bencher.iter(|| found(components, &permit)));
     let found = found(components, &permit);
-    let disclose = || permit.disclose(found.user(), found.groups(), found.freshness()).unwrap();
-    criterion.bench_function("disclose", |bencher| bencher.iter(disclose));
-    let disclosure = disclose();
+    let disclose = |found: Found| found.disclose(&permit).unwrap();
+    criterion
+        .bench_function("disclose", |bencher| bencher.iter_batched(|| found.clone(), disclose, SmallInput));
+    let disclosure = disclose(found);
     criterion.bench_function("encode", |bencher| bencher.iter(|| wire::reply(&disclosure)));
 }
 

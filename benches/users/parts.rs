@@ -65,7 +65,7 @@ impl Parts {
             include_groups: false,
             demand: Demand::ANY,
         };
-        self.policy.permit(&caller.await.unwrap(), query).unwrap()
+        self.policy.rule(&caller.await.unwrap()).unwrap().permit(query).unwrap()
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::auth::InvalidReason;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_error_has_its_code_and_reason() {
     use Code::{
         DeadlineExceeded, Internal, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted,
@@ -65,10 +66,23 @@ fn every_error_has_its_code_and_reason() {
         assert_eq!(status.metadata().contains_key("grpc-retry-pushback-ms"), retried, "{error:?}");
         assert_eq!(status.get_details_bad_request().is_some(), error.violation().is_some(), "{error:?}");
     }
-    let answered = table.iter().map(|(_, _, reason)| *reason);
+    let tested = table.iter().map(|(_, _, reason)| *reason);
     let published = (0..).map_while(|number| ErrorReason::try_from(number).ok());
     let published = published.map(|reason| reason.as_str_name().trim_start_matches("ERROR_REASON_"));
-    assert_eq!(answered.collect::<BTreeSet<_>>(), published.collect::<BTreeSet<_>>());
+    assert_eq!(tested.collect::<BTreeSet<_>>(), published.collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn every_published_reason_is_on_the_troubleshooting_page_under_its_code() {
+    let page = include_str!("../../docs/troubleshooting.md");
+    for reason in (1..).map_while(|number| ErrorReason::try_from(number).ok()) {
+        let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        let code = format!("{:?}", published(reason).0);
+        let snake = |c: char| c.is_uppercase().then_some('_').into_iter().chain(c.to_uppercase());
+        let code: String = code.chars().flat_map(snake).collect();
+        let entry = format!("### {name}\n**{}.**", code.trim_start_matches('_'));
+        assert!(page.contains(&entry), "{entry}");
+    }
 }
 
 #[test]
@@ -88,21 +102,22 @@ fn a_long_list_of_refused_attributes_is_cut_at_a_name() {
 }
 
 #[test]
-fn a_bad_field_is_named_with_its_path() {
-    let status = Error::from(InvalidQuery::field("attributes[3]", "is no attribute name")).into_status("r");
+fn an_invalid_field_is_named_by_its_path() {
+    let status =
+        Error::from(InvalidQuery::field("attributes[3]", "is not an attribute name")).into_status("r");
     let violations = status.get_details_bad_request().unwrap().field_violations;
     assert_eq!(violations[0].field, "attributes[3]");
-    assert_eq!(violations[0].description, "is no attribute name");
+    assert_eq!(violations[0].description, "is not an attribute name");
 }
 
 #[test]
-fn a_bad_item_of_a_batch_is_named_with_its_place() {
+fn an_invalid_item_of_a_batch_is_named_by_its_index() {
     let status = Error::from(InvalidQuery::SubOf(17)).into_status("r");
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "subs[17]");
 }
 
 #[test]
-fn a_retry_is_told_for_when_it_helps_and_spread() {
+fn a_retry_delay_is_sent_where_it_helps_and_is_spread() {
     for (failure, from) in
         [(Failure::BudgetExhausted(Duration::from_millis(70)), 70), (Failure::Throttled, 1000)]
     {
@@ -121,7 +136,7 @@ fn a_retry_is_told_for_when_it_helps_and_spread() {
 }
 
 #[test]
-fn who_compresses_is_told_what_is_read() {
+fn a_compressed_message_gets_the_accepted_encodings() {
     let [status, other] = [Error::Compressed, Error::Unimplemented].map(|error| error.into_status("r"));
     let read = status.metadata().get("grpc-accept-encoding").map(|value| value.as_bytes());
     assert_eq!((status.code(), read), (Code::Unimplemented, Some(&b"identity"[..])));

@@ -1,28 +1,25 @@
-//! Leave for an administrator to look after one user's entry.
+//! The permission of an administrator to inspect or remove the cache entry of one user.
 
-use super::{Denied, LookupKey, Policy, Subject};
-use crate::{
-    auth::{Caller, Identity},
-    query::Target,
-};
+use super::{CallerRule, Denied, LookupKey, Subject};
+use crate::{auth::Identity, query::Target};
 
-/// Leave to have one's hands on what is held of one user; made by [`Policy::mandate`] only.
+/// Permission to administer one user.
 #[derive(Clone, Debug)]
 pub struct AdminPermit(Subject);
 
 impl AdminPermit {
-    /// Returns the user it is about, known by `sub`.
+    /// Returns the user, looked up by `sub`.
     pub fn subject(&self) -> &Subject {
         &self.0
     }
 }
 
-impl Policy {
-    /// Decides whether `caller` may look after `target`; the only origin of [`AdminPermit`]. A user's own token is no leave to
-    /// administer, whatever its scopes: every user of an app client may have those.
-    pub fn admin_permit(&self, caller: &Caller, target: Target) -> Result<AdminPermit, Denied> {
-        let rule = self.rule(caller.identity())?;
-        if !rule.admin || matches!(caller.identity(), Identity::User(_)) {
+impl CallerRule<'_> {
+    /// Decides whether the caller may administer `target`. A user's own token is refused whatever
+    /// its scopes: every user of the app client may have those.
+    pub fn admin_permit(&self, target: Target) -> Result<AdminPermit, Denied> {
+        self.check_scope()?;
+        if !self.rule.admin || matches!(self.caller.identity(), Identity::User(_)) {
             return Err(Denied::NotAdmin);
         }
         let Target { sub, pool } = target;

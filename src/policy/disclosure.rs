@@ -1,4 +1,4 @@
-//! What a permit lets leave of what was found.
+//! The part of a found user that a permit discloses.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -14,12 +14,12 @@ use crate::{
 };
 
 impl Permit {
-    /// Cuts a user to what this permit allows, and the groups that were sought; the only origin of [`Disclosure`]. A
-    /// disabled user's own token discloses nothing.
+    /// Cuts a user, and its groups if they were fetched, down to what this permit allows. The token
+    /// of a disabled user discloses nothing.
     pub fn disclose(
         &self,
-        user: &Arc<User>,
-        groups: Option<&Groups>,
+        user: Arc<User>,
+        groups: Option<Groups>,
         freshness: Freshness,
     ) -> Result<Disclosure, Denied> {
         if !user.enabled && self.subject.lookup_key != LookupKey::Sub {
@@ -27,32 +27,25 @@ impl Permit {
         }
         let groups = match &self.groups {
             GroupsSource::NotRequested => None,
-            GroupsSource::Token(told) => Some(told.clone()),
-            GroupsSource::Cognito => groups.cloned(),
+            GroupsSource::Token(groups) => Some(groups.clone()),
+            GroupsSource::Cognito => groups,
         };
         let (pool, allowed) = (Arc::clone(&self.subject.pool), Arc::clone(&self.attributes));
-        Ok(Disclosure::new(Arc::clone(user), pool, allowed, groups, freshness))
+        Ok(Disclosure::new(user, pool, allowed, groups, freshness))
     }
 }
 
-/// What may leave about one user: nothing that it tells was withheld by a rule. Its parts are personal, so it has no
-/// `Debug`.
+/// What may be sent about one user: its methods return nothing that the rule withholds.
 #[expect(missing_debug_implementations, reason = "everything in it is personal")]
 pub struct Disclosure {
-    /// All of the user, of which only what is `allowed` is told.
+    /// The whole user. Sharing it with the cache costs no copy; the methods cut it to `allowed`.
     user: Arc<User>,
     pool: Arc<Pool>,
     allowed: Arc<Selection>,
-    pseudo: Pseudo,
+    /// Whether `username`, `created_at` and `updated_at` are allowed: each is needed several times.
+    pseudo: [bool; 3],
     groups: Option<Groups>,
     freshness: Freshness,
-}
-
-/// Which of the pseudo-attributes are allowed: looked up once, for each is asked about more often.
-struct Pseudo {
-    username: bool,
-    created_at: bool,
-    updated_at: bool,
 }
 
 impl Disclosure {
@@ -63,75 +56,61 @@ impl Disclosure {
         groups: Option<Groups>,
         freshness: Freshness,
     ) -> Self {
-        let [username, created_at, updated_at] =
-            [USERNAME, CREATED_AT, UPDATED_AT].map(|name| allowed.contains(name));
-        let pseudo = Pseudo { username, created_at, updated_at };
+        let pseudo = [USERNAME, CREATED_AT, UPDATED_AT].map(|name| allowed.contains(name));
         Self { user, pool, allowed, pseudo, groups, freshness }
     }
 
-    /// Returns the user.
-    pub fn sub(&self) -> &Sub {
+    pub(crate) fn sub(&self) -> &Sub {
         &self.user.sub
     }
 
-    /// Returns the user's pool.
-    pub fn pool(&self) -> &PoolId {
+    pub(crate) fn pool(&self) -> &PoolId {
         &self.pool.id
     }
 
-    /// Returns the pool's name for the user, if released.
-    pub fn username(&self) -> Option<&Username> {
-        self.pseudo.username.then_some(&self.user.username)
+    pub(crate) fn username(&self) -> Option<&Username> {
+        self.pseudo[0].then_some(&self.user.username)
     }
 
-    /// Returns the released attributes, name and value, in the order of the names.
-    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// Returns the released attributes as pairs of name and value, sorted by name.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.allowed.select(&self.user.attributes)
     }
 
-    /// Returns where the user stands in the sign-up and password flows.
-    pub fn status(&self) -> UserStatus {
+    pub(crate) fn status(&self) -> UserStatus {
         self.user.status
     }
 
-    /// Returns whether the user may sign in.
-    pub fn enabled(&self) -> bool {
+    pub(crate) fn enabled(&self) -> bool {
         self.user.enabled
     }
 
-    /// Returns when the user was created, if released.
-    pub fn created_at(&self) -> Option<SystemTime> {
-        self.user.created_at.filter(|_| self.pseudo.created_at).map(Into::into)
+    pub(crate) fn created_at(&self) -> Option<SystemTime> {
+        self.user.created_at.filter(|_| self.pseudo[1]).map(Into::into)
     }
 
-    /// Returns when the user was last modified, if released.
-    pub fn updated_at(&self) -> Option<SystemTime> {
-        self.user.updated_at.filter(|_| self.pseudo.updated_at).map(Into::into)
+    pub(crate) fn updated_at(&self) -> Option<SystemTime> {
+        self.user.updated_at.filter(|_| self.pseudo[2]).map(Into::into)
     }
 
-    /// Returns the user's groups, if asked for and released.
-    pub fn groups(&self) -> Option<&Groups> {
+    pub(crate) fn groups(&self) -> Option<&Groups> {
         self.groups.as_ref()
     }
 
-    /// Returns how fresh all of it is.
-    pub fn freshness(&self) -> Freshness {
+    pub(crate) fn freshness(&self) -> Freshness {
         self.freshness
     }
 
-    /// Returns the names of what it tells beyond what is always released.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let pseudo = [
-            (USERNAME, self.username().is_some()),
-            (CREATED_AT, self.created_at().is_some()),
-            (UPDATED_AT, self.updated_at().is_some()),
-            ("groups", self.groups.is_some()),
-        ];
-        let pseudo = pseudo.into_iter().filter_map(|(name, is_told)| is_told.then_some(name));
-        self.attributes().map(|(name, _)| name).chain(pseudo)
+    /// Returns the names of everything disclosed beyond what is always released.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let times = [self.created_at().map(|_| CREATED_AT), self.updated_at().map(|_| UPDATED_AT)];
+        let username = self.username().map(|_| USERNAME);
+        let groups = self.groups.as_ref().map(|_| "groups");
+        let attributes = self.attributes().map(|(name, _)| name);
+        attributes.chain(username).chain(times.into_iter().flatten()).chain(groups)
     }
 
-    /// Makes one that nobody was given leave for, to test what comes after.
+    /// Makes a disclosure without a permit, for the tests of other modules.
     #[cfg(test)]
     pub(crate) fn for_test(
         user: User,

@@ -1,47 +1,45 @@
-//! Which rule releases or withholds what, for people who wonder.
+//! Which rule releases or withholds what, for `ExplainAccess`.
 
 use std::collections::BTreeSet;
 
-use super::{
-    AdminPermit, Denied, Policy,
-    rule::{Reads, Rule},
-};
+use super::{AdminPermit, Denied, Policy, rule::Rule};
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, CREATED_AT, Selection, UPDATED_AT, USERNAME},
+    config::Reads,
     query::AccessQuery,
 };
 
 /// What one caller would get for one user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Explanation {
-    /// Whether it may ask for this user by `sub` alone.
+    /// Whether it may read the user by `sub` alone.
     pub subject_allowed: bool,
-    /// What decides that: a key of the settings and its meaning, at most 128 characters.
+    /// The setting that decides it, and what the setting means: at most 128 characters.
     pub subject_rule: String,
-    /// What becomes of each attribute, in the order asked for.
+    /// Whether each attribute is released, in the requested order.
     pub attributes: Vec<Access>,
-    /// Whether it may read groups.
+    /// Whether it may read the user's groups.
     pub groups_allowed: bool,
 }
 
-/// What becomes of one attribute.
+/// Whether one attribute is released, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Access {
     /// The attribute.
     pub attribute: AttributeName,
     /// Whether it is released.
     pub released: bool,
-    /// What decides that: a key of the settings and its meaning, at most 128 characters.
+    /// The setting that decides it, and what the setting means: at most 128 characters.
     pub rule: String,
 }
 
 impl Policy {
-    /// Says what the rule of the caller that `query` names would release of the mandate's user, which for now is the same
-    /// for every user; without a list of attributes, of all that any rule names.
+    /// Explains the rule of the caller named in `query`, which is the same for every user. If no
+    /// attributes are requested, it explains all that any rule names.
     pub fn explain(&self, _: &AdminPermit, query: AccessQuery) -> Result<Explanation, Denied> {
         let rule = self.rules.iter().find(|rule| *rule.name == *query.caller);
         let rule = rule.ok_or(Denied::CallerNameUnknown)?;
-        let attributes = if query.attributes.is_empty() { self.named() } else { query.attributes };
+        let attributes = if query.attributes.is_empty() { self.attribute_names() } else { query.attributes };
         let (subject_allowed, meaning) = match rule.reads {
             Reads::Any => (true, "\"any\""),
             Reads::Token => (false, "\"token\": only the user whose access token it presents"),
@@ -54,8 +52,8 @@ impl Policy {
         })
     }
 
-    /// The attributes that any rule names, and the pseudo-attributes.
-    fn named(&self) -> Vec<AttributeName> {
+    /// Returns the attributes that any rule names, and the pseudo-attributes.
+    fn attribute_names(&self) -> Vec<AttributeName> {
         let pseudo = [USERNAME, CREATED_AT, UPDATED_AT].into_iter().filter_map(|name| name.parse().ok());
         let named = self.rules.iter().filter_map(|rule| match &*rule.attributes {
             Selection::All => None,

@@ -1,16 +1,15 @@
-//! What the policy grants: leave to look up one user.
+//! What the policy grants: to look up one user and to disclose some of what is found.
 
 use std::sync::Arc;
 
 use crate::{
     attribute::Selection,
-    auth::TokenUser,
     freshness::Demand,
     pool::Pool,
     user::{Groups, Sub, Username},
 };
 
-/// Leave to look up one user and to disclose some of what is found; made by [`super::Policy::permit`] only.
+/// Permission to look up one user and to disclose some of it.
 #[derive(Clone, Debug)]
 pub struct Permit {
     pub(super) subject: Subject,
@@ -21,78 +20,58 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Returns the user to look up.
-    pub fn subject(&self) -> &Subject {
+    pub(crate) fn subject(&self) -> &Subject {
         &self.subject
     }
 
-    /// Returns whether the user's groups are wanted, and may be read.
-    pub fn includes_groups(&self) -> bool {
-        self.groups != GroupsSource::NotRequested
-    }
-
-    /// Returns whether Cognito is to be asked for the groups: no token told them.
-    pub fn fetches_groups(&self) -> bool {
+    /// Returns whether the groups must be fetched from Cognito.
+    pub(crate) fn fetches_groups(&self) -> bool {
         self.groups == GroupsSource::Cognito
     }
 
-    /// Returns how fresh the answer must be.
-    pub fn demand(&self) -> Demand {
+    pub(crate) fn demand(&self) -> Demand {
         self.demand
     }
 
-    /// Returns what the caller may have fetched; none if only the budget itself bounds that.
-    pub fn caller_limit(&self) -> Option<&CallerRateLimit> {
+    pub(crate) fn caller_limit(&self) -> Option<&CallerRateLimit> {
         self.caller_limit.as_ref()
     }
 }
 
-/// Whether a user's groups are wanted, and who tells them.
+/// Where the user's groups come from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum GroupsSource {
-    /// Cognito does.
     Cognito,
-    /// The user's own access token did.
+    /// The access token names them.
     Token(Groups),
-    /// They are not wanted.
     NotRequested,
 }
 
-/// One caller's share of the budget towards Cognito.
+/// How many cache misses of one caller may reach Cognito.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CallerRateLimit {
-    /// The caller's name, by which it is told from the others.
+    /// The configured name of the caller.
     pub caller: Arc<str>,
-    /// How many users a second may be fetched because of it, at least one.
+    /// The users that may be fetched for it in any second, at least 1.
     pub misses_per_second: usize,
 }
 
-/// Whom a permit is about.
+/// The user that a permit is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Subject {
     /// The user's pool.
     pub pool: Arc<Pool>,
     /// The user.
     pub sub: Sub,
-    /// How the user is known to the caller.
+    /// What Cognito looks the user up by.
     pub lookup_key: LookupKey,
 }
 
-/// How a caller knows the user it asks about.
+/// What Cognito looks a user up by.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LookupKey {
-    /// By the user's `sub` alone.
+    /// The `sub`, given by a caller that may read any user.
     Sub,
-    /// By the user's own access token, which tells the pool's name for the user.
+    /// The username in the access token that the caller presented.
     Username(Username),
-}
-
-impl Subject {
-    pub(super) fn of(user: &TokenUser) -> Self {
-        Self {
-            pool: Arc::clone(&user.pool),
-            sub: user.sub.clone(),
-            lookup_key: LookupKey::Username(user.username.clone()),
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! One configured caller: how it is known, whom it may read, and what of them.
+//! One configured caller: how it is recognised, which users it may read, and what of them.
 
 mod reader;
 
@@ -9,11 +9,11 @@ use super::{CallerRateLimit, network::Network};
 use crate::{
     attribute::Selection,
     auth::{AlternativeName, Identity},
-    config::{Config, ErrorCollector},
+    config::{Config, ErrorCollector, Reads},
     pool::{ClientId, Pools},
 };
 
-/// What one kind of caller may do.
+/// One entry of `callers` in the settings.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) name: Arc<str>,
@@ -23,32 +23,23 @@ pub(super) struct Rule {
     pub(super) groups: bool,
     pub(super) admin: bool,
     pub(super) caller_limit: Option<CallerRateLimit>,
-    /// Where in the settings it stands.
+    /// The key of the entry, such as `callers[0]`.
     pub(super) key: String,
 }
 
-/// How a caller is known.
+/// What a caller is recognised by.
 #[derive(Debug)]
 pub(super) enum CallerMatcher {
-    /// By the app client of a token, which must have the scope if there is one.
+    /// The app client of its token, and the scope that the token must have, if any.
     AppClient(ClientId, Option<Scope>),
-    /// By a name in the client certificate.
+    /// A name in its client certificate.
     Certificate(AlternativeName),
-    /// By the network it calls from, without a credential.
+    /// The networks it calls from without a credential.
     Network(Vec<Network>),
 }
 
-/// Whom a caller may read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reads {
-    /// Any user, by `sub`.
-    Any,
-    /// The user whose access token it presents.
-    Token,
-}
-
 impl Rule {
-    /// Returns true if and only if this rule is about `identity`.
+    /// Returns whether this rule matches `identity`, whatever its scopes.
     pub(super) fn matches(&self, identity: &Identity) -> bool {
         match (&self.matcher, identity) {
             (CallerMatcher::AppClient(id, _), Identity::Machine(client) | Identity::User(client)) => {
@@ -62,18 +53,16 @@ impl Rule {
         }
     }
 
-    /// Returns true if and only if the token of `identity` lacks the scope that this rule demands.
-    pub(super) fn lacks_scope(&self, identity: &Identity) -> bool {
-        match (&self.matcher, identity) {
-            (
-                CallerMatcher::AppClient(_, Some(scope)),
-                Identity::Machine(client) | Identity::User(client),
-            ) => !client.scopes.has(&scope.0),
-            _ => false,
+    /// Returns whether `identity`, which this rule matches, has the scope that it requires, if any.
+    pub(super) fn has_scope(&self, identity: &Identity) -> bool {
+        let CallerMatcher::AppClient(_, Some(scope)) = &self.matcher else { return true };
+        match identity {
+            Identity::Machine(client) | Identity::User(client) => client.scopes.has(&scope.0),
+            Identity::Address(_) | Identity::Certificate(_) => false,
         }
     }
 
-    /// Returns true if and only if somebody beyond this machine may be matched without a credential.
+    /// Returns whether a peer beyond this machine can match without a credential.
     pub(super) fn accepts_remote_networks(&self) -> bool {
         let CallerMatcher::Network(networks) = &self.matcher else { return false };
         networks.iter().any(|network| !network.is_local())
@@ -95,30 +84,29 @@ impl Rule {
 #[derive(Debug)]
 pub(super) struct Scope(String);
 
-/// Reads every caller's settings; none if anything is wrong, which `errors` then says.
+/// Reads every caller's settings; `errors` refuse the result if anything is wrong with them.
 pub(super) fn read(
     config: &Config,
     pools: Option<&Pools>,
     errors: &mut ErrorCollector<'_>,
 ) -> Option<Vec<Rule>> {
     if config.callers.is_empty() {
-        errors.add("callers", "must name a caller: set attributes, or [[callers]] in the settings file");
+        errors.add("callers", "must have an entry: set attributes, or [[callers]] in the settings file");
     }
-    let rules: Vec<Option<Rule>> = config
-        .callers
-        .iter()
-        .enumerate()
-        .map(|(n, caller)| Reader { caller, key: format!("callers[{n}]"), config, pools }.read(errors))
-        .collect();
-    for (n, rule) in rules.iter().enumerate() {
-        let earlier = || rules.iter().take(n).flatten();
-        let Some(rule) = rule else { continue };
-        if earlier().any(|other| other.name == rule.name) {
-            errors.add(format!("callers[{n}].name"), "is the name of another caller too");
+    let mut rules: Vec<Option<Rule>> = Vec::with_capacity(config.callers.len());
+    for (n, caller) in config.callers.iter().enumerate() {
+        let key = format!("callers[{n}]");
+        let rule = Reader { caller, key: &key, config, pools, errors }.read();
+        let earlier = || rules.iter().flatten();
+        if let Some(rule) = &rule {
+            if earlier().any(|other| other.name == rule.name) {
+                errors.add(format!("{key}.name"), "is the name of another caller too: give each its own");
+            }
+            if let Some(other) = earlier().find(|other| other.overlaps(rule)) {
+                errors.add(key, format!("matches the same callers as {:?}", other.name));
+            }
         }
-        if let Some(other) = earlier().find(|other| other.overlaps(rule)) {
-            errors.add(format!("callers[{n}]"), format!("matches the same callers as {:?}", other.name));
-        }
+        rules.push(rule);
     }
     rules.into_iter().collect()
 }

@@ -1,15 +1,15 @@
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use super::*;
 use crate::{
-    attribute::Selection,
+    attribute::{AttributeName, Selection},
     auth::{Address, Certificate, Client, Scopes, TokenUser},
     config::{
         CallerSettings, ClientCertificate, ErrorCollector, PoolSettings, Reads as ReadsSetting, TlsSettings,
     },
     freshness::{Demand, Freshness, Source, TimePoint},
     pool::{Pool, PoolId},
-    query::{AccessQuery, Target},
+    query::{AccessQuery, Query, Target},
     user::{Groups, User, UserStatus},
 };
 
@@ -19,15 +19,20 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
     type Released = Result<&'static [&'static str], Denied>;
     let table: &[(&str, Caller, Query, Released)] = &[
         ("all that is released", web("ada"), query(), Ok(&["email", "name"])),
-        ("a part of it", web("ada"), wanting(&["name"]), Ok(&["name"])),
+        ("a part of it", web("ada"), selecting(&["name"]), Ok(&["name"])),
         ("none of it", web("ada"), Query { attributes: Selection::Only([].into()), ..query() }, Ok(&[])),
-        ("more than that", web("ada"), wanting(&["name", "phone_number"]), Err(refused(&["phone_number"]))),
-        ("a pseudo-attribute", web("ada"), wanting(&["username"]), Err(refused(&["username"]))),
-        ("groups", web("ada"), Query { include_groups: true, ..query() }, Err(refused(&["groups"]))),
+        (
+            "more than that",
+            web("ada"),
+            selecting(&["name", "phone_number"]),
+            Err(not_allowed(&["phone_number"])),
+        ),
+        ("a pseudo-attribute", web("ada"), selecting(&["username"]), Err(not_allowed(&["username"]))),
+        ("groups", web("ada"), Query { include_groups: true, ..query() }, Err(not_allowed(&["groups"]))),
         (
             "groups that are released",
-            from("10.1.2.3"),
-            grouped("ada"),
+            at_address("10.1.2.3"),
+            with_groups("ada"),
             Ok(&["email", "name", "phone_number"]),
         ),
         ("an unknown client", client("client9", "ada"), query(), Err(Denied::CallerNotAllowed)),
@@ -47,30 +52,35 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
             Err(Denied::ScopeMissing),
         ),
         ("a user's token without it", client("client2", "ada"), query(), Err(Denied::ScopeMissing)),
-        ("a certificate", certified(&[BILLING]), about("ada"), Ok(&["email"])),
+        ("a certificate", with_certificate(&[BILLING]), about("ada"), Ok(&["email"])),
         (
             "a certificate with a name more",
-            certified(&["a.example.com", BILLING]),
+            with_certificate(&["a.example.com", BILLING]),
             about("ada"),
             Ok(&["email"]),
         ),
         (
             "another certificate",
-            certified(&["spiffe://example.com/billing2"]),
+            with_certificate(&["spiffe://example.com/billing2"]),
             about("ada"),
             Err(Denied::CallerNotAllowed),
         ),
-        ("a certificate without a name", certified(&[]), about("ada"), Err(Denied::CallerNotAllowed)),
+        ("a certificate without a name", with_certificate(&[]), about("ada"), Err(Denied::CallerNotAllowed)),
         (
             "a certificate that names two callers",
-            certified(&[BILLING, "desk.example.com"]),
+            with_certificate(&[BILLING, "desk.example.com"]),
             about("ada"),
             Err(Denied::CallerNotAllowed),
         ),
-        ("everything", from("10.1.2.3"), about("ada"), Ok(&["email", "name", "phone_number"])),
-        ("loopback", from("127.0.0.1"), about("ada"), Ok(&["name"])),
-        ("loopback as a dual-stack socket shows it", from("::ffff:127.0.0.1"), about("ada"), Ok(&["name"])),
-        ("from elsewhere", from("192.0.2.1"), about("ada"), Err(Denied::CredentialMissing)),
+        ("everything", at_address("10.1.2.3"), about("ada"), Ok(&["email", "name", "phone_number"])),
+        ("loopback", at_address("127.0.0.1"), about("ada"), Ok(&["name"])),
+        (
+            "loopback as a dual-stack socket reports it",
+            at_address("::ffff:127.0.0.1"),
+            about("ada"),
+            Ok(&["name"]),
+        ),
+        ("another address", at_address("192.0.2.1"), about("ada"), Err(Denied::CredentialMissing)),
         (
             "over a Unix socket that no rule names",
             Caller::for_test(Identity::Address(Address::Unix), [None, None]),
@@ -79,9 +89,9 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
         ),
     ];
     for (case, caller, query, expected) in table {
-        let released = policy().permit(caller, query.clone()).and_then(|permit| {
-            let disclosure = permit.disclose(&user("ada").into(), None, freshness())?;
-            assert_eq!(permit.includes_groups(), query.include_groups, "{case}");
+        let released = permit(&policy(), caller, query.clone()).and_then(|permit| {
+            let disclosure = permit.disclose(user("ada").into(), None, freshness())?;
+            assert_eq!(permit.groups != permit::GroupsSource::NotRequested, query.include_groups, "{case}");
             assert!(disclosure.username().is_none() || *permit.attributes == Selection::All, "{case}");
             Ok(disclosure.attributes().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
         });
@@ -92,20 +102,23 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
 }
 
 #[test]
-fn the_subject_is_the_tokens_user_or_a_bare_sub() {
+fn the_subject_is_the_user_of_the_token_or_the_sub() {
     let both = |own, presented| {
-        Caller::for_test(Identity::User(of("client1", "")), [Some(person(own)), Some(person(presented))])
+        Caller::for_test(
+            Identity::User(app_client("client1", "")),
+            [Some(token_user(own)), Some(token_user(presented))],
+        )
     };
     let two_pools = Caller::for_test(
-        Identity::User(of("client1", "")),
-        [Some(person("ada")), Some(TokenUser { pool: pool_of("eu-west-1_B"), ..person("ada") })],
+        Identity::User(app_client("client1", "")),
+        [Some(token_user("ada")), Some(TokenUser { pool: read_pool("eu-west-1_B"), ..token_user("ada") })],
     );
     let other_pool = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
     let own_pool = Query { pool: Some("eu-west-1_A".parse().unwrap()), ..about("ada") };
     let loopback = Identity::Address(Address::Ip("127.0.0.1".parse().unwrap()));
-    let presented = Caller::for_test(loopback, [None, Some(person("ada"))]);
+    let presented = Caller::for_test(loopback, [None, Some(token_user("ada"))]);
     let machine_presenting =
-        Caller::for_test(Identity::Machine(of("client1", "")), [None, Some(person("ada"))]);
+        Caller::for_test(Identity::Machine(app_client("client1", "")), [None, Some(token_user("ada"))]);
     let table: &[(&str, Caller, Query, Result<bool, Denied>)] = &[
         ("the token's", web("ada"), query(), Ok(true)),
         ("the token's, named too", web("ada"), own_pool.clone(), Ok(true)),
@@ -118,21 +131,26 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
         ("a token presented, another named", presented, about("bob"), Err(Denied::SubjectAmbiguous)),
         ("a token that a machine presents", machine_presenting, query(), Ok(true)),
         ("a machine that presents none", machine("client1", ""), query(), Err(Denied::CredentialMissing)),
-        ("a bare sub by a certificate", certified(&[BILLING]), about("ada"), Ok(false)),
-        ("a bare sub", from("127.0.0.1"), about("ada"), Ok(false)),
-        ("a bare sub of a named pool", from("127.0.0.1"), own_pool, Ok(false)),
-        ("a bare sub of an unknown pool", from("127.0.0.1"), other_pool, Err(Denied::PoolUnknown)),
-        ("nobody", from("127.0.0.1"), query(), Err(Denied::SubjectMissing)),
+        ("a sub by a certificate", with_certificate(&[BILLING]), about("ada"), Ok(false)),
+        ("a sub", at_address("127.0.0.1"), about("ada"), Ok(false)),
+        ("a sub of a named pool", at_address("127.0.0.1"), own_pool, Ok(false)),
+        ("a sub of an unknown pool", at_address("127.0.0.1"), other_pool, Err(Denied::PoolUnknown)),
+        ("no sub", at_address("127.0.0.1"), query(), Err(Denied::SubjectMissing)),
         (
-            "a bare sub, where a token is needed",
-            from("172.16.0.1"),
+            "a sub, where a token is required",
+            at_address("172.16.0.1"),
             about("ada"),
             Err(Denied::SubjectNotAllowed),
         ),
-        ("nobody, where a token is needed", from("172.16.0.1"), query(), Err(Denied::CredentialMissing)),
+        (
+            "no sub, where a token is required",
+            at_address("172.16.0.1"),
+            query(),
+            Err(Denied::CredentialMissing),
+        ),
     ];
     for (case, caller, query, expected) in table {
-        let permit = policy().permit(caller, query.clone());
+        let permit = permit(&policy(), caller, query.clone());
         let by_token = permit.map(|permit| {
             assert_eq!(permit.subject().sub.as_str(), "ada", "{case}");
             permit.subject().lookup_key != LookupKey::Sub
@@ -142,30 +160,30 @@ fn the_subject_is_the_tokens_user_or_a_bare_sub() {
 }
 
 #[test]
-fn a_bare_sub_needs_a_pool_where_there_are_several() {
+fn a_sub_needs_a_pool_if_several_are_configured() {
     let mut config = config();
     config.pools.push(PoolSettings { app_clients: vec!["client4".into()], ..pool("eu-west-1_B") });
     let policy = read(&config).unwrap();
-    let caller = from("127.0.0.1");
-    assert_eq!(policy.permit(&caller, about("ada")).unwrap_err(), Denied::PoolMissing);
+    let caller = at_address("127.0.0.1");
+    assert_eq!(permit(&policy, &caller, about("ada")).unwrap_err(), Denied::PoolMissing);
     let named = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
-    assert_eq!(policy.permit(&caller, named).unwrap().subject().pool.id.as_str(), "eu-west-1_B");
+    assert_eq!(permit(&policy, &caller, named).unwrap().subject().pool.id.as_str(), "eu-west-1_B");
 }
 
 #[test]
 fn a_disabled_users_own_token_discloses_nothing() {
     let disabled = Arc::new(User { enabled: false, ..user("ada") });
-    let own = policy().permit(&web("ada"), query()).unwrap();
-    assert_eq!(own.disclose(&disabled, None, freshness()).err(), Some(Denied::UserDisabled));
-    let bare = policy().permit(&from("127.0.0.1"), about("ada")).unwrap();
-    assert!(!bare.disclose(&disabled, None, freshness()).unwrap().enabled());
+    let own = permit(&policy(), &web("ada"), query()).unwrap();
+    assert_eq!(own.disclose(Arc::clone(&disabled), None, freshness()).err(), Some(Denied::UserDisabled));
+    let bare = permit(&policy(), &at_address("127.0.0.1"), about("ada")).unwrap();
+    assert!(!bare.disclose(disabled, None, freshness()).unwrap().enabled());
 }
 
 #[test]
 fn pseudo_attributes_are_released_by_name() {
-    let permit = policy()
-        .permit(&from("10.0.0.1"), Query { attributes: only(&["username", "updated_at"]), ..about("ada") });
-    let disclosure = permit.unwrap().disclose(&user("ada").into(), None, freshness()).unwrap();
+    let query = Query { attributes: only(&["username", "updated_at"]), ..about("ada") };
+    let permit = permit(&policy(), &at_address("10.0.0.1"), query);
+    let disclosure = permit.unwrap().disclose(user("ada").into(), None, freshness()).unwrap();
     assert_eq!(disclosure.attributes().next(), None);
     assert_eq!(disclosure.username().unwrap().as_str(), "ada");
     assert!(disclosure.updated_at().is_some());
@@ -174,7 +192,7 @@ fn pseudo_attributes_are_released_by_name() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn faulty_rules_are_refused_all_at_once() {
+fn all_errors_of_the_rules_are_reported_together() {
     let web = || callers().remove(0);
     let net = |networks: &[&str]| CallerSettings {
         name: "n".into(),
@@ -184,7 +202,7 @@ fn faulty_rules_are_refused_all_at_once() {
     };
     let table: &[(&str, CallerSettings, &[&str])] = &[
         ("no name", CallerSettings { name: String::new(), ..web() }, &["callers[0].name"]),
-        ("nobody", CallerSettings { app_client: None, ..web() }, &["callers[0]"]),
+        ("no matcher", CallerSettings { app_client: None, ..web() }, &["callers[0]"]),
         (
             "two kinds at once",
             CallerSettings { network: vec!["127.0.0.1/32".into()], ..web() },
@@ -192,7 +210,7 @@ fn faulty_rules_are_refused_all_at_once() {
         ),
         ("no client", CallerSettings { app_client: Some("a b".into()), ..web() }, &["callers[0].app_client"]),
         (
-            "a foreign client",
+            "a client of no pool",
             CallerSettings { app_client: Some("x".into()), ..web() },
             &["callers[0].app_client"],
         ),
@@ -212,13 +230,13 @@ fn faulty_rules_are_refused_all_at_once() {
             &["callers[0].admin"],
         ),
         (
-            "an administrator from anywhere near",
+            "an administrator on a remote network",
             CallerSettings { admin: true, ..net(&["unix", "10.0.0.0/8"]) },
             &["callers[0].admin"],
         ),
         ("no scope", CallerSettings { scope: Some("a b".into()), ..web() }, &["callers[0].scope"]),
         (
-            "a wildcard",
+            "a wildcard certificate",
             CallerSettings { app_client: None, certificate: Some("*.example.com".into()), ..web() },
             &["callers[0].certificate"],
         ),
@@ -227,9 +245,9 @@ fn faulty_rules_are_refused_all_at_once() {
             CallerSettings { certificate: Some(BILLING.into()), ..web() },
             &["callers[0]"],
         ),
-        ("an empty release", CallerSettings { attributes: vec![], ..web() }, &["callers[0].attributes"]),
+        ("no attributes", CallerSettings { attributes: vec![], ..web() }, &["callers[0].attributes"]),
         (
-            "an odd attribute",
+            "an invalid attribute name",
             CallerSettings { attributes: vec!["a b".into()], ..web() },
             &["callers[0].attributes[0]"],
         ),
@@ -239,7 +257,7 @@ fn faulty_rules_are_refused_all_at_once() {
             &["callers[0].attributes[0]", "callers[0].attributes[2]"],
         ),
         (
-            "a star in company",
+            "a wildcard beside a name",
             CallerSettings { attributes: vec!["name".into(), "*".into()], ..web() },
             &["callers[0].attributes[1]"],
         ),
@@ -247,7 +265,7 @@ fn faulty_rules_are_refused_all_at_once() {
         ("host bits", net(&["10.0.0.1/8"]), &["callers[0].network[0]"]),
         ("a path", net(&["unix", "unix:/run/x"]), &["callers[0].network[1]"]),
         (
-            "many faults",
+            "several errors",
             CallerSettings { name: String::new(), app_client: Some("x".into()), attributes: vec![], ..web() },
             &["callers[0].name", "callers[0].app_client", "callers[0].attributes"],
         ),
@@ -289,29 +307,30 @@ fn no_two_rules_match_the_same_caller() {
 }
 
 #[test]
-fn only_an_administrator_gets_a_mandate() {
+fn only_an_administrator_gets_an_admin_permit() {
     let scope = "user-lookup/read";
-    let users_own = Caller::for_test(Identity::User(of("client2", scope)), [Some(person("ada")), None]);
+    let user_token =
+        Caller::for_test(Identity::User(app_client("client2", scope)), [Some(token_user("ada")), None]);
     let b = Some("eu-west-1_B".parse().unwrap());
-    type Mandated = Result<(), Denied>;
-    let table: &[(&str, Caller, Option<PoolId>, Mandated)] = &[
-        ("a network", from("127.0.0.1"), None, Ok(())),
+    type Permitted = Result<(), Denied>;
+    let table: &[(&str, Caller, Option<PoolId>, Permitted)] = &[
+        ("a network", at_address("127.0.0.1"), None, Ok(())),
         ("a machine with its scope", machine("client2", scope), None, Ok(())),
         ("a machine without it", machine("client2", ""), None, Err(Denied::ScopeMissing)),
-        ("a user's token with it", users_own, None, Err(Denied::NotAdmin)),
+        ("a user's token with it", user_token, None, Err(Denied::NotAdmin)),
         ("another app client", web("ada"), None, Err(Denied::NotAdmin)),
-        ("another network", from("10.1.2.3"), None, Err(Denied::NotAdmin)),
-        ("another network, about an unknown pool", from("10.1.2.3"), b.clone(), Err(Denied::NotAdmin)),
-        ("a certificate", certified(&[BILLING]), None, Err(Denied::NotAdmin)),
-        ("nobody", from("192.0.2.1"), None, Err(Denied::CredentialMissing)),
-        ("an unknown certificate", certified(&["x.example.com"]), None, Err(Denied::CallerNotAllowed)),
-        ("about an unknown pool", from("127.0.0.1"), b, Err(Denied::PoolUnknown)),
+        ("another network", at_address("10.1.2.3"), None, Err(Denied::NotAdmin)),
+        ("another network, about an unknown pool", at_address("10.1.2.3"), b.clone(), Err(Denied::NotAdmin)),
+        ("a certificate", with_certificate(&[BILLING]), None, Err(Denied::NotAdmin)),
+        ("no credential", at_address("192.0.2.1"), None, Err(Denied::CredentialMissing)),
+        ("an unknown certificate", with_certificate(&["x.example.com"]), None, Err(Denied::CallerNotAllowed)),
+        ("about an unknown pool", at_address("127.0.0.1"), b, Err(Denied::PoolUnknown)),
     ];
     for (case, caller, pool, expected) in table {
         let target = Target { sub: "ada".parse().unwrap(), pool: pool.clone() };
-        let admin_permit = policy().admin_permit(caller, target);
+        let allowed = admin_permit(&policy(), caller, target);
         assert_eq!(
-            admin_permit.map(|admin_permit| assert_eq!(admin_permit.subject().lookup_key, LookupKey::Sub)),
+            allowed.map(|allowed| assert_eq!(allowed.subject().lookup_key, LookupKey::Sub)),
             *expected,
             "{case}"
         );
@@ -319,13 +338,13 @@ fn only_an_administrator_gets_a_mandate() {
 }
 
 #[test]
-fn each_attribute_has_the_rule_that_decides_it() {
+fn an_explanation_names_the_setting_that_decides_each_attribute() {
     let explain = |caller: &str, names: &[&str]| {
         let policy = policy();
         let target = Target { sub: "ada".parse().unwrap(), pool: None };
-        let admin_permit = policy.admin_permit(&from("127.0.0.1"), target).unwrap();
+        let allowed = admin_permit(&policy, &at_address("127.0.0.1"), target).unwrap();
         let attributes = names.iter().map(|name| name.parse().unwrap()).collect();
-        policy.explain(&admin_permit, AccessQuery { caller: caller.into(), attributes })
+        policy.explain(&allowed, AccessQuery { caller: caller.into(), attributes })
     };
     let lines = |caller: &str, names: &[&str]| {
         let explanation = explain(caller, names).unwrap();
@@ -359,25 +378,34 @@ fn each_attribute_has_the_rule_that_decides_it() {
     assert_eq!(explain("nobody", &[]), Err(Denied::CallerNameUnknown));
 }
 
-/// What is explained is what happens: the same rules decide both.
 #[test]
-fn an_explanation_tells_what_a_permit_releases() {
+fn an_explanation_agrees_with_the_permit() {
     let policy = policy();
     let target = Target { sub: "ada".parse().unwrap(), pool: None };
-    let admin_permit = policy.admin_permit(&from("127.0.0.1"), target).unwrap();
-    for (name, caller) in [("web", web("ada")), ("sidecar", from("127.0.0.1")), ("vpc", from("10.1.2.3"))] {
+    let allowed = admin_permit(&policy, &at_address("127.0.0.1"), target).unwrap();
+    for (name, caller) in
+        [("web", web("ada")), ("sidecar", at_address("127.0.0.1")), ("vpc", at_address("10.1.2.3"))]
+    {
         for attribute in ["email", "name", "phone_number", "username", "custom:x"] {
             let query = AccessQuery { caller: name.into(), attributes: vec![attribute.parse().unwrap()] };
-            let released = policy.explain(&admin_permit, query).unwrap().attributes.remove(0).released;
-            let wanted = Query { attributes: only(&[attribute]), ..about("ada") };
-            assert_eq!(policy.permit(&caller, wanted).is_ok(), released, "{name} {attribute}");
+            let released = policy.explain(&allowed, query).unwrap().attributes.remove(0).released;
+            let query = Query { attributes: only(&[attribute]), ..about("ada") };
+            assert_eq!(permit(&policy, &caller, query).is_ok(), released, "{name} {attribute}");
         }
     }
 }
 
 #[test]
-fn a_network_beyond_this_machine_is_noticed() {
+fn rules_for_remote_networks_are_listed() {
     assert_eq!(policy().callers_on_remote_networks().collect::<Vec<_>>(), ["vpc", "pods"]);
+}
+
+fn permit(policy: &Policy, caller: &Caller, query: Query) -> Result<Permit, Denied> {
+    policy.rule(caller)?.permit(query)
+}
+
+fn admin_permit(policy: &Policy, caller: &Caller, target: Target) -> Result<AdminPermit, Denied> {
+    policy.rule(caller)?.admin_permit(target)
 }
 
 fn policy() -> Policy {
@@ -441,34 +469,34 @@ fn web(sub: &str) -> Caller {
 }
 
 fn client(client: &str, sub: &str) -> Caller {
-    Caller::for_test(Identity::User(of(client, "")), [Some(person(sub)), None])
+    Caller::for_test(Identity::User(app_client(client, "")), [Some(token_user(sub)), None])
 }
 
 fn machine(client: &str, scopes: &str) -> Caller {
-    Caller::for_test(Identity::Machine(of(client, scopes)), [None, None])
+    Caller::for_test(Identity::Machine(app_client(client, scopes)), [None, None])
 }
 
-fn certified(names: &[&str]) -> Caller {
+fn with_certificate(names: &[&str]) -> Caller {
     Caller::for_test(Identity::Certificate(Certificate::for_test(names).into()), [None, None])
 }
 
-fn of(client: &str, scopes: &str) -> Arc<Client> {
+fn app_client(client: &str, scopes: &str) -> Arc<Client> {
     Arc::new(Client { id: client.parse().unwrap(), scopes: Scopes::from(scopes) })
 }
 
-fn from(peer: &str) -> Caller {
+fn at_address(peer: &str) -> Caller {
     Caller::for_test(Identity::Address(Address::Ip(peer.parse().unwrap())), [None, None])
 }
 
-fn pool_of(id: &str) -> Arc<Pool> {
+fn read_pool(id: &str) -> Arc<Pool> {
     let config = Config { pools: vec![pool(id)], ..config() };
     let pools = Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap();
     pools.only().unwrap().clone()
 }
 
-fn person(sub: &str) -> TokenUser {
+fn token_user(sub: &str) -> TokenUser {
     TokenUser {
-        pool: pool_of("eu-west-1_A"),
+        pool: read_pool("eu-west-1_A"),
         sub: sub.parse().unwrap(),
         username: sub.parse().unwrap(),
         groups: Groups::default(),
@@ -483,11 +511,11 @@ fn about(sub: &str) -> Query {
     Query { sub: Some(sub.parse().unwrap()), ..query() }
 }
 
-fn grouped(sub: &str) -> Query {
+fn with_groups(sub: &str) -> Query {
     Query { include_groups: true, ..about(sub) }
 }
 
-fn wanting(names: &[&str]) -> Query {
+fn selecting(names: &[&str]) -> Query {
     Query { attributes: only(names), ..query() }
 }
 
@@ -495,7 +523,7 @@ fn only(names: &[&str]) -> Selection {
     Selection::Only(names.iter().map(|name| name.parse::<AttributeName>().unwrap()).collect())
 }
 
-fn refused(names: &[&str]) -> Denied {
+fn not_allowed(names: &[&str]) -> Denied {
     Denied::AttributesNotAllowed(names.iter().map(ToString::to_string).collect())
 }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{Config, ShutdownSettings},
-    service::{CallLimits, Dispatcher, Service},
+    service::{Dispatcher, Service},
 };
 
 /// The tasks and threads that take connections. Dropping it ends all of them at once.
@@ -115,12 +115,8 @@ fn dispatcher(
     service: Service,
     readiness: Readiness,
 ) -> Result<Dispatcher, Error> {
-    let limits = CallLimits {
-        timeout: config.limits.request_timeout,
-        max_message_bytes: config.limits.message_bytes(),
-    };
     let (routes, recorder) = (builtin::routes(readiness, config)?, components.audit.recorder());
-    Ok(Dispatcher::new(service, routes, limits, recorder, &components.metrics))
+    Ok(Dispatcher::new(service, routes, &config.limits, recorder, &components.metrics))
 }
 
 fn thread_count(workers: usize) -> usize {

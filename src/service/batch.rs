@@ -1,97 +1,92 @@
-//! `BatchGetUsers`: the same straight line for each of several users at once, and what has come by the deadline.
+//! `BatchGetUsers`: replies with those of several users that are found by the deadline.
 
-use std::time::Duration;
-
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Service, dispatch::CallContext};
+use super::{CallContext, Reply, Service, deadline};
 use crate::{
     auth::Credentials,
     error::Error,
     freshness::TimePoint,
-    policy::{Denied, Disclosure, Permit},
-    proto,
-    users::Found,
-    wire::{self, Encoded},
+    policy::{CallerRule, Denied, Disclosure, Permit},
+    proto::BatchGetUsersRequest,
+    query::BatchQuery,
+    wire,
 };
 
 impl Service {
-    pub(super) async fn batch(
-        &self,
-        message: &proto::BatchGetUsersRequest,
-        context: CallContext<'_>,
-    ) -> Result<Encoded, Error> {
-        let CallContext { metadata, peer, deadline, request_id, audit, .. } = context;
+    pub(super) async fn batch(&self, message: &BatchGetUsersRequest, context: CallContext<'_>) -> Reply {
+        let CallContext { metadata, peer, call, audit } = context;
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
-        context.set_caller(self.policy.name(&caller));
+        let rule = self.policy.rule(&caller);
+        context.set_rule(&rule);
         audit.set_token_user(&caller);
         let batch = wire::batch(message, TimePoint::now)?;
         audit.set_batch(&batch);
-        let permits = self.policy.permits(&caller, &batch)?;
-        audit.set_denials(permits.iter().map(|permit| permit.as_ref().err().map(reason)));
-        let by = ahead_of(deadline);
-        let users = self.disclosed(permits, by).await;
+        let permits = permits(rule?, &batch)?;
+        audit.set_denials(permits.iter().map(|permit| permit.as_ref().err().map(Error::reason)));
+        let users = self.find_all(permits, deadline::of_fetches(call.deadline)).await;
         audit.set_user_outcomes(users.iter().map(|user| match user {
             Ok(user) => Ok((user.names(), user.freshness())),
             Err(error) => Err(error.reason()),
         }));
-        let users = users.into_iter().map(|user| user.map_err(|error| error.into_proto(request_id)));
-        let full = Error::BatchFull.into_proto(request_id);
+        let users = users.into_iter().map(|user| user.map_err(|error| error.into_proto(call.request_id())));
+        let full = Error::BatchFull.into_proto(call.request_id());
         let (reply, omitted) = wire::batch_reply(&users.collect::<Vec<_>>(), &batch.order, &full);
-        omitted.into_iter().for_each(|place| audit.set_refused(place, Error::BatchFull.reason()));
+        omitted.into_iter().for_each(|index| audit.set_refused(index, Error::BatchFull.reason()));
         Ok(reply)
     }
 
-    /// Takes what is held first, for that waits for nobody, and then looks for all the others at once.
-    async fn disclosed(
+    /// Finds the permitted users, all at once; a user that is not found by `deadline` is an error.
+    async fn find_all(
         &self,
-        permits: Vec<Result<Permit, Denied>>,
-        by: Instant,
+        permits: Vec<Result<Permit, Error>>,
+        deadline: Instant,
     ) -> Vec<Result<Disclosure, Error>> {
-        let (mut users, mut sought) = (Vec::with_capacity(permits.len()), Vec::new());
-        for (place, permit) in permits.into_iter().enumerate() {
+        let mut users = Vec::with_capacity(permits.len());
+        let mut misses = FuturesUnordered::new();
+        for (index, permit) in permits.into_iter().enumerate() {
             users.push(match permit.map(|permit| (self.users.find_cached(&permit), permit)) {
-                Err(denied) => Err(denied.into()),
+                Err(error) => Err(error),
                 Ok((Some(found), permit)) => {
-                    found.map_err(Error::from).and_then(|found| disclose(&permit, &found))
+                    found.map_err(Error::from).and_then(|found| Ok(found.disclose(&permit)?))
                 }
                 Ok((None, permit)) => {
-                    sought.push((place, permit));
-                    // Until it is found.
+                    misses.push(async move { (index, self.find_missed(&permit, deadline).await) });
+                    // Replaced below if the fetch ends in time.
                     Err(Error::DeadlineExceeded)
                 }
             });
         }
-        let found = sought.into_iter().map(async |(place, permit)| (place, self.sought(&permit, by).await));
-        for (place, user) in join_all(found).await {
-            if let Some(slot) = users.get_mut(place) {
-                *slot = user;
+        let fetches = async {
+            while let Some((index, user)) = misses.next().await {
+                if let Some(slot) = users.get_mut(index) {
+                    *slot = user;
+                }
             }
-        }
+        };
+        drop(timeout_at(deadline, fetches).await);
         users
     }
 
-    async fn sought(&self, permit: &Permit, by: Instant) -> Result<Disclosure, Error> {
-        let found =
-            timeout_at(by, self.users.find(permit, by)).await.map_err(|_| Error::DeadlineExceeded)??;
-        disclose(permit, &found)
+    async fn find_missed(&self, permit: &Permit, deadline: Instant) -> Result<Disclosure, Error> {
+        Ok(self.users.find(permit, deadline).await?.disclose(permit)?)
     }
 }
 
-fn disclose(permit: &Permit, found: &Found) -> Result<Disclosure, Error> {
-    Ok(permit.disclose(found.user(), found.groups(), found.freshness())?)
+/// Decides for each user of a batch. A refusal that is not about one user fails the batch.
+fn permits(rule: CallerRule<'_>, batch: &BatchQuery) -> Result<Vec<Result<Permit, Error>>, Denied> {
+    let mut permits = Vec::with_capacity(batch.subs.len());
+    for query in batch.queries() {
+        permits.push(match rule.permit(query) {
+            // The token names the one user that the caller may read, and this is another.
+            Err(Denied::SubjectAmbiguous) if rule.requires_user_token() => {
+                Err(Denied::SubjectNotAllowed.into())
+            }
+            Err(denied) if !denied.is_about_one_user() => return Err(denied),
+            permit => permit.map_err(Error::from),
+        });
+    }
+    Ok(permits)
 }
-
-fn reason(denied: &Denied) -> &'static str {
-    Error::from(denied.clone()).reason()
-}
-
-/// So far before the deadline that what has come until then can be answered.
-fn ahead_of(deadline: Instant) -> Instant {
-    let left = deadline.saturating_duration_since(Instant::now());
-    deadline - (left / 10).min(AHEAD)
-}
-
-const AHEAD: Duration = Duration::from_millis(20);

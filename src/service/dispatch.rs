@@ -1,33 +1,21 @@
-//! What happens around every call, whichever method answers it: its deadline, its request id, the end of a panic; and
-//! which one that is.
+//! Finds the handler of a call, and observes the call around it.
 
-use std::{
-    pin::pin,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service as _, metadata::MetadataMap, service::Routes};
 use tracing::Instrument as _;
 
 use super::{
-    Service, decode,
-    inbound::{ending, untrailed},
-    method::Method,
+    CallContext, Service, deadline, decode,
+    method::{Handler, Rpc},
     observe::{CallCounters, CallObserver},
     respond::ResponseBody,
 };
-use crate::{
-    audit::{OpenRecord, Recorder},
-    auth::Peer,
-    error::Error,
-    telemetry::metrics::Metrics,
-};
+use crate::{audit::Recorder, auth::Peer, config::LimitSettings, error::Error, telemetry::metrics::Metrics};
 
-/// The services as a connection sees them; cheap to clone.
+/// Answers every call of a connection; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Dispatcher(Arc<Shared>);
 
@@ -35,77 +23,49 @@ pub struct Dispatcher(Arc<Shared>);
 struct Shared {
     service: Service,
     builtin: Routes,
-    limits: CallLimits,
+    /// The longest time that a call may take.
+    timeout: Duration,
+    max_message_bytes: usize,
     recorder: Recorder,
     metrics: Metrics,
     counters: CallCounters,
 }
 
-/// What a call may take.
-#[derive(Clone, Copy, Debug)]
-pub struct CallLimits {
-    /// How long it may take; its caller may set less (`grpc-timeout`).
-    pub timeout: Duration,
-    /// The bytes of its message.
-    pub max_message_bytes: usize,
-}
-
-/// What is known of a call beside its message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CallContext<'a> {
-    /// What came with its message.
-    pub(super) metadata: &'a MetadataMap,
-    /// The other end of the connection.
-    pub(super) peer: &'a Peer,
-    /// When the call must have been answered.
-    pub(super) deadline: Instant,
-    /// The name of the call.
-    pub(super) request_id: &'a str,
-    /// The audit record of the call.
-    pub(super) audit: &'a OpenRecord<'a>,
-    /// The configured name of the caller, which the call is counted under.
-    pub(super) caller: &'a OnceLock<Arc<str>>,
-}
-
-impl CallContext<'_> {
-    /// Notes the caller's configured name, for the audit record and the metric; none if no rule matches the caller.
-    pub(super) fn set_caller(&self, name: Option<&Arc<str>>) {
-        self.audit.set_caller(name);
-        if let Some(name) = name {
-            self.caller.get_or_init(|| Arc::clone(name));
-        }
-    }
-}
-
 impl Dispatcher {
-    /// Bounds every call to `service` and to `builtin`, counts it in `metrics` and records those about people in
-    /// `recorder`.
+    /// Dispatches to the handlers of `service`, and to health and reflection, which are `builtin`.
     pub fn new(
         service: Service,
         builtin: Routes,
-        limits: CallLimits,
+        limits: &LimitSettings,
         recorder: Recorder,
         metrics: &Metrics,
     ) -> Self {
-        let (builtin, counters) = (builtin.prepare(), CallCounters::for_thread(metrics));
-        Self(Arc::new(Shared { service, builtin, limits, recorder, metrics: metrics.clone(), counters }))
-    }
-
-    /// Returns the same for another serving thread, with a recorder and counters of its own.
-    pub fn for_another_thread(&self) -> Self {
-        let Shared { service, builtin, limits, recorder, metrics, .. } = &*self.0;
         Self(Arc::new(Shared {
-            service: service.clone(),
-            builtin: builtin.clone(),
-            limits: *limits,
-            recorder: recorder.for_another_thread(),
+            service,
+            builtin: builtin.prepare(),
+            timeout: limits.request_timeout,
+            max_message_bytes: limits.message_bytes(),
+            recorder,
             metrics: metrics.clone(),
             counters: CallCounters::for_thread(metrics),
         }))
     }
 
-    /// Answers a call; of a stream, its beginning is bounded. Whatever failed, the answer is a status with its details.
-    /// Cancel safe: a call that is dropped is logged as cancelled, and what it began goes on as far as others share it.
+    /// Returns a dispatcher for another serving thread, with its own recorder and counters.
+    pub fn for_another_thread(&self) -> Self {
+        Self(Arc::new(Shared {
+            service: self.0.service.clone(),
+            builtin: self.0.builtin.clone(),
+            recorder: self.0.recorder.for_another_thread(),
+            metrics: self.0.metrics.clone(),
+            counters: CallCounters::for_thread(&self.0.metrics),
+            ..*self.0
+        }))
+    }
+
+    /// Answers a call within its deadline, which a streamed answer only has to start before.
+    ///
+    /// Cancel safe: a dropped call is logged as cancelled, and a fetch that it started goes on.
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn keeps each argument twice, and a request is large"
@@ -120,25 +80,23 @@ impl Dispatcher {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
         async move {
-            let Shared { limits, recorder, counters, .. } = &*self.0;
-            let call = CallObserver::start(request.uri().path(), request.headers(), limits.timeout, counters);
+            let Shared { timeout, recorder, counters, .. } = &*self.0;
+            let call = CallObserver::start(request.uri().path(), request.headers(), *timeout, counters);
             let (record, span) = (call.open_record(recorder), call.span(request.headers()));
-            let outcome = if call.method().is_builtin() {
-                let answer = Box::pin(self.0.builtin(call.method(), untrailed(request), call.deadline()));
-                call.run(answer.instrument(span.clone())).await
-            } else {
-                let (metadata, mut body) = split(request);
-                let context = CallContext {
-                    metadata: &metadata,
-                    peer: &peer,
-                    deadline: call.deadline(),
-                    request_id: call.request_id(),
-                    audit: &record,
-                    caller: call.caller(),
-                };
-                // Pinned here, so that what bounds it hands on a pointer and not kilobytes.
-                let answer = pin!(self.0.own(call.method(), &mut body, context));
-                call.run(answer.instrument(span.clone())).await
+            let outcome = match call.method.handler {
+                Handler::Ours(rpc) => {
+                    let (metadata, mut body) = split(request);
+                    let context =
+                        CallContext { metadata: &metadata, peer: &peer, call: &call, audit: &record };
+                    // Pinned here, so that the wrappers move a pointer rather than kilobytes.
+                    let answer = pin!(self.0.answer(rpc, &mut body, context));
+                    call.run(answer.instrument(span.clone())).await
+                }
+                Handler::Builtin => {
+                    let request = request.map(|body| Body::new(deadline::end_body(body, call.deadline)));
+                    call.run(Box::pin(self.0.answer_builtin(request))).await
+                }
+                Handler::Unknown => Err(Error::Unimplemented),
             };
             let outcome = call.record(record, outcome).await;
             call.finish(outcome, &span)
@@ -146,60 +104,45 @@ impl Dispatcher {
     }
 }
 
-/// Lets go at once of what is not needed any more.
+/// Drops the parts of the request that are not needed any more.
 fn split<B>(request: Request<B>) -> (MetadataMap, B) {
     let (head, body) = request.into_parts();
     (MetadataMap::from_headers(head.headers), body)
 }
 
 impl Shared {
-    async fn own<B>(
+    async fn answer<B>(
         &self,
-        method: Method,
+        rpc: Rpc,
         body: &mut B,
         context: CallContext<'_>,
     ) -> Result<Response<ResponseBody>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
-        let (service, most) = (&self.service, self.limits.max_message_bytes);
+        let (service, max_bytes) = (&self.service, self.max_message_bytes);
         macro_rules! answer {
             ($method:ident) => {
                 async {
-                    let message = decode::message(context.metadata, body, most).await?;
+                    let message = decode::message(context.metadata, body, max_bytes).await?;
                     service.$method(&message, context).await
                 }
             };
         }
-        // Boxed, so that the future of a GetUser, most calls by far, is no larger for what it never does.
-        let answer = match method {
-            Method::GetUser => answer!(get).await,
-            Method::BatchGetUsers => Box::pin(answer!(batch)).await,
-            Method::InspectUser => Box::pin(answer!(inspect)).await,
-            Method::ExpireUser => Box::pin(answer!(expire)).await,
-            Method::EraseUser => Box::pin(answer!(erase)).await,
-            Method::ExplainAccess => Box::pin(answer!(explain)).await,
-            Method::Check
-            | Method::Watch
-            | Method::List
-            | Method::Reflect
-            | Method::ReflectAlpha
-            | Method::Unknown => Err(Error::Unimplemented),
+        // All but GetUser, most calls by far, are boxed, so that its future is no larger for them.
+        let reply = match rpc {
+            Rpc::GetUser => answer!(get).await,
+            Rpc::BatchGetUsers => Box::pin(answer!(batch)).await,
+            Rpc::InspectUser => Box::pin(answer!(inspect)).await,
+            Rpc::ExpireUser => Box::pin(answer!(expire)).await,
+            Rpc::EraseUser => Box::pin(answer!(erase)).await,
+            Rpc::ExplainAccess => Box::pin(answer!(explain)).await,
         };
-        answer.map(ResponseBody::response)
+        reply.map(ResponseBody::response)
     }
 
-    async fn builtin(
-        &self,
-        method: Method,
-        request: Request<Body>,
-        deadline: Instant,
-    ) -> Result<Response<ResponseBody>, Error> {
-        let request = if method.is_client_streaming() { ending(request, deadline) } else { request };
+    async fn answer_builtin(&self, request: Request<Body>) -> Result<Response<ResponseBody>, Error> {
         let Ok(response) = self.builtin.clone().call(request).await;
-        match Error::of(&response) {
-            None => Ok(response.map(ResponseBody::Other)),
-            Some(error) => Err(error),
-        }
+        Error::from_response(&response).map_or_else(|| Ok(response.map(ResponseBody::Other)), Err)
     }
 }

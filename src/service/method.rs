@@ -1,77 +1,78 @@
-//! The methods that are served, as logs, metrics and audit records tell them.
+//! The methods that are served, under the names that logs, metrics and audit records use.
 
 use crate::telemetry::metrics::rpc;
 
+/// The method that a request calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Method {
+    /// Its position among [`LABELS`].
+    pub(super) index: usize,
+    /// Its name with package and service, without a leading slash; `other` for an unknown method.
+    pub(super) name: &'static str,
+    pub(super) handler: Handler,
+}
+
+/// What answers a method.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Handler {
+    /// A method of this contract. Its calls are about people, so each leaves an audit record.
+    Ours(Rpc),
+    /// A method of health or reflection.
+    Builtin,
+    Unknown,
+}
+
+/// A method of this contract.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rpc {
+    GetUser,
+    BatchGetUsers,
+    InspectUser,
+    ExpireUser,
+    EraseUser,
+    ExplainAccess,
+}
+
+impl Method {
+    /// Returns the method at a path. Unknown methods share one name, so clients cannot choose it.
+    pub(super) fn at(path: &str) -> Self {
+        let name = path.strip_prefix('/').unwrap_or_default();
+        let found = METHODS.iter().enumerate().find(|(_, (served, _))| *served == name);
+        let (index, (name, handler)) = found.unwrap_or((METHODS.len(), &("other", Handler::Unknown)));
+        Self { index, name, handler: *handler }
+    }
+
+    /// Returns whether calls of the method are about people.
+    pub(super) fn is_audited(self) -> bool {
+        matches!(self.handler, Handler::Ours(_))
+    }
+}
+
 macro_rules! methods {
-    ($($method:ident: $kind:literal $service:literal $name:literal,)*) => {
-        /// A method that may be asked for; its place is that among [`METHODS`].
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub(super) enum Method {
-            $($method,)*
-            /// None that is served.
-            Unknown,
-        }
+    ($($handler:expr, $kind:literal $service:literal $name:literal;)*) => {
+        const METHODS: &[(&str, Handler)] = &[$((concat!($service, "/", $name), $handler)),*];
 
-        const SERVED: &[Method] = &[$(Method::$method),*];
-
-        const NAMES: &[&str] = &[$(concat!($service, "/", $name)),*];
-
-        /// Every method as it is counted, and last what is none.
-        pub(super) const METHODS: &[rpc::Method] = &[
+        /// The metric labels of every served method, and at the end those of an unknown one.
+        pub(super) const LABELS: &[rpc::Method] = &[
             $(rpc::Method { grpc_type: $kind, grpc_service: $service, grpc_method: $name },)*
             rpc::Method { grpc_type: "unary", grpc_service: "other", grpc_method: "other" },
         ];
     };
 }
 
-// The most asked for first.
+// The most frequent first: they are searched in this order.
 methods! {
-    GetUser: "unary" "userlookup.v1.UserService" "GetUser",
-    BatchGetUsers: "unary" "userlookup.v1.UserService" "BatchGetUsers",
-    Check: "unary" "grpc.health.v1.Health" "Check",
-    Watch: "server_stream" "grpc.health.v1.Health" "Watch",
-    List: "unary" "grpc.health.v1.Health" "List",
-    InspectUser: "unary" "userlookup.v1.AdminService" "InspectUser",
-    ExpireUser: "unary" "userlookup.v1.AdminService" "ExpireUser",
-    EraseUser: "unary" "userlookup.v1.AdminService" "EraseUser",
-    ExplainAccess: "unary" "userlookup.v1.AdminService" "ExplainAccess",
-    Reflect: "bidi_stream" "grpc.reflection.v1.ServerReflection" "ServerReflectionInfo",
-    ReflectAlpha: "bidi_stream" "grpc.reflection.v1alpha.ServerReflection" "ServerReflectionInfo",
-}
-
-impl Method {
-    /// Returns the method that a request's path names; [`Self::Unknown`] if no such method is served, so that nobody
-    /// outside chooses what is logged.
-    pub(super) fn of(path: &str) -> Self {
-        let name = path.strip_prefix('/').unwrap_or_default();
-        let served = NAMES.iter().zip(SERVED).find(|(known, _)| **known == name);
-        served.map_or(Self::Unknown, |(_, method)| *method)
-    }
-
-    /// Returns the name with its service and package, without the leading slash.
-    pub(super) fn name(self) -> &'static str {
-        NAMES.get(self.index()).copied().unwrap_or("other")
-    }
-
-    /// Returns the place among [`METHODS`].
-    pub(super) fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Returns true if and only if a service answers it that is not ours.
-    pub(super) fn is_builtin(self) -> bool {
-        !self.is_recorded() && self != Self::Unknown
-    }
-
-    /// Returns true if and only if a call of it may have any number of requests.
-    pub(super) fn is_client_streaming(self) -> bool {
-        matches!(self, Self::Reflect | Self::ReflectAlpha)
-    }
-
-    /// Returns true if and only if calls of it are about people, so that each leaves an audit record.
-    pub(super) fn is_recorded(self) -> bool {
-        self.name().starts_with("userlookup.v1.")
-    }
+    Handler::Ours(Rpc::GetUser), "unary" "userlookup.v1.UserService" "GetUser";
+    Handler::Ours(Rpc::BatchGetUsers), "unary" "userlookup.v1.UserService" "BatchGetUsers";
+    Handler::Builtin, "unary" "grpc.health.v1.Health" "Check";
+    Handler::Builtin, "server_stream" "grpc.health.v1.Health" "Watch";
+    Handler::Builtin, "unary" "grpc.health.v1.Health" "List";
+    Handler::Ours(Rpc::InspectUser), "unary" "userlookup.v1.AdminService" "InspectUser";
+    Handler::Ours(Rpc::ExpireUser), "unary" "userlookup.v1.AdminService" "ExpireUser";
+    Handler::Ours(Rpc::EraseUser), "unary" "userlookup.v1.AdminService" "EraseUser";
+    Handler::Ours(Rpc::ExplainAccess), "unary" "userlookup.v1.AdminService" "ExplainAccess";
+    Handler::Builtin, "bidi_stream" "grpc.reflection.v1.ServerReflection" "ServerReflectionInfo";
+    Handler::Builtin, "bidi_stream" "grpc.reflection.v1alpha.ServerReflection" "ServerReflectionInfo";
 }
 
 #[cfg(test)]
@@ -82,16 +83,16 @@ mod tests {
     use crate::proto::DESCRIPTORS;
 
     #[test]
-    fn every_method_of_the_contract_has_its_name() {
+    fn every_method_of_the_contract_is_served_and_counted_by_its_name() {
         let set = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap();
         let mut seen = 0;
         for file in &set.file {
             for service in &file.service {
                 for method in &service.method {
                     let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
-                    let found = Method::of(&format!("/{name}"));
-                    assert_eq!((found.name(), format!("{found:?}")), (&*name, method.name().to_owned()));
-                    let counted = METHODS[found.index()];
+                    let found = Method::at(&format!("/{name}"));
+                    let counted = LABELS[found.index];
+                    assert_eq!(found.name, name);
                     assert_eq!(format!("{}/{}", counted.grpc_service, counted.grpc_method), name);
                     let kind = match (method.client_streaming(), method.server_streaming()) {
                         (false, false) => "unary",
@@ -100,21 +101,24 @@ mod tests {
                         (true, false) => "client_stream",
                     };
                     assert_eq!(counted.grpc_type, kind, "{name}");
-                    let is_ours = file.package() == "userlookup.v1";
-                    assert_eq!((found.is_recorded(), found.is_builtin()), (is_ours, !is_ours), "{name}");
-                    assert_eq!(found.is_client_streaming(), method.client_streaming(), "{name}");
+                    match found.handler {
+                        Handler::Ours(rpc) => assert_eq!(format!("{rpc:?}"), method.name()),
+                        handler => assert_eq!(handler, Handler::Builtin, "{name}"),
+                    }
+                    assert_eq!(found.is_audited(), file.package() == "userlookup.v1", "{name}");
                     seen += 1;
                 }
             }
         }
-        assert_eq!(seen, METHODS.len() - 3, "reflection brings two of its own, and one is none");
-        for reflection in [Method::Reflect, Method::ReflectAlpha] {
-            assert!(reflection.is_builtin() && reflection.is_client_streaming());
+        assert_eq!(seen, LABELS.len() - 3, "reflection brings two of its own, and one is unknown");
+        for version in ["v1", "v1alpha"] {
+            let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+            assert_eq!(Method::at(&path).handler, Handler::Builtin);
         }
         for other in ["", "/", "/nobody.knows/It", "userlookup.v1.UserService/GetUser"] {
-            let found = Method::of(other);
-            assert!(!found.is_recorded() && !found.is_builtin());
-            assert_eq!((found.name(), METHODS[found.index()].grpc_method), ("other", "other"));
+            let found = Method::at(other);
+            assert_eq!((found.handler, found.is_audited()), (Handler::Unknown, false));
+            assert_eq!((found.name, LABELS[found.index].grpc_method), ("other", "other"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One call as it is observed: the time it may take, and the one line that says how it ended.
+//! Observes one call: its deadline, audit record, span, metrics and log line.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -7,13 +7,14 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use http::{HeaderMap, Response, header::HeaderName};
+use http::{HeaderMap, Response};
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 use tracing::{Span, debug, error, info, warn};
 
 use super::{
-    method::{METHODS, Method},
+    deadline,
+    method::{LABELS, Method},
     request_id::RequestId,
     respond::ResponseBody,
 };
@@ -41,72 +42,63 @@ pub(super) struct CallCounters {
 impl CallCounters {
     /// Adds counters for one more thread to `metrics`.
     pub(super) fn for_thread(metrics: &Metrics) -> Self {
-        Self { rpcs: metrics.rpcs.for_thread(METHODS), callers: metrics.callers.for_thread() }
+        Self { rpcs: metrics.rpcs.for_thread(LABELS), callers: metrics.callers.for_thread() }
     }
 }
 
-/// A call under way. One that is dropped before its end was cancelled by its caller.
+/// A call in progress. Dropped before [`finish`](Self::finish), it was cancelled by its caller.
 #[derive(Debug)]
 pub(super) struct CallObserver<'c> {
-    method: Method,
+    pub(super) method: Method,
     counters: &'c CallCounters,
-    caller: OnceLock<Arc<str>>,
+    /// The configured name of the caller, which the call is counted under.
+    pub(super) caller: OnceLock<Arc<str>>,
     request_id: RequestId,
-    begun: Instant,
-    deadline: Instant,
-    ended: bool,
+    started: Instant,
+    pub(super) deadline: Instant,
+    finished: bool,
+}
+
+macro_rules! log {
+    ($level:ident, $call:ident, $($fields_and_message:tt)+) => {
+        $level!(
+            rpc.method = $call.method.name,
+            request.id = $call.request_id(),
+            duration_ms = $call.started.elapsed().as_secs_f64() * 1000.0,
+            $($fields_and_message)+
+        )
+    };
 }
 
 impl<'c> CallObserver<'c> {
-    /// Begins to observe a call. It may take as long as `longest`, or its `grpc-timeout` if that is less, which is cut by a
-    /// tenth, at most 20 ms: the answer must be there before the caller's own clock ends the call, for then it learns
-    /// nothing of the reason (and a tonic client calls it `CANCELLED`).
+    /// Starts to observe a call, which may take as long as `limit`.
     pub(super) fn start(
         path: &str,
         headers: &HeaderMap,
-        longest: Duration,
+        limit: Duration,
         counters: &'c CallCounters,
     ) -> Self {
-        let method = Method::of(path);
-        counters.rpcs.started(method.index());
-        let callers = headers.get(GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
-        let now = TimePoint::now();
+        let (method, now) = (Method::at(path), TimePoint::now());
+        counters.rpcs.started(method.index);
         Self {
             method,
             counters,
             caller: OnceLock::new(),
             request_id: RequestId::from_headers(headers, now.system),
-            begun: now.monotonic,
-            deadline: now.monotonic
-                + callers.map_or(longest, |limit| (limit - (limit / 10).min(AHEAD)).min(longest)),
-            ended: false,
+            started: now.monotonic,
+            deadline: deadline::of_call(headers, now.monotonic, limit),
+            finished: false,
         }
     }
 
-    /// Returns what is called.
-    pub(super) fn method(&self) -> Method {
-        self.method
-    }
-
-    /// Returns the name of the call.
     pub(super) fn request_id(&self) -> &str {
         self.request_id.as_str()
     }
 
-    /// Returns where the configured name of the caller is put once it is known.
-    pub(super) fn caller(&self) -> &OnceLock<Arc<str>> {
-        &self.caller
-    }
-
-    /// Returns when the call must have been answered.
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// Begins the span of the call, if it is about people; of health checks there would be too many.
+    /// Starts the span of the call, unless it is of health or reflection: those would be too many.
     pub(super) fn span(&self, headers: &HeaderMap) -> Span {
-        if self.method.is_recorded() {
-            traces::server_span(self.method.name(), self.request_id(), headers)
+        if self.method.is_audited() {
+            traces::server_span(self.method.name, self.request_id(), headers)
         } else {
             Span::none()
         }
@@ -114,20 +106,19 @@ impl<'c> CallObserver<'c> {
 
     /// Opens the audit record of the call, if it is to have one.
     pub(super) fn open_record<'a>(&'a self, recorder: &'a Recorder) -> OpenRecord<'a> {
-        if self.method.is_recorded() {
-            recorder.open(self.method.name(), self.request_id())
+        if self.method.is_audited() {
+            recorder.open(self.method.name, self.request_id())
         } else {
-            recorder.open_unrecorded(self.method.name(), self.request_id())
+            recorder.open_unrecorded(self.method.name, self.request_id())
         }
     }
 
-    /// Runs the call until its deadline. One that cannot be answered in time is not begun: what it would have Cognito
-    /// asked for, nobody would see.
+    /// Runs the call until its deadline. Without time for an answer it is not even started.
     pub(super) async fn run<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        if self.deadline < self.begun + SHORTEST {
+        if self.deadline < self.started + SHORTEST {
             return Err(Error::DeadlineExceeded);
         }
-        // A call owns nothing that others share and could find broken: the parts they share lock for moments only.
+        // A panic leaves nothing inconsistent: what calls share is changed under short locks only.
         let call = AssertUnwindSafe(call).catch_unwind();
         match timeout_at(self.deadline, call).await {
             Ok(outcome) => outcome.unwrap_or(Err(Error::Panicked)),
@@ -135,8 +126,8 @@ impl<'c> CallObserver<'c> {
         }
     }
 
-    /// Closes the audit record. Where records are required this returns when it is written, and what cannot be recorded
-    /// in time does not leave. A record may so be of an answer that never left, but no answer is without one.
+    /// Closes the audit record. Where records are required, the call fails unless it is written in
+    /// time: a record may exist without its answer, but no answer without its record.
     pub(super) async fn record(
         &self,
         record: OpenRecord<'_>,
@@ -151,24 +142,23 @@ impl<'c> CallObserver<'c> {
         }
     }
 
-    /// Ends the call: logs how, once, and makes what the caller gets, with the request id on it.
+    /// Counts and logs the outcome of the call, and makes the response, with the request id in it.
     pub(super) fn finish(
         mut self,
         outcome: Result<Response<ResponseBody>, Error>,
         span: &Span,
     ) -> Response<ResponseBody> {
-        self.ended = true;
-        let code = outcome.as_ref().map_or_else(Error::code, |_| Code::Ok);
-        let caller_outcome = match &outcome {
-            Ok(_) => CallerOutcome::Answered,
-            Err(error) if error.is_server_fault() => CallerOutcome::Failed,
-            Err(_) => CallerOutcome::Refused,
+        self.finished = true;
+        let (code, caller_outcome) = match &outcome {
+            Ok(_) => (Code::Ok, CallerOutcome::Answered),
+            Err(error) if error.is_server_fault() => (error.code(), CallerOutcome::Failed),
+            Err(error) => (error.code(), CallerOutcome::Refused),
         };
         self.count(code, caller_outcome);
         traces::end_server_span(span, rpc::code_name(code.into()), outcome.as_ref().err().map(Error::reason));
         let mut response = match outcome {
             Ok(response) => {
-                self.log_success();
+                log!(debug, self, rpc.code = "OK", "call answered");
                 response
             }
             Err(error) => {
@@ -180,146 +170,69 @@ impl<'c> CallObserver<'c> {
         response
     }
 
-    fn log_success(&self) {
-        let (method, request_id) = (self.method, self.request_id());
-        debug!(
-            rpc.method = method.name(),
-            rpc.code = "OK",
-            request.id = request_id,
-            duration_ms = self.milliseconds(),
-            "call answered"
-        );
-    }
-
     fn log_failure(&self, cause: &Error) {
-        let (method, request_id) = (self.method, self.request_id());
-        let (code, reason, duration_ms) = (cause.code(), cause.reason(), self.milliseconds());
-        macro_rules! log {
-            ($level:ident) => {
-                $level!(rpc.method = method.name(), rpc.code = ?code, reason, request.id = request_id, duration_ms, %cause, "call failed")
-            };
-        }
+        let (code, reason) = (cause.code(), cause.reason());
         match code {
-            Code::Internal => log!(error),
-            // Anybody can cause it with a made-up key name; where keys are really missing, their task says so.
-            _ if matches!(cause, Error::Rejected(_)) => log!(info),
-            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => log!(warn),
-            _ => log!(info),
+            Code::Internal => log!(error, self, rpc.code = ?code, reason, %cause, "call failed"),
+            // Anyone can cause KEYS_UNAVAILABLE with an invented key id; the key fetcher warns.
+            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted
+                if !matches!(cause, Error::Rejected(_)) =>
+            {
+                log!(warn, self, rpc.code = ?code, reason, %cause, "call failed");
+            }
+            _ => log!(info, self, rpc.code = ?code, reason, %cause, "call failed"),
         }
-    }
-
-    fn log_cancellation(&self) {
-        let (method, request_id) = (self.method, self.request_id());
-        debug!(
-            rpc.method = method.name(),
-            rpc.code = "Cancelled",
-            request.id = request_id,
-            duration_ms = self.milliseconds(),
-            "call cancelled"
-        );
     }
 
     fn count(&self, code: Code, outcome: CallerOutcome) {
-        self.counters.rpcs.handled(self.method.index(), code.into(), self.begun.elapsed());
-        if self.method.is_recorded() {
+        self.counters.rpcs.handled(self.method.index, code.into(), self.started.elapsed());
+        if self.method.is_audited() {
             self.counters.callers.count(self.caller.get().map(|name| &**name), outcome);
         }
-    }
-
-    fn milliseconds(&self) -> f64 {
-        self.begun.elapsed().as_secs_f64() * 1000.0
     }
 }
 
 impl Drop for CallObserver<'_> {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.finished {
             self.count(Code::Cancelled, CallerOutcome::Cancelled);
-            self.log_cancellation();
+            log!(debug, self, rpc.code = "Cancelled", "call cancelled");
         }
     }
 }
 
-/// Reads a `grpc-timeout`: at most 8 digits and a unit (gRPC over HTTP/2, "Requests"); none if it is no such thing.
-fn grpc_timeout(text: &str) -> Option<Duration> {
-    let unit = text.chars().last()?;
-    let digits = text.strip_suffix(unit)?;
-    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: u64 = digits.parse().ok()?;
-    match unit {
-        'H' => Some(Duration::from_secs(number * 3600)),
-        'M' => Some(Duration::from_secs(number * 60)),
-        'S' => Some(Duration::from_secs(number)),
-        'm' => Some(Duration::from_millis(number)),
-        'u' => Some(Duration::from_micros(number)),
-        'n' => Some(Duration::from_nanos(number)),
-        _ => None,
-    }
-}
-
-const AHEAD: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_millis(1);
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
 
-    use http::HeaderValue;
+    use http::{HeaderValue, header::HeaderName};
 
     use super::*;
     use crate::audit::Audit;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_callers_deadline_shortens_ours() {
-        let table = [
-            (None, 3000),
-            (Some("1S"), 980),
-            (Some("100m"), 90),
-            (Some("10M"), 3000),
-            (Some("99999999H"), 3000),
-            (Some("0n"), 0),
-            (Some(""), 3000),
-            (Some("1"), 3000),
-            (Some("S"), 3000),
-            (Some("-1S"), 3000),
-            (Some("1X"), 3000),
-            (Some("123456789S"), 3000),
-            (Some("12345678901234567890S"), 3000),
-            (Some("1s"), 3000),
-            (Some("1é"), 3000),
-        ];
-        for (header, expected) in table {
-            let value = header.map(|header| HeaderValue::from_bytes(header.as_bytes()).unwrap());
-            let headers = value.map(|value| (GRPC_TIMEOUT, value));
-            let call = begin(headers.into_iter().collect());
-            assert_eq!(call.deadline - Instant::now(), Duration::from_millis(expected), "{header:?}");
-        }
-    }
-
     #[tokio::test]
-    async fn a_call_without_time_is_not_begun() {
+    async fn a_call_without_time_is_not_started() {
         let timeout = (GRPC_TIMEOUT, HeaderValue::from_static("1n"));
-        let outcome = begin([timeout].into_iter().collect()).run(async { panic!("begun") }).await;
+        let outcome = start([timeout].into_iter().collect()).run(async { panic!("started") }).await;
         assert_eq!(outcome, Err::<(), _>(Error::DeadlineExceeded));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_ends_with_its_time() {
+    async fn a_call_ends_at_its_deadline() {
         let timeout = (GRPC_TIMEOUT, HeaderValue::from_static("100m"));
-        let call = begin([timeout].into_iter().collect());
+        let call = start([timeout].into_iter().collect());
         let outcome = call.run(std::future::pending::<Result<(), _>>()).await;
         assert_eq!(
-            (outcome, call.begun.elapsed()),
+            (outcome, call.started.elapsed()),
             (Err(Error::DeadlineExceeded), Duration::from_millis(90))
         );
     }
 
     #[tokio::test]
     async fn a_call_that_panics_is_an_internal_error() {
-        let outcome = begin(HeaderMap::new()).run(async { panic!("a bug") }).await;
+        let outcome = start(HeaderMap::new()).run(async { panic!("a bug") }).await;
         assert_eq!(outcome.map_err(|error: Error| error.code()), Err::<(), _>(Code::Internal));
     }
 
@@ -328,7 +241,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let (audit, writing) = Audit::for_test(&path);
-        let (call, recorder) = (begin(HeaderMap::new()), audit.recorder());
+        let (call, recorder) = (start(HeaderMap::new()), audit.recorder());
         let record = call.open_record(&recorder);
         let outcome = call.run(async { panic!("a bug") }).await;
         assert_eq!(call.record(record, outcome).await.err(), Some(Error::Panicked));
@@ -337,8 +250,10 @@ mod tests {
         assert!(record.contains("\"outcome\":\"INTERNAL\"") && record.lines().count() == 1, "{record}");
     }
 
-    fn begin(headers: HeaderMap) -> CallObserver<'static> {
+    fn start(headers: HeaderMap) -> CallObserver<'static> {
         static COUNTERS: LazyLock<CallCounters> = LazyLock::new(|| CallCounters::for_thread(&Metrics::new()));
         CallObserver::start("/userlookup.v1.UserService/GetUser", &headers, Duration::from_secs(3), &COUNTERS)
     }
+
+    const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 }

@@ -1,4 +1,4 @@
-//! What leaves: one message of ours, or what a service that is not ours says.
+//! The response of a call: one message of this contract, or the body of a built-in service.
 
 use std::{
     fmt, mem,
@@ -16,22 +16,22 @@ use tonic::{Status, body::Body};
 
 use crate::wire::Encoded;
 
-/// The body of an answer; its `Debug` shows nothing of it.
+/// The body of a response. Its `Debug` shows nothing of it, because it may be personal.
 #[derive(Default)]
 pub enum ResponseBody {
-    /// A message in its frame, and then that all is well.
+    /// A message in its frame; the trailers follow.
     Message(Bytes),
-    /// That all is well: the trailers (gRPC over HTTP/2, "Responses").
+    /// The trailers, with the status OK (gRPC over HTTP/2, "Responses").
     Trailers,
-    /// Nothing more.
+    /// The end.
     #[default]
     Ended,
-    /// What a service that is not ours says, or why there is no answer.
+    /// The body of a built-in service, or of an error.
     Other(Body),
 }
 
 impl ResponseBody {
-    /// Puts a message into the response of a call that succeeded.
+    /// Makes the response of a call that succeeded.
     pub(super) fn response(message: Encoded) -> Response<Self> {
         let mut response = Response::new(Self::Message(message.into_frame()));
         let headers = response.headers_mut();
@@ -83,7 +83,7 @@ fn success() -> HeaderMap {
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-// The type, and the request id.
+// The content type and the request id.
 const USUAL_HEADERS: usize = 2;
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
     use crate::proto::ExpireUserResponse;
 
     #[tokio::test]
-    async fn a_message_comes_in_its_frame_and_then_that_all_is_well() {
+    async fn a_message_is_framed_and_followed_by_the_status_ok() {
         let response = ResponseBody::response(Encoded::from_message(&ExpireUserResponse { held: true }));
         assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
         let mut body = response.into_body();

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::entry::{CacheEntry, Content};
 use crate::{
     freshness::{Freshness, Source, StaleReason, TimePoint},
+    policy::{Denied, Disclosure, Permit},
     user::{Groups, User, Username},
 };
 
@@ -32,7 +33,7 @@ impl Answer {
 }
 
 /// A user, its groups if they were looked up, and how fresh both are. Made by [`super::Users`] only.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Found {
     user: Arc<User>,
     groups: Option<Groups>,
@@ -69,13 +70,20 @@ impl Found {
         &self.user.username
     }
 
-    /// Returns the user, uncut: only a permit may disclose it.
-    pub fn user(&self) -> &Arc<User> {
+    /// Discloses what `permit` allows. No other method hands out the user beyond this module.
+    pub fn disclose(self, permit: &Permit) -> Result<Disclosure, Denied> {
+        permit.disclose(self.user, self.groups, self.freshness)
+    }
+
+    /// Returns the whole user.
+    #[cfg(test)]
+    pub(super) fn user(&self) -> &User {
         &self.user
     }
 
-    /// Returns its groups, uncut too; none if they were not sought.
-    pub fn groups(&self) -> Option<&Groups> {
+    /// Returns all groups of the user; none if they were not fetched.
+    #[cfg(test)]
+    pub(super) fn groups(&self) -> Option<&Groups> {
         self.groups.as_ref()
     }
 

@@ -2,15 +2,15 @@
 
 use std::time::SystemTime;
 
-use super::{attribute_names, freshness, target};
+use super::{attribute_names, freshness};
 use crate::{
     policy::{Access, Explanation},
     proto,
-    query::{AccessQuery, InvalidQuery, Target},
+    query::{AccessQuery, InvalidQuery},
     users::{EntryInfo, EntryState, Invalidated},
 };
 
-/// Puts what is held of a user into an answer.
+/// Makes the reply to `InspectUser`.
 pub fn entry_info(entry_info: EntryInfo) -> proto::InspectUserResponse {
     let state = match entry_info.state {
         EntryState::Absent => proto::EntryState::Absent,
@@ -28,12 +28,12 @@ pub fn entry_info(entry_info: EntryInfo) -> proto::InspectUserResponse {
     }
 }
 
-/// Puts whether anything was held of a user that was expired into an answer.
+/// Makes the reply to `ExpireUser`; `held` says whether there was a cache entry.
 pub fn expired(held: bool) -> proto::ExpireUserResponse {
     proto::ExpireUserResponse { held }
 }
 
-/// Puts what was forgotten of a user, verdicts on tokens too, into a receipt of that name.
+/// Makes the reply to `EraseUser`, the receipt of what was removed.
 pub fn erased(
     receipt_id: &str,
     at: SystemTime,
@@ -51,17 +51,16 @@ pub fn erased(
     }
 }
 
-/// Reads whom and what an administrator asks about, or names the first field that is not valid.
-pub fn access_query(message: &proto::ExplainAccessRequest) -> Result<(Target, AccessQuery), InvalidQuery> {
-    let target = target(&message.sub, &message.user_pool_id)?;
+/// Reads an `ExplainAccessRequest`, except for the user that it names.
+pub fn access_query(message: &proto::ExplainAccessRequest) -> Result<AccessQuery, InvalidQuery> {
     if !(1..=MAX_CALLER_CHARACTERS).contains(&message.caller.chars().count()) {
         return Err(InvalidQuery::field("caller", "must be 1 to 64 characters"));
     }
     let attributes = attribute_names(&message.attributes)?;
-    Ok((target, AccessQuery { caller: message.caller.clone(), attributes }))
+    Ok(AccessQuery { caller: message.caller.clone(), attributes })
 }
 
-/// Puts an explanation into an answer.
+/// Makes the reply to `ExplainAccess`.
 pub fn explanation(explanation: Explanation) -> proto::ExplainAccessResponse {
     let access = |Access { attribute, released, rule }| proto::AttributeAccess {
         attribute: attribute.as_str().to_owned(),

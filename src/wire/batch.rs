@@ -19,7 +19,7 @@ use crate::{
     user::Sub,
 };
 
-/// Reads a request as valid questions, or names the first field that is not; `now` is asked only where time matters.
+/// Reads a request; the error names the first invalid field.
 pub fn batch(
     message: &proto::BatchGetUsersRequest,
     now: impl FnOnce() -> TimePoint,
@@ -44,54 +44,41 @@ pub fn batch(
     Ok(BatchQuery { subs, order, query })
 }
 
-/// Puts what became of each user of a batch into a `BatchGetUsersResponse`, once for each time that it was asked about.
+/// Encodes a `BatchGetUsersResponse` with the results of those of `users` that `order` names.
 ///
-/// Where there is no room, that is `full` instead. Returns also the places of those `users` for whom there was none at all.
+/// `full` replaces a result that does not fit. Returns also the indices of users that fit nowhere.
 pub fn batch_reply(
     users: &[Result<Disclosure, proto::Status>],
     order: &[usize],
     full: &proto::Status,
 ) -> (Encoded, Vec<usize>) {
-    let (mut room, mut items) = (MAX_FOUND_BYTES, vec![Item::New; users.len()]);
+    let mut room = MAX_FOUND_BYTES;
+    // Where in the reply the result of each user stands, so that it is encoded only once.
+    let mut places: Vec<Option<Range<usize>>> = vec![None; users.len()];
     let reply = Encoded::write(order.len() * REPLY_BYTES, |reply| {
-        for place in order {
-            let (Some(user), Some(item)) = (users.get(*place), items.get_mut(*place)) else { continue };
+        for index in order {
+            let (Some(user), Some(place)) = (users.get(*index), places.get_mut(*index)) else { continue };
             let begin = reply.len();
-            match item {
-                Item::New => put_message(1, reply, |item| put_item(user, item)),
-                Item::Told(range) => reply.extend_from_within(range.clone()),
-                Item::Untold => {}
+            match place {
+                Some(range) => reply.extend_from_within(range.clone()),
+                None => put_message(1, reply, |item| put_item(user, item)),
             }
-            // A status takes of the margin.
-            let takes = if user.is_ok() { reply.len() - begin } else { 0 };
-            match room.checked_sub(takes).filter(|_| reply.len() > begin) {
-                Some(left) => (room, *item) = (left, Item::Told(begin..reply.len())),
+            // A status counts against the margin.
+            let size = if user.is_ok() { reply.len() - begin } else { 0 };
+            match room.checked_sub(size) {
+                Some(left) => (room, *place) = (left, Some(begin..reply.len())),
                 None => {
                     reply.truncate(begin);
                     put_message(1, reply, |item| message::encode(2, full, item));
-                    if matches!(item, Item::New) {
-                        *item = Item::Untold;
-                    }
                 }
             }
         }
     });
-    let omitted = items.iter().enumerate().filter(|(_, item)| !matches!(item, Item::Told(_)));
-    (reply, omitted.map(|(place, _)| place).collect())
+    let omitted = places.iter().enumerate().filter(|(_, place)| place.is_none());
+    (reply, omitted.map(|(index, _)| index).collect())
 }
 
-/// What was told of a user until now.
-#[derive(Clone)]
-enum Item {
-    /// Nothing was to be told.
-    New,
-    /// All of it, and this is where.
-    Told(Range<usize>),
-    /// There was no room for it, and what is left becomes no more.
-    Untold,
-}
-
-/// A `BatchGetUsersResult`.
+/// Appends the fields of a `BatchGetUsersResult`.
 fn put_item(user: &Result<Disclosure, proto::Status>, item: &mut Vec<u8>) {
     match user {
         Ok(user) => put_message(1, item, |found| put_reply(user, found)),
@@ -99,22 +86,24 @@ fn put_item(user: &Result<Disclosure, proto::Status>, item: &mut Vec<u8>) {
     }
 }
 
+/// Returns each user once, and for every item of `subs` the index of its user.
 fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), InvalidQuery> {
-    let (mut users, mut order, mut places) =
-        (Vec::with_capacity(subs.len()), Vec::with_capacity(subs.len()), HashMap::with_capacity(subs.len()));
+    let mut users = Vec::with_capacity(subs.len());
+    let mut order = Vec::with_capacity(subs.len());
+    let mut indices = HashMap::with_capacity(subs.len());
     for (n, text) in subs.iter().enumerate() {
         let sub: Sub = text.parse().map_err(|_| InvalidQuery::SubOf(n))?;
-        let place = *places.entry(text.as_str()).or_insert(users.len());
-        if place == users.len() {
+        let index = *indices.entry(text.as_str()).or_insert(users.len());
+        if index == users.len() {
             users.push(sub);
         }
-        order.push(place);
+        order.push(index);
     }
     Ok((users, order))
 }
 
 const MAX_USERS: usize = 100;
-// What clients read at most unless told otherwise (grpc-go, grpc-java, tonic), less 100 statuses of 600 bytes.
+// The limit of clients by default (grpc-go, grpc-java, tonic), less 100 statuses of 600 bytes.
 const MAX_FOUND_BYTES: usize = (4 * 1024 - 64) * 1024;
 
 #[cfg(test)]
@@ -125,7 +114,7 @@ mod tests {
     use crate::wire::{reply, reply::tests::disclosed};
 
     #[tokio::test]
-    async fn users_are_told_apart_and_keep_their_order() {
+    async fn each_user_is_looked_up_once_and_the_order_is_kept() {
         let batch = batch(&about(&["b", "a", "b", "B", "a"]), TimePoint::now).unwrap();
         assert_eq!(batch.subs.iter().map(Sub::as_str).collect::<Vec<_>>(), ["b", "a", "B"]);
         assert_eq!(batch.order, [0, 1, 0, 2, 1]);
@@ -133,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_batch_is_named() {
+    async fn the_first_invalid_field_is_named() {
         let many = vec!["a"; 101];
         let bad: Vec<_> = (0..20).map(|n| if n == 17 { "a b" } else { "a" }).collect();
         let field = |field: &str, problem| Err(InvalidQuery::field(field, problem));
@@ -143,7 +132,7 @@ mod tests {
             (about(&many), field("subs", "must be 1 to 100 users")),
             (about(&bad), Err(InvalidQuery::SubOf(17))),
             (about(&[""]), Err(InvalidQuery::SubOf(0))),
-            (pool, field("user_pool_id", "is no user pool id such as eu-west-1_AbCdEfGhI")),
+            (pool, field("user_pool_id", "is not a user pool id such as eu-west-1_AbCdEfGhI")),
         ];
         for (message, expected) in table {
             assert_eq!(batch(&message, TimePoint::now), expected);
@@ -152,18 +141,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_reads_as_the_message_of_the_contract_and_tells_what_had_no_room() {
-        use proto::batch_get_users_result::Result as Told;
+    fn a_reply_decodes_as_the_generated_type_and_says_what_did_not_fit() {
+        use proto::batch_get_users_result::Result as Item;
         let status = |message: &str| proto::Status { code: 8, message: message.into(), details: Vec::new() };
         let large = || "v".repeat(MAX_FOUND_BYTES / 2);
         let small = disclosed("small", "x");
         let found = |disclosure: &Disclosure| {
-            Told::Found(proto::GetUserResponse::decode(reply(disclosure).message()).unwrap())
+            Item::Found(proto::GetUserResponse::decode(reply(disclosure).message()).unwrap())
         };
-        let error = |message: &str| Told::Error(status(message));
+        let error = |message: &str| Item::Error(status(message));
         let users =
             [Ok(disclosed("a", &large())), Err(status("none")), Ok(disclosed("b", &large())), Ok(small)];
-        let [first, second, third] = [0, 2, 3].map(|place| users[place].as_ref().map(found).unwrap());
+        let [first, second, third] = [0, 2, 3].map(|index| users[index].as_ref().map(found).unwrap());
         let full = || error("full");
         let table = [
             (vec![0, 1, 3], vec![first.clone(), error("none"), third.clone()], vec![2]),
@@ -172,11 +161,11 @@ mod tests {
             (vec![9], vec![], vec![0, 1, 2, 3]),
         ];
         for (order, expected, omitted) in table {
-            let (reply, places) = batch_reply(&users, &order, &status("full"));
-            let told = proto::BatchGetUsersResponse::decode(reply.message()).unwrap();
-            let items: Vec<_> = told.results.into_iter().filter_map(|result| result.result).collect();
+            let (reply, indices) = batch_reply(&users, &order, &status("full"));
+            let response = proto::BatchGetUsersResponse::decode(reply.message()).unwrap();
+            let items: Vec<_> = response.results.into_iter().filter_map(|result| result.result).collect();
             assert!(items == expected, "{order:?}");
-            assert_eq!(places, omitted, "{order:?}");
+            assert_eq!(indices, omitted, "{order:?}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! Messages written field by field, straight from what may leave: a copy of it as a message first would have an allocation
-//! for each name and value.
+//! Encodes replies field by field, straight from a disclosure. The generated messages would
+//! allocate a copy of every name and value first, on the path of each cache hit.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use prost::{
     encoding::{self, WireType},
 };
 
-/// A message that is to be sent, encoded, behind the room for the head of its frame; its `Debug` shows nothing of it.
+/// An encoded message, with room in front for the header of its frame.
 pub struct Encoded(Vec<u8>);
 
 impl Encoded {
@@ -18,18 +18,18 @@ impl Encoded {
         Self::write(message.encoded_len(), |bytes| message.encode_raw(bytes))
     }
 
-    /// Has `write` append a message of about so many `bytes` behind the room for the head.
-    pub(super) fn write(bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut encoded = Vec::with_capacity(FRAME_HEADER_BYTES + bytes);
+    /// Encodes what `write` appends; `capacity` is its expected size in bytes.
+    pub(super) fn write(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut encoded = Vec::with_capacity(FRAME_HEADER_BYTES + capacity);
         encoded.extend([0; FRAME_HEADER_BYTES]);
         write(&mut encoded);
         Self(encoded)
     }
 
-    /// Puts the message into its frame, not compressed (gRPC over HTTP/2, "Length-Prefixed-Message").
+    /// Returns the message in its frame, not compressed.
     pub fn into_frame(mut self) -> Bytes {
         if let Some(([_, length @ ..], message)) = self.0.split_first_chunk_mut::<FRAME_HEADER_BYTES>() {
-            // The largest is a batch of 4 MiB.
+            // The largest message is a batch of 4 MiB.
             *length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
         }
         self.0.into()
@@ -41,22 +41,23 @@ impl Encoded {
     }
 }
 
-/// An entry of a map from text to text.
+/// Appends an entry of a map from string to string.
 pub(super) fn put_pair(field: u32, key: &str, value: &str, message: &mut Vec<u8>) {
     put_tag(field, field_bytes(1, key) + field_bytes(2, value), message);
     put_text(1, key, message);
     put_text(2, value, message);
 }
 
+/// Appends a string field.
 pub(super) fn put_text(field: u32, text: &str, message: &mut Vec<u8>) {
     put_tag(field, text.len(), message);
     message.extend_from_slice(text.as_bytes());
 }
 
-/// The key and the length of a field of so many bytes.
+/// Appends the key and the length of a length-delimited field.
 fn put_tag(field: u32, bytes: usize, message: &mut Vec<u8>) {
     match (u8::try_from(field), u8::try_from(bytes)) {
-        // Nearly always, and several times as fast: a byte each.
+        // One byte each, which is the usual case and several times as fast as the general one.
         (Ok(field @ ..16), Ok(bytes @ ..128)) => {
             message.extend_from_slice(&[field << 3 | WireType::LengthDelimited as u8, bytes]);
         }
@@ -67,14 +68,14 @@ fn put_tag(field: u32, bytes: usize, message: &mut Vec<u8>) {
     }
 }
 
-/// A field that is a message, which `write` puts behind what is there.
+/// Appends a field that is a message, whose content `write` appends.
 pub(super) fn put_message(field: u32, message: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     encoding::encode_key(field, WireType::LengthDelimited, message);
     let begin = message.len();
     write(message);
     let end = message.len();
     let bytes = length(end - begin);
-    // How long it is, is known now only, and stands before it.
+    // The length stands before the content but is known only now, so the content moves.
     let room = encoding::encoded_len_varint(bytes);
     message.resize(end + room, 0);
     message.copy_within(begin..end, begin + room);
@@ -95,5 +96,5 @@ impl fmt::Debug for Encoded {
     }
 }
 
-/// The bytes before a message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
+/// A frame's header: a byte of flags and four of length ("Length-Prefixed-Message").
 pub const FRAME_HEADER_BYTES: usize = 5;

@@ -251,7 +251,7 @@ impl Components {
             include_groups: false,
             demand,
         };
-        self.policy.permit(&caller, query).unwrap()
+        self.policy.rule(&caller).unwrap().permit(query).unwrap()
     }
 }
 

@@ -10,36 +10,26 @@ pub(super) struct Allowance {
     /// The rate of the settings, in calls a second.
     configured: Option<usize>,
     /// The quota that Cognito reports, or else its default, in calls a second.
-    quota: Quota,
+    quota: usize,
     pub(super) aimd: Aimd,
     pub(super) window: SlidingWindow,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Quota {
-    Default(usize),
-    Reported(usize),
-}
-
 impl Allowance {
     pub(super) fn new(category: QuotaCategory, configured: Option<usize>) -> Self {
-        let quota = Quota::Default(category.default_quota());
+        let quota = category.default_quota();
         Self { configured, quota, aimd: Aimd::default(), window: SlidingWindow::default() }
     }
 
     /// Follows the quota that Cognito reports.
     pub(super) fn report_quota(&mut self, per_second: usize) {
-        self.quota = Quota::Reported(per_second);
+        self.quota = per_second;
     }
 
-    /// Returns the calls a second before throttling: the configured rate, at most a reported quota, or else
-    /// 80 % of the quota, because others use the account's quota too.
+    /// Returns the calls a second before throttling: the configured rate, or else 80 % of the quota, because
+    /// others use the account's quota too.
     pub(super) fn per_second(&self) -> usize {
-        match (self.configured, self.quota) {
-            (Some(configured), Quota::Reported(quota)) => configured.min(quota),
-            (Some(configured), Quota::Default(_)) => configured,
-            (None, Quota::Default(quota) | Quota::Reported(quota)) => quota.saturating_mul(4) / 5,
-        }
+        self.configured.unwrap_or(self.quota.saturating_mul(4) / 5)
     }
 
     /// Returns the calls a second for `priority` now, at least one. Background calls get half of it.

@@ -169,7 +169,7 @@ fn no_second_holds_more_calls_than_any_limit_under_random_requests() {
 }
 
 #[test]
-fn the_reported_quota_is_followed_unless_a_lower_rate_is_configured() {
+fn the_reported_quota_is_followed_unless_a_rate_is_configured() {
     let settings = BudgetSettings { lists_per_second: Some(7), ..BudgetSettings::default() };
     let limiter = RateLimiter::new(&settings, &UpstreamMetrics::default());
     assert_eq!(limiter.rates(), [96, 7, 40]);

@@ -1,0 +1,94 @@
+//! The rule of one authenticated caller, which turns its queries into permits.
+
+use std::sync::Arc;
+
+use super::{
+    Denied, Permit, Subject,
+    permit::{GroupsSource, LookupKey},
+    rule::Rule,
+};
+use crate::{
+    attribute::AttributeName,
+    auth::Caller,
+    config::Reads,
+    pool::{Pool, PoolId, Pools},
+    query::Query,
+};
+
+/// A caller and the rule that matches it.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerRule<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) pools: &'a Pools,
+    pub(super) caller: &'a Caller,
+}
+
+impl<'a> CallerRule<'a> {
+    /// Returns the configured name of the caller.
+    pub fn name(&self) -> &'a Arc<str> {
+        &self.rule.name
+    }
+
+    /// Returns whether the caller may read only users whose access token it presents.
+    pub fn requires_user_token(&self) -> bool {
+        self.rule.reads == Reads::Token
+    }
+
+    /// Decides, before anything is fetched, whether the caller may read what `query` requests.
+    pub fn permit(&self, query: Query) -> Result<Permit, Denied> {
+        self.check_scope()?;
+        let subject = self.subject(&query)?;
+        let groups = self.groups_source(&query)?;
+        let attributes = self.rule.attributes.narrow(query.attributes).map_err(|names| {
+            Denied::AttributesNotAllowed(names.iter().map(AttributeName::as_str).map(Into::into).collect())
+        })?;
+        let (demand, caller_limit) = (query.demand, self.rule.caller_limit.clone());
+        Ok(Permit { subject, attributes, groups, demand, caller_limit })
+    }
+
+    pub(super) fn check_scope(&self) -> Result<(), Denied> {
+        if self.rule.has_scope(self.caller.identity()) { Ok(()) } else { Err(Denied::ScopeMissing) }
+    }
+
+    /// Returns the pool that the request names, or the only one.
+    pub(super) fn pool(&self, id: Option<&PoolId>) -> Result<Arc<Pool>, Denied> {
+        let pool = match id {
+            Some(id) => self.pools.by_id(id).ok_or(Denied::PoolUnknown)?,
+            None => self.pools.only().ok_or(Denied::PoolMissing)?,
+        };
+        Ok(Arc::clone(pool))
+    }
+
+    fn subject(&self, query: &Query) -> Result<Subject, Denied> {
+        let mut users = self.caller.token_users();
+        let Some(user) = users.next() else { return self.subject_by_sub(query) };
+        let other_sub = query.sub.as_ref().is_some_and(|sub| *sub != user.sub);
+        let other_pool = query.pool.as_ref().is_some_and(|pool| *pool != user.pool.id);
+        let other_user = users.any(|other| other.sub != user.sub || other.pool.id != user.pool.id);
+        if other_sub || other_pool || other_user {
+            return Err(Denied::SubjectAmbiguous);
+        }
+        let lookup_key = LookupKey::Username(user.username.clone());
+        Ok(Subject { pool: Arc::clone(&user.pool), sub: user.sub.clone(), lookup_key })
+    }
+
+    fn subject_by_sub(&self, query: &Query) -> Result<Subject, Denied> {
+        let sub = match (self.rule.reads, &query.sub) {
+            (Reads::Token, None) => return Err(Denied::CredentialMissing),
+            (Reads::Token, Some(_)) => return Err(Denied::SubjectNotAllowed),
+            (Reads::Any, None) => return Err(Denied::SubjectMissing),
+            (Reads::Any, Some(sub)) => sub.clone(),
+        };
+        Ok(Subject { pool: self.pool(query.pool.as_ref())?, sub, lookup_key: LookupKey::Sub })
+    }
+
+    /// Prefers the groups of the token: they are those of its issue, but cost no call to Cognito.
+    fn groups_source(&self, query: &Query) -> Result<GroupsSource, Denied> {
+        match (query.include_groups, self.caller.token_users().next()) {
+            (false, _) => Ok(GroupsSource::NotRequested),
+            (true, _) if !self.rule.groups => Err(Denied::AttributesNotAllowed(vec!["groups".into()])),
+            (true, Some(user)) => Ok(GroupsSource::Token(user.groups.clone())),
+            (true, None) => Ok(GroupsSource::Cognito),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! When a call must be answered.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use http::{HeaderMap, header::HeaderName};
+use http_body::Body;
+use http_body_util::{BodyStream, StreamBody};
+use tokio::time::{Instant, sleep_until};
+
+/// Returns when a call that starts `now` must be answered: after `limit`, or shortly before its
+/// `grpc-timeout` if that is earlier.
+///
+/// The answer must arrive before the caller's own timer ends the call, or the caller never learns
+/// the reason; a tonic client then reports `CANCELLED`.
+pub(super) fn of_call(headers: &HeaderMap, now: Instant, limit: Duration) -> Instant {
+    let timeout = headers.get(GRPC_TIMEOUT).and_then(|value| grpc_timeout(value.to_str().ok()?));
+    now + timeout.map_or(limit, |timeout| (timeout - margin(timeout)).min(limit))
+}
+
+/// Returns when fetches must end so that a partial reply can be recorded and sent by `deadline`.
+pub(super) fn of_fetches(deadline: Instant) -> Instant {
+    deadline - margin(deadline.saturating_duration_since(Instant::now()))
+}
+
+/// Returns what must be left of `time` for the last step.
+fn margin(time: Duration) -> Duration {
+    (time / 10).min(MAX_MARGIN)
+}
+
+/// Ends a request's body at `deadline`, or a client could keep a half-sent message open for ever.
+pub(super) fn end_body<B: Body + Unpin>(
+    body: B,
+    deadline: Instant,
+) -> impl Body<Data = B::Data, Error = B::Error> {
+    StreamBody::new(BodyStream::new(body).take_until(sleep_until(deadline)))
+}
+
+/// Reads a `grpc-timeout`: 1 to 8 digits and a unit (gRPC over HTTP/2, "Requests").
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let digits = text.strip_suffix(unit)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        'H' => Some(Duration::from_secs(number * 3600)),
+        'M' => Some(Duration::from_secs(number * 60)),
+        'S' => Some(Duration::from_secs(number)),
+        'm' => Some(Duration::from_millis(number)),
+        'u' => Some(Duration::from_micros(number)),
+        'n' => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+const MAX_MARGIN: Duration = Duration::from_millis(20);
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_grpc_timeout_shortens_the_limit_of_the_service() {
+        let table = [
+            (None, 3000),
+            (Some("1S"), 980),
+            (Some("100m"), 90),
+            (Some("10M"), 3000),
+            (Some("99999999H"), 3000),
+            (Some("0n"), 0),
+            (Some(""), 3000),
+            (Some("1"), 3000),
+            (Some("S"), 3000),
+            (Some("-1S"), 3000),
+            (Some("1X"), 3000),
+            (Some("123456789S"), 3000),
+            (Some("12345678901234567890S"), 3000),
+            (Some("1s"), 3000),
+            (Some("1é"), 3000),
+        ];
+        for (header, expected) in table {
+            let value = header.map(|header| HeaderValue::from_bytes(header.as_bytes()).unwrap());
+            let headers = value.map(|value| (GRPC_TIMEOUT, value)).into_iter().collect();
+            let now = Instant::now();
+            let deadline = of_call(&headers, now, Duration::from_secs(3));
+            assert_eq!(deadline - now, Duration::from_millis(expected), "{header:?}");
+        }
+    }
+}

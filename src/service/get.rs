@@ -1,0 +1,22 @@
+//! `GetUser`.
+
+use super::{CallContext, Reply, Service};
+use crate::{auth::Credentials, freshness::TimePoint, proto::GetUserRequest, wire};
+
+impl Service {
+    pub(super) async fn get(&self, message: &GetUserRequest, context: CallContext<'_>) -> Reply {
+        let CallContext { metadata, peer, call, audit } = context;
+        let credentials = Credentials { metadata, access_token: &message.access_token, peer };
+        let caller = self.authenticator.authenticate(credentials).await?;
+        let rule = self.policy.rule(&caller);
+        context.set_rule(&rule);
+        audit.set_token_user(&caller);
+        let query = wire::query(message, TimePoint::now)?;
+        audit.set_query(&query);
+        let permit = rule?.permit(query)?;
+        let found = self.users.find(&permit, call.deadline).await?;
+        let disclosure = found.disclose(&permit)?;
+        audit.set_release(disclosure.names(), disclosure.freshness());
+        Ok(wire::reply(&disclosure))
+    }
+}

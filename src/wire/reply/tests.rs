@@ -1,0 +1,105 @@
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use prost::Message as _;
+
+use super::*;
+use crate::{
+    attribute::{AttributeName, AttributeValue, Selection},
+    config::{Config, ErrorCollector, PoolSettings},
+    freshness::{Freshness, Source, StaleReason},
+    pool::{Pool, Pools},
+    proto,
+    user::{User, UserStatus},
+};
+
+#[test]
+fn a_reply_decodes_as_the_generated_type() {
+    let long = "é".repeat(40_000);
+    let everything = user(&[("custom:plan", "gold"), ("email", "ada@example.com"), ("name", &long)]);
+    let bare = User { enabled: false, status: UserStatus::Unrecognised, created_at: None, ..user(&[]) };
+    let groups = Groups::try_from(vec!["a".to_owned(), "b".repeat(128)]).unwrap();
+    let pseudo = only(&["username", "created_at", "updated_at", "email"]);
+    let table = [
+        (everything.clone(), Selection::All, None),
+        (everything.clone(), Selection::All, Some(groups)),
+        (everything.clone(), only(&["name"]), Some(Groups::default())),
+        (everything.clone(), only(&[]), None),
+        (everything, pseudo, None),
+        (user(&[("email", ""), ("name", "\0")]), Selection::All, None),
+        (user(&[("email", &"v".repeat(114)), ("name", &"v".repeat(116))]), Selection::All, None),
+        (user(&[("email", &"v".repeat(127)), ("name", &"v".repeat(128))]), Selection::All, None),
+        (bare, Selection::All, None),
+    ];
+    for (user, allowed, groups) in table {
+        for stale_reason in [None, Some(StaleReason::UpstreamThrottled)] {
+            let freshness = freshness(stale_reason);
+            let disclosure =
+                Disclosure::for_test(user.clone(), pool(), allowed.clone(), groups.clone(), freshness);
+            let bytes = reply(&disclosure);
+            assert_eq!(
+                proto::GetUserResponse::decode(bytes.message()).unwrap(),
+                expected(&disclosure),
+                "{allowed:?}"
+            );
+        }
+    }
+}
+
+pub(in crate::wire) fn disclosed(sub: &str, value: &str) -> Disclosure {
+    let user = User { sub: sub.parse().unwrap(), ..user(&[("name", value)]) };
+    Disclosure::for_test(user, pool(), Selection::All, None, freshness(None))
+}
+
+/// Makes the reply with the generated types.
+fn expected(disclosure: &Disclosure) -> proto::GetUserResponse {
+    let text = |text: &str| text.to_owned();
+    let attributes = disclosure.attributes().map(|(name, value)| (text(name), text(value)));
+    let user = proto::User {
+        sub: text(disclosure.sub().as_str()),
+        user_pool_id: text(disclosure.pool().as_str()),
+        username: disclosure.username().map(|name| text(name.as_str())).unwrap_or_default(),
+        attributes: attributes.collect(),
+        status: status(disclosure.status()).into(),
+        enabled: disclosure.enabled(),
+        created_at: disclosure.created_at().map(Into::into),
+        updated_at: disclosure.updated_at().map(Into::into),
+        groups: disclosure.groups().iter().flat_map(|groups| groups.names()).map(text).collect(),
+    };
+    let freshness = super::freshness(disclosure.freshness());
+    proto::GetUserResponse { user: Some(user), freshness: Some(freshness) }
+}
+
+fn user(attributes: &[(&str, &str)]) -> User {
+    let pair = |(name, value): &(&str, &str)| (name.parse().unwrap(), (*value).to_owned().into());
+    User {
+        sub: "ada00000-5a4d-4b0c-8000-000000000001".parse().unwrap(),
+        username: "ada".parse().unwrap(),
+        attributes: attributes.iter().map(pair).collect::<BTreeMap<AttributeName, AttributeValue>>().into(),
+        status: UserStatus::Confirmed,
+        enabled: true,
+        created_at: crate::unix_time::UnixTime::new(SystemTime::UNIX_EPOCH),
+        updated_at: crate::unix_time::UnixTime::new(
+            SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_614_746_007),
+        ),
+    }
+}
+
+fn only(names: &[&str]) -> Selection {
+    Selection::Only(names.iter().map(|name| name.parse().unwrap()).collect())
+}
+
+fn pool() -> Arc<Pool> {
+    let settings =
+        PoolSettings { id: "eu-west-1_A".into(), app_clients: vec!["client1".into()], ..Default::default() };
+    let config = Config { pools: vec![settings], ..Config::default() };
+    Arc::clone(Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap().only().unwrap())
+}
+
+fn freshness(stale_reason: Option<StaleReason>) -> Freshness {
+    let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900);
+    Freshness { source: Source::Cache, fetched_at, age: Duration::from_millis(1234), stale_reason }
+}
