@@ -1,6 +1,6 @@
 // Looks up the user of an incoming request: AUTHORIZATION="Bearer …" go run . [TARGET]
 //
-// The stubs come from ../../proto, made once by
+// To generate the stubs from ../../proto, run once:
 // protoc -I../../proto --go_out=. --go-grpc_out=. --go_opt=module=cognito-lookup --go-grpc_opt=module=cognito-lookup ../../proto/userlookup/v1/*.proto
 package main
 
@@ -21,8 +21,8 @@ import (
 	userlookup "cognito-lookup/gen/userlookup/v1"
 )
 
-// All addresses of the name, and of those only the ones that say they are SERVING. For a retry the service says how
-// long to wait (grpc-retry-pushback-ms), which goes before the backoff named here.
+// Balances over all addresses of the name that report SERVING. The service requests the delay before
+// a retry (grpc-retry-pushback-ms), which overrides the backoff here.
 const serviceConfig = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"healthCheckConfig": {"serviceName": "userlookup.v1.UserService"},
@@ -38,14 +38,16 @@ const serviceConfig = `{
 	}]
 }`
 
-// open makes the one connection of the whole process. Beyond this machine, use credentials.NewTLS: it carries tokens.
+// open opens one channel for the whole process. Beyond this machine, use credentials.NewTLS, because
+// the channel carries tokens.
 func open(target string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(target,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(serviceConfig))
 }
 
-// getUser returns the user of the request that came with these headers; ctx is that request's, so that it ends with it.
+// getUser looks up the user of the request that came with these headers. ctx is that request's, so
+// the call ends with it.
 func getUser(ctx context.Context, users userlookup.UserServiceClient, headers http.Header) (*userlookup.GetUserResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -53,7 +55,7 @@ func getUser(ctx context.Context, users userlookup.UserServiceClient, headers ht
 	return users.GetUser(ctx, &userlookup.GetUserRequest{Attributes: []string{"name", "email"}})
 }
 
-// explain tells code and reason, and when to come back if that helps. Log users out on Unauthenticated only.
+// explain describes code, reason and retry delay. Log users out on Unauthenticated only.
 func explain(err error) string {
 	told := status.Convert(err)
 	reason, again := "unknown", ""

@@ -21,9 +21,10 @@ public final class Client {
     private static final Metadata.Key<String> AUTHORIZATION =
             Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
-    // All addresses of the name, and of those only the ones that say they are SERVING, which needs grpc-services on the
-    // class path. For a retry the service says how long to wait (grpc-retry-pushback-ms), which goes before the backoff
-    // named here; grpc-java tries again then whatever the code is, so on RESOURCE_EXHAUSTED too.
+    // Balances over all addresses of the name that report SERVING; the health check needs
+    // grpc-services on the class path. The service requests the delay before a retry
+    // (grpc-retry-pushback-ms), which overrides the backoff here. With a pushback grpc-java retries
+    // any code, so also RESOURCE_EXHAUSTED.
     private static final Map<String, ?> SERVICE_CONFIG = Map.of(
             "loadBalancingConfig", List.of(Map.of("round_robin", Map.of())),
             "healthCheckConfig", Map.of("serviceName", SERVICE),
@@ -36,7 +37,10 @@ public final class Client {
                             "backoffMultiplier", 2.0,
                             "retryableStatusCodes", List.of("UNAVAILABLE")))));
 
-    /** One for the whole process. Beyond this machine, use TlsChannelCredentials: it carries tokens. */
+    /**
+     * Opens one channel for the whole process. Beyond this machine, use TlsChannelCredentials,
+     * because the channel carries tokens.
+     */
     static ManagedChannel open(String target) {
         return Grpc.newChannelBuilder(target, InsecureChannelCredentials.create())
                 .defaultServiceConfig(SERVICE_CONFIG)
@@ -44,7 +48,7 @@ public final class Client {
                 .build();
     }
 
-    /** The user of the request that came with this header. */
+    /** Looks up the user of the request that came with this header. */
     static GetUserResponse getUser(UserServiceBlockingStub users, String authorization) {
         Metadata headers = new Metadata();
         headers.put(AUTHORIZATION, authorization);
@@ -55,7 +59,7 @@ public final class Client {
                 .getUser(request);
     }
 
-    /** Code and reason, and when to come back if that helps. Log users out on UNAUTHENTICATED only. */
+    /** Describes code, reason and retry delay. Log users out on UNAUTHENTICATED only. */
     static String explain(StatusRuntimeException error) throws Exception {
         String reason = "unknown";
         String again = "";

@@ -11,12 +11,13 @@ const { Status, ErrorInfo, RetryInfo } = types.google.rpc;
 
 const SERVICE = 'userlookup.v1.UserService';
 const SERVICE_CONFIG = {
-  // All addresses of the name. grpc-js does not ask them for their health: an address that says NOT_SERVING stays in.
+  // Balances over all addresses of the name. grpc-js does not check health, so it also calls those
+  // that report NOT_SERVING.
   loadBalancingConfig: [{ round_robin: {} }],
   methodConfig: [
     {
       name: [{ service: SERVICE }],
-      // The service says how long to wait (grpc-retry-pushback-ms), which goes before the backoff named here.
+      // The service requests the delay (grpc-retry-pushback-ms), which overrides the backoff here.
       retryPolicy: {
         maxAttempts: 3,
         initialBackoff: '0.1s',
@@ -28,13 +29,14 @@ const SERVICE_CONFIG = {
   ],
 };
 
-// One for the whole process. Beyond this machine, use grpc.credentials.createSsl(): it carries tokens.
+// Opens one channel for the whole process. Beyond this machine, use grpc.credentials.createSsl(),
+// because the channel carries tokens.
 function open(target) {
   const options = { 'grpc.service_config': JSON.stringify(SERVICE_CONFIG) };
   return new types.userlookup.v1.UserService(target, grpc.credentials.createInsecure(), options);
 }
 
-// The user of the request that came with these headers.
+// Looks up the user of the request that came with these headers.
 function getUser(users, headers) {
   const metadata = new grpc.Metadata();
   metadata.set('authorization', headers.authorization);
@@ -45,7 +47,7 @@ function getUser(users, headers) {
   });
 }
 
-// Code and reason, and when to come back if that helps. Log users out on UNAUTHENTICATED only.
+// Describes code, reason and retry delay. Log users out on UNAUTHENTICATED only.
 function explain(error) {
   const [packed] = error.metadata.get('grpc-status-details-bin');
   const details = packed ? Status.deserialize(packed).details : [];

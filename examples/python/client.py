@@ -1,6 +1,6 @@
 """Looks up the user of an incoming request: AUTHORIZATION="Bearer …" python client.py [TARGET]
 
-The stubs come from ../../proto, made once by
+To generate the stubs from ../../proto, run once:
 python -m grpc_tools.protoc -I../../proto --python_out=. --grpc_python_out=. ../../proto/userlookup/v1/*.proto
 """
 
@@ -18,13 +18,13 @@ from userlookup.v1.user_service_pb2_grpc import UserServiceStub
 
 SERVICE = "userlookup.v1.UserService"
 SERVICE_CONFIG = {
-    # All addresses of the name, and of those only the ones that say they are SERVING.
+    # Balances over all addresses of the name that report SERVING.
     "loadBalancingConfig": [{"round_robin": {}}],
     "healthCheckConfig": {"serviceName": SERVICE},
     "methodConfig": [
         {
             "name": [{"service": SERVICE}],
-            # The service says how long to wait (grpc-retry-pushback-ms), which goes before the backoff named here.
+            # The service requests the delay (grpc-retry-pushback-ms), which overrides the backoff here.
             "retryPolicy": {
                 "maxAttempts": 3,
                 "initialBackoff": "0.1s",
@@ -38,18 +38,21 @@ SERVICE_CONFIG = {
 
 
 def open_channel(target: str) -> grpc.Channel:
-    """One for the whole process. Beyond this machine, use grpc.secure_channel: it carries tokens."""
+    """Opens one channel for the whole process.
+
+    Beyond this machine, use grpc.secure_channel, because the channel carries tokens.
+    """
     return grpc.insecure_channel(target, [("grpc.service_config", json.dumps(SERVICE_CONFIG))])
 
 
 def get_user(users: UserServiceStub, headers: Mapping[str, str]) -> GetUserResponse:
-    """The user of the request that came with these headers."""
+    """Looks up the user of the request that came with these headers."""
     request = GetUserRequest(attributes=["name", "email"])
     return users.GetUser(request, metadata=[("authorization", headers["authorization"])], timeout=2)
 
 
 def explain(error: grpc.RpcError) -> str:
-    """Code and reason, and when to come back if that helps. Log users out on UNAUTHENTICATED only."""
+    """Describes code, reason and retry delay. Log users out on UNAUTHENTICATED only."""
     status = rpc_status.from_call(error)
     info, retry = ErrorInfo(reason="unknown"), RetryInfo()
     for detail in status.details if status else []:

@@ -16,16 +16,16 @@ use tonic_types::StatusExt as _;
 const ATTEMPTS: usize = 3;
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// One for the whole process, over all addresses of the name as they are now. tonic has no service config: nothing asks
-/// an address for its health or resolves the name again (it connects again, though). Beyond this machine, add
-/// `tls_config`: it carries tokens.
+/// Opens one channel for the whole process, over all addresses that the name has now. tonic has no
+/// service config: it reconnects, but neither checks health nor resolves the name again. Beyond this
+/// machine, add `tls_config`, because the channel carries tokens.
 async fn open(target: &str) -> Result<Channel, Box<dyn Error>> {
     let addresses = lookup_host(target).await?;
     let endpoints = addresses.map(|address| Endpoint::from_shared(format!("http://{address}")));
     Ok(Channel::balance_list(endpoints.collect::<Result<Vec<_>, _>>()?.into_iter()))
 }
 
-/// The user of the request that came with this header.
+/// Looks up the user of the request that came with this header.
 async fn get_user(
     users: UserServiceClient<Channel>,
     authorization: MetadataValue<Ascii>,
@@ -36,7 +36,8 @@ async fn get_user(
         .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
 }
 
-/// What a service config does elsewhere: again on UNAVAILABLE, after the time that the service names.
+/// Retries UNAVAILABLE after the delay that the service requests, as a service config does in other
+/// languages.
 async fn with_retries(
     mut users: UserServiceClient<Channel>,
     authorization: MetadataValue<Ascii>,
@@ -60,14 +61,14 @@ async fn with_retries(
     }
 }
 
-/// How long to wait before the next attempt, if one helps: a pushback that is no number forbids it (gRFC A6).
+/// Returns the delay before the next attempt. A pushback that is not a number forbids one (gRFC A6).
 fn pause(status: &Status) -> Option<Duration> {
     let pushback = status.metadata().get("grpc-retry-pushback-ms");
     let pause = pushback.map_or(Some(100), |value| value.to_str().ok()?.parse().ok());
     pause.filter(|_| status.code() == Code::Unavailable).map(Duration::from_millis)
 }
 
-/// Code and reason, and when to come back if that helps. Log users out on `Unauthenticated` only.
+/// Describes code, reason and retry delay. Log users out on `Unauthenticated` only.
 fn explain(status: &Status) -> String {
     let details = status.get_error_details();
     let reason = details.error_info().map_or("unknown", |info| &info.reason);

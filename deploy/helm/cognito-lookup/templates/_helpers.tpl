@@ -25,7 +25,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- .Values.serviceAccount.name | default $own }}
 {{- end }}
 
-{{- /* Fails with all that is missing of what nobody but the user knows. */}}
+{{- /* Fails with all required values that are missing. */}}
 {{- define "cognito-lookup.minimum" -}}
 {{- $missing := list }}
 {{- if not .Values.image.repository }}
@@ -60,7 +60,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{- /* The settings that the user gave and those that follow from other values, as one table. */}}
+{{- /* The user's settings and those that follow from other values, as one table. */}}
 {{- define "cognito-lookup.settings" -}}
 {{- include "cognito-lookup.minimum" . }}
 {{- $settings := deepCopy .Values.settings }}
@@ -89,7 +89,7 @@ seccompProfile:
 {{- toJson (merge $settings (dict "audit" $audit "tls" $tls "budget" $budget "shutdown" $shutdown)) }}
 {{- end }}
 
-{{- /* A table in TOML. JSON's strings, numbers, and lists of them are TOML's as well. */}}
+{{- /* A table in TOML. JSON strings, numbers, and lists of them are valid TOML. */}}
 {{- define "cognito-lookup.toml" -}}
 {{- range $key, $value := .table }}
 {{- if eq (include "cognito-lookup.nesting" $value) "" }}
