@@ -74,7 +74,7 @@ pub struct Config {
     /// The rate limit of calls to Cognito, in each account and Region. The defaults are 80 % of the
     /// quota, or a fixed rate if Cognito does not report its quota.
     pub budget: BudgetSettings,
-    /// The audit trail: who read what about whom.
+    /// The audit trail: who read what about which user.
     pub audit: AuditSettings,
     /// The encryption of connections and the verification of client certificates.
     pub tls: TlsSettings,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::Bounded;
 
-/// The audit trail: who read what about whom. `[audit]`
+/// The audit trail: who read what about which user. `[audit]`
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditSettings {
