@@ -9,7 +9,6 @@ pub(in crate::users) const TTLS: Ttls = Ttls {
 };
 
 #[tokio::test(start_paused = true)]
-#[expect(clippy::too_many_lines, reason = "a table")]
 async fn the_decision_follows_from_age_demand_and_failures() {
     use Decision::{Fetch, FetchOrStale, Serve, ServeAndRefresh, ServeStale};
     use LookupMethod::{BySub, ByUsername};

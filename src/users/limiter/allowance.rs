@@ -29,7 +29,7 @@ impl Allowance {
     /// Returns the calls a second before throttling: the configured rate, or else 80 % of the quota, because
     /// others use the account's quota too.
     pub(super) fn per_second(&self) -> usize {
-        self.configured.unwrap_or(self.quota.saturating_mul(4) / 5)
+        self.configured.unwrap_or_else(|| self.quota.saturating_mul(4) / 5)
     }
 
     /// Returns the calls a second for `priority` now, at least one. Background calls get half of it.

@@ -159,7 +159,7 @@ pub(crate) fn message(request: &GetUserRequest) -> Vec<u8> {
     [&[0][..], &length, &message].concat()
 }
 
-/// The preface_and_settings of a `GetUser` whose message is yet to come.
+/// The preface and settings of a `GetUser` whose message is yet to come.
 pub(crate) fn open_stream(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &get_user())
 }
