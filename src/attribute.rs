@@ -1,4 +1,4 @@
-//! Names, values and selections of user attributes. What a name releases is `policy`'s business.
+//! Names, values and selections of user attributes. `policy` decides which are released.
 
 mod attributes;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 pub use self::attributes::{Attributes, Iter};
 
-/// The name of an attribute as Cognito spells it (`email`, `custom:plan`), or a pseudo-attribute: 1 to 64 visible
+/// The name of an attribute as Cognito spells it (`email`, `custom:plan`), or of a pseudo-attribute: 1 to 64 visible
 /// characters, compared byte for byte.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AttributeName(Box<str>);
@@ -18,12 +18,10 @@ impl AttributeName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl AttributeName {
-    /// Returns true if and only if a user pool can have such an attribute (developer guide, "Working with user
-    /// attributes"), or it is a pseudo-attribute or always released. `custom:` is for attributes of one's own, before
-    /// which `dev:` stands where only administrators may write them.
+    /// Returns whether a user pool can have such an attribute (developer guide, "Working with user attributes"), or it is a
+    /// pseudo-attribute or always released. The names of custom attributes begin with `custom:`, or with `dev:custom:` if
+    /// only administrators may write them.
     pub fn is_known(&self) -> bool {
         let name = self.as_str();
         let own = name.strip_prefix("dev:").unwrap_or(name).strip_prefix("custom:");
@@ -51,17 +49,17 @@ impl FromStr for AttributeName {
     }
 }
 
-/// Says that a text is no attribute name.
+/// The error for a text that is not an attribute name.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("is no attribute name: 1 to 64 characters without white space")]
 pub struct InvalidName;
 
-/// The value of an attribute, text as Cognito holds it; its `Debug` shows nothing of it.
+/// The value of an attribute, as Cognito returns it. Its `Debug` shows nothing.
 #[derive(Clone, Eq, PartialEq)]
 pub struct AttributeValue(Box<str>);
 
 impl AttributeValue {
-    /// Returns the personal text itself.
+    /// Returns the value, which is personal data.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,17 +77,17 @@ impl fmt::Debug for AttributeValue {
     }
 }
 
-/// A choice of attributes: what a request wants, a rule releases, or a permit allows.
+/// A set of attributes: those that a request names, a rule releases, or a permit allows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Selection {
-    /// Whatever the user has.
+    /// All that the user has.
     All,
-    /// These and no others.
+    /// Only these.
     Only(BTreeSet<AttributeName>),
 }
 
 impl Selection {
-    /// Returns true if and only if `name` is chosen.
+    /// Returns whether `name` is selected.
     pub fn contains(&self, name: &str) -> bool {
         match self {
             Self::All => true,
@@ -97,7 +95,7 @@ impl Selection {
         }
     }
 
-    /// Returns the names chosen one by one; of everything, none.
+    /// Returns the names, or none if all are selected.
     pub fn named(&self) -> impl Iterator<Item = &AttributeName> {
         let names = match self {
             Self::All => None,
@@ -106,9 +104,9 @@ impl Selection {
         names.into_iter().flatten()
     }
 
-    /// Returns those of a user's attributes that are chosen, in the order of their names.
+    /// Returns the selected attributes of a user, in the order of their names.
     pub fn select<'a>(&'a self, attributes: &'a Attributes) -> impl Iterator<Item = (&'a str, &'a str)> {
-        // Both are sorted, so one walk along both is all the looking up there is, with one comparison a step.
+        // Both are sorted, so this merges them with one comparison a step.
         let mut names = self.named().map(AttributeName::as_str).peekable();
         attributes.iter().filter(move |(name, _)| {
             loop {
@@ -121,10 +119,10 @@ impl Selection {
         })
     }
 
-    /// Cuts a wish to what this selection releases, or returns the names wished for in vain, sorted.
-    /// A wish for everything is a wish for all that is released.
-    pub fn narrow(self: &Arc<Self>, wish: Self) -> Result<Arc<Self>, Vec<AttributeName>> {
-        let Self::Only(wanted) = wish else {
+    /// Restricts a request to what this selection releases. A request for all gets all that is released. Fails with the
+    /// names that are not released, sorted.
+    pub fn narrow(self: &Arc<Self>, requested: Self) -> Result<Arc<Self>, Vec<AttributeName>> {
+        let Self::Only(wanted) = requested else {
             return Ok(Arc::clone(self));
         };
         let refused: Vec<_> = wanted.iter().filter(|name| !self.contains(name.as_str())).cloned().collect();
@@ -132,7 +130,7 @@ impl Selection {
     }
 }
 
-/// What every caller gets of every user it may read, by the names of the fields it is in.
+/// What every caller gets of every user it may read, by the names of the fields.
 pub const ALWAYS_RELEASED: [&str; 4] = ["sub", "user_pool_id", "enabled", "status"];
 /// The pseudo-attribute of the pool's username.
 pub const USERNAME: &str = "username";
@@ -141,7 +139,7 @@ pub const CREATED_AT: &str = "created_at";
 /// The pseudo-attribute of the time the user was last modified.
 pub const UPDATED_AT: &str = "updated_at";
 
-// OpenID Connect Core 1.0, section 5.1, and what Cognito adds: the identity providers of a federated user.
+// OpenID Connect Core 1.0, section 5.1, and `identities`, which Cognito adds for federated users.
 const STANDARD: [&str; 20] = [
     "address",
     "birthdate",
@@ -164,7 +162,7 @@ const STANDARD: [&str; 20] = [
     "website",
     "zoneinfo",
 ];
-// Cognito allows 32 (AttributeType.Name, API reference); twice that costs nothing and survives a change of heart.
+// Cognito allows 32 (API reference, AttributeType). Twice as many leave room if it allows more.
 const MAX_NAME_CHARACTERS: usize = 64;
 
 #[cfg(test)]
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_that_no_pool_has_is_told_apart() {
+    fn an_attribute_that_no_pool_has_is_unknown() {
         let known = |name: &str| name.parse::<AttributeName>().unwrap().is_known();
         for name in
             ["email", "identities", "custom:plan", "dev:custom:plan", "username", "updated_at", "enabled"]
@@ -197,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_is_cut_to_what_is_released() {
+    fn a_request_is_restricted_to_what_is_released() {
         let released = Arc::new(only(&["email", "name"]));
         assert_eq!(released.narrow(Selection::All), Ok(Arc::clone(&released)));
         assert_eq!(released.narrow(only(&["name"])), Ok(only(&["name"]).into()));
@@ -210,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_attributes_chosen_are_those_and_no_others() {
+    fn only_the_selected_attributes_are_returned() {
         let has = ["custom:plan", "email", "email_verified", "name"];
         let value = |name: &&str| (name.parse().unwrap(), AttributeValue::from(format!("{name}'s")));
         let attributes = Attributes::from(has.iter().map(value).collect::<BTreeMap<AttributeName, _>>());

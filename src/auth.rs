@@ -1,5 +1,5 @@
-//! Who asks, and whose token they present: from metadata, a field and the connection to a [`Caller`].
-//! What the caller may then do is `policy`'s business.
+//! Authenticates a request: from its metadata, its `access_token` field and its connection to a [`Caller`].
+//! `policy` decides what the caller may do.
 
 mod bearer;
 mod caller;
@@ -38,36 +38,36 @@ use crate::{
     user::Sub,
 };
 
-/// What a request brings to say who it comes from: secrets, so it has no `Debug`.
+/// What a request is authenticated by. These are secrets, so it has no `Debug`.
 #[expect(missing_debug_implementations, reason = "it holds tokens")]
 pub struct Credentials<'a> {
     /// The call's metadata, for `authorization`.
     pub metadata: &'a MetadataMap,
     /// The request's `access_token` field; empty if not given.
     pub access_token: &'a str,
-    /// The connection's other end.
+    /// The peer of the connection.
     pub peer: &'a Peer,
 }
 
-/// The other end of a connection; cheap to clone.
+/// The peer of a connection; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// Its certificate, if it presented one, which the handshake has verified.
+    /// Its certificate, if it presented one. The handshake has verified it.
     pub certificate: Option<Arc<Certificate>>,
 }
 
-/// Where the other end of a connection is.
+/// The address of a peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Address {
-    /// On the network.
+    /// A host on the network.
     Ip(IpAddr),
     /// A process on this machine, over a Unix socket.
     Unix,
 }
 
-/// Verifies what requests present against the keys of the configured pools.
+/// Verifies access tokens against the signing keys of the configured pools.
 #[derive(Debug)]
 pub struct Authenticator {
     pools: Pools,
@@ -77,7 +77,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Starts to fetch every pool's keys in the background; must be called in a Tokio runtime.
+    /// Starts to fetch every pool's keys in the background. Must be called in a Tokio runtime.
     pub fn start(
         pools: &Pools,
         cache: &CacheSettings,
@@ -95,13 +95,13 @@ impl Authenticator {
         Ok(Self { keys, pools: pools.clone(), verified, upstream: Handle::current() })
     }
 
-    /// Returns when the keys of every pool are loaded, however long that takes.
+    /// Waits until the keys of every pool are loaded, without a time limit.
     pub async fn ready(&self) {
         join_all(self.keys.values().map(Keys::loaded)).await;
     }
 
-    /// Returns who asks, or refuses. A credential that is present and bad is refused, never passed over for the next
-    /// kind. Cancel safe; waits for the network only where a token names a key not seen before.
+    /// Returns the caller. A bad credential is refused even if another one is good. Cancel safe. Waits for the network only
+    /// if a token names a key that is not known yet.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Rejected> {
         let bearer = match RawToken::from_metadata(credentials.metadata)? {
             Some(token) => Some(self.verify(token).await?),
@@ -130,14 +130,14 @@ impl Authenticator {
             |verified: &VerifiedToken| verified.is_valid(self.keys.get(&verified.pool.id), SystemTime::now());
         match self.verified.look_up(token.as_bytes(), is_valid) {
             TokenLookup::Hit(identity) => Ok(identity),
-            // Boxed, so that the future of a hit is no larger for what it never does.
+            // Boxed to keep the future of a hit small.
             TokenLookup::Miss(pending) => Ok(pending.insert(Box::pin(self.verify_uncached(token)).await?)),
         }
     }
 
     async fn verify_uncached(&self, token: RawToken<'_>) -> Result<VerifiedToken, Rejected> {
         let unverified = Unverified::read(token.read()?)?;
-        // Before any fetch: a token must not choose whom we ask for keys (RFC 8725, section 3.8).
+        // Before any fetch: a token must not choose the server that keys come from (RFC 8725, section 3.8).
         let pool = unverified.unverified_issuer().and_then(|issuer| self.pools.by_issuer(issuer));
         let pool = pool.ok_or(Rejected::Invalid(InvalidReason::Issuer))?;
         let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
@@ -152,13 +152,13 @@ impl Authenticator {
     }
 }
 
-/// Checks what can be told of a token without any pool: that it is one compact RS256 token with nothing in its header that
-/// is not taken.
+/// Checks what can be checked of a token without a pool: that it is one compact RS256 token whose header asks for nothing
+/// else.
 pub fn check_form(token: &str) -> Result<(), Rejected> {
     Unverified::read(RawToken::from_field(token)?.read()?).map(drop)
 }
 
-/// Why no keys can be fetched at all, whatever the network does.
+/// Why no client for key servers could be built.
 #[derive(Debug, Error)]
 #[error(transparent)]
 pub struct StartError(#[from] FetcherError);

@@ -1,4 +1,4 @@
-//! A user pool: its id, and the issuer, key URL, region and ways of asking that follow from it.
+//! A user pool: its id, and the issuer, key URL, Region and API that follow from it or from the settings.
 
 mod id;
 mod role;
@@ -22,37 +22,37 @@ pub struct Pool {
     pub id: PoolId,
     /// The app clients whose access tokens are accepted.
     pub app_clients: BTreeSet<ClientId>,
-    /// Where the API is, if not where the Region says.
+    /// The URL of the API, if it is not the Region's.
     pub endpoint_url: Option<String>,
     /// The issuers accepted, compared byte for byte.
     pub issuers: Vec<String>,
-    /// Where the signing keys are published.
+    /// The URL of the signing keys.
     pub jwks_url: Uri,
-    /// How a user is looked up whose `sub` alone is known.
+    /// How to look up a user of whom only the `sub` is known.
     pub bare_sub: BareSubLookup,
-    /// Whose credentials calls are signed with.
+    /// The credentials that sign calls.
     pub credentials: AwsCredentials,
-    /// The Region whose API is asked.
+    /// The Region of the API.
     pub region: String,
-    /// The AWS account; none where one is for all. With the Region it tells whose quotas calls are counted against.
+    /// The AWS account, if configured. Account and Region determine the quotas that calls count towards.
     pub account: Option<String>,
-    /// The role that is assumed to ask it; none where the service's own credentials may.
+    /// The role to assume for calls; none to use the service's own credentials.
     pub role: Option<Role>,
 }
 
-/// How a user is looked up whose `sub` alone is known.
+/// How to look up a user of whom only the `sub` is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BareSubLookup {
     /// `AdminGetUser` by sub, which finds local users only.
     AdminGetUser,
     /// `AdminGetUser` by sub, then `ListUsers`, which finds federated users too.
     AdminGetUserThenListUsers,
-    /// `ListUsers` alone, which makes nobody an active user in the bill, and lags behind.
+    /// `ListUsers` alone. Cognito does not bill it as activity of the user, and it is eventually consistent.
     ListUsers,
 }
 
 impl Pool {
-    /// Reads one pool's settings, whose key is `key`; none if anything is wrong, which `errors` then says.
+    /// Reads the settings of one pool, under the settings key `key`. Returns none after adding to `errors`.
     fn read(settings: &PoolSettings, key: &str, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         let id = errors.parsed::<PoolId>(&format!("{key}.id"), &settings.id);
         let app_clients = read_clients(&settings.app_clients, &format!("{key}.app_clients"), errors);
@@ -66,7 +66,7 @@ impl Pool {
         let account = read_account(settings, key, errors);
         let id = id?;
         let issuers = match (&settings.issuer, id.region()) {
-            // As it was written: tokens are compared with it byte for byte.
+            // As written, because tokens are compared with it byte for byte.
             (Some(written), _) => issuer?.map(|_| vec![written.clone()]),
             (None, Some(home)) => Some(issuers(home, &id).into()),
             (None, None) => {
@@ -96,7 +96,7 @@ impl Pool {
         })
     }
 
-    /// Returns the addresses that are not AWS's own over HTTPS, which an operator should be told of.
+    /// Returns the URLs that are not AWS's own over HTTPS, for a warning to the operator.
     pub fn unusual_urls(&self) -> Vec<String> {
         let endpoint = self.endpoint_url.iter().cloned();
         endpoint.chain([self.jwks_url.to_string()]).filter(|url| !is_aws(url)).collect()
@@ -108,7 +108,7 @@ impl Pool {
 pub struct Pools(Arc<[Arc<Pool>]>);
 
 impl Pools {
-    /// Reads every pool's settings; none if anything is wrong, which `errors` then says.
+    /// Reads the settings of every pool. Returns none after adding to `errors`.
     pub fn read(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         if config.pools.is_empty() {
             errors.add("pools", "must name a user pool: set user_pool_id, or [[pools]] in the settings file");
@@ -129,7 +129,7 @@ impl Pools {
             {
                 errors.add(format!("pools[{n}].issuer"), "is the issuer of another pool too");
             } else if earlier().any(|other| !other.app_clients.is_disjoint(&pool.app_clients)) {
-                // A caller known by its app client would be whoever one of the two pools says.
+                // Rules name a caller by its app client alone, whichever pool issued the token.
                 errors.add(format!("pools[{n}].app_clients"), "names an app client of another pool");
             }
         }
@@ -204,7 +204,7 @@ fn read_url(url: &str, key: &str, errors: &mut ErrorCollector<'_>) -> Option<Uri
         errors.add(key, "is no http or https URL");
         return None;
     };
-    // It would be logged with the URL.
+    // They would be logged with the URL.
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         errors.add(key, "must not hold a user name or password");
         return None;

@@ -1,4 +1,4 @@
-//! A valid question: about whom, what, and how fresh. Whether it may be asked is `policy`'s business.
+//! A valid query: which user, which attributes, and how fresh. `policy` decides whether it is permitted.
 
 use thiserror::Error;
 
@@ -9,40 +9,40 @@ use crate::{
     user::Sub,
 };
 
-/// A question whose every field is valid; made by `wire`.
+/// A query whose every field is valid. `wire` makes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Query {
-    /// The user asked about, if named.
+    /// The user, if named.
     pub sub: Option<Sub>,
-    /// The pool asked about, if named.
+    /// The pool, if named.
     pub pool: Option<PoolId>,
-    /// The attributes wanted.
+    /// The attributes to return.
     pub attributes: Selection,
-    /// Whether the user's groups are wanted.
+    /// Whether to return the user's groups.
     pub include_groups: bool,
-    /// How fresh the answer must be.
+    /// How fresh the result must be.
     pub demand: Demand,
 }
 
-/// One question about each of several users; made by `wire`.
+/// One query about each of several users. `wire` makes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BatchQuery {
     /// The users, each once: 1 to 100.
     pub subs: Vec<Sub>,
-    /// Whom of `subs` each item of the request names, in the order of the items.
+    /// For each item of the request, in order, the index of its user in `subs`.
     pub order: Vec<usize>,
-    /// What is asked of each of them; it names nobody.
+    /// The query for each of them, without a `sub`.
     pub query: Query,
 }
 
 impl BatchQuery {
-    /// Returns the question about each user, in the order of `subs`.
+    /// Returns the query for each user, in the order of `subs`.
     pub fn queries(&self) -> impl Iterator<Item = Query> {
         self.subs.iter().map(|sub| Query { sub: Some(sub.clone()), ..self.query.clone() })
     }
 }
 
-/// Whom an administrator asks about.
+/// The user that an administrator names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
     /// The user.
@@ -51,36 +51,36 @@ pub struct Target {
     pub pool: Option<PoolId>,
 }
 
-/// What an administrator asks of one caller's rule.
+/// What an administrator asks about one caller's rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AccessQuery {
     /// The caller's configured name.
     pub caller: String,
-    /// The attributes asked about; empty for all that any rule names.
+    /// The attributes; empty for all that any rule names.
     pub attributes: Vec<AttributeName>,
 }
 
-/// What is wrong with a question, in the caller's terms.
+/// What is wrong with a query, in the caller's terms.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum InvalidQuery {
-    /// A field does not hold what its description asks for.
+    /// A field has a value that its description does not allow.
     #[error("{field} {problem}")]
     Field {
         /// The field's path in the message, such as `attributes[3]`.
         field: String,
-        /// What it must be.
+        /// What it must be, for a text that begins with the field.
         problem: &'static str,
     },
-    /// `sub` is no sub.
+    /// `sub` is malformed.
     #[error("sub is malformed")]
     Sub,
-    /// The item of `subs` in this place is no sub.
+    /// The item of `subs` at this index is malformed.
     #[error("subs[{0}] is malformed")]
     SubOf(usize),
 }
 
 impl InvalidQuery {
-    /// Names a field and what is wrong with it.
+    /// Makes the error for a field.
     pub fn field(field: impl Into<String>, problem: &'static str) -> Self {
         Self::Field { field: field.into(), problem }
     }

@@ -1,4 +1,4 @@
-//! A user as Cognito knows one: who, what about them, and whether they may sign in.
+//! A user of a Cognito user pool: identifiers, attributes, and whether the user may sign in.
 
 mod groups;
 
@@ -7,16 +7,16 @@ use std::{fmt, str::FromStr, sync::Arc};
 use thiserror::Error;
 
 pub use self::groups::{Groups, InvalidGroups};
-use crate::{attribute::Attributes, unix_time::UnixTime};
+use crate::{attribute::Attributes, cache::shared_allocation, unix_time::UnixTime};
 
 /// A user's unchanging identifier in a pool: opaque, 1 to 128 characters of `[A-Za-z0-9_-]`, not always a UUID.
 ///
-/// Cognito developer guide, "Understanding the access token". Its `Debug` shows nothing of it.
+/// See the Cognito developer guide, "Understanding the access token". Its `Debug` shows nothing.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Sub(Arc<str>);
 
 impl Sub {
-    /// Returns the identifier, safe in a `ListUsers` filter by its alphabet.
+    /// Returns the identifier. Its alphabet makes it safe in a `ListUsers` filter.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -40,7 +40,7 @@ impl fmt::Debug for Sub {
     }
 }
 
-/// Says that a text is no `sub`.
+/// The error for a text that is not a `sub`.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("is no sub: 1 to 128 characters of [A-Za-z0-9_-]")]
 pub struct InvalidSub;
@@ -50,9 +50,20 @@ pub struct InvalidSub;
 pub struct Username(Arc<str>);
 
 impl Username {
-    /// Returns the personal text itself.
+    /// Reads the name of the user with this `sub`. Where users sign in with an email address or a phone number, Cognito
+    /// takes the `sub` for the name, and both then share their memory.
+    pub fn of(name: &str, sub: &Sub) -> Result<Self, InvalidUsername> {
+        if name == sub.as_str() { Ok(Self(Arc::clone(&sub.0))) } else { name.parse() }
+    }
+
+    /// Returns the name, which is personal data.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns what it takes in memory beside its user's `sub`, in bytes.
+    pub fn heap_bytes(&self, sub: &Sub) -> usize {
+        if Arc::ptr_eq(&self.0, &sub.0) { 0 } else { shared_allocation(self.0.len()) }
     }
 }
 
@@ -70,31 +81,31 @@ impl fmt::Debug for Username {
     }
 }
 
-/// Says that a text is no username.
+/// The error for a text that is not a username.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("is no username: 1 to 128 visible characters")]
 pub struct InvalidUsername;
 
-/// What Cognito said about one user. The `sub` attribute is the field, not one of the attributes.
+/// What Cognito returned about one user. The `sub` is a field and not one of the attributes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct User {
     /// The user's identifier in the pool.
     pub sub: Sub,
     /// The pool's name for the user.
     pub username: Username,
-    /// Every attribute the user has, by Cognito's names.
+    /// Every attribute of the user, by Cognito's names.
     pub attributes: Attributes,
-    /// Where the user stands in the sign-up and password flows.
+    /// The user's status in the sign-up and password flows.
     pub status: UserStatus,
     /// Whether the user may sign in.
     pub enabled: bool,
-    /// When the user was created; none if Cognito did not say.
+    /// When the user was created, if Cognito returned it.
     pub created_at: Option<UnixTime>,
-    /// When the user was last modified; none if Cognito did not say.
+    /// When the user was last modified, if Cognito returned it.
     pub updated_at: Option<UnixTime>,
 }
 
-/// Cognito's states of a user (API reference, `UserStatusType`).
+/// The status of a user (API reference, `UserStatusType`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UserStatus {
     /// No longer active (legacy).
@@ -111,19 +122,19 @@ pub enum UserStatus {
     ResetRequired,
     /// Signed up, not confirmed.
     Unconfirmed,
-    /// Cognito itself does not know.
+    /// Unknown to Cognito.
     Unknown,
-    /// A state that this version does not know.
+    /// A status that this version does not know.
     Unrecognised,
 }
 
-/// Returns true for a text that Cognito's API takes as the name of a user or a group (`UsernameType`, `GroupNameType`).
+/// Returns whether Cognito's API accepts a text as the name of a user or a group (`UsernameType`, `GroupNameType`).
 fn is_name(text: &str) -> bool {
     (1..=MAX_CHARACTERS).contains(&text.chars().count())
         && !text.contains(|c: char| c.is_control() || c.is_whitespace())
 }
 
-// The longest `sub`, `username` and group name that Cognito's API takes (UsernameType, GroupNameType, API reference).
+// The longest `sub`, `username` and group name of Cognito's API (API reference, UsernameType and GroupNameType).
 const MAX_CHARACTERS: usize = 128;
 
 #[cfg(test)]
@@ -162,6 +173,15 @@ mod tests {
         for bad in ["", " ", "a b", "a\n", &"x".repeat(129)] {
             assert_eq!(bad.parse::<Username>(), Err(InvalidUsername), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_username_that_is_the_sub_takes_no_memory_of_its_own() {
+        let sub: Sub = "87a42a58-6051-7076-79e2-fe9208b6ae3c".parse().unwrap();
+        let (same, other) = (Username::of(sub.as_str(), &sub).unwrap(), Username::of("ada", &sub).unwrap());
+        assert_eq!((same.as_str(), same.heap_bytes(&sub)), (sub.as_str(), 0));
+        assert_eq!((other.as_str(), other.heap_bytes(&sub)), ("ada", 32));
+        assert_eq!(Username::of("a b", &sub), Err(InvalidUsername));
     }
 
     #[test]

@@ -21,8 +21,10 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        zipf::replay(1_000).await;
-        zipf::replay(10_000).await;
+        zipf::replay(1_000, None).await;
+        zipf::replay(10_000, None).await;
+        // Room for some 1,500 of them.
+        zipf::replay(10_000, Some(1 << 20)).await;
         herd::stampede().await;
     });
 }

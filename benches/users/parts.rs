@@ -10,7 +10,7 @@ use cognito_lookup::{
     policy::{Permit, Policy},
     pool::Pools,
     query::Query,
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, cache::Store},
     users::Users,
 };
 use cognito_standin::{Pool, StandIn, User};
@@ -21,6 +21,7 @@ pub(super) struct Parts {
     pub(super) users: Users,
     authenticator: Authenticator,
     policy: Policy,
+    metrics: Metrics,
 }
 
 impl Parts {
@@ -28,6 +29,8 @@ impl Parts {
     pub(super) async fn start(people: usize, change: impl FnOnce(&mut Config)) -> Self {
         let people = (0..people).map(|n| User { sub: sub(n), ..User::local(format!("name-{n}"), "x") });
         let cognito = StandIn::start(Pool { users: people.collect(), ..Pool::sandbox() }).unwrap();
+        // Twentyfold too: the service takes the lower of the quota and the settings.
+        cognito.set_quota("UserRead", 120 * 20);
         let mut config = config(&cognito);
         change(&mut config);
         let mut errors = ErrorCollector::new(&config);
@@ -37,7 +40,12 @@ impl Parts {
         let authenticator = Authenticator::start(&pools, &config.cache, Arc::default(), &metrics).unwrap();
         authenticator.ready().await;
         let users = Users::connect(&pools, &config.cache, &config.budget, Arc::default(), &metrics).await;
-        Self { cognito, users, authenticator, policy }
+        Self { cognito, users, authenticator, policy, metrics }
+    }
+
+    /// How many users were evicted.
+    pub(super) fn evicted(&self) -> u64 {
+        self.metrics.cache.evictions.get(Store::Users).get()
     }
 
     /// Leave to ask about each of so many people.

@@ -17,9 +17,11 @@ use tokio::{
 use super::parts::Parts;
 
 /// Ten minutes of 1,000 requests a second about people by Zipf's law with exponent 1, from cold, with the usual
-/// settings; all times are a twentieth and all rates twentyfold, so that it takes half a minute.
-pub(super) async fn replay(people: usize) {
+/// settings but for the size of the cache; all times are a twentieth and all rates twentyfold, so that it takes half a
+/// minute.
+pub(super) async fn replay(people: usize, max_bytes: Option<u64>) {
     let parts = Parts::start(people, |config| {
+        config.cache.max_bytes = max_bytes.unwrap_or(config.cache.max_bytes);
         config.cache.fresh_for /= HASTE;
         config.cache.usable_for /= HASTE;
         config.budget.user_reads_per_second = Some(96 * usize::try_from(HASTE).unwrap());
@@ -52,8 +54,9 @@ pub(super) async fn replay(people: usize) {
     let (calls, requests) = (parts.cognito.calls("AdminGetUser"), 600_000);
     let saved = |calls: usize, requests: usize| 100.0 - 100.0 * calls as f64 / requests as f64;
     println!(
-        "{people} people by Zipf's law, 1,000 requests/s for 10 min: {requests} requests, {calls} calls, {:.1} % saved \
-         ({:.1} % in the second half); {} refused, {} stale",
+        "{people} people by Zipf's law, {} evicted, 1,000 requests/s for 10 min: {requests} requests, {calls} calls, \
+         {:.1} % saved ({:.1} % in the second half); {} refused, {} stale",
+        parts.evicted(),
         saved(calls, requests),
         saved(calls - half, requests / 2),
         tally.refused.load(Relaxed),

@@ -1,12 +1,12 @@
-//! A user's attributes in one piece of memory, for there may be millions of users.
+//! A user's attributes in one allocation, because there may be millions of users.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::{AttributeName, AttributeValue};
 
-/// Names and values, sorted by name; immutable, and in one allocation. Its `Debug` shows nothing of it.
-// The lengths of a name and of its value as three characters of 15 bits, and then both: one string, so that nothing must
-// be checked to be text again when it is read.
+/// Names and values, sorted by name, immutable, in one allocation. Its `Debug` shows nothing.
+// For each attribute: the lengths of name and value as three characters of 15 bits, the name, the value. All of it is one
+// string, so that reading need not validate UTF-8 again.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Attributes(Box<str>);
 
@@ -16,12 +16,12 @@ impl Attributes {
         self.iter().find_map(|(own, value)| (own == name).then_some(value))
     }
 
-    /// Returns every name with its value, in the order of the names.
+    /// Returns every name and value, in the order of the names.
     pub fn iter(&self) -> Iter<'_> {
         Iter(&self.0)
     }
 
-    /// Returns the bytes that all of it takes.
+    /// Returns the size of the allocation, in bytes.
     pub fn byte_len(&self) -> usize {
         self.0.len()
     }
@@ -73,7 +73,7 @@ impl fmt::Debug for Iter<'_> {
     }
 }
 
-/// The lowest 15 bits of a number as a character: below those that are none (Unicode, surrogates).
+/// Encodes the lowest 15 bits of a length as a character. All of these are below the surrogates, so all are valid.
 fn length_char(number: usize) -> char {
     let bits = u32::try_from(number & ((1 << BITS) - 1)).unwrap_or_default();
     char::from_u32(bits).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Who asks, and the users whose tokens they present.
+//! The caller, and the users whose tokens it presents.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::{
     user::{Groups, Sub, Username},
 };
 
-/// Who asks, and the users whose tokens were presented; made by [`super::Authenticator::authenticate`] only.
+/// An authenticated caller, and the users whose tokens it presented. Only [`super::Authenticator::authenticate`] makes one.
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Identity,
@@ -16,8 +16,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Makes the caller at the other end of a connection from what its tokens say: of `authorization`, if there is one,
-    /// and the user of the one in `access_token`.
+    /// Makes the caller of a connection from the token in `authorization` and the user of the token in `access_token`.
     pub(super) fn new(peer: &Peer, bearer: Option<TokenIdentity>, presented: Option<Arc<TokenUser>>) -> Self {
         let (client, forwarded) =
             bearer.map_or((None, None), |TokenIdentity { client, user }| (Some(client), user));
@@ -30,45 +29,45 @@ impl Caller {
         Self { identity, users: [forwarded, presented] }
     }
 
-    /// Returns who asks.
+    /// Returns by what the caller is identified.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Returns every user a verified access token was presented for: of `authorization`, then of `access_token`.
+    /// Returns the users of the verified access tokens: of `authorization`, then of `access_token`.
     pub fn token_users(&self) -> impl Iterator<Item = &TokenUser> {
         self.users.iter().flatten().map(|user| &**user)
     }
 
-    /// Makes a caller that nobody authenticated, to test what comes after.
+    /// Makes a caller without authentication, for the tests of other modules.
     #[cfg(test)]
     pub(crate) fn for_test(identity: Identity, users: [Option<TokenUser>; 2]) -> Self {
         Self { identity, users: users.map(|user| user.map(Arc::new)) }
     }
 }
 
-/// Who asks.
+/// By what a caller is identified.
 #[derive(Clone, Debug)]
 pub enum Identity {
-    /// Nobody but the other end of the connection.
+    /// Its address alone.
     Address(Address),
-    /// The bearer of a client certificate.
+    /// A client certificate.
     Certificate(Arc<Certificate>),
-    /// An app client by itself: a client-credentials token in `authorization`.
+    /// An app client itself, by a client-credentials token in `authorization`.
     Machine(Arc<Client>),
-    /// An app client on behalf of a user: a user's token in `authorization`.
+    /// An app client on behalf of a user, by the user's token in `authorization`.
     User(Arc<Client>),
 }
 
-/// The bearer of a good token.
+/// What a verified token identifies.
 #[derive(Clone, Debug)]
 pub(super) struct TokenIdentity {
     pub(super) client: Arc<Client>,
-    /// None for a client-credentials token, which speaks for a machine.
+    /// None for a client-credentials token.
     pub(super) user: Option<Arc<TokenUser>>,
 }
 
-/// The app client that a token was issued to, and what for.
+/// The app client that a token was issued to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Client {
     /// The app client.
@@ -86,6 +85,6 @@ pub struct TokenUser {
     pub sub: Sub,
     /// The pool's name for the user.
     pub username: Username,
-    /// The groups that the token says the user is in.
+    /// The groups of the user when the token was issued (`cognito:groups`).
     pub groups: Groups,
 }

@@ -1,16 +1,16 @@
-//! What a client certificate says of its bearer. That it is good was checked by the handshake.
+//! The names in a client certificate. The handshake has verified the certificate.
 
 use std::{fmt, str::FromStr};
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// A client certificate, by the subject alternative names that callers are known by (RFC 5280, section 4.2.1.6).
+/// The subject alternative names of a client certificate (RFC 5280, section 4.2.1.6), by which rules name callers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Certificate(Vec<AlternativeName>);
 
 impl Certificate {
-    /// Reads the names of a certificate in DER; one that cannot be read has none.
+    /// Reads the names of a certificate in DER. A certificate that cannot be read has none.
     pub fn read(der: &CertificateDer<'_>) -> Self {
         let Ok(certificate) = EndEntityCert::try_from(der) else { return Self(Vec::new()) };
         let uris = certificate.valid_uri_names().map(|uri| AlternativeName::Uri(uri.to_owned()));
@@ -18,20 +18,19 @@ impl Certificate {
         Self(uris.chain(hosts).collect())
     }
 
-    /// Returns true if and only if `name` is one of its names, byte for byte: names of other spellings, and wildcards,
-    /// are other names.
+    /// Returns whether the certificate has this name, byte for byte: case is significant, and a wildcard matches only itself.
     pub fn has(&self, name: &AlternativeName) -> bool {
         self.0.contains(name)
     }
 
-    /// Makes one that nobody signed, to test what comes after.
+    /// Makes one without a signature, for the tests of other modules.
     #[cfg(test)]
     pub(crate) fn for_test(names: &[&str]) -> Self {
         Self(names.iter().map(|name| name.parse().unwrap()).collect())
     }
 }
 
-/// The name of a caller in its certificate: a URI such as `spiffe://example.com/billing`, or a host's name.
+/// A name in a certificate: a URI such as `spiffe://example.com/billing`, or a host name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AlternativeName {
     /// A `dNSName`.
@@ -57,7 +56,7 @@ impl FromStr for AlternativeName {
     }
 }
 
-/// The text is no name that a certificate is compared with.
+/// The error for a text that is not an [`AlternativeName`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InvalidName;
 
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_names_nobody() {
+    fn an_unreadable_certificate_has_no_names() {
         assert_eq!(
             Certificate::read(&CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])),
             Certificate(Vec::new())

@@ -1,11 +1,11 @@
-//! The rules a token must pass, as pure functions: its header, whose it says it is, its signature, its claims.
-//! Until the signature is checked, whatever was read is named `unverified`.
+//! The rules that a token must pass, as pure functions: header, issuer, signature, claims.
+//! What is read before the signature is checked is named `unverified`.
 
 mod header;
 mod part;
 mod validity;
 
-use std::{str::FromStr, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
@@ -22,7 +22,7 @@ use crate::{
     user::{Groups, Sub, Username},
 };
 
-/// A token that was read but not verified: its parts may be used to choose a pool and a key, and for nothing else.
+/// A token that was read but not verified. Its parts may be used only to choose a pool and a key.
 pub(super) struct Unverified<'a> {
     token: BearerToken<'a>,
     header: Header,
@@ -30,26 +30,26 @@ pub(super) struct Unverified<'a> {
 }
 
 impl<'a> Unverified<'a> {
-    /// Reads a token whose header asks for nothing but RS256 with a named key (RFC 8725, sections 3.1 and 3.2).
+    /// Reads a token. Its header may ask only for RS256 with a key id (RFC 8725, sections 3.1 and 3.2).
     pub(super) fn read(token: BearerToken<'a>) -> Result<Self, Rejected> {
         let header: Header = json(token.header)?;
         header.check()?;
-        // Here too, so that what no key could make good costs no fetch of keys.
+        // Checked before the keys are needed: a token that no key can verify must not cause a fetch.
         URL_SAFE_NO_PAD.decode(token.signature).map_err(|_| Rejected::Malformed)?;
         Ok(Self { token, header, claims: json(token.payload)? })
     }
 
-    /// Returns the issuer the token names, if it names one.
+    /// Returns the `iss` claim, if there is one.
     pub(super) fn unverified_issuer(&self) -> Option<&str> {
         text(&self.claims.iss)
     }
 
-    /// Returns the name of the key the token says it was signed with.
+    /// Returns the id of the key that the token claims to be signed with.
     pub(super) fn unverified_key_id(&self) -> &str {
         &self.header.kid
     }
 
-    /// Checks the signature and then every claim; the only origin of [`VerifiedClaims`].
+    /// Checks the signature and then every claim. Only this makes [`VerifiedClaims`].
     pub(super) fn verify(self, key: &Key, pool: &Pool, now: SystemTime) -> Result<VerifiedClaims, Rejected> {
         let good = crypto::verify(
             self.token.signature,
@@ -64,28 +64,27 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// What a verified access token says: which app client it was issued to, and for which user, if for one.
+/// The claims of a verified access token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct VerifiedClaims {
     pub(super) client: ClientId,
     pub(super) scopes: Scopes,
-    /// None for a client-credentials token, which speaks for a machine.
+    /// None for a client-credentials token.
     pub(super) user: Option<(Sub, Username, Groups)>,
     pub(super) validity: Validity,
 }
 
-/// What a token was issued for (RFC 6749, section 3.3); none where it does not say;
-/// cheap to clone.
+/// The scopes of a token (RFC 6749, section 3.3); cheap to clone.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Scopes(Arc<str>);
 
 impl Scopes {
-    /// Returns true if and only if `scope` is one of them, byte for byte.
+    /// Returns whether `scope` is one of them, byte for byte.
     pub fn has(&self, scope: &str) -> bool {
         self.0.split(' ').any(|own| own == scope)
     }
 
-    /// Returns all of them, as the token spells them.
+    /// Returns the `scope` claim.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -97,7 +96,7 @@ impl From<&str> for Scopes {
     }
 }
 
-/// Typed, so that a claim given twice is refused; claims that are not listed are ignored.
+/// The claims that are read. Serde refuses one that is given twice; other claims are ignored.
 #[derive(Deserialize)]
 struct Claims {
     iss: Option<Typed<String>>,
@@ -128,11 +127,17 @@ impl Claims {
             .ok_or(Rejected::Invalid(InvalidReason::Client))?;
         let validity = Validity::of(self)?;
         validity.check(now)?;
-        let sub: Sub = subject(&self.sub)?;
+        let sub: Option<Sub> = text(&self.sub).and_then(|sub| sub.parse().ok());
+        let sub = sub.ok_or(Rejected::Invalid(InvalidReason::Subject))?;
         let machine = self.username.is_none() || sub.as_str() == client.as_str();
-        let user = if machine { None } else { Some((sub, subject(&self.username)?, groups(&self.groups)?)) };
+        let user = if machine { None } else { Some(self.user(sub)?) };
         let scopes = text(&self.scope).unwrap_or_default().into();
         Ok(VerifiedClaims { client: client.clone(), scopes, user, validity })
+    }
+
+    fn user(&self, sub: Sub) -> Result<(Sub, Username, Groups), Rejected> {
+        let username = text(&self.username).and_then(|name| Username::of(name, &sub).ok());
+        Ok((sub, username.ok_or(Rejected::Invalid(InvalidReason::Subject))?, groups(&self.groups)?))
     }
 }
 
@@ -143,13 +148,8 @@ fn text(claim: &Option<Typed<String>>) -> Option<&str> {
     }
 }
 
-fn subject<T: FromStr>(claim: &Option<Typed<String>>) -> Result<T, Rejected> {
-    let parsed = text(claim).and_then(|text| text.parse().ok());
-    parsed.ok_or(Rejected::Invalid(InvalidReason::Subject))
-}
-
-/// Absent, they are none. Ones that cannot be read are refused, not taken for none: who is shown that a user is in no
-/// group may let that user do what a group forbids.
+/// A token without the claim has no groups. A claim that cannot be read is refused instead: a backend may use a group to
+/// forbid something.
 fn groups(claim: &Option<Typed<Vec<String>>>) -> Result<Groups, Rejected> {
     match claim {
         None => Ok(Groups::default()),

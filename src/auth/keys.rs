@@ -1,5 +1,5 @@
-//! A pool's signing keys: known ones without waiting, unknown ones after at most one fetch per 10 s.
-//! One task a pool owns every fetch, so no request can start two or cancel one.
+//! A pool's signing keys. An unknown key id causes at most one fetch in 10 s; a known one never waits.
+//! One task a pool fetches, so a request can neither start a second fetch nor cancel one.
 
 mod fetch;
 mod set;
@@ -25,7 +25,7 @@ use crate::{
     telemetry::metrics::{JwksFetchOutcome, JwksMetrics},
 };
 
-/// The keys of one pool. Dropping it ends its task.
+/// The keys of one pool. Dropping it ends the task that fetches them.
 #[derive(Debug)]
 pub(super) struct Keys {
     state: watch::Receiver<State>,
@@ -34,7 +34,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Starts to fetch, and to fetch again, the keys that `pool` publishes. Fails only where HTTPS cannot be spoken.
+    /// Starts the task that fetches the keys of `pool` now and every 10 min. Fails only if no HTTPS client can be built.
     pub(super) fn start(pool: &Pool, metrics: JwksMetrics) -> Result<Self, FetcherError> {
         let (sender, state) = watch::channel(State::default());
         let fetch_requested = Arc::new(Notify::new());
@@ -45,15 +45,15 @@ impl Keys {
             state: sender,
             fetch_requested: Arc::clone(&fetch_requested),
         };
-        // Never joined: it ends with `Keys`, and a panic in it ends the channel, which reads as keys unavailable.
+        // Not joined: it ends with `Keys`. A panic closes the channel, which means that no keys are available.
         #[expect(clippy::disallowed_methods, reason = "this is the owner of the key task")]
         let task = tokio::spawn(refresh.run()).abort_handle();
         Ok(Self { state, fetch_requested, task })
     }
 
-    /// Returns the key named `id`. If it is unknown and no fetch was last_attempt in the last 10 s, waits for one, at most 2 s.
-    /// Unknown after that it is no key of this pool; unknown without that it may be a new one, and nobody is to be
-    /// logged out over it. Cancel safe: a caller that leaves changes nothing.
+    /// Returns the key with this id. If it is unknown and the last fetch ended more than 10 s ago, waits for a fetch, at most
+    /// 2 s. A key that is unknown after a good fetch is invalid. Without one it may be new, so the keys are unavailable.
+    /// Cancel safe.
     pub(super) async fn key(&self, id: &str) -> Result<Arc<Key>, Rejected> {
         let mut state = self.state.clone();
         if let Some(key) = state.borrow_and_update().key(id) {
@@ -73,15 +73,14 @@ impl Keys {
         }
     }
 
-    /// Returns true if and only if `key` is still one of this pool's: not withdrawn, not replaced under its name, and
-    /// fetched within the last 24 h.
+    /// Returns whether the pool still publishes `key`, by the last good fetch within 24 h.
     pub(super) fn is_current(&self, key: &Arc<Key>) -> bool {
         self.state.borrow().current().is_some_and(|set| set.contains(key))
     }
 
-    /// Returns when there are keys; at once if there are.
+    /// Waits until there are keys.
     pub(super) async fn loaded(&self) {
-        // An error means that the task is gone, and then there will be no keys.
+        // An error means that the task has ended, so there will be no keys.
         if self.state.clone().wait_for(|state| state.current().is_some()).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -94,12 +93,12 @@ impl Drop for Keys {
     }
 }
 
-/// What the last fetches brought.
+/// The results of the last fetches.
 #[derive(Debug, Default)]
 struct State {
-    /// The last good set and when it was fetched.
+    /// The last key set, and when it was fetched.
     good: Option<(KeySet, Instant)>,
-    /// When the last fetch ended, well or not.
+    /// When the last fetch ended, successful or not.
     last_attempt: Option<Instant>,
     /// Whether it failed.
     failed: bool,
@@ -114,7 +113,7 @@ impl State {
         self.current()?.key(id)
     }
 
-    /// Notes that a fetch ended now, and the set that it brought, if it did.
+    /// Records a fetch that ended now, and its key set, if it was successful.
     fn record_fetch(&mut self, fetched: Option<KeySet>) {
         let now = Instant::now();
         (self.last_attempt, self.failed) = (Some(now), fetched.is_none());
@@ -134,7 +133,7 @@ impl State {
     }
 }
 
-/// The task: fetches when it is time, or when an unknown key was asked for after the cool-down.
+/// The task that fetches at intervals, and earlier if a request names an unknown key.
 struct RefreshTask {
     fetcher: Fetcher,
     metrics: JwksMetrics,
@@ -150,9 +149,9 @@ impl RefreshTask {
             let fetched = self.fetcher.fetch(&self.url).await.and_then(|body| Ok(KeySet::parse(&body)?));
             match &fetched {
                 Ok(set) => info!(jwks.url = %self.url, keys = set.len(), "signing keys fetched"),
-                // Once an outage, for the tries may be many.
+                // One warning an outage, because the attempts may be many.
                 Err(error) if self.state.borrow().failed => {
-                    debug!(jwks.url = %self.url, %error, "still no signing keys")
+                    debug!(jwks.url = %self.url, %error, "signing keys still could not be fetched")
                 }
                 Err(error) => warn!(jwks.url = %self.url, %error, "signing keys could not be fetched"),
             }
@@ -169,7 +168,7 @@ impl RefreshTask {
                 () = sleep_until(next) => return,
                 () = self.fetch_requested.notified() => {}
             }
-            // A wish that was made while the last fetch was under way has been answered by it.
+            // A request that came during the last fetch has had its answer from it.
             if self
                 .state
                 .borrow()
@@ -182,15 +181,15 @@ impl RefreshTask {
     }
 }
 
-// An unknown key id causes at most one fetch in this time (aws-jwt-verify's penalty box holds as long).
+// An unknown key id causes at most one fetch in this time, as in the penalty box of aws-jwt-verify.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(10);
-// Less than a caller waits by default, so that it is told what is missing.
+// Less than the default deadline, so that the caller gets the reason and not a timeout.
 const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(2);
-// While there are no keys nobody is served, so the return of the key server is looked for often.
+// Short, because no token can be verified without keys.
 const RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(1);
-// A key that Cognito withdrew is refused at the latest after this time.
+// The time after which a key that Cognito withdrew is refused at the latest.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10 * 60);
-// The last good set outlives an outage, but not for ever.
+// How long the last key set is used while its server is down.
 const MAX_KEY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]

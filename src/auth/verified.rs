@@ -161,7 +161,7 @@ fn heap_bytes(_: &Digest, token: &Arc<VerifiedToken>) -> usize {
     let TokenIdentity { client, user } = &token.identity;
     let user = user.as_deref().map_or(0, |user| {
         let TokenUser { sub, username, groups, .. } = user;
-        let names = shared_allocation(sub.as_str().len()) + shared_allocation(username.as_str().len());
+        let names = shared_allocation(sub.as_str().len()) + username.heap_bytes(sub);
         shared_allocation(size_of::<TokenUser>()) + names + groups.heap_bytes()
     });
     let scopes = shared_allocation(client.scopes.as_str().len());

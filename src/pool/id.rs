@@ -1,4 +1,4 @@
-//! The ids that AWS gives out: of user pools and of app clients.
+//! The ids of user pools and of app clients.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
@@ -15,7 +15,7 @@ impl PoolId {
         &self.0
     }
 
-    /// Returns the Region that the id begins with; none for an emulator's id (`local_…`).
+    /// Returns the Region that the id begins with; none for the id of an emulator (`local_…`).
     pub(super) fn region(&self) -> Option<&str> {
         self.0.split_once('_').map(|(prefix, _)| prefix).filter(|prefix| is_region(prefix))
     }
@@ -42,7 +42,7 @@ impl fmt::Display for PoolId {
     }
 }
 
-/// Says that a text is no pool id.
+/// The error for a text that is not a pool id.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("is no user pool id such as eu-west-1_AbCdEfGhI")]
 pub struct InvalidPoolId;
@@ -76,12 +76,12 @@ impl FromStr for ClientId {
     }
 }
 
-/// Says that a text is no app client id.
+/// The error for a text that is not an app client id.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("is no app client id: 1 to 128 characters of [A-Za-z0-9_+]")]
 pub struct InvalidClientId;
 
-/// Returns true if and only if `text` has the form of a Region, such as `us-gov-west-1`.
+/// Returns whether `text` has the form of a Region, such as `us-gov-west-1`.
 pub(super) fn is_region(text: &str) -> bool {
     let parts: Vec<_> = text.split('-').collect();
     let [partition, middle @ .., number] = parts.as_slice() else { return false };

@@ -1,18 +1,19 @@
-//! The IAM role that is assumed to ask a pool.
+//! The IAM role to assume for calls to a pool.
 
 use crate::config::{ErrorCollector, PoolSettings};
 
-/// A role, and what its trust policy wants to be told (IAM user guide, "Access to AWS accounts owned by third parties").
+/// A role and the external id that its trust policy requires (IAM user guide, "Access to AWS accounts owned by third
+/// parties").
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Role {
     /// The role's ARN.
     pub arn: String,
-    /// The external id, if there is one.
+    /// The external id, if the trust policy requires one.
     pub external_id: Option<String>,
 }
 
 impl Role {
-    /// Reads the role of a pool's settings, whose key is `key`; none if anything is wrong, which `errors` then says.
+    /// Reads the role from the settings of a pool, under the settings key `key`. Returns none after adding to `errors`.
     pub(super) fn read(
         settings: &PoolSettings,
         key: &str,

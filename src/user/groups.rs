@@ -9,8 +9,8 @@ use crate::cache::{allocation, shared_allocation};
 
 /// The names of a user's groups, in Cognito's order: at most 100, of 1 to 128 visible characters each; cheap to clone.
 ///
-/// Cognito developer guide, "Quotas in Amazon Cognito", and `GroupNameType` of the API reference. They may tell what a
-/// user is paid for or suspected of, so its `Debug` shows nothing of them.
+/// See the Cognito developer guide, "Quotas in Amazon Cognito", and `GroupNameType` in the API reference. Group names may be
+/// sensitive, so its `Debug` shows nothing.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Groups(Arc<Vec<Box<str>>>);
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Groups {
     }
 }
 
-/// Says that some names cannot be those of a user's groups.
+/// The error for names that are not those of a user's groups.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("are no groups: at most {MAX_GROUPS} names of 1 to 128 visible characters")]
 pub struct InvalidGroups;

@@ -158,7 +158,7 @@ fn heap_bytes(key: &Key, entry: &CacheEntry) -> usize {
 fn user_bytes(user: &User) -> usize {
     // The `sub` is the key's.
     cache::shared_allocation(size_of::<User>())
-        + cache::shared_allocation(user.username.as_str().len())
+        + user.username.heap_bytes(&user.sub)
         + cache::allocation(user.attributes.byte_len())
 }
 

@@ -297,7 +297,7 @@ fn a_token_is_told_apart_by_the_rules_of_the_service() {
     let elsewhere = ["--user-pool-id", "eu-west-1_Other"];
     for (token, arguments, reason) in [
         ("x", &[][..], "not one compact RS256 token"),
-        (&forged, &pool[..], "its signature is not by the pool's key"),
+        (&forged, &pool[..], "its signature was not made with the pool's key"),
         (&good, &other, "its client_id is not among the pool's app_clients"),
         (&good, &elsewhere, "its iss is not that of a configured pool"),
     ] {

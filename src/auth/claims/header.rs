@@ -1,38 +1,32 @@
-//! The header of a token: RS256 with a named key, and nothing else that we would have to follow.
+//! The header of a token. It may ask for RS256 with a key id, and for nothing else.
 
 use serde::Deserialize;
 
 use super::part::{Presence, Typed};
 use crate::auth::{InvalidReason, Rejected};
 
-#[derive(Deserialize)]
+/// A missing `alg` or `kid` reads as an empty one, which is refused.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Header {
     alg: String,
     pub(super) kid: String,
-    #[serde(default)]
     typ: Option<Typed<String>>,
-    #[serde(default)]
     cty: Presence,
-    #[serde(default)]
     crit: Presence,
-    #[serde(default)]
     b64: Presence,
-    #[serde(default)]
     jwk: Presence,
-    #[serde(default)]
     jku: Presence,
-    #[serde(default)]
     x5u: Presence,
-    #[serde(default)]
     x5c: Presence,
-    #[serde(default)]
     x5t: Presence,
-    #[serde(default, rename = "x5t#S256")]
+    #[serde(rename = "x5t#S256")]
     x5t_s256: Presence,
 }
 
 impl Header {
-    /// Refuses what RFC 8725, sections 3.1 and 3.2, and RFC 7515, section 4.1.11, tell us not to follow.
+    /// Refuses other algorithms and keys that the token brings itself (RFC 8725, sections 3.1 and 3.2), and critical
+    /// parameters (RFC 7515, section 4.1.11).
     pub(super) fn check(&self) -> Result<(), Rejected> {
         let refused = [self.crit, self.b64, self.jwk, self.jku, self.x5u, self.x5c, self.x5t, self.x5t_s256];
         let type_is_ours = match &self.typ {
@@ -62,7 +56,7 @@ impl Header {
 
 // Cognito sends none; the others are RFC 9068's and RFC 7519's names for an access token.
 const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
-// Real algorithms that we do not take: their tokens are well formed, and still not ours.
+// Registered algorithms that are not accepted: their tokens are well formed, and so invalid rather than malformed.
 const OTHER_ALGORITHMS: [&str; 13] = [
     "HS256", "HS384", "HS512", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
     "ES256K", "EdDSA",

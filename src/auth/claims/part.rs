@@ -1,4 +1,4 @@
-//! One part of a token, read as JSON without being lenient about anything that could be read in two ways.
+//! Decodes one part of a token. It refuses every encoding that could be read in two ways.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{
@@ -8,7 +8,7 @@ use serde::{
 
 use crate::auth::Rejected;
 
-/// A JSON value of the type a claim must have, or of another: which of the two decides the reason of a refusal.
+/// A claim of the expected type or of another. The reason for a refusal differs from that for a missing claim.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Typed<T> {
@@ -16,7 +16,7 @@ pub(super) enum Typed<T> {
     Other(IgnoredAny),
 }
 
-/// Whether a header parameter is there at all, whatever it holds (`null` too).
+/// Whether a header parameter is present, with any value (`null` too).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Presence {
     #[default]
@@ -30,11 +30,11 @@ impl<'de> Deserialize<'de> for Presence {
     }
 }
 
-/// Decodes canonical base64url without padding (RFC 7515, section 2) and reads the object in it; a name given twice that
-/// the type knows is refused.
+/// Decodes canonical base64url without padding (RFC 7515, section 2) and the JSON object in it. A field of `T` that is given
+/// twice is refused.
 pub(super) fn json<T: DeserializeOwned>(part: &str) -> Result<T, Rejected> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejected::Malformed)?;
-    // serde would take an array for a struct, field by field.
+    // Serde would also read an array, field by field.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Rejected::Malformed);
     }

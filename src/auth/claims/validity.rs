@@ -1,11 +1,11 @@
-//! From when to when a token is good.
+//! When a token is valid.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Claims, part::Typed};
 use crate::auth::{InvalidReason, Rejected};
 
-/// When a token was issued_at, not_before and end, since 1970; the only one that knows the leeway.
+/// The times of a token (`exp`, `iat`, `nbf`), since 1970, and the leeway for them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::auth) struct Validity {
     expires_at: Duration,
@@ -24,8 +24,8 @@ impl Validity {
         Self { expires_at, issued_at: None, not_before }
     }
 
-    /// Checks every rule of time (RFC 7519, sections 4.1.4 to 4.1.6). Cognito's longest access token lives a day, so one
-    /// that claims more is not Cognito's (developer guide, "Understanding the access token").
+    /// Checks the times (RFC 7519, sections 4.1.4 to 4.1.6). Cognito's access tokens live a day at most, so a token that
+    /// lives longer is refused (developer guide, "Understanding the access token").
     pub(in crate::auth) fn check(&self, now: SystemTime) -> Result<(), Rejected> {
         let now = since_1970(now);
         let begun = self.issued_at.map_or(now, |issued_at| issued_at.min(now));

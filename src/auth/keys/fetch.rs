@@ -1,4 +1,4 @@
-//! Fetches a key set over HTTP: one GET, 64 KiB and 3 s at most, no redirects, no proxy, nothing but 200 will do.
+//! Fetches a key set over HTTP: one GET of at most 64 KiB and 3 s. Redirects and proxies are not followed.
 
 use std::{io, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::telemetry::{error_chain, metrics::JwksFetchOutcome};
 pub(super) struct Fetcher(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
 impl Fetcher {
-    /// Prepares to fetch from `url`; the system's root certificates are read for HTTPS only.
+    /// Makes a client for `url`. It reads the system's root certificates only for HTTPS.
     pub(super) fn new(url: &Uri) -> Result<Self, FetcherError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -41,7 +41,7 @@ impl Fetcher {
         Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
     }
 
-    /// Returns the body at `url`.
+    /// Returns the body of `url`. Any status but 200 is an error.
     pub(super) async fn fetch(&self, url: &Uri) -> Result<Bytes, FetchError> {
         timeout(TOTAL_TIMEOUT, self.body(url)).await.map_err(|_| FetchError::TimedOut)?
     }
@@ -56,7 +56,7 @@ impl Fetcher {
     }
 }
 
-/// Why no HTTPS can be spoken at all.
+/// Why no client could be built.
 #[derive(Debug, Error)]
 pub(in crate::auth) enum FetcherError {
     #[error("the system's root certificates cannot be read: {0}")]
@@ -65,18 +65,18 @@ pub(in crate::auth) enum FetcherError {
     Tls(#[from] rustls::Error),
 }
 
-/// Why a fetch brought no keys.
+/// Why a fetch failed.
 #[derive(Debug, Error)]
 pub(super) enum FetchError {
-    #[error("the answer broke off or is larger than {MAX_BODY_BYTES} bytes")]
+    #[error("the response ended early or exceeds {MAX_BODY_BYTES} bytes")]
     Body,
     #[error("the connection failed: {}", error_chain(.0))]
     Connection(#[from] hyper_util::client::legacy::Error),
     #[error(transparent)]
     Set(#[from] InvalidSet),
-    #[error("the answer was {0}")]
+    #[error("the response has status {0}")]
     Status(StatusCode),
-    #[error("no answer came within {TOTAL_TIMEOUT:?}")]
+    #[error("no response within {TOTAL_TIMEOUT:?}")]
     TimedOut,
 }
 
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_never_answers_is_given_up() {
+    async fn a_fetch_from_a_server_that_never_answers_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         let fetcher = Fetcher::new(&url).unwrap();

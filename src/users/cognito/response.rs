@@ -11,7 +11,7 @@ use aws_sdk_cognitoidentityprovider::{
 use crate::{
     attribute::{AttributeName, AttributeValue},
     unix_time::UnixTime,
-    user::{Sub, User, UserStatus},
+    user::{Sub, User, UserStatus, Username},
     users::Failure,
 };
 
@@ -58,7 +58,8 @@ pub(super) fn user(record: Record, expected: &Sub) -> Result<User, Failure> {
     if sub.as_str() != expected.as_str() {
         return Err(Failure::WrongUser);
     }
-    let username = record.username.and_then(|name| name.parse().ok()).ok_or(Failure::Unreadable)?;
+    let username =
+        record.username.and_then(|name| Username::of(&name, expected).ok()).ok_or(Failure::Unreadable)?;
     Ok(User {
         sub: expected.clone(),
         username,

@@ -1,0 +1,100 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+#[test]
+fn usable_keys_are_kept_and_others_skipped() {
+    let good = jwk("good", &modulus(2048, 1));
+    let table = [
+        ("another type", edit("kty", json!("AKP"))),
+        ("symmetric", json!({"kty": "oct", "kid": "x", "k": "AAAA"})),
+        ("no modulus", json!({"kty": "RSA", "kid": "x", "e": "AQAB"})),
+        ("no name", json!({"kty": "RSA", "n": modulus(2048, 1), "e": "AQAB"})),
+        ("empty name", edit("kid", json!(""))),
+        ("long name", edit("kid", json!("k".repeat(129)))),
+        ("for encryption", edit("use", json!("enc"))),
+        ("operations without verify", edit("key_ops", json!(["encrypt"]))),
+        ("another algorithm", edit("alg", json!("RS512"))),
+        ("number for an exponent", edit("e", json!(65537))),
+        ("exponent 3", edit("e", json!("Aw"))),
+        ("exponent 1", edit("e", json!("AQ"))),
+        ("2040 bits", edit("n", json!(modulus(2040, 1)))),
+        ("8200 bits", edit("n", json!(modulus(8200, 1)))),
+        ("zero-padded", edit("n", json!(encode(&[&[0], raw_modulus(2048, 1).as_slice()].concat())))),
+        ("base64 padding", edit("n", json!(format!("{}==", modulus(2048, 1))))),
+        ("even", edit("n", json!(modulus(2048, 2)))),
+        ("zero", edit("n", json!("AA"))),
+        ("no object", json!(7)),
+    ];
+    for (case, other) in table {
+        let set = parse(&json!({"keys": [other, good]})).unwrap();
+        assert_eq!(set.len(), 1, "{case}");
+        assert!(set.key("good").is_some(), "{case}");
+    }
+    for key in [jwk("a", &modulus(8192, 1)), edit("alg", Value::Null), edit("use", Value::Null)] {
+        assert_eq!(parse(&json!({"keys": [key]})).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn two_keys_of_one_name_are_neither() {
+    let (one, two) = (jwk("k", &modulus(2048, 1)), jwk("k", &modulus(2048, 3)));
+    assert_eq!(parse(&json!({"keys": [one, two]})).unwrap_err(), InvalidSet::Empty);
+    assert_eq!(parse(&json!({"keys": [one, two, one, jwk("other", &modulus(2048, 1))]})).unwrap().len(), 1);
+    assert_eq!(parse(&json!({"keys": [one, one]})).unwrap().len(), 1, "the same key twice is one key");
+}
+
+#[test]
+fn what_is_no_set_is_refused() {
+    for body in ["", "<html>", "{}", "[]", "null", "{\"keys\":{}}", "{\"keys\":[]} x"] {
+        assert_eq!(KeySet::parse(body.as_bytes()).unwrap_err(), InvalidSet::Syntax, "{body}");
+    }
+    assert_eq!(parse(&json!({"keys": []})).unwrap_err(), InvalidSet::Empty);
+    let many = vec![jwk("k", &modulus(2048, 1)); 33];
+    assert_eq!(parse(&json!({"keys": many})).unwrap_err(), InvalidSet::TooMany);
+}
+
+fn parse(document: &Value) -> Result<KeySet, InvalidSet> {
+    KeySet::parse(document.to_string().as_bytes())
+}
+
+fn jwk(kid: &str, n: &str) -> Value {
+    json!({"alg": "RS256", "e": "AQAB", "kid": kid, "kty": "RSA", "n": n, "use": "sig"})
+}
+
+#[test]
+fn a_key_that_stays_published_stays_the_same_one() {
+    let set = |keys: &[Value]| KeySet::parse(json!({"keys": keys}).to_string().as_bytes()).unwrap();
+    let (a, b) = (jwk("a", &modulus(2048, 1)), jwk("b", &modulus(2048, 3)));
+    let first = set(&[a.clone(), b.clone()]);
+    let own = |id| first.key(id).unwrap();
+    let same = set(&[b.clone(), a]).keeping_keys_of(Some(&first));
+    assert!(same.contains(&own("a")) && same.contains(&own("b")));
+    let replaced = set(&[jwk("a", &modulus(2048, 5)), b.clone()]).keeping_keys_of(Some(&first));
+    assert!(!replaced.contains(&own("a")) && replaced.contains(&own("b")), "another key under the same name");
+    let without = set(&[b]).keeping_keys_of(Some(&first));
+    assert!(!without.contains(&own("a")) && without.contains(&own("b")));
+    let back = set(&[jwk("a", &modulus(2048, 1))]).keeping_keys_of(Some(&without));
+    assert!(!back.contains(&own("a")), "what was withdrawn once does not count again");
+    assert!(!set(&[jwk("a", &modulus(2048, 1))]).keeping_keys_of(None).contains(&own("a")));
+}
+
+fn edit(field: &str, value: Value) -> Value {
+    let mut key = jwk("edited", &modulus(2048, 1));
+    key[field] = value;
+    key
+}
+
+fn modulus(bits: usize, last: u8) -> String {
+    encode(&raw_modulus(bits, last))
+}
+
+fn raw_modulus(bits: usize, last: u8) -> Vec<u8> {
+    let mut bytes = vec![0x80; bits / 8];
+    *bytes.last_mut().unwrap() = last;
+    bytes
+}
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
