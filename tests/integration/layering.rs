@@ -1,74 +1,87 @@
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-// From the top: a module may import from those after it, from itself, and from its own submodules.
-const ORDER: [&str; 22] = [
-    "main",
-    "cli",
-    "sandbox",
-    "server",
-    "service",
-    "error",
-    "wire",
-    "users",
-    "policy",
-    "audit",
-    "auth",
-    "query",
-    "epochs",
-    "freshness",
-    "pool",
-    "user",
-    "attribute",
-    "unix_time",
-    "cache",
-    "telemetry",
-    "config",
-    "proto",
-];
+use crate::support::source_tree::{Edge, Module, SourceTree, rust_files};
 
 #[test]
-fn imports_point_down() {
-    let mut arrows = 0;
-    for file in rust_files(&root().join("src")) {
-        let module = top_module(&file);
-        let Some(own) = position(&module) else { continue };
-        for imported in imports(&fs::read_to_string(&file).unwrap()) {
-            let rank = position(&imported).unwrap_or_else(|| panic!("{imported} is in no order"));
-            assert!(rank >= own, "{} imports {imported}", file.display());
-            arrows += usize::from(rank > own);
-        }
+fn imports_point_down_the_list_of_modules_in_lib_rs() {
+    let order = order();
+    let rank = |module: &Module| {
+        let top = module.first()?;
+        Some(order.iter().position(|name| name == top).unwrap_or_else(|| panic!("{top} is not in lib.rs")))
+    };
+    let mut count = 0;
+    for (from, to) in SourceTree::read(&root().join("src")).imports() {
+        // The crate root has no items of its own, and imports nothing.
+        let (Some(above), Some(below)) = (rank(&from), rank(&to)) else { continue };
+        assert!(above <= below, "{} imports {}", from.join("/"), to.join("/"));
+        count += usize::from(above < below);
     }
-    assert!(arrows > 40, "only {arrows} imports were found: is the reader of this test broken?");
+    assert!(count > 40, "only {count} imports were found: does this test still read them?");
 }
 
 #[test]
-fn the_order_is_that_of_the_crate_root() {
-    let root = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let listed = root.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-    assert_eq!(listed.collect::<Vec<_>>(), ORDER[1..]);
+fn an_upward_import_is_found() {
+    let text = r#"
+        use crate::{
+            policy::Permit, // crate::audit
+            service::{call::{Call, Other}, Service as Aliased},
+        };
+        fn f() { crate::cli::run("crate::error", '"'); }
+    "#;
+    let names = ["users", "policy", "service", "service/call", "cli", "audit", "error"];
+    let tree = tree(&names.map(|name| (name, if name == "users" { text } else { "" })));
+    assert_eq!(
+        shown(tree.imports()),
+        ["users -> cli", "users -> policy", "users -> service", "users -> service/call"]
+    );
 }
 
 #[test]
-fn an_upward_import_is_noticed() {
-    let text = "use crate::{\n    policy::Permit, // why\n    service::{call::Call, Service},\n};\nfn f() { crate::cli::run(); }";
-    assert_eq!(imports(text), ["policy", "service", "cli"]);
-    assert!(position("service") < position("users"));
+fn no_files_of_a_module_import_each_other_in_a_circle() {
+    for sources in ["src", "crates/client/src", "crates/cognito-standin/src", "benches", "tests/integration"]
+    {
+        let circles = shown(SourceTree::read(&root().join(sources)).circles());
+        assert!(circles.is_empty(), "{sources} has circles: {circles:#?}");
+    }
 }
 
 #[test]
-fn every_external_crate_of_weight_has_one_owner() {
+fn a_circle_of_files_is_found() {
+    let parent = (
+        "users",
+        "mod flight; mod store; mod entry; pub(crate) use self::{flight::Flight, store::{self, Store as Put}};",
+    );
+    let line = [
+        parent,
+        ("users/flight", "use super::store::Store; use crate::users::entry::Entry;"),
+        ("users/store", "fn put() -> super::entry::Entry {}"),
+        ("users/entry", "use crate::config::Ttl; use super::Users;"),
+        ("config", "pub struct Ttl;"),
+    ];
+    assert_eq!(shown(tree(&line).circles()), [""; 0]);
+    for (case, file, import) in [
+        ("by its path", "users/entry", "use crate::users::flight::Flight;"),
+        ("from a file of its own", "users/entry/tests", "use super::super::flight::{Flight};"),
+        ("by what the parent imports", "users/entry", "use super::Flight;"),
+        ("by another name", "users/entry", "use crate::users::Put;"),
+        ("where it is used", "users/store", "fn f() { super::flight::join() }"),
+    ] {
+        let files = line.into_iter().chain([(file, import)]).collect::<Vec<_>>();
+        assert!(!tree(&files).circles().is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn every_large_external_crate_has_one_owner() {
     let owners: [(&str, &[&str]); 26] = [
         ("arc_swap", &["server/tls"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito"]),
         ("aws_config", &["users/cognito"]),
         ("aws_lc_rs", &["audit/key", "auth/verified"]),
-        ("clap", &["cli"]),
+        ("clap", &["cli", "sandbox"]),
         ("clap_complete", &["cli/pages"]),
         ("clap_mangen", &["cli/pages"]),
-        // A server of its own, a client of one probe, and a client of the key servers.
+        // A server, a client for the health check, and a client for the key servers.
         ("hyper", &["server", "cli/healthcheck"]),
         ("hyper_util", &["server", "cli/healthcheck", "auth/keys/fetch"]),
         ("jsonwebtoken", &["auth"]),
@@ -92,9 +105,6 @@ fn every_external_crate_of_weight_has_one_owner() {
     let sources = root().join("src");
     for file in rust_files(&sources) {
         let name = file.strip_prefix(&sources).unwrap().with_extension("").display().to_string();
-        if name.starts_with("sandbox") {
-            continue;
-        }
         let text = fs::read_to_string(&file).unwrap();
         for (external, owners) in owners {
             let imported =
@@ -116,70 +126,28 @@ fn the_sandbox_is_the_only_optional_part() {
 #[test]
 fn every_test_file_is_declared() {
     let folder = root().join("tests/integration");
-    let main = fs::read_to_string(folder.join("main.rs")).unwrap();
     for file in rust_files(&folder) {
-        let name = file.file_stem().unwrap().to_str().unwrap();
-        assert!(name == "main" || main.contains(&format!("mod {name};")), "{name}.rs is never run");
+        let (name, parent) = (file.file_stem().unwrap().to_str().unwrap(), file.parent().unwrap());
+        let parent = if parent == folder { folder.join("main.rs") } else { parent.with_extension("rs") };
+        let declared = fs::read_to_string(parent).unwrap().contains(&format!("mod {name};"));
+        assert!(name == "main" || declared, "{} is never compiled", file.display());
     }
 }
 
-/// The modules that a file imports by `use crate::…` or names as `crate::…`.
-fn imports(text: &str) -> Vec<String> {
-    let text: String =
-        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
-    let mut found = Vec::new();
-    for (at, prefix) in text.match_indices("crate::") {
-        let rest = &text[at + prefix.len()..];
-        match rest.strip_prefix('{') {
-            Some(group) => found.extend(first_level(group)),
-            None => found.push(word(rest)),
-        }
-    }
-    found
+/// The modules of the service from the top: each may import from those after it.
+fn order() -> Vec<String> {
+    let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let listed = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    listed.map(ToOwned::to_owned).collect()
 }
 
-/// The first word of each item of a braced group, not looking into inner groups.
-fn first_level(group: &str) -> Vec<String> {
-    let (mut depth, mut items, mut item) = (0, Vec::new(), String::new());
-    for c in group.chars() {
-        match c {
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            '{' => depth += 1,
-            ',' if depth == 0 => items.push(std::mem::take(&mut item)),
-            _ if depth == 0 => item.push(c),
-            _ => {}
-        }
-    }
-    items.push(item);
-    items.iter().map(|item| word(item.trim())).filter(|name| !name.is_empty()).collect()
+fn tree(files: &[(&str, &str)]) -> SourceTree {
+    let module = |name: &str| name.split('/').map(ToOwned::to_owned).collect();
+    SourceTree::parse(files.iter().map(|(name, text)| (module(name), (*text).to_owned())))
 }
 
-fn word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
-}
-
-fn position(module: &str) -> Option<usize> {
-    ORDER.iter().position(|name| *name == module)
-}
-
-fn top_module(file: &Path) -> String {
-    let within = file.strip_prefix(root().join("src")).unwrap();
-    let first = within.components().next().unwrap().as_os_str().to_str().unwrap();
-    first.trim_end_matches(".rs").to_owned()
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
+fn shown(edges: impl IntoIterator<Item = Edge>) -> Vec<String> {
+    edges.into_iter().map(|(from, to)| format!("{} -> {}", from.join("/"), to.join("/"))).collect()
 }
 
 fn root() -> &'static Path {

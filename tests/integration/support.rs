@@ -3,6 +3,7 @@ pub(crate) mod certificates;
 pub(crate) mod frames;
 pub(crate) mod process;
 pub(crate) mod forged_tokens;
+pub(crate) mod source_tree;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
