@@ -1,0 +1,12 @@
+# image, chart, templates, policies, rules and dashboard, by their own validators and with the built binary
+
+install_node tests/interop "$tools/node"
+install_packages buildah=buildah promtool=prometheus systemd-analyze=systemd
+install_validators
+# As the image has it, but not optimised. The build for the tests then takes the place of this binary again.
+cargo rustc --locked --no-default-features --bin cognito-lookup -- -C target-feature=+crt-static
+cp "$target/debug/cognito-lookup" "$tools/deploy/image-binary"
+cargo test --locked --workspace --no-run
+DEPLOY_TOOLS=$tools/deploy DEPLOY_IMAGE_BINARY=$tools/deploy/image-binary \
+  INTEROP_BINARY=$target/debug/cognito-lookup INTEROP_NODE_MODULES=$tools/node/node_modules \
+  PYTHONPYCACHEPREFIX=$tools/pycache "$tools/deploy/python/bin/python" -m pytest tests/deploy

