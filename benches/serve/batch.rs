@@ -1,4 +1,4 @@
-//! `BatchGetUsers` against one `GetUser` for each user.
+//! `BatchGetUsers` compared with one `GetUser` for each user.
 
 use cognito_lookup::proto::{BatchGetUsersResponse, batch_get_users_result::Result::Found};
 use cognito_standin::{Pool, StandIn, User};
@@ -6,42 +6,43 @@ use prost::Message as _;
 
 use crate::{
     Bench,
-    callers::Callers,
-    contest::Contest,
+    call::{Call, FRAME_HEAD, decode, without_age},
+    client::LoadClient,
+    comparison::Comparison,
     h2load::H2load,
     load::Load,
-    question::{FRAME, Question, ageless, user},
     server::Server,
     settings::Settings,
-    side::Side,
     table::{Goal, Row, Table},
+    target::Target,
 };
 
-/// As many different users as a call may name.
+/// Calls with the largest number of users that one call may name, each user a different one.
 pub(crate) fn batch(bench: &Bench) -> Vec<Row> {
     let people = (0..USERS).map(person).collect::<Vec<_>>();
     let subs = people.iter().map(|person| person.sub.clone()).collect::<Vec<_>>();
     let cognito = StandIn::start(Pool { users: people, ..Pool::sandbox() }).unwrap();
     let server = Server::ours(&Settings::before(&cognito));
-    let caller = Callers::connect(server.address, 1, None);
-    let (single, all) = (Question::by_sub(&subs[0]), Question::by_subs(&subs));
-    // The first time they are fetched.
-    caller.ask(&all).unwrap();
-    let side = |name, question, calls, users| Side {
+    let client = LoadClient::connect(server.address, 1, None);
+    let (single, all) = (Call::by_sub(&subs[0]), Call::by_subs(&subs));
+    // The first call fetches the users; the measured ones are cache hits.
+    client.call(&all).unwrap();
+    let target = |name, call, calls, users| Target {
         name,
         server: &server,
-        load: Load::H2load(H2load::of(question, server.address)),
+        load: Load::H2load(H2load::new(call, server.address)),
         calls,
         users,
-        reply: caller.ask(question).unwrap().len(),
+        reply: client.call(call).unwrap().len(),
     };
     let calls = bench.effort.calls;
-    let sides = [side("GetUser", &single, calls, 1), side("BatchGetUsers", &all, calls / 20, USERS)];
+    let targets = [target("GetUser", &single, calls, 1), target("BatchGetUsers", &all, calls / 20, USERS)];
     let title = format!("BatchGetUsers of {USERS} users against GetUser by sub; an answer is a user's");
     let lookups = || cognito.calls("AdminGetUser") + cognito.calls("ListUsers");
-    let compare = || compare(&caller, &all, &subs);
+    let compare = || compare(&client, &all, &subs);
     goals(
-        &Contest { title, sides, is_paced: false, lookups: &lookups, compare: &compare }.held(&bench.effort),
+        &Comparison { title, targets, is_paced: false, lookups: &lookups, compare: &compare }
+            .run(&bench.effort),
     )
 }
 
@@ -50,23 +51,23 @@ fn goals(table: &Table) -> Vec<Row> {
     let [rates, cpus, _] = &table.ratios;
     vec![
         Row::ratio(format!("BatchGetUsers of {USERS} to GetUser: users/s"), Goal::AtLeast(20.0), rates),
-        Row::ratio(format!("BatchGetUsers of {USERS} to GetUser: CPU/user"), Goal::Told, cpus),
+        Row::ratio(format!("BatchGetUsers of {USERS} to GetUser: CPU/user"), Goal::Unset, cpus),
     ]
 }
 
-/// Fails unless each of all is the one that is got alone.
-fn compare(caller: &Callers, all: &Question, subs: &[String]) {
-    let batch = caller.ask(all).unwrap();
-    let results = BatchGetUsersResponse::decode(&batch[FRAME..]).unwrap().results;
+/// Fails unless every result of the batch equals what `GetUser` returns for that user.
+fn compare(client: &LoadClient, all: &Call, subs: &[String]) {
+    let batch = client.call(all).unwrap();
+    let results = BatchGetUsersResponse::decode(&batch[FRAME_HEAD..]).unwrap().results;
     assert_eq!(results.len(), subs.len());
     for (sub, found) in subs.iter().zip(results) {
         let Some(Found(found)) = found.result else { panic!("{found:?}") };
         assert_eq!(found.user.as_ref().unwrap().sub, *sub);
-        assert_eq!(ageless(found), ageless(user(&caller.ask(&Question::by_sub(sub)).unwrap())));
+        assert_eq!(without_age(found), without_age(decode(&client.call(&Call::by_sub(sub)).unwrap())));
     }
 }
 
-/// As large as the stand-in's own.
+/// A user with attributes as large as those of the stand-in's own users.
 fn person(number: usize) -> User {
     let mut person = User::local(format!("user{number:02}"), "Secret-1");
     let attributes = [

@@ -1,4 +1,4 @@
-//! Certificates of one authority, for both servers and for who asks them.
+//! Certificates of one authority, for both servers and their clients.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::settings::CALLER;
 
-/// The files of the servers, and how a caller shakes hands.
+/// The files that the servers read, and the TLS configurations of two clients.
 pub(crate) struct Certificates {
     folder: TempDir,
     client: Arc<ClientConfig>,
@@ -41,12 +41,12 @@ impl Certificates {
         self.folder.path()
     }
 
-    /// For who presents a certificate.
+    /// The configuration of a client that presents a certificate.
     pub(crate) fn client(&self) -> &Arc<ClientConfig> {
         &self.client
     }
 
-    /// For who has none.
+    /// The configuration of a client that has no certificate.
     pub(crate) fn stranger(&self) -> &Arc<ClientConfig> {
         &self.stranger
     }

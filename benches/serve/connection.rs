@@ -1,4 +1,4 @@
-//! A connection of our own, with or without TLS.
+//! An HTTP/2 connection of the load generator, with or without TLS.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,15 +15,15 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::question::Question;
+use crate::call::Call;
 
-/// An open connection; the runtime in which it was opened drives it.
+/// An open connection. A task of the runtime in which it was opened drives it.
 pub(crate) struct Connection {
     pings: PingPong,
     sender: SendRequest<Bytes>,
 }
 
-/// Why there is no answer.
+/// Why a call or a connection failed.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 impl Connection {
@@ -45,14 +45,14 @@ impl Connection {
         Ok(Self { pings, sender })
     }
 
-    /// Asks, and returns the reply in its frame. Fails unless the call succeeds.
-    pub(crate) async fn ask(&self, question: &Question) -> Result<Bytes, Error> {
+    /// Makes a call and returns the reply, a Length-Prefixed-Message. Fails unless the gRPC status is OK.
+    pub(crate) async fn call(&self, call: &Call) -> Result<Bytes, Error> {
         let mut sender = self.sender.clone().ready().await?;
-        let (response, mut body) = sender.send_request(question.request(), false)?;
-        body.send_data(question.body(), true)?;
+        let (response, mut body) = sender.send_request(call.request(), false)?;
+        body.send_data(call.body(), true)?;
         let (head, mut body) = response.await?.into_parts();
         let reply = read(&mut body).await?;
-        // What fails at once says so in its headers (gRPC over HTTP/2, "Trailers-Only").
+        // A Trailers-Only response has the status in its headers.
         let trailers = body.trailers().await?.unwrap_or(head.headers);
         match trailers.get("grpc-status") {
             Some(status) if status == "0" => Ok(reply),
@@ -60,13 +60,13 @@ impl Connection {
         }
     }
 
-    /// Returns once the server has answered a ping.
+    /// Returns once the server has acknowledged a PING.
     pub(crate) async fn ping(&mut self) {
         self.pings.ping(Ping::opaque()).await.unwrap();
     }
 }
 
-/// Most replies are one piece, which is not copied.
+/// Reads a body. Most replies are one DATA frame, which is not copied.
 async fn read(body: &mut RecvStream) -> Result<Bytes, Error> {
     let mut reply = Bytes::new();
     while let Some(data) = body.data().await {

@@ -1,37 +1,37 @@
-//! h2load, which is neither server's own client.
+//! h2load, the load generator of nghttp2.
 
 use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use tempfile::TempDir;
 
 use crate::{
-    load::{CONNECTIONS, Outcome, STREAMS},
-    question::Question,
+    call::Call,
+    outcome::{CONNECTIONS, Outcome, STREAMS},
 };
 
-/// One question to one server.
+/// The command line that sends one call to one server, again and again.
 pub(crate) struct H2load {
     arguments: Vec<String>,
-    /// Removed in the end.
+    /// Removed on drop.
     folder: TempDir,
 }
 
 impl H2load {
-    pub(crate) fn of(question: &Question, address: SocketAddr) -> Self {
+    pub(crate) fn new(call: &Call, address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let body = folder.path().join("body");
-        fs::write(&body, question.body()).unwrap();
-        let mut arguments = vec![format!("http://{address}{}", question.path())];
+        fs::write(&body, call.body()).unwrap();
+        let mut arguments = vec![format!("http://{address}{}", call.path())];
         arguments.extend([format!("-c{CONNECTIONS}"), format!("-m{STREAMS}"), "-t1".to_owned()]);
-        // A call that is never answered ends the run.
+        // A call that gets no reply ends the run.
         arguments
             .extend(["--connection-inactivity-timeout=10".to_owned(), format!("--data={}", body.display())]);
-        arguments.extend(question.headers().map(|(name, value)| format!("--header={name}: {value}")));
+        arguments.extend(call.headers().map(|(name, value)| format!("--header={name}: {value}")));
         Self { arguments, folder }
     }
 
-    /// Asks as fast as the answers come, or at a rate of so many calls per second. Fails unless every call is answered
-    /// with a code that HTTP calls a success.
+    /// Makes `calls` calls: as fast as replies come, or at `rate` calls per second. Panics unless every response has a
+    /// 2xx status.
     pub(crate) fn run(&self, calls: usize, rate: Option<f64>) -> Outcome {
         let log = self.folder.path().join("log");
         let mut command = Command::new("h2load");
@@ -46,17 +46,17 @@ impl H2load {
         let times = rate.map_or_else(Vec::new, |_| times(&log));
         assert!(rate.is_none() || times.len() == calls, "h2load logged {} of {calls} calls", times.len());
         let bytes = number(&text, "traffic: ", ") data") as usize;
-        Outcome::of(number(&text, "finished in ", " req/s"), bytes, times)
+        Outcome::new(number(&text, "finished in ", " req/s"), bytes, times)
     }
 }
 
-/// h2load asks in handfuls, every 10 ms of a connection. Begun 11 ms apart, they do not ask all at once.
+/// Sets the rate. Each connection of h2load sends a burst every 10 ms, so the connections start 11 ms apart.
 fn limit_rate(command: &mut Command, rate: f64, log: &Path) {
     command.arg(format!("--rps={}", rate / CONNECTIONS as f64)).arg(format!("--log-file={}", log.display()));
     command.args(["--rate=1", "--rate-period=11ms"]);
 }
 
-/// Takes the times that it has logged.
+/// Reads and removes the log of the latencies.
 fn times(log: &Path) -> Vec<Duration> {
     let text = fs::read_to_string(log).unwrap();
     fs::remove_file(log).unwrap();
@@ -64,7 +64,7 @@ fn times(log: &Path) -> Vec<Duration> {
     text.lines().map(|line| Duration::from_micros(time(line))).collect()
 }
 
-/// Returns the number before the first `unit` in the line that begins with `line`.
+/// Returns the number before the first `unit` in the line that starts with `line`.
 fn number(text: &str, line: &str, unit: &str) -> f64 {
     let found = text.lines().find_map(|text| text.strip_prefix(line)?.split_once(unit));
     let (before, _) = found.unwrap_or_else(|| panic!("h2load told no {unit:?}: {text}"));

@@ -1,19 +1,24 @@
-//! The load: who asks, and how much.
+//! How many calls a scenario makes, and what sends them.
 
 use std::time::Duration;
 
-use crate::{callers::Callers, h2load::H2load, question::Question};
+use crate::{
+    call::Call,
+    client::LoadClient,
+    h2load::H2load,
+    outcome::{CONNECTIONS, Outcome, STREAMS},
+};
 
-/// How much is done.
+/// The size of the measurements.
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
-    /// In a round.
+    /// The calls of one round.
     pub(crate) calls: usize,
-    /// How long a round at a given rate lasts.
+    /// The length of a round at a fixed rate.
     pub(crate) paced: Duration,
-    /// How many are new in a round.
+    /// The new tokens of one round.
     pub(crate) tokens: usize,
-    /// How many are many.
+    /// The users of the scenario `million`.
     pub(crate) users: usize,
 }
 
@@ -23,53 +28,31 @@ impl Effort {
     pub(crate) const QUICK: Self =
         Self { rounds: 3, calls: 20_000, paced: Duration::from_secs(1), tokens: 500, users: 50_000 };
 
-    pub(crate) fn described(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let Self { rounds, calls, paced, .. } = self;
         format!(
-            "{CONNECTIONS} connections x {STREAMS} calls at once, from one thread on the same cores; medians of {rounds} \
-             rounds by turns, of {calls} calls each, and then, where p99 is told, of {paced:?} at half the rate that the \
-             first of the two reached"
+            "{CONNECTIONS} connections x {STREAMS} concurrent calls, from one thread on the same cores; medians of \
+             {rounds} alternating rounds of {calls} calls each; p99 in rounds of {paced:?} at half the rate that the \
+             first server reached"
         )
     }
 }
 
-/// One question, or many alike, asked of one server many times at once.
+/// What sends the calls of a scenario to one server.
 pub(crate) enum Load<'a> {
-    /// By h2load, which is neither's own client.
+    /// h2load, which sends the same call every time.
     H2load(H2load),
-    /// By our own callers, who ask what is returned for the number of a call.
-    Own(Callers, Box<dyn Fn(usize) -> Question + 'a>),
+    /// The bench's own client. The function returns the call with that number.
+    Own(LoadClient, Box<dyn Fn(usize) -> Call + 'a>),
 }
 
 impl Load<'_> {
-    /// Asks as fast as the answers come, or at a rate of so many calls per second. Fails unless every call is answered.
+    /// Makes `calls` calls: as fast as replies come, or at `rate` calls per second. Panics unless every call gets a
+    /// reply.
     pub(crate) fn run(&self, calls: usize, rate: Option<f64>) -> Outcome {
         match self {
             Self::H2load(h2load) => h2load.run(calls, rate),
-            Self::Own(callers, question) => callers.run(calls, rate, question),
+            Self::Own(client, call) => client.run(calls, rate, call),
         }
     }
 }
-
-/// What came of it.
-pub(crate) struct Outcome {
-    /// Answers per second.
-    pub(crate) rate: f64,
-    /// The bytes of all messages of all answers, with their frames.
-    pub(crate) bytes: usize,
-    /// The time in which 99 of 100 were answered, where it was taken.
-    pub(crate) p99: Option<Duration>,
-}
-
-impl Outcome {
-    /// `times` are those of all answers, or none.
-    pub(crate) fn of(rate: f64, bytes: usize, mut times: Vec<Duration>) -> Self {
-        let place = times.len() * 99 / 100;
-        let p99 = (!times.is_empty()).then(|| *times.select_nth_unstable(place).1);
-        Self { rate, bytes, p99 }
-    }
-}
-
-pub(crate) const CONNECTIONS: usize = 8;
-/// The calls under way on each of them.
-pub(crate) const STREAMS: usize = 32;

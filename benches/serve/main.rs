@@ -1,4 +1,4 @@
-//! What a call costs, against what it could cost: `cargo bench --bench serve`. The README beside it says what is measured.
+//! Measures the service under load against two peers: `cargo bench --bench serve`. `benches/README.md` describes it.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -6,101 +6,101 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a bench fails by panicking and tells its figures"
+    reason = "a bench fails by panicking and tells its measurements"
 )]
 
 mod batch;
-mod callers;
+mod client;
 mod certificates;
 mod connection;
-mod contest;
-mod crowd;
-mod figures;
-mod first;
+mod comparison;
+mod synthetic_cognito;
+mod measurements;
+mod first_sight;
 mod h2load;
 mod hits;
 mod load;
 mod machine;
 mod million;
-mod question;
+mod call;
 mod scale;
 mod server;
 mod settings;
-mod side;
-mod stock;
+mod target;
+mod outcome;
+mod peer;
 mod table;
-mod twins;
+mod variants;
 
 use std::path::PathBuf;
 
 use clap::Parser;
 use cognito_standin::{Pool, StandIn};
 
-use self::{load::Effort, question::Question, table::Row};
+use self::{call::Call, load::Effort, peer::Peer, table::Row};
 
-/// Measures what a call costs.
+/// Measures requests per second, CPU and latency of the service.
 #[derive(Parser)]
 struct Arguments {
-    /// Measures only the questions with one of these in their names.
-    questions: Vec<String>,
-    /// Only shows that it works: fewer and shorter rounds.
+    /// Runs only the scenarios whose name contains one of these.
+    scenarios: Vec<String>,
+    /// Runs few and short rounds, to check that the bench works.
     #[arg(long)]
     quick: bool,
-    /// Is the stock server, for the reply in this file.
+    /// Serves as the peer that this file describes.
     #[arg(long, hide = true, value_name = "FILE")]
-    stock: Option<PathBuf>,
-    /// Where the stock server's certificates are.
-    #[arg(long, hide = true, value_name = "FOLDER")]
-    certificates: Option<PathBuf>,
-    /// What cargo tells every bench.
+    peer: Option<PathBuf>,
+    /// cargo passes this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What all questions are put with.
+/// What the scenarios share.
 struct Bench {
     cognito: StandIn,
     effort: Effort,
 }
 
 impl Bench {
-    /// Asks for the one user that most questions are about.
-    fn ada(&self) -> Question {
-        Question::by_sub(&self.cognito.user("ada").unwrap().sub)
+    /// Returns the `GetUser` by `sub` that most scenarios use.
+    fn ada(&self) -> Call {
+        Call::by_sub(&self.cognito.user("ada").unwrap().sub)
     }
 
-    /// Returns how often Cognito was asked for a user until now.
+    /// Returns how many calls for users Cognito has got until now.
     fn lookups(&self) -> usize {
         self.cognito.calls("AdminGetUser") + self.cognito.calls("ListUsers")
     }
 }
 
 fn main() {
-    let Arguments { questions, quick, stock, certificates, .. } = Arguments::parse();
-    if let Some(reply) = stock {
-        return stock::serve(&reply, certificates.as_deref());
+    let Arguments { scenarios, quick, peer, .. } = Arguments::parse();
+    if let Some(file) = peer {
+        return Peer::serve(&file);
     }
     let effort = if quick { Effort::QUICK } else { Effort::FULL };
-    let machine = machine::described();
-    println!("{machine}\n{}", effort.described());
+    let machine = machine::describe();
+    println!("{machine}\n{}", effort.describe());
     let bench = Bench { cognito: StandIn::start(Pool::sandbox()).unwrap(), effort };
-    let wanted = |name: &str| questions.is_empty() || questions.iter().any(|part| name.contains(part));
-    let asked = QUESTIONS.iter().filter(|(name, _)| wanted(name));
-    let rows: Vec<Row> = asked.flat_map(|(_, ask)| ask(&bench)).collect();
-    assert!(!rows.is_empty(), "no question has such a name");
+    let chosen = |name: &str| scenarios.is_empty() || scenarios.iter().any(|part| name.contains(part));
+    let chosen = SCENARIOS.iter().filter(|(name, _)| chosen(name));
+    let rows: Vec<Row> = chosen.flat_map(|(_, run)| run(&bench)).collect();
+    assert!(!rows.is_empty(), "no scenario has such a name");
     table::print(&rows);
     println!("\n{machine}");
 }
 
-/// Puts a question, and returns what is to be told of it in the end.
-type Ask = fn(&Bench) -> Vec<Row>;
+/// Runs a scenario and returns its rows of the final table.
+type Scenario = fn(&Bench) -> Vec<Row>;
 
-const QUESTIONS: [(&str, Ask); 9] = [
+const SCENARIOS: [(&str, Scenario); 11] = [
+    ("afternoon", hits::by_token_afternoon),
+    ("afternoon-700", hits::by_short_token_afternoon),
     ("token", hits::by_token),
     ("token-700", hits::by_short_token),
     ("sub", hits::by_sub),
     ("mtls", hits::by_certificate),
-    ("first", first::first),
+    ("first", first_sight::first_sight),
     ("batch", batch::batch),
     ("workers", scale::workers),
     ("idle", scale::idle),

@@ -1,10 +1,9 @@
-//! A server in a process of its own, so that its work can be told from the bench's.
+//! A server in its own process, so that its CPU time and memory can be measured.
 
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -14,21 +13,21 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::settings::Settings;
+use crate::{peer::Peer, settings::Settings};
 
-/// A server that serves. Dropped, it is killed.
+/// A running server. It is killed on drop.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    /// Of the port for metrics, which the peer does not have.
+    /// The address of the metrics, which the peers do not have.
     admin: Option<SocketAddr>,
     log: Receiver<String>,
     process: Process,
-    /// Removed in the end.
+    /// Removed on drop.
     _folder: TempDir,
 }
 
 impl Server {
-    /// Starts the binary.
+    /// Starts the service.
     pub(crate) fn ours(settings: &Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("settings.toml");
@@ -38,21 +37,18 @@ impl Server {
         Self::start(command.arg("serve").arg("--config").arg(file), folder)
     }
 
-    /// Starts the peer, which gives this reply, where there are certificates only to who has one.
-    pub(crate) fn stock(reply: &[u8], certificates: Option<&Path>) -> Self {
+    /// Starts a peer.
+    pub(crate) fn peer(peer: &Peer) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("reply");
-        fs::write(&file, reply).unwrap();
+        let file = folder.path().join("peer.json");
+        fs::write(&file, serde_json::to_vec(peer).unwrap()).unwrap();
         let mut command = Command::new(env::current_exe().unwrap());
-        command.arg("--stock").arg(file);
-        if let Some(certificates) = certificates {
-            command.arg("--certificates").arg(certificates);
-        }
-        Self::start(&mut command, folder)
+        command.env_clear().envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")]);
+        Self::start(command.arg("--peer").arg(file), folder)
     }
 
     fn start(command: &mut Command, folder: TempDir) -> Self {
-        // Audit records are made and written all the same.
+        // Audit records go to standard output; they are encoded and written all the same.
         let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().unwrap());
         let lines = BufReader::new(process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -72,8 +68,8 @@ impl Server {
         Self { address: address.unwrap(), admin, log, process, _folder: folder }
     }
 
-    /// Returns the time that its threads ran until now, which is exact where a clock tick is 10 ms. The threads that
-    /// have ended are left out: none does while it serves.
+    /// Returns the CPU time of its threads until now. schedstat counts nanoseconds, where the ticks of `stat` are 10 ms.
+    /// Threads that have ended are missing, but none ends while a server serves.
     pub(crate) fn cpu(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.0.id())).unwrap();
         let ran = tasks.map(|task| -> u64 {
@@ -83,14 +79,14 @@ impl Server {
         Duration::from_nanos(ran.sum())
     }
 
-    /// Returns the bytes of memory that it has.
+    /// Returns its resident memory, in bytes.
     pub(crate) fn memory(&self) -> usize {
         let text = fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
         let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
         kibibytes.unwrap().trim().parse::<usize>().unwrap() * 1024
     }
 
-    /// Returns the sum of the metrics whose names, with their labels, begin like this.
+    /// Returns the sum of the series that start with `name`, which may have labels.
     pub(crate) fn metric(&self, name: &str) -> usize {
         let mut stream = TcpStream::connect(self.admin.unwrap()).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
@@ -103,8 +99,8 @@ impl Server {
         values.iter().sum()
     }
 
-    /// Fails if it has logged that a call did not succeed.
-    pub(crate) fn assert_content(&self) {
+    /// Panics if the server has logged a failed call.
+    pub(crate) fn assert_no_failed_call(&self) {
         let failed =
             self.log.try_iter().find(|line| line.contains("call failed") || line.contains("cancelled"));
         assert_eq!(failed, None);

@@ -1,34 +1,34 @@
-//! The settings of a server of ours.
+//! The settings of the service under test.
 
 use std::{fmt, path::PathBuf};
 
 use cognito_standin::StandIn;
 
-/// Under all of them everything is a hit once it was asked for: nothing grows old in the time of a bench.
+/// The settings that scenarios change. The TTLs outlast the bench, so every call after the first is a cache hit.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) pool_id: String,
     pub(crate) issuer: String,
     pub(crate) endpoint_url: String,
-    /// As TOML has lists.
+    /// A TOML array.
     pub(crate) attributes: String,
-    /// The folder of the certificates, where callers must have one.
+    /// The folder of the certificates, if clients must present one.
     pub(crate) certificates: Option<PathBuf>,
-    /// What users may take.
+    /// The value of `cache.max_bytes`.
     pub(crate) cache: &'static str,
     pub(crate) connections: usize,
-    /// One for each core where it is 0.
+    /// 0 means one for each core.
     pub(crate) workers: usize,
 }
 
 impl Settings {
-    /// The defaults, before the stand-in.
+    /// Returns the default settings with the stand-in as their Cognito.
     pub(crate) fn before(cognito: &StandIn) -> Self {
         Self {
             pool_id: cognito.pool_id().to_owned(),
             issuer: cognito.issuer().to_owned(),
             endpoint_url: cognito.endpoint_url(),
-            attributes: ATTRIBUTES.to_owned(),
+            attributes: format!("{ATTRIBUTES:?}"),
             certificates: None,
             cache: "256MiB",
             connections: 1_000,
@@ -40,7 +40,7 @@ impl Settings {
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pool_id, issuer, endpoint_url, attributes, cache, connections, workers, .. } = self;
-        let whom = match &self.certificates {
+        let caller = match &self.certificates {
             None => r#"network = ["127.0.0.1/32"]"#.to_owned(),
             Some(_) => format!("certificate = \"{CALLER}\""),
         };
@@ -74,14 +74,14 @@ keepalive_interval = "1h"
 id = "{pool_id}"
 issuer = "{issuer}"
 endpoint_url = "{endpoint_url}"
-app_clients = ["sandboxwebclient0000000001"]
-[[callers]]
+app_clients = ["{APP_CLIENT}"]
+[[client]]
 name = "web"
-app_client = "sandboxwebclient0000000001"
+app_client = "{APP_CLIENT}"
 attributes = {attributes}
-[[callers]]
+[[client]]
 name = "service"
-{whom}
+{caller}
 reads = "any"
 attributes = {attributes}
 "#
@@ -89,6 +89,8 @@ attributes = {attributes}
     }
 }
 
-/// The name in the certificate of who may ask.
+/// The name in the client certificate of the caller.
 pub(crate) const CALLER: &str = "billing.example.com";
-const ATTRIBUTES: &str = r#"["name", "given_name", "family_name", "email", "locale", "custom:plan"]"#;
+pub(crate) const APP_CLIENT: &str = "sandboxwebclient0000000001";
+pub(crate) const ATTRIBUTES: [&str; 6] =
+    ["name", "given_name", "family_name", "email", "locale", "custom:plan"];

@@ -1,19 +1,19 @@
-//! How what was measured is shown: a table for each question, and one of all.
+//! The output: a table for each scenario, and one of all results.
 
 use std::fmt;
 
-use crate::figures::Ratios;
+use crate::measurements::Ratios;
 
-/// Two servers beside each other.
+/// The results of two servers.
 pub(crate) struct Table {
     pub(crate) title: String,
-    /// The calls a second at which p99 was taken.
+    /// The calls per second at which p99 was measured.
     pub(crate) rate: Option<f64>,
-    /// Of each its name, its figures, and what is to be said about them.
+    /// For each server its name, its measurements, and a note.
     pub(crate) rows: [(String, [String; 3], String); 2],
-    /// Of rates, CPU and p99: of the second to the first.
+    /// The ratios of rate, CPU time and p99, of the second server to the first.
     pub(crate) ratios: [Ratios; 3],
-    /// The part of the machine that other work took meanwhile.
+    /// The part of the machine's CPU time that other processes used.
     pub(crate) others: f64,
 }
 
@@ -33,18 +33,18 @@ impl fmt::Display for Table {
     }
 }
 
-/// What a figure should be.
+/// The goal for a result.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     AtLeast(f64),
     AtMost(f64),
-    /// It is only told.
-    Told,
+    /// The result has no goal.
+    Unset,
 }
 
-/// A figure beside its goal.
+/// A result and its goal.
 pub(crate) struct Row {
-    question: String,
+    call: String,
     goal: Goal,
     unit: Unit,
     figure: f64,
@@ -52,33 +52,31 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn ratio(question: String, goal: Goal, ratios: &Ratios) -> Self {
-        Self { question, goal, unit: Unit::Times, figure: ratios.middle(), range: ratios.range() }
+    pub(crate) fn ratio(call: String, goal: Goal, ratios: &Ratios) -> Self {
+        Self { call, goal, unit: Unit::Times, figure: ratios.middle(), range: ratios.range() }
     }
 
-    pub(crate) fn bytes(question: String, goal: Goal, figure: f64) -> Self {
-        Self { question, goal, unit: Unit::Bytes, figure, range: "-".to_owned() }
+    pub(crate) fn bytes(call: String, goal: Goal, figure: f64) -> Self {
+        Self { call, goal, unit: Unit::Bytes, figure, range: "-".to_owned() }
     }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { question, unit, figure, range, .. } = self;
+        let Self { call, unit, figure, range, .. } = self;
         let (goal, met) = match self.goal {
             Goal::AtLeast(goal) => (format!("at least {}", unit.shown(goal)), Some(*figure >= goal)),
             Goal::AtMost(goal) => (format!("at most {}", unit.shown(goal)), Some(*figure <= goal)),
-            Goal::Told => ("-".to_owned(), None),
+            Goal::Unset => ("-".to_owned(), None),
         };
         let met = met.map_or("-", |met| if met { "yes" } else { "no" });
-        write!(f, "| {question} | {goal} | {} | {range} | {met} |", unit.shown(*figure))
+        write!(f, "| {call} | {goal} | {} | {range} | {met} |", unit.shown(*figure))
     }
 }
 
-/// Prints all.
+/// Prints the table of all results.
 pub(crate) fn print(rows: &[Row]) {
-    println!(
-        "\n| question | goal | measured | middle half of rounds | met |\n| --- | --- | --- | --- | --- |"
-    );
+    println!("\n| call | goal | measured | middle half of rounds | met |\n| --- | --- | --- | --- | --- |");
     rows.iter().for_each(|row| println!("{row}"));
 }
 

@@ -1,4 +1,4 @@
-//! The first sight of a token, against what it cannot do without: the check of its signature, and a hit.
+//! The first call with a token, compared with its necessary parts: one RS256 verification and one cache hit.
 
 use std::{fs, thread, time::Duration};
 
@@ -6,31 +6,31 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto, jwk::JwkSet};
 
 use crate::{
     Bench,
-    callers::Callers,
-    figures::{Ratios, median},
-    load::CONNECTIONS,
-    question::Question,
+    call::Call,
+    client::LoadClient,
+    measurements::{Ratios, median},
+    outcome::CONNECTIONS,
     server::Server,
     settings::Settings,
     table::{Goal, Row},
 };
 
-/// Tokens that were never seen, which are asked about again, and whose signatures are verified here.
-pub(crate) fn first(bench: &Bench) -> Vec<Row> {
+/// Calls with new tokens, then again with the same tokens, and verifies their signatures in this process.
+pub(crate) fn first_sight(bench: &Bench) -> Vec<Row> {
     let server = Server::ours(&Settings::before(&bench.cognito));
-    let callers = Callers::connect(server.address, CONNECTIONS, None);
+    let client = LoadClient::connect(server.address, CONNECTIONS, None);
     let key = key(bench);
     let [mut firsts, mut hits, mut checks] = [const { Vec::new() }; 3];
-    // The first round is not counted: until then the keys and the user are not there.
+    // The first round does not count: it also fetches the JWKS and the user.
     for round in 0..=bench.effort.rounds {
         let tokens = tokens(bench);
         let (lookups, misses) = (bench.lookups(), server.metric(MISSES));
-        let first = cpu(&server, &callers, &tokens, 1);
+        let first = cpu(&server, &client, &tokens, 1);
         assert_eq!(server.metric(MISSES), misses + tokens.len(), "not all were new");
-        let hit = cpu(&server, &callers, &tokens, AGAIN);
+        let hit = cpu(&server, &client, &tokens, AGAIN);
         assert_eq!(server.metric(MISSES), misses + tokens.len(), "not all were known");
         let check = check(&tokens, &key);
-        server.assert_content();
+        server.assert_no_failed_call();
         if round > 0 {
             assert_eq!(bench.lookups(), lookups, "the user was asked for");
             firsts.push(first);
@@ -51,21 +51,21 @@ pub(crate) fn first(bench: &Bench) -> Vec<Row> {
     vec![Row::ratio(name, Goal::AtMost(1.25), &ratios)]
 }
 
-/// Each has an id of its own.
+/// Mints tokens that differ in their `jti`.
 fn tokens(bench: &Bench) -> Vec<String> {
     (0..bench.effort.tokens).map(|_| bench.cognito.access_token("ada").unwrap()).collect()
 }
 
-/// Returns the seconds that the server ran for each call, about each token so many times.
-fn cpu(server: &Server, callers: &Callers, tokens: &[String], times: usize) -> f64 {
+/// Returns the server's CPU seconds for each call, when each token is used `times` times.
+fn cpu(server: &Server, client: &LoadClient, tokens: &[String], times: usize) -> f64 {
     let calls = times * tokens.len();
     thread::sleep(REST);
     let before = server.cpu();
-    callers.run(calls, None, &|call| Question::by_token(&tokens[call % tokens.len()]));
+    client.run(calls, None, &|call| Call::by_token(&tokens[call % tokens.len()]));
     (server.cpu() - before).as_secs_f64() / calls as f64
 }
 
-/// Returns the seconds that this thread ran for each signature.
+/// Returns this thread's CPU seconds for each signature.
 fn check(tokens: &[String], key: &DecodingKey) -> f64 {
     let before = ran();
     for token in tokens {
@@ -75,7 +75,7 @@ fn check(tokens: &[String], key: &DecodingKey) -> f64 {
     (ran() - before).as_secs_f64() / tokens.len() as f64
 }
 
-/// The kernel brings the time of a thread up to date when it stops.
+/// Returns this thread's CPU time. The kernel updates it when the thread sleeps.
 fn ran() -> Duration {
     thread::sleep(Duration::from_millis(1));
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();

@@ -1,4 +1,4 @@
-//! What a server is asked.
+//! The calls that the load sends.
 
 use bytes::Bytes;
 use cognito_lookup::proto::{BatchGetUsersRequest, GetUserRequest, GetUserResponse};
@@ -7,77 +7,77 @@ use prost::Message;
 
 /// A call of one of the service's methods.
 #[derive(Clone)]
-pub(crate) struct Question {
-    /// With the host, which no server looks at.
+pub(crate) struct Call {
+    /// The whole URL. Its host is fixed, because no server looks at it.
     method: &'static str,
-    /// The metadata of that name.
+    /// The value of the `authorization` metadata.
     authorization: Option<String>,
     body: Bytes,
 }
 
-impl Question {
+impl Call {
     pub(crate) fn by_token(token: &str) -> Self {
         let authorization = Some(format!("Bearer {token}"));
-        Self { method: GET_USER, authorization, body: framed(&GetUserRequest::default()) }
+        Self { method: GET_USER, authorization, body: frame(&GetUserRequest::default()) }
     }
 
     pub(crate) fn by_sub(sub: &str) -> Self {
         let message = GetUserRequest { sub: sub.to_owned(), ..GetUserRequest::default() };
-        Self { method: GET_USER, authorization: None, body: framed(&message) }
+        Self { method: GET_USER, authorization: None, body: frame(&message) }
     }
 
     pub(crate) fn by_subs(subs: &[String]) -> Self {
         let message = BatchGetUsersRequest { subs: subs.to_vec(), ..BatchGetUsersRequest::default() };
-        Self { method: BATCH_GET_USERS, authorization: None, body: framed(&message) }
+        Self { method: BATCH_GET_USERS, authorization: None, body: frame(&message) }
     }
 
-    pub(crate) fn described(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let token = self.authorization.as_ref().map_or(0, String::len);
-        format!("authorization of {token} bytes, message of {}", self.body.len() - FRAME)
+        format!("authorization of {token} bytes, message of {}", self.body.len() - FRAME_HEAD)
     }
 
-    /// Returns where it is put.
+    /// Returns the path of the method.
     pub(crate) fn path(&self) -> &'static str {
         self.method.strip_prefix(HOST).unwrap()
     }
 
-    /// Returns its headers, by name and value.
+    /// Returns the request headers, by name and value.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let authorization = self.authorization.as_deref().map(|value| ("authorization", value));
         [("content-type", "application/grpc"), ("te", "trailers")].into_iter().chain(authorization)
     }
 
-    /// Returns its only message, in its frame (gRPC over HTTP/2, "Length-Prefixed-Message").
+    /// Returns the request body: one Length-Prefixed-Message of gRPC over HTTP/2.
     pub(crate) fn body(&self) -> Bytes {
         self.body.clone()
     }
 
-    /// Returns it without its body.
+    /// Returns the head of the request.
     pub(crate) fn request(&self) -> Request<()> {
         let request = Request::post(self.method);
         self.headers().fold(request, |request, (name, value)| request.header(name, value)).body(()).unwrap()
     }
 }
 
-/// Reads the reply of a `GetUser`, in its frame.
-pub(crate) fn user(reply: &[u8]) -> GetUserResponse {
-    GetUserResponse::decode(&reply[FRAME..]).unwrap()
+/// Decodes the reply of a `GetUser`, which comes as a Length-Prefixed-Message.
+pub(crate) fn decode(reply: &[u8]) -> GetUserResponse {
+    GetUserResponse::decode(&reply[FRAME_HEAD..]).unwrap()
 }
 
-/// Returns the same but for its age, which grows.
-pub(crate) fn ageless(mut reply: GetUserResponse) -> GetUserResponse {
+/// Returns the reply without its age, which differs from call to call.
+pub(crate) fn without_age(mut reply: GetUserResponse) -> GetUserResponse {
     reply.freshness.as_mut().unwrap().age = None;
     reply
 }
 
-fn framed(message: &impl Message) -> Bytes {
+fn frame(message: &impl Message) -> Bytes {
     let message = message.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], &length[..], &message].concat().into()
 }
 
-/// The bytes before a message.
-pub(crate) const FRAME: usize = 5;
+/// The bytes before a message: the compression flag and the length.
+pub(crate) const FRAME_HEAD: usize = 5;
 const HOST: &str = "http://localhost";
 const GET_USER: &str = "http://localhost/userlookup.v1.UserService/GetUser";
 const BATCH_GET_USERS: &str = "http://localhost/userlookup.v1.UserService/BatchGetUsers";
