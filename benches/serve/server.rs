@@ -57,7 +57,8 @@ impl Server {
         let mut addresses = [None, None];
         loop {
             let line = log.recv_timeout(PATIENCE).expect("the server serves");
-            let line: Value = serde_json::from_str(&line).unwrap();
+            let line: Value = serde_json::from_str(&line)
+                .unwrap_or_else(|_| panic!("not a log line: {line}: {:?}", log.iter().collect::<Vec<_>>()));
             match line["message"].as_str() {
                 Some("listening") => addresses = ["address", "admin.address"].map(|key| address(&line[key])),
                 Some("serving") => break,

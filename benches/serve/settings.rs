@@ -75,11 +75,11 @@ id = "{pool_id}"
 issuer = "{issuer}"
 endpoint_url = "{endpoint_url}"
 app_clients = ["{APP_CLIENT}"]
-[[client]]
+[[callers]]
 name = "web"
 app_client = "{APP_CLIENT}"
 attributes = {attributes}
-[[client]]
+[[callers]]
 name = "service"
 {caller}
 reads = "any"

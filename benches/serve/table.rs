@@ -44,7 +44,7 @@ pub(crate) enum Goal {
 
 /// A result and its goal.
 pub(crate) struct Row {
-    call: String,
+    name: String,
     goal: Goal,
     unit: Unit,
     figure: f64,
@@ -52,31 +52,33 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn ratio(call: String, goal: Goal, ratios: &Ratios) -> Self {
-        Self { call, goal, unit: Unit::Times, figure: ratios.middle(), range: ratios.range() }
+    pub(crate) fn ratio(name: String, goal: Goal, ratios: &Ratios) -> Self {
+        Self { name, goal, unit: Unit::Times, figure: ratios.middle(), range: ratios.range() }
     }
 
-    pub(crate) fn bytes(call: String, goal: Goal, figure: f64) -> Self {
-        Self { call, goal, unit: Unit::Bytes, figure, range: "-".to_owned() }
+    pub(crate) fn bytes(name: String, goal: Goal, figure: f64) -> Self {
+        Self { name, goal, unit: Unit::Bytes, figure, range: "-".to_owned() }
     }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { call, unit, figure, range, .. } = self;
+        let Self { name, unit, figure, range, .. } = self;
         let (goal, met) = match self.goal {
             Goal::AtLeast(goal) => (format!("at least {}", unit.shown(goal)), Some(*figure >= goal)),
             Goal::AtMost(goal) => (format!("at most {}", unit.shown(goal)), Some(*figure <= goal)),
             Goal::Unset => ("-".to_owned(), None),
         };
         let met = met.map_or("-", |met| if met { "yes" } else { "no" });
-        write!(f, "| {call} | {goal} | {} | {range} | {met} |", unit.shown(*figure))
+        write!(f, "| {name} | {goal} | {} | {range} | {met} |", unit.shown(*figure))
     }
 }
 
 /// Prints the table of all results.
 pub(crate) fn print(rows: &[Row]) {
-    println!("\n| call | goal | measured | middle half of rounds | met |\n| --- | --- | --- | --- | --- |");
+    println!(
+        "\n| measurement | goal | measured | middle half of rounds | met |\n| --- | --- | --- | --- | --- |"
+    );
     rows.iter().for_each(|row| println!("{row}"));
 }
 

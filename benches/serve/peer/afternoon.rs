@@ -128,20 +128,14 @@ impl Service {
         let attributes = output.user_attributes.unwrap_or_default().into_iter();
         let attributes = attributes.map(|attribute| (attribute.name, attribute.value.unwrap_or_default()));
         let (sub, attributes): (Vec<_>, Vec<_>) = attributes.partition(|(name, _)| name == "sub");
-        let time = |time: aws_sdk_cognitoidentityprovider::primitives::DateTime| time.try_into().ok();
+        let is_released = |(name, _): &(String, String)| self.settings.attributes.contains(name);
         User {
             sub: sub.into_iter().map(|(_, sub)| sub).next().unwrap_or_default(),
             user_pool_id: self.settings.pool_id.clone(),
-            username: output.username,
-            attributes: attributes
-                .into_iter()
-                .filter(|(name, _)| self.settings.attributes.contains(name))
-                .collect(),
+            attributes: attributes.into_iter().filter(is_released).collect(),
             status: status(output.user_status.as_ref()).into(),
             enabled: output.enabled,
-            created_at: output.user_create_date.and_then(time).map(|time: SystemTime| time.into()),
-            updated_at: output.user_last_modified_date.and_then(time).map(|time: SystemTime| time.into()),
-            groups: Vec::new(),
+            ..User::default()
         }
     }
 }
