@@ -15,8 +15,8 @@ use crate::{
     batch::{put_wide, wide},
     pools::{OTHER, two_pools_with},
     support::certificates::{Authority, Files, client_config},
+    support::tls_client::connect,
     support::{ADA, App, BOB, standin},
-    tls::connect,
 };
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{
     support::certificates::{Authority, Files, Identity, client_config},
+    support::tls_client::connect,
     support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, names, standin, with_token},
-    tls::connect,
 };
 
 const MACHINE: &str = "sandboxmachine000000000001";

@@ -1,16 +1,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use cognito_lookup::proto::{
-    GetUserRequest,
-    health::{HealthCheckRequest, health_client::HealthClient},
-};
-use h2::{
-    RecvStream,
-    client::{self, SendRequest},
-};
-use http::{HeaderMap, Request};
-use prost::Message as _;
+use cognito_lookup::proto::health::{HealthCheckRequest, health_client::HealthClient};
+use h2::client::{self, SendRequest};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -18,9 +10,11 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
-use crate::{
-    support::process::Process,
-    support::{ADA, App, about, connect, standin},
+use crate::support::{
+    ADA, App, connect,
+    h2_client::{get_user, open, send_get_user},
+    process::Process,
+    standin,
 };
 
 /// A hundred stops, each while eight clients call without pause and five others hold on to their connections.
@@ -67,7 +61,7 @@ async fn calls_that_wait_for_cognito_are_answered_before_the_end() {
     let mut clients = JoinSet::new();
     for n in 0..8 {
         let sub = format!("nobody-{n}");
-        clients.spawn(async move { one_call(&mut open(address).await, &sub).await });
+        clients.spawn(async move { get_user(&mut open(address).await, &sub).await });
     }
     cognito.wait_for_calls("AdminGetUser", 8).await;
     process.signal("TERM");
@@ -140,7 +134,7 @@ impl Stuck {
         let mut driver = JoinSet::new();
         driver.spawn(async { drop(connection.await) });
         let mut full = sender.ready().await.unwrap();
-        let unread = call(&mut full, ADA);
+        let unread = send_get_user(&mut full, ADA);
         Self {
             _silent: TcpStream::connect(address).await.unwrap(),
             _idle: idle,
@@ -151,54 +145,14 @@ impl Stuck {
     }
 }
 
-pub(crate) async fn open(address: SocketAddr) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (sender, connection) = client::handshake(stream).await.unwrap();
-    #[expect(clippy::disallowed_methods, reason = "ends with its connection")]
-    tokio::spawn(connection);
-    sender.ready().await.unwrap()
-}
-
 /// Calls until the server asks to leave, and says when it has begun; a call that was sent must be answered.
 async fn call_until_asked_to_leave(address: SocketAddr, begun: Arc<Barrier>) {
     let mut client = open(address).await;
-    assert_eq!(one_call(&mut client, ADA).await.as_deref(), Some("0"));
+    assert_eq!(get_user(&mut client, ADA).await.as_deref(), Some("0"));
     begun.wait().await;
-    while let Some(code) = one_call(&mut client, ADA).await {
+    while let Some(code) = get_user(&mut client, ADA).await {
         assert_eq!(code, "0");
     }
-}
-
-/// The code of a call; none if the connection takes no more calls.
-pub(crate) async fn one_call(client: &mut SendRequest<Bytes>, sub: &str) -> Option<String> {
-    std::future::poll_fn(|cx| client.poll_ready(cx)).await.ok()?;
-    let response = call(client, sub)?;
-    let (head, mut body) = match response.await {
-        Ok(response) => response.into_parts(),
-        // Sent as the server's last word came: it names the last call that it took (RFC 9113, section 6.8), and this
-        // one came after. A connection that is cut under a call is another error.
-        Err(error) if error.is_go_away() && error.is_remote() => return None,
-        Err(error) => panic!("a call that was taken is not answered: {error}"),
-    };
-    while let Some(data) = body.data().await {
-        let data = data.expect("the answer comes whole");
-        body.flow_control().release_capacity(data.len()).unwrap();
-    }
-    let trailers: Option<HeaderMap> = RecvStream::trailers(&mut body).await.expect("with its code");
-    let code = |headers: &HeaderMap| Some(headers.get("grpc-status")?.to_str().unwrap().to_owned());
-    code(&head.headers).or_else(|| code(&trailers?))
-}
-
-/// Sends a call; none if the connection takes no more.
-fn call(client: &mut SendRequest<Bytes>, sub: &str) -> Option<client::ResponseFuture> {
-    let request = Request::post("http://localhost/userlookup.v1.UserService/GetUser");
-    let request = request.header("content-type", "application/grpc").header("te", "trailers").body(());
-    let (response, mut body) = client.send_request(request.unwrap(), false).ok()?;
-    let message: GetUserRequest = about(sub);
-    let length = u32::try_from(message.encoded_len()).unwrap().to_be_bytes();
-    let frame = [&[0], &length[..], &message.encode_to_vec()].concat();
-    body.send_data(frame.into(), true).ok()?;
-    Some(response)
 }
 
 const MAY_CUT: &str =

@@ -54,8 +54,14 @@ mod groups;
 mod layering;
 // Starting, health, reflection, stopping.
 mod lifecycle;
-// What a client that means harm can do.
-mod limits;
+// Connections that begin slowly, stay silent, or grow old.
+mod connection_lifetime;
+// The number of connections: per peer, in all, per worker, and with few file descriptors.
+mod connection_limits;
+// HTTP/2 frames that would exhaust the memory or the CPU of the server.
+mod http2_attacks;
+// The limits of one request.
+mod request_limits;
 // What a full cache takes of a process.
 mod memory;
 // What is counted.

@@ -1,9 +1,14 @@
+//! What the tests share: a running server, its clients, and the material of requests.
+
+pub(crate) mod attack;
 pub(crate) mod canary;
 pub(crate) mod certificates;
-pub(crate) mod frames;
-pub(crate) mod process;
 pub(crate) mod forged_tokens;
+pub(crate) mod frames;
+pub(crate) mod h2_client;
+pub(crate) mod process;
 pub(crate) mod source_tree;
+pub(crate) mod tls_client;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -1,5 +1,5 @@
 use std::{
-    fs, io,
+    fs,
     net::SocketAddr,
     os::unix::fs::symlink,
     sync::{
@@ -17,16 +17,14 @@ use cognito_lookup::{
     },
     server::Server,
 };
-use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName, version};
-use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::sleep};
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tonic::transport::{Channel, Endpoint, Error};
-use tower::service_fn;
+use rustls::{ClientConfig, version};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use crate::{
-    support::certificates::{Authority, Files, Identity, client_config, client_config_of},
-    support::{ADA, App, about, standin},
+use crate::support::{
+    ADA, App, about,
+    certificates::{Authority, Files, Identity, client_config, client_config_of},
+    standin,
+    tls_client::{connect, handshake},
 };
 
 #[tokio::test]
@@ -299,27 +297,6 @@ async fn serving(files: &Files, asked: ClientCertificate) -> App {
     .await;
     app.wait_until_ready().await;
     app
-}
-
-async fn handshake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
-    handshake_over(TcpStream::connect(address).await?, config).await
-}
-
-pub(crate) async fn handshake_over(
-    stream: TcpStream,
-    config: ClientConfig,
-) -> io::Result<TlsStream<TcpStream>> {
-    let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
-}
-
-pub(crate) async fn connect(address: SocketAddr, config: ClientConfig) -> Result<Channel, Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-    let stream = move |_| {
-        let config = config.clone();
-        async move { handshake(address, config).await.map(TokioIo::new) }
-    };
-    endpoint.connect_with_connector(service_fn(stream)).await
 }
 
 /// Of TLS 1.3, a client learns only with its first answer that its certificate was refused.

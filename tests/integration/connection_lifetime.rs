@@ -1,0 +1,165 @@
+//! Connections that begin slowly, stay silent, or grow old.
+
+use std::{future::pending, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpStream,
+    time::{interval, timeout},
+};
+
+use crate::{
+    support::tls_client,
+    support::{
+        ADA, GRACE, about,
+        attack::{PATIENCE, SHORT, Steady, ageing, attacked, beside, cut, encrypted, left_at, while_asking},
+        certificates::{Authority, client_config},
+        frames::{
+            self, ACK, ConnectionEnd, END_STREAM, FrameConnection, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE,
+            frame,
+        },
+    },
+};
+
+#[tokio::test]
+async fn who_does_not_begin_in_time_is_cut() {
+    let app = attacked(|config| config.limits.handshake_timeout = SHORT).await;
+    let beginnings = [&b""[..], b"P", b"PRI * HTTP/2.0", &PREFACE[..PREFACE.len() - 1]];
+    let ends = beside(&app, join_all((0..100).map(|n| left_at(&app, beginnings[n % 4])))).await;
+    assert!(ends.iter().all(|end| *end == ConnectionEnd::Cut), "{ends:?}");
+    assert_eq!(app.metric(&cut("Handshake")).await, 100.0);
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_in_time_is_cut() {
+    let authority = Authority::new("servers");
+    let (app, mut good) = encrypted(&authority, |config| config.limits.handshake_timeout = SHORT).await;
+    // The head of a ClientHello of 512 bytes, and more of it.
+    let partial = [&[22, 3, 1, 2, 0][..], &[1; 400]].concat();
+    let beginnings = [&b""[..], &partial[..1], &partial[..5], &partial];
+    let attack = join_all((0..100).map(|n| left_at(&app, beginnings[n % 4])));
+    let attack = async {
+        // One that shook hands must still begin.
+        let stream = TcpStream::connect(app.address).await.unwrap();
+        let stream = tls_client::handshake_over(stream, client_config(&[&authority], None)).await.unwrap();
+        let (mut incoming, _outgoing) = tokio::io::split(stream);
+        tokio::join!(attack, frames::end(&mut incoming, |_| {}))
+    };
+    let ask = async || assert!(good.get_user(about(ADA)).await.is_ok());
+    let (ends, end) = while_asking(ask, attack).await;
+    assert!(ends.iter().all(|end| *end == ConnectionEnd::Cut), "{ends:?}");
+    assert_eq!(end, ConnectionEnd::Cut);
+    assert_eq!(app.metric(&cut("Handshake")).await, 101.0);
+}
+
+#[tokio::test]
+async fn who_never_answers_a_ping_is_cut() {
+    let app = attacked(|config| {
+        config.limits.keepalive_interval = Duration::from_millis(200);
+        config.limits.keepalive_timeout = SHORT;
+    })
+    .await;
+    // While the rest of a frame comes byte by byte, nothing else can be said.
+    for (case, begun, more) in
+        [("idle", &b""[..], &b""[..]), ("dribbling headers", &frames::open_stream(1)[..10], &[0])]
+    {
+        let attack = async {
+            let mut wire = FrameConnection::open(app.address, &[]).await;
+            wire.send(begun).await;
+            let (mut incoming, mut outgoing) = wire.0.split();
+            let dribble = async {
+                let mut pace = interval(Duration::from_millis(50));
+                while outgoing.write_all(more).await.is_ok() {
+                    pace.tick().await;
+                }
+                pending().await
+            };
+            tokio::select! {
+                end = frames::end(&mut incoming, |_| {}) => end,
+                end = dribble => end,
+            }
+        };
+        assert_eq!(beside(&app, attack).await, ConnectionEnd::GoAway(NO_ERROR), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn who_answers_pings_is_kept() {
+    let app = attacked(|config| {
+        config.limits.keepalive_interval = Duration::from_millis(20);
+        config.limits.keepalive_timeout = PATIENCE;
+    })
+    .await;
+    let mut wire = FrameConnection::open(app.address, &[]).await;
+    for _ in 0..10 {
+        let ping = wire.next_of_kind(PING).await.unwrap();
+        wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
+    }
+    assert!(wire.ping().await.is_ok());
+}
+
+#[tokio::test]
+async fn who_is_idle_for_long_is_asked_to_leave() {
+    let app = ageing(|limits| {
+        limits.connection_age = Duration::from_millis(300);
+        // Together what is waited for the last calls.
+        limits.request_timeout = SHORT;
+        limits.stall_timeout = SHORT;
+    })
+    .await;
+    let mut good = Steady::new(&app);
+    let polite = async {
+        let mut wire = FrameConnection::open(app.address, &[]).await;
+        wire.next_of_kind(GOAWAY).await.unwrap();
+        let ping = wire.next_of_kind(PING).await.unwrap();
+        wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
+        wire.ended().await
+    };
+    let end = while_asking(async || good.get_user().await, polite).await;
+    assert_eq!(end, ConnectionEnd::GoAway(NO_ERROR));
+    assert_eq!(app.metric(&cut("Drain")).await, 0.0);
+    let deaf = async { FrameConnection::open(app.address, &[]).await.ended().await };
+    let end = while_asking(async || good.get_user().await, deaf).await;
+    assert_eq!(end, ConnectionEnd::GoAway(NO_ERROR));
+    assert_eq!(app.metric(&cut("Drain")).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_call_outlives_the_age_of_its_connection() {
+    let app = ageing(|limits| limits.connection_age = Duration::from_millis(100)).await;
+    let held = app.cognito.hold("AdminGetUser");
+    let mut wire = FrameConnection::open(app.address, &[]).await;
+    wire.send(&frames::call(1, &about(GRACE))).await;
+    let first = wire.next_of_kind(GOAWAY).await.unwrap();
+    let ping = wire.next_of_kind(PING).await.unwrap();
+    // A call that was on its way when the server said good-bye.
+    wire.send(&frames::call(3, &about(GRACE))).await;
+    wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
+    let second = wire.next_of_kind(GOAWAY).await.unwrap();
+    let [first, second] = [first, second].map(|said| frames::code(&said.payload[..4]));
+    assert_eq!((first, second), (i32::MAX as u32, 3), "the last call that is taken");
+    held.release();
+    let mut answered = Vec::new();
+    let end = frames::end(&mut wire.0, |frame| {
+        if frame.kind == HEADERS && frame.flags & END_STREAM != 0 {
+            answered.push(frame.stream);
+        }
+    });
+    end.await;
+    answered.sort_unstable();
+    assert_eq!(answered, [1, 3]);
+}
+
+#[tokio::test]
+async fn no_call_is_lost_to_the_age_of_connections() {
+    let app = ageing(|limits| limits.connection_age = Duration::from_millis(50)).await;
+    let callers = (0..4).map(|_| async {
+        let mut steady = Steady::new(&app);
+        while steady.connections <= 20 {
+            steady.get_user().await;
+        }
+    });
+    timeout(PATIENCE, join_all(callers)).await.expect("connections end");
+    assert_eq!(app.metric(&cut("Drain")).await, 0.0);
+}

@@ -1,0 +1,154 @@
+//! The number of connections: per peer, in all, per worker, and with few file descriptors.
+
+use cognito_lookup::proto::user_service_client::UserServiceClient;
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+use tonic::Code;
+
+use crate::support::{
+    ADA, App, about,
+    attack::{PATIENCE, SHORT, attacked, begun_at_last, begun_from, beside, come_again, refused_by},
+    connect, metric,
+    process::Process,
+    standin,
+};
+
+#[tokio::test]
+async fn a_peer_has_no_more_connections_than_its_share() {
+    let app = attacked(|config| config.limits.connections_per_peer = 3).await;
+    let (one, other) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+    let attack = async {
+        let mut held =
+            vec![begun_from(one, app.address).await.unwrap(), begun_from(one, app.address).await.unwrap()];
+        for _ in 0..20 {
+            assert!(begun_from(one, app.address).await.is_err());
+        }
+        for _ in 0..3 {
+            held.push(begun_from(other, app.address).await.expect("another peer has a share of its own"));
+        }
+        assert!(begun_from(other, app.address).await.is_err());
+        held
+    };
+    let mut held = beside(&app, attack).await;
+    assert_eq!(app.metric(&refused_by("ConnectionsPerPeer")).await, 21.0);
+    drop(held.remove(0));
+    beside(&app, begun_at_last(one, app.address)).await;
+    assert_eq!(app.metric(&refused_by("Connections")).await, 0.0);
+}
+
+#[tokio::test]
+async fn all_have_no_more_connections_than_there_are() {
+    let app = attacked(|config| config.limits.connections = 4).await;
+    let attack = async {
+        let sources = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3]];
+        let held = join_all(sources.map(|source| begun_from(source, app.address))).await;
+        for n in 0..20 {
+            assert!(begun_from([127, 0, 0, n + 1], app.address).await.is_err());
+        }
+        held
+    };
+    let mut held = beside(&app, attack).await;
+    assert!(held.iter().all(Result::is_ok));
+    assert_eq!(app.metric(&refused_by("Connections")).await, 20.0);
+    drop(held.remove(0));
+    beside(&app, begun_at_last([127, 0, 0, 4], app.address)).await;
+}
+
+#[tokio::test]
+async fn connections_are_spread_over_the_workers() {
+    for workers in [2, 3, 8] {
+        let app = App::start_with_config(|config| config.workers = workers).await;
+        let series: Vec<_> =
+            (0..workers).map(|n| format!("cognito_lookup_connections{{worker=\"{n}\"}}")).collect();
+        let loads = async || join_all(series.iter().map(|series| app.metric(series))).await;
+        let most = 8_usize.div_ceil(workers) as f64;
+        let spread =
+            |loads: &[f64]| loads.iter().sum::<f64>() == 8.0 && loads.iter().all(|load| *load <= most);
+        let mut held = Vec::new();
+        for _ in 0..7 {
+            held.push(begun_from([127, 0, 0, 1], app.address).await.unwrap());
+        }
+        let now = loads().await;
+        assert!(spread(&now), "{now:?}");
+        // Some leave, and others come in their place.
+        held.truncate(3);
+        let gone = async { while loads().await.iter().sum::<f64>() > 4.0 {} };
+        timeout(PATIENCE, gone).await.expect("who leaves is not counted any more");
+        for _ in 0..4 {
+            held.push(begun_from([127, 0, 0, 1], app.address).await.unwrap());
+        }
+        let now = loads().await;
+        assert!(spread(&now), "{now:?}");
+    }
+}
+
+/// A thousand who connect and stay, as far as they are let, before a process of 256 descriptors.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
+    let cognito = standin();
+    let settings = "listen = \"127.0.0.1:0\"\nworkers = 2\n[limits]\nconnections_per_peer = 10000";
+    let process = Process::serve_with_shell("ulimit -n 256; exec \"$0\" \"$@\"", &cognito, settings, &[]);
+    let address = process.address.parse().unwrap();
+    let warned = process.start.iter().filter(|line| line["connections"] == 120 && line["level"] == "WARN");
+    assert_eq!(warned.count(), 1, "{:?}", process.start);
+    let good = UserServiceClient::new(connect(address).await);
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let fifty = join_all((0..50).map(|_| begun_from([127, 0, 0, 1], address))).await;
+        held.extend(fifty.into_iter().flatten());
+        assert!(good.clone().get_user(about(ADA)).await.is_ok());
+    }
+    assert_eq!(held.len(), 119);
+    let refused = 1000 - held.len();
+    assert_eq!(metric(process.admin, &refused_by("Connections")).await as usize, refused);
+    // Each of these needs a connection to Cognito.
+    let gate = cognito.hold("AdminGetUser");
+    let asked = cognito.calls("AdminGetUser");
+    let lookups = join_all((0..40).map(|n| {
+        let mut good = good.clone();
+        async move { good.get_user(about(&format!("nobody-{n}"))).await.unwrap_err().code() }
+    }));
+    let opening = async {
+        cognito.wait_for_calls("AdminGetUser", asked + 40).await;
+        gate.release();
+    };
+    let (codes, ()) = tokio::join!(lookups, opening);
+    assert_eq!(codes, [Code::NotFound; 40]);
+    drop(held);
+    begun_at_last([127, 0, 0, 1], address).await;
+    assert_eq!(metric(process.admin, ACCEPT_FAILURES).await, 0.0);
+}
+
+/// Where the process has fewer descriptors than it keeps for itself, those who probe it can take the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_without_descriptors_rests_warns_once_and_recovers() {
+    let cognito = standin();
+    let settings = "listen = \"127.0.0.1:0\"\nworkers = 1\n[shutdown]\ndelay = \"0s\"";
+    let process = Process::serve_with_shell("ulimit -n 64; exec \"$0\" \"$@\"", &cognito, settings, &[]);
+    let address = process.address.parse().unwrap();
+    let mut good = UserServiceClient::new(connect(address).await);
+    assert!(good.get_user(about(ADA)).await.is_ok());
+    let begun = Instant::now();
+    let asking = async {
+        while begun.elapsed() < SHORT {
+            assert!(good.get_user(about(ADA)).await.is_ok());
+        }
+    };
+    let probing = join_all((0..64).map(|_| come_again(process.admin)));
+    let waiting = join_all((0..5).map(|_| come_again(address)));
+    tokio::select! {
+        () = asking => {}
+        _ = probing => {}
+        _ = waiting => {}
+    }
+    drop(good);
+    begun_at_last([127, 0, 0, 1], address).await;
+    let failures = metric(process.admin, ACCEPT_FAILURES).await;
+    assert!(failures > 1.0, "{failures}");
+    process.wait_for_log("cannot accept connections");
+    process.signal("TERM");
+    let lines = process.log_until("stopped");
+    assert!(lines.iter().all(|line| line["level"] != "WARN"), "{lines:?}");
+}
+
+const ACCEPT_FAILURES: &str = "cognito_lookup_accept_failures_total";

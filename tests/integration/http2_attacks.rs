@@ -1,0 +1,245 @@
+//! HTTP/2 frames that would exhaust the memory or the CPU of the server.
+
+use cognito_lookup::config::Config;
+use cognito_standin::User;
+use tokio::{io::AsyncWriteExt as _, net::TcpSocket};
+
+use crate::{
+    support::tls_client,
+    support::{
+        ADA, App, GRACE, about,
+        attack::{PATIENCE, SHORT, attacked, beside, cut, encrypted, flood, id, is_refusal, while_asking},
+        certificates::{Authority, client_config},
+        frames::{
+            self, CANCEL, CONTINUATION, ConnectionEnd, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM,
+            Frame, FrameConnection, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, PADDED,
+            PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, literal, sent,
+        },
+    },
+};
+
+#[tokio::test]
+async fn a_flood_is_ended_and_what_is_usual_is_not() {
+    let app = attacked(|_| {}).await;
+    let calm = ConnectionEnd::GoAway(ENHANCE_YOUR_CALM);
+    // ":method: POST", ":scheme: http" and ":path: /" of the static table; without a method it is no request.
+    let (request, malformed) = ([0x83, 0x86, 0x84], [0x86, 0x84]);
+    let begun = |n: usize, block: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, id(n), block);
+    let taken_back = |n| [begun(n, &request), frame(RST_STREAM, 0, id(n), &CANCEL.to_be_bytes())].concat();
+    let open = |more: Vec<u8>| [frames::open_stream(1), more].concat();
+    let unfinished = |more: Vec<u8>| [frame(HEADERS, 0, 1, &request), more].concat();
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    let setting = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]);
+    let unknown = frame(0x42, 0, 0, b"?");
+    let window = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]);
+    let priority = frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 1]);
+    let reset = frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+    let (few, many) = (9_000, 11_000);
+    let table = [
+        ("nothing", Vec::new(), ConnectionEnd::Alive),
+        ("requests taken back", flood(10, taken_back), ConnectionEnd::Alive),
+        ("too many requests taken back", flood(1_000, taken_back), calm),
+        ("malformed requests", flood(1_000, |n| begun(n, &malformed)), ConnectionEnd::Alive),
+        ("too many malformed requests", flood(2_000, |n| begun(n, &malformed)), calm),
+        ("endless headers of nothing", unfinished(flood(1_000, |_| frame(CONTINUATION, 0, 1, b""))), calm),
+        (
+            "endless headers",
+            unfinished(flood(1_000, |_| frame(CONTINUATION, 0, 1, &literal("a", "b")))),
+            calm,
+        ),
+        ("data of nothing", open(flood(10, |_| frame(DATA, 0, 1, b""))), ConnectionEnd::Alive),
+        ("too much data of nothing", open(flood(1_000, |_| frame(DATA, 0, 1, b""))), calm),
+        ("too much padded nothing", open(flood(1_000, |_| frame(DATA, PADDED, 1, &[3, 0, 0, 0]))), calm),
+        ("pings", ping.repeat(few), ConnectionEnd::Alive),
+        ("too many pings", ping.repeat(many), ConnectionEnd::Cut),
+        ("settings", setting.repeat(few), ConnectionEnd::Alive),
+        ("too many settings", setting.repeat(many), ConnectionEnd::Cut),
+        ("unknown frames", unknown.repeat(few), ConnectionEnd::Alive),
+        ("too many unknown frames", unknown.repeat(many), ConnectionEnd::Cut),
+        ("window updates", window.repeat(few), ConnectionEnd::Alive),
+        ("too many window updates", window.repeat(many), ConnectionEnd::Cut),
+        ("priorities", priority.repeat(few), ConnectionEnd::Alive),
+        ("too many priorities", priority.repeat(many), ConnectionEnd::Cut),
+        ("resets", [begun(0, &request), reset.repeat(few)].concat(), ConnectionEnd::Alive),
+        ("too many resets", [begun(0, &request), reset.repeat(many)].concat(), ConnectionEnd::Cut),
+    ];
+    let mut cuts = 0.0;
+    for (case, frames, expected) in table {
+        let end = beside(&app, sent(app.address, &frames, |_| {})).await;
+        assert_eq!(end, expected, "{case}");
+        cuts += if end == ConnectionEnd::Cut { 1.0 } else { 0.0 };
+        assert_eq!(app.metric(&cut("Flood")).await, cuts, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn calls_pay_for_what_comes_with_them() {
+    let app = attacked(|_| {}).await;
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    let mut wire = FrameConnection::open(app.address, &[]).await;
+    for n in 0..1500 {
+        wire.send(&[frames::call(id(n), &about("nobody")), ping.repeat(18)].concat()).await;
+        wire.ping().await.unwrap();
+    }
+    assert_eq!(app.metric(&cut("Flood")).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_header_bomb_reaches_no_service() {
+    let app = attacked(|_| {}).await;
+    let calm = || Verdict::Ended(ENHANCE_YOUR_CALM);
+    let with = |more: Vec<u8>| frames::headers(1, &[frames::get_user(), more].concat());
+    // Each reference is a byte, and stands for the first field of the table that was written out.
+    let referred =
+        |value: usize, times| [frames::indexed("x", &"y".repeat(value)), vec![0xbe; times]].concat();
+    let resized = |block: Vec<u8>| [[0x20, 0x3f, 0xe1, 0x1f].repeat(5_000), block].concat();
+    for (case, frames, expected) in [
+        ("48 KiB", with(literal("x", &"y".repeat(48 * 1024))), Verdict::Called),
+        ("80 KiB", with(literal("x", &"y".repeat(80 * 1024))), Verdict::Refused),
+        ("1 MiB", with(literal("x", &"y".repeat(1024 * 1024))), calm()),
+        ("1 MiB in parts", with(flood(256, |n| literal(&format!("x{n}"), &"y".repeat(4096)))), calm()),
+        ("ten thousand", with(flood(10_000, |n| literal(&format!("x{n}"), ""))), Verdict::Refused),
+        ("forty thousand alike", with(literal("x", "").repeat(40_000)), calm()),
+        ("references", with(referred(4_000, 10_000)), calm()),
+        ("a table resized", frames::headers(1, &resized(frames::get_user())), Verdict::Called),
+    ] {
+        let attack = async {
+            let mut wire = FrameConnection::open(app.address, &[]).await;
+            // The server may end it before it has taken all.
+            drop(wire.0.write_all(&frames).await);
+            loop {
+                let Frame { kind, payload, .. } = wire.next().await.unwrap();
+                match kind {
+                    HEADERS if payload.starts_with(&STATUS_200) => return Verdict::Called,
+                    HEADERS if payload == STATUS_431 => return Verdict::Refused,
+                    HEADERS => panic!("{payload:?}"),
+                    GOAWAY => return Verdict::Ended(frames::code(&payload[4..8])),
+                    _ => {}
+                }
+            }
+        };
+        assert_eq!(beside(&app, attack).await, expected, "{case}");
+    }
+}
+
+/// What becomes of a call and its connection.
+#[derive(Debug, Eq, PartialEq)]
+enum Verdict {
+    Called,
+    Refused,
+    Ended(u32),
+}
+
+#[tokio::test]
+async fn a_connection_carries_a_hundred_calls_at_once() {
+    let app = attacked(|config| config.limits.request_timeout = PATIENCE).await;
+    let held = app.cognito.hold("AdminGetUser");
+    let asked = app.cognito_lookups();
+    let attack = async {
+        let mut wire = FrameConnection::open(app.address, &[]).await;
+        let settings = wire.next_of_kind(SETTINGS).await.unwrap().payload;
+        let streams = settings.chunks(6).find(|setting| setting[..2] == MAX_CONCURRENT_STREAMS.to_be_bytes());
+        assert_eq!(streams.unwrap()[2..], 100_u32.to_be_bytes());
+        wire.send(&flood(150, |n| frames::call(id(n), &about(GRACE)))).await;
+        (wire.ping().await.unwrap(), wire)
+    };
+    let (came, mut wire) = beside(&app, attack).await;
+    // Each may be followed by another code for the message that came all the same.
+    let refused: Vec<_> = came.iter().filter(|frame| is_refusal(frame)).map(|frame| frame.stream).collect();
+    assert_eq!(refused, (100..150).map(id).collect::<Vec<_>>());
+    app.cognito.wait_for_calls("AdminGetUser", asked + 1).await;
+    held.release();
+    for _ in 0..100 {
+        while wire.next_of_kind(HEADERS).await.unwrap().flags & END_STREAM == 0 {}
+    }
+    assert_eq!(app.cognito.calls("AdminGetUser"), asked + 1);
+}
+
+#[tokio::test]
+async fn ten_thousand_calls_at_once_end_their_connection() {
+    let app = attacked(|config| config.limits.request_timeout = PATIENCE).await;
+    let _held = app.cognito.hold("AdminGetUser");
+    let mut refused = 0;
+    let calls = flood(10_000, |n| frames::call(id(n), &about(GRACE)));
+    let attack = sent(app.address, &calls, |frame| {
+        refused += usize::from(is_refusal(&frame));
+    });
+    assert_eq!(beside(&app, attack).await, ConnectionEnd::GoAway(ENHANCE_YOUR_CALM));
+    assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn who_opens_no_window_is_cut() {
+    let app = attacked(|config| config.limits.stall_timeout = SHORT).await;
+    let attack = async {
+        let mut wire = FrameConnection::open(app.address, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+        wire.send(&flood(100, |n| frames::call(id(n), &about(ADA)))).await;
+        let mut data = 0;
+        let end = frames::end(&mut wire.0, |frame| data += usize::from(frame.kind == DATA)).await;
+        (end, data)
+    };
+    assert_eq!(beside(&app, attack).await, (ConnectionEnd::Cut, 0));
+    assert_eq!(app.metric(&cut("Stall")).await, 1.0);
+}
+
+#[tokio::test]
+async fn who_opens_its_window_late_is_answered() {
+    let app = attacked(|_| {}).await;
+    let mut wire = FrameConnection::open(app.address, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    wire.send(&frames::call(1, &about(ADA))).await;
+    wire.next_of_kind(HEADERS).await.unwrap();
+    let came = wire.ping().await.unwrap();
+    assert!(came.iter().all(|frame| frame.kind != DATA), "{came:?}");
+    wire.send(&frame(WINDOW_UPDATE, 0, 1, &65_535_u32.to_be_bytes())).await;
+    assert!(!wire.next_of_kind(DATA).await.unwrap().payload.is_empty());
+    assert_eq!(wire.next_of_kind(HEADERS).await.unwrap().flags & END_STREAM, END_STREAM);
+    assert_eq!(app.metric(&cut("Stall")).await, 0.0);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_from_its_socket_is_cut() {
+    let authority = Authority::new("servers");
+    let settings = |config: &mut Config| {
+        config.callers[1].attributes = vec!["*".to_owned()];
+        config.limits.stall_timeout = SHORT;
+    };
+    let clear = attacked(settings).await;
+    let (encrypted, mut good) = encrypted(&authority, settings).await;
+    // Its windows are as wide as can be, so that nothing but TCP holds an answer up.
+    let wide = i32::MAX as u32;
+    let opening = frame(WINDOW_UPDATE, 0, 0, &(wide - 65_535).to_be_bytes());
+    let opening = [frames::preface_and_settings(&[(INITIAL_WINDOW_SIZE, wide)]), opening].concat();
+    let begun = async |app: &App| {
+        let mut eve = User::local("eve", "secret");
+        eve.attributes = (0..45).map(|n| (format!("custom:{n}"), "x".repeat(2048))).collect();
+        let calls = flood(100, |n| frames::call(id(n), &about(&eve.sub)));
+        app.cognito.put_user(eve);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        (socket.connect(app.address).await.unwrap(), [&opening[..], &calls].concat())
+    };
+    let is_cut = async |app: &App| {
+        app.wait_for_metric(&cut("Stall"), |cuts| cuts == 1.0).await;
+        app.wait_for_metric(SERVED, |connections| connections == 1.0).await;
+    };
+    let attack = async {
+        let (mut stream, bytes) = begun(&clear).await;
+        stream.write_all(&bytes).await.unwrap();
+        is_cut(&clear).await;
+    };
+    beside(&clear, attack).await;
+    let attack = async {
+        let (stream, bytes) = begun(&encrypted).await;
+        let mut stream =
+            tls_client::handshake_over(stream, client_config(&[&authority], None)).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        is_cut(&encrypted).await;
+    };
+    while_asking(async || assert!(good.get_user(about(ADA)).await.is_ok()), attack).await;
+}
+
+// What the status of an answer is in HPACK's tables: one of them, and one that is written out in Huffman's code.
+const STATUS_200: [u8; 1] = [0x88];
+const STATUS_431: [u8; 5] = [0x48, 0x83, 0x69, 0x90, 0xff];
+const SERVED: &str = "cognito_lookup_connections{worker=\"0\"}";

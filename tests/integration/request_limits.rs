@@ -1,0 +1,158 @@
+//! The limits of one request: its message, its deadline, and what its client cancels.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cognito_lookup::proto::Source;
+use cognito_standin::User;
+use http::HeaderValue;
+use tokio::time::{Instant, interval, timeout};
+use tonic::Code;
+
+use crate::support::{
+    about,
+    attack::{PATIENCE, attacked, beside, id, status},
+    failure,
+    frames::{self, CANCEL, FrameConnection, RST_STREAM, frame},
+    source,
+};
+
+#[tokio::test]
+async fn a_message_that_dribbles_is_ended_with_its_time() {
+    let app = attacked(|config| config.limits.request_timeout = Duration::from_millis(300)).await;
+    let asked = app.cognito_lookups();
+    let attack = async {
+        let (mut response, mut body) = app.begin_get_user().await;
+        // Not compressed, of 255 bytes.
+        body.send_data(Bytes::from_static(&[0, 0, 0, 0, 255]), false).unwrap();
+        let mut pace = interval(Duration::from_millis(20));
+        loop {
+            tokio::select! {
+                response = &mut response => return status(&response.unwrap()),
+                // The stream may end at any of these.
+                _ = pace.tick() => drop(body.send_data(Bytes::from_static(&[0]), false)),
+            }
+        }
+    };
+    let status = beside(&app, attack).await;
+    assert_eq!(failure(&status), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
+    assert_eq!(app.cognito_lookups(), asked);
+}
+
+#[tokio::test]
+async fn a_method_that_no_service_has_is_refused_with_its_reason() {
+    let app = attacked(|_| {}).await;
+    for path in [
+        "/userlookup.v1.UserService/Nope",
+        "/userlookup.v1.AdminService/Nope",
+        "/grpc.health.v1.Health/Nope",
+        "/grpc.reflection.v1.ServerReflection/Nope",
+        "/nobody.knows/It",
+        "/",
+    ] {
+        let mut request = app.get_user_head();
+        *request.uri_mut() = format!("http://{}{path}", app.address).parse().unwrap();
+        let (response, mut body) = app.connect_h2().await.send_request(request, false).unwrap();
+        body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+        let status = status(&response.await.unwrap());
+        assert_eq!(failure(&status), (Code::Unimplemented, "UNSPECIFIED".to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_bounded_and_in_the_clear() {
+    let app = attacked(|_| {}).await;
+    let asked = app.cognito_lookups();
+    let invalid = (Code::InvalidArgument, "FIELD_INVALID");
+    let unimplemented = (Code::Unimplemented, "UNSPECIFIED");
+    let large = frames::message(&about(&"x".repeat(64 * 1024)));
+    // What `gzip` makes of nothing.
+    let zipped = [1, 0, 0, 0, 20, 31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (case, encoding, message, (code, reason)) in [
+        ("announced as 4 GiB", None, &[0, 255, 255, 255, 255][..], invalid),
+        ("announced as 64 KiB and a byte", None, &large[..5], invalid),
+        ("too large", None, &large, invalid),
+        ("no protobuf", None, &[0, 0, 0, 0, 1, 255], invalid),
+        ("compressed", Some("gzip"), &zipped, unimplemented),
+        ("compressed without a word", None, &zipped, invalid),
+        ("followed by another", None, &[0; 10], invalid),
+    ] {
+        let mut request = app.get_user_head();
+        request.headers_mut().extend(encoding.map(|name| (GRPC_ENCODING, HeaderValue::from_static(name))));
+        let attack = async {
+            let (response, mut body) = app.connect_h2().await.send_request(request, false).unwrap();
+            body.send_data(Bytes::copy_from_slice(message), false).unwrap();
+            status(&response.await.unwrap())
+        };
+        let status = beside(&app, attack).await;
+        assert_eq!(failure(&status), (code, reason.to_owned()), "{case}");
+    }
+    assert_eq!(app.cognito_lookups(), asked);
+}
+
+#[tokio::test]
+async fn a_callers_deadline_shortens_ours_and_never_lengthens_it() {
+    let app = attacked(|config| config.limits.request_timeout = Duration::from_millis(100)).await;
+    let held = app.cognito.hold("AdminGetUser");
+    let asked = app.cognito.calls("AdminGetUser");
+    let sub = || User::local("nobody", "").sub;
+    let ends = async |deadline: &'static str| {
+        let mut request = app.get_user_head();
+        request.headers_mut().insert("grpc-timeout", HeaderValue::from_static(deadline));
+        let (response, mut body) = app.connect_h2().await.send_request(request, false).unwrap();
+        body.send_data(frames::message(&about(&sub())).into(), true).unwrap();
+        let answer = timeout(PATIENCE, response).await.expect("ours ends it").unwrap();
+        assert_eq!(failure(&status(&answer)), (Code::DeadlineExceeded, "DEADLINE".to_owned()), "{deadline}");
+    };
+    for none in ["0n", "1n", "99999n"] {
+        beside(&app, ends(none)).await;
+    }
+    assert_eq!(app.cognito.calls("AdminGetUser"), asked, "there is no time to ask Cognito");
+    drop(held);
+    let long_ones = ["99999999H", "99999999S", "99999999m", "99999u"];
+    let no_deadlines = ["-1S", "1X", "", "1", "H", "1 S", "12345678901234567890S"];
+    for ours in long_ones.into_iter().chain(no_deadlines) {
+        let asked = app.cognito.calls("AdminGetUser");
+        let held = app.cognito.hold("AdminGetUser");
+        beside(&app, ends(ours)).await;
+        let reached = app.cognito.wait_for_calls("AdminGetUser", asked + 1);
+        timeout(PATIENCE, reached).await.expect("there was time to ask Cognito");
+        held.release();
+        app.cognito.wait_until_idle("AdminGetUser").await;
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_who_leave_harm_nobody() {
+    let app = attacked(|_| {}).await;
+    let asked = app.cognito.calls("AdminGetUser");
+    let held = app.cognito.hold("AdminGetUser");
+    let eve = User::local("eve", "secret");
+    let sub = eve.sub.clone();
+    app.cognito.put_user(eve);
+    let attack = async {
+        let mut wire = FrameConnection::open(app.address, &[]).await;
+        for n in (0..1000).step_by(10) {
+            let calls = n..n + 10;
+            wire.send(&calls.clone().flat_map(|n| frames::call(id(n), &about(&sub))).collect::<Vec<_>>())
+                .await;
+            wire.ping().await.unwrap();
+            let reset = |n| frame(RST_STREAM, 0, id(n), &CANCEL.to_be_bytes());
+            wire.send(&calls.flat_map(reset).collect::<Vec<_>>()).await;
+            wire.ping().await.unwrap();
+        }
+    };
+    let begun = Instant::now();
+    beside(&app, attack).await;
+    held.release();
+    app.cognito.wait_until_idle("AdminGetUser").await;
+    // Whoever comes now may still meet the fetch, and who comes next finds what it left.
+    assert!(app.get_by_sub(&sub).await.is_ok());
+    assert_eq!(source(&app.get_by_sub(&sub).await.unwrap()), Source::Cache);
+    // One at a time, each of which waits a second.
+    let most = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap();
+    let calls = app.cognito.calls("AdminGetUser") - asked;
+    assert!(calls <= most, "{calls} calls, {most} at most");
+}
+
+const GRPC_ENCODING: http::HeaderName = http::HeaderName::from_static("grpc-encoding");

@@ -1,0 +1,179 @@
+//! What the tests of limits share: a server, a well-behaved client, and what an attack consists of.
+
+use std::{cell::Cell, io, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use cognito_lookup::{
+    config::{ClientCertificate, Config, LimitSettings},
+    proto::user_service_client::UserServiceClient,
+};
+use h2::client::SendRequest;
+use tokio::{
+    io::AsyncWriteExt as _,
+    time::{interval, timeout},
+};
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    support::{
+        ADA, App,
+        certificates::{Authority, Files, client_config},
+        frames::{self, ConnectionEnd, Frame, FrameConnection, REFUSED_STREAM, RST_STREAM, SETTINGS},
+        standin,
+    },
+    support::{
+        h2_client::{get_user, open},
+        tls_client,
+    },
+};
+
+/// A server on one thread, which whoever is attacked shares with who attacks.
+pub(crate) async fn attacked(change: impl FnOnce(&mut Config)) -> App {
+    let app = App::start_with_config(|config| {
+        config.workers = 1;
+        change(config);
+    })
+    .await;
+    assert!(app.get_by_sub(ADA).await.is_ok());
+    app
+}
+
+/// As [`attacked`], over TLS, with a client of its own.
+pub(crate) async fn encrypted(
+    authority: &Authority,
+    change: impl FnOnce(&mut Config),
+) -> (App, UserServiceClient<Channel>) {
+    let files = Files::new(&authority.server(), authority);
+    let app = App::start_unready(standin(), |config| {
+        files.set(ClientCertificate::Off)(config);
+        config.workers = 1;
+        change(config);
+    })
+    .await;
+    app.wait_until_ready().await;
+    let channel = tls_client::connect(app.address, client_config(&[authority], None)).await.unwrap();
+    (app, UserServiceClient::new(channel))
+}
+
+/// As [`attacked`], where connections live shortly, and nobody has called yet: tonic's client fails a call that it was
+/// about to send over a connection that ends.
+pub(crate) async fn ageing(change: impl FnOnce(&mut LimitSettings)) -> App {
+    let app = App::start_unready(standin(), |config| {
+        config.workers = 1;
+        change(&mut config.limits);
+    })
+    .await;
+    app.wait_until_ready().await;
+    app
+}
+
+/// A client that calls over one connection after another. Each call that was sent must be answered.
+pub(crate) struct Steady {
+    address: SocketAddr,
+    pub(crate) connections: usize,
+    current: Option<SendRequest<Bytes>>,
+}
+
+impl Steady {
+    pub(crate) fn new(app: &App) -> Self {
+        Self { address: app.address, connections: 0, current: None }
+    }
+
+    pub(crate) async fn get_user(&mut self) {
+        loop {
+            if let Some(client) = &mut self.current
+                && let Some(code) = get_user(client, ADA).await
+            {
+                assert_eq!(code, "0");
+                return;
+            }
+            self.current = Some(open(self.address).await);
+            self.connections += 1;
+        }
+    }
+}
+
+/// Attacks while a good client goes on asking, each of whose calls must be answered.
+pub(crate) async fn beside<T>(app: &App, attack: impl Future<Output = T>) -> T {
+    while_asking(async || assert!(app.get_by_sub(ADA).await.is_ok()), attack).await
+}
+
+pub(crate) async fn while_asking<T>(mut ask: impl AsyncFnMut(), attack: impl Future<Output = T>) -> T {
+    let over = Cell::new(false);
+    let asking = async {
+        let mut answered = 0;
+        while !over.get() || answered < 10 {
+            ask().await;
+            answered += 1;
+        }
+    };
+    let attacking = async {
+        let outcome = timeout(PATIENCE, attack).await.expect("the attack ends");
+        over.set(true);
+        outcome
+    };
+    let (outcome, ()) = tokio::join!(attacking, asking);
+    ask().await;
+    outcome
+}
+
+/// How it ends for one who says this and no more.
+pub(crate) async fn left_at(app: &App, beginning: &[u8]) -> ConnectionEnd {
+    let mut wire = FrameConnection::connect(app.address).await;
+    wire.send(beginning).await;
+    wire.ended().await
+}
+
+/// A connection from this address that the server has greeted.
+pub(crate) async fn begun_from(source: [u8; 4], address: SocketAddr) -> io::Result<FrameConnection> {
+    let mut wire = FrameConnection::connect_from(source, address).await;
+    // One that is refused may be gone before this.
+    drop(wire.0.write_all(&frames::preface_and_settings(&[])).await);
+    wire.next_of_kind(SETTINGS).await?;
+    Ok(wire)
+}
+
+/// Connects, says nothing until it is let go, and connects again.
+pub(crate) async fn come_again(address: SocketAddr) {
+    let mut pace = interval(Duration::from_millis(10));
+    loop {
+        pace.tick().await;
+        FrameConnection::connect(address).await.ended().await;
+    }
+}
+
+/// As [`begun_from`], as often as it takes.
+pub(crate) async fn begun_at_last(source: [u8; 4], address: SocketAddr) {
+    let begun = async { while begun_from(source, address).await.is_err() {} };
+    timeout(PATIENCE, begun).await.expect("a place becomes free");
+}
+
+pub(crate) fn is_refusal(frame: &Frame) -> bool {
+    frame.kind == RST_STREAM && frames::code(&frame.payload) == REFUSED_STREAM
+}
+
+pub(crate) fn flood(times: usize, one: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    (0..times).flat_map(one).collect()
+}
+
+/// The id of a client's stream.
+pub(crate) fn id(n: usize) -> u32 {
+    u32::try_from(2 * n + 1).unwrap()
+}
+
+/// The status of a call that failed before it was begun to be answered.
+pub(crate) fn status<B>(response: &http::Response<B>) -> Status {
+    Status::from_header_map(response.headers()).unwrap()
+}
+
+pub(crate) fn cut(reason: &str) -> String {
+    format!("cognito_lookup_connections_cut_total{{reason=\"{reason}\"}}")
+}
+
+pub(crate) fn refused_by(limit: &str) -> String {
+    format!("cognito_lookup_connections_refused_total{{limit=\"{limit}\"}}")
+}
+
+// Long enough for who means well, on a machine that has much else to do.
+pub(crate) const SHORT: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
