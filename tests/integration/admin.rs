@@ -13,8 +13,8 @@ use tonic_types::StatusExt as _;
 use crate::support::{ADA, App, about, failure, source, with_token};
 
 #[tokio::test]
-async fn what_is_held_is_told_without_values_and_without_asking() {
-    let app = App::start_with_config(administered).await;
+async fn inspect_returns_no_values_and_calls_nobody() {
+    let app = App::start_with_config(allow_admin).await;
     let nothing = inspect(&app, ADA).await.unwrap();
     assert_eq!(nothing, InspectUserResponse::default());
     app.get_user(Request::new(GetUserRequest { include_groups: true, ..about(ADA) })).await.unwrap();
@@ -36,9 +36,9 @@ async fn what_is_held_is_told_without_values_and_without_asking() {
 }
 
 #[tokio::test]
-async fn a_fetch_under_way_is_told_and_past_its_freshness_a_user_is_stale() {
+async fn inspect_shows_an_in_flight_fetch_and_a_stale_entry() {
     let app = App::start_with_config(|config| {
-        administered(config);
+        allow_admin(config);
         config.cache.fresh_for = Duration::from_millis(50);
     })
     .await;
@@ -54,8 +54,8 @@ async fn a_fetch_under_way_is_told_and_past_its_freshness_a_user_is_stale() {
 }
 
 #[tokio::test]
-async fn who_is_expired_is_asked_for_anew() {
-    let app = App::start_with_config(administered).await;
+async fn an_expired_user_is_fetched_again() {
+    let app = App::start_with_config(allow_admin).await;
     assert!(!expire(&app, ADA).await.unwrap(), "nothing is held");
     app.get_by_sub(ADA).await.unwrap();
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
@@ -66,8 +66,8 @@ async fn who_is_expired_is_asked_for_anew() {
 }
 
 #[tokio::test]
-async fn everything_about_one_person_is_forgotten_with_a_receipt() {
-    let app = App::start_with_config(administered).await;
+async fn an_erasure_removes_everything_about_one_user_and_returns_a_receipt() {
+    let app = App::start_with_config(allow_admin).await;
     for token in [app.token("ada"), app.token("ada")] {
         app.get_by_token(&token).await.unwrap();
     }
@@ -89,8 +89,8 @@ async fn everything_about_one_person_is_forgotten_with_a_receipt() {
 }
 
 #[tokio::test]
-async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
-    let app = App::start_with_config(administered).await;
+async fn an_in_flight_fetch_does_not_bring_back_an_erased_user() {
+    let app = App::start_with_config(allow_admin).await;
     let held = app.cognito.hold("AdminGetUser");
     let erasing = async {
         app.cognito.wait_for_calls("AdminGetUser", 1).await;
@@ -105,7 +105,7 @@ async fn a_fetch_under_way_does_not_put_back_who_was_erased() {
 }
 
 #[tokio::test]
-async fn nobody_else_has_a_hand_in_it() {
+async fn only_an_administrator_is_permitted() {
     let app = App::start().await;
     app.get_by_sub(ADA).await.unwrap();
     let refused = [
@@ -119,7 +119,7 @@ async fn nobody_else_has_a_hand_in_it() {
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
 
     // Nor has a person of a caller that may administer by itself.
-    let app = App::start_with_config(administered).await;
+    let app = App::start_with_config(allow_admin).await;
     let mut request = Request::new(EraseUserRequest { sub: ADA.into(), ..EraseUserRequest::default() });
     *request.metadata_mut() = with_token(&app.token("ada"), GetUserRequest::default()).metadata().clone();
     let status = admin(&app).erase_user(request).await.unwrap_err();
@@ -127,8 +127,8 @@ async fn nobody_else_has_a_hand_in_it() {
 }
 
 #[tokio::test]
-async fn a_bad_question_names_its_field() {
-    let app = App::start_with_config(administered).await;
+async fn an_invalid_request_names_its_field() {
+    let app = App::start_with_config(allow_admin).await;
     for (sub, pool, reason, field) in [
         ("a b", "", "SUB_MALFORMED", "sub"),
         ("", "", "SUB_MALFORMED", "sub"),
@@ -156,7 +156,7 @@ async fn a_bad_question_names_its_field() {
 }
 
 /// This machine may administer and read groups.
-fn administered(config: &mut Config) {
+fn allow_admin(config: &mut Config) {
     config.callers[1].admin = true;
     config.callers[1].groups = true;
 }

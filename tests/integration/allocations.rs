@@ -18,7 +18,7 @@ mod call;
 
 /// Of what a connection does only the handing over is in it, in and out; what hyper and h2 allocate is theirs.
 #[test]
-fn a_hit_allocates_what_is_listed_and_no_more() {
+fn a_cache_hit_makes_the_listed_allocations_only() {
     let folder = tempfile::tempdir().unwrap();
     let records = folder.path().join("audit.jsonl");
     let components = Components::start(&records, |_| {});
@@ -29,7 +29,7 @@ fn a_hit_allocates_what_is_listed_and_no_more() {
         runtime.block_on(warm_up(&components.dispatcher, &request));
         calls += WARM_UP_CALLS;
         // There is room for the records to come then: the writer makes it when it takes those there are.
-        until_written(&records, calls);
+        wait_for_records(&records, calls);
         let _there = runtime.enter();
         // The tests' log hears of hits, unlike a server's.
         let _quiet = dispatcher::set_default(&Dispatch::none());
@@ -48,7 +48,7 @@ fn a_hit_allocates_what_is_listed_and_no_more() {
     }
 }
 
-fn until_written(records: &Path, count: usize) {
+fn wait_for_records(records: &Path, count: usize) {
     for _ in 0..6_000 {
         if fs::read_to_string(records).unwrap().lines().count() == count {
             return;

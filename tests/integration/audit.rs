@@ -40,7 +40,7 @@ const READABLE: &str = "users other than its owner can read the audit file";
 const GET_USER: &str = "userlookup.v1.UserService/GetUser";
 
 #[tokio::test]
-async fn each_end_of_a_call_is_recorded_once() {
+async fn every_outcome_of_a_call_is_recorded_once() {
     let trail = Trail::new();
     let mut app = App::start_with_config(trail.set(|config| {
         config.limits.request_timeout = Duration::from_millis(500);
@@ -122,7 +122,7 @@ async fn each_end_of_a_call_is_recorded_once() {
 }
 
 #[tokio::test]
-async fn a_call_taken_back_is_recorded() {
+async fn a_cancelled_call_is_recorded() {
     let trail = Trail::new();
     let app = App::start_with_config(trail.set(|_| {})).await;
     app.cognito.inject("AdminGetUser", Fault::Hang);
@@ -141,7 +141,7 @@ async fn a_call_taken_back_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_message_taken_back_halfway_is_recorded_as_cancelled() {
+async fn a_call_cancelled_within_its_message_is_recorded_as_cancelled() {
     let trail = Trail::new();
     let app = App::start_with_config(trail.set(|_| {})).await;
     let (_answer, mut stream) = app.begin_get_user().await;
@@ -153,7 +153,7 @@ async fn a_message_taken_back_halfway_is_recorded_as_cancelled() {
 }
 
 #[tokio::test]
-async fn what_administrators_and_others_ask_is_recorded_too() {
+async fn admin_calls_and_their_refusals_are_recorded() {
     let trail = Trail::new();
     let mut app = App::start_with_config(trail.set(|config| config.callers[1].admin = true)).await;
     let admin = AdminServiceClient::new(app.channel.clone());
@@ -182,7 +182,7 @@ async fn what_administrators_and_others_ask_is_recorded_too() {
 }
 
 #[tokio::test]
-async fn each_user_of_a_batch_is_recorded_and_an_erasure_by_its_receipt() {
+async fn every_user_of_a_batch_is_recorded_and_an_erasure_with_its_receipt() {
     let trail = Trail::new();
     let mut app = App::start_with_config(trail.set(|config| config.callers[1].admin = true)).await;
     let mut users = UserServiceClient::new(app.channel.clone());
@@ -211,12 +211,12 @@ async fn each_user_of_a_batch_is_recorded_and_an_erasure_by_its_receipt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_moved_away_under_load_and_no_line_is_lost_or_torn() {
+async fn rotating_the_file_under_load_loses_and_tears_no_line() {
     const ROTATIONS: usize = 8;
     let trail = Trail::new();
     let cognito = standin();
     let process = Process::serve(&cognito, &trail.settings("[shutdown]\ndelay = \"0s\""));
-    assert!(says(&process, KEYLESS) && !says(&process, READABLE));
+    assert!(has_logged(&process, KEYLESS) && !has_logged(&process, READABLE));
     let channel = connect(process.address.parse().unwrap()).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut load = JoinSet::new();
@@ -226,7 +226,7 @@ async fn a_file_is_moved_away_under_load_and_no_line_is_lost_or_torn() {
             let mut ids = Vec::new();
             while !stop.load(Relaxed) {
                 let id = format!("{n}-{}", ids.len());
-                users.get_user(named(&id, about(ADA))).await.unwrap();
+                users.get_user(with_request_id(&id, about(ADA))).await.unwrap();
                 ids.push(id);
             }
             ids
@@ -253,7 +253,7 @@ async fn a_file_is_moved_away_under_load_and_no_line_is_lost_or_torn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
+async fn a_stalled_sink_delays_no_call_and_lost_records_are_counted() {
     const DROPPED: &str = "cognito_lookup_audit_records_dropped_total";
     let trail = Trail::new();
     let cognito = standin();
@@ -282,14 +282,14 @@ async fn a_reader_that_stalls_holds_up_nobody_and_what_is_lost_is_counted() {
         "said once"
     );
     let dropped = metric(process.admin, DROPPED).await;
-    users.get_user(named("the-last", about(ADA))).await.unwrap();
+    users.get_user(with_request_id("the-last", about(ADA))).await.unwrap();
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
     assert_eq!(request_ids(&lines.join().unwrap()).len() as f64 + dropped, f64::from(answered));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sink_that_takes_nothing_ends_neither_calls_nor_holds_the_process() {
+async fn a_stalled_sink_neither_fails_calls_nor_delays_the_exit() {
     let table = [
         ("{ : <\"$PIPE\"; } & exec \"$0\" \"$@\" >\"$PIPE\"", "audit records cannot be written"),
         (
@@ -312,7 +312,7 @@ async fn a_sink_that_takes_nothing_ends_neither_calls_nor_holds_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() {
+async fn with_audit_required_a_reply_leaves_only_after_its_record_is_written() {
     let trail = Trail::new();
     let cognito = standin();
     // A disk of 16 KiB; without the trap the signal would end the process.
@@ -324,14 +324,14 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
     fs::write(&trail.path, "").unwrap();
     fs::set_permissions(&trail.path, fs::Permissions::from_mode(0o640)).unwrap();
     let process = Process::serve_with_shell(line, &cognito, &settings, &[]);
-    assert!(says(&process, READABLE));
-    assert!(says(&process, "all users of this machine can read audit.key_file"));
-    assert!(!says(&process, KEYLESS));
+    assert!(has_logged(&process, READABLE));
+    assert!(has_logged(&process, "all users of this machine can read audit.key_file"));
+    assert!(!has_logged(&process, KEYLESS));
     let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
     let mut answered = Vec::new();
     let status = loop {
         let id = format!("first-{}", answered.len());
-        match users.get_user(named(&id, about(ADA))).await {
+        match users.get_user(with_request_id(&id, about(ADA))).await {
             Ok(_) => answered.push(id),
             Err(status) => break status,
         }
@@ -347,7 +347,7 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
 
     let full = trail.text();
     fs::write(&trail.path, "").unwrap();
-    users.get_user(named("second", about(ADA))).await.unwrap();
+    users.get_user(with_request_id("second", about(ADA))).await.unwrap();
     process.wait_for_log("audit records are written again");
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
@@ -358,7 +358,7 @@ async fn what_is_required_is_written_before_its_answer_leaves_or_nothing_does() 
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_what_must_be_recorded_and_nothing_else() {
+async fn a_full_disk_refuses_calls_only_where_audit_is_required() {
     for required in [true, false] {
         let app = App::start_with_config(|config| {
             config.audit.path = Some("/dev/full".into());
@@ -375,7 +375,7 @@ async fn a_full_disk_refuses_what_must_be_recorded_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_sink_that_cannot_be_opened_is_no_start() {
+async fn a_sink_that_cannot_be_opened_prevents_the_start() {
     let cognito = standin();
     let mut config = config(&cognito);
     config.audit.path = Some("/proc/audit.jsonl".into());
@@ -385,11 +385,11 @@ async fn a_sink_that_cannot_be_opened_is_no_start() {
 }
 
 /// Whether this was logged at its start.
-fn says(process: &Process, message: &str) -> bool {
+fn has_logged(process: &Process, message: &str) -> bool {
     process.start.iter().any(|line| line["message"] == message)
 }
 
-fn named(request_id: &str, message: GetUserRequest) -> Request<GetUserRequest> {
+fn with_request_id(request_id: &str, message: GetUserRequest) -> Request<GetUserRequest> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("x-request-id", request_id.parse().unwrap());
     request

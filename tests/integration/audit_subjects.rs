@@ -12,7 +12,7 @@ use tonic::Request;
 
 use crate::{
     audit::Trail,
-    batch::{put_wide, wide},
+    batch::{allow_all_attributes, put_large_user},
     pools::{OTHER, two_pools_with},
     support::certificates::{Authority, Files, client_config},
     support::tls_client::connect,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn an_administrator_with_a_persons_token_is_recorded_by_whom_it_asks_about() {
+async fn an_admin_call_with_a_users_token_records_the_subject_of_the_call() {
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
     let files = Files::new(&servers.server(), &clients);
     let (set_tls, trail) = (files.set(ClientCertificate::Required), Trail::new());
@@ -64,7 +64,7 @@ async fn an_administrator_with_a_persons_token_is_recorded_by_whom_it_asks_about
 }
 
 #[tokio::test]
-async fn a_user_of_a_batch_is_recorded_in_the_pool_of_the_token() {
+async fn a_user_of_a_batch_is_recorded_with_the_pool_of_the_token() {
     let trail = Trail::new();
     let (mut app, _other) = two_pools_with(trail.set(|_| {})).await;
     let message = BatchGetUsersRequest { subs: vec![ADA.into()], ..Default::default() };
@@ -82,7 +82,7 @@ async fn a_user_of_a_batch_is_recorded_in_the_pool_of_the_token() {
 }
 
 #[tokio::test]
-async fn each_user_of_a_batch_taken_back_is_recorded() {
+async fn every_user_of_a_cancelled_batch_is_recorded() {
     let trail = Trail::new();
     let app = App::start_with_config(trail.set(|_| {})).await;
     app.cognito.inject("AdminGetUser", Fault::Hang);
@@ -105,7 +105,7 @@ async fn each_user_of_a_batch_taken_back_is_recorded() {
 
 /// Whoever makes users up has them recorded at no cost.
 #[tokio::test]
-async fn users_that_a_caller_has_no_leave_to_ask_about_are_one_record() {
+async fn a_caller_that_may_not_read_by_sub_causes_one_record_for_its_whole_batch() {
     let trail = Trail::new();
     let mut app = App::start_with_config(trail.set(|_| {})).await;
     let made_up = (1..100).map(|n| format!("user-{n}"));
@@ -131,11 +131,11 @@ async fn users_that_a_caller_has_no_leave_to_ask_about_are_one_record() {
 }
 
 #[tokio::test]
-async fn who_finds_no_room_in_the_answer_is_recorded_as_refused() {
+async fn a_user_that_exceeds_the_reply_size_is_recorded_as_refused() {
     let trail = Trail::new();
-    let mut app = App::start_with_config(trail.set(wide)).await;
-    let subs: Vec<_> = (0..60).map(|n| format!("wide-{n}")).collect();
-    subs.iter().for_each(|sub| put_wide(&app, sub));
+    let mut app = App::start_with_config(trail.set(allow_all_attributes)).await;
+    let subs: Vec<_> = (0..60).map(|n| format!("allow_all_attributes-{n}")).collect();
+    subs.iter().for_each(|sub| put_large_user(&app, sub));
     let mut users = UserServiceClient::new(app.channel.clone());
     let message = BatchGetUsersRequest { subs, ..Default::default() };
     let results = users.batch_get_users(message).await.unwrap().into_inner().results;

@@ -16,7 +16,7 @@ use tonic_types::{ErrorDetails, StatusExt as _, pb};
 use crate::support::{ADA, App, BOB, GRACE, WEB, failure};
 
 #[tokio::test]
-async fn a_hundred_users_in_order_and_no_more_calls_than_are_unknown() {
+async fn a_hundred_users_come_in_order_and_only_misses_call_cognito() {
     let app = App::start_with_config(local).await;
     let known: Vec<_> = (0..90).map(|n| format!("known-{n}")).collect();
     for sub in &known {
@@ -43,7 +43,7 @@ async fn a_hundred_users_in_order_and_no_more_calls_than_are_unknown() {
 }
 
 #[tokio::test]
-async fn each_item_fails_by_itself_with_all_that_get_user_would_say() {
+async fn each_item_fails_alone_with_the_status_of_get_user() {
     let app = App::start_with_config(|config| config.callers[1].groups = true).await;
     let message = BatchGetUsersRequest { include_groups: true, ..about(&[ADA, "nobody", GRACE, BOB]) };
     let results = batch(&app, message).await.unwrap().results;
@@ -58,7 +58,7 @@ async fn each_item_fails_by_itself_with_all_that_get_user_would_say() {
 }
 
 #[tokio::test]
-async fn a_token_reads_its_own_user_and_nobody_elses() {
+async fn a_users_token_reads_only_that_user() {
     let app = App::start().await;
     let mut request = Request::new(about(&[BOB, ADA, "nobody"]));
     let token = format!("Bearer {}", app.token("ada"));
@@ -72,7 +72,7 @@ async fn a_token_reads_its_own_user_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn what_is_nobodys_in_particular_refuses_the_whole() {
+async fn an_error_of_no_single_item_fails_the_call() {
     let app = App::start_with_config(|config| {
         config.pools[0].app_clients.push("sandboxmachine000000000001".into());
         config.callers.push(CallerSettings {
@@ -121,7 +121,7 @@ async fn what_is_nobodys_in_particular_refuses_the_whole() {
 }
 
 #[tokio::test]
-async fn what_the_budget_does_not_reach_is_refused_by_itself() {
+async fn items_beyond_the_rate_limit_are_refused_alone() {
     let app = App::start_with_config(|config| {
         local(config);
         config.budget.user_reads_per_second = Some(4);
@@ -143,7 +143,7 @@ async fn what_the_budget_does_not_reach_is_refused_by_itself() {
 }
 
 #[tokio::test]
-async fn what_does_not_come_in_time_is_told_beside_what_did() {
+async fn items_that_miss_the_deadline_fail_beside_those_that_do_not() {
     let app = App::start_with_config(|config| {
         local(config);
         config.limits.request_timeout = Duration::from_millis(500);
@@ -164,7 +164,7 @@ async fn what_does_not_come_in_time_is_told_beside_what_did() {
 }
 
 #[tokio::test]
-async fn a_demand_holds_for_every_user() {
+async fn max_age_applies_to_every_user() {
     let app = App::start_with_config(local).await;
     batch(&app, about(&[ADA, BOB])).await.unwrap();
     let now = Some(Freshness::MaxAge(prost_types::Duration::default()));
@@ -175,11 +175,11 @@ async fn a_demand_holds_for_every_user() {
 }
 
 #[tokio::test]
-async fn an_answer_is_no_larger_than_clients_read() {
-    let app = App::start_with_config(wide).await;
-    put_wide(&app, "wide");
+async fn a_reply_stays_within_the_message_size_of_clients() {
+    let app = App::start_with_config(allow_all_attributes).await;
+    put_large_user(&app, "allow_all_attributes");
     put(&app, "narrow");
-    let subs = [&["wide"; 98][..], &["narrow", "nobody"]].concat();
+    let subs = [&["allow_all_attributes"; 98][..], &["narrow", "nobody"]].concat();
     let reply = batch(&app, about(&subs)).await.unwrap();
     let bytes = reply.encoded_len();
     assert!((3 << 20..=4 << 20).contains(&bytes), "{bytes} bytes");
@@ -194,13 +194,13 @@ async fn an_answer_is_no_larger_than_clients_read() {
 }
 
 /// A caller that may read all that a user can have.
-pub(crate) fn wide(config: &mut Config) {
+pub(crate) fn allow_all_attributes(config: &mut Config) {
     local(config);
     config.callers[1].attributes = (0..50).map(|n| format!("custom:{n}")).collect();
 }
 
 /// A user of 100 KB.
-pub(crate) fn put_wide(app: &App, sub: &str) {
+pub(crate) fn put_large_user(app: &App, sub: &str) {
     put(app, sub);
     let values = (0..50).map(|n| (format!("custom:{n}"), "x".repeat(2_048)));
     app.cognito.update_user(sub, |person| person.attributes.extend(values)).unwrap();

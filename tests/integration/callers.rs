@@ -16,7 +16,7 @@ const OTHER_MACHINE: &str = "sandboxmachine000000000002";
 const SCOPE: &str = "user-lookup/read";
 
 #[tokio::test]
-async fn a_machine_reads_as_its_rule_says() {
+async fn a_machine_reads_what_its_rule_allows() {
     let app = App::start_with_config(rules).await;
     let desk = app.cognito.machine_token(MACHINE, &[SCOPE]);
     let answer = app.get_user(with_token(&desk, about(GRACE))).await.unwrap();
@@ -59,34 +59,34 @@ async fn a_machine_reads_as_its_rule_says() {
 }
 
 #[tokio::test]
-async fn a_certificate_says_who_asks() {
-    let house = House::open().await;
-    let billing = house.channel(&house.clients.client("billing.example.com")).await;
+async fn a_client_certificate_identifies_the_caller() {
+    let server = MtlsServer::start().await;
+    let billing = server.channel(&server.clients.client("billing.example.com")).await;
     let by_sub = ask(&billing, Request::new(about(GRACE))).await.unwrap();
     assert_eq!(names(&by_sub), ["email"]);
-    let spiffe = house.clients.named(vec![uri("spiffe://example.com/reports")]);
-    let reports = house.channel(&spiffe).await;
-    let token = house.app.token("ada");
+    let spiffe = server.clients.named(vec![uri("spiffe://example.com/reports")]);
+    let reports = server.channel(&spiffe).await;
+    let token = server.app.token("ada");
     let forwarded = ask(&reports, with_token(&token, GetUserRequest::default())).await.unwrap();
     assert_eq!(names(&forwarded), ["name"], "its own rule, and the token's user");
     assert_eq!(forwarded.user.unwrap().sub, ADA);
 
-    let asked = house.app.cognito_lookups();
+    let asked = server.app.cognito_lookups();
     let alone = ask(&reports, Request::new(about(BOB))).await;
     assert_failure(alone, Code::PermissionDenied, "SUBJECT_NOT_ALLOWED");
-    let id_token = house.app.cognito.id_token("ada").unwrap();
+    let id_token = server.app.cognito.id_token("ada").unwrap();
     let bad = ask(&billing, with_token(&id_token, about(GRACE))).await;
     assert_failure(bad, Code::Unauthenticated, "ID_TOKEN_REFUSED");
     let other = ask(&billing, with_token(&token, about(BOB))).await;
     assert_failure(other, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
-    assert_eq!(house.app.cognito_lookups(), asked, "what is refused costs nothing");
+    assert_eq!(server.app.cognito_lookups(), asked, "what is refused costs nothing");
 }
 
 /// Good certificates all, of the right authority; the peer's network and a good token would be let in without one.
 #[tokio::test]
-async fn a_certificate_of_another_name_is_nobody() {
-    let house = House::open().await;
-    let token = house.app.token("ada");
+async fn a_certificate_with_an_unknown_name_is_refused() {
+    let server = MtlsServer::start().await;
+    let token = server.app.token("ada");
     for (case, names) in [
         ("another host", vec![dns("accounting.example.com")]),
         ("a host within", vec![dns("a.billing.example.com")]),
@@ -99,20 +99,20 @@ async fn a_certificate_of_another_name_is_nobody() {
         ("two callers' names", vec![dns("billing.example.com"), uri("spiffe://example.com/reports")]),
         ("no name but the common one", vec![]),
     ] {
-        let channel = house.channel(&house.clients.named(names)).await;
+        let channel = server.channel(&server.clients.named(names)).await;
         for request in [Request::new(about(ADA)), with_token(&token, GetUserRequest::default())] {
             let answer = ask(&channel, request).await;
             assert!(answer.is_err(), "{case}");
             assert_failure(answer, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
         }
     }
-    assert_eq!(house.app.cognito_lookups(), 0);
+    assert_eq!(server.app.cognito_lookups(), 0);
 }
 
 #[tokio::test]
-async fn headers_that_tell_of_an_identity_are_ignored() {
-    let house = House::open().await;
-    let nobody = house.channel(&house.clients.client("nobody.example.com")).await;
+async fn identity_headers_are_ignored() {
+    let server = MtlsServer::start().await;
+    let nobody = server.channel(&server.clients.client("nobody.example.com")).await;
     for (name, value) in [
         ("x-forwarded-client-cert", "By=x;URI=spiffe://example.com/reports;DNS=billing.example.com"),
         ("x-forwarded-for", "127.0.0.1"),
@@ -127,7 +127,7 @@ async fn headers_that_tell_of_an_identity_are_ignored() {
 }
 
 #[tokio::test]
-async fn what_a_broad_caller_cached_never_reaches_a_narrow_one() {
+async fn attributes_cached_for_one_caller_do_not_reach_another() {
     for broad_first in [true, false] {
         let app = App::start_with_config(rules).await;
         let desk = app.cognito.machine_token(MACHINE, &[SCOPE]);
@@ -157,15 +157,15 @@ async fn what_a_broad_caller_cached_never_reaches_a_narrow_one() {
 }
 
 /// A server that asks for certificates, beside the usual rules.
-struct House {
+struct MtlsServer {
     app: App,
     servers: Authority,
     clients: Authority,
     _files: Files,
 }
 
-impl House {
-    async fn open() -> Self {
+impl MtlsServer {
+    async fn start() -> Self {
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
         let files = Files::new(&servers.server(), &clients);
         let set = files.set(ClientCertificate::Required);

@@ -28,7 +28,7 @@ attributes = ["name", "email"]
 "#;
 
 #[test]
-fn good_settings_are_good() {
+fn valid_settings_pass_the_check() {
     let (folder, file) = settings(GOOD);
     let output = run(&["config", "check", "--config", &file], &[]);
     assert_eq!((code(&output), stdout(&output).trim()), (0, "the settings are valid"));
@@ -42,7 +42,7 @@ fn good_settings_are_good() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_with_its_source() {
+fn every_error_is_reported_with_its_source() {
     let (_folder, file) = settings(
         r#"colour = "red"
 [cache]
@@ -79,7 +79,7 @@ attributes = []
 }
 
 #[test]
-fn no_settings_at_all_say_what_is_needed() {
+fn without_settings_the_required_ones_are_named() {
     let output = run(&["serve"], &[]);
     let said = stderr(&output);
     assert_eq!(code(&output), 2);
@@ -88,7 +88,7 @@ fn no_settings_at_all_say_what_is_needed() {
 }
 
 #[test]
-fn a_faulty_shorthand_is_all_that_is_said() {
+fn errors_of_the_single_pool_settings_hide_those_derived_from_them() {
     let half = [("COGNITO_LOOKUP_USER_POOL_ID", "eu-west-1_AbCdEfGhI")];
     let expected = "cognito-lookup: the settings are wrong:
 app_clients: must be set where user_pool_id is (not set)
@@ -127,7 +127,7 @@ fn every_setting_is_printed_with_its_source() {
 }
 
 #[test]
-fn a_persons_records_are_found_by_a_hash() {
+fn audit_hash_prints_the_hash_of_a_user() {
     // printf 'eu-west-1_AbCdEfGhI\0ada' | openssl dgst -sha256 -hmac 00112233445566778899aabbccddeeff
     const ADA: &str = "1b453645aa1130a7090e85ca101c3bcac5599d4c057428233cfe491d6825fa32";
     const ADA_ELSEWHERE: &str = "5306af67891ad2ade07d473fe799e60493086248c0113ef173406a69bb9ce20a";
@@ -166,13 +166,13 @@ fn a_persons_records_are_found_by_a_hash() {
 }
 
 #[test]
-fn a_version_is_told() {
+fn version_prints_the_version() {
     let expected = format!("cognito-lookup {}", env!("CARGO_PKG_VERSION"));
     assert_eq!(stdout(&run(&["version"], &[])).trim(), expected);
 }
 
 #[test]
-fn nobody_there_is_no_call() {
+fn an_unreachable_server_and_a_bad_address_have_their_exit_codes() {
     for command in ["get", "healthcheck"] {
         assert_eq!(code(&run(&[command, "--address", "http://127.0.0.1:1"], &[])), 3, "{command}");
         for address in ["not a url", "127.0.0.1:50051", "ftp://127.0.0.1:50051"] {
@@ -208,7 +208,7 @@ fn the_sandbox_answers_and_drains() {
 }
 
 #[test]
-fn people_and_programs_are_answered_each_in_their_form() {
+fn commands_print_text_or_json() {
     let sandbox = Sandbox::start(&[]);
     let ask = |arguments: &[&str]| run(&[arguments, &["--address", &sandbox.address]].concat(), &[]);
     let got = stdout(&ask(&["get", "--sub", ADA, "--groups"]));
@@ -243,7 +243,7 @@ fn people_and_programs_are_answered_each_in_their_form() {
 }
 
 #[test]
-fn a_file_is_asked_for_in_its_order_and_a_bad_line_is_named() {
+fn a_batch_file_keeps_its_order_and_a_bad_line_is_named() {
     let folder = TempDir::new().unwrap();
     let (people, subs) = (folder.path().join("people.json"), folder.path().join("subs"));
     // More people would print more tokens than a pipe holds that nobody reads yet.
@@ -271,7 +271,7 @@ fn a_file_is_asked_for_in_its_order_and_a_bad_line_is_named() {
 }
 
 #[test]
-fn a_token_is_told_apart_by_the_rules_of_the_service() {
+fn token_inspect_applies_the_rules_of_the_service() {
     let sandbox = Sandbox::start(&[]);
     let good = sandbox.export("ADA_TOKEN").to_owned();
     let claims: Vec<_> = good.split('.').collect();
@@ -309,7 +309,7 @@ fn a_token_is_told_apart_by_the_rules_of_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_is_asked_over_tls_by_who_has_the_certificate() {
+async fn commands_connect_over_mtls() {
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
     let files = Files::new(&servers.server(), &clients);
     let set = files.set(ClientCertificate::Required);
@@ -352,7 +352,7 @@ async fn a_service_is_asked_over_tls_by_who_has_the_certificate() {
 }
 
 #[test]
-fn completions_and_pages_are_of_the_same_commands() {
+fn completions_and_manual_pages_cover_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(&run(&["completions", shell], &[]));
         assert!(script.contains("erase") && script.contains("token-file"), "{shell}");
@@ -365,7 +365,7 @@ fn completions_and_pages_are_of_the_same_commands() {
 }
 
 #[test]
-fn every_command_explains_itself_and_all_of_its_options() {
+fn help_describes_every_option() {
     for command in ["get", "batch", "inspect", "expire", "erase", "explain"] {
         let help = stdout(&run(&[command, "--help"], &[]));
         for option in ["--address", "--ca-file", "--certificate-file", "--key-file", "--token-file", "--json"]
@@ -381,7 +381,7 @@ fn every_command_explains_itself_and_all_of_its_options() {
 }
 
 #[test]
-fn the_sandbox_has_the_people_of_a_file() {
+fn the_sandbox_reads_users_from_a_file() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("people.json");
     let people = r#"{"users": [{"username": "eve", "sub": "e", "attributes": {"name": "Eve"}}]}"#;
@@ -402,7 +402,7 @@ fn the_sandbox_has_the_people_of_a_file() {
 }
 
 #[test]
-fn the_sandbox_is_on_loopback_or_not_at_all() {
+fn the_sandbox_listens_on_loopback_only() {
     for arguments in [["--listen", "0.0.0.0:0"], ["--cognito", "0.0.0.0:0"], ["--listen", "[::]:0"]] {
         // A sandbox that would serve there ends all the same, over its missing file.
         let output = run(&[&["sandbox", "--users", "/nowhere/people.json"], &arguments[..]].concat(), &[]);
@@ -413,7 +413,7 @@ fn the_sandbox_is_on_loopback_or_not_at_all() {
 }
 
 #[test]
-fn a_port_in_use_is_no_misuse_and_the_flag_for_another_is_named() {
+fn a_port_in_use_exits_with_1_and_names_the_flag() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().to_string();
     let free = "127.0.0.1:0";
@@ -431,7 +431,7 @@ fn a_port_in_use_is_no_misuse_and_the_flag_for_another_is_named() {
 }
 
 #[test]
-fn calls_that_the_environment_sends_elsewhere_are_warned_of() {
+fn an_endpoint_from_the_environment_is_warned_about() {
     let (_folder, file) =
         settings(&format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{GOOD}"));
     for (diverted, variables) in [(true, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")][..]), (false, &[])] {
@@ -447,7 +447,7 @@ fn calls_that_the_environment_sends_elsewhere_are_warned_of() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_process_at_once() {
     let (_folder, file) = settings(&format!(
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"10min\"\n{GOOD}"
     ));
@@ -462,7 +462,7 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(process.wait().unwrap().code(), Some(1));
 }
 
-const ANYWHERE: &[&str] =
+const ANY_PORT: &[&str] =
     &["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cognito", "127.0.0.1:0"];
 
 /// The sandbox as a process of its own, killed when dropped.
@@ -474,7 +474,7 @@ struct Sandbox {
 
 impl Sandbox {
     fn start(arguments: &[&str]) -> Self {
-        let fixed = [&["sandbox"], ANYWHERE].concat();
+        let fixed = [&["sandbox"], ANY_PORT].concat();
         let mut process = command(&[&fixed[..], arguments].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -13,7 +13,10 @@ use crate::{
     support::tls_client,
     support::{
         ADA, GRACE, about,
-        attack::{PATIENCE, SHORT, Steady, ageing, attacked, beside, cut, encrypted, left_at, while_asking},
+        attack::{
+            LONG, ReconnectingClient, SHORT, cut, end_after, short_lived_connections, single_worker,
+            single_worker_tls, while_calling, while_repeating,
+        },
         certificates::{Authority, client_config},
         frames::{
             self, ACK, ConnectionEnd, END_STREAM, FrameConnection, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE,
@@ -23,22 +26,23 @@ use crate::{
 };
 
 #[tokio::test]
-async fn who_does_not_begin_in_time_is_cut() {
-    let app = attacked(|config| config.limits.handshake_timeout = SHORT).await;
+async fn a_connection_without_a_preface_is_cut() {
+    let app = single_worker(|config| config.limits.handshake_timeout = SHORT).await;
     let beginnings = [&b""[..], b"P", b"PRI * HTTP/2.0", &PREFACE[..PREFACE.len() - 1]];
-    let ends = beside(&app, join_all((0..100).map(|n| left_at(&app, beginnings[n % 4])))).await;
+    let ends = while_calling(&app, join_all((0..100).map(|n| end_after(&app, beginnings[n % 4])))).await;
     assert!(ends.iter().all(|end| *end == ConnectionEnd::Cut), "{ends:?}");
     assert_eq!(app.metric(&cut("Handshake")).await, 100.0);
 }
 
 #[tokio::test]
-async fn who_does_not_shake_hands_in_time_is_cut() {
+async fn an_unfinished_tls_handshake_is_cut() {
     let authority = Authority::new("servers");
-    let (app, mut good) = encrypted(&authority, |config| config.limits.handshake_timeout = SHORT).await;
+    let (app, mut good) =
+        single_worker_tls(&authority, |config| config.limits.handshake_timeout = SHORT).await;
     // The head of a ClientHello of 512 bytes, and more of it.
     let partial = [&[22, 3, 1, 2, 0][..], &[1; 400]].concat();
     let beginnings = [&b""[..], &partial[..1], &partial[..5], &partial];
-    let attack = join_all((0..100).map(|n| left_at(&app, beginnings[n % 4])));
+    let attack = join_all((0..100).map(|n| end_after(&app, beginnings[n % 4])));
     let attack = async {
         // One that shook hands must still begin.
         let stream = TcpStream::connect(app.address).await.unwrap();
@@ -47,15 +51,15 @@ async fn who_does_not_shake_hands_in_time_is_cut() {
         tokio::join!(attack, frames::end(&mut incoming, |_| {}))
     };
     let ask = async || assert!(good.get_user(about(ADA)).await.is_ok());
-    let (ends, end) = while_asking(ask, attack).await;
+    let (ends, end) = while_repeating(ask, attack).await;
     assert!(ends.iter().all(|end| *end == ConnectionEnd::Cut), "{ends:?}");
     assert_eq!(end, ConnectionEnd::Cut);
     assert_eq!(app.metric(&cut("Handshake")).await, 101.0);
 }
 
 #[tokio::test]
-async fn who_never_answers_a_ping_is_cut() {
-    let app = attacked(|config| {
+async fn a_connection_that_answers_no_ping_is_cut() {
+    let app = single_worker(|config| {
         config.limits.keepalive_interval = Duration::from_millis(200);
         config.limits.keepalive_timeout = SHORT;
     })
@@ -80,15 +84,15 @@ async fn who_never_answers_a_ping_is_cut() {
                 end = dribble => end,
             }
         };
-        assert_eq!(beside(&app, attack).await, ConnectionEnd::GoAway(NO_ERROR), "{case}");
+        assert_eq!(while_calling(&app, attack).await, ConnectionEnd::GoAway(NO_ERROR), "{case}");
     }
 }
 
 #[tokio::test]
-async fn who_answers_pings_is_kept() {
-    let app = attacked(|config| {
+async fn a_connection_that_answers_pings_is_kept() {
+    let app = single_worker(|config| {
         config.limits.keepalive_interval = Duration::from_millis(20);
-        config.limits.keepalive_timeout = PATIENCE;
+        config.limits.keepalive_timeout = LONG;
     })
     .await;
     let mut wire = FrameConnection::open(app.address, &[]).await;
@@ -100,15 +104,15 @@ async fn who_answers_pings_is_kept() {
 }
 
 #[tokio::test]
-async fn who_is_idle_for_long_is_asked_to_leave() {
-    let app = ageing(|limits| {
+async fn a_connection_past_its_age_gets_a_goaway() {
+    let app = short_lived_connections(|limits| {
         limits.connection_age = Duration::from_millis(300);
         // Together what is waited for the last calls.
         limits.request_timeout = SHORT;
         limits.stall_timeout = SHORT;
     })
     .await;
-    let mut good = Steady::new(&app);
+    let mut good = ReconnectingClient::new(&app);
     let polite = async {
         let mut wire = FrameConnection::open(app.address, &[]).await;
         wire.next_of_kind(GOAWAY).await.unwrap();
@@ -116,18 +120,18 @@ async fn who_is_idle_for_long_is_asked_to_leave() {
         wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
         wire.ended().await
     };
-    let end = while_asking(async || good.get_user().await, polite).await;
+    let end = while_repeating(async || good.get_user().await, polite).await;
     assert_eq!(end, ConnectionEnd::GoAway(NO_ERROR));
     assert_eq!(app.metric(&cut("Drain")).await, 0.0);
     let deaf = async { FrameConnection::open(app.address, &[]).await.ended().await };
-    let end = while_asking(async || good.get_user().await, deaf).await;
+    let end = while_repeating(async || good.get_user().await, deaf).await;
     assert_eq!(end, ConnectionEnd::GoAway(NO_ERROR));
     assert_eq!(app.metric(&cut("Drain")).await, 1.0);
 }
 
 #[tokio::test]
 async fn a_call_outlives_the_age_of_its_connection() {
-    let app = ageing(|limits| limits.connection_age = Duration::from_millis(100)).await;
+    let app = short_lived_connections(|limits| limits.connection_age = Duration::from_millis(100)).await;
     let held = app.cognito.hold("AdminGetUser");
     let mut wire = FrameConnection::open(app.address, &[]).await;
     wire.send(&frames::call(1, &about(GRACE))).await;
@@ -152,14 +156,14 @@ async fn a_call_outlives_the_age_of_its_connection() {
 }
 
 #[tokio::test]
-async fn no_call_is_lost_to_the_age_of_connections() {
-    let app = ageing(|limits| limits.connection_age = Duration::from_millis(50)).await;
+async fn the_age_of_connections_fails_no_call() {
+    let app = short_lived_connections(|limits| limits.connection_age = Duration::from_millis(50)).await;
     let callers = (0..4).map(|_| async {
-        let mut steady = Steady::new(&app);
-        while steady.connections <= 20 {
-            steady.get_user().await;
+        let mut client = ReconnectingClient::new(&app);
+        while client.connections <= 20 {
+            client.get_user().await;
         }
     });
-    timeout(PATIENCE, join_all(callers)).await.expect("connections end");
+    timeout(LONG, join_all(callers)).await.expect("connections end");
     assert_eq!(app.metric(&cut("Drain")).await, 0.0);
 }

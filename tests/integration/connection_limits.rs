@@ -7,51 +7,54 @@ use tonic::Code;
 
 use crate::support::{
     ADA, App, about,
-    attack::{PATIENCE, SHORT, attacked, begun_at_last, begun_from, beside, come_again, refused_by},
+    attack::{
+        LONG, SHORT, open_from, reconnect_for_ever, refused_by, single_worker, wait_until_accepted,
+        while_calling,
+    },
     connect, metric,
     process::Process,
     standin,
 };
 
 #[tokio::test]
-async fn a_peer_has_no_more_connections_than_its_share() {
-    let app = attacked(|config| config.limits.connections_per_peer = 3).await;
+async fn connections_are_limited_per_peer() {
+    let app = single_worker(|config| config.limits.connections_per_peer = 3).await;
     let (one, other) = ([127, 0, 0, 1], [127, 0, 0, 2]);
     let attack = async {
         let mut held =
-            vec![begun_from(one, app.address).await.unwrap(), begun_from(one, app.address).await.unwrap()];
+            vec![open_from(one, app.address).await.unwrap(), open_from(one, app.address).await.unwrap()];
         for _ in 0..20 {
-            assert!(begun_from(one, app.address).await.is_err());
+            assert!(open_from(one, app.address).await.is_err());
         }
         for _ in 0..3 {
-            held.push(begun_from(other, app.address).await.expect("another peer has a share of its own"));
+            held.push(open_from(other, app.address).await.expect("another peer has a share of its own"));
         }
-        assert!(begun_from(other, app.address).await.is_err());
+        assert!(open_from(other, app.address).await.is_err());
         held
     };
-    let mut held = beside(&app, attack).await;
+    let mut held = while_calling(&app, attack).await;
     assert_eq!(app.metric(&refused_by("ConnectionsPerPeer")).await, 21.0);
     drop(held.remove(0));
-    beside(&app, begun_at_last(one, app.address)).await;
+    while_calling(&app, wait_until_accepted(one, app.address)).await;
     assert_eq!(app.metric(&refused_by("Connections")).await, 0.0);
 }
 
 #[tokio::test]
-async fn all_have_no_more_connections_than_there_are() {
-    let app = attacked(|config| config.limits.connections = 4).await;
+async fn connections_are_limited_in_all() {
+    let app = single_worker(|config| config.limits.connections = 4).await;
     let attack = async {
         let sources = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3]];
-        let held = join_all(sources.map(|source| begun_from(source, app.address))).await;
+        let held = join_all(sources.map(|source| open_from(source, app.address))).await;
         for n in 0..20 {
-            assert!(begun_from([127, 0, 0, n + 1], app.address).await.is_err());
+            assert!(open_from([127, 0, 0, n + 1], app.address).await.is_err());
         }
         held
     };
-    let mut held = beside(&app, attack).await;
+    let mut held = while_calling(&app, attack).await;
     assert!(held.iter().all(Result::is_ok));
     assert_eq!(app.metric(&refused_by("Connections")).await, 20.0);
     drop(held.remove(0));
-    beside(&app, begun_at_last([127, 0, 0, 4], app.address)).await;
+    while_calling(&app, wait_until_accepted([127, 0, 0, 4], app.address)).await;
 }
 
 #[tokio::test]
@@ -66,16 +69,16 @@ async fn connections_are_spread_over_the_workers() {
             |loads: &[f64]| loads.iter().sum::<f64>() == 8.0 && loads.iter().all(|load| *load <= most);
         let mut held = Vec::new();
         for _ in 0..7 {
-            held.push(begun_from([127, 0, 0, 1], app.address).await.unwrap());
+            held.push(open_from([127, 0, 0, 1], app.address).await.unwrap());
         }
         let now = loads().await;
         assert!(spread(&now), "{now:?}");
         // Some leave, and others come in their place.
         held.truncate(3);
         let gone = async { while loads().await.iter().sum::<f64>() > 4.0 {} };
-        timeout(PATIENCE, gone).await.expect("who leaves is not counted any more");
+        timeout(LONG, gone).await.expect("who leaves is not counted any more");
         for _ in 0..4 {
-            held.push(begun_from([127, 0, 0, 1], app.address).await.unwrap());
+            held.push(open_from([127, 0, 0, 1], app.address).await.unwrap());
         }
         let now = loads().await;
         assert!(spread(&now), "{now:?}");
@@ -84,7 +87,7 @@ async fn connections_are_spread_over_the_workers() {
 
 /// A thousand who connect and stay, as far as they are let, before a process of 256 descriptors.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
+async fn with_few_descriptors_some_are_reserved_for_cognito() {
     let cognito = standin();
     let settings = "listen = \"127.0.0.1:0\"\nworkers = 2\n[limits]\nconnections_per_peer = 10000";
     let process = Process::serve_with_shell("ulimit -n 256; exec \"$0\" \"$@\"", &cognito, settings, &[]);
@@ -94,7 +97,7 @@ async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
     let good = UserServiceClient::new(connect(address).await);
     let mut held = Vec::new();
     for _ in 0..20 {
-        let fifty = join_all((0..50).map(|_| begun_from([127, 0, 0, 1], address))).await;
+        let fifty = join_all((0..50).map(|_| open_from([127, 0, 0, 1], address))).await;
         held.extend(fifty.into_iter().flatten());
         assert!(good.clone().get_user(about(ADA)).await.is_ok());
     }
@@ -115,13 +118,13 @@ async fn a_process_of_few_descriptors_keeps_some_for_cognito() {
     let (codes, ()) = tokio::join!(lookups, opening);
     assert_eq!(codes, [Code::NotFound; 40]);
     drop(held);
-    begun_at_last([127, 0, 0, 1], address).await;
+    wait_until_accepted([127, 0, 0, 1], address).await;
     assert_eq!(metric(process.admin, ACCEPT_FAILURES).await, 0.0);
 }
 
 /// Where the process has fewer descriptors than it keeps for itself, those who probe it can take the last.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_without_descriptors_rests_warns_once_and_recovers() {
+async fn without_descriptors_the_acceptor_pauses_warns_once_and_recovers() {
     let cognito = standin();
     let settings = "listen = \"127.0.0.1:0\"\nworkers = 1\n[shutdown]\ndelay = \"0s\"";
     let process = Process::serve_with_shell("ulimit -n 64; exec \"$0\" \"$@\"", &cognito, settings, &[]);
@@ -134,15 +137,15 @@ async fn a_process_without_descriptors_rests_warns_once_and_recovers() {
             assert!(good.get_user(about(ADA)).await.is_ok());
         }
     };
-    let probing = join_all((0..64).map(|_| come_again(process.admin)));
-    let waiting = join_all((0..5).map(|_| come_again(address)));
+    let probing = join_all((0..64).map(|_| reconnect_for_ever(process.admin)));
+    let waiting = join_all((0..5).map(|_| reconnect_for_ever(address)));
     tokio::select! {
         () = asking => {}
         _ = probing => {}
         _ = waiting => {}
     }
     drop(good);
-    begun_at_last([127, 0, 0, 1], address).await;
+    wait_until_accepted([127, 0, 0, 1], address).await;
     let failures = metric(process.admin, ACCEPT_FAILURES).await;
     assert!(failures > 1.0, "{failures}");
     process.wait_for_log("cannot accept connections");

@@ -19,7 +19,7 @@ use crate::support::{
 
 /// A hundred stops, each while eight clients call without pause and five others hold on to their connections.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_under_load_fails_no_call_it_took_and_comes_in_time() {
+async fn a_stop_under_load_fails_no_accepted_call_and_ends_in_time() {
     let cognito = Arc::new(standin());
     // Two at a time, for there may be two cores.
     let (turns, mut runs) = (Arc::new(Semaphore::new(2)), JoinSet::new());
@@ -29,11 +29,10 @@ async fn a_stop_under_load_fails_no_call_it_took_and_comes_in_time() {
             let _turn = turns.acquire().await.unwrap();
             let process = spawn_blocking(move || Process::serve(&cognito, SETTINGS)).await.unwrap();
             let address: SocketAddr = process.address.parse().unwrap();
-            let stuck = Stuck::on(address).await;
+            let stuck = StuckClients::connect(address).await;
             let mut load = JoinSet::new();
             let begun = Arc::new(Barrier::new(CLIENTS + 1));
-            (0..CLIENTS)
-                .for_each(|_| drop(load.spawn(call_until_asked_to_leave(address, Arc::clone(&begun)))));
+            (0..CLIENTS).for_each(|_| drop(load.spawn(call_until_goaway(address, Arc::clone(&begun)))));
             // So that the stop comes amidst their calls; and whoever connects after it finds the port closed.
             begun.wait().await;
             process.signal("TERM");
@@ -53,7 +52,7 @@ async fn a_stop_under_load_fails_no_call_it_took_and_comes_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_wait_for_cognito_are_answered_before_the_end() {
+async fn calls_that_wait_for_cognito_get_their_reply_before_the_exit() {
     let cognito = standin();
     let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");
     let address: SocketAddr = process.address.parse().unwrap();
@@ -73,18 +72,18 @@ async fn calls_that_wait_for_cognito_are_answered_before_the_end() {
 }
 
 #[tokio::test]
-async fn a_stop_that_may_cut_calls_is_warned_of() {
+async fn a_grace_shorter_than_the_request_timeout_is_warned_about() {
     let cognito = standin();
     for (timeout, warnings) in [("300ms", 0), ("301ms", 1)] {
         let settings = format!("{SETTINGS}[limits]\nrequest_timeout = \"{timeout}\"");
         let process = Process::serve(&cognito, &settings);
-        let warned = process.start.iter().filter(|line| line["message"] == MAY_CUT);
+        let warned = process.start.iter().filter(|line| line["message"] == GRACE_WARNING);
         assert_eq!(warned.count(), warnings, "{timeout}: {:?}", process.start);
     }
 }
 
 #[tokio::test]
-async fn who_still_sends_as_its_connection_ends_is_not_broken_off() {
+async fn a_client_that_still_sends_when_its_connection_ends_gets_the_last_frames() {
     let mut app = App::start().await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
@@ -112,7 +111,7 @@ async fn who_still_sends_as_its_connection_ends_is_not_broken_off() {
 }
 
 /// Clients that would hold a stop for ever.
-struct Stuck {
+struct StuckClients {
     _silent: TcpStream,
     _idle: tonic::transport::Channel,
     _watching: tonic::Streaming<cognito_lookup::proto::health::HealthCheckResponse>,
@@ -122,8 +121,8 @@ struct Stuck {
     _full: (SendRequest<Bytes>, Option<client::ResponseFuture>, JoinSet<()>),
 }
 
-impl Stuck {
-    async fn on(address: SocketAddr) -> Self {
+impl StuckClients {
+    async fn connect(address: SocketAddr) -> Self {
         let idle = connect(address).await;
         let watching = HealthClient::new(idle.clone()).watch(HealthCheckRequest::default()).await;
         let deaf = client::handshake(TcpStream::connect(address).await.unwrap()).await.unwrap();
@@ -146,7 +145,7 @@ impl Stuck {
 }
 
 /// Calls until the server asks to leave, and says when it has begun; a call that was sent must be answered.
-async fn call_until_asked_to_leave(address: SocketAddr, begun: Arc<Barrier>) {
+async fn call_until_goaway(address: SocketAddr, begun: Arc<Barrier>) {
     let mut client = open(address).await;
     assert_eq!(get_user(&mut client, ADA).await.as_deref(), Some("0"));
     begun.wait().await;
@@ -155,7 +154,7 @@ async fn call_until_asked_to_leave(address: SocketAddr, begun: Arc<Barrier>) {
     }
 }
 
-const MAY_CUT: &str =
+const GRACE_WARNING: &str =
     "shutdown.grace is shorter than limits.request_timeout, so a stop may cut calls in progress";
 fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();

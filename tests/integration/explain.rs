@@ -8,8 +8,8 @@ use tonic_types::StatusExt as _;
 use crate::support::{ADA, App, failure};
 
 #[tokio::test]
-async fn an_administrator_learns_the_rule_behind_each_attribute() {
-    let app = App::start_with_config(administered).await;
+async fn explain_names_the_rule_for_each_attribute() {
+    let app = App::start_with_config(allow_admin).await;
     let told = explain(&app, about("web", &["email", "phone_number", "sub"])).await.unwrap();
     let lines: Vec<_> =
         told.attributes.iter().map(|told| (&*told.attribute, told.released, &*told.rule)).collect();
@@ -30,8 +30,8 @@ async fn an_administrator_learns_the_rule_behind_each_attribute() {
 }
 
 #[tokio::test]
-async fn a_question_that_cannot_be_explained_names_its_field() {
-    let app = App::start_with_config(administered).await;
+async fn an_invalid_explain_request_names_its_field() {
+    let app = App::start_with_config(allow_admin).await;
     let message = || about("web", &[]);
     let many = vec!["a".to_owned(); 101];
     for (message, reason, field) in [
@@ -57,7 +57,7 @@ async fn a_question_that_cannot_be_explained_names_its_field() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_told() {
+async fn only_an_administrator_may_explain() {
     let app = App::start().await;
     let status = explain(&app, about("nobody", &[])).await.unwrap_err();
     assert_eq!(
@@ -68,7 +68,7 @@ async fn nobody_else_is_told() {
 }
 
 /// This machine may administer, beside the app client that reads by token.
-fn administered(config: &mut Config) {
+fn allow_admin(config: &mut Config) {
     config.callers.pop();
     config.callers.push(CallerSettings {
         name: "operator".into(),

@@ -18,7 +18,7 @@ use tonic::{Code, Request};
 use crate::support::{ADA, App, connect, serve, standin};
 
 #[tokio::test]
-async fn health_is_told_for_the_server_and_each_service() {
+async fn health_covers_the_server_and_each_service() {
     let app = App::start().await;
     let mut health = HealthClient::new(app.channel.clone());
     for service in ["", "userlookup.v1.UserService", "userlookup.v1.AdminService"] {
@@ -36,7 +36,7 @@ async fn health_is_told_for_the_server_and_each_service() {
 }
 
 #[tokio::test]
-async fn a_stopping_server_says_so_first_and_fails_no_call_it_took() {
+async fn a_stopping_server_reports_not_serving_first_and_fails_no_accepted_call() {
     let mut app = App::start_with_config(|config| config.shutdown.delay = Duration::from_millis(200)).await;
     let held = app.cognito.hold("AdminGetUser");
     let mut health = HealthClient::new(app.channel.clone());
@@ -66,7 +66,7 @@ async fn a_stopping_server_says_so_first_and_fails_no_call_it_took() {
 }
 
 #[tokio::test]
-async fn a_stopping_server_takes_new_connections_until_its_delay_is_over() {
+async fn a_stopping_server_accepts_connections_until_its_delay_is_over() {
     let mut app = App::start_with_config(|config| config.shutdown.delay = Duration::from_secs(60)).await;
     let mut health = HealthClient::new(app.channel.clone());
     let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
@@ -80,7 +80,7 @@ async fn a_stopping_server_takes_new_connections_until_its_delay_is_over() {
 }
 
 #[tokio::test]
-async fn a_call_under_way_ends_before_its_server() {
+async fn a_call_in_progress_ends_before_the_server() {
     let mut app = App::start().await;
     let held = app.cognito.hold("AdminGetUser");
     let mut health = HealthClient::new(app.channel.clone());
@@ -101,7 +101,7 @@ async fn a_call_under_way_ends_before_its_server() {
 }
 
 #[tokio::test]
-async fn an_idle_peer_cannot_hold_a_stopping_server() {
+async fn an_idle_connection_does_not_delay_the_stop() {
     let mut app = App::start_with_config(|config| config.shutdown.grace = Duration::from_secs(600)).await;
     let silent = TcpStream::connect(app.address).await.unwrap();
     let mut half = TcpStream::connect(app.address).await.unwrap();
@@ -116,7 +116,7 @@ async fn an_idle_peer_cannot_hold_a_stopping_server() {
 }
 
 #[tokio::test]
-async fn a_request_whose_message_never_comes_is_ended() {
+async fn a_request_without_its_message_times_out() {
     let app =
         App::start_with_config(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
     let (response, body) = app.begin_get_user().await;
@@ -126,7 +126,7 @@ async fn a_request_whose_message_never_comes_is_ended() {
 }
 
 #[tokio::test]
-async fn half_a_question_is_not_kept() {
+async fn a_partial_message_is_not_kept_in_memory() {
     let app =
         App::start_with_config(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
     let path = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
@@ -141,7 +141,7 @@ async fn half_a_question_is_not_kept() {
 }
 
 #[tokio::test]
-async fn no_service_takes_a_large_message() {
+async fn every_service_refuses_a_large_message() {
     let app = App::start().await;
     let large = "x".repeat(65 * 1024);
     let health =
@@ -155,7 +155,7 @@ async fn no_service_takes_a_large_message() {
 }
 
 #[tokio::test]
-async fn reflection_answers_no_large_message() {
+async fn reflection_refuses_a_large_message() {
     // Two versions of one protocol, alike but in the names of their packages.
     macro_rules! answered {
         ($version:ident, $channel:expr, $host:expr) => {{
@@ -181,7 +181,7 @@ async fn reflection_answers_no_large_message() {
 }
 
 #[tokio::test]
-async fn a_request_has_room_for_two_tokens_and_no_more() {
+async fn request_headers_fit_two_tokens_and_no_more() {
     let app = App::start().await;
     let with = |size: usize| {
         let mut request = Request::new(crate::support::about(ADA));
@@ -224,7 +224,7 @@ async fn reflection_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn faulty_settings_stop_the_server_before_it_serves() {
+async fn invalid_settings_prevent_the_start() {
     let cognito = standin();
     let mut config = crate::support::config(&cognito);
     config.callers[0].attributes.clear();

@@ -33,7 +33,7 @@ mod authentication_keys;
 // Many users at once.
 mod batch;
 // How much Cognito is asked, and what who is refused is told.
-mod budget;
+mod rate_limit;
 // Who asks, and what that lets them read.
 mod callers;
 // The binary: its commands, exit codes and settings.
@@ -69,7 +69,7 @@ mod metrics;
 // Cognito or the key server slow, broken, lying or gone.
 mod outage;
 // That every RPC there is needs leave.
-mod permits;
+mod authorization;
 // Several pools in one server.
 mod pools;
 // What orchestrators, load balancers and Prometheus are told.

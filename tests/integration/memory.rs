@@ -9,7 +9,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute: `cargo test --test integration memory -- --ignored --nocapture`"]
-async fn a_process_full_of_the_largest_users_has_room_in_512_mib() {
+async fn a_cache_full_of_the_largest_users_fits_into_512_mib() {
     let cognito = standin();
     let settings = "listen = \"127.0.0.1:0\"\nworkers = 2\n[budget]\nuser_reads_per_second = 100000";
     let process = Process::serve(&cognito, settings);

@@ -35,7 +35,7 @@ async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
 }
 
 #[tokio::test]
-async fn lookups_are_counted_by_how_they_were_answered() {
+async fn lookups_are_counted_by_outcome() {
     let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_secs(2)).await;
     assert!(app.get_by_sub(ADA).await.is_ok());
     assert!(app.get_by_sub(ADA).await.is_ok());
@@ -54,7 +54,7 @@ async fn lookups_are_counted_by_how_they_were_answered() {
 }
 
 #[tokio::test]
-async fn what_is_held_and_what_is_given_up_is_told() {
+async fn cache_sizes_and_evictions_are_counted() {
     let app = App::start_with_config(|config| {
         config.cache.max_bytes = 1 << 20;
         config.cache.max_absent_bytes = 1 << 20;
@@ -81,7 +81,7 @@ async fn what_is_held_and_what_is_given_up_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_left_of_the_budget_is_told() {
+async fn the_remaining_rate_limit_is_a_gauge() {
     let app = App::start_with_config(|config| {
         config.budget.user_reads_per_second = Some(1000);
         config.pools[0].account = Some("123456789012".into());
@@ -103,7 +103,7 @@ async fn what_is_left_of_the_budget_is_told() {
 
 /// Also where no records are kept.
 #[tokio::test]
-async fn calls_are_counted_by_caller_and_end() {
+async fn calls_are_counted_by_caller_and_outcome() {
     for sink in [AuditSink::File, AuditSink::Off] {
         let app = App::start_with_config(|config| {
             config.audit.sink = sink;
@@ -141,7 +141,7 @@ async fn calls_are_counted_by_caller_and_end() {
 }
 
 #[tokio::test]
-async fn every_series_is_there_from_the_start() {
+async fn every_series_exists_from_the_start() {
     let app = App::start().await;
     let before = series(&app).await;
     assert!(before.len() > 50, "{} series", before.len());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{ADA, App, BOB, GET_USER_STARTED, http_get, standin};
 
 #[tokio::test]
-async fn orchestrators_are_told_in_plain_http() {
+async fn probes_answer_over_http() {
     let app = App::start().await;
     for (path, status, body) in [
         ("/livez", 200, "live\n"),

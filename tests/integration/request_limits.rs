@@ -11,15 +11,15 @@ use tonic::Code;
 
 use crate::support::{
     about,
-    attack::{PATIENCE, attacked, beside, id, status},
+    attack::{LONG, single_worker, status, stream_id, while_calling},
     failure,
     frames::{self, CANCEL, FrameConnection, RST_STREAM, frame},
     source,
 };
 
 #[tokio::test]
-async fn a_message_that_dribbles_is_ended_with_its_time() {
-    let app = attacked(|config| config.limits.request_timeout = Duration::from_millis(300)).await;
+async fn a_message_that_arrives_too_slowly_ends_with_the_deadline() {
+    let app = single_worker(|config| config.limits.request_timeout = Duration::from_millis(300)).await;
     let asked = app.cognito_lookups();
     let attack = async {
         let (mut response, mut body) = app.begin_get_user().await;
@@ -34,14 +34,14 @@ async fn a_message_that_dribbles_is_ended_with_its_time() {
             }
         }
     };
-    let status = beside(&app, attack).await;
+    let status = while_calling(&app, attack).await;
     assert_eq!(failure(&status), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
     assert_eq!(app.cognito_lookups(), asked);
 }
 
 #[tokio::test]
-async fn a_method_that_no_service_has_is_refused_with_its_reason() {
-    let app = attacked(|_| {}).await;
+async fn an_unknown_method_is_unimplemented() {
+    let app = single_worker(|_| {}).await;
     for path in [
         "/userlookup.v1.UserService/Nope",
         "/userlookup.v1.AdminService/Nope",
@@ -60,8 +60,8 @@ async fn a_method_that_no_service_has_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_message_is_bounded_and_in_the_clear() {
-    let app = attacked(|_| {}).await;
+async fn a_message_is_bounded_and_not_compressed() {
+    let app = single_worker(|_| {}).await;
     let asked = app.cognito_lookups();
     let invalid = (Code::InvalidArgument, "FIELD_INVALID");
     let unimplemented = (Code::Unimplemented, "UNSPECIFIED");
@@ -84,15 +84,15 @@ async fn a_message_is_bounded_and_in_the_clear() {
             body.send_data(Bytes::copy_from_slice(message), false).unwrap();
             status(&response.await.unwrap())
         };
-        let status = beside(&app, attack).await;
+        let status = while_calling(&app, attack).await;
         assert_eq!(failure(&status), (code, reason.to_owned()), "{case}");
     }
     assert_eq!(app.cognito_lookups(), asked);
 }
 
 #[tokio::test]
-async fn a_callers_deadline_shortens_ours_and_never_lengthens_it() {
-    let app = attacked(|config| config.limits.request_timeout = Duration::from_millis(100)).await;
+async fn the_clients_deadline_shortens_the_request_timeout_and_never_extends_it() {
+    let app = single_worker(|config| config.limits.request_timeout = Duration::from_millis(100)).await;
     let held = app.cognito.hold("AdminGetUser");
     let asked = app.cognito.calls("AdminGetUser");
     let sub = || User::local("nobody", "").sub;
@@ -101,11 +101,11 @@ async fn a_callers_deadline_shortens_ours_and_never_lengthens_it() {
         request.headers_mut().insert("grpc-timeout", HeaderValue::from_static(deadline));
         let (response, mut body) = app.connect_h2().await.send_request(request, false).unwrap();
         body.send_data(frames::message(&about(&sub())).into(), true).unwrap();
-        let answer = timeout(PATIENCE, response).await.expect("ours ends it").unwrap();
+        let answer = timeout(LONG, response).await.expect("ours ends it").unwrap();
         assert_eq!(failure(&status(&answer)), (Code::DeadlineExceeded, "DEADLINE".to_owned()), "{deadline}");
     };
     for none in ["0n", "1n", "99999n"] {
-        beside(&app, ends(none)).await;
+        while_calling(&app, ends(none)).await;
     }
     assert_eq!(app.cognito.calls("AdminGetUser"), asked, "there is no time to ask Cognito");
     drop(held);
@@ -114,17 +114,17 @@ async fn a_callers_deadline_shortens_ours_and_never_lengthens_it() {
     for ours in long_ones.into_iter().chain(no_deadlines) {
         let asked = app.cognito.calls("AdminGetUser");
         let held = app.cognito.hold("AdminGetUser");
-        beside(&app, ends(ours)).await;
+        while_calling(&app, ends(ours)).await;
         let reached = app.cognito.wait_for_calls("AdminGetUser", asked + 1);
-        timeout(PATIENCE, reached).await.expect("there was time to ask Cognito");
+        timeout(LONG, reached).await.expect("there was time to ask Cognito");
         held.release();
         app.cognito.wait_until_idle("AdminGetUser").await;
     }
 }
 
 #[tokio::test]
-async fn a_thousand_who_leave_harm_nobody() {
-    let app = attacked(|_| {}).await;
+async fn a_thousand_cancelled_calls_cause_no_more_fetches() {
+    let app = single_worker(|_| {}).await;
     let asked = app.cognito.calls("AdminGetUser");
     let held = app.cognito.hold("AdminGetUser");
     let eve = User::local("eve", "secret");
@@ -134,16 +134,18 @@ async fn a_thousand_who_leave_harm_nobody() {
         let mut wire = FrameConnection::open(app.address, &[]).await;
         for n in (0..1000).step_by(10) {
             let calls = n..n + 10;
-            wire.send(&calls.clone().flat_map(|n| frames::call(id(n), &about(&sub))).collect::<Vec<_>>())
-                .await;
+            wire.send(
+                &calls.clone().flat_map(|n| frames::call(stream_id(n), &about(&sub))).collect::<Vec<_>>(),
+            )
+            .await;
             wire.ping().await.unwrap();
-            let reset = |n| frame(RST_STREAM, 0, id(n), &CANCEL.to_be_bytes());
+            let reset = |n| frame(RST_STREAM, 0, stream_id(n), &CANCEL.to_be_bytes());
             wire.send(&calls.flat_map(reset).collect::<Vec<_>>()).await;
             wire.ping().await.unwrap();
         }
     };
     let begun = Instant::now();
-    beside(&app, attack).await;
+    while_calling(&app, attack).await;
     held.release();
     app.cognito.wait_until_idle("AdminGetUser").await;
     // Whoever comes now may still meet the fetch, and who comes next finds what it left.

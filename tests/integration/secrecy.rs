@@ -15,8 +15,8 @@ use crate::{
     support::{ADA, BOB, GRACE, about, connect, with_token},
 };
 
-// Not `standin()`: its people's values are marked, so that each can be told from any other text.
-fn marked() -> StandIn {
+// Not `standin()`: its people's values are marked_standin, so that each can be told from any other text.
+fn marked_standin() -> StandIn {
     let cognito = StandIn::start(Pool::sandbox()).unwrap();
     cognito
         .update_user("ada", |ada| {
@@ -29,8 +29,8 @@ fn marked() -> StandIn {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_personal_is_in_the_finest_log() {
-    let cognito = marked();
+async fn the_trace_log_has_no_personal_data() {
+    let cognito = marked_standin();
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("settings.toml");
     fs::write(&file, settings(&cognito)).unwrap();
@@ -61,7 +61,7 @@ async fn nothing_personal_is_in_the_finest_log() {
         log.read_to_string(&mut rest).map(|_| rest)
     });
     let mut users = UserServiceClient::new(connect(address).await);
-    let secrets = ask_everything(&mut users, &cognito).await;
+    let secrets = make_every_kind_of_call(&mut users, &cognito).await;
     assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
     text.push_str(&rest.join().unwrap().unwrap());
     let mut audit = String::new();
@@ -84,7 +84,7 @@ async fn nothing_personal_is_in_the_finest_log() {
 }
 
 /// Calls that succeed and fail in every way there is, and what must not be seen of them.
-async fn ask_everything(
+async fn make_every_kind_of_call(
     users: &mut UserServiceClient<tonic::transport::Channel>,
     cognito: &StandIn,
 ) -> Vec<String> {

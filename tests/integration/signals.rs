@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn a_hang_up_has_it_look_at_its_files_at_once() {
+fn sighup_reloads_the_files() {
     let authority = Authority::new("servers");
     let files = Files::new(&authority.server(), &authority);
     let mut config = cognito_lookup::config::Config::default();
@@ -38,7 +38,7 @@ fn a_hang_up_has_it_look_at_its_files_at_once() {
 }
 
 #[test]
-fn a_hang_up_without_files_ends_nothing() {
+fn sighup_without_files_is_ignored() {
     let cognito = standin();
     let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");
     process.signal("HUP");
@@ -48,7 +48,7 @@ fn a_hang_up_without_files_ends_nothing() {
 }
 
 #[test]
-fn systemd_is_told_of_the_start_and_the_stop() {
+fn systemd_is_notified_of_start_and_stop() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("notify");
     let systemd = UnixDatagram::bind(&path).unwrap();
@@ -56,14 +56,14 @@ fn systemd_is_told_of_the_start_and_the_stop() {
     let settings = "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"";
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap())];
     let process = Process::serve_with_shell("exec \"$0\" \"$@\"", &cognito, settings, &environment);
-    assert_eq!(told(&systemd), "READY=1\n");
+    assert_eq!(next_notification(&systemd), "READY=1\n");
     process.signal("TERM");
-    assert_eq!(told(&systemd), "STOPPING=1\n");
+    assert_eq!(next_notification(&systemd), "STOPPING=1\n");
     assert_eq!(process.wait(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_unix_socket_is_served_and_goes_with_its_server() {
+async fn a_unix_socket_is_served_and_removed_at_the_exit() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("grpc.sock");
     // One that a killed process left behind.
@@ -83,7 +83,7 @@ async fn a_unix_socket_is_served_and_goes_with_its_server() {
     assert!(!path.exists());
 }
 
-fn told(systemd: &UnixDatagram) -> String {
+fn next_notification(systemd: &UnixDatagram) -> String {
     let mut buffer = [0; 64];
     let length = systemd.recv(&mut buffer).unwrap();
     String::from_utf8(buffer[..length].to_vec()).unwrap()

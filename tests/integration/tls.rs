@@ -28,7 +28,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn calls_travel_encrypted() {
+async fn calls_are_served_over_tls_only() {
     let authority = Authority::new("servers");
     let app = serving(&Files::new(&authority.server(), &authority), ClientCertificate::Off).await;
     for version in [&version::TLS12, &version::TLS13] {
@@ -48,7 +48,7 @@ async fn calls_travel_encrypted() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_asked_for_as_is_set() {
+async fn client_certificates_are_requested_as_configured() {
     use ClientCertificate::{Off, Optional, Required};
     let (servers, clients, others) = (Authority::new("servers"), Authority::new("c"), Authority::new("o"));
     let files = Files::new(&servers.server(), &clients);
@@ -63,7 +63,7 @@ async fn a_client_certificate_is_asked_for_as_is_set() {
     for (n, asked) in [Off, Optional, Required].into_iter().enumerate() {
         let app = serving(&files, asked).await;
         for (case, identity, expected) in &identities {
-            let accepted = is_answered(app.address, client_config(&[&servers], identity.as_ref())).await;
+            let accepted = accepts_calls(app.address, client_config(&[&servers], identity.as_ref())).await;
             assert_eq!(accepted, expected[n], "{asked:?}, {case}");
         }
     }
@@ -71,7 +71,7 @@ async fn a_client_certificate_is_asked_for_as_is_set() {
 
 /// Four backends call all the while, now on connections they have, now on new ones.
 #[tokio::test(flavor = "multi_thread")]
-async fn rotating_everything_under_load_fails_no_call() {
+async fn rotating_all_files_under_load_fails_no_call() {
     let (servers, new_servers) = (Authority::new("servers"), Authority::new("new servers"));
     let (clients, new_clients) = (Authority::new("clients"), Authority::new("new clients"));
     let files = Files::new(&servers.server(), &clients);
@@ -99,12 +99,12 @@ async fn rotating_everything_under_load_fails_no_call() {
     load.another_round().await;
 
     load.end().await;
-    assert!(is_answered(app.address, new).await);
-    assert!(!is_answered(app.address, old).await, "the old authority is not trusted any more");
+    assert!(accepts_calls(app.address, new).await);
+    assert!(!accepts_calls(app.address, old).await, "the old authority is not trusted any more");
 }
 
 #[tokio::test]
-async fn a_bad_file_keeps_the_old_set() {
+async fn an_invalid_file_keeps_the_files_in_use() {
     let authority = Authority::new("servers");
     let (first, second) = (authority.server(), authority.server());
     let (expired, early) = (authority.expired_server(), authority.server_within(3000, 3001));
@@ -128,8 +128,8 @@ async fn a_bad_file_keeps_the_old_set() {
         spoil();
         failures += 1.0;
         app.wait_for_metric(FAILURES, |now| now >= failures).await;
-        assert_eq!(served(app.address, client()).await, first.der(), "{case}");
-        assert!(is_answered(app.address, client()).await, "{case}");
+        assert_eq!(served_certificate(app.address, client()).await, first.der(), "{case}");
+        assert!(accepts_calls(app.address, client()).await, "{case}");
         files.write(&first);
         files.write_client_ca(&authority.pem);
         app.wait_for_metric(LOADED, |now| now > loaded).await;
@@ -138,11 +138,11 @@ async fn a_bad_file_keeps_the_old_set() {
     let loaded = app.metric(LOADED).await;
     files.write(&second);
     app.wait_for_metric(LOADED, |now| now > loaded).await;
-    assert_eq!(served(app.address, client()).await, second.der());
+    assert_eq!(served_certificate(app.address, client()).await, second.der());
 }
 
 #[tokio::test]
-async fn the_end_of_the_certificate_in_use_is_told() {
+async fn the_expiry_of_the_certificate_is_a_metric() {
     assert_eq!(App::start().await.metric(EXPIRY).await, 0.0, "without TLS");
     let authority = Authority::new("servers");
     let files = Files::new(&authority.server_within(2020, 2100), &authority);
@@ -152,12 +152,12 @@ async fn the_end_of_the_certificate_in_use_is_told() {
     app.wait_for_metric(EXPIRY, |now| now == YEAR_2110).await;
     files.write(&authority.expired_server());
     app.wait_for_metric(FAILURES, |now| now == 1.0).await;
-    assert_eq!(app.metric(EXPIRY).await, YEAR_2110, "the old one is served");
+    assert_eq!(app.metric(EXPIRY).await, YEAR_2110, "the old one is served_certificate");
 }
 
 /// A volume of Kubernetes: each file is a link into `..data`, which is a link that is swapped.
 #[tokio::test]
-async fn a_swapped_link_is_a_change() {
+async fn a_swapped_symlink_is_reloaded() {
     let authority = Authority::new("servers");
     let (first, second) = (authority.server(), authority.server());
     let volume = Files::new(&first, &authority);
@@ -172,16 +172,16 @@ async fn a_swapped_link_is_a_change() {
         symlink(format!("..data/{name}"), volume.path(name)).unwrap();
     }
     let app = serving(&volume, ClientCertificate::Off).await;
-    assert_eq!(served(app.address, client_config(&[&authority], None)).await, first.der());
+    assert_eq!(served_certificate(app.address, client_config(&[&authority], None)).await, first.der());
     let loaded = app.metric(LOADED).await;
     symlink("..2", volume.path("..new")).unwrap();
     fs::rename(volume.path("..new"), volume.path("..data")).unwrap();
     app.wait_for_metric(LOADED, |now| now > loaded).await;
-    assert_eq!(served(app.address, client_config(&[&authority], None)).await, second.der());
+    assert_eq!(served_certificate(app.address, client_config(&[&authority], None)).await, second.der());
 }
 
 #[test]
-fn faulty_settings_are_named() {
+fn invalid_settings_are_named() {
     let authority = Authority::new("servers");
     let (one, other) = (authority.server(), authority.server());
     let files = Files::new(&one, &authority);
@@ -300,14 +300,14 @@ async fn serving(files: &Files, asked: ClientCertificate) -> App {
 }
 
 /// Of TLS 1.3, a client learns only with its first answer that its certificate was refused.
-async fn is_answered(address: SocketAddr, config: ClientConfig) -> bool {
+async fn accepts_calls(address: SocketAddr, config: ClientConfig) -> bool {
     let Ok(channel) = connect(address, config).await else { return false };
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
     answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving)
 }
 
 /// The certificate that a new connection is shown.
-async fn served(address: SocketAddr, config: ClientConfig) -> Vec<u8> {
+async fn served_certificate(address: SocketAddr, config: ClientConfig) -> Vec<u8> {
     let stream = handshake(address, config).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }

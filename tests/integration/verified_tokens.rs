@@ -22,7 +22,7 @@ async fn a_token_is_verified_once() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_not_kept() {
+async fn refused_tokens_are_not_cached() {
     let app = App::start().await;
     let mut claims = app.cognito.access_claims("ada").unwrap();
     claims["client_id"] = json!("anotherclient");
@@ -37,7 +37,7 @@ async fn what_is_refused_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_known_token_ends_with_its_time() {
+async fn a_cached_token_expires_with_its_exp() {
     let app = App::start().await;
     let mut claims = app.cognito.access_claims("ada").unwrap();
     // With the leeway, two to three seconds are left.
@@ -58,7 +58,7 @@ async fn a_known_token_ends_with_its_time() {
 }
 
 #[tokio::test]
-async fn one_persons_tokens_can_be_forgotten() {
+async fn the_tokens_of_one_user_can_be_erased() {
     let parts = Components::start().await;
     let [ada, again, bob] = ["ada", "ada", "bob"].map(|name| parts.cognito.access_token(name).unwrap());
     for token in [&ada, &again, &bob, &bob] {

@@ -4,5 +4,5 @@ rm -rf "$target/tmp/canary"
 cargo test --locked --workspace
 # The other tests must have ended: this one reads what all of them logged, recorded and returned.
 cargo test --locked --workspace --test integration -- --ignored --exact \
-  support::canary::nothing_personal_was_let_out_by_any_test
+  support::canary::no_test_output_has_personal_data
 cargo test --locked --workspace --lib --test integration memory -- --ignored --nocapture --test-threads 1

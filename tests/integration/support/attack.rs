@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// A server on one thread, which whoever is attacked shares with who attacks.
-pub(crate) async fn attacked(change: impl FnOnce(&mut Config)) -> App {
+/// A server on one thread, which whoever is single_worker shares with who attacks.
+pub(crate) async fn single_worker(change: impl FnOnce(&mut Config)) -> App {
     let app = App::start_with_config(|config| {
         config.workers = 1;
         change(config);
@@ -38,8 +38,8 @@ pub(crate) async fn attacked(change: impl FnOnce(&mut Config)) -> App {
     app
 }
 
-/// As [`attacked`], over TLS, with a client of its own.
-pub(crate) async fn encrypted(
+/// As [`single_worker`], over TLS, with a client of its own.
+pub(crate) async fn single_worker_tls(
     authority: &Authority,
     change: impl FnOnce(&mut Config),
 ) -> (App, UserServiceClient<Channel>) {
@@ -55,9 +55,9 @@ pub(crate) async fn encrypted(
     (app, UserServiceClient::new(channel))
 }
 
-/// As [`attacked`], where connections live shortly, and nobody has called yet: tonic's client fails a call that it was
+/// As [`single_worker`], where connections live shortly, and nobody has called yet: tonic's client fails a call that it was
 /// about to send over a connection that ends.
-pub(crate) async fn ageing(change: impl FnOnce(&mut LimitSettings)) -> App {
+pub(crate) async fn short_lived_connections(change: impl FnOnce(&mut LimitSettings)) -> App {
     let app = App::start_unready(standin(), |config| {
         config.workers = 1;
         change(&mut config.limits);
@@ -68,13 +68,13 @@ pub(crate) async fn ageing(change: impl FnOnce(&mut LimitSettings)) -> App {
 }
 
 /// A client that calls over one connection after another. Each call that was sent must be answered.
-pub(crate) struct Steady {
+pub(crate) struct ReconnectingClient {
     address: SocketAddr,
     pub(crate) connections: usize,
     current: Option<SendRequest<Bytes>>,
 }
 
-impl Steady {
+impl ReconnectingClient {
     pub(crate) fn new(app: &App) -> Self {
         Self { address: app.address, connections: 0, current: None }
     }
@@ -94,11 +94,11 @@ impl Steady {
 }
 
 /// Attacks while a good client goes on asking, each of whose calls must be answered.
-pub(crate) async fn beside<T>(app: &App, attack: impl Future<Output = T>) -> T {
-    while_asking(async || assert!(app.get_by_sub(ADA).await.is_ok()), attack).await
+pub(crate) async fn while_calling<T>(app: &App, attack: impl Future<Output = T>) -> T {
+    while_repeating(async || assert!(app.get_by_sub(ADA).await.is_ok()), attack).await
 }
 
-pub(crate) async fn while_asking<T>(mut ask: impl AsyncFnMut(), attack: impl Future<Output = T>) -> T {
+pub(crate) async fn while_repeating<T>(mut ask: impl AsyncFnMut(), attack: impl Future<Output = T>) -> T {
     let over = Cell::new(false);
     let asking = async {
         let mut answered = 0;
@@ -108,7 +108,7 @@ pub(crate) async fn while_asking<T>(mut ask: impl AsyncFnMut(), attack: impl Fut
         }
     };
     let attacking = async {
-        let outcome = timeout(PATIENCE, attack).await.expect("the attack ends");
+        let outcome = timeout(LONG, attack).await.expect("the attack ends");
         over.set(true);
         outcome
     };
@@ -118,14 +118,14 @@ pub(crate) async fn while_asking<T>(mut ask: impl AsyncFnMut(), attack: impl Fut
 }
 
 /// How it ends for one who says this and no more.
-pub(crate) async fn left_at(app: &App, beginning: &[u8]) -> ConnectionEnd {
+pub(crate) async fn end_after(app: &App, beginning: &[u8]) -> ConnectionEnd {
     let mut wire = FrameConnection::connect(app.address).await;
     wire.send(beginning).await;
     wire.ended().await
 }
 
 /// A connection from this address that the server has greeted.
-pub(crate) async fn begun_from(source: [u8; 4], address: SocketAddr) -> io::Result<FrameConnection> {
+pub(crate) async fn open_from(source: [u8; 4], address: SocketAddr) -> io::Result<FrameConnection> {
     let mut wire = FrameConnection::connect_from(source, address).await;
     // One that is refused may be gone before this.
     drop(wire.0.write_all(&frames::preface_and_settings(&[])).await);
@@ -134,7 +134,7 @@ pub(crate) async fn begun_from(source: [u8; 4], address: SocketAddr) -> io::Resu
 }
 
 /// Connects, says nothing until it is let go, and connects again.
-pub(crate) async fn come_again(address: SocketAddr) {
+pub(crate) async fn reconnect_for_ever(address: SocketAddr) {
     let mut pace = interval(Duration::from_millis(10));
     loop {
         pace.tick().await;
@@ -142,10 +142,10 @@ pub(crate) async fn come_again(address: SocketAddr) {
     }
 }
 
-/// As [`begun_from`], as often as it takes.
-pub(crate) async fn begun_at_last(source: [u8; 4], address: SocketAddr) {
-    let begun = async { while begun_from(source, address).await.is_err() {} };
-    timeout(PATIENCE, begun).await.expect("a place becomes free");
+/// As [`open_from`], as often as it takes.
+pub(crate) async fn wait_until_accepted(source: [u8; 4], address: SocketAddr) {
+    let begun = async { while open_from(source, address).await.is_err() {} };
+    timeout(LONG, begun).await.expect("a place becomes free");
 }
 
 pub(crate) fn is_refusal(frame: &Frame) -> bool {
@@ -156,8 +156,8 @@ pub(crate) fn flood(times: usize, one: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     (0..times).flat_map(one).collect()
 }
 
-/// The id of a client's stream.
-pub(crate) fn id(n: usize) -> u32 {
+/// The stream_id of a client's stream.
+pub(crate) fn stream_id(n: usize) -> u32 {
     u32::try_from(2 * n + 1).unwrap()
 }
 
@@ -176,4 +176,4 @@ pub(crate) fn refused_by(limit: &str) -> String {
 
 // Long enough for who means well, on a machine that has much else to do.
 pub(crate) const SHORT: Duration = Duration::from_secs(1);
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);

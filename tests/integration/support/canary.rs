@@ -1,6 +1,6 @@
 //! What the whole suite lets out, at the finest level, kept for one look at its end.
 //!
-//! The stand-in's people and their tokens are the canaries. What a server in this process logs, through the filter that
+//! The stand-in's users and their tokens are the canaries. What a server in this process logs, through the filter that
 //! production has, goes to a file, and so do the logs and records of the binary's processes, every status that a test
 //! looks at and every page of metrics. `tests/run unit` then looks for a canary in it.
 
@@ -34,33 +34,33 @@ pub(crate) fn stdout() -> Stdio {
 
 /// Keeps a line that a process logged.
 pub(crate) fn log(line: &str) {
-    keep("log", line);
+    append("log", line);
 }
 
 /// Keeps a page of the port for probes.
 pub(crate) fn page(text: &str) {
-    keep("page", text);
+    append("page", text);
 }
 
-/// Keeps all that a caller is told of a failure.
+/// Keeps all that a caller is describe of a failure.
 pub(crate) fn status(status: &Status) {
-    keep("status", &told(status));
+    append("status", &describe(status));
 }
 
 /// Marks a token, whose signature is then a canary too.
 pub(crate) fn token(token: &str) {
     let signature = token.rsplit('.').next().filter(|part| part.len() == SIGNATURE_CHARACTERS);
     if let Some(signature) = signature {
-        keep("tokens", signature);
+        append("tokens", signature);
     }
 }
 
 #[test]
 #[ignore = "looks at what the other tests have left: tests/run unit"]
-fn nothing_personal_was_let_out_by_any_test() {
+fn no_test_output_has_personal_data() {
     let signatures: BTreeSet<_> = read("tokens").lines().map(ToOwned::to_owned).collect();
     assert!(signatures.len() > 50, "the tokens are marked: {}", signatures.len());
-    let canaries = Canaries { people: people(), signatures };
+    let canaries = Canaries { users: users(), signatures };
     for (kind, least, usual) in [
         ("log", 1_000, "\"level\":\"DEBUG\""),
         ("status", 100, "PermissionDenied"),
@@ -76,10 +76,10 @@ fn nothing_personal_was_let_out_by_any_test() {
 }
 
 #[test]
-fn a_canary_is_found_wherever_it_gets_out() {
+fn a_canary_is_found_in_every_kind_of_output() {
     let signature = "s".repeat(SIGNATURE_CHARACTERS);
     let token = format!("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.{signature}");
-    let canaries = Canaries { people: people(), signatures: [signature.clone()].into() };
+    let canaries = Canaries { users: users(), signatures: [signature.clone()].into() };
     let folder = tempfile::tempdir().unwrap();
     let texts = [ADA, "Ada Lovelace", "bob@example.com", &token, &signature, &signature[..24]];
     for (n, canary) in texts.into_iter().enumerate() {
@@ -94,12 +94,12 @@ fn a_canary_is_found_wherever_it_gets_out() {
         let lines: BTreeSet<_> = found(&text, &canaries).into_iter().map(|(_, line)| line).collect();
         assert!(lines.len() >= 2 && !text.contains("\"h2\""), "{canary}: {text}");
         let mut status = Status::with_details(tonic::Code::Internal, "text", canary.to_owned().into());
-        assert!(!found(&told(&status), &canaries).is_empty(), "{canary} in the details");
+        assert!(!found(&describe(&status), &canaries).is_empty(), "{canary} in the details");
         status = Status::internal(canary);
-        assert!(!found(&told(&status), &canaries).is_empty(), "{canary} in the message");
+        assert!(!found(&describe(&status), &canaries).is_empty(), "{canary} in the message");
         status = Status::internal("text");
-        status.metadata_mut().insert("x-told", canary.parse().unwrap());
-        assert!(!found(&told(&status), &canaries).is_empty(), "{canary} in the metadata");
+        status.metadata_mut().insert("x-describe", canary.parse().unwrap());
+        assert!(!found(&describe(&status), &canaries).is_empty(), "{canary} in the metadata");
     }
     assert_eq!(found("nothing of anybody", &canaries), []);
 }
@@ -122,28 +122,28 @@ fn subscriber(writer: File) -> impl Subscriber + Send + Sync {
 
 /// What must be nowhere.
 struct Canaries {
-    people: BTreeSet<String>,
+    users: BTreeSet<String>,
     signatures: BTreeSet<String>,
 }
 
-/// What is of people alone: their `sub`s, and what of their names and values is too long to be anything else.
-fn people() -> BTreeSet<String> {
-    let people = Pool::sandbox().users;
-    let values = people.iter().flat_map(|person| person.attributes.values().chain([&person.username]));
+/// What is of users alone: their `sub`s, and what of their names and values is too long to be anything else.
+fn users() -> BTreeSet<String> {
+    let users = Pool::sandbox().users;
+    let values = users.iter().flat_map(|person| person.attributes.values().chain([&person.username]));
     let values = values.filter(|value| value.len() >= 8).cloned();
     // What every JSON object begins with in base64url, and so each part of a token but its signature.
-    values.chain(people.iter().map(|person| person.sub.clone())).chain(["eyJ".to_owned()]).collect()
+    values.chain(users.iter().map(|person| person.sub.clone())).chain(["eyJ".to_owned()]).collect()
 }
 
 /// Every line with a canary in it, or with a signature or its beginning, and which.
 fn found<'t>(text: &'t str, canaries: &Canaries) -> Vec<(String, &'t str)> {
-    let of_people = |line: &str| canaries.people.iter().find(|canary| line.contains(*canary)).cloned();
+    let of_users = |line: &str| canaries.users.iter().find(|canary| line.contains(*canary)).cloned();
     let is_code = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let of_tokens = |line: &str| {
         let words = line.split(|c| !is_code(c)).filter(|word| word.len() >= SHORTEST_BEGINNING);
         words.map(ToOwned::to_owned).find(|word| canaries.begins(word))
     };
-    let within = |line: &'t str| Some((of_people(line).or_else(|| of_tokens(line))?, line));
+    let within = |line: &'t str| Some((of_users(line).or_else(|| of_tokens(line))?, line));
     // Pages say the same many times.
     let lines: HashSet<_> = text.lines().collect();
     lines.into_iter().filter_map(within).collect()
@@ -156,12 +156,12 @@ impl Canaries {
     }
 }
 
-fn told(status: &Status) -> String {
+fn describe(status: &Status) -> String {
     let details = String::from_utf8_lossy(status.details()).into_owned();
     format!("{status:?} {:?} {details:?}", status.metadata())
 }
 
-fn keep(kind: &str, text: &str) {
+fn append(kind: &str, text: &str) {
     LazyLock::force(&CAPTURE);
     open(kind).write_all(format!("{}\n", text.trim_end()).as_bytes()).unwrap();
 }

@@ -10,9 +10,9 @@ use tonic_types::StatusExt as _;
 use crate::support::{ADA, App, about, connect, failure};
 
 #[tokio::test]
-async fn of_a_herd_of_cold_users_as_many_are_asked_about_as_the_budget_lets_begin_in_time() {
+async fn of_a_burst_of_cold_users_only_those_whose_fetch_starts_before_the_deadline_are_fetched() {
     let app = App::start_with_config(|config| config.budget.user_reads_per_second = Some(20)).await;
-    let people = crowd(&app, 400);
+    let people = put_cold_users(&app, 400);
     let channels = join_all((0..4).map(|_| connect(app.address))).await;
     let asking = people.iter().enumerate().map(|(n, sub)| {
         let mut users = UserServiceClient::new(channels[n % 4].clone());
@@ -36,13 +36,13 @@ async fn of_a_herd_of_cold_users_as_many_are_asked_about_as_the_budget_lets_begi
 }
 
 #[tokio::test]
-async fn a_caller_with_a_share_is_refused_beyond_it_and_the_others_are_not() {
+async fn a_caller_beyond_its_own_rate_limit_is_refused_and_others_are_not() {
     let app = App::start_with_config(|config| {
         config.callers[1].misses_per_second = Some(1);
         config.limits.request_timeout = Duration::from_millis(900);
     })
     .await;
-    let people = crowd(&app, 10);
+    let people = put_cold_users(&app, 10);
     let first = app.get_by_sub(&people[0]).await;
     assert!(first.is_ok());
     let more = join_all(people[1..].iter().map(|sub| app.get_by_sub(sub))).await;
@@ -56,7 +56,7 @@ async fn a_caller_with_a_share_is_refused_beyond_it_and_the_others_are_not() {
 }
 
 #[tokio::test]
-async fn cognito_is_asked_what_it_allows() {
+async fn the_quota_is_read_from_cognito() {
     let app = App::start().await;
     app.cognito.wait_for_calls("GetProvisionedLimit", 3).await;
     let asked = app.cognito.last_input("GetProvisionedLimit").unwrap();
@@ -67,7 +67,7 @@ async fn cognito_is_asked_what_it_allows() {
 }
 
 /// People that nobody has asked about yet.
-fn crowd(app: &App, size: usize) -> Vec<String> {
+fn put_cold_users(app: &App, size: usize) -> Vec<String> {
     let people: Vec<_> = (0..size).map(|n| User::local(format!("person-{n}"), "x")).collect();
     let subs = people.iter().map(|person| person.sub.clone()).collect();
     people.into_iter().for_each(|person| app.cognito.put_user(person));

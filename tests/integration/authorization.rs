@@ -17,7 +17,7 @@ use crate::support::{ADA, App};
 
 /// What the server says of itself is what is tried, so that an RPC that is added cannot be forgotten here.
 #[tokio::test]
-async fn no_rpc_answers_without_a_permit() {
+async fn every_rpc_requires_a_credential() {
     let app = App::start_with_config(|config| {
         config.pools[0].app_clients.extend([MACHINE, STRANGER].map(Into::into));
         config.callers.pop();
@@ -68,7 +68,7 @@ async fn no_rpc_answers_without_a_permit() {
 
 /// A user's own token lets nobody look after entries, whatever its app client may read.
 #[tokio::test]
-async fn a_users_token_administers_nothing() {
+async fn a_users_token_may_not_call_the_admin_service() {
     let app = App::start().await;
     let token = app.token("ada");
     for (service, file) in services(&app.channel).await {
