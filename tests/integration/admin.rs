@@ -118,7 +118,7 @@ async fn only_an_administrator_is_permitted() {
     }
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
 
-    // Nor has a person of a caller that may administer by itself.
+    // A user's token is refused even if the caller it names may administer.
     let app = App::start_with_config(allow_admin).await;
     let mut request = Request::new(EraseUserRequest { sub: ADA.into(), ..EraseUserRequest::default() });
     *request.metadata_mut() = with_token(&app.token("ada"), GetUserRequest::default()).metadata().clone();
@@ -155,7 +155,7 @@ async fn an_invalid_request_names_its_field() {
     }
 }
 
-/// This machine may administer and read groups.
+/// Lets callers from this machine administer, and read groups.
 fn allow_admin(config: &mut Config) {
     config.callers[1].admin = true;
     config.callers[1].groups = true;

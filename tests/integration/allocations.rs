@@ -8,7 +8,7 @@ use self::{
     components::Components,
 };
 
-// Those that are measured in `benches/hit`.
+// The requests that `benches/hit` measures.
 #[allow(dead_code, reason = "the bench has use for all of it")]
 #[path = "../../benches/hit/components.rs"]
 mod components;
@@ -16,7 +16,7 @@ mod components;
 #[path = "../../benches/hit/call.rs"]
 mod call;
 
-/// Of what a connection does only the handing over is in it, in and out; what hyper and h2 allocate is theirs.
+/// Counts from the request as hyper passes it on to the last frame of the reply, without what hyper and h2 allocate.
 #[test]
 fn a_cache_hit_makes_the_listed_allocations_only() {
     let folder = tempfile::tempdir().unwrap();
@@ -28,10 +28,10 @@ fn a_cache_hit_makes_the_listed_allocations_only() {
         let request = kind.request(&components.cognito);
         runtime.block_on(warm_up(&components.dispatcher, &request));
         calls += WARM_UP_CALLS;
-        // There is room for the records to come then: the writer makes it when it takes those there are.
+        // The writer has then taken all records, so its buffer has room for those to come.
         wait_for_records(&records, calls);
         let _there = runtime.enter();
-        // The tests' log hears of hits, unlike a server's.
+        // The tests log at trace level, where a hit allocates for its log lines.
         let _quiet = dispatcher::set_default(&Dispatch::none());
         let counts = vec![request; TIMES].into_iter().map(|request| {
             let allocated = measure(|| assert!(answer(&components.dispatcher, request) > 0));
@@ -62,11 +62,11 @@ fn wait_for_records(records: &Path, count: usize) {
 // makes the 64th, or the first after 300 ms, with one allocation.
 const CACHES: u64 = 2;
 const MAINTENANCE: usize = 4;
-// Whose records have room in what the writer leaves, 36 KiB.
+// The records of so many calls fit into the writer's empty buffer of 36 KiB.
 const TIMES: usize = 64;
 
-// How many by sub, how many by token, who makes them and what for; what is made larger counts again. The optimiser takes
-// none away: callgrind sees as many calls of the release's allocator (`benches/hit`). What C does is not counted.
+// The allocations by sub, those by token, and what makes them. A reallocation counts again. The optimiser removes none:
+// callgrind counts as many calls in the release (`benches/hit`). Allocations of C code do not count.
 const LISTED: &[(u64, u64, &str)] = &[
     (1, 1, "service::request_id: the id, as a header"),
     (1, 1, "server::connection: the future of the answer, in a box"),

@@ -269,7 +269,7 @@ async fn a_stalled_sink_delays_no_call_and_lost_records_are_counted() {
     }
     process.wait_for_log("audit records are lost: the sink does not accept them");
     let dropped = metric(process.admin, DROPPED).await;
-    // The pipe holds 64 KiB, the writer has a batch in hand, and the one thread that is asked 512 KiB.
+    // Records fill the pipe (64 KiB), the writer's current batch, and the queue of the one worker (512 KiB).
     assert!(f64::from(answered) - dropped > 300.0, "{dropped} of {answered}");
     let reader = fs::OpenOptions::new().read(true).open(trail.pipe()).unwrap();
     let lines = thread::spawn(move || {
@@ -315,7 +315,7 @@ async fn a_stalled_sink_neither_fails_calls_nor_delays_the_exit() {
 async fn with_audit_required_a_reply_leaves_only_after_its_record_is_written() {
     let trail = Trail::new();
     let cognito = standin();
-    // A disk of 16 KiB; without the trap the signal would end the process.
+    // `ulimit -f` makes a disk of 16 KiB. The trap keeps SIGXFSZ from ending the process.
     let key = trail.folder.path().join("key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let settings =
@@ -340,7 +340,7 @@ async fn with_audit_required_a_reply_leaves_only_after_its_record_is_written() {
     assert!(answered.len() > 20);
     assert_eq!(failure(&status), (Code::Internal, "INTERNAL".to_owned()));
     process.wait_for_log("audit records cannot be written");
-    // Refusals too, for they tell who there is.
+    // Refusals need their record too, because they tell whether a user exists.
     let nobody = users.get_user(Request::new(about("nobody"))).await.unwrap_err();
     assert_eq!(failure(&nobody), (Code::Internal, "INTERNAL".to_owned()));
     assert!(metric(process.admin, "cognito_lookup_audit_records_dropped_total").await >= 1.0);
@@ -352,7 +352,7 @@ async fn with_audit_required_a_reply_leaves_only_after_its_record_is_written() {
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
     let ids = request_ids(&(full + &trail.text()));
-    // One record may be of an answer that was refused, where only a part of it found room.
+    // The last record may be of a refused reply, if only a part of it fitted.
     assert!(ids.starts_with(&answered) && ids.len() <= answered.len() + 2, "{ids:?}");
     assert_eq!(ids.last().map(String::as_str), Some("second"));
 }
@@ -384,7 +384,7 @@ async fn a_sink_that_cannot_be_opened_prevents_the_start() {
     assert!(error.starts_with("the audit sink /proc/audit.jsonl cannot be opened"), "{error}");
 }
 
-/// Whether this was logged at its start.
+/// Returns whether the process logged this message at its start.
 fn has_logged(process: &Process, message: &str) -> bool {
     process.start.iter().any(|line| line["message"] == message)
 }
@@ -395,14 +395,14 @@ fn with_request_id(request_id: &str, message: GetUserRequest) -> Request<GetUser
     request
 }
 
-/// The request ids of whole lines; one that is torn fails the test.
+/// Returns the request ids of all lines. Panics if a line is not whole.
 fn request_ids(text: &str) -> Vec<String> {
     let record =
         |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line:?} is torn"));
     text.lines().map(|line| record(line)["request_id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// An audit file and a key, in a folder of their own.
+/// A folder with an audit file and a key.
 pub(crate) struct Trail {
     folder: TempDir,
     path: PathBuf,
@@ -416,7 +416,7 @@ impl Trail {
         Self { folder, path }
     }
 
-    /// Settings that write to it.
+    /// Sets the audit settings that write to this file.
     pub(crate) fn set(&self, change: impl FnOnce(&mut Config)) -> impl FnOnce(&mut Config) {
         let audit = AuditSettings {
             sink: AuditSink::File,
@@ -430,7 +430,7 @@ impl Trail {
         }
     }
 
-    /// The same, and `more` in the same table.
+    /// Returns the same settings as TOML, with `more` in the table `audit`.
     fn settings(&self, more: &str) -> String {
         let path = self.path.display().to_string();
         format!("listen = \"127.0.0.1:0\"\n[audit]\nsink = \"file\"\npath = {path:?}\n{more}")
@@ -440,7 +440,7 @@ impl Trail {
         self.folder.path().join("pipe")
     }
 
-    /// Starts a server by a line of shell, which connects its standard output to `$PIPE`.
+    /// Starts a server with a shell command that connects its standard output to `$PIPE`.
     fn piped(&self, line: &str, cognito: &StandIn) -> Process {
         assert!(Command::new("mkfifo").arg(self.pipe()).status().unwrap().success());
         let settings = "listen = \"127.0.0.1:0\"\nworkers = 1\n[audit]\nmax_bytes = \"512KiB\"\n[shutdown]\ndelay = \"0s\"";
@@ -458,7 +458,7 @@ impl Trail {
         cognito_lookup::audit::read_key(&config, &mut errors).unwrap()
     }
 
-    /// What a record has for a user.
+    /// Returns what a record has in place of the `sub`.
     pub(crate) fn hash(&self, pool: &str, sub: &str) -> Value {
         self.key().hash(&pool.parse().unwrap(), &sub.parse().unwrap()).to_string().into()
     }
@@ -474,10 +474,10 @@ impl Trail {
         self.records().iter().map(|record| record["outcome"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Waits until there are so many records.
+    /// Waits until the file has so many records.
     pub(crate) async fn holds(&self, count: usize) {
         for _ in 0..6_000 {
-            // Not read as records: the last may be on its way.
+            // Lines are counted, not parsed: the last may be incomplete.
             if self.text().matches('\n').count() >= count {
                 return;
             }

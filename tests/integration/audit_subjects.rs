@@ -103,7 +103,7 @@ async fn every_user_of_a_cancelled_batch_is_recorded() {
     }
 }
 
-/// Whoever makes users up has them recorded at no cost.
+/// Otherwise a caller could fill the audit log with made-up users.
 #[tokio::test]
 async fn a_caller_that_may_not_read_by_sub_causes_one_record_for_its_whole_batch() {
     let trail = Trail::new();

@@ -15,7 +15,7 @@ use tonic_reflection::pb::v1::{
 
 use crate::support::{ADA, App};
 
-/// What the server says of itself is what is tried, so that an RPC that is added cannot be forgotten here.
+/// Tries every RPC that reflection lists, so that a new RPC cannot be forgotten here.
 #[tokio::test]
 async fn every_rpc_requires_a_credential() {
     let app = App::start_with_config(|config| {
@@ -66,7 +66,7 @@ async fn every_rpc_requires_a_credential() {
     }
 }
 
-/// A user's own token lets nobody look after entries, whatever its app client may read.
+/// A user's token never gives access to AdminService, whatever its app client may read.
 #[tokio::test]
 async fn a_users_token_may_not_call_the_admin_service() {
     let app = App::start().await;
@@ -80,7 +80,7 @@ async fn a_users_token_may_not_call_the_admin_service() {
     }
 }
 
-/// Calls a method about Ada, with whatever else it needs to be a valid question.
+/// Calls a method for Ada, with the other fields that a valid request needs.
 async fn call(
     channel: &Channel,
     path: &str,
@@ -109,7 +109,7 @@ async fn call(
     grpc.unary(request, path.parse().unwrap(), Raw).await.map(drop)
 }
 
-/// The services that the server tells of, each with the file that declares it.
+/// Returns the services that reflection lists, each with the file that declares it.
 async fn services(channel: &Channel) -> Vec<(String, FileDescriptorProto)> {
     let listed = match reflect(channel, MessageRequest::ListServices(String::new())).await {
         MessageResponse::ListServicesResponse(listed) => listed.service,
@@ -138,7 +138,7 @@ async fn reflect(channel: &Channel, question: MessageRequest) -> MessageResponse
     answers.into_inner().message().await.unwrap().unwrap().message_response.unwrap()
 }
 
-/// Messages as bytes, for methods whose types the test does not know.
+/// Sends messages as bytes, since the test does not know their types.
 struct Raw;
 
 impl Codec for Raw {
@@ -176,7 +176,7 @@ impl Decoder for Raw {
     }
 }
 
-// What health and reflection say is about the server; neither knows of users.
+// Health and reflection describe the server, and have no access to users.
 const OPEN: [&str; 3] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",

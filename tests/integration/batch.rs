@@ -156,7 +156,7 @@ async fn items_that_miss_the_deadline_fail_beside_those_that_do_not() {
         assert_eq!(refusal(late), (Code::DeadlineExceeded, "DEADLINE".into()));
     }
     assert_eq!(source(&results[1]), Source::Cache);
-    // The fetch goes on, and is there for who asks next.
+    // The fetch continues, and the next call gets its result.
     held.release();
     app.cognito.wait_until_idle("AdminGetUser").await;
     assert!(batch(&app, about(&[BOB])).await.is_ok());
@@ -193,20 +193,20 @@ async fn a_reply_stays_within_the_message_size_of_clients() {
     assert_eq!(app.cognito_lookups(), 3);
 }
 
-/// A caller that may read all that a user can have.
+/// Lets callers from this machine read every attribute.
 pub(crate) fn allow_all_attributes(config: &mut Config) {
     local(config);
     config.callers[1].attributes = (0..50).map(|n| format!("custom:{n}")).collect();
 }
 
-/// A user of 100 KB.
+/// Adds a user of 100 KB.
 pub(crate) fn put_large_user(app: &App, sub: &str) {
     put(app, sub);
     let values = (0..50).map(|n| (format!("custom:{n}"), "x".repeat(2_048)));
     app.cognito.update_user(sub, |person| person.attributes.extend(values)).unwrap();
 }
 
-/// A pool that asks once about whom it does not know.
+/// Makes a miss one call to Cognito: no search for federated users.
 fn local(config: &mut Config) {
     config.pools[0].federated = false;
     assert_eq!(config.callers[0].app_client.as_deref(), Some(WEB));

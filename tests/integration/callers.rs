@@ -82,7 +82,7 @@ async fn a_client_certificate_identifies_the_caller() {
     assert_eq!(server.app.cognito_lookups(), asked, "what is refused costs nothing");
 }
 
-/// Good certificates all, of the right authority; the peer's network and a good token would be let in without one.
+/// All certificates are valid and of the right authority. Without one, the network or the token would be accepted.
 #[tokio::test]
 async fn a_certificate_with_an_unknown_name_is_refused() {
     let server = MtlsServer::start().await;
@@ -156,7 +156,7 @@ async fn attributes_cached_for_one_caller_do_not_reach_another() {
     }
 }
 
-/// A server that asks for certificates, beside the usual rules.
+/// A server that accepts client certificates, with rules for two of them.
 struct MtlsServer {
     app: App,
     servers: Authority,

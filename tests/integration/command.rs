@@ -246,7 +246,7 @@ fn commands_print_text_or_json() {
 fn a_batch_file_keeps_its_order_and_a_bad_line_is_named() {
     let folder = TempDir::new().unwrap();
     let (people, subs) = (folder.path().join("people.json"), folder.path().join("subs"));
-    // More people would print more tokens than a pipe holds that nobody reads yet.
+    // The sandbox prints a token for each user: more users would fill the pipe.
     let names: Vec<_> = (0..250).map(|n| format!("user-{}", n % 40)).collect();
     let users: Vec<_> = names[..40]
         .iter()
@@ -404,7 +404,7 @@ fn the_sandbox_reads_users_from_a_file() {
 #[test]
 fn the_sandbox_listens_on_loopback_only() {
     for arguments in [["--listen", "0.0.0.0:0"], ["--cognito", "0.0.0.0:0"], ["--listen", "[::]:0"]] {
-        // A sandbox that would serve there ends all the same, over its missing file.
+        // The missing file makes sure that the sandbox ends even if it accepts the address.
         let output = run(&[&["sandbox", "--users", "/nowhere/people.json"], &arguments[..]].concat(), &[]);
         assert_eq!(code(&output), 2, "{arguments:?}");
         let said = stderr(&output);
@@ -465,7 +465,7 @@ fn a_second_signal_ends_the_process_at_once() {
 const ANY_PORT: &[&str] =
     &["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cognito", "127.0.0.1:0"];
 
-/// The sandbox as a process of its own, killed when dropped.
+/// A process of the `sandbox` command, killed on drop.
 struct Sandbox {
     process: Child,
     address: String,

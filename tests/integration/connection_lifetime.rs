@@ -1,4 +1,4 @@
-//! Connections that begin slowly, stay silent, or grow old.
+//! Connections that start slowly, stay silent, or exceed their age.
 
 use std::{future::pending, time::Duration};
 
@@ -39,12 +39,12 @@ async fn an_unfinished_tls_handshake_is_cut() {
     let authority = Authority::new("servers");
     let (app, mut good) =
         single_worker_tls(&authority, |config| config.limits.handshake_timeout = SHORT).await;
-    // The head of a ClientHello of 512 bytes, and more of it.
+    // The start of a ClientHello of 512 bytes.
     let partial = [&[22, 3, 1, 2, 0][..], &[1; 400]].concat();
     let beginnings = [&b""[..], &partial[..1], &partial[..5], &partial];
     let attack = join_all((0..100).map(|n| end_after(&app, beginnings[n % 4])));
     let attack = async {
-        // One that shook hands must still begin.
+        // After the TLS handshake, the preface must still come in time.
         let stream = TcpStream::connect(app.address).await.unwrap();
         let stream = tls_client::handshake_over(stream, client_config(&[&authority], None)).await.unwrap();
         let (mut incoming, _outgoing) = tokio::io::split(stream);
@@ -64,7 +64,7 @@ async fn a_connection_that_answers_no_ping_is_cut() {
         config.limits.keepalive_timeout = SHORT;
     })
     .await;
-    // While the rest of a frame comes byte by byte, nothing else can be said.
+    // A client that sends a frame byte by byte cannot answer a PING before its end.
     for (case, begun, more) in
         [("idle", &b""[..], &b""[..]), ("dribbling headers", &frames::open_stream(1)[..10], &[0])]
     {
@@ -107,7 +107,7 @@ async fn a_connection_that_answers_pings_is_kept() {
 async fn a_connection_past_its_age_gets_a_goaway() {
     let app = short_lived_connections(|limits| {
         limits.connection_age = Duration::from_millis(300);
-        // Together what is waited for the last calls.
+        // The drain of a connection waits for the sum of both.
         limits.request_timeout = SHORT;
         limits.stall_timeout = SHORT;
     })
@@ -137,7 +137,7 @@ async fn a_call_outlives_the_age_of_its_connection() {
     wire.send(&frames::call(1, &about(GRACE))).await;
     let first = wire.next_of_kind(GOAWAY).await.unwrap();
     let ping = wire.next_of_kind(PING).await.unwrap();
-    // A call that was on its way when the server said good-bye.
+    // A call that was sent before the client had read the GOAWAY.
     wire.send(&frames::call(3, &about(GRACE))).await;
     wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
     let second = wire.next_of_kind(GOAWAY).await.unwrap();

@@ -73,7 +73,7 @@ async fn connections_are_spread_over_the_workers() {
         }
         let now = loads().await;
         assert!(spread(&now), "{now:?}");
-        // Some leave, and others come in their place.
+        // Some connections close, and new ones take their place.
         held.truncate(3);
         let gone = async { while loads().await.iter().sum::<f64>() > 4.0 {} };
         timeout(LONG, gone).await.expect("who leaves is not counted any more");
@@ -85,7 +85,7 @@ async fn connections_are_spread_over_the_workers() {
     }
 }
 
-/// A thousand who connect and stay, as far as they are let, before a process of 256 descriptors.
+/// A thousand connections, to a process with 256 file descriptors.
 #[tokio::test(flavor = "multi_thread")]
 async fn with_few_descriptors_some_are_reserved_for_cognito() {
     let cognito = standin();
@@ -104,7 +104,7 @@ async fn with_few_descriptors_some_are_reserved_for_cognito() {
     assert_eq!(held.len(), 119);
     let refused = 1000 - held.len();
     assert_eq!(metric(process.admin, &refused_by("Connections")).await as usize, refused);
-    // Each of these needs a connection to Cognito.
+    // Each of these calls needs its own connection to Cognito.
     let gate = cognito.hold("AdminGetUser");
     let asked = cognito.calls("AdminGetUser");
     let lookups = join_all((0..40).map(|n| {
@@ -122,7 +122,7 @@ async fn with_few_descriptors_some_are_reserved_for_cognito() {
     assert_eq!(metric(process.admin, ACCEPT_FAILURES).await, 0.0);
 }
 
-/// Where the process has fewer descriptors than it keeps for itself, those who probe it can take the last.
+/// With fewer descriptors than it reserves, connections to the port for probes can take the last one.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_descriptors_the_acceptor_pauses_warns_once_and_recovers() {
     let cognito = standin();

@@ -17,11 +17,11 @@ use crate::support::{
     standin,
 };
 
-/// A hundred stops, each while eight clients call without pause and five others hold on to their connections.
+/// Stops a hundred servers, each while eight clients call without pause and five others keep their connections open.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_under_load_fails_no_accepted_call_and_ends_in_time() {
     let cognito = Arc::new(standin());
-    // Two at a time, for there may be two cores.
+    // Two at a time, as many as the cores of a small machine.
     let (turns, mut runs) = (Arc::new(Semaphore::new(2)), JoinSet::new());
     for run in 0..100 {
         let (cognito, turns) = (Arc::clone(&cognito), Arc::clone(&turns));
@@ -33,7 +33,7 @@ async fn a_stop_under_load_fails_no_accepted_call_and_ends_in_time() {
             let mut load = JoinSet::new();
             let begun = Arc::new(Barrier::new(CLIENTS + 1));
             (0..CLIENTS).for_each(|_| drop(load.spawn(call_until_goaway(address, Arc::clone(&begun)))));
-            // So that the stop comes amidst their calls; and whoever connects after it finds the port closed.
+            // The stop comes while the clients call; a connection after it finds the port closed.
             begun.wait().await;
             process.signal("TERM");
             load.join_all().await;
@@ -89,7 +89,7 @@ async fn a_client_that_still_sends_when_its_connection_ends_gets_the_last_frames
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     stream.write_all(&frame(SETTINGS_FRAME, 0, &[])).await.unwrap();
     app.stop();
-    // To its last word; of those before it only the ping wants an answer.
+    // Reads up to the last GOAWAY. Of the frames before it, only the PING needs an answer.
     let mut asked_to_leave = 0;
     let mut head = [0; 9];
     while stream.read_exact(&mut head).await.is_ok() {
@@ -110,14 +110,14 @@ async fn a_client_that_still_sends_when_its_connection_ends_gets_the_last_frames
     app.wait_until_stopped().await;
 }
 
-/// Clients that would hold a stop for ever.
+/// Clients that would delay a stop for ever.
 struct StuckClients {
     _silent: TcpStream,
     _idle: tonic::transport::Channel,
     _watching: tonic::Streaming<cognito_lookup::proto::health::HealthCheckResponse>,
-    /// One whose connection nobody reads any more: its pings stay unanswered.
+    /// Its connection is never read, so it answers no PING.
     _deaf: (SendRequest<Bytes>, client::Connection<TcpStream>),
-    /// One that takes no byte of its answer.
+    /// Its window is 0, so it takes no byte of its reply.
     _full: (SendRequest<Bytes>, Option<client::ResponseFuture>, JoinSet<()>),
 }
 
@@ -144,7 +144,7 @@ impl StuckClients {
     }
 }
 
-/// Calls until the server asks to leave, and says when it has begun; a call that was sent must be answered.
+/// Calls until the server sends GOAWAY. Panics if an accepted call gets no reply.
 async fn call_until_goaway(address: SocketAddr, begun: Arc<Barrier>) {
     let mut client = open(address).await;
     assert_eq!(get_user(&mut client, ADA).await.as_deref(), Some("0"));

@@ -67,7 +67,7 @@ async fn only_an_administrator_may_explain() {
     );
 }
 
-/// This machine may administer, beside the app client that reads by token.
+/// Lets callers from this machine administer, beside the app client that reads by token.
 fn allow_admin(config: &mut Config) {
     config.callers.pop();
     config.callers.push(CallerSettings {

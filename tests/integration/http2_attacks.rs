@@ -25,7 +25,7 @@ use crate::{
 async fn floods_of_frames_are_cut_and_usual_numbers_are_not() {
     let app = single_worker(|_| {}).await;
     let enhance_your_calm = ConnectionEnd::GoAway(ENHANCE_YOUR_CALM);
-    // ":method: POST", ":scheme: http" and ":path: /" of the static table; without a method it is no request.
+    // `:method: POST`, `:scheme: http` and `:path: /` of HPACK's static table. A request needs a method.
     let (request, malformed) = ([0x83, 0x86, 0x84], [0x86, 0x84]);
     let begun = |n: usize, block: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, stream_id(n), block);
     let taken_back =
@@ -101,7 +101,7 @@ async fn large_headers_reach_no_service() {
     let app = single_worker(|_| {}).await;
     let enhance_your_calm = || Outcome::Ended(ENHANCE_YOUR_CALM);
     let with = |more: Vec<u8>| frames::headers(1, &[frames::get_user(), more].concat());
-    // Each reference is a byte, and stands for the first field of the table that was written out.
+    // Each reference is one byte, and stands for the field that the first literal put into the dynamic table.
     let referred =
         |value: usize, times| [frames::indexed("x", &"y".repeat(value)), vec![0xbe; times]].concat();
     let resized = |block: Vec<u8>| [[0x20, 0x3f, 0xe1, 0x1f].repeat(5_000), block].concat();
@@ -121,7 +121,7 @@ async fn large_headers_reach_no_service() {
     ] {
         let attack = async {
             let mut wire = FrameConnection::open(app.address, &[]).await;
-            // The server may end it before it has taken all.
+            // The server may close the connection before it has read everything.
             drop(wire.0.write_all(&frames).await);
             loop {
                 let Frame { kind, payload, .. } = wire.next().await.unwrap();
@@ -138,7 +138,7 @@ async fn large_headers_reach_no_service() {
     }
 }
 
-/// What becomes of a call and its connection.
+/// The outcome of a call with large headers.
 #[derive(Debug, Eq, PartialEq)]
 enum Outcome {
     Called,
@@ -160,7 +160,7 @@ async fn a_connection_carries_a_hundred_concurrent_calls() {
         (wire.ping().await.unwrap(), wire)
     };
     let (came, mut wire) = while_calling(&app, attack).await;
-    // Each may be followed by another code for the message that came all the same.
+    // A second RST_STREAM may follow for the DATA frame of a refused stream.
     let refused: Vec<_> = came.iter().filter(|frame| is_refusal(frame)).map(|frame| frame.stream).collect();
     assert_eq!(refused, (100..150).map(stream_id).collect::<Vec<_>>());
     app.cognito.wait_for_calls("AdminGetUser", asked + 1).await;
@@ -221,7 +221,7 @@ async fn a_client_that_does_not_read_its_socket_is_cut() {
     };
     let clear = single_worker(settings).await;
     let (single_worker_tls, mut good) = single_worker_tls(&authority, settings).await;
-    // Its windows are as wide as can be, so that nothing but TCP holds an answer up.
+    // The HTTP/2 windows are as large as possible, so that only TCP delays a reply.
     let wide = i32::MAX as u32;
     let opening = frame(WINDOW_UPDATE, 0, 0, &(wide - 65_535).to_be_bytes());
     let opening = [frames::preface_and_settings(&[(INITIAL_WINDOW_SIZE, wide)]), opening].concat();
@@ -255,7 +255,7 @@ async fn a_client_that_does_not_read_its_socket_is_cut() {
     while_repeating(async || assert!(good.get_user(about(ADA)).await.is_ok()), attack).await;
 }
 
-// What the status of an answer is in HPACK's tables: one of them, and one that is written out in Huffman's code.
+// `:status` in HPACK: 200 is in the static table, 431 is a literal in Huffman code.
 const STATUS_200: [u8; 1] = [0x88];
 const STATUS_431: [u8; 5] = [0x48, 0x83, 0x69, 0x90, 0xff];
 const SERVED: &str = "cognito_lookup_connections{worker=\"0\"}";

@@ -49,7 +49,7 @@ async fn a_stopping_server_reports_not_serving_first_and_fails_no_accepted_call(
             answer = &mut asked => panic!("answered while Cognito was held: {answer:?}"),
             () = app.cognito.wait_for_calls("AdminGetUser", 1) => {}
         }
-        // The borrow of `app` by the call must end before it can be told to stop, so the call goes on by itself.
+        // A task of its own, so that the call does not borrow `app` while it is stopped.
         let mut users = UserServiceClient::new(app.channel.clone());
         #[expect(clippy::disallowed_methods, reason = "joined below")]
         tokio::spawn(async move { users.get_user(crate::support::about(ADA)).await })
@@ -58,7 +58,7 @@ async fn a_stopping_server_reports_not_serving_first_and_fails_no_accepted_call(
     assert_eq!(told.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     held.release();
     assert!(stop.await.unwrap().is_ok());
-    // The watcher is told good-bye rather than holding the drain until it is cut.
+    // The stream ends with the drain, rather than delaying it until the connection is cut.
     let good_bye = timeout(Duration::from_secs(15), told.message()).await.expect("a watcher is let go");
     assert_eq!(good_bye.unwrap(), None);
     drop(health);
@@ -93,7 +93,7 @@ async fn a_call_in_progress_ends_before_the_server() {
     }
     app.stop();
     while told.message().await.unwrap().is_some() {}
-    // While another starts and serves, one that does not wait would have ended.
+    // A server that did not wait would have ended by the time another has started.
     drop(App::start().await);
     assert!(!app.has_ended());
     held.release();
@@ -106,7 +106,7 @@ async fn an_idle_connection_does_not_delay_the_stop() {
     let silent = TcpStream::connect(app.address).await.unwrap();
     let mut half = TcpStream::connect(app.address).await.unwrap();
     half.write_all(b"PRI * HTTP/2.0").await.unwrap();
-    // The server takes connections in turn, so with this one's answer it has all three.
+    // The server accepts connections in order, so a reply on this one shows that it has all three.
     let idle = connect(app.address).await;
     let health = HealthClient::new(idle.clone()).check(HealthCheckRequest::default()).await;
     assert!(health.is_ok());
@@ -133,7 +133,7 @@ async fn a_partial_message_is_not_kept_in_memory() {
     let request = http::Request::post(format!("http://{}/{path}", app.address));
     let request = request.header("content-type", "application/grpc").header("te", "trailers");
     let (response, mut body) = app.connect_h2().await.send_request(request.body(()).unwrap(), false).unwrap();
-    // A message of 60,000 bytes of which there are ten.
+    // The head announces 60,000 bytes, of which only ten follow.
     body.send_data([&[0, 0, 0, 0xea, 0x60][..], &[0; 10]].concat().into(), false).unwrap();
     let mut stream = response.await.unwrap().into_body();
     let ended = async { while stream.data().await.is_some() {} };
@@ -156,7 +156,7 @@ async fn every_service_refuses_a_large_message() {
 
 #[tokio::test]
 async fn reflection_refuses_a_large_message() {
-    // Two versions of one protocol, alike but in the names of their packages.
+    // The two versions of the protocol differ in the names of their packages only.
     macro_rules! answered {
         ($version:ident, $channel:expr, $host:expr) => {{
             use tonic_reflection::pb::$version::{

@@ -1,5 +1,5 @@
-//! The one integration-test binary: the real server on loopback, called through the generated client, before the
-//! scriptable Cognito stand-in.
+//! The integration tests, one binary: the server on loopback, called through the generated client, with the stand-in as
+//! its Cognito.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -10,13 +10,13 @@
     reason = "a test fails by panicking, and its tables are long"
 )]
 
-// An operator's hands on one person's entry.
+// AdminService: one user's cache entry.
 mod admin;
-// What a lookup from the cache allocates.
+// The allocations of a cache hit.
 mod allocations;
-// What is recorded of each call, and where.
+// Audit records: when, where and with what.
 mod audit;
-// Whom a record names.
+// Whose record a call is.
 mod audit_subjects;
 // Which tokens are accepted and how the others are refused.
 mod authentication;
@@ -30,19 +30,19 @@ mod authentication_form;
 mod authentication_jwks;
 // Which signatures and keys make a token good.
 mod authentication_keys;
-// Many users at once.
+// BatchGetUsers.
 mod batch;
-// How much Cognito is asked, and what who is refused is told.
+// The rate limits of calls to Cognito and of callers.
 mod rate_limit;
-// Who asks, and what that lets them read.
+// Who the caller is, and what its rule lets it read.
 mod callers;
-// The binary: its commands, exit codes and settings.
+// The command line: commands, exit codes and settings.
 mod command;
 // How many calls Cognito gets.
 mod coalescing;
-// Stopping under load, and with clients that hold on.
+// Stopping under load, and with clients that keep their connections open.
 mod drain;
-// Why a caller gets what it gets.
+// ExplainAccess.
 mod explain;
 // How old an answer may be.
 mod freshness;
@@ -50,11 +50,11 @@ mod freshness;
 mod get_user;
 // Groups, of a token and from Cognito.
 mod groups;
-// Which module may import which.
+// Which file may import which.
 mod layering;
-// Starting, health, reflection, stopping.
+// Starting, health, reflection and stopping.
 mod lifecycle;
-// Connections that begin slowly, stay silent, or grow old.
+// Connections that start slowly, stay silent, or exceed their age.
 mod connection_lifetime;
 // The number of connections: per peer, in all, per worker, and with few file descriptors.
 mod connection_limits;
@@ -62,29 +62,29 @@ mod connection_limits;
 mod http2_attacks;
 // The limits of one request.
 mod request_limits;
-// What a full cache takes of a process.
+// The memory of a full cache.
 mod memory;
-// What is counted.
+// The metrics.
 mod metrics;
 // Cognito or the key server slow, broken, lying or gone.
 mod outage;
-// That every RPC there is needs leave.
+// That every RPC requires a credential.
 mod authorization;
 // Several pools in one server.
 mod pools;
-// What orchestrators, load balancers and Prometheus are told.
+// The admin port: probes, load balancers and Prometheus.
 mod probes;
 // Keys that come and go.
 mod rotation;
-// What never appears in a log.
+// That no log has personal data.
 mod secrecy;
-// What signals do, what systemd is told, and a Unix socket from start to end.
+// Signals, systemd and Unix sockets.
 mod signals;
-// The running server, its stand-in, and what to ask them; no tests.
+// Helpers, without tests but for those of the search for personal data.
 mod support;
-// Encryption, client certificates, and their files replaced.
+// TLS, client certificates, and the reload of their files.
 mod tls;
 // What lies between the service and Cognito: names, encryption, credentials.
 mod upstream;
-// Tokens that are known already.
+// The cache of verified tokens.
 mod verified_tokens;

@@ -24,7 +24,7 @@ async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
         ("AdminGetUser", "Throttled", 1.0),
         ("AdminGetUser", "Denied", 1.0),
         ("AdminGetUser", "Failed", 2.0),
-        // The second of them is cut by the time of the whole.
+        // The total timeout cuts the second attempt.
         ("AdminGetUser", "TimedOut", 2.0),
     ];
     for (operation, outcome, count) in expected {
@@ -101,7 +101,7 @@ async fn the_remaining_rate_limit_is_a_gauge() {
     assert!(metric(&app, &format!("upstream_budget_per_second{}", of("UserRead"))).await < 1000.0);
 }
 
-/// Also where no records are kept.
+/// The metric counts without audit records too.
 #[tokio::test]
 async fn calls_are_counted_by_caller_and_outcome() {
     for sink in [AuditSink::File, AuditSink::Off] {
@@ -152,7 +152,7 @@ async fn every_series_exists_from_the_start() {
     assert_eq!(series(&app).await, before);
 }
 
-/// Absent, fresh, miss, refreshing, stale.
+/// Returns the counts of the outcomes Absent, Fresh, Miss, Refreshing and Stale.
 async fn lookups(app: &App) -> [f64; 5] {
     let mut counts = [0.0; 5];
     for (count, outcome) in counts.iter_mut().zip(["Absent", "Fresh", "Miss", "Refreshing", "Stale"]) {
@@ -161,7 +161,7 @@ async fn lookups(app: &App) -> [f64; 5] {
     counts
 }
 
-/// A series by its name without the prefix; it must be there.
+/// Returns a series by its name without the prefix. Panics if it does not exist.
 async fn metric(app: &App, series: &str) -> f64 {
     let (_, text) = http_get(app.admin, "/metrics").await;
     let value = text.lines().find_map(|line| {

@@ -75,7 +75,7 @@ async fn a_stopping_server_is_live_and_not_ready() {
     }
 }
 
-/// What an application load balancer is told: the gRPC code.
+/// Returns the gRPC code that the health check of an application load balancer gets.
 async fn load_balancer(app: &App) -> String {
     let mut client = app.connect_h2().await;
     let request = Request::post(format!("http://{}/AWS.ALB/healthcheck", app.address));

@@ -29,8 +29,8 @@ async fn of_a_burst_of_cold_users_only_those_whose_fetch_starts_before_the_deadl
     }
     let arrivals = app.cognito.call_times("AdminGetUser");
     assert_eq!(arrivals.len(), answers.len() - refused.len(), "who is refused costs no call");
-    // Each arrives after it left, so no more have arrived than may have left; by the second that is shown on a paused
-    // clock.
+    // A call arrives after it started, so arrivals are at most the starts that the limit allows. A test on a paused clock
+    // checks each second.
     let seconds = usize::try_from((*arrivals.last().unwrap() - begun).as_secs()).unwrap() + 1;
     assert!((20..=20 * seconds).contains(&arrivals.len()), "{} calls in {seconds} s", arrivals.len());
 }
@@ -66,7 +66,7 @@ async fn the_quota_is_read_from_cognito() {
     assert!(arrivals.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_secs(1)), "once a second");
 }
 
-/// People that nobody has asked about yet.
+/// Adds users that are not cached, and returns their `sub`s.
 fn put_cold_users(app: &App, size: usize) -> Vec<String> {
     let people: Vec<_> = (0..size).map(|n| User::local(format!("person-{n}"), "x")).collect();
     let subs = people.iter().map(|person| person.sub.clone()).collect();

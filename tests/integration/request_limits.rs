@@ -23,13 +23,13 @@ async fn a_message_that_arrives_too_slowly_ends_with_the_deadline() {
     let asked = app.cognito_lookups();
     let attack = async {
         let (mut response, mut body) = app.begin_get_user().await;
-        // Not compressed, of 255 bytes.
+        // The head of a message of 255 bytes, not compressed.
         body.send_data(Bytes::from_static(&[0, 0, 0, 0, 255]), false).unwrap();
         let mut pace = interval(Duration::from_millis(20));
         loop {
             tokio::select! {
                 response = &mut response => return status(&response.unwrap()),
-                // The stream may end at any of these.
+                // The server may end the stream at any time.
                 _ = pace.tick() => drop(body.send_data(Bytes::from_static(&[0]), false)),
             }
         }
@@ -66,7 +66,7 @@ async fn a_message_is_bounded_and_not_compressed() {
     let invalid = (Code::InvalidArgument, "FIELD_INVALID");
     let unimplemented = (Code::Unimplemented, "UNSPECIFIED");
     let large = frames::message(&about(&"x".repeat(64 * 1024)));
-    // What `gzip` makes of nothing.
+    // An empty gzip stream.
     let zipped = [1, 0, 0, 0, 20, 31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     for (case, encoding, message, (code, reason)) in [
         ("announced as 4 GiB", None, &[0, 255, 255, 255, 255][..], invalid),
@@ -148,10 +148,10 @@ async fn a_thousand_cancelled_calls_cause_no_more_fetches() {
     while_calling(&app, attack).await;
     held.release();
     app.cognito.wait_until_idle("AdminGetUser").await;
-    // Whoever comes now may still meet the fetch, and who comes next finds what it left.
+    // This call may still join the fetch. The next one finds its result in the cache.
     assert!(app.get_by_sub(&sub).await.is_ok());
     assert_eq!(source(&app.get_by_sub(&sub).await.unwrap()), Source::Cache);
-    // One at a time, each of which waits a second.
+    // Fetches follow each other, and each waits for at least a second.
     let most = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap();
     let calls = app.cognito.calls("AdminGetUser") - asked;
     assert!(calls <= most, "{calls} calls, {most} at most");

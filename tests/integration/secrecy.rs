@@ -15,7 +15,7 @@ use crate::{
     support::{ADA, BOB, GRACE, about, connect, with_token},
 };
 
-// Not `standin()`: its people's values are marked_standin, so that each can be told from any other text.
+// A stand-in whose users have values that appear in no other text.
 fn marked_standin() -> StandIn {
     let cognito = StandIn::start(Pool::sandbox()).unwrap();
     cognito
@@ -55,7 +55,7 @@ async fn the_trace_log_has_no_personal_data() {
             break fields["address"].as_str().unwrap().parse().unwrap();
         }
     };
-    // Read at once, for a log that nobody reads loses lines.
+    // Reads the log all the time: a log whose reader is slow drops lines.
     let rest = thread::spawn(move || {
         let mut rest = String::new();
         log.read_to_string(&mut rest).map(|_| rest)
@@ -83,13 +83,13 @@ async fn the_trace_log_has_no_personal_data() {
     }
 }
 
-/// Calls that succeed and fail in every way there is, and what must not be seen of them.
+/// Makes calls that succeed and fail in every way, and returns what must not appear in the log.
 async fn make_every_kind_of_call(
     users: &mut UserServiceClient<tonic::transport::Channel>,
     cognito: &StandIn,
 ) -> Vec<String> {
     let good = cognito.access_token("ada").unwrap();
-    // The keys may not be there yet.
+    // The JWKS may not have arrived yet.
     while users.get_user(with_token(&good, GetUserRequest::default())).await.is_err() {}
     let bobs = cognito.access_token("bob").unwrap();
     let forged = format!("{}.{}", good.rsplit_once('.').unwrap().0, bobs.rsplit_once('.').unwrap().1);

@@ -20,7 +20,7 @@ fn sighup_reloads_the_files() {
     let mut config = cognito_lookup::config::Config::default();
     files.set(ClientCertificate::Off)(&mut config);
     let cognito = standin();
-    // So seldom that only the signal can be the cause.
+    // So rarely that only the signal can cause the reload.
     let settings = format!(
         "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"\n[tls]\ncheck_every = \"1h\"\ncertificate = {:?}\nkey = {:?}",
         config.tls.certificate.unwrap(),
@@ -66,7 +66,7 @@ fn systemd_is_notified_of_start_and_stop() {
 async fn a_unix_socket_is_served_and_removed_at_the_exit() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("grpc.sock");
-    // One that a killed process left behind.
+    // The socket file of a killed process.
     drop(UnixListener::bind(&path).unwrap());
     let cognito = standin();
     let place = format!("unix:{}", path.display());

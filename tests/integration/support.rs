@@ -1,4 +1,4 @@
-//! What the tests share: a running server, its clients, and the material of requests.
+//! What the tests share: a running server, its clients, and requests.
 
 pub(crate) mod attack;
 pub(crate) mod canary;
@@ -52,7 +52,7 @@ pub(crate) const GRACE: &str = "900913e0-5a4d-4b0c-8000-000000000002";
 pub(crate) const BOB: &str = "b0b00000-5a4d-4b0c-8000-000000000003";
 pub(crate) const WEB: &str = "sandboxwebclient0000000001";
 
-/// A real server on a port of its own, before a stand-in of its own.
+/// A server on its own port, with its own stand-in of Cognito.
 pub(crate) struct App {
     pub(crate) cognito: StandIn,
     pub(crate) address: SocketAddr,
@@ -63,25 +63,25 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Starts a server with the usual settings and waits until it serves.
+    /// Starts a server with the settings of [`config`], and waits until it is SERVING.
     pub(crate) async fn start() -> Self {
         Self::start_with_config(|_| {}).await
     }
 
-    /// Starts a server with changed settings and waits until it serves.
+    /// Starts a server with changed settings, and waits until it is SERVING.
     pub(crate) async fn start_with_config(change: impl FnOnce(&mut Config)) -> Self {
         let app = Self::start_unready(standin(), change).await;
         app.wait_for_health(ServingStatus::Serving).await;
         app
     }
 
-    /// Starts a server without waiting until it serves.
+    /// Starts a server without waiting until it is SERVING.
     pub(crate) async fn start_unready(cognito: StandIn, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(&cognito);
         change(&mut config);
         let listeners = Listeners::bind(&config).await.unwrap();
         let (address, admin) = (listeners.grpc().unwrap(), listeners.admin().unwrap());
-        // Over a Unix socket a test makes its own connections.
+        // For a Unix socket a test makes its own connections.
         let (address, channel) = match address {
             ListenAddress::Tcp(address) if config.tls.certificate.is_none() => {
                 (address, connect(address).await)
@@ -95,23 +95,23 @@ impl App {
         Self { cognito, address, admin, channel, stop: Some(stop), ended }
     }
 
-    /// Asks for a user, with a fresh connection's worth of default_deadline.
+    /// Calls `GetUser`.
     pub(crate) async fn get_user(&self, request: Request<GetUserRequest>) -> Result<GetUserResponse, Status> {
         let mut users = UserServiceClient::new(self.channel.clone());
         users.get_user(request).await.map(tonic::Response::into_inner).inspect_err(canary::status)
     }
 
-    /// Asks by a person's access token.
+    /// Calls `GetUser` with a user's access token.
     pub(crate) async fn get_by_token(&self, token: &str) -> Result<GetUserResponse, Status> {
         self.get_user(with_token(token, GetUserRequest::default())).await
     }
 
-    /// Asks by `sub`, without a credential.
+    /// Calls `GetUser` by `sub`, without a credential.
     pub(crate) async fn get_by_sub(&self, sub: &str) -> Result<GetUserResponse, Status> {
         self.get_user(Request::new(about(sub))).await
     }
 
-    /// Opens a connection of its own, for what no client library does.
+    /// Opens a connection with h2, for what tonic's client cannot do.
     pub(crate) async fn connect_h2(&self) -> h2::client::SendRequest<Bytes> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -120,12 +120,12 @@ impl App {
         client.ready().await.unwrap()
     }
 
-    /// Begins a `GetUser` frame by frame.
+    /// Sends the head of a `GetUser`; its message is to follow.
     pub(crate) async fn begin_get_user(&self) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
         self.connect_h2().await.send_request(self.get_user_head(), false).unwrap()
     }
 
-    /// The head of a `GetUser`.
+    /// Returns the head of a `GetUser`.
     pub(crate) fn get_user_head(&self) -> http::Request<()> {
         let request =
             http::Request::post(format!("http://{}/userlookup.v1.UserService/GetUser", self.address));
@@ -136,12 +136,12 @@ impl App {
         self.cognito.access_token(username).unwrap()
     }
 
-    /// How many calls about users Cognito got, of any kind.
+    /// Returns how many calls for users Cognito has got.
     pub(crate) fn cognito_lookups(&self) -> usize {
         self.cognito.calls("AdminGetUser") + self.cognito.calls("ListUsers")
     }
 
-    /// Waits until the server says it is so.
+    /// Waits until the server's health is `wanted`.
     pub(crate) async fn wait_for_health(&self, wanted: ServingStatus) {
         let mut health = HealthClient::new(self.channel.clone());
         let mut told = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
@@ -153,12 +153,12 @@ impl App {
         panic!("the server ended before it was {wanted:?}");
     }
 
-    /// A series of `/metrics`, by its name and labels as they are written there; 0 if it is not there.
+    /// Returns a series of `/metrics`, by its name and labels as written there, or 0 if it does not exist.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         metric(self.admin, series).await
     }
 
-    /// Waits until a series is as wanted.
+    /// Waits until a series has a wanted value.
     pub(crate) async fn wait_for_metric(&self, series: &str, wanted: impl Fn(f64) -> bool) {
         for _ in 0..6_000 {
             if wanted(self.metric(series).await) {
@@ -169,7 +169,7 @@ impl App {
         panic!("{series} is {}", self.metric(series).await);
     }
 
-    /// Waits until the port for probes says that the server is ready.
+    /// Waits until `/readyz` returns 200.
     pub(crate) async fn wait_until_ready(&self) {
         for _ in 0..6_000 {
             if http_get(self.admin, "/readyz").await.0 == 200 {
@@ -180,7 +180,7 @@ impl App {
         panic!("the server is never ready");
     }
 
-    /// Tells the server to stop.
+    /// Starts the graceful shutdown.
     pub(crate) fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
@@ -189,7 +189,7 @@ impl App {
         self.ended.is_finished()
     }
 
-    /// Waits until the server has stopped; one that never does fails the test rather than hang it.
+    /// Waits until the server has stopped. Panics after 40 s.
     pub(crate) async fn wait_until_stopped(self) -> StandIn {
         timeout(Duration::from_secs(40), self.ended).await.expect("the server stops").unwrap().unwrap();
         self.cognito
@@ -205,7 +205,7 @@ pub(crate) async fn serve(
     Server::read(config)?.serve(listeners, shutdown).await
 }
 
-/// The parts of a server that find users, without the server: a test can poll each question by hand.
+/// The components that find users, without a server: a test can poll each lookup by hand.
 pub(crate) struct Components {
     pub(crate) cognito: StandIn,
     pub(crate) users: Users,
@@ -215,7 +215,7 @@ pub(crate) struct Components {
 }
 
 impl Components {
-    /// Makes them from the usual settings and waits for the keys.
+    /// Makes them from the settings of [`config`], and waits for the JWKS.
     pub(crate) async fn start() -> Self {
         let cognito = standin();
         let config = config(&cognito);
@@ -231,12 +231,12 @@ impl Components {
         Self { cognito, users, authenticator, metrics, policy }
     }
 
-    /// This machine, with an access token that may be empty.
+    /// Authenticates a caller from this machine, whose access token may be empty.
     pub(crate) async fn authenticated(&self, access_token: &str) -> auth::Caller {
         self.authenticate(&MetadataMap::new(), access_token).await.unwrap()
     }
 
-    /// Who calls from this machine with these, or why it is refused.
+    /// Authenticates a caller from this machine with this metadata and `access_token` field.
     pub(crate) async fn authenticate(
         &self,
         metadata: &MetadataMap,
@@ -247,7 +247,7 @@ impl Components {
         self.authenticator.authenticate(auth::Credentials { metadata, access_token, peer: &peer }).await
     }
 
-    /// Leave for this machine to ask about a user, whose access token may be given too.
+    /// Returns the permit of a caller from this machine to read a user.
     pub(crate) async fn permit(&self, sub: &str, access_token: &str, demand: Demand) -> Permit {
         let caller = self.authenticated(access_token).await;
         let query = Query {
@@ -265,7 +265,7 @@ fn lazy(address: SocketAddr) -> Channel {
     Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
-/// The deadline of a caller with as much time as the service gives.
+/// The deadline of a call without `grpc-timeout`.
 pub(crate) fn default_deadline() -> Instant {
     Instant::now() + Duration::from_secs(3)
 }
@@ -278,7 +278,7 @@ pub(crate) async fn connect(address: SocketAddr) -> Channel {
     Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
-/// A pool before the stand-in; its app client reads by token, this machine reads anyone by `sub`.
+/// Settings with the stand-in as the pool. Its app client reads by token, and this machine reads any user by `sub`.
 pub(crate) fn config(cognito: &StandIn) -> Config {
     let rule = |name: &str, reads, attributes: &[&str]| CallerSettings {
         name: name.into(),
@@ -326,13 +326,13 @@ pub(crate) fn about(sub: &str) -> GetUserRequest {
     GetUserRequest { sub: sub.into(), ..GetUserRequest::default() }
 }
 
-/// An age that the answer must not pass.
+/// The field `max_age` of a request.
 pub(crate) fn max_age(seconds: i64) -> Option<proto::get_user_request::Freshness> {
     let age = prost_types::Duration { seconds, nanos: 0 };
     Some(proto::get_user_request::Freshness::MaxAge(age))
 }
 
-/// As [`App::metric`], of whoever has this port for probes.
+/// As [`App::metric`], for the server with this admin address.
 pub(crate) async fn metric(admin: SocketAddr, series: &str) -> f64 {
     metric_over(TcpStream::connect(admin).await.unwrap(), series).await
 }
@@ -342,7 +342,7 @@ async fn metric_over(stream: TcpStream, series: &str) -> f64 {
     value_of(&text, series)
 }
 
-/// As [`App::metric`], of metrics without a server.
+/// As [`App::metric`], for metrics without a server.
 pub(crate) fn metric_of(metrics: &Metrics, series: &str) -> f64 {
     value_of(&metrics.text(), series)
 }
@@ -352,7 +352,7 @@ fn value_of(text: &str, series: &str) -> f64 {
     value.map_or(0.0, |value| value.parse().unwrap())
 }
 
-/// Asks the port for probes, and returns the status and the body.
+/// Gets a path of the admin port, and returns the status and the body.
 pub(crate) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
     http_get_over(TcpStream::connect(address).await.unwrap(), path).await
 }
@@ -367,7 +367,7 @@ async fn http_get_over(mut stream: TcpStream, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// What a caller can tell of a failure: its code and reason.
+/// Returns the code and the reason of a status.
 pub(crate) fn failure(status: &Status) -> (Code, String) {
     canary::status(status);
     let info = status.get_details_error_info();
@@ -381,7 +381,7 @@ pub(crate) fn assert_failure(answer: Result<GetUserResponse, Status>, code: Code
     status
 }
 
-/// The names of the attributes in an answer.
+/// Returns the names of the attributes in a reply.
 pub(crate) fn names(answer: &GetUserResponse) -> Vec<&str> {
     answer.user.as_ref().unwrap().attributes.keys().map(String::as_str).collect()
 }
@@ -390,5 +390,5 @@ pub(crate) fn source(answer: &GetUserResponse) -> proto::Source {
     answer.freshness.as_ref().unwrap().source()
 }
 
-/// The series of the calls of `GetUser` whose head has come.
+/// The series that counts the calls of `GetUser` when they start.
 pub(crate) const GET_USER_STARTED: &str = "grpc_server_started_total{grpc_type=\"unary\",grpc_service=\"userlookup.v1.UserService\",grpc_method=\"GetUser\"}";

@@ -69,7 +69,7 @@ async fn client_certificates_are_requested_as_configured() {
     }
 }
 
-/// Four backends call all the while, now on connections they have, now on new ones.
+/// Four backends call all the time, over open connections and over new ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotating_all_files_under_load_fails_no_call() {
     let (servers, new_servers) = (Authority::new("servers"), Authority::new("new servers"));
@@ -155,7 +155,7 @@ async fn the_expiry_of_the_certificate_is_a_metric() {
     assert_eq!(app.metric(EXPIRY).await, YEAR_2110, "the old one is served_certificate");
 }
 
-/// A volume of Kubernetes: each file is a link into `..data`, which is a link that is swapped.
+/// In a Kubernetes volume each file is a link into `..data`, a link that an update replaces.
 #[tokio::test]
 async fn a_swapped_symlink_is_reloaded() {
     let authority = Authority::new("servers");
@@ -299,20 +299,20 @@ async fn serving(files: &Files, asked: ClientCertificate) -> App {
     app
 }
 
-/// Of TLS 1.3, a client learns only with its first answer that its certificate was refused.
+/// Returns whether a call succeeds. With TLS 1.3, a client learns only then that its certificate was refused.
 async fn accepts_calls(address: SocketAddr, config: ClientConfig) -> bool {
     let Ok(channel) = connect(address, config).await else { return false };
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
     answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving)
 }
 
-/// The certificate that a new connection is shown.
+/// Returns the certificate that the server presents to a new connection.
 async fn served_certificate(address: SocketAddr, config: ClientConfig) -> Vec<u8> {
     let stream = handshake(address, config).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
-/// Backends that connect, call and connect again, all the while; a call that fails fails the test.
+/// Backends that connect, call and connect again all the time. A call that fails fails the test.
 struct Load {
     config: watch::Sender<ClientConfig>,
     rounds: Arc<AtomicUsize>,
@@ -343,10 +343,10 @@ impl Load {
         self.config.send_replace(config);
     }
 
-    /// Waits until every backend has begun a round after this moment, and ended it.
+    /// Waits until every backend has started and ended a round after this moment.
     async fn another_round(&self) {
         let before = self.rounds.load(SeqCst);
-        // Each may still end one that it had begun, and one may be ahead of the others by many.
+        // A backend may still be in an earlier round, and one may be many rounds ahead.
         for _ in 0..10_000 {
             if self.rounds.load(SeqCst) >= before + 10 * BACKENDS {
                 return;

@@ -40,7 +40,7 @@ async fn refused_tokens_are_not_cached() {
 async fn a_cached_token_expires_with_its_exp() {
     let app = App::start().await;
     let mut claims = app.cognito.access_claims("ada").unwrap();
-    // With the leeway, two to three seconds are left.
+    // With the leeway of 10 s, the token is valid for two to three more seconds.
     claims["exp"] = json!(claims["iat"].as_u64().unwrap() - 7);
     let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
     let mut accepted = 0;

@@ -1,4 +1,4 @@
-//! What the tests of limits share: a server, a well-behaved client, and what an attack consists of.
+//! What the tests of limits share: a server, a well-behaved client, and the parts of an attack.
 
 use std::{cell::Cell, io, net::SocketAddr, time::Duration};
 
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// A server on one thread, which whoever is single_worker shares with who attacks.
+/// Starts a server with one worker, which the attack and the well-behaved client share.
 pub(crate) async fn single_worker(change: impl FnOnce(&mut Config)) -> App {
     let app = App::start_with_config(|config| {
         config.workers = 1;
@@ -38,7 +38,7 @@ pub(crate) async fn single_worker(change: impl FnOnce(&mut Config)) -> App {
     app
 }
 
-/// As [`single_worker`], over TLS, with a client of its own.
+/// As [`single_worker`], over TLS; returns a client too.
 pub(crate) async fn single_worker_tls(
     authority: &Authority,
     change: impl FnOnce(&mut Config),
@@ -55,8 +55,8 @@ pub(crate) async fn single_worker_tls(
     (app, UserServiceClient::new(channel))
 }
 
-/// As [`single_worker`], where connections live shortly, and nobody has called yet: tonic's client fails a call that it was
-/// about to send over a connection that ends.
+/// As [`single_worker`], with a short age of connections. It makes no call, since tonic's client fails one that it was
+/// about to send over a closing connection.
 pub(crate) async fn short_lived_connections(change: impl FnOnce(&mut LimitSettings)) -> App {
     let app = App::start_unready(standin(), |config| {
         config.workers = 1;
@@ -67,7 +67,7 @@ pub(crate) async fn short_lived_connections(change: impl FnOnce(&mut LimitSettin
     app
 }
 
-/// A client that calls over one connection after another. Each call that was sent must be answered.
+/// A client that opens a new connection when one closes. Every accepted call must get its reply.
 pub(crate) struct ReconnectingClient {
     address: SocketAddr,
     pub(crate) connections: usize,
@@ -93,7 +93,7 @@ impl ReconnectingClient {
     }
 }
 
-/// Attacks while a good client goes on asking, each of whose calls must be answered.
+/// Runs the attack while a well-behaved client calls. Panics if one of its calls fails.
 pub(crate) async fn while_calling<T>(app: &App, attack: impl Future<Output = T>) -> T {
     while_repeating(async || assert!(app.get_by_sub(ADA).await.is_ok()), attack).await
 }
@@ -117,23 +117,23 @@ pub(crate) async fn while_repeating<T>(mut ask: impl AsyncFnMut(), attack: impl 
     outcome
 }
 
-/// How it ends for one who says this and no more.
+/// Sends these bytes over a new connection, and returns how it ends.
 pub(crate) async fn end_after(app: &App, beginning: &[u8]) -> ConnectionEnd {
     let mut wire = FrameConnection::connect(app.address).await;
     wire.send(beginning).await;
     wire.ended().await
 }
 
-/// A connection from this address that the server has greeted.
+/// Opens a connection from this address, and waits for the server's SETTINGS.
 pub(crate) async fn open_from(source: [u8; 4], address: SocketAddr) -> io::Result<FrameConnection> {
     let mut wire = FrameConnection::connect_from(source, address).await;
-    // One that is refused may be gone before this.
+    // The server may have closed a refused connection already.
     drop(wire.0.write_all(&frames::preface_and_settings(&[])).await);
     wire.next_of_kind(SETTINGS).await?;
     Ok(wire)
 }
 
-/// Connects, says nothing until it is let go, and connects again.
+/// Connects, sends nothing, and connects again when the connection is closed.
 pub(crate) async fn reconnect_for_ever(address: SocketAddr) {
     let mut pace = interval(Duration::from_millis(10));
     loop {
@@ -142,7 +142,7 @@ pub(crate) async fn reconnect_for_ever(address: SocketAddr) {
     }
 }
 
-/// As [`open_from`], as often as it takes.
+/// Repeats [`open_from`] until it succeeds.
 pub(crate) async fn wait_until_accepted(source: [u8; 4], address: SocketAddr) {
     let begun = async { while open_from(source, address).await.is_err() {} };
     timeout(LONG, begun).await.expect("a place becomes free");
@@ -156,12 +156,12 @@ pub(crate) fn flood(times: usize, one: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     (0..times).flat_map(one).collect()
 }
 
-/// The stream_id of a client's stream.
+/// The id of a client's `n`th stream.
 pub(crate) fn stream_id(n: usize) -> u32 {
     u32::try_from(2 * n + 1).unwrap()
 }
 
-/// The status of a call that failed before it was begun to be answered.
+/// Returns the status of a Trailers-Only response.
 pub(crate) fn status<B>(response: &http::Response<B>) -> Status {
     Status::from_header_map(response.headers()).unwrap()
 }
@@ -174,6 +174,6 @@ pub(crate) fn refused_by(limit: &str) -> String {
     format!("cognito_lookup_connections_refused_total{{limit=\"{limit}\"}}")
 }
 
-// Long enough for who means well, on a machine that has much else to do.
+// Long enough for a well-behaved client on a busy machine.
 pub(crate) const SHORT: Duration = Duration::from_secs(1);
 pub(crate) const LONG: Duration = Duration::from_secs(30);

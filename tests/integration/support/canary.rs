@@ -21,23 +21,23 @@ use tracing_subscriber::fmt::{self, format::FmtSpan};
 
 use crate::support::ADA;
 
-/// Returns where the records of every server go.
+/// Returns the file for the audit records of every server.
 pub(crate) fn audit() -> String {
     LazyLock::force(&CAPTURE);
     file("audit").display().to_string()
 }
 
-/// The same, for the standard output of a process.
+/// Returns the same file, as the standard output of a process.
 pub(crate) fn stdout() -> Stdio {
     open("audit").into()
 }
 
-/// Keeps a line that a process logged.
+/// Collects a log line of a process.
 pub(crate) fn log(line: &str) {
     append("log", line);
 }
 
-/// Keeps a page of the port for probes.
+/// Collects a page of the admin port.
 pub(crate) fn page(text: &str) {
     append("page", text);
 }
@@ -47,7 +47,7 @@ pub(crate) fn status(status: &Status) {
     append("status", &describe(status));
 }
 
-/// Marks a token, whose signature is then a canary too.
+/// Makes the signature of a token a canary.
 pub(crate) fn token(token: &str) {
     let signature = token.rsplit('.').next().filter(|part| part.len() == SIGNATURE_CHARACTERS);
     if let Some(signature) = signature {
@@ -87,7 +87,7 @@ fn a_canary_is_found_in_every_kind_of_output() {
         tracing::subscriber::with_default(subscriber(File::create(&path).unwrap()), || {
             trace_span!(target: "cognito_lookup::canary", "span", canary).in_scope(|| {});
             info!(target: "cognito_lookup::canary", "{canary}");
-            // Of other crates warnings only are heard, at any level.
+            // Other crates log warnings only, at every level of ours.
             info!(target: "h2", "{canary}");
         });
         let text = fs::read_to_string(path).unwrap();
@@ -105,7 +105,7 @@ fn a_canary_is_found_in_every_kind_of_output() {
 }
 
 static CAPTURE: LazyLock<()> = LazyLock::new(|| {
-    // Of this process only: another test runner may have set one.
+    // Fails if a test runner in this process has set one.
     drop(tracing::subscriber::set_global_default(subscriber(open("log"))));
 });
 
@@ -120,7 +120,7 @@ fn subscriber(writer: File) -> impl Subscriber + Send + Sync {
         .finish()
 }
 
-/// What must be nowhere.
+/// The texts that must appear nowhere.
 struct Canaries {
     users: BTreeSet<String>,
     signatures: BTreeSet<String>,
@@ -131,11 +131,11 @@ fn users() -> BTreeSet<String> {
     let users = Pool::sandbox().users;
     let values = users.iter().flat_map(|person| person.attributes.values().chain([&person.username]));
     let values = values.filter(|value| value.len() >= 8).cloned();
-    // What every JSON object begins with in base64url, and so each part of a token but its signature.
+    // Every JSON object starts with this in base64url, and so does each part of a token but its signature.
     values.chain(users.iter().map(|person| person.sub.clone())).chain(["eyJ".to_owned()]).collect()
 }
 
-/// Every line with a canary in it, or with a signature or its beginning, and which.
+/// Returns each line that has a canary, or the start of a signature, with that canary.
 fn found<'t>(text: &'t str, canaries: &Canaries) -> Vec<(String, &'t str)> {
     let of_users = |line: &str| canaries.users.iter().find(|canary| line.contains(*canary)).cloned();
     let is_code = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -144,7 +144,7 @@ fn found<'t>(text: &'t str, canaries: &Canaries) -> Vec<(String, &'t str)> {
         words.map(ToOwned::to_owned).find(|word| canaries.begins(word))
     };
     let within = |line: &'t str| Some((of_users(line).or_else(|| of_tokens(line))?, line));
-    // Pages say the same many times.
+    // Pages repeat their lines many times.
     let lines: HashSet<_> = text.lines().collect();
     lines.into_iter().filter_map(within).collect()
 }
@@ -180,7 +180,7 @@ fn file(kind: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("canary").join(kind)
 }
 
-// Of RS256 with a key of 2,048 bits, in base64url.
+// The length of an RS256 signature by a key of 2,048 bits, in base64url.
 const SIGNATURE_CHARACTERS: usize = 342;
-// Beyond the chance to meet it elsewhere.
+// Long enough not to appear elsewhere by chance.
 const SHORTEST_BEGINNING: usize = 20;

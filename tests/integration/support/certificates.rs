@@ -12,7 +12,7 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-/// One who signs certificates.
+/// A certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
@@ -52,12 +52,12 @@ impl Authority {
         self.sign(params("elsewhere.example.com", ExtendedKeyUsagePurpose::ServerAuth))
     }
 
-    /// A server's certificate for `localhost` that was good until 2021.
+    /// A server's certificate for `localhost` that expired in 2021.
     pub(crate) fn expired_server(&self) -> Identity {
         self.server_within(2020, 2021)
     }
 
-    /// A server's certificate for `localhost` that is good from the beginning of one year to that of another.
+    /// A server's certificate for `localhost` that is valid from the start of one year to the start of another.
     pub(crate) fn server_within(&self, from: i32, until: i32) -> Identity {
         let mut params = params("localhost", ExtendedKeyUsagePurpose::ServerAuth);
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
@@ -68,7 +68,7 @@ impl Authority {
         self.sign(params(name, ExtendedKeyUsagePurpose::ClientAuth))
     }
 
-    /// A client's certificate with just these alternative names.
+    /// A client's certificate with these subject alternative names.
     pub(crate) fn named(&self, names: Vec<SanType>) -> Identity {
         let mut params = params("billing.example.com", ExtendedKeyUsagePurpose::ClientAuth);
         params.distinguished_name.push(DnType::CommonName, "billing.example.com");
@@ -76,7 +76,7 @@ impl Authority {
         self.sign(params)
     }
 
-    /// A client's certificate that was good until 2021.
+    /// A client's certificate that expired in 2021.
     pub(crate) fn expired(&self) -> Identity {
         let mut params = params("late", ExtendedKeyUsagePurpose::ClientAuth);
         params.not_after = date_time_ymd(2021, 1, 1);
@@ -96,7 +96,7 @@ fn params(name: &str, usage: ExtendedKeyUsagePurpose) -> CertificateParams {
     params
 }
 
-/// The files that a server reads, in a folder that goes with this.
+/// The certificate files of a server, in a folder that is removed on drop.
 pub(crate) struct Files(TempDir);
 
 impl Files {
@@ -120,7 +120,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// Has a server use them.
+    /// Makes a server use these files.
     pub(crate) fn set(&self, asked: ClientCertificate) -> impl FnOnce(&mut Config) {
         let name = |name| Some(self.path(name).to_str().unwrap().to_owned());
         let tls = TlsSettings {
@@ -134,7 +134,7 @@ impl Files {
     }
 }
 
-/// How a client shakes hands that trusts `servers` and may present a certificate.
+/// The TLS configuration of a client that trusts `servers` and may present a certificate.
 pub(crate) fn client_config(servers: &[&Authority], identity: Option<&Identity>) -> ClientConfig {
     client_config_of(ALL_VERSIONS, servers, identity)
 }

@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status, metadata::MetadataValue};
 
 use crate::support::{App, failure};
 
-/// A server that is shown bad tokens, and a good one between them.
+/// A server that gets forged tokens, and a valid one after each.
 pub(crate) struct RejectionTest {
     pub(crate) app: App,
     pub(crate) good: String,
@@ -20,7 +20,7 @@ pub(crate) struct RejectionTest {
     fetches: usize,
 }
 
-/// One bad token: the row it stands for and what it is, and the reason of its refusal.
+/// A forged token: its description, the token, and the expected reason.
 pub(crate) type Case<'a> = (&'a str, String, &'a str);
 
 impl RejectionTest {
@@ -35,7 +35,8 @@ impl RejectionTest {
         Self { app, good, lookups, fetches }
     }
 
-    /// Shows every token both ways, and good ones after each; all that was asked of anybody was asked before.
+    /// Sends every token in the metadata and in the field, with a valid token after each. Panics if one is accepted, or
+    /// if any causes a call to Cognito or for keys.
     pub(crate) async fn assert_rejected(self, cases: Vec<Case<'_>>) {
         assert!(!cases.is_empty());
         for (case, token, reason) in &cases {
@@ -54,7 +55,7 @@ impl RejectionTest {
         assert_eq!(self.app.cognito.calls("jwks"), self.fetches, "fetches of keys");
     }
 
-    /// Shows tokens both ways that must be taken; they are ada's.
+    /// Sends tokens of ada in the metadata and in the field. Panics if one is refused.
     pub(crate) async fn assert_accepted(&self, cases: Vec<(&str, String)>) {
         for (case, token) in cases {
             for (way, answer) in self.both_ways(&token).await {
@@ -69,7 +70,7 @@ impl RejectionTest {
 
     async fn both_ways(&self, token: &str) -> Vec<(&'static str, Result<GetUserResponse, Status>)> {
         let mut answers = Vec::new();
-        // Some texts cannot be in metadata at all.
+        // Not every text is valid in metadata.
         if let Ok(authorization) = MetadataValue::try_from(format!("Bearer {token}")) {
             let mut request = Request::new(GetUserRequest::default());
             request.metadata_mut().insert("authorization", authorization);
@@ -81,7 +82,7 @@ impl RejectionTest {
     }
 }
 
-/// A private key of the stand-in, in the hands of whoever forges tokens.
+/// Signs forged tokens with a private key of the stand-in.
 pub(crate) struct TokenForger {
     pair: KeyPair,
     pub(crate) kid: String,
@@ -96,7 +97,7 @@ impl TokenForger {
         Self { pair: KeyPair::from_pkcs8(&der).unwrap(), kid: cognito.kid(signer), n, d }
     }
 
-    /// A token of this header and these claims, taken as they are.
+    /// Returns a token with this header and these claims, which need not be JSON.
     pub(crate) fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         self.sign(&format!("{}.{}", encoded(header), encoded(claims)))
     }
@@ -111,12 +112,12 @@ impl TokenForger {
         format!("{signed}.{}", encoded(signature))
     }
 
-    /// What RSA makes of a padded message, whatever that holds.
+    /// Applies the RSA private key to a padded message, whatever its content.
     pub(crate) fn raw(&self, padded: &[u8]) -> Vec<u8> {
         fixed(&BigUint::from_bytes_be(padded).modpow(&self.d, &self.n))
     }
 
-    /// The key as a set has it, with another name.
+    /// Returns the key as a JWK with another `kid`.
     pub(crate) fn jwk(&self, kid: &str) -> Value {
         let n = encoded(self.n.to_bytes_be());
         serde_json::json!({"alg": "RS256", "e": "AQAB", "kid": kid, "kty": "RSA", "n": n, "use": "sig"})
@@ -131,13 +132,13 @@ pub(crate) fn encoded(part: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(part)
 }
 
-/// A number as long as a signature.
+/// Returns a number with the length of a signature.
 pub(crate) fn fixed(number: &BigUint) -> Vec<u8> {
     let bytes = number.to_bytes_be();
     [vec![0; 256 - bytes.len()], bytes].concat()
 }
 
-/// The modulus and the private exponent of a key (RFC 5208, section 5; RFC 8017, appendix A.1.2).
+/// Returns the modulus and the private exponent of a key (RFC 5208, section 5; RFC 8017, appendix A.1.2).
 fn numbers(pkcs8: &[u8]) -> [BigUint; 2] {
     let field = |der: &[u8], at: usize| {
         let mut rest = der.to_vec();
@@ -150,7 +151,7 @@ fn numbers(pkcs8: &[u8]) -> [BigUint; 2] {
     [1, 3].map(|at| BigUint::from_bytes_be(&field(&key, at)))
 }
 
-/// The content of the first value, and what comes after it.
+/// Returns the content of the first DER value, and the bytes after it.
 fn split(der: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (length, head) = match der[1] {
         short @ 0..0x80 => (usize::from(short), 2),

@@ -21,28 +21,28 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A connection that is spoken frame by frame, and answers nothing by itself.
+/// A connection without an HTTP/2 library, which sends no frame by itself.
 #[derive(Debug)]
 pub(crate) struct FrameConnection(pub(crate) TcpStream);
 
-/// How a server took what a connection sent.
+/// How a server reacted to what a connection sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ConnectionEnd {
-    /// It answers a ping that came after all else.
+    /// It answers the PING that was sent last.
     Alive,
-    /// It ended the connection without a word.
+    /// It closed the connection without a GOAWAY.
     Cut,
-    /// It said good-bye with this code, and ended the connection.
+    /// It sent a GOAWAY with this code and closed the connection.
     GoAway(u32),
 }
 
 impl FrameConnection {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Connects from another address of this machine and says nothing.
+    /// Connects from another address of this machine, and sends nothing.
     pub(crate) async fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((source, 0).into()).unwrap();
@@ -54,7 +54,7 @@ impl FrameConnection {
         Self(stream)
     }
 
-    /// Connects and begins with `settings`, each an identifier and a value.
+    /// Connects, and sends the preface and `settings`, each an identifier and a value.
     pub(crate) async fn open(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
         let mut wire = Self::connect(address).await;
         wire.send(&preface_and_settings(settings)).await;
@@ -65,12 +65,12 @@ impl FrameConnection {
         self.0.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame; one that never comes fails the test rather than hang it.
+    /// Returns the next frame. Panics if none comes in time.
     pub(crate) async fn next(&mut self) -> io::Result<Frame> {
         timeout(PATIENCE, next(&mut self.0)).await.expect("a frame comes")
     }
 
-    /// The next frame of a kind; what comes before it is passed over.
+    /// Returns the next frame of a kind, and skips those before it.
     pub(crate) async fn next_of_kind(&mut self, kind: u8) -> io::Result<Frame> {
         loop {
             let frame = self.next().await?;
@@ -80,7 +80,7 @@ impl FrameConnection {
         }
     }
 
-    /// Waits until the server has read all that was sent, and returns the frames that came meanwhile.
+    /// Waits until the server has read everything that was sent, and returns the frames that came meanwhile.
     pub(crate) async fn ping(&mut self) -> io::Result<Vec<Frame>> {
         self.0.write_all(&frame(PING, 0, 0, b"in step.")).await?;
         let mut frames = Vec::new();
@@ -94,17 +94,17 @@ impl FrameConnection {
         }
     }
 
-    /// Waits until the server ends the connection.
+    /// Waits until the server closes the connection.
     pub(crate) async fn ended(&mut self) -> ConnectionEnd {
         end(&mut self.0, |_| {}).await
     }
 }
 
-/// Sends `frames` and a ping over a connection of their own; `seen` is shown the frames that come back.
+/// Sends `frames` and a PING over a new connection, and passes the frames that come back to `seen`.
 pub(crate) async fn sent(address: SocketAddr, frames: &[u8], seen: impl FnMut(Frame)) -> ConnectionEnd {
     let (mut incoming, mut outgoing) = TcpStream::connect(address).await.unwrap().into_split();
     let all = [&preface_and_settings(&[])[..], frames, &frame(PING, 0, 0, FINAL)].concat();
-    // The server may end it before it has taken all.
+    // The server may close the connection before it has read everything.
     let send = async { drop(outgoing.write_all(&all).await) };
     tokio::join!(send, end(&mut incoming, seen)).1
 }
@@ -147,19 +147,19 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A whole `GetUser`.
+/// A `GetUser` with its message.
 pub(crate) fn call(stream: u32, request: &GetUserRequest) -> Vec<u8> {
     [open_stream(stream), frame(DATA, END_STREAM, stream, &message(request))].concat()
 }
 
-/// A message as it travels.
+/// A Length-Prefixed-Message.
 pub(crate) fn message(request: &GetUserRequest) -> Vec<u8> {
     let message = request.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0][..], &length, &message].concat()
 }
 
-/// The preface and settings of a `GetUser` whose message is yet to come.
+/// The HEADERS frame of a `GetUser`; its message is to follow.
 pub(crate) fn open_stream(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &get_user())
 }
@@ -176,17 +176,17 @@ pub(crate) fn get_user() -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| literal(name, value)).collect()
 }
 
-/// A field of a header block, written out (RFC 7541, section 6.2.2).
+/// A header field as a literal without indexing (RFC 7541, section 6.2.2).
 pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
     [&[0][..], &text(name), &text(value)].concat()
 }
 
-/// As [`literal`], and put into the table of fields (RFC 7541, section 6.2.1).
+/// A header field as a literal with incremental indexing (RFC 7541, section 6.2.1).
 pub(crate) fn indexed(name: &str, value: &str) -> Vec<u8> {
     [&[0x40][..], &text(name), &text(value)].concat()
 }
 
-/// A string without Huffman's code (RFC 7541, sections 5.1 and 5.2).
+/// A string without Huffman coding (RFC 7541, sections 5.1 and 5.2).
 fn text(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     match text.len() {
@@ -205,7 +205,7 @@ fn text(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A header block that fills as many frames as it needs.
+/// A HEADERS frame and as many CONTINUATION frames as the block needs.
 pub(crate) fn headers(stream: u32, block: &[u8]) -> Vec<u8> {
     let count = block.chunks(FRAME_BYTES).len();
     let one = |(n, chunk): (usize, &[u8])| {

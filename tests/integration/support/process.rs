@@ -15,26 +15,25 @@ use tokio::time::Instant;
 
 use super::{WEB, canary};
 
-/// The built binary before a stand-in, killed when dropped.
+/// A process of the built binary with a stand-in as its Cognito, killed on drop.
 pub(crate) struct Process {
     child: Child,
     log: Receiver<Value>,
-    /// What was logged until it listened.
+    /// The log lines up to `listening`.
     pub(crate) start: Vec<Value>,
-    /// Where gRPC is served, as the log tells it.
+    /// The address of the gRPC server, as logged.
     pub(crate) address: String,
     pub(crate) admin: SocketAddr,
     _folder: TempDir,
 }
 
 impl Process {
-    /// Starts `serve` with these settings beside those of the pool and of a caller on this machine, and waits until it
-    /// serves.
+    /// Starts `serve` with these settings and those of [`pool`], and waits until it is serving.
     pub(crate) fn serve(cognito: &StandIn, settings: &str) -> Self {
         Self::serve_with_shell("exec \"$0\" \"$@\"", cognito, settings, &[])
     }
 
-    /// Starts it by a line of shell, in which `exec "$0" "$@"` is the command.
+    /// As [`serve`](Self::serve), with a shell command in which `exec "$0" "$@"` starts the binary.
     pub(crate) fn serve_with_shell(
         line: &str,
         cognito: &StandIn,
@@ -46,7 +45,7 @@ impl Process {
         process
     }
 
-    /// As [`serve_with_shell`](Self::serve_with_shell), without waiting until it serves.
+    /// As [`serve_with_shell`](Self::serve_with_shell), without waiting until it is serving.
     pub(crate) fn listen_with_shell(
         line: &str,
         cognito: &StandIn,
@@ -85,12 +84,12 @@ impl Process {
         process
     }
 
-    /// Waits until the log has a line of this message.
+    /// Waits until the process logs this message.
     pub(crate) fn wait_for_log(&self, message: &str) {
         self.log_until(message);
     }
 
-    /// As [`wait_for_log`](Self::wait_for_log), and returns what was logged since the last wait, that line being the last.
+    /// As [`wait_for_log`](Self::wait_for_log), and returns the lines since the last wait, up to that message.
     pub(crate) fn log_until(&self, message: &str) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = Vec::new();
@@ -104,7 +103,7 @@ impl Process {
         panic!("{message:?} is not logged: {lines:#?}");
     }
 
-    /// Runs a client command against it, and returns what it printed, or what it complained of.
+    /// Runs a client command against it, and returns its standard output, or its standard error if it failed.
     pub(crate) fn client(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
             .args(arguments)
@@ -116,7 +115,7 @@ impl Process {
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
-    /// Its resident memory, in bytes.
+    /// Returns its resident memory, in bytes.
     pub(crate) fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -128,7 +127,7 @@ impl Process {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Waits for the end, and returns the exit code; one that never ends fails the test.
+    /// Waits until it has ended, and returns the exit code. Panics if it does not end in time.
     pub(crate) fn wait(mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -149,7 +148,7 @@ impl Drop for Process {
     }
 }
 
-/// Settings of a pool before a stand-in, and of callers by token and on this machine that may read what is `released`.
+/// Settings with the stand-in as the pool, for callers by token and from this machine, which may read `released`.
 pub(crate) fn pool(cognito: &StandIn, released: &str) -> String {
     format!(
         r#"[[pools]]
