@@ -1,8 +1,8 @@
-//! What the whole suite lets out, at the finest level, kept for one look at its end.
+//! Collects the output of all tests, so that one test can search it for personal data.
 //!
-//! The stand-in's users and their tokens are the canaries. What a server in this process logs, through the filter that
-//! production has, goes to a file, and so do the logs and records of the binary's processes, every status that a test
-//! looks at and every page of metrics. `tests/run unit` then looks for a canary in it.
+//! The users of the stand-in and their tokens are the canaries. The collected output is the trace log of servers in this
+//! process, through the filter of production; the logs and audit records of the binary's processes; every status that
+//! a test examines; and every page of metrics. `tests/run unit` searches it last.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -42,7 +42,7 @@ pub(crate) fn page(text: &str) {
     append("page", text);
 }
 
-/// Keeps all that a caller is describe of a failure.
+/// Collects a status with its details and metadata.
 pub(crate) fn status(status: &Status) {
     append("status", &describe(status));
 }
@@ -126,7 +126,7 @@ struct Canaries {
     signatures: BTreeSet<String>,
 }
 
-/// What is of users alone: their `sub`s, and what of their names and values is too long to be anything else.
+/// Returns the `sub`s of the users, and their names and attribute values of 8 bytes or more, which nothing else has.
 fn users() -> BTreeSet<String> {
     let users = Pool::sandbox().users;
     let values = users.iter().flat_map(|person| person.attributes.values().chain([&person.username]));
