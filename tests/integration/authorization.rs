@@ -66,7 +66,7 @@ async fn every_rpc_requires_a_credential() {
     }
 }
 
-/// A user's token never gives access to AdminService, whatever its app client may read.
+/// A user's token never gives access to `AdminService`, whatever its app client may read.
 #[tokio::test]
 async fn a_users_token_may_not_call_the_admin_service() {
     let app = App::start().await;
