@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, slice, str::FromStr};
 
-use super::{Config, ValueSource, single_pool};
+use super::{Config, ValueSource, single_pool_keys};
 
 /// An error in one setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,7 @@ impl<'a> ErrorCollector<'a> {
     pub fn add(&mut self, key: impl Into<String>, message: impl Display) {
         let key = key.into();
         let is_known = self.errors.iter().any(|known| known.key == key);
-        if !is_known && !single_pool::failed_to_set(self.config, &key) {
+        if !is_known && !single_pool_keys::failed_to_set(self.config, &key) {
             let value_source = self.config.value_source(&key);
             self.errors.push(ConfigError { value_source, message: message.to_string(), key });
         }

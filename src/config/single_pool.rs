@@ -1,6 +1,9 @@
 //! `user_pool_id`, `app_clients` and `attributes`, in place of `[[pools]]` and `[[callers]]`.
 
-use super::{CallerSettings, Config, ErrorCollector};
+use super::{
+    CallerSettings, Config, ErrorCollector,
+    single_pool_keys::{KEYS, has_errors},
+};
 
 /// Turns the settings of a single pool into `[[pools]]` and `[[callers]]`, for all other modules.
 pub(super) fn expand(mut config: Config) -> Config {
@@ -14,15 +17,6 @@ pub(super) fn expand(mut config: Config) -> Config {
         }
     }
     config
-}
-
-/// Returns whether errors in the settings of a single pool are why `key` is not set.
-pub(super) fn failed_to_set(config: &Config, key: &str) -> bool {
-    SET_KEYS.contains(&key) && has_errors(config)
-}
-
-fn has_errors(config: &Config) -> bool {
-    config.errors.iter().any(|error| KEYS.contains(&&*error.key))
 }
 
 fn check(config: &Config, errors: &mut ErrorCollector<'_>) {
@@ -75,10 +69,6 @@ impl Config {
         self.value_sources.insert(to.to_owned(), value_source);
     }
 }
-
-const KEYS: [&str; 3] = ["user_pool_id", "app_clients", "attributes"];
-// The other settings of the pool, such as the address of an emulator, stay in `[[pools]]`.
-const SET_KEYS: [&str; 4] = ["pools", "callers", "pools[0].id", "pools[0].app_clients"];
 
 #[cfg(test)]
 mod tests;

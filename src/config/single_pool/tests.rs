@@ -1,5 +1,5 @@
 use super::{
-    super::{ConfigErrors, Sources, value_source::PREFIX},
+    super::{ConfigErrors, Sources, single_pool_keys::SET_KEYS, value_source::PREFIX},
     *,
 };
 

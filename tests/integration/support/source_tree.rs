@@ -9,7 +9,7 @@ use std::{
 /// The module that a file is: `["users", "flight"]` for `users/flight.rs`, and nothing for the root of a crate.
 pub(crate) type Module = Vec<String>;
 
-/// The files of one crate, each with the paths that it names.
+/// The files of one crate, each with the paths that it names, without what is compiled for tests only.
 pub(crate) struct SourceTree(BTreeMap<Module, Vec<Named>>);
 
 /// A path in a file, such as `crate::users::Users`.
@@ -31,10 +31,12 @@ impl SourceTree {
 
     /// As [`read`](Self::read), from the text of each file.
     pub(crate) fn parse(files: impl IntoIterator<Item = (Module, String)>) -> Self {
-        let mut modules = BTreeMap::<_, Vec<_>>::new();
+        let (mut modules, mut tests) = (BTreeMap::<_, Vec<_>>::new(), BTreeSet::new());
         for (module, text) in files {
-            modules.entry(module).or_default().extend(paths(&text));
+            tests.extend(test_modules(&text).map(|name| child(&module, name)));
+            modules.entry(module).or_default().extend(paths(without_tests(&text)));
         }
+        modules.retain(|module: &Module, _| !tests.iter().any(|test| module.starts_with(test)));
         Self(modules)
     }
 
@@ -91,7 +93,7 @@ impl SourceTree {
         rest: impl Iterator<Item = &'a String>,
         re_exports: usize,
     ) -> Option<Module> {
-        let named = self.0[module].iter().find(|named| named.alias.as_deref() == Some(name))?;
+        let named = self.0.get(module)?.iter().find(|named| named.alias.as_deref() == Some(name))?;
         let path: Vec<_> = named.path.iter().cloned().chain(rest.cloned()).collect();
         self.resolve(module, &path, re_exports.checked_sub(1)?)
     }
@@ -119,6 +121,17 @@ fn circles(mut edges: BTreeSet<Edge>) -> BTreeSet<Edge> {
             return edges;
         }
     }
+}
+
+/// The files that `text` declares for tests only.
+fn test_modules(text: &str) -> impl Iterator<Item = &str> {
+    let declared = text.split(TESTS).skip(1).filter_map(|rest| rest.trim_start().split_once(';'));
+    declared.filter_map(|(item, _)| item.rsplit_once("mod ")).map(|(_, name)| name)
+}
+
+/// What comes before the tests at the end of a file.
+fn without_tests(text: &str) -> &str {
+    text.split_once(&format!("{TESTS}\nmod tests {{")).map_or(text, |(before, _)| before)
 }
 
 /// The paths in a file: those of its imports, and those written out where they are used.
@@ -237,6 +250,7 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+const TESTS: &str = "#[cfg(test)]";
 const ROOTS: [&str; 2] = ["lib", "main"];
 // How many imports of imports are followed.
 const RE_EXPORTS: usize = 8;
