@@ -119,7 +119,7 @@ pub struct CacheSettings {
     /// The memory for users cached as not existing, in bytes; default `8MiB`.
     #[serde(with = "Bounded::<u64, 1, MOST_BYTES>")]
     pub max_absent_bytes: u64,
-    /// The memory for verified tokens, in bytes, some 840 bytes each. A token that was evicted is
+    /// The memory for verified tokens, in bytes, some 880 bytes each. A token that was evicted is
     /// verified again, which takes some 20 µs of a core; default `64MiB`.
     #[serde(with = "Bounded::<u64, 1, MOST_BYTES>")]
     pub max_token_bytes: u64,
