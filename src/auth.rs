@@ -13,7 +13,6 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use futures_util::future::join_all;
 use thiserror::Error;
-use tokio::{runtime::Handle, task::JoinError};
 use tonic::metadata::MetadataMap;
 
 use self::{
@@ -21,21 +20,19 @@ use self::{
     caller::TokenIdentity,
     claims::{Unverified, VerifiedClaims},
     keys::{FetcherError, Keys},
-    verified::{TokenLookup, VerifiedToken, VerifiedTokens},
+    verified::{TokenLookup, VerifiedToken},
 };
 pub use self::{
     caller::{Caller, Client, Identity, TokenUser},
     certificate::{AlternativeName, Certificate, InvalidName},
     claims::Scopes,
     rejected::{InvalidReason, Rejected},
+    verified::VerifiedTokens,
 };
 use crate::{
     cache::{MAINTENANCE_INTERVAL, maintain},
-    config::CacheSettings,
-    epochs::Epochs,
     pool::{PoolId, Pools},
-    telemetry::metrics::Metrics,
-    user::Sub,
+    telemetry::metrics::TokenMetrics,
 };
 
 /// What a request is authenticated by. These are secrets, so it has no `Debug`.
@@ -73,26 +70,24 @@ pub struct Authenticator {
     pools: Pools,
     keys: HashMap<PoolId, Keys>,
     verified: Arc<VerifiedTokens>,
-    upstream: Handle,
 }
 
 impl Authenticator {
-    /// Starts to fetch every pool's keys in the background. Must be called in a Tokio runtime.
+    /// Starts to fetch every pool's keys in the background, and to maintain the cache of `verified` tokens.
+    /// Must be called in a Tokio runtime.
     pub fn start(
         pools: &Pools,
-        cache: &CacheSettings,
-        epochs: Arc<Epochs>,
-        metrics: &Metrics,
+        verified: Arc<VerifiedTokens>,
+        metrics: &TokenMetrics,
     ) -> Result<Self, StartError> {
         let keys = pools.iter().map(|pool| {
-            let metrics = metrics.tokens.jwks(pool.id.as_str());
+            let metrics = metrics.jwks(pool.id.as_str());
             Ok((pool.id.clone(), Keys::start(pool, metrics)?))
         });
         let keys = keys.collect::<Result<_, FetcherError>>()?;
-        let verified = Arc::new(VerifiedTokens::new(cache.max_token_bytes, epochs, metrics));
         #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
         tokio::spawn(maintain(Arc::downgrade(&verified), MAINTENANCE_INTERVAL, VerifiedTokens::maintain));
-        Ok(Self { keys, pools: pools.clone(), verified, upstream: Handle::current() })
+        Ok(Self { keys, pools: pools.clone(), verified })
     }
 
     /// Waits until the keys of every pool are loaded, without a time limit.
@@ -115,14 +110,6 @@ impl Authenticator {
             }
         };
         Ok(Caller::new(credentials.peer, bearer, presented))
-    }
-
-    /// Removes one user's tokens from the verified ones, and returns how many there were. A token that is being verified
-    /// meanwhile is not cached. Later ones are verified and cached as any. The scan runs on another thread, after those
-    /// that were requested before, and goes on if this future is dropped. Fails only if the scan panics or the runtime of
-    /// [`start`](Self::start) shuts down.
-    pub async fn remove_user(&self, pool: &PoolId, sub: &Sub) -> Result<usize, JoinError> {
-        self.verified.remove_user(pool, sub, &self.upstream).await
     }
 
     async fn verify(&self, token: RawToken<'_>) -> Result<TokenIdentity, Rejected> {

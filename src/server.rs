@@ -32,9 +32,8 @@ pub use self::{
 };
 use crate::{
     audit::Audit,
-    auth::Authenticator,
+    auth::{Authenticator, VerifiedTokens},
     config::{Config, ConfigErrors},
-    epochs::Epochs,
     service::Service,
     users::Users,
 };
@@ -125,15 +124,15 @@ async fn build_service(
     upstream: &Handle,
 ) -> Result<Service, Error> {
     let Components { pools, metrics, policy, .. } = components;
-    let epochs = Arc::<Epochs>::default();
-    let authenticator = {
+    let (authenticator, tokens) = {
         let _context = upstream.enter();
-        Arc::new(Authenticator::start(pools, &config.cache, Arc::clone(&epochs), metrics)?)
+        let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, metrics));
+        (Arc::new(Authenticator::start(pools, Arc::clone(&tokens), &metrics.tokens)?), tokens)
     };
     let (pools, metrics) = (pools.clone(), metrics.clone());
     let (cache, budget) = (config.cache.clone(), config.budget.clone());
     let users =
-        upstream.spawn(async move { Users::connect(&pools, &cache, &budget, epochs, &metrics).await });
+        upstream.spawn(async move { Users::connect(&pools, &cache, &budget, tokens, &metrics).await });
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(policy), users })
 }

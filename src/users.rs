@@ -29,6 +29,7 @@ use self::{
     single_flight::SingleFlight,
 };
 use crate::{
+    auth::VerifiedTokens,
     cache::{MAINTENANCE_INTERVAL, maintain},
     config::{BudgetSettings, CacheSettings},
     epochs::Epochs,
@@ -45,6 +46,7 @@ pub struct Users(Arc<Inner>);
 struct Inner {
     cognito: HashMap<PoolId, Cognito>,
     epochs: Arc<Epochs>,
+    tokens: Arc<VerifiedTokens>,
     single_flight: SingleFlight,
     cache: UserCache,
     ttls: Ttls,
@@ -53,13 +55,13 @@ struct Inner {
 
 impl Users {
     /// Prepares a client for every pool, with credentials of the AWS chain, and starts to learn the quotas.
-    /// Cognito is called on the runtime in which this is called. `epochs` is shared with the cache of
+    /// Cognito is called on the runtime in which this is called. An invalidation also removes the user's
     /// verified tokens.
     pub async fn connect(
         pools: &Pools,
         cache: &CacheSettings,
         budget: &BudgetSettings,
-        epochs: Arc<Epochs>,
+        tokens: Arc<VerifiedTokens>,
         metrics: &Metrics,
     ) -> Self {
         let (mut cognito, mut limiters) = (HashMap::new(), HashMap::new());
@@ -77,7 +79,7 @@ impl Users {
             }
             cognito.insert(pool.id.clone(), client);
         }
-        let users = Self::new(cognito, cache, limiters.len(), epochs, metrics.cache.clone());
+        let users = Self::new(cognito, cache, limiters.len(), tokens, metrics.cache.clone());
         users.0.cache.register_metrics(metrics);
         #[expect(clippy::disallowed_methods, reason = "ends with the users")]
         tokio::spawn(maintain(Arc::downgrade(&users.0), MAINTENANCE_INTERVAL, Inner::maintain));
@@ -116,13 +118,14 @@ impl Users {
         cognito: HashMap<PoolId, Cognito>,
         cache: &CacheSettings,
         limiters: usize,
-        epochs: Arc<Epochs>,
+        tokens: Arc<VerifiedTokens>,
         cache_metrics: CacheMetrics,
     ) -> Self {
         let ttls = Ttls { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
         let cache = UserCache::new(cache.max_bytes, cache.max_absent_bytes, ttls, &cache_metrics);
         let single_flight = SingleFlight::new(MAX_FETCHES * limiters.max(1));
-        Self(Arc::new(Inner { cognito, epochs, single_flight, cache, ttls, cache_metrics }))
+        let epochs = Arc::clone(tokens.epochs());
+        Self(Arc::new(Inner { cognito, epochs, tokens, single_flight, cache, ttls, cache_metrics }))
     }
 
     async fn find_user(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Found, Failure> {

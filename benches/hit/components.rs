@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use cognito_lookup::{
     audit::{Audit, WriterHandle},
-    auth::{Address, Authenticator, Peer},
+    auth::{Address, Authenticator, Peer, VerifiedTokens},
     config::{
         AuditSettings, AuditSink, AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads,
     },
@@ -42,9 +42,9 @@ impl Components {
         let audit = Audit::read(&config, Some(&pools), &metrics, &mut errors).unwrap();
         let upstream = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let service = upstream.block_on(async {
-            let authenticator =
-                Authenticator::start(&pools, &config.cache, Arc::default(), &metrics).unwrap();
-            let users = Users::connect(&pools, &config.cache, &config.budget, Arc::default(), &metrics).await;
+            let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
+            let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens).unwrap();
+            let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics).await;
             let service = Service { authenticator: Arc::new(authenticator), policy, users };
             service.ready().await;
             service

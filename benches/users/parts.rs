@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use cognito_lookup::{
     attribute::Selection,
-    auth::{self, Authenticator},
+    auth::{self, Authenticator, VerifiedTokens},
     config::{AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads},
     freshness::Demand,
     policy::{Permit, Policy},
@@ -37,9 +37,10 @@ impl Parts {
         let pools = Pools::read(&config, &mut errors).unwrap();
         let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
-        let authenticator = Authenticator::start(&pools, &config.cache, Arc::default(), &metrics).unwrap();
+        let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
+        let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens).unwrap();
         authenticator.ready().await;
-        let users = Users::connect(&pools, &config.cache, &config.budget, Arc::default(), &metrics).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics).await;
         Self { cognito, users, authenticator, policy, metrics }
     }
 

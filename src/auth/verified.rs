@@ -3,7 +3,10 @@
 use std::{mem::size_of, sync::Arc, time::SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use tokio::{runtime::Handle, sync::Mutex, task::JoinError};
+use tokio::{
+    sync::Mutex,
+    task::{JoinError, spawn_blocking},
+};
 use zeroize::Zeroize as _;
 
 use super::{
@@ -42,7 +45,7 @@ impl VerifiedToken {
 
 /// The tokens that were verified, within a bound in bytes.
 #[derive(Debug)]
-pub(super) struct VerifiedTokens {
+pub struct VerifiedTokens {
     cache: Cache<Digest, Arc<VerifiedToken>>,
     epochs: Arc<Epochs>,
     /// Allows one removal at a time, because each scans the cache.
@@ -68,7 +71,7 @@ pub(super) struct PendingInsert<'a> {
 
 impl VerifiedTokens {
     /// Makes an empty cache of at most `max_bytes`.
-    pub(super) fn new(max_bytes: u64, epochs: Arc<Epochs>, metrics: &Metrics) -> Self {
+    pub fn new(max_bytes: u64, metrics: &Metrics) -> Self {
         let time_left = |token: &Arc<VerifiedToken>| token.validity.time_left(SystemTime::now());
         let cache = Cache::new(max_bytes, heap_bytes, time_left, Counter::default());
         let TokenMetrics { lookups, entries, .. } = metrics.tokens.clone();
@@ -78,7 +81,12 @@ impl VerifiedTokens {
         metrics.scrape_callbacks.add(move || {
             entries.set(measured.size().entries);
         });
-        Self { cache, epochs, removal: Arc::default(), hits, misses }
+        Self { cache, epochs: Arc::default(), removal: Arc::default(), hits, misses }
+    }
+
+    /// Returns the epochs of every user, which the cache of users shares.
+    pub fn epochs(&self) -> &Arc<Epochs> {
+        &self.epochs
     }
 
     /// Looks a token up by all of its bytes. One that is no longer valid is removed.
@@ -100,22 +108,17 @@ impl VerifiedTokens {
         TokenLookup::Miss(PendingInsert { tokens: self, digest, epoch: self.epochs.of_all() })
     }
 
-    /// Removes every token of one user, and returns how many there were. Tokens that are being verified meanwhile are not
-    /// inserted. Scans the cache on a blocking thread of `runtime`, for one caller at a time. Dropping the future stops no
-    /// scan that has begun. Fails only if the scan panics or the runtime shuts down.
-    pub(super) async fn remove_user(
-        self: &Arc<Self>,
-        pool: &PoolId,
-        sub: &Sub,
-        runtime: &Handle,
-    ) -> Result<usize, JoinError> {
+    /// Removes every token of one user, and returns how many there were. A token that is being verified
+    /// meanwhile is not inserted. Scans the cache on a blocking thread, one removal at a time. Dropping the
+    /// future stops no scan that has begun. Fails only if the scan panics or the runtime shuts down.
+    pub async fn remove_user(self: &Arc<Self>, pool: &PoolId, sub: &Sub) -> Result<usize, JoinError> {
         let removal = Arc::clone(&self.removal).lock_owned().await;
         let (tokens, pool, sub) = (Arc::clone(self), pool.clone(), sub.clone());
         let scan = move || {
             let _removal = removal;
             tokens.scan(&pool, &sub)
         };
-        runtime.spawn_blocking(scan).await
+        spawn_blocking(scan).await
     }
 
     fn scan(&self, pool: &PoolId, sub: &Sub) -> usize {

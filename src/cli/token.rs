@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -14,7 +15,7 @@ use tonic::metadata::MetadataMap;
 
 use super::{CommandError, client, print, print_line};
 use crate::{
-    auth::{self, Address, Authenticator, Caller, Credentials, Identity, Peer, Rejected},
+    auth::{self, Address, Authenticator, Caller, Credentials, Identity, Peer, Rejected, VerifiedTokens},
     config::{Config, ErrorCollector, PoolSettings, Sources},
     pool::Pools,
     telemetry::metrics::Metrics,
@@ -138,10 +139,9 @@ fn pools(arguments: &Arguments, claims: &Value) -> Result<Option<Pools>, Command
 }
 
 async fn verify(token: &str, pools: &Pools) -> Result<Result<String, Rejected>, CommandError> {
-    let config = Config::default();
-    let authenticator =
-        Authenticator::start(pools, &config.cache, std::sync::Arc::default(), &Metrics::new())
-            .map_err(CommandError::failed)?;
+    let metrics = Metrics::new();
+    let tokens = Arc::new(VerifiedTokens::new(Config::default().cache.max_token_bytes, &metrics));
+    let authenticator = Authenticator::start(pools, tokens, &metrics.tokens).map_err(CommandError::failed)?;
     // The result says so if the keys were not fetched in time.
     drop(timeout(client::TIMEOUT, authenticator.ready()).await);
     let mut metadata = MetadataMap::new();

@@ -40,7 +40,8 @@ impl Service {
     pub(super) async fn expire(&self, message: &ExpireUserRequest, context: CallContext<'_>) -> Reply {
         let permit = self.admin_permit(context, wire::target(&message.sub, &message.user_pool_id)).await?;
         let Subject { pool, sub, .. } = permit.subject();
-        let expired = self.users.invalidate(&pool.id, sub, Invalidation::Expire);
+        let expired = self.users.invalidate(&pool.id, sub, Invalidation::Expire).await;
+        let expired = expired.map_err(|_| Error::Panicked)?;
         Ok(Encoded::from_message(&wire::expired(expired.entry)))
     }
 
@@ -48,9 +49,9 @@ impl Service {
         let permit = self.admin_permit(context, wire::target(&message.sub, &message.user_pool_id)).await?;
         let receipt_id = Uuid::now_v7().to_string();
         let Subject { pool, sub, .. } = permit.subject();
-        let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase);
-        let verdicts = self.authenticator.remove_user(&pool.id, sub).await.map_err(|_| Error::Panicked)?;
-        let receipt = wire::erased(&receipt_id, SystemTime::now(), erased, verdicts);
+        let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase).await;
+        let erased = erased.map_err(|_| Error::Panicked)?;
+        let receipt = wire::erased(&receipt_id, SystemTime::now(), erased);
         context.audit.set_erasure(Erasure {
             receipt_id,
             entries: receipt.entries,

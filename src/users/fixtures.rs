@@ -11,6 +11,7 @@ pub(super) use super::{
 };
 #[expect(unused_imports, reason = "each test module uses some of them")]
 pub(super) use crate::{
+    auth::VerifiedTokens,
     freshness::{Demand, Source, StaleReason, TimePoint},
     policy::{CallerRateLimit, LookupKey, Subject},
     pool::{BareSubLookup, Pool},
@@ -43,4 +44,9 @@ pub(crate) fn test_user(sub: &str) -> User {
         created_at: None,
         updated_at: None,
     }
+}
+
+/// An empty cache of verified tokens.
+pub(crate) fn no_tokens() -> std::sync::Arc<VerifiedTokens> {
+    std::sync::Arc::new(VerifiedTokens::new(1 << 20, &Metrics::new()))
 }

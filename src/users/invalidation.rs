@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinError;
+
 use super::{
     Users,
     cache::{EntryKind, Key},
@@ -26,15 +28,41 @@ pub struct Invalidated {
     pub absence: bool,
     /// Fetches in flight, of the user and of its groups, whose results will not be cached.
     pub fetches: usize,
+    /// The user's verified tokens that were removed.
+    pub tokens: usize,
 }
 
 impl Users {
-    /// Invalidates one user. The result of a fetch in flight is not cached and answers only the callers that
-    /// wait for it; a request that arrived before this call caches nothing either. Takes microseconds.
-    pub fn invalidate(&self, pool: &PoolId, sub: &Sub, invalidation: Invalidation) -> Invalidated {
-        let user = Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile };
+    /// Invalidates one user, and on erasure its verified tokens. The result of a fetch in flight is not cached
+    /// and answers only the callers that wait for it; a request that arrived before caches nothing either.
+    ///
+    /// Expiry takes microseconds; erasure also waits for a scan of the verified tokens. Cancel safe: a dropped
+    /// future may have done all of it, and a repetition does no harm. Fails only if the scan panics or the
+    /// runtime shuts down.
+    pub async fn invalidate(
+        &self,
+        pool: &PoolId,
+        sub: &Sub,
+        invalidation: Invalidation,
+    ) -> Result<Invalidated, JoinError> {
+        let _invalidating = self.0.epochs.begin(pool, sub);
+        let invalidated = self.invalidate_entries(pool, sub, invalidation);
+        let tokens = match invalidation {
+            Invalidation::Erase => self.0.tokens.remove_user(pool, sub).await?,
+            Invalidation::Expire => 0,
+        };
+        Ok(Invalidated { tokens, ..invalidated })
+    }
+
+    pub(super) fn invalidate_entries(
+        &self,
+        pool: &PoolId,
+        sub: &Sub,
+        invalidation: Invalidation,
+    ) -> Invalidated {
         // First of all: a result cached before it is found below, and a later one is never cached.
         let _invalidating = self.0.epochs.begin(pool, sub);
+        let user = Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile };
         let detached =
             EntryKind::ALL.into_iter().filter(|kind| self.0.single_flight.detach(&user.with_kind(*kind)));
         let fetches = detached.count();
@@ -42,7 +70,7 @@ impl Users {
             Invalidation::Erase => self.erase(&user),
             Invalidation::Expire => (self.0.cache.expire(&user), false),
         };
-        Invalidated { entry, absence, fetches }
+        Invalidated { entry, absence, fetches, tokens: 0 }
     }
 
     fn erase(&self, user: &Key) -> (bool, bool) {

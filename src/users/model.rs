@@ -139,7 +139,7 @@ impl Scene {
             HashMap::from([(pool.id.clone(), cognito)]),
             &cache,
             1,
-            Arc::default(),
+            no_tokens(),
             CacheMetrics::default(),
         );
         Self { ttls: users.0.ttls, users, world, pool, per_second }
@@ -166,7 +166,7 @@ impl Scene {
     }
 
     fn erase(&self, who: usize) {
-        self.users.invalidate(&self.pool.id, &sub(who), Invalidation::Erase);
+        self.users.invalidate_entries(&self.pool.id, &sub(who), Invalidation::Erase);
         self.world.note_erasure(who);
     }
 
@@ -179,7 +179,7 @@ impl Scene {
     }
 
     fn expire(&self, who: usize) {
-        self.users.invalidate(&self.pool.id, &sub(who), Invalidation::Expire);
+        self.users.invalidate_entries(&self.pool.id, &sub(who), Invalidation::Expire);
         self.world.note_expiry(who);
     }
 

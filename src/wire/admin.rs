@@ -34,19 +34,14 @@ pub fn expired(held: bool) -> proto::ExpireUserResponse {
 }
 
 /// Makes the reply to `EraseUser`, the receipt of what was removed.
-pub fn erased(
-    receipt_id: &str,
-    at: SystemTime,
-    erased: Invalidated,
-    verdicts: usize,
-) -> proto::EraseUserResponse {
+pub fn erased(receipt_id: &str, at: SystemTime, erased: Invalidated) -> proto::EraseUserResponse {
     let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     proto::EraseUserResponse {
         receipt_id: receipt_id.to_owned(),
         erased_at: Some(at.into()),
         entries: erased.entry.into(),
         absences: erased.absence.into(),
-        verdicts: number(verdicts),
+        verdicts: number(erased.tokens),
         fetches: number(erased.fetches),
     }
 }

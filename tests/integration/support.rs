@@ -12,13 +12,14 @@ pub(crate) mod tls_client;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use cognito_lookup::{
     attribute::Selection,
-    auth::{self, Authenticator},
+    auth::{self, Authenticator, VerifiedTokens},
     config::{
         AuditSettings, AuditSink, AwsCredentials, CallerSettings, Config, ErrorCollector, ListenAddress,
         PoolSettings, Reads, ShutdownSettings,
@@ -223,11 +224,10 @@ impl Components {
         let pools = Pools::read(&config, &mut errors).unwrap();
         let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
-        let authenticator =
-            Authenticator::start(&pools, &config.cache, std::sync::Arc::default(), &metrics).unwrap();
+        let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
+        let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens).unwrap();
         authenticator.ready().await;
-        let users =
-            Users::connect(&pools, &config.cache, &config.budget, std::sync::Arc::default(), &metrics).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics).await;
         Self { cognito, users, authenticator, metrics, policy }
     }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cognito_lookup::proto::GetUserRequest;
+use cognito_lookup::{proto::GetUserRequest, users::Invalidation};
 use cognito_standin::SigningKey;
 use serde_json::json;
 use tokio::time::Instant;
@@ -67,8 +67,8 @@ async fn the_tokens_of_one_user_can_be_erased() {
     let person = |name| parts.cognito.user(name).unwrap().sub;
     let pool = parts.cognito.pool_id().parse().unwrap();
     for (name, known) in [("ada", 2), ("ada", 0), ("Google_1034567890", 0)] {
-        let forgotten = parts.authenticator.remove_user(&pool, &person(name).parse().unwrap()).await;
-        assert_eq!(forgotten.unwrap(), known, "{name}");
+        let erased = parts.users.invalidate(&pool, &person(name).parse().unwrap(), Invalidation::Erase).await;
+        assert_eq!(erased.unwrap().tokens, known, "{name}");
     }
     assert_eq!(metric_of(&parts.metrics, ENTRIES), 1.0);
     for token in [&ada, &bob] {

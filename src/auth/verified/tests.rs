@@ -78,7 +78,7 @@ fn a_verdict_leaves_with_its_token() {
 #[test]
 fn the_bound_holds_in_bytes_and_what_is_held_is_counted() {
     let metrics = Metrics::new();
-    let tokens = VerifiedTokens::new(1 << 20, Arc::default(), &metrics);
+    let tokens = VerifiedTokens::new(1 << 20, &metrics);
     for n in 0..400 {
         let mut held = verified(&format!("user-{n}"));
         let groups = Groups::try_from(vec!["g".repeat(128); 100]).unwrap();
@@ -94,7 +94,7 @@ fn the_bound_holds_in_bytes_and_what_is_held_is_counted() {
 #[test]
 #[ignore = "its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
 fn memory_of_verdicts_is_what_they_weigh() {
-    let tokens = VerifiedTokens::new(1 << 30, Arc::default(), &Metrics::new());
+    let tokens = VerifiedTokens::new(1 << 30, &Metrics::new());
     let before = resident();
     let (like, id) = (verified("ada"), "client1".parse::<ClientId>().unwrap());
     for n in 0..200_000 {
@@ -159,9 +159,9 @@ async fn a_scan_holds_up_nobody_and_follows_the_one_before() {
         });
     });
     holds.recv().unwrap();
-    let (pool, ada, here) = ("eu-west-1_A".parse().unwrap(), "ada".parse().unwrap(), Handle::current());
-    let mut first = Box::pin(tokens.remove_user(&pool, &ada, &here));
-    let mut second = Box::pin(tokens.remove_user(&pool, &ada, &here));
+    let (pool, ada) = ("eu-west-1_A".parse().unwrap(), "ada".parse().unwrap());
+    let mut first = Box::pin(tokens.remove_user(&pool, &ada));
+    let mut second = Box::pin(tokens.remove_user(&pool, &ada));
     assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
     assert!(tokens.removal.try_lock().is_err(), "one at a time");
     let_go.send(()).unwrap();
@@ -189,7 +189,7 @@ fn nothing_personal_is_shown() {
 }
 
 fn verified_tokens() -> VerifiedTokens {
-    VerifiedTokens::new(1 << 20, Arc::default(), &Metrics::new())
+    VerifiedTokens::new(1 << 20, &Metrics::new())
 }
 
 fn entries(tokens: &VerifiedTokens) -> i64 {

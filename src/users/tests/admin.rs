@@ -12,13 +12,13 @@ use super::{
 async fn a_fetch_in_flight_does_not_restore_an_erased_user() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    assert_eq!(lab.erase("ada"), Invalidated { entry: true, absence: false, fetches: 0 });
+    assert_eq!(lab.erase("ada"), Invalidated { entry: true, absence: false, fetches: 0, tokens: 0 });
     lab.play(|request| (Duration::from_millis(800), Lab::user(request, true, Some("old"))));
     let before = lab.ask("ada");
     let erasing = async {
         sleep(Duration::from_millis(400)).await;
         let erased = lab.erase("ada");
-        assert_eq!(erased, Invalidated { entry: false, absence: false, fetches: 1 });
+        assert_eq!(erased, Invalidated { entry: false, absence: false, fetches: 1, tokens: 0 });
         lab.play(|request| (Duration::from_millis(100), Lab::user(request, true, Some("new"))));
         // A request after it does not join the fetch from before it, which is still in flight.
         assert_eq!(plan(&lab.ask("ada").await.unwrap()), "new");

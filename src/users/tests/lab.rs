@@ -60,7 +60,7 @@ impl Lab {
         let budget = Arc::new(RateLimiter::new(&budget, &metrics.upstream));
         let cognito = Cognito::before(&peer, Arc::clone(&pool), budget);
         let cognito = HashMap::from([(pool.id.clone(), cognito)]);
-        let users = Users::new(cognito, &cache, 1, Arc::default(), metrics.cache);
+        let users = Users::new(cognito, &cache, 1, no_tokens(), metrics.cache);
         Self { users, pool, world }
     }
 
@@ -102,12 +102,12 @@ impl Lab {
     }
 
     pub(super) fn erase(&self, sub: &str) -> Invalidated {
-        self.users.invalidate(&self.pool.id, &sub.parse().unwrap(), Invalidation::Erase)
+        self.users.invalidate_entries(&self.pool.id, &sub.parse().unwrap(), Invalidation::Erase)
     }
 
     /// Returns whether anything was cached.
     pub(super) fn expire(&self, sub: &str) -> bool {
-        self.users.invalidate(&self.pool.id, &sub.parse().unwrap(), Invalidation::Expire).entry
+        self.users.invalidate_entries(&self.pool.id, &sub.parse().unwrap(), Invalidation::Expire).entry
     }
 
     pub(super) fn key(&self, sub: &str) -> Key {
