@@ -1,4 +1,4 @@
-"""What series each alert is about: all is well with `HEALTHY`, and with those of `CASES` over them it fires."""
+"""Input series for promtool. No alert fires with `HEALTHY`. `CASES` has the changes that fire each alert."""
 
 EXPIRY = "cognito_lookup_tls_certificate_expiry_timestamp_seconds"
 MINUTE = 60
@@ -6,34 +6,34 @@ DAY = 86400
 SERVICE = 'grpc_type="unary",grpc_service="userlookup.v1.UserService",grpc_method="GetUser"'
 
 
-def handled(code: str) -> str:
+def handled_total(code: str) -> str:
     return f'grpc_server_handled_total{{{SERVICE},grpc_code="{code}"}}'
 
 
-def took(bound: str) -> str:
+def duration_bucket(bound: str) -> str:
     return f'grpc_server_handling_seconds_bucket{{{SERVICE},le="{bound}"}}'
 
 
-def called(outcome: str) -> str:
+def upstream_calls(outcome: str) -> str:
     return f'cognito_lookup_upstream_calls_total{{operation="AdminGetUser",outcome="{outcome}"}}'
 
 
 HEALTHY = {
     'cognito_lookup_build_info{version="1"}': "1x100",
-    handled("OK"): "0+6000x100",
-    handled("NotFound"): "0+600x100",
-    handled("Unavailable"): "0+6x100",
-    handled("Unauthenticated"): "0+600x100",
-    took("0.005"): "0+6500x100",
-    took("0.5"): "0+6590x100",
-    took("1.0"): "0+6600x100",
-    took("2.5"): "0+6600x100",
-    took("+Inf"): "0+6600x100",
-    called("Answered"): "0+600x100",
-    called("Failed"): "0+6x100",
-    called("TimedOut"): "0+6x100",
-    called("Throttled"): "0x100",
-    called("Denied"): "0x100",
+    handled_total("OK"): "0+6000x100",
+    handled_total("NotFound"): "0+600x100",
+    handled_total("Unavailable"): "0+6x100",
+    handled_total("Unauthenticated"): "0+600x100",
+    duration_bucket("0.005"): "0+6500x100",
+    duration_bucket("0.5"): "0+6590x100",
+    duration_bucket("1.0"): "0+6600x100",
+    duration_bucket("2.5"): "0+6600x100",
+    duration_bucket("+Inf"): "0+6600x100",
+    upstream_calls("Answered"): "0+600x100",
+    upstream_calls("Failed"): "0+6x100",
+    upstream_calls("TimedOut"): "0+6x100",
+    upstream_calls("Throttled"): "0x100",
+    upstream_calls("Denied"): "0x100",
     'cognito_lookup_upstream_unusable_answers_total{flaw="Garbled"}': "0+1x100",
     'cognito_lookup_upstream_unusable_answers_total{flaw="Mismatch"}': "0x100",
     'cognito_lookup_upstream_refusals_total{category="UserRead"}': "0x100",
@@ -47,19 +47,20 @@ HEALTHY = {
     "cognito_lookup_audit_records_dropped_total": "0x100",
     "cognito_lookup_tls_reload_failures_total": "0x100",
     f'{EXPIRY}{{instance="in two weeks"}}': f"{14 * DAY + 90 * MINUTE}x100",
-    # One without TLS.
+    # A server without TLS exports 0.
     f'{EXPIRY}{{instance="plain"}}': "0x100",
 }
 
-# By alert: the series that differ, or None where there are none at all; and the labels of what fires.
+# By alert: the series that override HEALTHY, or None for no series at all; and the labels of each
+# firing alert.
 CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     "CognitoLookupAbsent": (None, [{}]),
-    "CognitoLookupErrors": ({handled("Unavailable"): "0+120x100"}, [{}]),
-    "CognitoLookupRefusesTokens": ({handled("Unauthenticated"): "0+9000x100"}, [{}]),
-    "CognitoLookupSlow": ({took("1.0"): "0+6500x100", took("0.5"): "0+6500x100"}, [{}]),
-    "CognitoLookupDenied": ({called("Denied"): "0x86 1x14"}, [{"operation": "AdminGetUser"}]),
+    "CognitoLookupErrors": ({handled_total("Unavailable"): "0+120x100"}, [{}]),
+    "CognitoLookupRefusesTokens": ({handled_total("Unauthenticated"): "0+9000x100"}, [{}]),
+    "CognitoLookupSlow": ({duration_bucket("1.0"): "0+6500x100", duration_bucket("0.5"): "0+6500x100"}, [{}]),
+    "CognitoLookupDenied": ({upstream_calls("Denied"): "0x86 1x14"}, [{"operation": "AdminGetUser"}]),
     "CognitoLookupKeysOld": (
-        # Time begins at 0 there, which is also what stands for never.
+        # promtool's clock starts at 0. The metric is also 0 if no fetch has succeeded yet.
         {'cognito_lookup_jwks_fetched_timestamp_seconds{pool="eu-west-1_A"}': "0x100"},
         [{"pool": "eu-west-1_A"}],
     ),
@@ -67,9 +68,9 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
         {'cognito_lookup_upstream_unusable_answers_total{flaw="Mismatch"}': "0x80 1x20"},
         [{}],
     ),
-    "CognitoLookupUpstreamFailing": ({called("TimedOut"): "0+120x100"}, [{}]),
+    "CognitoLookupUpstreamFailing": ({upstream_calls("TimedOut"): "0+120x100"}, [{}]),
     "CognitoLookupServesStale": ({'cognito_lookup_cache_lookups_total{outcome="Stale"}': "0+6x100"}, [{}]),
-    "CognitoLookupThrottled": ({called("Throttled"): "0+6x100"}, [{"operation": "AdminGetUser"}]),
+    "CognitoLookupThrottled": ({upstream_calls("Throttled"): "0+6x100"}, [{"operation": "AdminGetUser"}]),
     "CognitoLookupBudgetExhausted": (
         {'cognito_lookup_upstream_refusals_total{category="UserRead"}': "0+6x100"},
         [{"category": "UserRead"}],
@@ -82,7 +83,7 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     "CognitoLookupCannotAccept": ({"cognito_lookup_accept_failures_total": "0+6x100"}, [{}]),
     "CognitoLookupAuditLost": ({"cognito_lookup_audit_records_dropped_total": "0x86 1x14"}, [{}]),
     "CognitoLookupBadCertificate": ({"cognito_lookup_tls_reload_failures_total": "0x85 1x15"}, [{}]),
-    # Looked at after 90 minutes, as time goes there.
+    # promtool evaluates the alerts at 90 min on its own clock.
     "CognitoLookupCertificateEnds": ({f'{EXPIRY}{{instance="late"}}': f"{14 * DAY + 80 * MINUTE}x100"}, [{}]),
     "CognitoLookupCertificateEndsSoon": ({f'{EXPIRY}{{instance="late"}}': f"{3 * DAY + 80 * MINUTE}x100"}, [{}]),
 }

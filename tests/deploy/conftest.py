@@ -1,4 +1,4 @@
-"""What the tests share: the emulator as the compose file fills it, and the ports that a deployed service listens on."""
+"""Shared fixtures: the emulator with the data of the compose file, and free ports."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ import yaml
 from child import running
 from tool import DEPLOY
 
-# Nothing here leaves this machine, whatever proxy it is set up with.
+# All connections are local, so a proxy of this machine must not be used.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"
 
 
@@ -22,7 +22,7 @@ def compose() -> dict:
 
 @pytest.fixture(scope="session")
 def cognito(compose: dict, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of cognito-local, which holds what the compose file gives it."""
+    """The URL of cognito-local, seeded as in the compose file."""
     directory = tmp_path_factory.mktemp("cognito")
     for mount in compose["services"]["cognito"]["configs"]:
         file = directory / ".cognito" / Path(mount["target"]).relative_to("/seed")
@@ -35,11 +35,14 @@ def cognito(compose: dict, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def ports() -> dict[str, int]:
-    """Two that were free a moment ago, for a service whose settings say 0.0.0.0 and a port."""
-    held = {name: socket.socket() for name in ["grpc", "admin"]}
-    for each in held.values():
-        each.bind(("127.0.0.1", 0))
-    found = {name: each.getsockname()[1] for name, each in held.items()}
-    for each in held.values():
-        each.close()
-    return found
+    """Two free ports, for settings that need a port number.
+
+    Another process could take them before the service binds them.
+    """
+    sockets = {name: socket.socket() for name in ["grpc", "admin"]}
+    for listener in sockets.values():
+        listener.bind(("127.0.0.1", 0))
+    ports = {name: listener.getsockname()[1] for name, listener in sockets.items()}
+    for listener in sockets.values():
+        listener.close()
+    return ports

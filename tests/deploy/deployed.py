@@ -1,4 +1,4 @@
-"""A service that runs as a file of deploy/ says, here rather than where the file would put it."""
+"""Runs the service locally with the settings of a file of deploy/."""
 
 import json
 import urllib.error
@@ -15,14 +15,14 @@ POOL = "local_Example"
 
 @contextmanager
 def serving(directory: Path, environment: Mapping[str, str]) -> Iterator[Child]:
-    """With the environment of the file and credentials; returns once it listens."""
+    """Runs the server with this environment and test credentials. Waits until it listens."""
     with running([binary(), "serve"], directory, **CREDENTIALS | dict(environment)) as child:
         child.find(r'("message":"listening")')
         yield child
 
 
-def elsewhere(cognito: str) -> dict[str, str]:
-    """The pool of the emulator, in place of one in AWS."""
+def emulator_pool(cognito: str) -> dict[str, str]:
+    """Returns the settings that replace the pool in AWS with the pool of the emulator."""
     prefix = "COGNITO_LOOKUP_POOLS__0__"
     return {
         f"{prefix}REGION": "eu-west-1",
@@ -33,17 +33,17 @@ def elsewhere(cognito: str) -> dict[str, str]:
 
 
 def status(url: str) -> int:
-    """What a GET is answered with, and what kubelet and Docker look at."""
+    """Returns the HTTP status of a GET, from which kubelet and Docker decide."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.status
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status
     except urllib.error.HTTPError as error:
         return error.code
 
 
 def sign_in(cognito: str) -> str:
-    """The access token of the one person in the compose file."""
-    asked = {
+    """Signs in the user of the compose file, and returns the access token."""
+    parameters = {
         "AuthFlow": "USER_PASSWORD_AUTH",
         "ClientId": "local_client",
         "AuthParameters": {"USERNAME": "ada", "PASSWORD": "Ada-Local-1"},
@@ -52,6 +52,6 @@ def sign_in(cognito: str) -> str:
         "content-type": "application/x-amz-json-1.1",
         "x-amz-target": "AWSCognitoIdentityProviderService.InitiateAuth",
     }
-    request = urllib.request.Request(cognito, json.dumps(asked).encode(), headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)["AuthenticationResult"]["AccessToken"]
+    request = urllib.request.Request(cognito, json.dumps(parameters).encode(), headers)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)["AuthenticationResult"]["AccessToken"]

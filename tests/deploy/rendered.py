@@ -1,4 +1,4 @@
-"""What Helm makes of the chart."""
+"""Renders the chart with Helm."""
 
 import tomllib
 from collections.abc import Iterator
@@ -10,43 +10,45 @@ import yaml
 
 from tool import CHART, check
 
-Thing = dict[str, Any]
+Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """The objects of one release called `lookup`."""
+    """The Kubernetes objects of a release named `lookup`, and the values it was rendered with."""
 
-    objects: list[Thing]
-    given: Thing
+    objects: list[Manifest]
+    overrides: Manifest
 
-    def objects_of(self, kind: str) -> list[Thing]:
-        return [thing for thing in self.objects if thing["kind"] == kind]
+    def objects_of(self, kind: str) -> list[Manifest]:
+        return [manifest for manifest in self.objects if manifest["kind"] == kind]
 
-    def one(self, kind: str, name: str) -> Thing:
-        (thing,) = [thing for thing in self.objects_of(kind) if thing["metadata"]["name"] == f"{name}-cognito-lookup"]
-        return thing
+    def object(self, kind: str, name: str) -> Manifest:
+        (found,) = [
+            manifest for manifest in self.objects_of(kind) if manifest["metadata"]["name"] == f"{name}-cognito-lookup"
+        ]
+        return found
 
-    def pods(self) -> Iterator[Thing]:
-        yield self.one("Deployment", "lookup")["spec"]["template"]["spec"]
+    def pods(self) -> Iterator[Manifest]:
+        yield self.object("Deployment", "lookup")["spec"]["template"]["spec"]
         yield from (pod["spec"] for pod in self.objects_of("Pod"))
 
-    def container(self) -> Thing:
+    def container(self) -> Manifest:
         (container,) = next(self.pods())["containers"]
         return container
 
     def environment(self) -> dict[str, str]:
         return {variable["name"]: variable["value"] for variable in self.container()["env"]}
 
-    def settings(self) -> Thing:
-        return tables(self.one("ConfigMap", "lookup")["data"]["settings.toml"])
+    def settings(self) -> Manifest:
+        return parse_toml(self.object("ConfigMap", "lookup")["data"]["settings.toml"])
 
-    def tls(self) -> bool:
+    def has_tls(self) -> bool:
         return "certificate" in self.settings().get("tls", {})
 
     def values(self, path: str) -> Any:
-        """A value as it was given, or else the chart's own."""
-        for values in [self.given, yaml.safe_load((CHART / "values.yaml").read_text())]:
+        """Returns a value: the override if there is one, otherwise the default of the chart."""
+        for values in [self.overrides, yaml.safe_load((CHART / "values.yaml").read_text())]:
             for key in path.split("."):
                 values = values.get(key, {})
             if values != {}:
@@ -55,9 +57,10 @@ class Rendering:
 
 
 def render(values: Path, *arguments: str | Path) -> Rendering:
-    said = check("helm", "template", "lookup", CHART, "--namespace", "identity", "--values", values, *arguments)
-    return Rendering([thing for thing in yaml.safe_load_all(said) if thing], yaml.safe_load(values.read_text()))
+    output = check("helm", "template", "lookup", CHART, "--namespace", "identity", "--values", values, *arguments)
+    manifests = [manifest for manifest in yaml.safe_load_all(output) if manifest]
+    return Rendering(manifests, yaml.safe_load(values.read_text()))
 
 
-def tables(text: str) -> Thing:
+def parse_toml(text: str) -> Manifest:
     return tomllib.loads(text)

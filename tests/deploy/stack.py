@@ -1,4 +1,4 @@
-"""The CloudFormation template with its parameters and conditions worked out, as far as the tests need it."""
+"""Evaluates the CloudFormation template: parameters, conditions and the functions that it uses."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import cfnlint.decode.cfn_yaml
 
 from tool import TEMPLATE
 
-GIVEN = {
+# The parameters without a default, and the pseudo parameters.
+REQUIRED = {
     "Image": "registry.example.com/cognito-lookup",
     "UserPoolId": "eu-west-1_AbCdEfGhI",
     "AppClients": ["3n4b5urk1ft4fl3mg5e62d9ado"],
@@ -23,58 +24,62 @@ def template() -> dict[str, Any]:
     return cfnlint.decode.cfn_yaml.load(str(TEMPLATE))
 
 
-def task(**given: str) -> dict[str, Any]:
-    """The properties of the task definition with these parameters."""
-    return Stack(**given).resource("TaskDefinition")
+def task(**parameters: str) -> dict[str, Any]:
+    """Returns the properties of the task definition with these parameters."""
+    return Stack(**parameters).resource("TaskDefinition")
 
 
 class Stack:
-    """The template with these parameters, and the defaults of the others."""
+    """The template with these parameters and defaults for all others."""
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **parameters: Any) -> None:
         self._template = template()
-        defaults = {name: it["Default"] for name, it in self._template["Parameters"].items() if "Default" in it}
-        self._known = defaults | GIVEN | given
+        defaults = {
+            name: parameter["Default"]
+            for name, parameter in self._template["Parameters"].items()
+            if "Default" in parameter
+        }
+        self._parameters = defaults | REQUIRED | parameters
 
     def resource(self, name: str) -> dict[str, Any]:
-        return self._value(self._template["Resources"][name]["Properties"])
+        return self._evaluate(self._template["Resources"][name]["Properties"])
 
-    def default(self, name: str) -> Any:
-        return self._known[name]
+    def parameter(self, name: str) -> Any:
+        return self._parameters[name]
 
-    def _value(self, node: Any) -> Any:
+    def _evaluate(self, node: Any) -> Any:
         match node:
             case {"Ref": "AWS::NoValue"}:
                 return None
             case {"Ref": name}:
-                return self._known.get(name, f"<{name}>")
+                return self._parameters.get(name, f"<{name}>")
             case {"Fn::GetAtt": path}:
                 return f"<{'.'.join(path)}>"
             case {"Fn::If": [condition, yes, no]}:
-                return self._value(yes if self._value(self._template["Conditions"][condition]) else no)
+                return self._evaluate(yes if self._evaluate(self._template["Conditions"][condition]) else no)
             case {"Fn::Equals": [left, right]}:
-                return self._value(left) == self._value(right)
+                return self._evaluate(left) == self._evaluate(right)
             case {"Fn::Not": [inner]}:
-                return not self._value(inner)
+                return not self._evaluate(inner)
             case {"Fn::Join": [separator, parts]}:
-                return separator.join(self._value(parts))
+                return separator.join(self._evaluate(parts))
             case {"Fn::Split": [separator, text]}:
-                return self._value(text).split(separator)
+                return self._evaluate(text).split(separator)
             case {"Fn::Select": [index, parts]}:
-                return self._value(parts)[int(index)]
+                return self._evaluate(parts)[int(index)]
             case {"Fn::Sub": [text, names]}:
-                return self._filled(text, self._value(names))
+                return self._substitute(text, self._evaluate(names))
             case {"Fn::Sub": text}:
-                return self._filled(text, {})
+                return self._substitute(text, {})
             case dict():
                 assert not any(key.startswith("Fn::") for key in node), node
-                return {key: value for key, inner in node.items() if (value := self._value(inner)) is not None}
+                return {key: value for key, inner in node.items() if (value := self._evaluate(inner)) is not None}
             case list():
-                return [value for inner in node if (value := self._value(inner)) is not None]
+                return [value for inner in node if (value := self._evaluate(inner)) is not None]
             case _:
                 return node
 
-    def _filled(self, text: str, names: dict[str, Any]) -> str:
-        for name, value in (self._known | names).items():
+    def _substitute(self, text: str, names: dict[str, Any]) -> str:
+        for name, value in (self._parameters | names).items():
             text = text.replace("${" + name + "}", str(value))
         return text

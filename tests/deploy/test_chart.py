@@ -1,4 +1,4 @@
-"""The Helm chart: valid however it is set, clear about what is missing, and in step with the binary."""
+"""The Helm chart: valid objects, clear errors, and settings that the binary accepts."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,13 @@ import pytest
 import yaml
 
 from child import run as run_binary
-from rendered import Rendering, render, tables
+from rendered import Rendering, parse_toml, render
 from service import binary
 from tool import CHART, check, run
 
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 MINIMUM = CHART / "ci/minimum-values.yaml"
-# The oldest that Chart.yaml admits, and the newest that the validator knows.
+# The oldest version that Chart.yaml allows, and the newest one that the validator supports.
 KUBERNETES = ["1.27", "1.37"]
 
 
@@ -23,48 +23,51 @@ def rendering(request: pytest.FixtureRequest) -> Rendering:
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda file: file.stem)
-def test_helm_finds_no_fault(values: Path) -> None:
+def test_helm_lint_passes(values: Path) -> None:
     check("helm", "lint", "--strict", CHART, "--values", values)
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_every_object_is_valid(rendering: Rendering, version: str, tmp_path: Path) -> None:
-    objects = [thing for thing in rendering.objects if not thing["apiVersion"].startswith("monitoring.coreos.com/")]
-    assert {"Deployment", "NetworkPolicy", "PodDisruptionBudget"} <= {thing["kind"] for thing in objects}
+    objects = [
+        manifest for manifest in rendering.objects if not manifest["apiVersion"].startswith("monitoring.coreos.com/")
+    ]
+    assert {"Deployment", "NetworkPolicy", "PodDisruptionBudget"} <= {manifest["kind"] for manifest in objects}
     file = tmp_path / "objects.yaml"
     file.write_text(yaml.safe_dump_all(objects))
-    said = check("kubernetes-validate", "--strict", "--kubernetes-version", version, file)
-    assert said.count(" passed ") == len(objects), said
+    output = check("kubernetes-validate", "--strict", "--kubernetes-version", version, file)
+    assert output.count(" passed ") == len(objects), output
 
 
-def test_the_binary_takes_its_settings(rendering: Rendering, tmp_path: Path) -> None:
-    """Also the environment: a variable that the service does not know keeps it from starting."""
+def test_the_binary_accepts_the_settings(rendering: Rendering, tmp_path: Path) -> None:
+    """Includes the environment, because the service does not start with an unknown variable."""
     file = tmp_path / "settings.toml"
-    file.write_text(rendering.one("ConfigMap", "lookup")["data"]["settings.toml"])
+    file.write_text(rendering.object("ConfigMap", "lookup")["data"]["settings.toml"])
     environment = rendering.environment() | {"COGNITO_LOOKUP_CONFIG": str(file)}
     checked = run_binary([binary(), "config", "check"], tmp_path, **environment)
-    # The Secrets are not here.
-    unmounted = [line for line in checked.stderr.splitlines() if "/run/tls/" not in line and "/run/audit/" not in line]
-    assert checked.returncode == 0 or (rendering.tls() and unmounted == ["cognito-lookup: the settings are wrong:"]), (
-        checked
-    )
+    # The Secrets are not mounted here, so the files that they contain are missing.
+    lines = checked.stderr.splitlines()
+    other_errors = [line for line in lines if "/run/tls/" not in line and "/run/audit/" not in line]
+    assert checked.returncode == 0 or (
+        rendering.has_tls() and other_errors == ["cognito-lookup: the settings are wrong:"]
+    ), checked
 
 
-def test_no_service_link_reaches_the_binary(rendering: Rendering) -> None:
-    """They would be called COGNITO_LOOKUP_SERVICE_HOST and so on."""
+def test_service_links_are_disabled(rendering: Rendering) -> None:
+    """Service links would set COGNITO_LOOKUP_SERVICE_HOST and others, which the service rejects."""
     for pod in rendering.pods():
         assert pod["enableServiceLinks"] is False
         assert pod["automountServiceAccountToken"] is False
 
 
-def test_it_may_drain_before_it_is_killed(rendering: Rendering) -> None:
+def test_the_termination_grace_period_covers_the_drain(rendering: Rendering) -> None:
     shutdown = rendering.settings()["shutdown"]
     needed = sum(int(value.removesuffix("s")) for value in shutdown.values())
     (pod,) = [pod for pod in rendering.pods() if "terminationGracePeriodSeconds" in pod]
     assert len(shutdown) == 2 and pod["terminationGracePeriodSeconds"] == needed + 5
 
 
-def test_all_replicas_together_keep_to_the_budget(rendering: Rendering) -> None:
+def test_all_replicas_together_stay_within_the_quota(rendering: Rendering) -> None:
     replicas = rendering.values(
         "autoscaling.maxReplicas" if rendering.objects_of("HorizontalPodAutoscaler") else "replicaCount"
     )
@@ -76,8 +79,8 @@ def test_all_replicas_together_keep_to_the_budget(rendering: Rendering) -> None:
     )
 
 
-def test_services_and_the_monitor_select_what_is_there(rendering: Rendering) -> None:
-    pod = rendering.one("Deployment", "lookup")["spec"]["template"]
+def test_selectors_and_ports_match_the_pods(rendering: Rendering) -> None:
+    pod = rendering.object("Deployment", "lookup")["spec"]["template"]
     ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
     services = rendering.objects_of("Service")
     assert len(services) == 2
@@ -113,22 +116,23 @@ def test_services_and_the_monitor_select_what_is_there(rendering: Rendering) -> 
         (["--values", MINIMUM, "--set", "image.digest=latest"], "'/image/digest'"),
     ],
 )
-def test_a_wrong_value_is_named(arguments: list[str | Path], message: str) -> None:
+def test_an_invalid_value_is_named_in_the_error(arguments: list[str | Path], message: str) -> None:
     done = run("helm", "template", "lookup", CHART, *arguments)
     assert done.returncode != 0
-    told = [line for line in done.stderr.splitlines() if not line.startswith("level=")]
-    assert message in "\n".join(told), done.stderr
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("level=")]
+    assert message in "\n".join(errors), done.stderr
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda file: file.stem)
-def test_the_notes_are_whole(values: Path) -> None:
-    said = check("helm", "install", "lookup", CHART, "--values", values, "--namespace", "identity", "--dry-run=client")
-    notes = said[said.index("NOTES:") :]
+def test_the_notes_render_completely(values: Path) -> None:
+    options = ["--values", values, "--namespace", "identity", "--dry-run=client"]
+    output = check("helm", "install", "lookup", CHART, *options)
+    notes = output[output.index("NOTES:") :]
     assert "cognito-lookup-headless" not in notes or "identity.svc:50051" in notes
     assert "userlookup.v1.UserService/GetUser" in notes and "<no value>" not in notes
 
 
-def test_toml_survives_what_yaml_can_hold(tmp_path: Path) -> None:
+def test_yaml_values_survive_the_conversion_to_toml(tmp_path: Path) -> None:
     awkward: dict[str, Any] = {
         "a": 'quote " back \\ <tag> & é',
         "b": 1000000,
@@ -138,5 +142,5 @@ def test_toml_survives_what_yaml_can_hold(tmp_path: Path) -> None:
     }
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump({"settings": {"user_pool_id": "eu-west-1_A", **awkward}}))
-    settings = tables(render(MINIMUM, "--values", values).one("ConfigMap", "lookup")["data"]["settings.toml"])
+    settings = parse_toml(render(MINIMUM, "--values", values).object("ConfigMap", "lookup")["data"]["settings.toml"])
     assert {key: settings[key] for key in awkward} == awkward

@@ -1,4 +1,4 @@
-"""The CloudFormation template: valid, in step with the binary, and with roles that may do little."""
+"""The CloudFormation template: valid, accepted by the binary, and with minimal permissions."""
 
 import re
 from pathlib import Path
@@ -10,11 +10,11 @@ from stack import Stack, task
 from tool import TEMPLATE, check
 
 
-def test_cfn_lint_finds_no_fault() -> None:
+def test_cfn_lint_passes() -> None:
     check("cfn-lint", TEMPLATE)
 
 
-def test_the_binary_takes_its_settings(tmp_path: Path) -> None:
+def test_the_binary_accepts_the_environment(tmp_path: Path) -> None:
     (container,) = task()["ContainerDefinitions"]
     environment = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
     checked = run([binary(), "config", "check"], tmp_path, **environment)
@@ -25,25 +25,25 @@ def test_the_binary_takes_its_settings(tmp_path: Path) -> None:
 
 
 def test_the_container_is_hardened() -> None:
-    """The linters ask this of Kubernetes only."""
+    """The linters check this only for Kubernetes."""
     (container,) = task()["ContainerDefinitions"]
     assert container["User"].split(":")[0].isdigit() and not container["User"].startswith("0")
     assert container["ReadonlyRootFilesystem"] is True and "Privileged" not in container
     assert container["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
 
 
-def test_all_tasks_together_keep_to_the_budget() -> None:
+def test_all_tasks_together_stay_within_the_quota() -> None:
     stack = Stack()
     for name, quota in [("UserReadsPerSecond", 96), ("ListsPerSecond", 24), ("GroupReadsPerSecond", 40)]:
-        assert stack.default(name) * stack.default("MaxTasks") <= quota
+        assert stack.parameter(name) * stack.parameter("MaxTasks") <= quota
 
 
-def test_the_balancer_asks_what_tells_a_drain() -> None:
+def test_the_load_balancer_checks_readiness() -> None:
     group = Stack(CertificateArn="arn").resource("TargetGroup")
     assert (group["HealthCheckPath"], group["Matcher"]) == ("/AWS.ALB/healthcheck", {"GrpcCode": "0"})
 
 
-def test_the_process_may_read_one_user_at_a_time() -> None:
+def test_the_task_role_allows_only_the_reads_it_needs() -> None:
     pool = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_AbCdEfGhI"
     for federated, actions in [("false", {"AdminGetUser"}), ("true", {"AdminGetUser", "ListUsers"})]:
         (policy,) = Stack(Federated=federated).resource("TaskRole")["Policies"]
@@ -52,12 +52,12 @@ def test_the_process_may_read_one_user_at_a_time() -> None:
         assert {statement["Resource"] for statement in policy["PolicyDocument"]["Statement"]} == {pool}
 
 
-def test_ecs_may_pull_one_image_and_write_one_log() -> None:
+def test_the_execution_role_is_limited_to_one_image_and_one_log_group() -> None:
     (policy,) = Stack(ImageRepositoryArn="arn:aws:ecr:eu-west-1:123456789012:repository/lookup").resource(
         "ExecutionRole"
     )["Policies"]
     document = policy["PolicyDocument"]
     document["Statement"][0]["Resource"] = "arn:aws:logs:eu-west-1:123456789012:log-group:lookup:*"
     lint(document)
-    everything = [statement["Action"] for statement in document["Statement"] if statement["Resource"] == "*"]
-    assert everything == ["ecr:GetAuthorizationToken"]
+    unrestricted = [statement["Action"] for statement in document["Statement"] if statement["Resource"] == "*"]
+    assert unrestricted == ["ecr:GetAuthorizationToken"]

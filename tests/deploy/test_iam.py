@@ -1,4 +1,4 @@
-"""The policy of the process, and those that docs/iam.md shows."""
+"""The IAM policy of the process, and the policies that docs/iam.md shows."""
 
 import json
 import re
@@ -12,17 +12,17 @@ GUIDE = (DEPLOY.parent / "docs/iam.md").read_text()
 SHOWN = [json.loads(block) for block in re.findall(r"(?ms)^```json\n(.*?)^```$", GUIDE)]
 
 
-def test_the_policy_allows_one_call_and_nothing_else_ever() -> None:
+def test_the_policy_allows_only_admin_get_user() -> None:
     document = json.loads((DEPLOY / "iam/policy.json").read_text())
     lint(document)
     assert allowed(document) == {"cognito-idp:AdminGetUser"}
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    beside = document | {"Statement": [*document["Statement"], everything]}
-    assert allowed(beside) == {"cognito-idp:AdminGetUser"}, "whatever else the role is given"
+    combined = document | {"Statement": [*document["Statement"], everything]}
+    assert allowed(combined) == {"cognito-idp:AdminGetUser"}, "denied even if the role allows it"
 
 
 @pytest.mark.parametrize("document", SHOWN, ids=range(len(SHOWN)))
-def test_what_the_guide_shows_is_valid(document: dict) -> None:
+def test_a_policy_in_the_guide_is_valid(document: dict) -> None:
     if "Version" not in document:
         document = {"Version": "2012-10-17", "Statement": [document]}
     if any("Principal" in statement for statement in document["Statement"]):

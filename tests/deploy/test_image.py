@@ -1,4 +1,4 @@
-"""The image: its final stage built from the Dockerfile, around a binary that was built here in the same way."""
+"""The image: the final stage of the Dockerfile, with a binary that the deploy stage builds in the same way."""
 
 import json
 import os
@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Image:
-    """As an archive, and unpacked."""
+    """The image as an archive and as an unpacked root file system."""
 
     archive: Path
     root: Path
@@ -37,7 +37,7 @@ class Image:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """No registry is asked: what the first stage would have made is handed over as its result."""
+    """Builds the final stage without a registry: a build context replaces the first stage."""
     directory = tmp_path_factory.mktemp("image")
     built = directory / "build/image"
     for source, target, mode in [
@@ -48,7 +48,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         file.parent.mkdir(parents=True)
         shutil.copyfile(source, file)
         file.chmod(mode)
-        assert f"/image/{target}" in DOCKERFILE.read_text(), "where the first stage puts it"
+        assert f"/image/{target}" in DOCKERFILE.read_text(), "the first stage must install the file at this path"
     store = ["--root", directory / "store", "--runroot", directory / "run", "--storage-driver", "vfs"]
     arguments = ["--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=0123456"]
     context = ["--build-context", f"build={built.parent}", "--isolation", "chroot", "--format", "docker"]
@@ -63,53 +63,53 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return Image(archive, unpacked, json.loads((directory / "image" / manifest["Config"]).read_text())["config"])
 
 
-def test_hadolint_finds_no_fault() -> None:
+def test_hadolint_passes() -> None:
     check("hadolint", DOCKERFILE)
 
 
-def test_it_is_what_it_should_be(image: Image) -> None:
-    said = check(
+def test_the_image_has_the_expected_structure(image: Image) -> None:
+    output = check(
         "container-structure-test", "test", "--driver", "tar", "--image", image.archive, "--config", HERE / "image.yaml"
     )
-    assert "Failures:    0" in said, said
+    assert "Failures:    0" in output, output
 
 
-def test_it_holds_two_files(image: Image) -> None:
+def test_the_image_contains_two_files(image: Image) -> None:
     files = {str(file.relative_to(image.root)) for file in image.root.rglob("*") if not file.is_dir()}
     assert files == {"usr/local/bin/cognito-lookup", "etc/ssl/certs/ca-certificates.crt"}
 
 
-def test_its_health_command_is_the_binarys(image: Image) -> None:
-    """The structure test cannot see it. ECS and Kubernetes pass it over; Docker and compose do not."""
+def test_the_health_command_and_the_user_are_those_of_the_deployments(image: Image) -> None:
+    """container-structure-test cannot check the health command. Only Docker and compose use it."""
     assert image.config["Healthcheck"]["Test"] == ["CMD", "/usr/local/bin/cognito-lookup", "healthcheck"]
     (container,) = task()["ContainerDefinitions"]
     assert container["User"] == image.config["User"]
     for pod in render(VALUES[0]).pods():
-        who = pod["securityContext"]
-        assert f"{who['runAsUser']}:{who['runAsGroup']}" == image.config["User"]
+        context = pod["securityContext"]
+        assert f"{context['runAsUser']}:{context['runAsGroup']}" == image.config["User"]
 
 
-def test_the_sandbox_is_left_out(image: Image) -> None:
+def test_the_binary_has_no_sandbox(image: Image) -> None:
     done = run(image.root / "usr/local/bin/cognito-lookup", "sandbox")
     assert done.returncode == 2 and "unrecognized subcommand 'sandbox'" in done.stderr
 
 
-def test_the_allocator_is_set_as_cargo_was_told(image: Image) -> None:
+def test_the_allocator_has_the_settings_of_the_cargo_config(image: Image) -> None:
     settings = tomllib.loads((DEPLOY.parent / ".cargo/config.toml").read_text())["env"]
     binary = image.root / "usr/local/bin/cognito-lookup"
     done = run("env", "_RJEM_MALLOC_CONF=confirm_conf:true", binary, "version")
     assert settings["JEMALLOC_SYS_WITH_MALLOC_CONF"] in done.stderr, done.stderr
 
 
-def test_cargo_finds_all_it_needs_in_the_context(tmp_path: Path) -> None:
-    """The lines of .dockerignore that let something in, and the command of the Dockerfile."""
+def test_the_build_context_contains_what_cargo_needs(tmp_path: Path) -> None:
+    """Uses only the files that .dockerignore includes. Also compares the build command of the Dockerfile."""
     lines = (DEPLOY.parent / ".dockerignore").read_text().splitlines()
-    assert "*" in lines and "!.cargo" in lines, "the allocator's settings are part of what is built"
+    assert "*" in lines and "!.cargo" in lines, "the build needs the settings of the allocator"
     for line in lines:
         source = DEPLOY.parent / line.removeprefix("!")
         if line.startswith("!") and source.exists():
             (tmp_path / source.name).symlink_to(source)
-    # A binary that is not there, so that cargo looks for every target but builds none.
+    # With an unknown binary, cargo resolves all targets but builds none.
     done = run("cargo", "build", "--locked", "--offline", "--bin", "none", "--manifest-path", tmp_path / "Cargo.toml")
     assert "no bin target named `none`" in done.stderr, done.stderr
     command = re.search(r"cargo rustc .*", DOCKERFILE.read_text())
@@ -117,8 +117,8 @@ def test_cargo_finds_all_it_needs_in_the_context(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its root directory and serve port 53")
-def test_it_runs_alone_as_nobody_and_resolves_names(image: Image, tmp_path: Path) -> None:
-    """With glibc inside, names are looked up without the libraries that glibc usually loads for that."""
+def test_the_binary_runs_unprivileged_in_a_chroot_and_resolves_names(image: Image, tmp_path: Path) -> None:
+    """Statically linked glibc must resolve names without the NSS libraries that it usually loads."""
     root = tmp_path / "root"
     shutil.copytree(image.root, root)
     (root / "etc/resolv.conf").write_text("nameserver 127.77.0.53\n")
@@ -133,15 +133,15 @@ def test_it_runs_alone_as_nobody_and_resolves_names(image: Image, tmp_path: Path
         "COGNITO_LOOKUP_POOLS__0__JWKS_URL": "http://keys.test:1/jwks.json",
     }
     command = ["chroot", f"--userspec={image.config['User']}", root, *image.config["Entrypoint"], *image.config["Cmd"]]
-    with resolver() as asked, running(command, tmp_path, **CREDENTIALS | variables | settings) as child:
+    with resolver() as queried, running(command, tmp_path, **CREDENTIALS | variables | settings) as child:
         child.find(r'("message":"listening")')
-        poll(lambda: {"cognito.test", "keys.test"} <= asked, "both names looked up")
+        poll(lambda: {"cognito.test", "keys.test"} <= queried, "both names looked up")
 
 
 @contextmanager
 def resolver() -> Iterator[set[str]]:
-    """A DNS server that knows no name, and tells which ones it was asked for."""
-    asked: set[str] = set()
+    """Runs a DNS server that answers NXDOMAIN, and yields the names that it was queried for."""
+    queried: set[str] = set()
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.77.0.53", 53))
 
@@ -151,18 +151,19 @@ def resolver() -> Iterator[set[str]]:
                 query, client = server.recvfrom(512)
             except OSError:
                 return
-            asked.add(name(query[12:]))
-            # Not found, with the question repeated.
+            queried.add(domain_name(query[12:]))
+            # NXDOMAIN, with a copy of the question (RFC 1035, section 4.1).
             server.sendto(query[:2] + struct.pack(">HHHHH", 0x8183, 1, 0, 0, 0) + query[12:], client)
 
     threading.Thread(target=serve, daemon=True).start()
     try:
-        yield asked
+        yield queried
     finally:
         server.close()
 
 
-def name(question: bytes) -> str:
+def domain_name(question: bytes) -> str:
+    """Parses the name of a DNS question (RFC 1035, section 4.1.2)."""
     labels = []
     while size := question[0]:
         labels.append(question[1 : 1 + size].decode())

@@ -1,4 +1,4 @@
-"""Alerts and dashboard, against what a running service tells and what a real Prometheus makes of it."""
+"""Checks alerts and dashboard against the metrics of a running service and a real Prometheus."""
 
 import json
 import re
@@ -25,14 +25,14 @@ RULES = DEPLOY / "prometheus/rules.yaml"
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboard.json").read_text())
 ALERTS = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}
 QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
-ANYWHERE = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
-# So quick that a test need not wait long for a rate.
+EPHEMERAL_PORTS = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
+# Seconds. Short, so that rates are available soon.
 INTERVAL = 1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One line of /metrics."""
+    """One sample of /metrics."""
 
     name: str
     labels: dict[str, str]
@@ -40,24 +40,24 @@ class Sample:
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the metrics of a sandbox that has answered each of its people a few times."""
+    """The admin address of a sandbox that serves calls in the background."""
     directory = tmp_path_factory.mktemp("sandbox")
-    with running([binary(), "sandbox", *ANYWHERE], directory) as child:
+    with running([binary(), "sandbox", *EPHEMERAL_PORTS], directory) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r"(admin-update-user-attributes)")
         (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())
         call = [binary(), "get", "--address", f"http://{line['address']}"]
         poll(lambda: run(call, directory, COGNITO_LOOKUP_TOKEN=token).returncode == 0, "a user found")
-        with busy(call, directory, token):
+        with BackgroundCalls(call, directory, token):
             yield line["admin.address"]
 
 
-class busy:
-    """Calls now and then, so that rates are not all 0."""
+class BackgroundCalls:
+    """Calls the service every 0.3 s, so that rates are not 0."""
 
     def __init__(self, call: list[str | Path], directory: Path, token: str) -> None:
-        words = " ".join(f"'{word}'" for word in call)
-        loop = f"while {words} >/dev/null 2>&1; do sleep 0.3; done"
+        command = " ".join(f"'{word}'" for word in call)
+        loop = f"while {command} >/dev/null 2>&1; do sleep 0.3; done"
         self._start = lambda: subprocess.Popen(
             ["bash", "-c", loop], cwd=directory, env={"PATH": "/usr/bin:/bin", "COGNITO_LOOKUP_TOKEN": token}
         )
@@ -72,24 +72,24 @@ class busy:
 
 @pytest.fixture(scope="module")
 def exported(admin: str) -> list[Sample]:
-    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as response:
+        text = response.read().decode()
     lines = re.findall(r"(?m)^([a-z_]+)(?:\{(.*)\})? \S+$", text)
     return [Sample(name, dict(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in lines]
 
 
 @pytest.mark.parametrize("expression", [rule["expr"] for rule in ALERTS.values()], ids=ALERTS)
-def test_an_alert_asks_for_what_there_is(expression: str, exported: list[Sample]) -> None:
+def test_an_alert_selects_exported_series(expression: str, exported: list[Sample]) -> None:
     assert_exported(expression, exported)
 
 
 @pytest.mark.parametrize("title, expression", QUERIES)
-def test_a_panel_asks_for_what_there_is(title: str, expression: str, exported: list[Sample]) -> None:
-    assert_exported(filled(expression), exported)
+def test_a_panel_selects_exported_series(title: str, expression: str, exported: list[Sample]) -> None:
+    assert_exported(substitute_variables(expression), exported)
 
 
 def assert_exported(expression: str, exported: list[Sample]) -> None:
-    """Every selector finds a series, by name and by what it wants of the labels; and all labels it groups by exist."""
+    """Asserts that each selector matches an exported series, and that the grouping labels exist."""
     found: list[Sample] = []
     parts = list(walk(promql_parser.parse(expression)))
     for part in parts:
@@ -104,20 +104,21 @@ def assert_exported(expression: str, exported: list[Sample]) -> None:
 
 
 def walk(part: Any) -> Iterator[Any]:
+    """Returns an expression and all its subexpressions."""
     yield part
-    inner = [getattr(part, name, None) for name in ["expr", "lhs", "rhs", "vector_selector", "param"]]
-    for each in [*inner, *(getattr(part, "args", None) or [])]:
-        if each is not None:
-            yield from walk(each)
+    children = [getattr(part, name, None) for name in ["expr", "lhs", "rhs", "vector_selector", "param"]]
+    for child in [*children, *(getattr(part, "args", None) or [])]:
+        if child is not None:
+            yield from walk(child)
 
 
 def selects(selector: Any, sample: Sample) -> bool:
     return selector.name == sample.name and all(
-        satisfied(matcher, sample.labels) for matcher in selector.matchers.matchers if matcher.name != "instance"
+        satisfies(matcher, sample.labels) for matcher in selector.matchers.matchers if matcher.name != "instance"
     )
 
 
-def satisfied(matcher: Any, labels: dict[str, str]) -> bool:
+def satisfies(matcher: Any, labels: dict[str, str]) -> bool:
     assert matcher.name in labels, f"no label {matcher.name} among {labels}"
     value = labels[matcher.name]
     return {
@@ -127,13 +128,14 @@ def satisfied(matcher: Any, labels: dict[str, str]) -> bool:
     }[str(matcher.op)]
 
 
-def filled(expression: str) -> str:
+def substitute_variables(expression: str) -> str:
+    """Replaces the variables of Grafana."""
     return expression.replace("$__rate_interval", f"{10 * INTERVAL}s").replace("$instance", ".*")
 
 
 @pytest.fixture(scope="module")
 def prometheus(admin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prometheus that reads that service's metrics, as soon as it has read them a few times."""
+    """The URL of a Prometheus that has scraped the service at least five times."""
     directory = tmp_path_factory.mktemp("prometheus")
     (directory / "prometheus.yml").write_text(
         yaml.safe_dump(
@@ -153,56 +155,59 @@ def prometheus(admin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def query(url: str, expression: str, key: str = "value") -> list[Any]:
-    """What it answers: a value for each series, or all the values of one."""
-    asked = urllib.parse.urlencode({"query": expression})
-    with urllib.request.urlopen(f"{url}/api/v1/query?{asked}", timeout=10) as answer:
-        series = json.load(answer)["data"]["result"]
-    return [each["value"][1] for each in series] if key == "value" else [it for each in series for it in each[key]]
+    """Returns the value of each series, or with `key="values"` all samples of all series."""
+    parameters = urllib.parse.urlencode({"query": expression})
+    with urllib.request.urlopen(f"{url}/api/v1/query?{parameters}", timeout=10) as response:
+        series = json.load(response)["data"]["result"]
+    return [one["value"][1] for one in series] if key == "value" else [point for one in series for point in one[key]]
 
 
 @pytest.mark.parametrize("title, expression", QUERIES)
-def test_a_panel_has_data(title: str, expression: str, prometheus: str) -> None:
-    """Within a few scrapes, for a rate is over several."""
+def test_a_panel_returns_data(title: str, expression: str, prometheus: str) -> None:
+    """A rate needs several scrapes, so the data may come late."""
     poll(
-        lambda: [it for it in query(prometheus, filled(expression)) if it != "NaN"],
+        lambda: [value for value in query(prometheus, substitute_variables(expression)) if value != "NaN"],
         f"data of {title}: {expression}",
         90,
     )
 
 
-def test_nothing_alerts_while_all_is_well(prometheus: str) -> None:
-    """Once there was a scrape: before it the service is absent."""
+def test_no_alert_is_active_on_a_healthy_service(prometheus: str) -> None:
+    """Polls, because CognitoLookupAbsent is pending until the first scrape."""
 
     def states() -> dict[str, tuple[str, str]]:
-        with urllib.request.urlopen(f"{prometheus}/api/v1/rules", timeout=10) as answer:
-            groups = json.load(answer)["data"]["groups"]
+        with urllib.request.urlopen(f"{prometheus}/api/v1/rules", timeout=10) as response:
+            groups = json.load(response)["data"]["groups"]
         return {rule["name"]: (rule["state"], rule["health"]) for group in groups for rule in group["rules"]}
 
     assert set(states()) == set(ALERTS)
-    poll(lambda: set(states().values()) == {("inactive", "ok")}, "every alert looked at and inactive")
+    poll(lambda: set(states().values()) == {("inactive", "ok")}, "every alert evaluated and inactive")
 
 
-def test_promtool_finds_no_fault() -> None:
+def test_promtool_check_passes() -> None:
     check("promtool", "check", "rules", "--lint=all", "--lint-fatal", RULES)
 
 
-def test_every_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
+def test_each_alert_fires_in_its_case_but_not_when_healthy(tmp_path: Path) -> None:
     assert set(CASES) == set(ALERTS)
-    tests = [unit("all is well", HEALTHY, {})]
+    tests = [promtool_test("healthy", HEALTHY, {})]
     for alert, (series, labels) in CASES.items():
-        tests.append(unit(alert, HEALTHY | series if series is not None else {}, {alert: labels}))
+        tests.append(promtool_test(alert, HEALTHY | series if series is not None else {}, {alert: labels}))
     file = tmp_path / "tests.yaml"
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES.resolve())], "evaluation_interval": "1m", "tests": tests}))
     check("promtool", "test", "rules", file)
 
 
-def unit(name: str, series: dict[str, str], firing: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
-    """One test of promtool: after 90 min of these series, exactly these alerts are there, of those it is about."""
-    about = firing or {alert: [] for alert in ALERTS}
+def promtool_test(name: str, series: dict[str, str], firing: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
+    """Returns a promtool test: after 90 min of these series, exactly the alerts of `firing` fire.
+
+    With an empty `firing` it checks that no alert fires. Otherwise it ignores other alerts.
+    """
+    expected = firing or {alert: [] for alert in ALERTS}
     return {
         "name": name,
         "interval": "1m",
-        "input_series": [{"series": each, "values": values} for each, values in series.items()],
+        "input_series": [{"series": selector, "values": values} for selector, values in series.items()],
         "alert_rule_test": [
             {
                 "alertname": alert,
@@ -215,18 +220,18 @@ def unit(name: str, series: dict[str, str], firing: dict[str, list[dict[str, str
                     for each in labels
                 ],
             }
-            for alert, labels in about.items()
+            for alert, labels in expected.items()
         ],
     }
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_every_alert_says_what_to_do(alert: str) -> None:
+def test_every_alert_has_a_runbook_and_a_severity(alert: str) -> None:
     assert set(ALERTS[alert]["annotations"]) == {"summary", "runbook"}
     assert ALERTS[alert]["labels"]["severity"] in {"critical", "warning"}
 
 
-def test_the_chart_ships_the_same(tmp_path: Path) -> None:
+def test_the_chart_ships_the_same_rules_and_dashboard(tmp_path: Path) -> None:
     (values,) = [file for file in VALUES if "everything" in file.name]
     rendering = render(values)
     (rule,) = rendering.objects_of("PrometheusRule")
@@ -234,5 +239,6 @@ def test_the_chart_ships_the_same(tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump(rule["spec"]))
     check("promtool", "check", "rules", file)
-    shipped = [it["data"] for it in rendering.objects_of("ConfigMap") if "cognito-lookup.json" in it["data"]]
+    config_maps = [manifest["data"] for manifest in rendering.objects_of("ConfigMap")]
+    shipped = [data for data in config_maps if "cognito-lookup.json" in data]
     assert [json.loads(data["cognito-lookup.json"]) for data in shipped] == [DASHBOARD]

@@ -1,4 +1,4 @@
-"""The probes of every file, asked of the real binary run with that file's own settings."""
+"""Runs the probes of each deployment file against the binary with the settings of that file."""
 
 import subprocess
 from collections.abc import Iterator
@@ -7,68 +7,68 @@ from pathlib import Path
 import pytest
 
 from child import poll, run
-from deployed import elsewhere, serving, status
+from deployed import emulator_pool, serving, status
 from rendered import Rendering, render
 from service import binary
 from stack import task
 from test_chart import MINIMUM
 from tool import INSTALLED
 
-NOWHERE = "http://127.0.0.1:1"
+UNREACHABLE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
 def rendering(ports: dict[str, int]) -> Rendering:
     pool = ["--set", "settings.user_pool_id=local_Example"]
-    at = [f"--set=service.{name}Port={port}" for name, port in ports.items()]
-    return render(MINIMUM, *pool, *at)
+    port_values = [f"--set=service.{name}Port={port}" for name, port in ports.items()]
+    return render(MINIMUM, *pool, *port_values)
 
 
 def chart_environment(rendering: Rendering, directory: Path) -> dict[str, str]:
     file = directory / "settings.toml"
-    file.write_text(rendering.one("ConfigMap", "lookup")["data"]["settings.toml"])
+    file.write_text(rendering.object("ConfigMap", "lookup")["data"]["settings.toml"])
     return rendering.environment() | {"COGNITO_LOOKUP_CONFIG": str(file)}
 
 
 def probes(rendering: Rendering) -> Iterator[tuple[str, str]]:
-    """The URL of each probe of the chart."""
+    """Returns the URL of each probe of the chart."""
     container = rendering.container()
-    named = {port["name"]: port["containerPort"] for port in container["ports"]}
+    container_ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for name in ["startupProbe", "livenessProbe", "readinessProbe"]:
-        asked = container[name]["httpGet"]
-        yield name, f"http://127.0.0.1:{named[asked['port']]}{asked['path']}"
+        probe = container[name]["httpGet"]
+        yield name, f"http://127.0.0.1:{container_ports[probe['port']]}{probe['path']}"
 
 
-def test_the_charts_probes_pass_once_it_is_ready(rendering: Rendering, cognito: str, tmp_path: Path) -> None:
-    environment = chart_environment(rendering, tmp_path) | elsewhere(cognito)
+def test_the_chart_probes_pass_on_a_ready_server(rendering: Rendering, cognito: str, tmp_path: Path) -> None:
+    environment = chart_environment(rendering, tmp_path) | emulator_pool(cognito)
     with serving(tmp_path, environment):
         for name, url in probes(rendering):
             poll(lambda: status(url) == 200, f"{name} at {url}")
 
 
-def test_the_charts_readiness_alone_waits_for_cognito(rendering: Rendering, tmp_path: Path) -> None:
-    environment = chart_environment(rendering, tmp_path) | elsewhere(NOWHERE)
+def test_only_the_readiness_probe_of_the_chart_fails_without_cognito(rendering: Rendering, tmp_path: Path) -> None:
+    environment = chart_environment(rendering, tmp_path) | emulator_pool(UNREACHABLE)
     with serving(tmp_path, environment):
-        answers = {name: status(url) for name, url in probes(rendering)}
-    assert answers == {"startupProbe": 200, "livenessProbe": 200, "readinessProbe": 503}
+        statuses = {name: status(url) for name, url in probes(rendering)}
+    assert statuses == {"startupProbe": 200, "livenessProbe": 200, "readinessProbe": 503}
 
 
-def test_the_charts_own_test_passes_and_can_fail(rendering: Rendering, cognito: str, tmp_path: Path) -> None:
+def test_helm_test_reflects_readiness(rendering: Rendering, cognito: str, tmp_path: Path) -> None:
     (pod,) = rendering.objects_of("Pod")
     arguments = pod["spec"]["containers"][0]["args"]
-    service = rendering.one("Service", "lookup")
+    service = rendering.object("Service", "lookup")
     (port,) = service["spec"]["ports"]
     name = f"{service['metadata']['name']}.identity.svc"
-    there = f"http://{name}:{port['port']}"
-    assert arguments == ["healthcheck", "--address", there]
-    here = ["healthcheck", "--address", there.replace(name, "127.0.0.1")]
-    for pool, expected in [(cognito, 0), (NOWHERE, 4)]:
-        environment = chart_environment(rendering, tmp_path) | elsewhere(pool)
+    in_cluster = f"http://{name}:{port['port']}"
+    assert arguments == ["healthcheck", "--address", in_cluster]
+    local = ["healthcheck", "--address", in_cluster.replace(name, "127.0.0.1")]
+    for pool, expected in [(cognito, 0), (UNREACHABLE, 4)]:
+        environment = chart_environment(rendering, tmp_path) | emulator_pool(pool)
         with serving(tmp_path, environment):
-            poll(lambda: asked(here, tmp_path).returncode == expected, f"status {expected} of {here}")
+            poll(lambda: run_command(local, tmp_path).returncode == expected, f"status {expected} of {local}")
 
 
-def test_the_charts_own_test_trusts_the_secrets_authority_and_has_no_key(tmp_path: Path) -> None:
+def test_helm_test_mounts_the_ca_certificate_but_not_the_key(tmp_path: Path) -> None:
     rendering = render(MINIMUM, "--set=tls.secretName=lookup-tls")
     (pod,) = rendering.objects_of("Pod")
     (volume,) = pod["spec"]["volumes"]
@@ -84,29 +84,32 @@ def test_the_charts_own_test_trusts_the_secrets_authority_and_has_no_key(tmp_pat
         "--address": "https://lookup-cognito-lookup.identity.svc:50051",
         "--ca-file": f"{mount['mountPath']}/ca.crt",
     }
-    done = asked([command, *flags], tmp_path)
+    done = run_command([command, *flags], tmp_path)
     assert done.returncode != 0 and options["--ca-file"] in done.stderr, done
 
 
-def test_the_chart_has_no_test_of_its_own_where_it_would_need_a_certificate() -> None:
+def test_helm_test_is_omitted_if_client_certificates_are_required() -> None:
     required = ["--set=tls.secretName=lookup-tls", "--set=tls.clientCertificate=required"]
     assert not render(MINIMUM, *required).objects_of("Pod")
 
 
-def asked(command: list[str], directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_command(command: list[str], directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a subcommand of the binary to completion."""
     return run([binary(), *command], directory, **environment)
 
 
-def test_the_health_command_of_ecs_tells_ready_from_not(cognito: str, ports: dict[str, int], tmp_path: Path) -> None:
-    """As ECS runs it: in the container, with the container's environment."""
+def test_the_ecs_health_command_reflects_readiness(cognito: str, ports: dict[str, int], tmp_path: Path) -> None:
+    """Runs it as ECS does: with the environment of the container."""
     container = task(UserPoolId="local_Example")["ContainerDefinitions"][0]
-    how, program, *command = container["HealthCheck"]["Command"]
-    assert (how, program) == ("CMD", INSTALLED)
-    given = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
-    # What the image sets, elsewhere.
-    at = {f"COGNITO_LOOKUP_{name}": f"0.0.0.0:{port}" for name, port in zip(["LISTEN", "ADMIN_LISTEN"], ports.values())}
-    for pool, expected in [(cognito, 0), (NOWHERE, 4)]:
-        environment = given | at | elsewhere(pool)
+    form, program, *command = container["HealthCheck"]["Command"]
+    assert (form, program) == ("CMD", INSTALLED)
+    declared = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
+    # These replace the addresses that the image sets.
+    addresses = {
+        f"COGNITO_LOOKUP_{name}": f"0.0.0.0:{port}" for name, port in zip(["LISTEN", "ADMIN_LISTEN"], ports.values())
+    }
+    for pool, expected in [(cognito, 0), (UNREACHABLE, 4)]:
+        environment = declared | addresses | emulator_pool(pool)
         with serving(tmp_path, environment):
-            poll(lambda: asked(command, tmp_path, **environment).returncode == expected, f"status {expected}")
-    assert asked(command, tmp_path, **environment).returncode == 3, "nobody is there any more"
+            poll(lambda: run_command(command, tmp_path, **environment).returncode == expected, f"status {expected}")
+    assert run_command(command, tmp_path, **environment).returncode == 3, "the server has stopped"

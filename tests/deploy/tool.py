@@ -1,4 +1,4 @@
-"""The validators that the stage installed, and where the files are that they look at."""
+"""Runs the validators that the deploy stage installs, and defines the paths of the files."""
 
 import os
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm/cognito-lookup"
 TEMPLATE = DEPLOY / "ecs/cognito-lookup.yaml"
-# Where every file says that the binary is.
+# The path of the binary in every file of deploy/.
 INSTALLED = "/usr/local/bin/cognito-lookup"
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs a tool to its end, which must come within 5 min; none of them asks anything of the network."""
+    """Runs a tool to completion, for at most 5 min. BC_SKIP_MAPPING keeps checkov off the network."""
     tools = Path(os.environ["DEPLOY_TOOLS"])
     path = f"{tools}:{tools / 'python/bin'}:{os.environ['PATH']}"
     return subprocess.run(
@@ -27,7 +27,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def check(*command: str | Path) -> str:
-    """What the tool says, which must not be that something is wrong."""
+    """Runs a tool that must succeed, and returns its output."""
     done = run(*command)
-    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{command[0]} exited with status {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr

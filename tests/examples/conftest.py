@@ -1,4 +1,4 @@
-"""What the tests share: a sandbox, and each example built once."""
+"""Shared fixtures: a sandbox, and each example, built once."""
 
 import json
 import os
@@ -14,9 +14,9 @@ import stubs
 from child import running
 from language import LANGUAGES, Example
 
-ANYWHERE = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
+EPHEMERAL_PORTS = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
 
-# Nothing here leaves this machine, whatever proxy it is set up with.
+# All connections are local, so a proxy of this machine must not be used.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"
 
 
@@ -34,7 +34,7 @@ def _stubs(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     directory = tmp_path_factory.mktemp("sandbox")
-    with running([os.environ["INTEROP_BINARY"], "sandbox", *ANYWHERE], directory) as child:
+    with running([os.environ["INTEROP_BINARY"], "sandbox", *EPHEMERAL_PORTS], directory) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r'("message":\s*"serving")')
         (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())
@@ -46,17 +46,17 @@ def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return LANGUAGES[request.param](tmp_path_factory.mktemp(request.param))
 
 
-Ask = Callable[..., "subprocess.CompletedProcess[str]"]
+RunExample = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def ask(example: Example, tmp_path: Path) -> Ask:
-    """Runs the example with an incoming header, to its end."""
+def run_example(example: Example, tmp_path: Path) -> RunExample:
+    """Runs the example to completion with an authorization header, for at most 30 s."""
 
-    def ask(address: str, authorization: str = "Bearer a.b.c") -> subprocess.CompletedProcess[str]:
+    def run_example(address: str, authorization: str = "Bearer a.b.c") -> subprocess.CompletedProcess[str]:
         extra = {**example.extra, "AUTHORIZATION": authorization}
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **extra}
         command = [*example.command, f"{example.scheme}{address}"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
-    return ask
+    return run_example

@@ -1,4 +1,4 @@
-"""How each example is built, and with what command it then runs."""
+"""Builds each example and defines the command that runs it."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from grpc_tools import protoc
 ROOT = Path(__file__).parents[2]
 PROTO = ROOT / "proto"
 WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
-PATIENCE = 10
+JAVA_DEADLINE = 10
 FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup").rglob("*.proto"))
 
 
@@ -23,14 +23,14 @@ class Example:
 
     command: Sequence[str | Path]
     extra: Mapping[str, str] = field(default_factory=dict)
-    # How many seconds a call has.
+    # The deadline of a call, in seconds.
     deadline: int = 2
-    # What comes before the address.
+    # The prefix of the address.
     scheme: str = "dns:///"
-    # Whether it leaves out an address that says NOT_SERVING.
-    asks_health: bool = True
-    # Whether it tries again on any code that comes with a pushback, and not on UNAVAILABLE alone.
-    heeds_every_pushback: bool = False
+    # Whether it skips addresses whose health is NOT_SERVING.
+    checks_health: bool = True
+    # Whether it retries any code that comes with a pushback, instead of only UNAVAILABLE.
+    retries_any_code: bool = False
 
 
 def build_python(directory: Path) -> Example:
@@ -40,21 +40,21 @@ def build_python(directory: Path) -> Example:
 
 
 def build_node(directory: Path) -> Example:
-    # The page looks for its packages and for proto/ from where it lies.
-    page = directory / "examples/node/client.mjs"
-    page.parent.mkdir(parents=True)
-    shutil.copy(ROOT / "examples/node/client.mjs", page)
+    # The script finds its packages and proto/ relative to its own path.
+    source = directory / "examples/node/client.mjs"
+    source.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "examples/node/client.mjs", source)
     (directory / "proto").symlink_to(PROTO)
-    (page.parent / "node_modules").symlink_to(os.environ["EXAMPLES_NODE_MODULES"])
-    return Example(["node", page], asks_health=False)
+    (source.parent / "node_modules").symlink_to(os.environ["EXAMPLES_NODE_MODULES"])
+    return Example(["node", source], checks_health=False)
 
 
 def build_rust(_: Path) -> Example:
-    return Example([os.environ["EXAMPLES_RUST"]], scheme="", asks_health=False)
+    return Example([os.environ["EXAMPLES_RUST"]], scheme="", checks_health=False)
 
 
 def build_go(directory: Path) -> Example:
-    """With Debian's grpc-go, which is older than two names that the page uses: they are laid over it."""
+    """Builds with grpc-go of Debian. An overlay adds two functions that the example uses and it lacks."""
     debian = Path(os.environ["EXAMPLES_DEBIAN"])
     home = directory / "src/cognito-lookup"
     home.mkdir(parents=True)
@@ -81,37 +81,37 @@ def build_go(directory: Path) -> Example:
     binary = directory / "client"
     tool = debian / "usr/lib/go-1.19/bin/go"
     run([tool, "build", "-overlay", overlay, "-o", binary, "cognito-lookup"], directory, settings)
-    # On by default from grpc-go 1.40.
+    # grpc-go enables retries by default from 1.40 on.
     return Example([binary], {"GRPC_GO_RETRY": "on"})
 
 
 def build_java(directory: Path) -> Example:
-    """With Debian's grpc-java, which has no grpc-services, and so asks no health."""
+    """Builds with grpc-java of Debian, which lacks grpc-services and so has no client health checks."""
     debian = Path(os.environ["EXAMPLES_DEBIAN"])
     generated, classes, proto = (directory / name for name in ["generated", "classes", "proto"])
     generated.mkdir()
     classes.mkdir()
     shutil.copytree(PROTO, proto)
     for file in (proto / "userlookup").rglob("*.proto"):
-        # Debian's protoc is older than this option, which no client needs.
+        # protoc of Debian does not support this option, and no client needs it.
         file.write_text(file.read_text().replace(" [debug_redact = true]", ""))
     plugin = f"--plugin=protoc-gen-grpc-java={debian}/usr/bin/grpc_java_plugin"
     out = [f"--java_out={generated}", f"--grpc-java_out={generated}"]
-    # Debian's common protos are older than ErrorInfo.
+    # The common protos of Debian lack ErrorInfo.
     files = [*FILES, "google/rpc/error_details.proto"]
     libraries = {"LD_LIBRARY_PATH": str(debian / "usr/lib/x86_64-linux-gnu")}
     run([debian / "usr/bin/protoc", f"-I{proto}", f"-I{WELL_KNOWN}", plugin, *out, *files], directory, libraries)
-    # A virtual machine that has just begun, on a busy machine, can take longer than the page's 2 s.
-    page = (ROOT / "examples/java/Client.java").read_text()
-    hasty, patient = (f".withDeadlineAfter({seconds}, TimeUnit.SECONDS)" for seconds in [2, PATIENCE])
-    assert page.count(hasty) == 1
+    # On a busy machine, a JVM that has just started can exceed the deadline of 2 s.
+    source = (ROOT / "examples/java/Client.java").read_text()
+    original, extended = (f".withDeadlineAfter({seconds}, TimeUnit.SECONDS)" for seconds in [2, JAVA_DEADLINE])
+    assert source.count(original) == 1
     client = directory / "Client.java"
-    client.write_text(page.replace(hasty, patient), encoding="utf-8")
+    client.write_text(source.replace(original, extended), encoding="utf-8")
     sources = [*generated.rglob("*.java"), client]
     path = ":".join(sorted({str(jar.resolve()) for jar in (debian / "usr/share/java").glob("*.jar")}))
     run(["javac", "-encoding", "UTF-8", "-nowarn", "-proc:none", "-d", classes, "-cp", path, *sources], directory, {})
     command = ["java", "-cp", f"{classes}:{path}", "Client"]
-    return Example(command, deadline=PATIENCE, asks_health=False, heeds_every_pushback=True)
+    return Example(command, deadline=JAVA_DEADLINE, checks_health=False, retries_any_code=True)
 
 
 LANGUAGES: dict[str, Callable[[Path], Example]] = {

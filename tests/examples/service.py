@@ -1,4 +1,4 @@
-"""A `UserService` that answers by a script, for what the sandbox does not do when it is asked to."""
+"""A `UserService` with scripted responses, for errors that the sandbox cannot produce on demand."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ SERVICE = "userlookup.v1.UserService"
 
 @dataclass(frozen=True)
 class Failure:
-    """A status with its details, as this project's service sends it."""
+    """An error status with details, as the service sends it."""
 
     code: grpc.StatusCode
     reason: str
@@ -40,7 +40,7 @@ class Failure:
 
 @dataclass
 class Scripted:
-    """Fails by the script, the last line of which stays, and then answers."""
+    """Fails according to the script, and succeeds where it says None. The last entry repeats."""
 
     script: Sequence[Failure | None]
     address: str = ""
@@ -55,15 +55,15 @@ class Scripted:
             context.abort_with_status(failure.status())
         messages, _ = stubs.user_service()
         reply = messages.GetUserResponse()
-        known = {"name": "Eve", "email": "eve@example.com", "locale": "eo"}
-        reply.user.attributes.update({name: known[name] for name in request.attributes})
+        attributes = {"name": "Eve", "email": "eve@example.com", "locale": "eo"}
+        reply.user.attributes.update({name: attributes[name] for name in request.attributes})
         reply.freshness.source = 1
         return reply
 
 
 @contextmanager
 def scripted(*script: Failure | None, serving: bool = True) -> Iterator[Scripted]:
-    """A server on a free port of loopback whose health is as said."""
+    """Runs a server on a free loopback port. `serving` sets its health."""
     servicer, states = Scripted(script), health.HealthServicer()
     state = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
     states.set(SERVICE, state)
@@ -80,8 +80,8 @@ def scripted(*script: Failure | None, serving: bool = True) -> Iterator[Scripted
 
 def handler(servicer: Scripted) -> grpc.RpcMethodHandler:
     messages, _ = stubs.user_service()
-    reading, writing = messages.GetUserRequest.FromString, messages.GetUserResponse.SerializeToString
-    return grpc.unary_unary_rpc_method_handler(servicer.get_user, reading, writing)
+    deserialize, serialize = messages.GetUserRequest.FromString, messages.GetUserResponse.SerializeToString
+    return grpc.unary_unary_rpc_method_handler(servicer.get_user, deserialize, serialize)
 
 
 def packed(message: Any) -> Packed:

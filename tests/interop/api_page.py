@@ -1,4 +1,4 @@
-"""docs/api.md, made of the comments of `proto/`."""
+"""Renders docs/api.md from the comments in `proto/`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ about each error reason, and [examples/](../examples/README.md) has clients in f
 
 
 def render(directory: Path) -> str:
-    """The page."""
+    """Returns the page. protoc writes its descriptors to `directory`."""
     out = directory / "descriptors.binpb"
     flags = [f"-I{PROTO}", f"-I{Path(protoc.__file__).parent / '_proto'}", "--include_source_info"]
     assert protoc.main(["protoc", *flags, f"--descriptor_set_out={out}", *FILES]) == 0
@@ -40,65 +40,70 @@ def render(directory: Path) -> str:
 
 
 class Page:
-    """One file's part of the page."""
+    """The section of one proto file."""
 
     def __init__(self, file: FileDescriptorProto) -> None:
         self._file = file
-        places = file.source_code_info.location
-        self._comments = {tuple(place.path): place.leading_comments for place in places}
+        locations = file.source_code_info.location
+        self._comments = {tuple(location.path): location.leading_comments for location in locations}
 
     def lines(self) -> Iterator[str]:
-        for at, service in enumerate(self._file.service):
-            yield from self._service(service, (6, at))
-        for at, message in enumerate(self._file.message_type):
-            yield from self._message(message, (4, at))
-        for at, enum in enumerate(self._file.enum_type):
-            yield from self._enum(enum, (5, at))
+        for index, service in enumerate(self._file.service):
+            yield from self._service(service, (6, index))
+        for index, message in enumerate(self._file.message_type):
+            yield from self._message(message, (4, index))
+        for index, enum in enumerate(self._file.enum_type):
+            yield from self._enum(enum, (5, index))
 
     def _service(self, service: ServiceDescriptorProto, path: tuple[int, ...]) -> Iterator[str]:
         yield f"## {service.name}\n"
         yield f"{self._paragraphs(path)}\n"
-        for at, method in enumerate(service.method):
-            asked, answered = (link(name) for name in [method.input_type, method.output_type])
-            yield f"### {service.name}/{method.name}\n\n{asked} → {answered}\n"
-            yield f"{self._paragraphs((*path, 2, at))}\n"
+        for index, method in enumerate(service.method):
+            request, response = (link(name) for name in [method.input_type, method.output_type])
+            yield f"### {service.name}/{method.name}\n\n{request} → {response}\n"
+            yield f"{self._paragraphs((*path, 2, index))}\n"
 
     def _message(self, message: DescriptorProto, path: tuple[int, ...]) -> Iterator[str]:
         yield f"### {message.name}\n\n{self._paragraphs(path)}\n"
         yield "| field | type | |\n| --- | --- | --- |"
-        for at, field in enumerate(message.field):
+        for index, field in enumerate(message.field):
             choice = message.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else ""
             one_of = f" One of `{choice}`: {self._line((*path, 8, field.oneof_index))}" if choice else ""
-            yield f"| `{field.name}` | {kind(field, message)} | {self._line((*path, 2, at))}{one_of} |"
+            yield f"| `{field.name}` | {type_name(field, message)} | {self._line((*path, 2, index))}{one_of} |"
         yield ""
 
     def _enum(self, enum: EnumDescriptorProto, path: tuple[int, ...]) -> Iterator[str]:
         yield f"### {enum.name}\n\n{self._paragraphs(path)}\n"
         yield "| value | |\n| --- | --- |"
-        for at, value in enumerate(enum.value):
-            yield f"| `{value.name}` | {self._line((*path, 2, at))} |"
+        for index, value in enumerate(enum.value):
+            yield f"| `{value.name}` | {self._line((*path, 2, index))} |"
         yield ""
 
     def _line(self, path: tuple[int, ...]) -> str:
+        """Returns a comment as one line, for a table cell."""
         return " ".join(self._comments[path].split())
 
     def _paragraphs(self, path: tuple[int, ...]) -> str:
+        """Returns a comment with its line breaks."""
         return "\n".join(line.strip() for line in self._comments[path].strip().splitlines())
 
 
-def kind(field: FieldDescriptorProto, message: DescriptorProto) -> str:
+def type_name(field: FieldDescriptorProto, message: DescriptorProto) -> str:
+    """Returns the type of a field as the page shows it."""
     name = link(field.type_name) if field.type_name else SCALARS[field.type]
-    if entry := entry_of(field, message.nested_type):
+    if entry := map_entry(field, message.nested_type):
         key, value = (SCALARS[part.type] for part in entry.field)
         return f"map of {key} to {value}"
     return f"repeated {name}" if field.label == FieldDescriptorProto.LABEL_REPEATED else name
 
 
-def entry_of(field: FieldDescriptorProto, nested: Sequence[DescriptorProto]) -> DescriptorProto | None:
+def map_entry(field: FieldDescriptorProto, nested: Sequence[DescriptorProto]) -> DescriptorProto | None:
+    """Returns the message type that protoc generates for the entries of a map field."""
     entries = [entry for entry in nested if entry.options.map_entry]
     return next((entry for entry in entries if field.type_name.endswith(f".{entry.name}")), None)
 
 
 def link(name: str) -> str:
+    """Links a type of this API to its heading; shows any other type as code."""
     short = name.removeprefix(".userlookup.v1.")
     return f"[{short}](#{short.lower()})" if short != name else f"`{name.removeprefix('.')}`"

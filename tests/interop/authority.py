@@ -1,4 +1,4 @@
-"""Certificates made on the spot."""
+"""A certificate authority for tests."""
 
 import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 class Authority:
-    """Signs certificates for `localhost`, for servers and clients alike."""
+    """Issues certificates for `localhost`, valid for servers and clients."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory, self._name = directory, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -19,7 +19,7 @@ class Authority:
         self.pem = self._write(f"{name}.pem", self._sign(self._name, self._key, ca))
 
     def issue(self, name: str) -> tuple[Path, Path]:
-        """The files of a certificate and its key."""
+        """Issues a certificate, and returns the paths of the certificate and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])

@@ -1,21 +1,22 @@
-"""What is known of people and their tokens, and the look for it in what a process printed."""
+"""Detects personal data and tokens in the output of a process."""
 
-# What is shorter may be a part of something else.
-SHORTEST = 8
-_known: set[str] = set()
+# A shorter value could occur by chance as part of another word.
+MIN_LENGTH = 8
+_marked: set[str] = set()
 
 
 def mark(*secrets: str) -> None:
-    """From now on none of these may be printed by any service."""
-    _known.update(secret for secret in secrets if len(secret) >= SHORTEST)
+    """Registers secrets that no service may print from now on."""
+    _marked.update(secret for secret in secrets if len(secret) >= MIN_LENGTH)
 
 
 def mark_token(token: str) -> None:
-    """Marks a token by its claims and its signature; its header is the same for everyone."""
+    """Marks the claims and the signature of a token. Its header is the same in every token."""
     mark(*token.split(".")[1:])
 
 
-def leaks(printed: str) -> list[str]:
-    """The lines that hold anything marked, or the beginning of any token."""
-    secrets = _known | {"eyJ"}
-    return [line for line in printed.splitlines() if any(secret in line for secret in secrets)]
+def leaks(output: str) -> list[str]:
+    """Returns the lines that contain a marked secret or the start of any token."""
+    # A JWT starts with `{"` in base64url.
+    secrets = _marked | {"eyJ"}
+    return [line for line in output.splitlines() if any(secret in line for secret in secrets)]

@@ -1,4 +1,4 @@
-"""A child process that writes to a file, and the waiting for what it says or does."""
+"""Child processes that log to a file, and polling for what they print or do."""
 
 import os
 import re
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Child:
-    """A running process; everything it prints is in `log`."""
+    """A running process. `log` contains everything that it prints."""
 
     def __init__(self, command: Sequence[str | Path], directory: Path, **extra: str) -> None:
         self.log = directory / "log"
@@ -31,11 +31,11 @@ class Child:
         return self.log.read_text(errors="replace")
 
     def find(self, pattern: str) -> str:
-        """The first group of the pattern, as soon as the process has printed it."""
+        """Waits until the process prints a match of `pattern`, and returns its first group."""
         return poll(lambda: self._match(pattern), f"/{pattern}/ in {self.log}")[1]
 
     def stop(self, seconds: float = 15) -> int:
-        """Asks it to end, makes it end after `seconds`, and returns its exit status."""
+        """Sends SIGTERM, then SIGKILL after `seconds`, and returns the exit status."""
         self._process.terminate()
         try:
             return self._process.wait(seconds)
@@ -49,12 +49,13 @@ class Child:
     def _match(self, pattern: str) -> re.Match[str] | None:
         status = self._process.poll()
         match = re.search(pattern, self.output())
-        assert match or status is None, f"it ended with status {status}: {self.output()}"
+        assert match or status is None, f"the process exited with status {status}: {self.output()}"
         return match
 
 
 @contextmanager
 def running(command: Sequence[str | Path], directory: Path, **extra: str) -> Iterator[Child]:
+    """Runs a process for the duration of the block."""
     child = Child(command, directory, **extra)
     try:
         yield child
@@ -63,7 +64,7 @@ def running(command: Sequence[str | Path], directory: Path, **extra: str) -> Ite
 
 
 def run(command: Sequence[str | Path], directory: Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, which must come within 30 s."""
+    """Runs a command to completion, for at most 30 s."""
     return subprocess.run(
         command,
         cwd=directory,
@@ -75,16 +76,16 @@ def run(command: Sequence[str | Path], directory: Path, **extra: str) -> subproc
     )
 
 
-def poll(probe: Callable[[], T | None], what: str, seconds: float = 30) -> T:
-    """The first answer of `probe` that is not None or empty."""
+def poll(probe: Callable[[], T | None], condition: str, seconds: float = 30) -> T:
+    """Calls `probe` until it returns something truthy, and returns that."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if answer := probe():
-            return answer
+        if result := probe():
+            return result
         time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"timed out after {seconds} s: {condition}")
 
 
 def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of ours but the search path, so that no setting of this machine reaches a child."""
+    """Returns an environment with only PATH, so that no other setting of this machine applies."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), **extra}

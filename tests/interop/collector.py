@@ -1,4 +1,4 @@
-"""A receiver of OTLP over gRPC, by OpenTelemetry's own definitions: no collector that takes OTLP is packaged for pip."""
+"""A trace collector that receives OTLP over gRPC. PyPI has no packaged OTLP collector."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ Span = dict[str, Any]
 
 
 class Collector(services.TraceServiceServicer):
-    """A running receiver, and all it got."""
+    """An OTLP receiver and the spans that it received."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -24,21 +24,21 @@ class Collector(services.TraceServiceServicer):
 
     def Export(self, request: Any, _: grpc.ServicerContext) -> Any:
         for resource in request.resource_spans:
-            of = attributes(resource.resource)
+            labels = attributes(resource.resource)
             for span in (span for scope in resource.scope_spans for span in scope.spans):
                 ids = {"trace_id": span.trace_id.hex(), "parent_id": span.parent_span_id.hex()}
-                told = MessageToDict(span) | ids | {"span_id": span.span_id.hex()}
-                self._spans.append(told | {"attributes": attributes(span), "resource": of})
+                fields = MessageToDict(span) | ids | {"span_id": span.span_id.hex()}
+                self._spans.append(fields | {"attributes": attributes(span), "resource": labels})
         return messages.ExportTraceServiceResponse()
 
     def spans(self, count: int) -> list[Span]:
-        """All that came, once there are this many."""
+        """Waits until `count` spans have arrived, and returns all spans."""
         return poll(lambda: self._spans if len(self._spans) >= count else None, f"{count} spans")
 
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A receiver that listens."""
+    """Runs a collector for the duration of the block."""
     collector, server = Collector(), grpc.server(ThreadPoolExecutor(max_workers=2))
     services.add_TraceServiceServicer_to_server(collector, server)
     collector.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
@@ -49,5 +49,5 @@ def collecting() -> Iterator[Collector]:
         server.stop(None)
 
 
-def attributes(of: Any) -> dict[str, str]:
-    return {pair.key: pair.value.string_value for pair in of.attributes}
+def attributes(message: Any) -> dict[str, str]:
+    return {pair.key: pair.value.string_value for pair in message.attributes}

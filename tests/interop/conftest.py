@@ -1,4 +1,4 @@
-"""What the tests share: the emulators, one filled pool in each, the binary beside it, and the clients."""
+"""Shared fixtures: an emulator with a user pool, a running service, and the clients."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from emulator import EMULATORS, Emulator
 from pool import Pool
 from service import Service, serving, settings
 
-# Nothing here leaves this machine, whatever proxy it is set up with.
+# All connections are local, so a proxy of this machine must not be used.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"
 
 
@@ -35,7 +35,7 @@ def pool(emulator: Emulator) -> Pool:
 
 @pytest.fixture(scope="session")
 def service(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A ready server with the usual settings."""
+    """A ready server with the default test settings."""
     with serving(tmp_path_factory.mktemp("service"), settings(pool)) as running:
         health.await_serving(running.address)
         yield running
@@ -43,7 +43,7 @@ def service(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 @pytest.fixture(params=["grpcurl", "buf-curl", "grpcio"])
 def get_user(request: pytest.FixtureRequest, tmp_path: Path) -> GetUser:
-    """GetUser as each of the three clients asks it."""
+    """Calls GetUser with each of the three clients."""
     match request.param:
         case "grpcurl":
             return Grpcurl(tmp_path).get_user

@@ -1,4 +1,4 @@
-"""The two Cognito emulators, which nobody here wrote."""
+"""The two third-party Cognito emulators."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ class Emulator:
     key: RSAKey
 
     def pool(self) -> Pool:
-        """A new pool of its own."""
+        """Creates a user pool."""
         cognito = boto3.client(
             "cognito-idp",
             endpoint_url=self.url,
@@ -40,8 +40,8 @@ class Emulator:
         )
         return Pool(cognito, self.url)
 
-    def sign_again(self, token: str, **claims: Any) -> str:
-        """The token with other claims, signed with the emulator's own key."""
+    def sign_with_claims(self, token: str, **claims: Any) -> str:
+        """Replaces claims of a token and signs it with the emulator's key."""
         signed = jws.deserialize_compact(token, self.key, algorithms=["RS256"])
         payload = {**json.loads(signed.payload), **claims}
         return jws.serialize_compact(dict(signed.headers()), json.dumps(payload), self.key, algorithms=["RS256"])
@@ -62,7 +62,7 @@ def start_cognito_local(directory: Path) -> Iterator[Emulator]:
     key = RSAKey.import_key(json.loads((package / "lib/keys/cognitoLocal.private.json").read_text())["jwk"])
     config = directory / ".cognito/config.json"
     config.parent.mkdir()
-    # Usernames that are no email addresses, and an issuer that names no real place.
+    # Usernames need not be email addresses. The issuer is a name that does not resolve.
     config.write_text(
         '{"UserPoolDefaults": {"UsernameAttributes": []}, "TokenConfig": {"IssuerDomain": "http://cognito.test"}}'
     )

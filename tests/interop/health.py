@@ -1,4 +1,4 @@
-"""What `grpc.health.v1` says, asked by grpcio."""
+"""Client of `grpc.health.v1`, with grpcio."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +19,11 @@ def check(address: str, service: str = "") -> str:
 
 @contextmanager
 def watch(address: str, service: str = "") -> Iterator[Iterator[str]]:
-    """The states as they come, for at most 30 s."""
+    """Streams the serving states, for at most 30 s."""
     with grpc.insecure_channel(address) as channel:
         request = health_pb2.HealthCheckRequest(service=service)
         call = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=30)
-        yield (Status.Name(answer.status) for answer in call)
+        yield (Status.Name(response.status) for response in call)
 
 
 def await_serving(address: str) -> None:

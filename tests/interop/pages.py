@@ -1,4 +1,4 @@
-"""The pages of docs/ that are made of the code: `python pages.py` writes them anew."""
+"""The generated pages of docs/. `python pages.py` regenerates them."""
 
 import tempfile
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A user pool in an emulator, filled through boto3."""
+"""A user pool in an emulator, managed through boto3."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ PASSWORD = "Correct-Horse-7"
 
 @dataclass(frozen=True)
 class User:
-    """A person in the pool."""
+    """A user of the pool."""
 
     username: str
     sub: str
@@ -21,14 +21,17 @@ class User:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What one sign-in gave."""
+    """The tokens of one sign-in."""
 
     access: str
     id: str
 
 
 class Pool:
-    """A pool with three app clients: `web` has a rule, `unruled` is accepted but has none, `stranger` is not accepted."""
+    """A pool with three app clients.
+
+    `web` has an access rule. `unruled` is accepted but has no access rule. `stranger` is not accepted.
+    """
 
     def __init__(self, cognito: Any, endpoint_url: str) -> None:
         self._cognito = cognito
@@ -41,15 +44,15 @@ class Pool:
         self.issuer: str = claims(self.sign_in(self.ada).access)["iss"]
 
     def user(self, username: str = "", **attributes: str) -> User:
-        """A new confirmed user; a random username by default."""
+        """Creates a confirmed user, by default with a random username."""
         username = username or f"user-{uuid4().hex[:12]}"
         key = {"UserPoolId": self.id, "Username": username}
         self._cognito.admin_create_user(
             **key, MessageAction="SUPPRESS", TemporaryPassword=PASSWORD, UserAttributes=pairs(attributes)
         )
         self._cognito.admin_set_user_password(**key, Password=PASSWORD, Permanent=True)
-        held = self._cognito.admin_get_user(**key)["UserAttributes"]
-        user = User(username, next(pair["Value"] for pair in held if pair["Name"] == "sub"))
+        stored = self._cognito.admin_get_user(**key)["UserAttributes"]
+        user = User(username, next(pair["Value"] for pair in stored if pair["Name"] == "sub"))
         canary.mark(user.username, user.sub, *attributes.values())
         return user
 
@@ -63,16 +66,16 @@ class Pool:
         self._cognito.admin_disable_user(UserPoolId=self.id, Username=user.username)
 
     def join(self, user: User, group: str) -> None:
-        """Puts a user into a group of its own."""
+        """Creates a group with this user as its only member."""
         self._cognito.create_group(UserPoolId=self.id, GroupName=group)
         self._cognito.admin_add_user_to_group(UserPoolId=self.id, Username=user.username, GroupName=group)
 
     def groups_of(self, token: str) -> list[str]:
-        """The groups that a token tells."""
+        """Returns the groups in the claims of a token."""
         return claims(token).get("cognito:groups") or []
 
     def sign_in(self, user: User, app_client: str = "") -> Tokens:
-        """The tokens of a sign-in through the app client, `web` by default."""
+        """Signs a user in through an app client, by default `web`."""
         result = self._cognito.initiate_auth(
             AuthFlow="USER_PASSWORD_AUTH",
             ClientId=app_client or self.web,
@@ -85,12 +88,12 @@ class Pool:
 
     def _app_client(self, name: str) -> str:
         flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
-        made = self._cognito.create_user_pool_client(UserPoolId=self.id, ClientName=name, ExplicitAuthFlows=flows)
-        return made["UserPoolClient"]["ClientId"]
+        response = self._cognito.create_user_pool_client(UserPoolId=self.id, ClientName=name, ExplicitAuthFlows=flows)
+        return response["UserPoolClient"]["ClientId"]
 
 
 def claims(token: str) -> dict[str, Any]:
-    """The claims of a token, unverified."""
+    """Returns the claims of a token without verifying it."""
     payload = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 

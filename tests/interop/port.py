@@ -1,4 +1,4 @@
-"""A port of loopback on which nothing answers until it is told to."""
+"""A reserved loopback port that refuses connections until a server is started on it."""
 
 import socket
 import threading
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Port:
-    """A port held but closed: who connects to it is refused at once."""
+    """A bound port that does not listen, so connections to it are refused at once."""
 
     def __init__(self) -> None:
         self._socket = socket.socket()
@@ -16,8 +16,8 @@ class Port:
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
 
     @contextmanager
-    def answering(self, body: bytes) -> Iterator[None]:
-        """Answers every GET with these bytes of JSON."""
+    def serving(self, body: bytes) -> Iterator[None]:
+        """Serves `body` as JSON to every GET for the duration of the block."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler(body), bind_and_activate=False)
         server.socket.close()
         server.socket = self._socket
@@ -51,6 +51,6 @@ def handler(body: bytes) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Keeps the test's output clean."""
+            """Suppresses the request log."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""The built binary, as its users run it."""
+"""Runs the built binary."""
 
 import json
 import os
@@ -35,9 +35,10 @@ class Service:
 
 @contextmanager
 def serving(directory: Path, settings: Mapping[str, Any], **extra: str) -> Iterator[Service]:
-    """A server that listens, with more variables beside its own; whether it is ready is another question.
+    """Runs a server that listens, but may not be ready yet. `extra` adds environment variables.
 
-    It prints nothing personal while it lives."""
+    At the end, checks that the server has printed no personal data.
+    """
     file = write(directory, settings)
     with running([binary(), "serve", "--config", file], directory, **CREDENTIALS, **extra) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
@@ -46,7 +47,7 @@ def serving(directory: Path, settings: Mapping[str, Any], **extra: str) -> Itera
 
 
 def command(directory: Path, *arguments: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Runs one of the binary's short commands to its end."""
+    """Runs a subcommand of the binary to completion."""
     return run([binary(), *arguments], directory, **CREDENTIALS, **extra)
 
 
@@ -55,7 +56,7 @@ def binary() -> Path:
 
 
 def settings(pool: Pool, **changes: Any) -> dict[str, Any]:
-    """Settings for one pool, a caller by its app client and a caller by its network."""
+    """Returns settings with one pool, one caller by app client and one caller by network."""
     return {
         "listen": "127.0.0.1:0",
         "admin_listen": "127.0.0.1:0",
@@ -88,7 +89,7 @@ def sidecar() -> dict[str, Any]:
 
 
 def write(directory: Path, settings: Mapping[str, Any]) -> Path:
-    """The settings as a TOML file."""
+    """Writes the settings to a TOML file."""
     file = directory / "config.toml"
     file.write_text("\n".join(lines(settings)) + "\n")
     return file

@@ -1,4 +1,4 @@
-"""docs/configuration.md, made of what `config schema` says."""
+"""Renders docs/configuration.md from the output of `config schema`."""
 
 import json
 import re
@@ -31,16 +31,16 @@ Durations are `250ms`, `60s`, `15min`, `24h`; sizes are `64KiB`, `256MiB`, or a 
 
 
 def render(directory: Path) -> str:
-    """The page."""
+    """Returns the page."""
     schema = json.loads(run([binary(), "config", "schema"], directory).stdout)
     return "\n".join([HEAD, *sections(schema)]).rstrip() + "\n"
 
 
 def sections(schema: Json) -> Iterator[str]:
     fields = {name: resolved(schema, field) for name, field in schema["properties"].items()}
-    yield from table("At the top", "", {n: f for n, f in fields.items() if not tables(f)}, schema)
+    yield from table("At the top", "", {n: f for n, f in fields.items() if not table_kind(f)}, schema)
     for name, field in fields.items():
-        if kind := tables(field):
+        if kind := table_kind(field):
             heading = f"`[[{name}]]`" if kind == "array" else f"`[{name}]`"
             yield from table(heading, text(field), members(schema, field), schema)
 
@@ -57,18 +57,20 @@ def table(heading: str, words: str, fields: dict[str, Json], schema: Json) -> It
 
 
 def resolved(schema: Json, field: Json) -> Json:
-    """The field with what it refers to; its own words go first."""
+    """Merges a field with the definition that it references. The keys of the field take precedence."""
     reference = field.get("$ref", "").removeprefix("#/$defs/")
     return schema["$defs"][reference] | field if reference else field
 
 
-def tables(field: Json) -> str:
+def table_kind(field: Json) -> str:
+    """Returns "table", "array" for an array of tables, or "" for a plain value."""
     if "properties" in field:
         return "table"
     return "array" if "$ref" in field.get("items", {}) else ""
 
 
 def members(schema: Json, field: Json) -> dict[str, Json]:
+    """Returns the fields of a table or of an array of tables."""
     inner = resolved(schema, field["items"]) if "items" in field else field
     return inner["properties"]
 
@@ -78,14 +80,14 @@ def text(field: Json) -> str:
 
 
 def split(words: str) -> tuple[str, str]:
-    """What a key is, and its default in words."""
+    """Splits a description into the text and the default value."""
     if found := re.fullmatch(r"(.*)[;,] (?:default (.*)|(required.*))\.", words):
         return f"{found[1]}.", found[2] or found[3]
     return words, ""
 
 
 def bounds(field: Json) -> str:
-    """The bounds as the settings spell them, with commas in large numbers."""
+    """Returns the bounds as settings values, with thousands separators in numbers."""
     if "x-minimum" not in field:
         return ""
     low, high = (f"{int(text):,}" if text.isdigit() else f"`{text}`" for text in (field["x-minimum"], field["x-maximum"]))

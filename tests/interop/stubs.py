@@ -1,4 +1,4 @@
-"""Python stubs made from `proto/`, as a client's build would make them."""
+"""Generates Python stubs from `proto/`, as the build of a client does."""
 
 import importlib
 import sys
@@ -12,7 +12,7 @@ FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup").r
 
 
 def generate(directory: Path) -> None:
-    """Makes the stubs; `google.rpc` comes from googleapis-common-protos."""
+    """Generates the stubs into `directory`. googleapis-common-protos provides `google.rpc`."""
     out = [f"--python_out={directory}", f"--grpc_python_out={directory}"]
     include = Path(protoc.__file__).parent / "_proto"
     assert protoc.main(["protoc", f"-I{PROTO}", f"-I{include}", *out, *FILES]) == 0
@@ -20,6 +20,6 @@ def generate(directory: Path) -> None:
 
 
 def user_service() -> tuple[ModuleType, ModuleType]:
-    """The messages and the stubs of the user service, once they are made."""
+    """Imports the messages and the stubs of the user service. Call `generate` first."""
     name = "userlookup.v1.user_service_pb2"
     return importlib.import_module(name), importlib.import_module(f"{name}_grpc")

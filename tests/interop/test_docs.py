@@ -1,4 +1,4 @@
-"""What docs/ says, against the code, the contract and the binary."""
+"""Checks docs/ against the code, the proto files and the binary."""
 
 import json
 import re
@@ -21,42 +21,42 @@ TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"
 
 
 @pytest.mark.parametrize("name", pages.PAGES)
-def test_a_page_made_of_the_code_is_as_the_code_is(name: str, tmp_path: Path) -> None:
-    """When not: `tests/run pages`. Every setting, call, field, reason and metric is on one of them."""
+def test_generated_pages_are_up_to_date(name: str, tmp_path: Path) -> None:
+    """To update them, run `tests/run pages`. They cover every setting, call, field, reason and metric."""
     assert (ROOT / "docs" / name).read_text() == pages.PAGES[name](tmp_path)
 
 
-def test_every_reason_has_its_entry_under_its_code() -> None:
+def test_troubleshooting_lists_every_error_reason_with_its_code() -> None:
     proto = (ROOT / "proto/userlookup/v1/error_reason.proto").read_text()
     reasons = re.findall(r"(?m)^  // ([A-Z_]+): (?:(?!\n  E).|\n)*?\n  ERROR_REASON_(\w+) = ", proto)
     known = {reason: code for code, reason in reasons if reason != "UNSPECIFIED"}
     assert len(known) == len(re.findall(r"ERROR_REASON_\w+ = [1-9]", proto))
     text = (ROOT / "docs/troubleshooting.md").read_text()
-    told = dict(re.findall(r"(?m)^### (\w+)\n\*\*(\w+)\.\*\* \w", text))
-    assert told == known
+    documented = dict(re.findall(r"(?m)^### (\w+)\n\*\*(\w+)\.\*\* \w", text))
+    assert documented == known
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(text: Path) -> None:
+def test_link_targets_exist(text: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text.read_text()):
         path, _, anchor = target.partition("#")
-        there = (text.parent / path).resolve() if path else text
-        assert there.exists(), target
+        file = (text.parent / path).resolve() if path else text
+        assert file.exists(), target
         if anchor:
-            assert anchor in set(anchors(there)), target
+            assert anchor in set(anchors(file)), target
 
 
-def test_every_metric_that_is_named_is_there(tmp_path: Path) -> None:
+def test_every_metric_named_in_the_docs_is_exported(tmp_path: Path) -> None:
     exported = metrics_page.exported(tmp_path)
-    there = set(re.findall(r"(?m)^(\w+)(?:\{| )", exported)) | set(re.findall(r"(?m)^# TYPE (\S+)", exported))
+    known = set(re.findall(r"(?m)^(\w+)(?:\{| )", exported)) | set(re.findall(r"(?m)^# TYPE (\S+)", exported))
     for text in TEXTS:
         named = set(re.findall(r"\b(?:cognito_lookup|grpc_server)_[a-z_]+\b", text.read_text()))
-        assert named <= there, (text, named - there)
+        assert named <= known, (text, named - known)
         for name, label, value in re.findall(r'`(\w+)\{(\w+)="(\w+)"\}`', text.read_text()):
             assert re.search(rf'(?m)^{name}\{{.*{label}="{value}"', exported), (text, name, value)
 
 
-def test_every_setting_that_is_named_is_there(tmp_path: Path) -> None:
+def test_every_setting_named_in_the_docs_exists(tmp_path: Path) -> None:
     known = dict(keys(schema(tmp_path)))
     tables = {key.split(".")[0] for key in known if "." in key}
     for text in TEXTS:
@@ -64,19 +64,19 @@ def test_every_setting_that_is_named_is_there(tmp_path: Path) -> None:
             assert key in known or key.split(".")[0] not in tables, (text, key)
 
 
-def test_a_default_is_told_as_it_is(tmp_path: Path) -> None:
-    told = 0
+def test_described_defaults_match_the_schema(tmp_path: Path) -> None:
+    checked = 0
     for key, field in keys(schema(tmp_path)):
         words = settings_page.split(settings_page.text(field))[1]
         if spelled := re.fullmatch(r"`([^`]+)`", words):
-            assert spelled[1] == humane(field["default"]), key
-            told += 1
+            assert spelled[1] == toml_value(field["default"]), key
+            checked += 1
         else:
             assert field.get("default") in (None, "", []), (key, words)
-    assert told > 30
+    assert checked > 30
 
 
-def test_a_settings_file_in_the_docs_is_good(tmp_path: Path) -> None:
+def test_settings_files_in_the_docs_are_valid(tmp_path: Path) -> None:
     assert len(settings_files()) >= 2
     authority = Authority(tmp_path, "ca")
     certificate, key = authority.issue("tls")
@@ -90,16 +90,16 @@ def test_a_settings_file_in_the_docs_is_good(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_the_schema_takes_what_the_service_takes(tmp_path: Path) -> None:
-    told = schema(tmp_path)
-    Draft202012Validator.check_schema(told)
-    validator = Draft202012Validator(told)
+def test_the_schema_accepts_valid_settings_and_rejects_invalid_ones(tmp_path: Path) -> None:
+    document = schema(tmp_path)
+    Draft202012Validator.check_schema(document)
+    validator = Draft202012Validator(document)
     for block in settings_files():
         settings = tomllib.loads(block)
         assert not list(validator.iter_errors(settings)), block
         assert list(validator.iter_errors(settings | {"listne": "127.0.0.1:1"}))
-    for key, field in keys(told):
-        described = field | {"$defs": told["$defs"]}
+    for key, field in keys(document):
+        described = field | {"$defs": document["$defs"]}
         assert not list(Draft202012Validator(described).iter_errors(field["default"])), key
     for wrong in [{"cache": {"fresh_for": 60}}, {"callers": [{"reads": "all"}]}, {"limits": {"streams": "many"}}]:
         assert list(validator.iter_errors(wrong)), wrong
@@ -114,23 +114,24 @@ def schema(directory: Path) -> dict[str, Any]:
 
 
 def keys(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each key, such as `pools[].id`, with what is said of it."""
+    """Returns each key, such as `pools[].id`, with its schema."""
     for name, field in schema["properties"].items():
         field = settings_page.resolved(schema, field)
-        match settings_page.tables(field):
+        match settings_page.table_kind(field):
             case "":
                 yield name, field
             case kind:
-                dots = "[]." if kind == "array" else "."
-                for inner, of in settings_page.members(schema, field).items():
-                    yield f"{name}{dots}{inner}", of
+                separator = "[]." if kind == "array" else "."
+                for inner, member in settings_page.members(schema, field).items():
+                    yield f"{name}{separator}{inner}", member
 
 
 def anchors(text: Path) -> Iterator[str]:
+    """Returns the anchors that GitHub generates for the headings."""
     for heading in re.findall(r"(?m)^#+ (.*)$", text.read_text()):
         yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def humane(default: Any) -> str:
-    """A default as TOML spells it, without quotes: true in small letters."""
+def toml_value(default: Any) -> str:
+    """Spells a default as TOML does, but without quotes."""
     return str(default).lower() if isinstance(default, bool) else str(default)

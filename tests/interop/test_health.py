@@ -1,4 +1,4 @@
-"""Health and reflection, for anyone."""
+"""Health, reflection and probes, without credentials."""
 
 from pathlib import Path
 from urllib.request import urlopen
@@ -13,7 +13,7 @@ SERVICES = ["userlookup.v1.UserService", "userlookup.v1.AdminService", "grpc.hea
 
 
 @pytest.mark.parametrize("name", ["", *SERVICES[:2]])
-def test_a_ready_server_serves(service: Service, name: str) -> None:
+def test_a_ready_server_reports_serving(service: Service, name: str) -> None:
     assert health.check(service.address, name) == "SERVING"
     with health.watch(service.address, name) as states:
         assert next(states) == "SERVING"
@@ -26,13 +26,13 @@ def test_reflection_lists_every_service(
     assert client(tmp_path).services(service.address) >= set(SERVICES)
 
 
-def test_healthcheck_finds_it_serving(service: Service, tmp_path: Path) -> None:
+def test_the_healthcheck_command_succeeds(service: Service, tmp_path: Path) -> None:
     assert command(tmp_path, "healthcheck", "--address", service.url).returncode == 0
-    by_settings = command(tmp_path, "healthcheck", COGNITO_LOOKUP_ADMIN_LISTEN=service.admin)
-    assert (by_settings.returncode, by_settings.stdout) == (0, "SERVING\n")
+    from_settings = command(tmp_path, "healthcheck", COGNITO_LOOKUP_ADMIN_LISTEN=service.admin)
+    assert (from_settings.returncode, from_settings.stdout) == (0, "SERVING\n")
 
 
 @pytest.mark.parametrize("path", ["livez", "readyz", "startupz"])
-def test_probes_are_answered(service: Service, path: str) -> None:
-    with urlopen(f"http://{service.admin}/{path}", timeout=10) as answer:
-        assert answer.status == 200
+def test_probe_endpoints_return_200(service: Service, path: str) -> None:
+    with urlopen(f"http://{service.admin}/{path}", timeout=10) as response:
+        assert response.status == 200

@@ -1,4 +1,4 @@
-"""What is answered while Cognito, or its keys, cannot be reached."""
+"""Responses while Cognito or its signing keys are unreachable."""
 
 from pathlib import Path
 from urllib.request import urlopen
@@ -6,7 +6,7 @@ from urllib.request import urlopen
 import pytest
 
 import health
-from client import Answer, Grpcio
+from client import Grpcio, Result
 from emulator import EMULATORS
 from pool import Pool
 from port import closed_port
@@ -14,7 +14,7 @@ from service import command, pool_table, serving, settings
 
 
 @pytest.mark.parametrize("name", EMULATORS)
-def test_cognito_down(name: str, tmp_path: Path) -> None:
+def test_cached_users_are_served_while_cognito_is_down(name: str, tmp_path: Path) -> None:
     (tmp_path / "emulator").mkdir()
     (tmp_path / "service").mkdir()
     with EMULATORS[name](tmp_path / "emulator") as emulator:
@@ -24,21 +24,21 @@ def test_cognito_down(name: str, tmp_path: Path) -> None:
             health.await_serving(service.address)
             assert Grpcio().get_user(service.address, known.access).code == "OK"
             emulator.child.kill()
-            check_unavailable(Grpcio().get_user(service.address, unknown.access))
+            assert_unavailable(Grpcio().get_user(service.address, unknown.access))
             cached = Grpcio().get_user(service.address, known.access)
             assert cached.reply["freshness"]["source"] == "SOURCE_CACHE"
-            # Refused without a question to Cognito, which could not answer it.
-            refused = Grpcio().get_user(service.address, unknown.id)
-            assert refused.refusal() == ("UNAUTHENTICATED", "ID_TOKEN_REFUSED")
+            # The service rejects this token without a call to Cognito, which would fail.
+            rejected = Grpcio().get_user(service.address, unknown.id)
+            assert rejected.error() == ("UNAUTHENTICATED", "ID_TOKEN_REFUSED")
 
 
-def check_unavailable(answer: Answer) -> None:
-    assert answer.refusal() == ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")
-    assert answer.detail("RetryInfo")["retryDelay"].endswith("s")
-    assert int(answer.metadata["grpc-retry-pushback-ms"]) > 0
+def assert_unavailable(result: Result) -> None:
+    assert result.error() == ("UNAVAILABLE", "UPSTREAM_UNAVAILABLE")
+    assert result.detail("RetryInfo")["retryDelay"].endswith("s")
+    assert int(result.metadata["grpc-retry-pushback-ms"]) > 0
 
 
-def test_keys_down_at_the_start(pool: Pool, tmp_path: Path) -> None:
+def test_the_server_becomes_ready_once_the_keys_are_reachable(pool: Pool, tmp_path: Path) -> None:
     with closed_port() as port:
         token = pool.sign_in(pool.ada).access
         table = pool_table(pool, jwks_url=f"http://{port.address}/jwks.json")
@@ -46,19 +46,20 @@ def test_keys_down_at_the_start(pool: Pool, tmp_path: Path) -> None:
             assert next(states) == "NOT_SERVING"
             assert healthcheck(tmp_path, service.url) == 4
             assert command(tmp_path, "healthcheck", COGNITO_LOOKUP_ADMIN_LISTEN=service.admin).returncode == 4
-            answer = Grpcio().get_user(service.address, token)
-            assert answer.refusal() == ("UNAVAILABLE", "KEYS_UNAVAILABLE")
-            with urlopen(pool.jwks_url, timeout=10) as keys, port.answering(keys.read()):
+            result = Grpcio().get_user(service.address, token)
+            assert result.error() == ("UNAVAILABLE", "KEYS_UNAVAILABLE")
+            with urlopen(pool.jwks_url, timeout=10) as keys, port.serving(keys.read()):
                 assert next(states) == "SERVING"
                 assert healthcheck(tmp_path, service.url) == 0
                 assert Grpcio().get_user(service.address, token).code == "OK"
 
 
-def test_healthcheck_without_a_server(tmp_path: Path) -> None:
+def test_healthcheck_exits_with_3_without_a_server(tmp_path: Path) -> None:
     with closed_port() as port:
         assert healthcheck(tmp_path, f"http://{port.address}") == 3
         assert command(tmp_path, "healthcheck", COGNITO_LOOKUP_ADMIN_LISTEN=port.address).returncode == 3
 
 
 def healthcheck(directory: Path, url: str) -> int:
+    """Returns the exit status of the `healthcheck` command."""
     return command(directory, "healthcheck", "--address", url).returncode

@@ -1,9 +1,9 @@
-# image, chart, templates, policies, rules and dashboard, by their own validators and with the built binary
+# the files of deploy/, checked with their validators and with the built binary
 
 install_node tests/interop "$tools/node"
 install_packages buildah=buildah promtool=prometheus systemd-analyze=systemd
 install_validators
-# As the image has it, but not optimised. The build for the tests then takes the place of this binary again.
+# Builds the binary as in the image, but not optimised. The next command restores the test binary.
 cargo rustc --locked --no-default-features --bin cognito-lookup -- -C target-feature=+crt-static
 cp "$target/debug/cognito-lookup" "$tools/deploy/image-binary"
 cargo test --locked --workspace --no-run

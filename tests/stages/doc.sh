@@ -1,3 +1,3 @@
-# rustdoc on all crates, private items too; warnings are errors
+# rustdoc on all crates, including private items; warnings are errors
 
 RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items

@@ -1,4 +1,4 @@
-# the pages of examples/ against the sandbox; Go and Java on Debian 12 with a JDK only
+# the clients of examples/ against the sandbox; Go and Java only on Debian 12 with a JDK
 
 install_python tests/interop/requirements.txt "$tools/python"
 install_node examples/node "$tools/examples-node"
@@ -6,7 +6,7 @@ if works javac -version && grep -qsx 'VERSION_CODENAME=bookworm' /etc/os-release
   unpack_debian
   export EXAMPLES_DEBIAN=$tools/debian
 else
-  say "skipping Go and Java: their libraries are those of Debian 12, and Java needs a JDK"
+  say "skipping Go and Java: they need the libraries of Debian 12 and a JDK"
 fi
 cargo test --locked --workspace --no-run
 cargo build --locked --package cognito-lookup-example

@@ -2,7 +2,7 @@
 
 install_python tests/interop/requirements.txt "$tools/python"
 install_node tests/interop "$tools/node"
-# Built as the unit stage builds it, so that nothing is compiled twice.
+# The same build as in the unit stage, so that nothing is compiled twice.
 cargo test --locked --workspace --no-run
 INTEROP_BINARY=$target/debug/cognito-lookup INTEROP_NODE_MODULES=$tools/node/node_modules \
   PYTHONPYCACHEPREFIX=$tools/pycache "$tools/python/bin/python" -m pytest tests/interop

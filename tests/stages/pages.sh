@@ -1,4 +1,4 @@
-# writes the pages of docs/ that are generated from the code; the interop stage compares them
+# generates pages of docs/ from the code; the interop stage checks that they are up to date
 
 install_python tests/interop/requirements.txt "$tools/python"
 cargo test --locked --workspace --no-run

@@ -1,5 +1,5 @@
-# for the inner loop, in under a minute: rustfmt, clippy, the unit tests with 50 schedules of faults,
-# and the integration tests of what a call does
+# in under a minute: rustfmt, clippy, the unit tests with 50 fault schedules,
+# and the integration tests of the calls
 
 modules=(admin authorization batch callers explain freshness get_user groups layering request_limits verified_tokens)
 cargo fmt --all --check

@@ -1,4 +1,4 @@
-# the instructions of a cache hit, counted by valgrind, against benches/hit/instructions.toml
+# the instruction count of a cache hit (valgrind), compared with benches/hit/instructions.toml
 
 install_packages valgrind=valgrind
 cargo bench --locked --profile count --bench hit -- count

@@ -1,4 +1,4 @@
-// Package insecure is a part of grpc-go from 1.34 on.
+// Package insecure stands in for the package that grpc-go has from 1.34 on.
 package insecure
 
 import (
@@ -10,7 +10,7 @@ import (
 
 type plain struct{}
 
-// NewCredentials leaves a connection as it is.
+// NewCredentials returns credentials that do not encrypt the connection.
 func NewCredentials() credentials.TransportCredentials { return plain{} }
 
 func (plain) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {

