@@ -156,7 +156,7 @@ impl Error {
         }
     }
 
-    /// Returns what [`published`] says of the reason, or something more precise.
+    /// Returns what [`published()`] says of the reason, or something more precise.
     fn code_and_text(&self) -> (Code, &'static str) {
         let (code, text) = published(self.error_reason());
         match self {

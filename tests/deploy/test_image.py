@@ -113,7 +113,7 @@ def test_the_build_context_contains_what_cargo_needs(tmp_path: Path) -> None:
     done = run("cargo", "build", "--locked", "--offline", "--bin", "none", "--manifest-path", tmp_path / "Cargo.toml")
     assert "no bin target named `none`" in done.stderr, done.stderr
     command = re.search(r"cargo rustc .*", DOCKERFILE.read_text())
-    assert command and command[0].rstrip(" \\").replace(" --release", "") in (DEPLOY.parent / "tests/run").read_text()
+    assert command and command[0].rstrip(" \\").replace(" --release", "") in (DEPLOY.parent / "tests/stages/deploy.sh").read_text()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its root directory and serve port 53")
