@@ -1,4 +1,4 @@
-//! In-memory caches bounded in bytes: what an entry weighs, when it expires and which entry is evicted.
+//! In-memory caches bounded in bytes: the weight, expiry and eviction of entries.
 
 use std::{fmt, hash::Hash, mem::size_of, sync::Weak, time::Duration};
 
@@ -14,14 +14,16 @@ use tracing::error;
 
 use crate::telemetry::metrics::Counter;
 
-/// A cache of at most so many bytes; cheap to clone. Its `Debug` shows no entry.
+/// A cache bounded in bytes; cheap to clone. Its `Debug` shows no entry.
 ///
-/// A read takes no lock and allocates nothing beyond the clone of the value. Writes of one key run one after the other.
+/// A read takes no lock and allocates nothing beyond the clone of the value. Writes of one key run
+/// one after the other.
 ///
-/// moka queues what reads and writes mean for the order of eviction, and applies it on a calling thread: once 64 of
-/// either are queued, or 300 ms after the last time. Only one thread does so, while others go on without it. It takes at
-/// most 5 rounds of 384 reads, 384 writes and 384 evictions, and all entries that expired since. So a cache may exceed
-/// its bound by the entries that are queued, usually 64.
+/// moka queues the effects of reads and writes on the eviction order. It applies them on a calling
+/// thread once 64 of either are queued, or 300 ms after the last time. Only one thread does so,
+/// while others go on without it. One run takes at most 5 rounds of 384 reads, 384 writes and 384
+/// evictions, and all entries that expired since. So a cache may exceed its bound by the queued
+/// entries, usually 64.
 #[derive(Clone)]
 pub struct Cache<K, V>(sync::Cache<K, V>);
 
@@ -32,10 +34,10 @@ where
 {
     /// Makes an empty cache.
     ///
-    /// `heap_bytes` returns what key and value own outside of themselves, in bytes. `time_left` returns how long from now
-    /// a value may stay; it only frees memory, by moka's own clock, so whether a value may be served is decided by the
-    /// caller. `evictions` counts what is evicted because the cache is full, and nothing that is removed, replaced or
-    /// expired.
+    /// `heap_bytes` returns the heap memory that key and value own, in bytes. `time_left` returns
+    /// how long from now a value may stay. It only frees memory, by moka's own clock; the caller
+    /// decides whether a value may be served. `evictions` counts evictions because the cache is
+    /// full, not removals, replacements or expiries.
     pub fn new(
         max_bytes: u64,
         heap_bytes: fn(&K, &V) -> usize,
@@ -48,7 +50,8 @@ where
                 u32::try_from(Self::bytes_of(heap_bytes(key, value))).unwrap_or(u32::MAX)
             })
             .expire_after(TimeLeft(time_left))
-            // TinyLFU refuses a user that was just fetched, at the cost of a call to Cognito (benches/README.md).
+            // TinyLFU refuses a user that was just fetched, at the cost of a call to Cognito
+            // (benches/README.md).
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener(move |_, _, cause| {
                 if cause == RemovalCause::Size {
@@ -58,7 +61,7 @@ where
         Self(cache.build())
     }
 
-    /// Returns what an entry takes in all, in bytes, whose key and value own `heap_bytes`.
+    /// Returns the memory of an entry whose key and value own `heap_bytes`, in bytes.
     pub fn bytes_of(heap_bytes: usize) -> usize {
         ENTRY_BYTES + size_of::<K>() + size_of::<V>() + heap_bytes
     }
@@ -73,8 +76,8 @@ where
         self.0.entry(key).and_upsert_with(|_| value);
     }
 
-    /// Replaces the value of `key`, if it has one, by what `change` makes of it; returns whether it had one. No other write
-    /// of the key comes between.
+    /// Replaces the value of `key`, if any, by the result of `change`; returns whether there was
+    /// one. No other write of the key comes between.
     pub fn update(&self, key: &K, change: impl FnOnce(V) -> V) -> bool {
         let updated = self
             .0
@@ -88,13 +91,14 @@ where
         matches!(self.0.entry_by_ref(key).and_compute_with(|_| Op::Remove), CompResult::Removed(_))
     }
 
-    /// Removes all entries that match, and returns how many. Looks at every entry without holding up reads or writes, and so
-    /// takes too long for a thread that serves.
+    /// Removes all entries that match, and returns how many. Scans every entry without blocking
+    /// reads or writes; too slow for a serving thread.
     pub fn remove_where(&self, matches: impl Fn(&V) -> bool) -> usize {
         self.0.iter().filter(|(key, value)| matches(value) && self.remove(key)).count()
     }
 
-    /// Frees what has expired. moka has no thread of its own, so without it that would wait for the next read or write.
+    /// Frees expired entries. moka has no thread of its own, so otherwise they stay until the next
+    /// read or write.
     pub fn maintain(&self) {
         self.0.run_pending_tasks();
     }
@@ -105,7 +109,7 @@ where
         self.0.entry_count()
     }
 
-    /// Returns what is in the cache now, writes that moka has not applied yet included.
+    /// Returns the current size of the cache, including writes that moka has not applied yet.
     pub fn size(&self) -> Size {
         self.maintain();
         let gauge = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
@@ -113,12 +117,12 @@ where
     }
 }
 
-/// How much is in a cache, in the type of a gauge.
+/// The size of a cache, in the type of a gauge.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Size {
     /// The number of entries.
     pub entries: i64,
-    /// What they take, in bytes.
+    /// The memory of the entries, in bytes.
     pub bytes: i64,
 }
 
@@ -128,7 +132,8 @@ impl<K, V> fmt::Debug for Cache<K, V> {
     }
 }
 
-/// Runs `maintain` at once and after every `interval`, on a blocking thread, until `owner` is dropped.
+/// Runs `maintain` at once and after every `interval`, on a blocking thread, until `owner` is
+/// dropped.
 pub async fn maintain<T: Send + Sync + 'static>(owner: Weak<T>, interval: Duration, maintain: fn(&T)) {
     while let Some(owner) = owner.upgrade() {
         if spawn_blocking(move || maintain(&owner)).await.is_err() {
@@ -138,7 +143,8 @@ pub async fn maintain<T: Send + Sync + 'static>(owner: Weak<T>, interval: Durati
     }
 }
 
-/// Returns what one allocation of `bytes` takes, in bytes: its size class of jemalloc, which the binary uses.
+/// Returns the memory of one allocation of `bytes`, in bytes: its size class in jemalloc, which the
+/// binary uses.
 pub const fn allocation(bytes: usize) -> usize {
     let spacing = match bytes {
         0..=8 => 8,
@@ -148,7 +154,7 @@ pub const fn allocation(bytes: usize) -> usize {
     bytes.next_multiple_of(spacing)
 }
 
-/// Returns what `bytes` take if allocated behind an `Arc`, in bytes.
+/// Returns the memory of `bytes` behind an `Arc`, in bytes.
 pub const fn shared_allocation(bytes: usize) -> usize {
     allocation(size_of::<[usize; 2]>() + bytes)
 }
@@ -173,7 +179,7 @@ impl<K, V, F: Fn(&V) -> Duration> Expiry<K, V> for TimeLeft<F> {
     }
 }
 
-// What moka takes for an entry, beside key and value: measured by the tests named `memory`.
+// moka's memory for an entry, without key and value: measured by the tests named `memory`.
 const ENTRY_BYTES: usize = 320;
 /// How often the owner of a cache should have it maintained.
 pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);

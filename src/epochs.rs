@@ -1,4 +1,4 @@
-//! Invalidation epochs: what was read before an invalidation began must not enter a cache after it.
+//! Invalidation epochs: data read before an invalidation must not enter a cache after it.
 
 use std::{
     array,
@@ -10,8 +10,8 @@ use std::{
 
 use crate::{pool::PoolId, user::Sub};
 
-/// How many invalidations have begun and ended, for all users and by group of users. One table serves
-/// the cache of users and that of verified tokens, and it keeps no user's name.
+/// Counts the invalidations that have begun and ended, in total and by group of users. The user
+/// cache and the token cache share one table, which stores no user.
 #[derive(Debug)]
 pub struct Epochs {
     all: Counters,
@@ -20,7 +20,7 @@ pub struct Epochs {
 
 #[derive(Debug, Default)]
 struct Counters {
-    /// Held for reading while an entry is put, so that an invalidation waits for the puts before it.
+    /// Read-locked during each put, so that an invalidation waits for earlier puts.
     begun: RwLock<usize>,
     /// Read without a lock: every request reads it.
     ended: AtomicUsize,
@@ -34,7 +34,7 @@ pub struct Epoch {
     ended: usize,
 }
 
-/// An invalidation under way; it ends when this is dropped.
+/// An invalidation in progress; it ends when this is dropped.
 #[derive(Debug)]
 #[must_use = "the invalidation ends when this is dropped"]
 pub struct Invalidating<'a>([&'a Counters; 2]);
@@ -50,13 +50,14 @@ impl Epochs {
         self.at(Some(group(pool, sub)))
     }
 
-    /// Returns the epoch of a request whose user is not known yet: an invalidation of any user ends it.
+    /// Returns the epoch of a request whose user is not known yet: an invalidation of any user
+    /// outdates it.
     pub fn of_all(&self) -> Epoch {
         self.at(None)
     }
 
-    /// Begins to invalidate one user. Once this returns, every put of an older epoch has happened, to be
-    /// found in the cache, or never will. Waits for the puts under way, each a few microseconds.
+    /// Begins to invalidate one user. Once this returns, every put of an older epoch is in the
+    /// cache or will never happen. Waits for puts in progress, each a few microseconds.
     pub fn begin(&self, pool: &PoolId, sub: &Sub) -> Invalidating<'_> {
         let counters = [&self.all, self.counters(Some(group(pool, sub)))];
         for counters in counters {
@@ -65,8 +66,8 @@ impl Epochs {
         Invalidating(counters)
     }
 
-    /// Runs `put` unless an invalidation was under way when the epoch was read, or has begun since. None
-    /// can begin while it runs.
+    /// Runs `put` unless an invalidation was in progress when the epoch was read, or has begun
+    /// since. None can begin while it runs.
     pub fn if_current<T>(&self, epoch: Epoch, put: impl FnOnce() -> T) -> Option<T> {
         let begun = self.counters(epoch.group).begun.read().unwrap_or_else(PoisonError::into_inner);
         (*begun == epoch.ended).then(put)
@@ -95,15 +96,15 @@ impl Drop for Invalidating<'_> {
     }
 }
 
-/// Hashes the end of a `sub`: in a UUID it is random. A `sub` chosen to fall into another's group gains
-/// nothing, because only administrators invalidate.
+/// Hashes the end of a `sub`, which is random in a UUID. Choosing a `sub` in another user's group
+/// gains nothing, because only administrators invalidate.
 fn group(pool: &PoolId, sub: &Sub) -> usize {
     let bytes = pool.as_str().bytes().rev().take(1).chain(sub.as_str().bytes().rev().take(HASHED_BYTES));
     bytes.fold(0, |hash: usize, byte| hash.wrapping_mul(31).wrapping_add(byte.into())) % GROUPS
 }
 
-// Users of one group share their epochs. It costs them no more than that a fetch under way during
-// another's invalidation is not cached: at 1,000 invalidations a second and 50 ms a fetch, 1 in 80.
+// Users of one group share their epochs. So a fetch in flight during another user's invalidation is
+// not cached: 1 in 80 at 1,000 invalidations a second and 50 ms a fetch.
 const GROUPS: usize = 4096;
 const HASHED_BYTES: usize = 8;
 

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// One point in time on both clocks: the system clock, which other machines share, and the monotonic clock,
-/// which never steps back.
+/// One point in time on both clocks: the system clock, which other machines share, and the
+/// monotonic clock, which never steps back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TimePoint {
     /// By the system clock.
@@ -20,8 +20,8 @@ impl TimePoint {
         Self { system: SystemTime::now(), monotonic: Instant::now() }
     }
 
-    /// Returns the point that another machine reports as `system` by its own clock and as `age` ago, which
-    /// clocks that differ do not change. None if that is before this machine's monotonic clock began.
+    /// Returns the point that another machine reports: `system` by its own clock, `age` ago. Clock
+    /// skew does not change the age. None if it is before this machine's monotonic clock began.
     pub fn received(system: SystemTime, age: Duration) -> Option<Self> {
         Some(Self { system, monotonic: Instant::now().checked_sub(age)? })
     }
@@ -43,9 +43,9 @@ impl Demand {
         Self { since: now.monotonic.checked_sub(age) }
     }
 
-    /// Demands a fetch that began at or after `time` by the system clock. A time up to 10 s ahead means now:
-    /// clocks differ, and a fetch that begins now sees all that was written before. None for a time beyond
-    /// that, which no fetch can meet.
+    /// Demands a fetch that began at or after `time` by the system clock. A time up to 10 s ahead
+    /// means now: clocks differ, and a fetch that begins now sees all that was written before. None
+    /// for a time beyond that, which no fetch can meet.
     pub fn not_older_than(time: SystemTime, now: TimePoint) -> Option<Self> {
         match now.system.duration_since(time) {
             Ok(age) => Some(Self::at_most(age, now)),
@@ -96,7 +96,7 @@ pub enum Origin {
 pub enum Source {
     /// The cache of this process.
     Cache,
-    /// Cognito, for this request or for one that waited beside it.
+    /// Cognito, by a fetch that this request started or joined.
     Cognito,
 }
 

@@ -1,5 +1,5 @@
-//! Finds the user that a [`Permit`] names, fresh enough for its demand: from the cache, or by a fetch that
-//! every concurrent request shares.
+//! Finds the user that a [`Permit`] names, fresh enough for its demand: in the cache, or by a fetch
+//! that all concurrent requests share.
 
 mod admin;
 mod cache;
@@ -38,7 +38,7 @@ use crate::{
     telemetry::metrics::{Metrics, cache::CacheMetrics},
 };
 
-/// The users of the configured pools: a cache, and the way to fetch more. Cheap to clone.
+/// Looks up the users of the configured pools, in the cache or at Cognito. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Users(Arc<Inner>);
 
@@ -54,8 +54,8 @@ struct Inner {
 }
 
 impl Users {
-    /// Prepares a client for every pool, with credentials of the AWS chain, and starts to learn the quotas.
-    /// Cognito is called on the runtime in which this is called. An invalidation also removes the user's
+    /// Prepares a client for every pool, with credentials of the AWS chain, and starts to read the
+    /// quotas. Calls to Cognito run on the current runtime. An erasure also removes the user's
     /// verified tokens.
     pub async fn connect(
         pools: &Pools,
@@ -86,15 +86,16 @@ impl Users {
         users
     }
 
-    /// Returns when every pool's credentials were found, however long that takes. Call it in the runtime in
-    /// which Cognito is called.
+    /// Waits, without a time limit, for the credentials of every pool. Call it in the runtime that
+    /// calls Cognito.
     pub async fn ready(&self) {
         join_all(self.0.cognito.values().map(Cognito::ready)).await;
     }
 
-    /// Returns the user that the permit names, and its groups if the permit needs them from Cognito, at least
-    /// as fresh as the permit demands. Fails at once if the rate limit has no call left that starts before
-    /// `deadline`. Cancel safe: a fetch in flight goes on, bounded in time, and its result is cached.
+    /// Returns the user that the permit names, and its groups if the permit needs them from
+    /// Cognito, at least as fresh as the permit demands. Fails at once if the rate limit has no
+    /// call left that starts before `deadline`. Cancel safe: a fetch in flight goes on, bounded in
+    /// time, and its result is cached.
     pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
         let request = self.request(permit.subject(), permit.demand(), permit.caller_limit());
         if permit.fetches_groups() {
@@ -104,8 +105,9 @@ impl Users {
         }
     }
 
-    /// Returns what [`find`](Self::find) would return without waiting. None if it might wait, or if the
-    /// permit needs groups from Cognito. Only a result counts as a lookup and may start a refresh.
+    /// Returns what [`find`](Self::find) would return without waiting. None if it might wait, or if
+    /// the permit needs groups from Cognito. Only a result counts as a lookup and may start a
+    /// refresh.
     pub fn find_cached(&self, permit: &Permit) -> Option<Result<Found, Failure>> {
         if permit.fetches_groups() {
             return None;
@@ -132,7 +134,7 @@ impl Users {
         Found::user_of(self.answer(request, deadline).await?)
     }
 
-    /// The user first: it has the name by which Cognito knows the groups.
+    /// Looks up the user first, because Cognito lists groups by username.
     async fn find_with_groups(
         &self,
         request: &LookupRequest<'_>,
@@ -149,15 +151,15 @@ impl Users {
 }
 
 impl Inner {
-    /// Frees what has expired: cache entries, and the rate limiters' users.
+    /// Frees expired cache entries and unused rate limits of users.
     fn maintain(&self) {
         self.cache.maintain();
         self.cognito.values().for_each(|cognito| cognito.limiter().prune());
     }
 }
 
-// As many calls as Cognito's default quota of 120 reads a second lets start within the 3 s that a caller
-// waits for one to start and the 2 s that it may last.
+// Cognito's default quota of 120 reads a second for 5 s. A caller waits up to 3 s for a call to
+// start. The call takes up to 2 s.
 const MAX_FETCHES: usize = 600;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
     policy::AdminPermit,
 };
 
-/// What is cached of one user, without values.
+/// The cached state of one user, without values.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EntryInfo {
     /// The state of the entry.
@@ -32,18 +32,19 @@ pub struct EntryInfo {
 /// The state of a cache entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EntryState {
-    /// Cognito's answer that there is no such user, served for `cache.absent_for`.
+    /// A negative entry, served for `cache.absent_for`.
     Absent,
     /// A user, fresh enough to be served.
     Fresh,
     /// Nothing is cached.
     NotCached,
-    /// A user past its TTL, served only while Cognito cannot answer, and not beyond `cache.usable_for`.
+    /// A user past its TTL, served only while Cognito cannot answer, and not beyond
+    /// `cache.usable_for`.
     Stale,
 }
 
 impl Users {
-    /// Describes what is cached of the permit's user, and changes nothing.
+    /// Describes what is cached of the permit's user, without changing it.
     pub fn inspect(&self, permit: &AdminPermit) -> EntryInfo {
         self.entry_info(&Key::of(permit.subject()))
     }

@@ -1,4 +1,5 @@
-//! The cached users: by pool, `sub` and kind, in memory. How old an entry may be served is decided in `entry`.
+//! The in-memory user cache, by pool, `sub` and kind. `entry` decides how long an entry may be
+//! served.
 
 use std::{mem::size_of, time::Duration};
 
@@ -16,7 +17,8 @@ use crate::{
     user::{Sub, User},
 };
 
-/// Names what is cached: the whole `sub`, because aliases change their owner and hashes collide.
+/// The key of an entry. It has the whole `sub`, because aliases change their owner and hashes
+/// collide.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
     pub(super) pool: PoolId,
@@ -24,7 +26,7 @@ pub(super) struct Key {
     pub(super) kind: EntryKind,
 }
 
-/// What is fetched and cached separately.
+/// The kinds of entry, each fetched and cached separately.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum EntryKind {
     /// The groups the user is in.
@@ -41,12 +43,11 @@ impl Key {
 }
 
 impl EntryKind {
-    /// Every kind.
     pub(super) const ALL: [Self; 2] = [Self::Profile, Self::Groups];
 }
 
-/// The cached users, and apart from them the `sub`s that Cognito does not know, so that requests for random `sub`s evict no
-/// user.
+/// The user cache, with a negative cache of its own size, so that requests for random `sub`s evict
+/// no user.
 #[derive(Debug)]
 pub(super) struct UserCache {
     present: Cache<Key, CacheEntry>,
@@ -54,7 +55,8 @@ pub(super) struct UserCache {
 }
 
 impl UserCache {
-    /// Makes an empty cache of at most `max_bytes` of users and `max_absent_bytes` of absences.
+    /// Makes an empty cache of at most `max_bytes` of users and `max_absent_bytes` of negative
+    /// entries.
     pub(super) fn new(max_bytes: u64, max_absent_bytes: u64, ttls: Ttls, metrics: &CacheMetrics) -> Self {
         let cache = |max_bytes, ttl, of| {
             let evictions = metrics.evictions.get(of).clone();
@@ -66,7 +68,7 @@ impl UserCache {
         }
     }
 
-    /// Has the gauges of `metrics` set at every scrape.
+    /// Sets the gauges of `metrics` at every scrape.
     pub(super) fn register_metrics(&self, metrics: &Metrics) {
         for (of, cache) in [(USERS, self.present.clone()), (ABSENCES, self.absent.clone())] {
             let CacheMetrics { entries, bytes, .. } = &metrics.cache;
@@ -79,37 +81,38 @@ impl UserCache {
         }
     }
 
-    /// Returns the user's entry, or the absence, whatever its age.
+    /// Returns the user's entry or negative entry, whatever its age.
     pub(super) fn get(&self, key: &Key) -> Option<CacheEntry> {
         self.present.get(key).or_else(|| self.absent.get(key))
     }
 
-    /// Notes on the user's entry, if there is one, that Cognito could not answer now.
+    /// Notes on the user's entry, if any, that a fetch failed now.
     pub(super) fn note_failure(&self, key: &Key, reason: StaleReason) {
         let now = Instant::now();
         self.present.update(key, |entry| entry.failed(now, reason));
     }
 
-    /// Removes everything about a user. Returns whether there was a profile or groups, and whether there was an absence.
+    /// Removes everything about a user. Returns whether there was a profile or groups, and whether
+    /// there was a negative entry.
     pub(super) fn remove(&self, user: &Key) -> (bool, bool) {
         let present = EntryKind::ALL.map(|kind| self.present.remove(&user.with_kind(kind)));
         (present.contains(&true), self.absent.remove(user))
     }
 
-    /// Makes the entries of a user stale and removes an absence. Returns whether there was anything.
+    /// Makes the entries of a user stale and removes a negative one. Returns whether there was any.
     pub(super) fn expire(&self, user: &Key) -> bool {
         let expired =
             EntryKind::ALL.map(|kind| self.present.update(&user.with_kind(kind), CacheEntry::expired));
         expired.contains(&true) | self.absent.remove(user)
     }
 
-    /// Frees the entries that no TTL allows to serve any more. Not for a thread that others wait for.
+    /// Frees the entries past all of their TTLs. Too slow for a serving thread.
     pub(super) fn maintain(&self) {
         self.present.maintain();
         self.absent.maintain();
     }
 
-    /// Returns what an entry takes, in bytes.
+    /// Returns the memory of an entry, in bytes.
     pub(super) fn weight(key: &Key, entry: &CacheEntry) -> u64 {
         u64::try_from(Cache::<Key, CacheEntry>::bytes_of(heap_bytes(key, entry))).unwrap_or(u64::MAX)
     }
@@ -124,8 +127,8 @@ impl UserCache {
         self.absent.size().bytes
     }
 
-    /// Stores what a fetch returned. "Not found" also removes the user's entries, or a deleted user would reappear when
-    /// the negative entry expires.
+    /// Stores what a fetch returned. "Not found" also removes the user's entries, or a deleted user
+    /// would reappear when the negative entry expires.
     pub(super) fn put(&self, key: Key, entry: CacheEntry) {
         match entry.content {
             Content::Absent(_) => {
@@ -156,7 +159,7 @@ fn heap_bytes(key: &Key, entry: &CacheEntry) -> usize {
 }
 
 fn user_bytes(user: &User) -> usize {
-    // The `sub` is the key's.
+    // The entry shares the `sub` with its key.
     cache::shared_allocation(size_of::<User>())
         + user.username.heap_bytes(&user.sub)
         + cache::allocation(user.attributes.byte_len())

@@ -1,4 +1,4 @@
-//! The client of one pool's Cognito, over the AWS SDK. It accepts no other user than the one it asked for.
+//! The client of one pool's Cognito, over the AWS SDK. It refuses a response about another user.
 
 mod body_limit;
 mod credentials;
@@ -75,7 +75,8 @@ impl Cognito {
             .operation_timeout(TOTAL_TIMEOUT);
         let config = config::Builder::from(shared)
             .timeout_config(times.build())
-            // A retry acquires the rate limit like every call, which the SDK cannot do, so `Fetch` retries.
+            // A retry acquires the rate limit like every call, which the SDK cannot do, so `Fetch`
+            // retries.
             .retry_config(RetryConfig::disabled())
             .interceptor(BodyLimit);
         let credentials = shared.credentials_provider();
@@ -83,7 +84,7 @@ impl Cognito {
         Self { client, credentials, pool, limiter, metrics: metrics.clone(), alarm: Arc::default() }
     }
 
-    /// Returns when credentials were found, however long that takes.
+    /// Waits, without a time limit, until credentials are found.
     pub(super) async fn ready(&self) {
         let Some(credentials) = &self.credentials else { return };
         let mut wait = FIRST_WAIT;
@@ -99,7 +100,7 @@ impl Cognito {
         &self.limiter
     }
 
-    /// Returns the quota category of the first call that looks up such a user.
+    /// Returns the quota category of the first call of a lookup by this key.
     pub(super) fn category(&self, lookup_key: &LookupKey) -> QuotaCategory {
         match (lookup_key, self.pool.bare_sub) {
             (LookupKey::Sub, BareSubLookup::ListUsers) => QuotaCategory::Lists,
@@ -107,8 +108,9 @@ impl Cognito {
         }
     }
 
-    /// Returns `user`, none if Cognito knows no such user, and the method used. `username` is the cached one.
-    /// The first call must be reserved. All calls end within 2 s, because no caller waits longer.
+    /// Returns the user, none if Cognito knows no such user, and the method used. `username` is the
+    /// cached one. The first call must be reserved. All calls end within 2 s, because no caller
+    /// waits longer.
     pub(super) async fn fetch_user(
         &self,
         user: &Key,
@@ -132,7 +134,8 @@ impl Cognito {
         (method, outcome)
     }
 
-    /// As [`fetch_user`](Self::fetch_user), for the groups of `user`, which Cognito knows by `name`.
+    /// As [`fetch_user`](Self::fetch_user), for the groups of `user`, which Cognito lists by
+    /// `name`.
     pub(super) async fn fetch_groups(
         &self,
         user: &Key,
@@ -158,7 +161,8 @@ impl Cognito {
         }
     }
 
-    /// Sets the rate limit by the quotas that Cognito reports, where it may be asked. Ends after one round.
+    /// Sets the rate limit from the quotas that Cognito reports, if IAM allows it. Ends after one
+    /// round.
     pub(super) async fn learn_quotas(self) {
         quotas::learn(&self.client, &self.limiter, &self.pool.region).await;
     }

@@ -15,16 +15,16 @@ pub(super) struct CacheEntry {
     pub(super) content: Content,
     /// Read before the request was sent, so the content includes whatever was written before it.
     pub(super) began: TimePoint,
-    /// Where this process got it from.
     pub(super) origin: Origin,
     /// Why the last fetch since then failed; none if it did not.
     pub(super) failure: Option<StaleReason>,
-    /// How long after `began` that fetch ended, in milliseconds: 4 bytes, because every cached user has them.
+    /// When the failed fetch ended, in milliseconds after `began`: 4 bytes, because every cached
+    /// user has them.
     pub(super) failed_after: u32,
     /// Whether an administrator made it stale, whatever its age.
     pub(super) expired: bool,
-    /// The factor on this entry's TTLs, in percent, 90 to 110: entries that were fetched together must not
-    /// be refreshed together.
+    /// The factor on this entry's TTLs, in percent, 90 to 110: entries that were fetched together
+    /// must not be refreshed together.
     pub(super) ttl_jitter: u8,
 }
 
@@ -33,13 +33,11 @@ pub(super) struct CacheEntry {
 pub(super) enum Content {
     /// Cognito knows no such user (a negative cache entry).
     Absent(LookupMethod),
-    /// The groups that the user is in.
     Groups(Groups),
-    /// The user.
     Present(Arc<User>),
 }
 
-/// How Cognito was asked.
+/// How Cognito looked the user up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum LookupMethod {
     /// By `sub`, which may miss a federated user or one created a moment ago.
@@ -51,11 +49,12 @@ pub(super) enum LookupMethod {
 /// How long entries are served; `fresh` is at most `usable`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ttls {
-    /// A user is served without a fetch; past half of it, one hit schedules a refresh (refresh-ahead).
+    /// A user is served without a fetch; past half of it, one hit schedules a refresh
+    /// (refresh-ahead).
     pub(super) fresh: Duration,
     /// A user is served while Cognito cannot answer (stale-if-error).
     pub(super) usable: Duration,
-    /// An absence is served.
+    /// A negative entry is served.
     pub(super) absent: Duration,
 }
 
@@ -66,17 +65,16 @@ pub(super) enum Decision {
     Fetch,
     /// Fetch, and let the caller wait briefly: the entry is usable if the fetch fails.
     FetchOrStale,
-    /// Serve it.
     Serve,
     /// Serve it, and refresh it in the background.
     ServeAndRefresh,
-    /// Serve it, and say why it is no fresher.
+    /// Serve it as stale, for this reason.
     ServeStale(StaleReason),
 }
 
 impl Ttls {
-    /// Decides for a request with this method and demand. After a failed fetch of a user, the next one waits
-    /// for 1 s.
+    /// Decides for a request with this method and demand. After a failed fetch of a user, the next
+    /// one waits for 1 s.
     pub(super) fn decide(
         &self,
         entry: &CacheEntry,
@@ -118,7 +116,6 @@ impl CacheEntry {
         Self { failure: Some(reason), failed_after: u32::try_from(after).unwrap_or(u32::MAX), ..self }
     }
 
-    /// Returns how fresh it is.
     pub(super) fn freshness(
         &self,
         source: Source,
@@ -134,8 +131,8 @@ impl CacheEntry {
         Self { expired: true, failure: None, ..self }
     }
 
-    /// Returns whether it meets the demand and is conclusive for the method: an absence found by `sub` is
-    /// not conclusive for a user whose token was just verified.
+    /// Returns whether it meets the demand and is conclusive for the method. A negative entry by
+    /// `sub` is not conclusive for a user whose token was just verified.
     pub(super) fn answers(&self, method: LookupMethod, demand: Demand) -> bool {
         let inconclusive = matches!(self.content, Content::Absent(LookupMethod::BySub))
             && method == LookupMethod::ByUsername;

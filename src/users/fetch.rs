@@ -1,4 +1,4 @@
-//! One fetch: acquire the rate limit, ask Cognito, cache the result. No request owns it.
+//! One fetch: acquire the rate limit, call Cognito, cache the result. No request owns it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     user::{User, Username},
 };
 
-/// What a fetch needs to know of the request that starts it.
+/// The parts of a request that its fetch needs.
 #[derive(Clone, Debug)]
 pub(super) struct FetchRequest {
     pub(super) key: Key,
@@ -35,12 +35,12 @@ pub(super) struct FetchRequest {
 }
 
 impl Users {
-    /// Fetches and caches. Fails at once, before its first wait, if the rate limit has no call left before
-    /// the deadline.
+    /// Fetches and caches. Fails at once, before its first wait, if the rate limit has no call left
+    /// before the deadline.
     pub(super) async fn fetch(self, request: FetchRequest, reporter: Reporter) -> FetchResult {
         let starts_at = self.acquire(&request)?;
         reporter.send_replace(Progress::Queued(starts_at));
-        // What follows is for the task: the request that starts it has done its part.
+        // The request polls only up to here; a task runs the rest.
         yield_now().await;
         sleep_until(starts_at).await;
         let began = TimePoint::now();
@@ -103,7 +103,8 @@ impl Users {
     /// Notes on the cached entry what a failed fetch says about it.
     fn note_failure(&self, key: &Key, failure: Failure) {
         match failure.stale_reason() {
-            // Our own refusal, which costs nothing to repeat; another caller may have rate limit left.
+            // Our own refusal, which costs nothing to repeat; another caller may have rate limit
+            // left.
             Some(StaleReason::BudgetExhausted) => {}
             Some(reason) => self.0.cache.note_failure(key, reason),
             // The cached name belongs to another user now, or to none, so the cached user is gone.

@@ -1,4 +1,4 @@
-//! What the tests of `users` share, and the names that most of them use.
+//! Shared parts of the tests of `users`.
 
 pub(super) use std::time::Duration;
 

@@ -12,7 +12,7 @@ use crate::{
     user::{Groups, User, Username},
 };
 
-/// What answers one request: held, or fetched for it.
+/// The result of one request, from the cache or a fetch.
 #[derive(Debug)]
 pub(super) struct Answer {
     content: Content,
@@ -32,7 +32,8 @@ impl Answer {
     }
 }
 
-/// A user, its groups if they were looked up, and how fresh both are. Made by [`super::Users`] only.
+/// A user, its groups if they were looked up, and how fresh both are. Made by [`super::Users`]
+/// only.
 #[derive(Clone, Debug)]
 pub struct Found {
     user: Arc<User>,
@@ -42,7 +43,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Takes the answer to a request about a user.
+    /// Takes the result of a request for a user.
     pub(super) fn user_of(answer: Answer) -> Result<Self, Failure> {
         let Answer { content, began, freshness } = answer;
         match content {
@@ -52,7 +53,8 @@ impl Found {
         }
     }
 
-    /// Adds the answer to a request about the user's groups: all of it is as old as the older of the two is `now`.
+    /// Adds the result of a request for the user's groups. Both then have the age of the older one
+    /// at `now`.
     pub(super) fn with_groups_of(self, answer: Answer, now: Instant) -> Result<Self, Failure> {
         let Content::Groups(groups) = answer.content else { return Err(Failure::Internal) };
         let stale_reason = self.freshness.stale_reason.or(answer.freshness.stale_reason);
@@ -75,7 +77,6 @@ impl Found {
         permit.disclose(self.user, self.groups, self.freshness)
     }
 
-    /// Returns the whole user.
     #[cfg(test)]
     pub(super) fn user(&self) -> &User {
         &self.user
@@ -108,13 +109,15 @@ pub enum Failure {
     /// Cognito knows no such user.
     #[error("Cognito knows no such user")]
     NoSuchUser,
-    /// The rate limit has no call left before the deadline; the next one is this far away.
+    /// The rate limit has no call left before the deadline; the next one could start after this
+    /// time.
     #[error("the rate limit for calls to Cognito is exhausted")]
     BudgetExhausted(Duration),
     /// Too many fetches are in flight.
     #[error("too many fetches are in flight")]
     Overloaded,
-    /// Cognito denies the call: credentials, permissions or the pool id are wrong. An operator must act.
+    /// Cognito denies the call: credentials, permissions or the pool id are wrong. An operator must
+    /// act.
     #[error("Cognito denies the call: check the credentials, the IAM permissions and the pool id")]
     AccessDenied,
     /// Cognito throttles this service.
@@ -126,8 +129,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns the reason under which a stale entry is served in place of this failure. None for a failure that
-    /// is an answer of Cognito, or a bug.
+    /// Returns the reason under which a stale entry is served in place of this failure. None for a
+    /// failure that is an answer of Cognito, or a bug.
     pub(super) fn stale_reason(self) -> Option<StaleReason> {
         match self {
             Self::BudgetExhausted(_) | Self::Overloaded => Some(StaleReason::BudgetExhausted),

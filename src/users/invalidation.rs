@@ -1,4 +1,4 @@
-//! The one door through which what the service knows of a user is invalidated.
+//! Invalidates all cached data of a user. There is no other way to do so.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{pool::PoolId, user::Sub};
 
-/// What to do with everything the service knows of one user.
+/// How to invalidate the cached data of one user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Invalidation {
     /// Remove it: the user was erased.
     Erase,
-    /// Make it stale: the next read fetches. Until Cognito answers, the old entry is usable.
+    /// Make it stale: the next read fetches. Until Cognito responds, the old entry is usable.
     Expire,
 }
 
@@ -24,7 +24,7 @@ pub enum Invalidation {
 pub struct Invalidated {
     /// Whether the user, or its groups, were cached.
     pub entry: bool,
-    /// Whether an absence was cached.
+    /// Whether a negative entry was cached.
     pub absence: bool,
     /// Fetches in flight, of the user and of its groups, whose results will not be cached.
     pub fetches: usize,
@@ -33,12 +33,13 @@ pub struct Invalidated {
 }
 
 impl Users {
-    /// Invalidates one user, and on erasure its verified tokens. The result of a fetch in flight is not cached
-    /// and answers only the callers that wait for it; a request that arrived before caches nothing either.
+    /// Invalidates one user, and on erasure its verified tokens. The result of a fetch in flight is
+    /// not cached and answers only the callers that wait for it. A request that arrived before this
+    /// call caches nothing either.
     ///
-    /// Expiry takes microseconds; erasure also waits for a scan of the verified tokens. Cancel safe: a dropped
-    /// future may have done all of it, and a repetition does no harm. Fails only if the scan panics or the
-    /// runtime shuts down.
+    /// Expiry takes microseconds; erasure also waits for a scan of the verified tokens. Cancel
+    /// safe: a dropped future may have done all of it, and repeating it is harmless. Fails only if
+    /// the scan panics or the runtime shuts down.
     pub async fn invalidate(
         &self,
         pool: &PoolId,
@@ -60,7 +61,7 @@ impl Users {
         sub: &Sub,
         invalidation: Invalidation,
     ) -> Invalidated {
-        // First of all: a result cached before it is found below, and a later one is never cached.
+        // First, so that an older result is cached before this and found below, or never cached.
         let _invalidating = self.0.epochs.begin(pool, sub);
         let user = Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile };
         let detached =

@@ -1,5 +1,5 @@
-//! The rate limit on calls to Cognito, one for each account and Region: every call acquires it first, or is
-//! not made.
+//! The rate limit on calls to Cognito, one for each account and Region: every call acquires it
+//! first, or is not made.
 
 mod aimd;
 mod allowance;
@@ -48,10 +48,11 @@ pub(super) struct Acquire<'a> {
     /// The user that the call is about: Cognito allows 10 reads of one user a second.
     pub(super) user: &'a Key,
     pub(super) priority: Priority,
-    /// The limit of the caller; none if the call is not a caller's miss, or the caller has no limit.
+    /// The limit of the caller; none if the call is not a caller's miss, or the caller has no
+    /// limit.
     pub(super) caller_limit: Option<&'a CallerRateLimit>,
-    /// A follow-up call of the same fetch. It is charged to the caller's limit but does not wait for it;
-    /// otherwise a fetch of several calls could starve under a low limit.
+    /// A follow-up call of the same fetch. It is charged to the caller's limit but does not wait
+    /// for it; otherwise a fetch of several calls could starve under a low limit.
     pub(super) is_continuation: bool,
 }
 
@@ -64,8 +65,8 @@ impl RateLimiter {
         Self { state: Mutex::new(LimiterState::new(settings)), metrics: metrics.clone() }
     }
 
-    /// Reserves a call and returns when it starts. Fails at once if that leaves too little time before
-    /// `deadline`.
+    /// Reserves a call and returns when it starts. Fails at once if that leaves too little time
+    /// before `deadline`.
     pub(super) fn reserve(&self, acquire: &Acquire<'_>, deadline: Instant) -> Result<Instant, Failure> {
         let mut state = self.state();
         let reserved = state.reserve(acquire, Instant::now(), deadline);
@@ -76,7 +77,8 @@ impl RateLimiter {
         reserved
     }
 
-    /// As [`reserve`](Self::reserve), for a call that failed and is repeated now: a tenth of all calls may be.
+    /// As [`reserve`](Self::reserve), for a call that failed and is repeated now: a tenth of all
+    /// calls may be.
     pub(super) fn reserve_retry(&self, acquire: &Acquire<'_>) -> Result<Instant, Failure> {
         let (mut state, now) = (self.state(), Instant::now());
         if !state.retry_budget.spend() {
@@ -85,13 +87,13 @@ impl RateLimiter {
         state.reserve(acquire, now, now)
     }
 
-    /// Removes the users that no call was about within the last second; looks at all of them.
+    /// Removes the users without a call in the last second. Scans all of them.
     pub(super) fn prune(&self) {
         self.state().prune(Instant::now());
     }
 
-    /// Removes a user once no call was made about it within the last second. Earlier removal would allow
-    /// more calls about it than Cognito does.
+    /// Removes a user once no call was made about it within the last second. Earlier removal would
+    /// allow more calls about it than Cognito does.
     pub(super) async fn forget(self: Arc<Self>, user: Key) {
         loop {
             let empty_at = self.state().forget(&user, Instant::now());
@@ -100,7 +102,7 @@ impl RateLimiter {
         }
     }
 
-    /// Exports what is left of the rate at every scrape, as that of `account` in `region`.
+    /// Exports the remaining rate at every scrape, with the labels `account` and `region`.
     pub(super) fn export(self: &Arc<Self>, account: &str, region: &str, metrics: &Metrics) {
         let (limiter, upstream) = (Arc::downgrade(self), metrics.upstream.clone());
         let all = QuotaCategory::ALL.map(|category| {

@@ -33,7 +33,6 @@ pub(super) struct LookupRequest<'a> {
     epoch: Epoch,
 }
 
-/// What the cache has for a request.
 enum CacheLookup {
     /// Nothing that may be served.
     Miss,
@@ -93,7 +92,7 @@ impl Users {
                 counting.end(lookup);
                 Ok(answer)
             }
-            // Boxed, so that the future of a hit is no larger for what it never does.
+            // Boxed, to keep the future of a hit small.
             CacheLookup::Miss => Box::pin(self.fetched(request, deadline)).await,
             CacheLookup::Stale => Box::pin(self.fetched_or_stale(request, deadline, counting)).await,
         }
@@ -115,14 +114,14 @@ impl Users {
                 counting.end(LookupOutcome::Stale);
                 Ok(answer)
             }
-            // The entry became unusable meanwhile, so there is nothing left to be brief for.
+            // The entry became unusable meanwhile, so wait until the deadline.
             Some(None) => self.fetched(request, deadline).await,
         }
     }
 
-    /// Waits for Cognito for a short time: a stale entry is usable, and half of the caller's time remains to
-    /// serve it. Half of the wait may be for the rate limit, so that our own queue does not look like an
-    /// outage of Cognito.
+    /// Waits for Cognito for a short time: a stale entry is usable, and half of the caller's time
+    /// remains to serve it. Half of the wait may be for the rate limit, so that our own queue does
+    /// not look like an outage of Cognito.
     async fn fetched_briefly(
         &self,
         request: &LookupRequest<'_>,
@@ -132,8 +131,8 @@ impl Users {
         let patience = BRIEF_WAIT.min(deadline.saturating_duration_since(now) / 2);
         let fetched = timeout_at(now + patience, self.fetched(request, now + patience / 2)).await;
         fetched.unwrap_or_else(|_| {
-            // For the other callers, which then need not find out one by one. A short deadline says nothing
-            // about Cognito.
+            // So that other callers need not wait too. A timeout under a short deadline does not
+            // prove an outage.
             if patience == BRIEF_WAIT {
                 self.0.cache.note_failure(&request.key, StaleReason::UpstreamUnavailable);
             }
@@ -141,8 +140,8 @@ impl Users {
         })
     }
 
-    /// Waits for a fetch. The one in flight may have started too early for the demand, or may use a less
-    /// conclusive method; the next one does not, unless another caller's came first.
+    /// Waits for a fetch. The one in flight may have started too early for the demand, or may use a
+    /// less conclusive method. So may the next one, if another caller started it first.
     async fn fetched(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
         let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Foreground, deadline), reporter);
         for _ in 0..MAX_TRIES {
@@ -159,16 +158,16 @@ impl Users {
         Err(Failure::Unavailable)
     }
 
-    /// Returns the entry that another fetch has just cached, if any. Not a stale one, which would pass for
-    /// a new result.
+    /// Returns the fresh entry that another fetch has just cached, if any. A stale one would pass
+    /// for a new result.
     fn fresh(&self, request: &LookupRequest<'_>) -> Option<CacheEntry> {
         let entry = self.0.cache.get(&request.key)?;
         let decision = self.decide(request, &entry, Instant::now());
         matches!(decision, Decision::Serve | Decision::ServeAndRefresh).then_some(entry)
     }
 
-    /// Looks in the cache. Only a hit here schedules a refresh, so a dormant user is never fetched: Cognito
-    /// bills every user it looks up as monthly active.
+    /// Looks in the cache. Only a hit here schedules a refresh, so a dormant user is never fetched:
+    /// Cognito bills every user it looks up as monthly active.
     fn look_up(&self, request: &LookupRequest<'_>) -> CacheLookup {
         let (now, latest) = (Instant::now(), self.0.cache.get(&request.key));
         let Some(entry) = latest else { return CacheLookup::Miss };
@@ -186,7 +185,7 @@ impl Users {
         CacheLookup::Hit(lookup, Answer::of(&entry, Source::Cache, stale_reason, now))
     }
 
-    /// Looks in the cache again after the fetch has failed: the entry may have changed or gone.
+    /// Looks in the cache again after the fetch has failed, because the entry may have changed.
     fn stale(&self, request: &LookupRequest<'_>, reason: StaleReason) -> Option<Answer> {
         let now = Instant::now();
         let entry = self.0.cache.get(&request.key)?.failed(now, reason);
@@ -227,6 +226,6 @@ impl From<&LookupKey> for LookupMethod {
 }
 
 const MAX_TRIES: usize = 3;
-// Cognito answers within a fraction of it, and a caller with a usable entry should not wait out a call that
-// hangs.
+// Cognito answers within a fraction of it, and a caller with a usable entry should not wait out a
+// call that hangs.
 pub(super) const BRIEF_WAIT: Duration = Duration::from_millis(500);

@@ -1,8 +1,10 @@
-//! Model checking of `Users`: random schedules of faults on a paused clock, and an oracle that judges every answer.
+//! Model checking of `Users`: random schedules of faults on a paused clock, and an oracle that
+//! judges every answer.
 //!
-//! A schedule follows from its seed alone. Calls to Cognito are delayed, throttled, reset, denied, garbled or
-//! answered with another user. Users change, are deleted, swap names, and are erased or expired. The system
-//! clock steps, and callers cancel. `MODEL_SEEDS=4711..4712` replays one seed; by default there are 1,000.
+//! A schedule follows from its seed alone. Calls to Cognito are delayed, throttled, reset, denied,
+//! garbled or answered with another user. Users change, are deleted, swap names, and are erased or
+//! expired. The system clock steps, and callers cancel. `MODEL_SEEDS=4711..4712` replays one seed;
+//! by default there are 1,000.
 
 mod oracle;
 mod world;
@@ -70,7 +72,7 @@ async fn play() {
         match fastrand::u8(0..12) {
             0 => scene.world.change_weather(),
             10 => {
-                // A request runs meanwhile.
+                // Erases the user while a request is in flight.
                 let who = fastrand::usize(..PEOPLE);
                 let asked = scene.clone().ask(scene.asking(who, step_of_wall));
                 askings.spawn(async move { drop(asked.await) });
@@ -145,7 +147,8 @@ impl Scene {
         Self { ttls: users.0.ttls, users, world, pool, per_second }
     }
 
-    /// A random request about this user: by `sub` or by token, with or without a demand, with a random deadline.
+    /// A random request about this user: by `sub` or by token, with or without a demand, with a
+    /// random deadline.
     fn asking(&self, who: usize, step_of_wall: Duration) -> Asking {
         let now = TimePoint::now();
         let now = TimePoint { system: now.system + step_of_wall, ..now };
@@ -170,11 +173,11 @@ impl Scene {
         self.world.note_erasure(who);
     }
 
-    /// Of an erased user nothing is cached until the next request.
+    /// Asserts that an erased user is not cached until the next request.
     fn check_erased(&self) {
         for who in (0..PEOPLE).filter(|who| self.world.is_erased(*who)) {
             let held = self.users.entry_info(&self.key(who));
-            assert_eq!((held.state, held.groups), (EntryState::NotCached, false), "{who} is back");
+            assert_eq!((held.state, held.groups), (EntryState::NotCached, false), "{who} is cached again");
         }
     }
 
@@ -187,7 +190,8 @@ impl Scene {
         Key { pool: self.pool.id.clone(), sub: sub(who), kind: EntryKind::Profile }
     }
 
-    /// Sends the request and checks the answer; none if the caller cancelled or its deadline passed.
+    /// Sends the request and checks the answer; none if the caller cancelled or its deadline
+    /// passed.
     async fn ask(self, asking: Asking) -> Option<Outcome> {
         let subject = Subject {
             pool: Arc::clone(&self.pool),

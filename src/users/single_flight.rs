@@ -1,5 +1,5 @@
-//! Single flight: at most one fetch per user at a time, in a task that no request owns. Every waiter shares
-//! its result.
+//! Single flight: at most one fetch per user at a time, in a task that no request owns. Every
+//! waiter shares its result.
 
 use std::{
     collections::HashMap,
@@ -28,13 +28,13 @@ pub(super) type FetchResult = Result<CacheEntry, FetchError>;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct FetchError {
     pub(super) failure: Failure,
-    /// How Cognito was asked: another method may succeed. None if Cognito was not asked.
+    /// The lookup method; another one may succeed. None if Cognito was not called.
     pub(super) method: Option<LookupMethod>,
 }
 
 impl FetchError {
-    /// Returns whether a request with this method need not fetch again: a lookup by `sub` may miss a user
-    /// that a lookup by name finds.
+    /// Returns whether a request with this method need not fetch again: a lookup by `sub` may miss
+    /// a user that a lookup by name finds.
     pub(super) fn is_final_for(self, method: LookupMethod) -> bool {
         self.method.is_none_or(|used| used == LookupMethod::ByUsername || method == LookupMethod::BySub)
     }
@@ -61,9 +61,8 @@ pub(super) struct SingleFlight {
 pub(super) enum Progress {
     /// It has not acquired the rate limit yet.
     Started,
-    /// The rate limit lets it call Cognito at this time.
+    /// The rate limiter has reserved its first call for this time.
     Queued(Instant),
-    /// It has ended.
     Done(FetchResult),
 }
 
@@ -74,18 +73,20 @@ type InFlight = watch::Receiver<Progress>;
 pub(super) type Reporter = watch::Sender<Progress>;
 
 impl SingleFlight {
-    /// Allows `max_fetches` at a time. They run on the runtime in which this is called, whatever runtime
-    /// their callers are on.
+    /// Allows `max_fetches` at a time. They run on the runtime in which this is called, whatever
+    /// runtime their callers are on.
     pub(super) fn new(max_fetches: usize) -> Self {
         let permits = Arc::new(Semaphore::new(max_fetches));
         Self { in_flight: Arc::default(), permits, max_fetches, upstream: Handle::current() }
     }
 
-    /// Waits for the fetch of `key` in flight, or returns what `cached` finds, or else starts `fetch`. Fails
-    /// at once if too many fetches are in flight, or if the one in flight cannot start before `deadline`.
+    /// Waits for the fetch of `key` in flight, or returns what `cached` finds, or else starts
+    /// `fetch`. Fails at once if too many fetches are in flight, or if the one in flight cannot
+    /// start before `deadline`.
     ///
-    /// `fetch` must cache its result before it returns: `cached`, called while no other fetch can start or
-    /// end, then cannot miss it. Cancel safe: a caller that leaves neither stops nor restarts a fetch.
+    /// `fetch` must cache its result before it returns: `cached`, called while no other fetch can
+    /// start or end, then cannot miss it. Cancel safe: a caller that leaves neither stops nor
+    /// restarts a fetch.
     pub(super) async fn join<F>(
         &self,
         key: Key,
@@ -113,8 +114,9 @@ impl SingleFlight {
         }
     }
 
-    /// Starts `fetch` unless one of `key` is in flight, or half of all permits are taken: the other half is
-    /// for requests that wait. Returns whether it started and was not refused at once. Waits for nothing.
+    /// Starts `fetch` unless one of `key` is in flight, or half of all permits are taken: the other
+    /// half is for requests that wait. Returns whether it started and was not refused at once.
+    /// Waits for nothing.
     pub(super) fn refresh<F>(&self, key: Key, fetch: impl FnOnce(Reporter) -> F) -> bool
     where
         F: Future<Output = FetchResult> + Send + 'static,
@@ -133,8 +135,8 @@ impl SingleFlight {
         self.upstream.spawn(task);
     }
 
-    /// Detaches the fetch of `key` in flight: new callers start their own. Callers already waiting still get
-    /// its result. Returns whether there was one.
+    /// Detaches the fetch of `key` in flight: new callers start their own. Callers already waiting
+    /// still get its result. Returns whether there was one.
     pub(super) fn detach(&self, key: &Key) -> bool {
         self.lock().remove(key).is_some()
     }
@@ -175,9 +177,9 @@ impl SingleFlight {
         Ok(Join::Leader(LeaderSlot { permit, reporter }, fetch))
     }
 
-    /// Runs the fetch up to its first wait here, and the rest in a task: one that the rate limit refuses has
-    /// ended by then, so a flood of misses costs no tasks. Not under the lock, because the fetch takes it
-    /// when it ends.
+    /// Runs the fetch up to its first wait here, and the rest in a task. A fetch that the rate
+    /// limit refuses ends here, so a flood of misses costs no tasks. Not under the lock, because
+    /// the fetch takes it when it ends.
     fn launch<F>(&self, key: Key, slot: LeaderSlot, in_flight: InFlight, fetch: impl FnOnce(Reporter) -> F)
     where
         F: Future<Output = FetchResult> + Send + 'static,
@@ -188,7 +190,7 @@ impl SingleFlight {
         let task = async move {
             // A panic here must not reach the caller that happened to start the fetch.
             let result = AssertUnwindSafe(fetching).catch_unwind().await;
-            // Before the waiters learn of it: one that asks again must not find a fetch that is over.
+            // Before the waiters are notified: one that retries must not join this fetch.
             drop((remove_on_drop, permit));
             if let Ok(result) = result {
                 reporter.send_replace(Progress::Done(result));
@@ -198,7 +200,8 @@ impl SingleFlight {
         let mut task = Box::pin(task.in_current_span());
         let _runtime = self.upstream.enter();
         if task.as_mut().now_or_never().is_none() {
-            // Never joined: it is bounded by the time limits of its calls, and waiters see it end or vanish.
+            // Never joined: it is bounded by the time limits of its calls, and waiters see it end
+            // or vanish.
             self.upstream.spawn(task);
         }
     }
@@ -215,7 +218,7 @@ async fn wait(mut fetch: InFlight, deadline: Instant) -> FetchResult {
         Progress::Queued(starts_at) => *starts_at > Instant::now() && *starts_at >= deadline,
         Progress::Done(_) => true,
     };
-    // Without a wait where none is needed: Tokio's cooperative budget would make a refusal wait.
+    // Read before waiting: Tokio's cooperative budget could make a refusal wait.
     let progress = fetch.borrow().clone();
     let progress = match is_settled(&progress) {
         true => Some(progress),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn the_bound_holds_in_bytes() {
+fn the_cache_is_bounded_in_bytes() {
     let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
     for n in 0..200 {
         cache.put(key(n), present(large_user(&format!("user-{n}"), 70, 2000)));
@@ -23,7 +23,7 @@ fn the_bound_holds_in_bytes() {
 }
 
 #[test]
-fn who_is_given_up_for_want_of_room_is_counted_and_who_is_forgotten_is_not() {
+fn evictions_are_counted_and_removals_are_not() {
     let cache_metrics = CacheMetrics::default();
     let cache = UserCache::new(1 << 20, 1 << 14, TTLS, &cache_metrics);
     let given_up = |of| cache_metrics.evictions.get(of).get();
@@ -40,7 +40,7 @@ fn who_is_given_up_for_want_of_room_is_counted_and_who_is_forgotten_is_not() {
 }
 
 #[test]
-fn groups_are_weighed() {
+fn the_weight_of_groups_includes_their_names() {
     let key = key(0).with_kind(EntryKind::Groups);
     let weight = |names: Vec<String>| {
         let content = Content::Groups(names.try_into().unwrap());
@@ -52,7 +52,7 @@ fn groups_are_weighed() {
 }
 
 #[test]
-fn what_is_forgotten_is_counted_and_what_is_expired_is_kept() {
+fn a_removal_returns_what_was_cached_and_an_expiry_keeps_it() {
     let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
     let groups = || CacheEntry { content: Content::Groups(Groups::default()), ..absent() };
     assert_eq!((cache.remove(&key(0)), cache.expire(&key(0))), ((false, false), false));
@@ -66,14 +66,14 @@ fn what_is_forgotten_is_counted_and_what_is_expired_is_kept() {
     assert!(EntryKind::ALL.iter().all(|kind| cache.get(&key(0).with_kind(*kind)).is_none()));
     cache.put(key(0).with_kind(EntryKind::Groups), groups());
     cache.put(key(0), absent());
-    assert!(cache.get(&key(0).with_kind(EntryKind::Groups)).is_none(), "who is gone is in no group");
+    assert!(cache.get(&key(0).with_kind(EntryKind::Groups)).is_none(), "a deleted user has no cached groups");
     assert_eq!(cache.remove(&key(0)), (false, true));
     cache.put(key(0), absent());
     assert!(cache.expire(&key(0)) && cache.get(&key(0)).is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_may_stay_as_long_as_a_ttl_with_the_most_jitter_allows_to_serve_it() {
+async fn an_entry_stays_for_its_ttl_with_the_most_jitter() {
     let (user, absence) = (present(test_user("user-0")), absent());
     let longest = |ttl: Duration| ttl * 11 / 10;
     let left = || (time_left(&user, TTLS.usable), time_left(&absence, TTLS.absent));
@@ -84,7 +84,7 @@ async fn an_entry_may_stay_as_long_as_a_ttl_with_the_most_jitter_allows_to_serve
     assert_eq!(left(), (Duration::ZERO, Duration::ZERO));
 }
 
-/// By the real clock, which is moka's.
+/// Uses the real clock, because moka does.
 #[test]
 fn expired_entries_are_freed() {
     let short = Duration::from_millis(100);
@@ -95,7 +95,7 @@ fn expired_entries_are_freed() {
     cache.put(key(0), present(test_user("user-0")));
     cache.put(key(1), absent());
     assert_eq!(entries(), (1, 1));
-    // A failure that is noted, or a TTL that an operator ends, makes no entry stay longer.
+    // Neither a noted failure nor an expiry by an operator extends the stay of an entry.
     cache.note_failure(&key(0), StaleReason::UpstreamThrottled);
     cache.expire(&key(0));
     for expected in [(0, 1), (0, 0)] {
@@ -118,7 +118,7 @@ fn the_largest_user_fits_into_the_smallest_cache() {
 }
 
 #[test]
-fn absences_never_evict_a_user() {
+fn negative_entries_never_evict_a_user() {
     let cache = UserCache::new(1 << 20, 1 << 14, TTLS, &CacheMetrics::default());
     cache.put(key(0), present(test_user("user-0")));
     for n in 1..10_000 {
@@ -129,7 +129,7 @@ fn absences_never_evict_a_user() {
 }
 
 #[test]
-fn a_scan_of_cold_users_evicts_few_who_are_asked_for_again() {
+fn a_scan_of_cold_users_evicts_few_hot_users() {
     let cache = UserCache::new(1 << 20, 1 << 14, TTLS, &CacheMetrics::default());
     let ask = |n: usize| {
         let is_hit = cache.get(&key(n)).is_some();
@@ -145,7 +145,7 @@ fn a_scan_of_cold_users_evicts_few_who_are_asked_for_again() {
     let size = cache.present.size();
     let room = usize::try_from(size.entries * (1 << 20) / size.bytes).unwrap();
     let mut hits = 0;
-    // Ten times as many as there is room for, each once, and after each of them one who is asked for again.
+    // Requests ten times as many cold users as fit, each once, and a hot user after each.
     for n in 0..10 * room {
         ask(1000 + n);
         hits += usize::from(ask(n % hot.len()));
@@ -154,13 +154,13 @@ fn a_scan_of_cold_users_evicts_few_who_are_asked_for_again() {
 }
 
 #[test]
-fn the_later_of_a_user_and_an_absence_counts_and_the_other_is_forgotten() {
+fn a_user_and_a_negative_entry_replace_each_other() {
     let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
     cache.put(key(0), present(test_user("user-0")));
     cache.put(key(0), absent());
     assert!(matches!(cache.get(&key(0)).unwrap().content, Content::Absent(_)));
     assert!(cache.absent.remove(&key(0)));
-    assert!(cache.get(&key(0)).is_none(), "a deleted user does not come back when its absence goes");
+    assert!(cache.get(&key(0)).is_none(), "a deleted user reappears");
     cache.put(key(0), absent());
     cache.put(key(0), present(test_user("user-0")));
     assert!(matches!(cache.get(&key(0)).unwrap().content, Content::Present(_)));
@@ -169,7 +169,7 @@ fn the_later_of_a_user_and_an_absence_counts_and_the_other_is_forgotten() {
 }
 
 #[test]
-fn a_failure_is_noted_on_a_user_and_ends_with_the_next_fetch() {
+fn a_noted_failure_ends_with_the_next_fetch() {
     let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
     cache.note_failure(&key(0), StaleReason::UpstreamThrottled);
     assert!(cache.get(&key(0)).is_none());

@@ -1,4 +1,5 @@
-//! Limits the body of a response to 1 MiB. The largest user has some 140 KB, and the SDK itself has no limit.
+//! Limits the body of a response to 1 MiB. The largest user has some 140 KB, and the SDK itself has
+//! no limit.
 
 use std::error::Error;
 

@@ -8,7 +8,8 @@ use crate::{
     pool::{Pool, Role},
 };
 
-/// Returns the SDK configuration for a pool. It connects to nothing and looks for no credentials yet.
+/// Returns the SDK configuration for a pool. It connects to nothing and looks for no credentials
+/// yet.
 pub(super) async fn config(pool: &Pool) -> SdkConfig {
     let mut loader = own(pool);
     if let Some(role) = &pool.role {

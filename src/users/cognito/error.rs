@@ -1,4 +1,4 @@
-//! What a failed call means. Cognito's message is dropped, because it may quote the request.
+//! Classifies failed calls. Cognito's message is dropped, because it may quote the request.
 
 use std::{
     sync::{Mutex, PoisonError},

@@ -47,7 +47,8 @@ pub(super) struct Fetch<'a> {
     user: &'a Key,
     attribution: Attribution<'a>,
     ends: Instant,
-    /// Whether the next call has acquired the rate limit. The first one has, before the fetch began.
+    /// Whether the next call has acquired the rate limit. The first one has, before the fetch
+    /// began.
     is_acquired: bool,
     is_retried: bool,
 }
@@ -63,15 +64,15 @@ impl<'a> Fetch<'a> {
         Self { cognito, user, attribution, ends, is_acquired: true, is_retried: false }
     }
 
-    /// Looks up by `sub` as the pool's settings say, and returns the method used. With a cached username it
-    /// asks by that first: one call then finds a federated user too, and proves that a user is gone.
+    /// Looks up by `sub` as the pool's settings say, and returns the method used. A cached username
+    /// is tried first: that one call also finds a federated user, and proves that a user is gone.
     pub(super) async fn by_sub(
         &mut self,
         username: Option<&Username>,
     ) -> (LookupMethod, Result<Option<User>, Failure>) {
         if let Some(name) = username.filter(|_| self.cognito.pool.bare_sub != BareSubLookup::ListUsers) {
             match self.admin_get_user(name.as_str()).await {
-                // The name belongs to another user now, which says nothing about its former one.
+                // The name belongs to another user now; its former owner may still exist.
                 Err(Failure::WrongUser) => {}
                 answer => return (LookupMethod::ByUsername, answer),
             }
@@ -91,7 +92,8 @@ impl<'a> Fetch<'a> {
         }
     }
 
-    /// Asks for the user with this name, which must have the `sub` looked up. None if Cognito knows none.
+    /// Reads the user with this name, which must have the `sub` looked up. None if there is no such
+    /// user.
     pub(super) async fn admin_get_user(&mut self, name: &str) -> Result<Option<User>, Failure> {
         let Cognito { client, pool, .. } = self.cognito;
         let request = client.admin_get_user().user_pool_id(pool.id.as_str()).username(name);
@@ -99,8 +101,8 @@ impl<'a> Fetch<'a> {
         output.map(|output| response::user(output.into(), &self.user.sub)).transpose()
     }
 
-    /// Asks for the groups of the user with that name. None if the user is gone or has another name. The
-    /// response does not say whose groups they are, and another user may have taken the name since, so the
+    /// Lists the groups of the user with that name. None if the user is gone or has another name.
+    /// The response does not name the user, and another user may have taken the name since, so the
     /// user is looked up once more afterwards.
     pub(super) async fn groups(&mut self, name: &Username) -> Result<Option<Groups>, Failure> {
         let Some(groups) = self.list_groups(name).await? else { return Ok(None) };
@@ -113,7 +115,8 @@ impl<'a> Fetch<'a> {
         Ok(user.filter(|user| user.username == *name).map(|_| groups))
     }
 
-    /// A user is in at most 100 groups (developer guide, "Quotas in Amazon Cognito"); a page has 60.
+    /// A user is in at most 100 groups (developer guide, "Quotas in Amazon Cognito"); a page has
+    /// 60.
     async fn list_groups(&mut self, name: &Username) -> Result<Option<Groups>, Failure> {
         let Cognito { client, pool, .. } = self.cognito;
         let request = client.admin_list_groups_for_user().user_pool_id(pool.id.as_str());
@@ -133,8 +136,9 @@ impl<'a> Fetch<'a> {
         Err(Failure::Unreadable)
     }
 
-    /// The filter matches exactly, and the alphabet of `Sub` has no quotes to escape. A filtered page may be
-    /// empty and not be the last (API reference, `ListUsers`), so a few pages are followed.
+    /// The filter matches exactly, and the alphabet of `Sub` has no quotes to escape. A filtered
+    /// page may be empty and not be the last (API reference, `ListUsers`), so a few pages are
+    /// followed.
     async fn list_users(&mut self) -> Result<Option<User>, Failure> {
         let Cognito { client, pool, .. } = self.cognito;
         let filter = format!("sub = \"{}\"", self.user.sub.as_str());
@@ -158,8 +162,8 @@ impl<'a> Fetch<'a> {
         Err(Failure::Unavailable)
     }
 
-    /// Makes a call and retries it once if it failed. None if there is no such user. A throttled or denied
-    /// call is not retried, because the retry would meet the same.
+    /// Makes a call and retries it once if it failed. None if there is no such user. A throttled or
+    /// denied call is not retried, because the retry would fail too.
     async fn call<T, E, F>(
         &mut self,
         category: QuotaCategory,

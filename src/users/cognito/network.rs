@@ -31,13 +31,11 @@ pub(in crate::users) enum Reply {
     Answer(u16, String),
     /// A part of a body, and then a reset.
     Cut(String),
-    /// Nothing, ever.
+    /// No response, ever.
     Nothing,
-    /// A reset.
     Reset,
 }
 
-/// The peer.
 pub(in crate::users) type Peer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
 
 impl Cognito {

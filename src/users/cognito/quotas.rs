@@ -1,4 +1,5 @@
-//! The quotas of this account as Cognito reports them: `GetProvisionedLimit` (API reference), if IAM allows it.
+//! The quotas of this account as Cognito reports them: `GetProvisionedLimit` (API reference), if
+//! IAM allows it.
 
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use tracing::info;
 
 use super::super::limiter::{QuotaCategory, RateLimiter};
 
-/// Reads every category's quota into the rate limiter. A quota that cannot be read leaves the rate as it is:
-/// a wrong guess is too low, or soon throttled.
+/// Reads every category's quota into the rate limiter. A quota that cannot be read leaves the rate
+/// as it is: a wrong guess is too low, or soon throttled.
 pub(super) async fn learn(client: &Client, limiter: &RateLimiter, region: &str) {
     for category in QuotaCategory::ALL {
         let Ok(definition) = definition(category) else { return };

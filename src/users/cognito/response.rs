@@ -1,4 +1,5 @@
-//! Reads a response as the user looked up, or fails: never as part of a user, never as another user.
+//! Reads a response as the user looked up, or fails: never as part of a user, never as another
+//! user.
 
 use std::{collections::BTreeMap, time::SystemTime};
 

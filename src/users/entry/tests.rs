@@ -20,7 +20,8 @@ async fn the_decision_follows_from_age_demand_and_failures() {
     let user = || Content::Present(Arc::new(crate::users::test_user("a")));
     let any = Demand::ANY;
     let stale = ServeStale(StaleReason::UpstreamThrottled);
-    // The content, its age, when a fetch failed (as an age), how it is looked up, what is demanded, the decision.
+    // Content, its age, the age at which a fetch failed, the lookup method, the demand, the
+    // decision.
     let table = [
         ("a new user", user(), 0, None, BySub, any, Serve),
         ("up to half of its TTL", user(), 29, None, BySub, any, Serve),
@@ -38,7 +39,7 @@ async fn the_decision_follows_from_age_demand_and_failures() {
         ("too old for the demand", user(), 6, None, BySub, at_most(5, 6), Fetch),
         ("too old for the demand, a fetch just failed", user(), 90, Some(90), BySub, at_most(80, 90), Fetch),
         ("stale, and the demand allows it", user(), 90, Some(90), BySub, at_most(100, 90), stale),
-        ("cached, where Cognito must be asked", user(), 1, None, ByUsername, at_most(0, 1), Fetch),
+        ("fresh, but the demand requires a fetch", user(), 1, None, ByUsername, at_most(0, 1), Fetch),
         ("a demand does not lengthen freshness", user(), 60, None, BySub, at_most(90, 60), FetchOrStale),
         ("an absence", Content::Absent(BySub), 14, None, BySub, any, Serve),
         ("an absence past its TTL", Content::Absent(BySub), 15, None, BySub, any, Fetch),

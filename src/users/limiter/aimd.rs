@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The factor on a rate. Other clients spend the account's quota too, so a fixed rate can still be throttled.
+/// The factor on a rate. Other clients spend the account's quota too, so a fixed rate can still be
+/// throttled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Aimd {
     /// The last cut: when, and to which factor.
@@ -12,15 +13,16 @@ pub(super) struct Aimd {
 }
 
 impl Aimd {
-    /// Returns the factor, more than 0 and at most 1. A quarter returns every second, so any cut is gone after 3 s.
+    /// Returns the factor, more than 0 and at most 1. A quarter returns every second, so any cut is
+    /// gone after 3 s.
     pub(super) fn factor(&self, now: Instant) -> f64 {
         let Some((at, factor)) = self.cut else { return 1.0 };
         let recovered = now.saturating_duration_since(at).as_secs_f64() / RECOVERY.as_secs_f64();
         (factor + recovered).min(1.0)
     }
 
-    /// Halves the factor and returns whether it did. Not twice within a second: calls sent before the cut may
-    /// still be throttled.
+    /// Halves the factor and returns whether it did. Not twice within a second: calls sent before
+    /// the cut may still be throttled.
     pub(super) fn throttled(&mut self, now: Instant) -> bool {
         if self.cut.is_some_and(|(at, _)| now.saturating_duration_since(at) < CUT_INTERVAL) {
             return false;

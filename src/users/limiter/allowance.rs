@@ -26,13 +26,14 @@ impl Allowance {
         self.quota = per_second;
     }
 
-    /// Returns the calls a second before throttling: the configured rate, or else 80 % of the quota, because
-    /// others use the account's quota too.
+    /// Returns the calls a second before throttling: the configured rate, or else 80 % of the
+    /// quota, because others use the account's quota too.
     pub(super) fn per_second(&self) -> usize {
         self.configured.unwrap_or_else(|| self.quota.saturating_mul(4) / 5)
     }
 
-    /// Returns the calls a second for `priority` now, at least one. Background calls get half of it.
+    /// Returns the calls a second for `priority` now, at least one. Background calls get half of
+    /// it.
     pub(super) fn rate(&self, priority: Priority, now: Instant) -> usize {
         let rate = (self.per_second() as f64 * self.aimd.factor(now)) as usize;
         match priority {

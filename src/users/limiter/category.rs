@@ -1,6 +1,7 @@
 //! Cognito's quota categories.
 
-/// The quota categories of the calls that this service makes (developer guide, "Quotas in Amazon Cognito").
+/// The quota categories of the calls that this service makes (developer guide, "Quotas in Amazon
+/// Cognito").
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::users) enum QuotaCategory {
     /// `UserResourceRead`: `AdminListGroupsForUser`.
@@ -12,7 +13,6 @@ pub(in crate::users) enum QuotaCategory {
 }
 
 impl QuotaCategory {
-    /// Every category.
     pub(in crate::users) const ALL: [Self; 3] = [Self::UserReads, Self::Lists, Self::GroupReads];
 
     /// Returns the operation of this category that the service calls.
@@ -33,7 +33,8 @@ impl QuotaCategory {
         }
     }
 
-    /// Returns Cognito's default quota, in calls a second (developer guide, "Quotas in Amazon Cognito").
+    /// Returns Cognito's default quota, in calls a second (developer guide, "Quotas in Amazon
+    /// Cognito").
     pub(super) fn default_quota(self) -> usize {
         match self {
             Self::GroupReads => 50,

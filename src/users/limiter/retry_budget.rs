@@ -1,4 +1,5 @@
-//! The retry budget: at most a tenth of all calls are retries, so an outage does not double the calls; pure.
+//! The retry budget: at most a tenth of all calls are retries, so an outage does not double the
+//! calls; pure.
 
 /// The retries available, in tenths of one.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,5 @@
-//! The calls that were made and reserved. Every decision follows from them and the time given; pure.
+//! The calls that were made and reserved. Every decision follows from them and the time given;
+//! pure.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -36,7 +37,8 @@ impl LimiterState {
         }
     }
 
-    /// Reserves a call and returns when it starts, or fails if that leaves too little time before `deadline`.
+    /// Reserves a call and returns when it starts, or fails if that leaves too little time before
+    /// `deadline`.
     pub(super) fn reserve(
         &mut self,
         acquire: &Acquire<'_>,
@@ -45,7 +47,7 @@ impl LimiterState {
     ) -> Result<Instant, Failure> {
         let at = self.next(acquire, now);
         if at > now {
-            // Cognito has slowed the service down, so it is Cognito that cannot answer; waiting rarely helps.
+            // Cognito throttles, so report that and not our own limit; waiting rarely helps.
             if self.allowance(acquire.category).is_throttled(acquire.priority, now) {
                 return Err(Failure::Throttled);
             }
@@ -80,7 +82,7 @@ impl LimiterState {
 
     fn take(&mut self, acquire: &Acquire<'_>, at: Instant, now: Instant) {
         self.allowance(acquire.category).window.take(at, now);
-        // Before the map would grow, so that it holds about as many users as one second's calls.
+        // Prunes before the map grows, so that it has about as many users as one second's calls.
         if self.users.len() == self.users.capacity() {
             self.prune(now);
         }
@@ -114,7 +116,9 @@ impl LimiterState {
     }
 }
 
-// Cognito's quota of reads of one user (developer guide, "Quotas in Amazon Cognito"); it cannot be raised.
+// Cognito's quota of reads of one user (developer guide, "Quotas in Amazon Cognito"); it cannot be
+// raised.
 pub(super) const READS_OF_ONE_USER: usize = 10;
-// AdminGetUser takes some tens of milliseconds; with less time left the caller would not see its answer.
+// AdminGetUser takes some tens of milliseconds; with less time left the caller would not see its
+// answer.
 pub(super) const CALL_TIME: Duration = Duration::from_millis(100);

@@ -11,8 +11,8 @@ fn a_call_starts_at_once_or_before_the_deadline_or_never() {
     let begin = Instant::now();
     let at = |ms: u64| begin + Duration::from_millis(ms);
     let over = |ms: u64| Err(Failure::BudgetExhausted(Duration::from_millis(ms)));
-    // At 8 user reads a second, 2 a quarter: the calls made at once before, whether throttled, the priority,
-    // the deadline, and the result at 0 ms.
+    // At 8 user reads a second, 2 a quarter: the calls made, whether Cognito throttled, the
+    // priority, the deadline, the result at 0 ms.
     let table = [
         ("the first", 0, false, Foreground, 3000, Ok(at(0))),
         ("the second", 1, false, Foreground, 3000, Ok(at(0))),

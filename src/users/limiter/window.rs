@@ -4,14 +4,15 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-/// The times at which calls were made or will be, in order. No window of one second holds more than the rate,
-/// and none of a quarter second more than a quarter of it, so that calls the network bunches up are no burst.
+/// The times at which calls were made or will be, in order. No window of one second holds more than
+/// the rate. No quarter second holds more than a quarter of it, so that network jitter causes no
+/// burst.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SlidingWindow(VecDeque<Instant>);
 
 impl SlidingWindow {
-    /// Returns the earliest time, at or after `from`, at which `size` calls a second allow one more. A size of
-    /// 0 counts as 1.
+    /// Returns the earliest time, at or after `from`, at which `size` calls a second allow one
+    /// more. A size of 0 counts as 1.
     pub(super) fn next(&self, size: usize, from: Instant) -> Instant {
         let spans = [(size, SECOND), (size.div_ceil(4), SECOND / 4)];
         let mut at = from;
@@ -24,7 +25,8 @@ impl SlidingWindow {
         }
     }
 
-    /// Logs a call at `at`, which [`next`](Self::next) returned, and drops those over a second before `now`.
+    /// Logs a call at `at`, which [`next`](Self::next) returned, and drops those over a second
+    /// before `now`.
     pub(super) fn take(&mut self, at: Instant, now: Instant) {
         while self.0.front().is_some_and(|taken| *taken + SECOND <= now) {
             self.0.pop_front();
@@ -53,7 +55,8 @@ impl SlidingWindow {
         self.0.len()
     }
 
-    /// A span that contains `at` must hold fewer than `size` other calls, whether before or after `at`.
+    /// A span that contains `at` must hold fewer than `size` other calls, whether before or after
+    /// `at`.
     fn next_in(&self, size: usize, span: Duration, mut at: Instant) -> Instant {
         loop {
             let within = self.0.partition_point(|taken| *taken < at + span);
@@ -76,7 +79,8 @@ mod tests {
     fn a_token_comes_back_a_second_after_it_was_taken() {
         let begin = Instant::now();
         let at = |ms: u64| begin + Duration::from_millis(ms);
-        // At 4 calls a second: the calls logged, the time of a request, the time at which it may start.
+        // At 4 calls a second: the calls logged, the time of a request, the time at which it may
+        // start.
         let table: [(&str, &[u64], u64, u64); 10] = [
             ("none taken", &[], 0, 0),
             ("one a quarter of a second", &[0], 1, 250),

@@ -45,7 +45,7 @@ pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Tt
 
 fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, ttls: &Ttls) {
     let (user, freshness) = (found.user(), found.freshness());
-    assert_eq!(user.sub, sub(asking.who), "another person's data");
+    assert_eq!(user.sub, sub(asking.who), "another user's data");
     let began = at - freshness.age;
     assert!(asking.demand.allows(began), "older than demanded: {freshness:?}");
     let erased = world.erased(asking.who, asking.begun);
@@ -65,7 +65,7 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, ttls:
     };
     assert!(
         ever(&world.history(asking.who), began, at, was_so),
-        "never so since it was asked for: {freshness:?}"
+        "not a state of the user since the fetch began: {freshness:?}"
     );
     let groups = found.groups().map(|groups| groups.names().map(ToOwned::to_owned).collect::<Vec<_>>());
     let was_in = |truth: Truth| {
@@ -76,8 +76,8 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, ttls:
     if let Some(reason) = freshness.stale_reason {
         // A request with a short deadline learns nothing about Cognito.
         let is_hasty = asking.deadline - asking.begun < Duration::from_secs(1);
-        // After the groups the user is looked up again, which may wait for the rate limit longer than a request
-        // with a stale entry does.
+        // After the groups the user is looked up again, which may wait for the rate limit longer
+        // than a request with a stale entry does.
         assert!(
             is_hasty || asking.groups || has_cause(reason, at, world),
             "stale without a cause: {reason:?}"
@@ -97,7 +97,8 @@ fn has_cause(reason: StaleReason, at: Instant, world: &World) -> bool {
     }
 }
 
-/// Whether the user did not exist, as far as Cognito could say, at a time that the answer may be from.
+/// Whether the user did not exist, as far as Cognito could say, at a time that the answer may be
+/// from.
 fn is_absent(asking: &Asking, at: Instant, world: &World, ttls: &Ttls, lookup: BareSubLookup) -> bool {
     let is_unseen = !asking.who.is_multiple_of(2)
         && lookup == BareSubLookup::AdminGetUser

@@ -46,7 +46,7 @@ pub(super) struct World(Mutex<State>);
 
 struct State {
     people: Vec<Person>,
-    /// One call in this many has the fault; and how slow the others are.
+    /// The percentage of calls with each fault.
     weather: Vec<(Fault, u8)>,
     slowness: Duration,
     faults: Vec<(Instant, Fault)>,
@@ -59,7 +59,7 @@ struct State {
 struct Call {
     at: Instant,
     operation: String,
-    /// Every user with the name, or the `sub`, that it asks for.
+    /// Every user with the requested name or `sub`.
     about: Vec<usize>,
 }
 
@@ -214,8 +214,8 @@ impl World {
         self.state().shares_name(who)
     }
 
-    /// Asserts that no second holds more calls than the rate limit or more than 10 reads of one user, and that
-    /// every call is for a user requested shortly before.
+    /// Asserts that no second holds more calls than the rate limit, or more than 10 reads of one
+    /// user. Every call must be for a user requested shortly before.
     pub(super) fn check_calls(&self, per_second: usize) {
         let state = self.state();
         let within = |most: usize, is_meant: &dyn Fn(&Call) -> bool| {
@@ -299,7 +299,8 @@ impl State {
         if request.operation == "AdminListGroupsForUser" {
             return self.groups(request);
         }
-        // A wrong answer is about another user than the one asked for, whose name two users may have had.
+        // A wrong response is about another user than the requested one, whose name two users may
+        // have had.
         let meant = if is_lie { self.about(request) } else { Vec::new() };
         let other = |who| (who..who + PEOPLE).map(|who| who % PEOPLE).find(|who| !meant.contains(who));
         let found = self.find(request).and_then(other);
@@ -320,7 +321,7 @@ impl State {
         }
     }
 
-    /// Never wrong: groups do not say whose they are, so the service could not tell.
+    /// Never wrong: the response does not name the user, so the service could not notice.
     fn groups(&self, request: &Request) -> Reply {
         let Some(who) = self.find(request) else { return error("UserNotFoundException") };
         let group = json!({"GroupName": self.people[who].now().group(who)});

@@ -50,7 +50,7 @@ async fn a_thousand_callers_that_cancel_change_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_cached_meanwhile_is_not_fetched_again() {
+async fn an_entry_cached_meanwhile_is_not_fetched_again() {
     let single_flight = SingleFlight::new(MAX_FETCHES);
     let result = single_flight
         .join(key(), later(), || Some(entry()), |_| async { Err(Failure::Throttled.into()) })

@@ -20,7 +20,7 @@ async fn a_fetch_in_flight_does_not_restore_an_erased_user() {
         let erased = lab.erase("ada");
         assert_eq!(erased, Invalidated { entry: false, absence: false, fetches: 1, tokens: 0 });
         lab.play(|request| (Duration::from_millis(100), Lab::user(request, true, Some("new"))));
-        // A request after it does not join the fetch from before it, which is still in flight.
+        // A later request does not join the earlier fetch, which is still in flight.
         assert_eq!(plan(&lab.ask("ada").await.unwrap()), "new");
     };
     let (before, ()) = tokio::join!(before, erasing);
@@ -140,7 +140,7 @@ fn plan(found: &Found) -> String {
     found.user().attributes.get("custom:plan").unwrap().to_owned()
 }
 
-/// By the real clock, which is moka's.
+/// Uses the real clock, because moka does.
 #[tokio::test]
 async fn an_expired_user_is_freed_without_a_request() {
     let usable = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Which calls are made at all: each costs quota, and a dormant user costs money.
+//! Which calls are made: each costs quota, and a lookup of a dormant user costs money.
 
 use serde_json::json;
 use tokio::time::sleep;

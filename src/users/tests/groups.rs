@@ -17,7 +17,8 @@ async fn groups_are_fetched_on_request_and_then_cached() {
     assert_eq!(lab.operations(), ["AdminGetUser"], "no request for groups");
     let found = lab.ask_with_groups("ada").await.unwrap();
     assert_eq!(names(&found), ["group-0", "group-1", "group-2"]);
-    // The user once more after the groups, because that response does not say whose groups they are.
+    // The user once more after the groups, because that response does not say whose groups they
+    // are.
     assert_eq!(lab.operations(), ["AdminGetUser", "AdminListGroupsForUser", "AdminGetUser"]);
     let held = lab.ask_with_groups("ada").now_or_never().expect("a hit").unwrap();
     assert_eq!((names(&held).len(), held.freshness().source), (3, Source::Cache));

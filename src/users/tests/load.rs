@@ -102,9 +102,9 @@ async fn every_call_of_a_fetch_counts_towards_the_callers_limit() {
     assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "other callers do not wait");
 }
 
-/// Maintenance that must wait, or takes long, holds up nothing else in the runtime in which Cognito is called.
+/// Slow or waiting maintenance blocks nothing else in the runtime that calls Cognito.
 #[tokio::test]
-async fn maintenance_holds_up_no_fetch() {
+async fn maintenance_blocks_no_fetch() {
     let lab = Arc::new(Lab::start(|_, _| {}));
     lab.ask("ada").await.unwrap();
     let (locked, is_locked) = std::sync::mpsc::channel();
@@ -113,8 +113,8 @@ async fn maintenance_holds_up_no_fetch() {
     let holding = std::thread::spawn(move || {
         let _state = owner.users.0.cognito[&owner.pool.id].limiter().locked();
         locked.send(()).unwrap();
-        // Until the end of the test, or else for ever.
-        assert_eq!(unlocking.recv_timeout(Duration::from_secs(30)), Ok(()), "maintenance holds up the test");
+        // Holds the lock until the end of the test; the timeout ends a failed test.
+        assert_eq!(unlocking.recv_timeout(Duration::from_secs(30)), Ok(()), "maintenance blocks the test");
     });
     is_locked.recv().unwrap();
     #[expect(clippy::disallowed_methods, reason = "aborted below")]
@@ -140,7 +140,8 @@ async fn from_a_cold_start_the_rate_limit_holds_and_most_requests_soon_hit() {
     for second in 1..=120 {
         hits.push(0);
         for _ in 0..A_SECOND {
-            // Log-uniform, so the probability of a rank is inversely proportional to it: Zipf with exponent 1.
+            // Log-uniform, so the probability of a rank is inversely proportional to it: Zipf with
+            // exponent 1.
             let rank = PEOPLE.powf(fastrand::f64()) as usize;
             let (lab, sub) = (Arc::clone(&lab), format!("user-{rank}"));
             let mut asking = async move { lab.ask(&sub).await.map(|found| found.freshness()) }.boxed();

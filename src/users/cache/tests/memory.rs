@@ -1,4 +1,5 @@
-//! What users take of the process's memory: too large for every run, so `tests/run unit` asks for it by name.
+//! The memory of cached users: too large for every run, so `tests/run unit` selects these tests by
+//! name.
 
 use tikv_jemallocator::Jemalloc;
 
@@ -11,7 +12,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[test]
 #[ignore = "takes 2 GB, and its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
-fn a_million_users_of_ten_attributes_take_what_they_weigh() {
+fn the_memory_of_a_million_users_matches_their_weight() {
     let (cache, before) = (UserCache::new(u64::MAX, 1 << 20, TTLS, &CacheMetrics::default()), resident());
     fill(&cache, 1_000_000, 10, 20);
     let (taken, weight) = (resident() - before, cache.present.size().bytes);
@@ -26,9 +27,9 @@ fn a_million_users_of_ten_attributes_take_what_they_weigh() {
 
 #[test]
 #[ignore = "as above"]
-fn the_bound_holds_with_the_largest_users() {
+fn the_largest_users_stay_within_the_bound() {
     let (cache, before) = (UserCache::new(256 << 20, 1 << 20, TTLS, &CacheMetrics::default()), resident());
-    // Cognito's largest: 70 attributes of 2,048 characters, five times as many as there is room for.
+    // Cognito's largest users: 70 attributes of 2,048 characters, five times as many as fit.
     fill(&cache, 10_000, 70, 2048);
     let taken = resident() - before;
     println!(
