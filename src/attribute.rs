@@ -8,8 +8,8 @@ use thiserror::Error;
 
 pub use self::attributes::{Attributes, Iter};
 
-/// The name of an attribute as Cognito spells it (`email`, `custom:plan`), or of a pseudo-attribute: 1 to 64 visible
-/// characters, compared byte for byte.
+/// The name of an attribute as Cognito spells it (`email`, `custom:plan`), or of a
+/// pseudo-attribute: 1 to 64 visible characters, compared byte for byte.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AttributeName(Box<str>);
 
@@ -19,9 +19,9 @@ impl AttributeName {
         &self.0
     }
 
-    /// Returns whether a user pool can have such an attribute (developer guide, "Working with user attributes"), or it is a
-    /// pseudo-attribute or always released. The names of custom attributes begin with `custom:`, or with `dev:custom:` if
-    /// only administrators may write them.
+    /// Returns whether a user pool can have such an attribute (developer guide, "Working with user
+    /// attributes"), or it is a pseudo-attribute or always released. The names of custom attributes
+    /// begin with `custom:`, or with `dev:custom:` if only administrators may write them.
     pub fn is_known(&self) -> bool {
         let name = self.as_str();
         let own = name.strip_prefix("dev:").unwrap_or(name).strip_prefix("custom:");
@@ -95,7 +95,7 @@ impl Selection {
         }
     }
 
-    /// Returns the names, or none if all are selected.
+    /// Returns the selected names; empty if all are selected.
     pub fn named(&self) -> impl Iterator<Item = &AttributeName> {
         let names = match self {
             Self::All => None,
@@ -119,8 +119,8 @@ impl Selection {
         })
     }
 
-    /// Restricts a request to what this selection releases. A request for all gets all that is released. Fails with the
-    /// names that are not released, sorted.
+    /// Restricts a request to what this selection releases. A request for all gets all that is
+    /// released. Fails with the names that are not released, sorted.
     pub fn narrow(self: &Arc<Self>, requested: Self) -> Result<Arc<Self>, Vec<AttributeName>> {
         let Self::Only(wanted) = requested else {
             return Ok(Arc::clone(self));
@@ -130,7 +130,7 @@ impl Selection {
     }
 }
 
-/// What every caller gets of every user it may read, by the names of the fields.
+/// The fields of every response, whatever the rule releases.
 pub const ALWAYS_RELEASED: [&str; 4] = ["sub", "user_pool_id", "enabled", "status"];
 /// The pseudo-attribute of the pool's username.
 pub const USERNAME: &str = "username";

@@ -1,5 +1,5 @@
-//! Authenticates a request: from its metadata, its `access_token` field and its connection to a [`Caller`].
-//! `policy` decides what the caller may do.
+//! Authenticates a request: from its metadata, its `access_token` field and its connection to a
+//! [`Caller`]. `policy` decides what the caller may do.
 
 mod bearer;
 mod caller;
@@ -35,7 +35,7 @@ use crate::{
     telemetry::metrics::TokenMetrics,
 };
 
-/// What a request is authenticated by. These are secrets, so it has no `Debug`.
+/// The credentials of a request. They are secrets, so there is no `Debug`.
 #[expect(missing_debug_implementations, reason = "it holds tokens")]
 pub struct Credentials<'a> {
     /// The call's metadata, for `authorization`.
@@ -73,8 +73,8 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Starts to fetch every pool's keys in the background, and to maintain the cache of `verified` tokens.
-    /// Must be called in a Tokio runtime.
+    /// Starts to fetch every pool's keys in the background, and to maintain the cache of `verified`
+    /// tokens. Must be called in a Tokio runtime.
     pub fn start(
         pools: &Pools,
         verified: Arc<VerifiedTokens>,
@@ -95,8 +95,8 @@ impl Authenticator {
         join_all(self.keys.values().map(Keys::loaded)).await;
     }
 
-    /// Returns the caller. A bad credential is refused even if another one is good. Cancel safe. Waits for the network only
-    /// if a token names a key that is not known yet.
+    /// Returns the caller. A bad credential is refused even if another one is good. Cancel safe.
+    /// Waits for the network only if a token names an unknown key id.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Rejected> {
         let bearer = match RawToken::from_metadata(credentials.metadata)? {
             Some(token) => Some(self.verify(token).await?),
@@ -124,7 +124,8 @@ impl Authenticator {
 
     async fn verify_uncached(&self, token: RawToken<'_>) -> Result<VerifiedToken, Rejected> {
         let unverified = Unverified::read(token.read()?)?;
-        // Before any fetch: a token must not choose the server that keys come from (RFC 8725, section 3.8).
+        // Before any fetch: a token must not choose the server that keys come from (RFC 8725,
+        // section 3.8).
         let pool = unverified.unverified_issuer().and_then(|issuer| self.pools.by_issuer(issuer));
         let pool = pool.ok_or(Rejected::Invalid(InvalidReason::Issuer))?;
         let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
@@ -139,8 +140,8 @@ impl Authenticator {
     }
 }
 
-/// Checks what can be checked of a token without a pool: that it is one compact RS256 token whose header asks for nothing
-/// else.
+/// Checks the form of a token: one compact RS256 token, without header parameters that change how
+/// it is verified.
 pub fn check_form(token: &str) -> Result<(), Rejected> {
     Unverified::read(RawToken::from_field(token)?.read()?).map(drop)
 }

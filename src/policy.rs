@@ -35,8 +35,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Reads `callers` from the settings; `errors` refuse the result if any is wrong.
-    /// Without `pools`, whose settings are then invalid, the rules are only checked by themselves.
+    /// Reads `callers` from the settings. Returns none after adding to `errors`. Without `pools`,
+    /// whose settings are then invalid, only the rules themselves are checked.
     pub fn read(config: &Config, pools: Option<&Pools>, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         let rules = rule::read(config, pools, errors)?;
         Some(Self { rules, pools: pools?.clone() })
@@ -47,7 +47,7 @@ impl Policy {
         self.rules.iter().filter(|rule| rule.accepts_remote_networks()).map(|rule| &*rule.name)
     }
 
-    /// Returns the one rule that matches `caller`, whose scope is not checked yet.
+    /// Returns the one rule that matches `caller`, without checking its scope.
     pub fn rule<'a>(&'a self, caller: &'a Caller) -> Result<CallerRule<'a>, Denied> {
         let identity = caller.identity();
         let mut matching = self.rules.iter().filter(|rule| rule.matches(identity));
@@ -55,7 +55,7 @@ impl Policy {
             Identity::Address(_) => Denied::CredentialMissing,
             Identity::Certificate(_) | Identity::Machine(_) | Identity::User(_) => Denied::CallerNotAllowed,
         })?;
-        // A certificate with several names may match two rules. Then neither is the caller's.
+        // A certificate with several names may match two rules. Then neither applies.
         if matching.next().is_some() {
             return Err(Denied::CallerNotAllowed);
         }

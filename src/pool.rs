@@ -1,4 +1,5 @@
-//! A user pool: its id, and the issuer, key URL, Region and API that follow from it or from the settings.
+//! A user pool: its id, and the issuer, key URL, Region and API that follow from it or from the
+//! settings.
 
 mod id;
 mod role;
@@ -28,31 +29,34 @@ pub struct Pool {
     pub issuers: Vec<String>,
     /// The URL of the signing keys.
     pub jwks_url: Uri,
-    /// How to look up a user of whom only the `sub` is known.
+    /// How to look up a user by bare `sub`.
     pub bare_sub: BareSubLookup,
     /// The credentials that sign calls.
     pub credentials: AwsCredentials,
     /// The Region of the API.
     pub region: String,
-    /// The AWS account, if configured. Account and Region determine the quotas that calls count towards.
+    /// The AWS account, if configured. Account and Region determine the quotas that calls count
+    /// towards.
     pub account: Option<String>,
     /// The role to assume for calls; none to use the service's own credentials.
     pub role: Option<Role>,
 }
 
-/// How to look up a user of whom only the `sub` is known.
+/// How to look up a user by bare `sub`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BareSubLookup {
     /// `AdminGetUser` by sub, which finds local users only.
     AdminGetUser,
     /// `AdminGetUser` by sub, then `ListUsers`, which finds federated users too.
     AdminGetUserThenListUsers,
-    /// `ListUsers` alone. Cognito does not bill it as activity of the user, and it is eventually consistent.
+    /// `ListUsers` alone. Cognito does not bill it as activity of the user, and it is eventually
+    /// consistent.
     ListUsers,
 }
 
 impl Pool {
-    /// Reads the settings of one pool, under the settings key `key`. Returns none after adding to `errors`.
+    /// Reads the settings of one pool, under the settings key `key`. Returns none after adding to
+    /// `errors`.
     fn read(settings: &PoolSettings, key: &str, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         let id = errors.parsed::<PoolId>(&format!("{key}.id"), &settings.id);
         let app_clients = read_clients(&settings.app_clients, &format!("{key}.app_clients"), errors);
@@ -224,8 +228,8 @@ fn lookup(settings: &PoolSettings) -> BareSubLookup {
     }
 }
 
-/// Both issuer hosts of a pool: the original, and the one of pools with an updated issuer configuration
-/// (developer guide, "Understanding the access token").
+/// Both issuer hosts of a pool: the original, and the one of pools with an updated issuer
+/// configuration (developer guide, "Understanding the access token").
 fn issuers(region: &str, id: &PoolId) -> [String; 2] {
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     ["cognito-idp", "issuer-cognito-idp"].map(|host| format!("https://{host}.{region}.{suffix}/{id}"))

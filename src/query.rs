@@ -1,4 +1,5 @@
-//! A valid query: which user, which attributes, and how fresh. `policy` decides whether it is permitted.
+//! A valid query: which user, which attributes, and how fresh. `policy` decides whether it is
+//! permitted.
 
 use thiserror::Error;
 
@@ -51,7 +52,7 @@ pub struct Target {
     pub pool: Option<PoolId>,
 }
 
-/// What an administrator asks about one caller's rule.
+/// An administrator's query about the rule of one caller.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AccessQuery {
     /// The caller's configured name.
@@ -60,7 +61,7 @@ pub struct AccessQuery {
     pub attributes: Vec<AttributeName>,
 }
 
-/// What is wrong with a query, in the caller's terms.
+/// Why a query is invalid, in the caller's terms.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum InvalidQuery {
     /// A field has a value that its description does not allow.
@@ -68,7 +69,7 @@ pub enum InvalidQuery {
     Field {
         /// The field's path in the message, such as `attributes[3]`.
         field: String,
-        /// What it must be, for a text that begins with the field.
+        /// The requirement, worded to follow the field's path.
         problem: &'static str,
     },
     /// `sub` is malformed.

@@ -9,7 +9,8 @@ use thiserror::Error;
 pub use self::groups::{Groups, InvalidGroups};
 use crate::{attribute::Attributes, cache::shared_allocation, unix_time::UnixTime};
 
-/// A user's unchanging identifier in a pool: opaque, 1 to 128 characters of `[A-Za-z0-9_-]`, not always a UUID.
+/// A user's unchanging identifier in a pool: opaque, 1 to 128 characters of `[A-Za-z0-9_-]`, not
+/// always a UUID.
 ///
 /// See the Cognito developer guide, "Understanding the access token". Its `Debug` shows nothing.
 #[derive(Clone, Eq, Hash, PartialEq)]
@@ -45,13 +46,14 @@ impl fmt::Debug for Sub {
 #[error("is no sub: 1 to 128 characters of [A-Za-z0-9_-]")]
 pub struct InvalidSub;
 
-/// A pool's name for a user: 1 to 128 visible characters. It may be an email address, so its `Debug` shows nothing.
+/// A pool's name for a user: 1 to 128 visible characters. It may be an email address, so its
+/// `Debug` shows nothing.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Username(Arc<str>);
 
 impl Username {
-    /// Reads the name of the user with this `sub`. Where users sign in with an email address or a phone number, Cognito
-    /// takes the `sub` for the name, and both then share their memory.
+    /// Reads the name of the user with this `sub`. Where users sign in with an email address or a
+    /// phone number, Cognito uses the `sub` as the name; both then share one allocation.
     pub fn of(name: &str, sub: &Sub) -> Result<Self, InvalidUsername> {
         if name == sub.as_str() { Ok(Self(Arc::clone(&sub.0))) } else { name.parse() }
     }
@@ -61,7 +63,7 @@ impl Username {
         &self.0
     }
 
-    /// Returns what it takes in memory beside its user's `sub`, in bytes.
+    /// Returns its heap memory in bytes, without what it shares with its user's `sub`.
     pub fn heap_bytes(&self, sub: &Sub) -> usize {
         if Arc::ptr_eq(&self.0, &sub.0) { 0 } else { shared_allocation(self.0.len()) }
     }
@@ -128,13 +130,15 @@ pub enum UserStatus {
     Unrecognised,
 }
 
-/// Returns whether Cognito's API accepts a text as the name of a user or a group (`UsernameType`, `GroupNameType`).
+/// Returns whether Cognito's API accepts a text as the name of a user or a group (`UsernameType`,
+/// `GroupNameType`).
 fn is_name(text: &str) -> bool {
     (1..=MAX_CHARACTERS).contains(&text.chars().count())
         && !text.contains(|c: char| c.is_control() || c.is_whitespace())
 }
 
-// The longest `sub`, `username` and group name of Cognito's API (API reference, UsernameType and GroupNameType).
+// The longest `sub`, `username` and group name of Cognito's API (API reference, UsernameType and
+// GroupNameType).
 const MAX_CHARACTERS: usize = 128;
 
 #[cfg(test)]

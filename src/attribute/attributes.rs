@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use super::{AttributeName, AttributeValue};
 
 /// Names and values, sorted by name, immutable, in one allocation. Its `Debug` shows nothing.
-// For each attribute: the lengths of name and value as three characters of 15 bits, the name, the value. All of it is one
-// string, so that reading need not validate UTF-8 again.
+// For each attribute: the lengths of name and value as three characters of 15 bits, the name, the
+// value. All of it is one string, so that reading need not validate UTF-8 again.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Attributes(Box<str>);
 
@@ -73,7 +73,8 @@ impl fmt::Debug for Iter<'_> {
     }
 }
 
-/// Encodes the lowest 15 bits of a length as a character. All of these are below the surrogates, so all are valid.
+/// Encodes the lowest 15 bits of a length as a character. All of these are below the surrogates, so
+/// all are valid.
 fn length_char(number: usize) -> char {
     let bits = u32::try_from(number & ((1 << BITS) - 1)).unwrap_or_default();
     char::from_u32(bits).unwrap_or_default()

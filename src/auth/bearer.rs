@@ -12,8 +12,9 @@ use super::Rejected;
 pub(super) struct RawToken<'a>(&'a [u8]);
 
 impl<'a> RawToken<'a> {
-    /// Returns the token in `authorization`, or none if there is no such entry. An entry that is not a bearer token is
-    /// refused (RFC 6750, section 2.1). The scheme is case-insensitive (RFC 9110, section 11.1).
+    /// Returns the token in `authorization`, or none if there is no such entry. An entry that is
+    /// not a bearer token is refused (RFC 6750, section 2.1). The scheme is case-insensitive (RFC
+    /// 9110, section 11.1).
     pub(super) fn from_metadata(metadata: &'a MetadataMap) -> Result<Option<Self>, Rejected> {
         let mut entries = metadata.as_ref().get_all(AUTHORIZATION).iter();
         let Some(entry) = entries.next() else { return Ok(None) };
@@ -39,7 +40,6 @@ impl<'a> RawToken<'a> {
         if token.len() > MAX_BYTES { Err(Rejected::Malformed) } else { Ok(Self(token)) }
     }
 
-    /// Returns all bytes of the token.
     pub(super) fn as_bytes(&self) -> &'a [u8] {
         self.0
     }
@@ -50,8 +50,8 @@ impl<'a> RawToken<'a> {
     }
 }
 
-/// A token in compact JWS form (RFC 7515, section 7.1): three parts of base64url characters, at most 32 KiB in all.
-/// It is a secret: it has no `Display`, and its `Debug` shows nothing.
+/// A token in compact JWS form (RFC 7515, section 7.1): three parts of base64url characters, at
+/// most 32 KiB in all. It is a secret: it has no `Display`, and its `Debug` shows nothing.
 #[derive(Clone, Copy)]
 pub(super) struct BearerToken<'a> {
     pub(super) header: &'a str,

@@ -8,7 +8,8 @@ use crate::{
     user::{Groups, Sub, Username},
 };
 
-/// An authenticated caller, and the users whose tokens it presented. Only [`super::Authenticator::authenticate`] makes one.
+/// An authenticated caller, and the users whose tokens it presented. Only
+/// [`super::Authenticator::authenticate`] makes one.
 #[derive(Clone, Debug)]
 pub struct Caller {
     identity: Identity,
@@ -16,7 +17,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Makes the caller of a connection from the token in `authorization` and the user of the token in `access_token`.
+    /// Makes the caller of a connection from the token in `authorization` and the user of the token
+    /// in `access_token`.
     pub(super) fn new(peer: &Peer, bearer: Option<TokenIdentity>, presented: Option<Arc<TokenUser>>) -> Self {
         let (client, forwarded) =
             bearer.map_or((None, None), |TokenIdentity { client, user }| (Some(client), user));
@@ -29,7 +31,7 @@ impl Caller {
         Self { identity, users: [forwarded, presented] }
     }
 
-    /// Returns by what the caller is identified.
+    /// Returns the identity of the caller.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -46,10 +48,10 @@ impl Caller {
     }
 }
 
-/// By what a caller is identified.
+/// What identifies a caller.
 #[derive(Clone, Debug)]
 pub enum Identity {
-    /// Its address alone.
+    /// Its network address, without a credential.
     Address(Address),
     /// A client certificate.
     Certificate(Arc<Certificate>),

@@ -5,7 +5,8 @@ use std::{fmt, str::FromStr};
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// The subject alternative names of a client certificate (RFC 5280, section 4.2.1.6), by which rules name callers.
+/// The subject alternative names of a client certificate (RFC 5280, section 4.2.1.6), by which
+/// rules name callers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Certificate(Vec<AlternativeName>);
 
@@ -18,7 +19,8 @@ impl Certificate {
         Self(uris.chain(hosts).collect())
     }
 
-    /// Returns whether the certificate has this name, byte for byte: case is significant, and a wildcard matches only itself.
+    /// Returns whether the certificate has this name, byte for byte: case is significant, and a
+    /// wildcard matches only itself.
     pub fn has(&self, name: &AlternativeName) -> bool {
         self.0.contains(name)
     }

@@ -1,5 +1,5 @@
-//! The rules that a token must pass, as pure functions: header, issuer, signature, claims.
-//! What is read before the signature is checked is named `unverified`.
+//! The checks of a token, as pure functions: header, issuer, signature, claims. Data read before
+//! the signature is checked is named `unverified`.
 
 mod header;
 mod part;
@@ -30,11 +30,12 @@ pub(super) struct Unverified<'a> {
 }
 
 impl<'a> Unverified<'a> {
-    /// Reads a token. Its header may ask only for RS256 with a key id (RFC 8725, sections 3.1 and 3.2).
+    /// Reads a token. Its header must name RS256 and a key id (RFC 8725, sections 3.1 and 3.2).
     pub(super) fn read(token: BearerToken<'a>) -> Result<Self, Rejected> {
         let header: Header = json(token.header)?;
         header.check()?;
-        // Checked before the keys are needed: a token that no key can verify must not cause a fetch.
+        // Checked before the keys are needed: a token that no key can verify must not cause a
+        // fetch.
         URL_SAFE_NO_PAD.decode(token.signature).map_err(|_| Rejected::Malformed)?;
         Ok(Self { token, header, claims: json(token.payload)? })
     }
@@ -148,8 +149,8 @@ fn text(claim: &Option<Typed<String>>) -> Option<&str> {
     }
 }
 
-/// A token without the claim has no groups. A claim that cannot be read is refused instead: a backend may use a group to
-/// forbid something.
+/// A missing claim means no groups. A malformed one is refused, because a backend may use a group
+/// to deny access.
 fn groups(claim: &Option<Typed<Vec<String>>>) -> Result<Groups, Rejected> {
     match claim {
         None => Ok(Groups::default()),

@@ -1,5 +1,5 @@
-//! A pool's signing keys. An unknown key id causes at most one fetch in 10 s; a known one never waits.
-//! One task a pool fetches, so a request can neither start a second fetch nor cancel one.
+//! A pool's signing keys. An unknown key id causes at most one fetch in 10 s; a known one never
+//! waits. One task a pool fetches, so a request can neither start a second fetch nor cancel one.
 
 mod fetch;
 mod set;
@@ -34,7 +34,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Starts the task that fetches the keys of `pool` now and every 10 min. Fails only if no HTTPS client can be built.
+    /// Starts the task that fetches the keys of `pool` now and every 10 min. Fails only if no HTTPS
+    /// client can be built.
     pub(super) fn start(pool: &Pool, metrics: JwksMetrics) -> Result<Self, FetcherError> {
         let (sender, state) = watch::channel(State::default());
         let fetch_requested = Arc::new(Notify::new());
@@ -45,15 +46,16 @@ impl Keys {
             state: sender,
             fetch_requested: Arc::clone(&fetch_requested),
         };
-        // Not joined: it ends with `Keys`. A panic closes the channel, which means that no keys are available.
+        // Not joined: it ends with `Keys`. A panic closes the channel, which means that no keys are
+        // available.
         #[expect(clippy::disallowed_methods, reason = "this is the owner of the key task")]
         let task = tokio::spawn(refresh.run()).abort_handle();
         Ok(Self { state, fetch_requested, task })
     }
 
-    /// Returns the key with this id. If it is unknown and the last fetch ended more than 10 s ago, waits for a fetch, at most
-    /// 2 s. A key that is unknown after a good fetch is invalid. Without one it may be new, so the keys are unavailable.
-    /// Cancel safe.
+    /// Returns the key with this id. If it is unknown and the last fetch ended more than 10 s ago,
+    /// waits up to 2 s for a fetch. An id that is unknown after a successful fetch is invalid;
+    /// after a failed one it may be new, so the keys are unavailable. Cancel safe.
     pub(super) async fn key(&self, id: &str) -> Result<Arc<Key>, Rejected> {
         let mut state = self.state.clone();
         if let Some(key) = state.borrow_and_update().key(id) {
@@ -100,7 +102,6 @@ struct State {
     good: Option<(KeySet, Instant)>,
     /// When the last fetch ended, successful or not.
     last_attempt: Option<Instant>,
-    /// Whether it failed.
     failed: bool,
 }
 
@@ -168,7 +169,7 @@ impl RefreshTask {
                 () = sleep_until(next) => return,
                 () = self.fetch_requested.notified() => {}
             }
-            // A request that came during the last fetch has had its answer from it.
+            // A request that arrived during the last fetch already has its result.
             if self
                 .state
                 .borrow()

@@ -1,4 +1,4 @@
-//! The tokens already verified, by the SHA-256 of all of each. No token's bytes are kept.
+//! The cache of verified tokens, by the SHA-256 of the whole token. No token is stored.
 
 use std::{mem::size_of, sync::Arc, time::SystemTime};
 
@@ -43,22 +43,22 @@ impl VerifiedToken {
     }
 }
 
-/// The tokens that were verified, within a bound in bytes.
+/// The cache of verified tokens, bounded in bytes.
 #[derive(Debug)]
 pub struct VerifiedTokens {
     cache: Cache<Digest, Arc<VerifiedToken>>,
     epochs: Arc<Epochs>,
-    /// Allows one removal at a time, because each scans the cache.
+    /// Allows one removal at a time, because each one scans the cache.
     removal: Arc<Mutex<()>>,
     hits: Counter,
     misses: Counter,
 }
 
-/// Whether a token was verified before.
+/// The result of a lookup in the cache of verified tokens.
 pub(super) enum TokenLookup<'a> {
-    /// It was, and this is what it says.
+    /// What the token identifies.
     Hit(TokenIdentity),
-    /// It was not.
+    /// The token must be verified, and can then be inserted.
     Miss(PendingInsert<'a>),
 }
 
@@ -104,13 +104,14 @@ impl VerifiedTokens {
             self.cache.remove(&digest);
         }
         self.misses.inc();
-        // Whose token it is becomes known only when it is verified.
+        // The user of the token is unknown until it is verified.
         TokenLookup::Miss(PendingInsert { tokens: self, digest, epoch: self.epochs.of_all() })
     }
 
-    /// Removes every token of one user, and returns how many there were. A token that is being verified
-    /// meanwhile is not inserted. Scans the cache on a blocking thread, one removal at a time. Dropping the
-    /// future stops no scan that has begun. Fails only if the scan panics or the runtime shuts down.
+    /// Removes every token of one user, and returns how many. A token whose verification is in
+    /// flight is not inserted. Scans the cache on a blocking thread, one removal at a time. A scan
+    /// that has begun continues if the future is dropped. Fails only if the scan panics or the
+    /// runtime shuts down.
     pub async fn remove_user(self: &Arc<Self>, pool: &PoolId, sub: &Sub) -> Result<usize, JoinError> {
         let removal = Arc::clone(&self.removal).lock_owned().await;
         let (tokens, pool, sub) = (Arc::clone(self), pool.clone(), sub.clone());
@@ -133,7 +134,8 @@ impl VerifiedTokens {
 }
 
 impl PendingInsert<'_> {
-    /// Inserts a token, unless some user was invalidated since the lookup, and returns what it says.
+    /// Inserts a token, unless some user was invalidated since the lookup, and returns its
+    /// identity.
     pub(super) fn insert(self, token: VerifiedToken) -> TokenIdentity {
         let Self { tokens, digest, epoch } = self;
         let identity = token.identity.clone();
@@ -142,7 +144,7 @@ impl PendingInsert<'_> {
     }
 }
 
-/// The SHA-256 of a token. It tells whether a given token was presented, so it is wiped.
+/// The SHA-256 of a token. It reveals whether a given token was presented, so it is wiped.
 #[derive(Clone, Eq, Hash, PartialEq)]
 struct Digest([u8; 32]);
 

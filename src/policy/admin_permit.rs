@@ -16,7 +16,7 @@ impl AdminPermit {
 
 impl CallerRule<'_> {
     /// Decides whether the caller may administer `target`. A user's own token is refused whatever
-    /// its scopes: every user of the app client may have those.
+    /// its scopes: every user of the app client can get the same ones.
     pub fn admin_permit(&self, target: Target) -> Result<AdminPermit, Denied> {
         self.check_scope()?;
         if !self.rule.admin || matches!(self.caller.identity(), Identity::User(_)) {

@@ -82,7 +82,7 @@ impl<'a> CallerRule<'a> {
         Ok(Subject { pool: self.pool(query.pool.as_ref())?, sub, lookup_key: LookupKey::Sub })
     }
 
-    /// Prefers the groups of the token: they are those of its issue, but cost no call to Cognito.
+    /// Prefers the groups in the token: they date from its issue, but cost no call to Cognito.
     fn groups_source(&self, query: &Query) -> Result<GroupsSource, Denied> {
         match (query.include_groups, self.caller.token_users().next()) {
             (false, _) => Ok(GroupsSource::NotRequested),

@@ -47,7 +47,7 @@ pub(super) enum GroupsSource {
     NotRequested,
 }
 
-/// How many cache misses of one caller may reach Cognito.
+/// The rate limit of one caller's cache misses.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CallerRateLimit {
     /// The configured name of the caller.

@@ -84,7 +84,7 @@ impl Rule {
 #[derive(Debug)]
 pub(super) struct Scope(String);
 
-/// Reads every caller's settings; `errors` refuse the result if anything is wrong with them.
+/// Reads every caller's settings. Returns none after adding to `errors`.
 pub(super) fn read(
     config: &Config,
     pools: Option<&Pools>,

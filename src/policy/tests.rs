@@ -257,7 +257,7 @@ fn all_errors_of_the_rules_are_reported_together() {
             &["callers[0].attributes[0]", "callers[0].attributes[2]"],
         ),
         (
-            "a wildcard beside a name",
+            "a wildcard with a name",
             CallerSettings { attributes: vec!["name".into(), "*".into()], ..web() },
             &["callers[0].attributes[1]"],
         ),
@@ -287,7 +287,7 @@ fn no_two_rules_match_the_same_caller() {
         ("side by side", &["10.0.0.0/16"], &["10.1.0.0/16"], false),
         ("another family", &["0.0.0.0/0"], &["::/0"], false),
         ("Unix sockets twice", &["unix"], &["10.0.0.0/8", "unix"], true),
-        ("Unix sockets beside all addresses", &["unix"], &["0.0.0.0/0", "::/0"], false),
+        ("Unix sockets and all addresses", &["unix"], &["0.0.0.0/0", "::/0"], false),
     ];
     for (case, one, two, overlap) in table {
         let rule = |name: &str, networks: &[&str]| CallerSettings {

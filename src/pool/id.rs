@@ -4,8 +4,8 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
-/// The id of a user pool, such as `eu-west-1_AbCdEfGhI`: at most 55 characters (API reference, `UserPoolIdType`).
-/// One pointer wide, because every cache entry has it.
+/// The id of a user pool, such as `eu-west-1_AbCdEfGhI`: at most 55 characters (API reference,
+/// `UserPoolIdType`). One pointer wide, because every cache entry has it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PoolId(Arc<String>);
 

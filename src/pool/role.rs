@@ -2,8 +2,8 @@
 
 use crate::config::{ErrorCollector, PoolSettings};
 
-/// A role and the external id that its trust policy requires (IAM user guide, "Access to AWS accounts owned by third
-/// parties").
+/// A role and the external id that its trust policy requires (IAM user guide, "Access to AWS
+/// accounts owned by third parties").
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Role {
     /// The role's ARN.
@@ -13,7 +13,8 @@ pub struct Role {
 }
 
 impl Role {
-    /// Reads the role from the settings of a pool, under the settings key `key`. Returns none after adding to `errors`.
+    /// Reads the role from the settings of a pool, under the settings key `key`. Returns none after
+    /// adding to `errors`.
     pub(super) fn read(
         settings: &PoolSettings,
         key: &str,
@@ -45,7 +46,8 @@ impl Role {
     }
 }
 
-/// Returns the account in a role's ARN: `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME` (IAM user guide, "IAM identifiers").
+/// Returns the account in a role's ARN: `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME` (IAM user
+/// guide, "IAM identifiers").
 fn account(arn: &str) -> Option<&str> {
     let (partition, rest) = arn.strip_prefix("arn:")?.split_once(":iam::")?;
     let (account, role) = rest.split_once(":role/")?;

@@ -7,10 +7,11 @@ use thiserror::Error;
 use super::is_name;
 use crate::cache::{allocation, shared_allocation};
 
-/// The names of a user's groups, in Cognito's order: at most 100, of 1 to 128 visible characters each; cheap to clone.
+/// The names of a user's groups, in Cognito's order: at most 100, of 1 to 128 visible characters
+/// each; cheap to clone.
 ///
-/// See the Cognito developer guide, "Quotas in Amazon Cognito", and `GroupNameType` in the API reference. Group names may be
-/// sensitive, so its `Debug` shows nothing.
+/// See the Cognito developer guide, "Quotas in Amazon Cognito", and `GroupNameType` in the API
+/// reference. Group names may be sensitive, so its `Debug` shows nothing.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Groups(Arc<Vec<Box<str>>>);
 
@@ -20,7 +21,7 @@ impl Groups {
         self.0.iter().map(|name| &**name)
     }
 
-    /// Returns what the names take in memory, in bytes.
+    /// Returns the heap memory of the names, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let names = self.names().map(|name| allocation(name.len())).sum::<usize>();
         shared_allocation(size_of_val(&*self.0)) + allocation(size_of_val(self.0.as_slice())) + names

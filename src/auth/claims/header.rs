@@ -1,4 +1,4 @@
-//! The header of a token. It may ask for RS256 with a key id, and for nothing else.
+//! The header of a token: RS256 with a key id, and no parameter that changes the verification.
 
 use serde::Deserialize;
 
@@ -25,8 +25,8 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Refuses other algorithms and keys that the token brings itself (RFC 8725, sections 3.1 and 3.2), and critical
-    /// parameters (RFC 7515, section 4.1.11).
+    /// Refuses other algorithms and keys embedded in the token (RFC 8725, sections 3.1 and 3.2),
+    /// and critical parameters (RFC 7515, section 4.1.11).
     pub(super) fn check(&self) -> Result<(), Rejected> {
         let refused = [self.crit, self.b64, self.jwk, self.jku, self.x5u, self.x5c, self.x5t, self.x5t_s256];
         let type_is_ours = match &self.typ {
@@ -56,7 +56,8 @@ impl Header {
 
 // Cognito sends none; the others are RFC 9068's and RFC 7519's names for an access token.
 const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
-// Registered algorithms that are not accepted: their tokens are well formed, and so invalid rather than malformed.
+// Registered algorithms that are not accepted: their tokens are well formed, and so invalid rather
+// than malformed.
 const OTHER_ALGORITHMS: [&str; 13] = [
     "HS256", "HS384", "HS512", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
     "ES256K", "EdDSA",

@@ -1,4 +1,4 @@
-//! Decodes one part of a token. It refuses every encoding that could be read in two ways.
+//! Decodes one part of a token, and refuses ambiguous encodings.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{
@@ -8,7 +8,8 @@ use serde::{
 
 use crate::auth::Rejected;
 
-/// A claim of the expected type or of another. The reason for a refusal differs from that for a missing claim.
+/// A claim of the expected type or of another, which is refused with another reason than a missing
+/// claim.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Typed<T> {
@@ -30,8 +31,8 @@ impl<'de> Deserialize<'de> for Presence {
     }
 }
 
-/// Decodes canonical base64url without padding (RFC 7515, section 2) and the JSON object in it. A field of `T` that is given
-/// twice is refused.
+/// Decodes canonical base64url without padding (RFC 7515, section 2) and the JSON object in it. A
+/// field of `T` that is given twice is refused.
 pub(super) fn json<T: DeserializeOwned>(part: &str) -> Result<T, Rejected> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejected::Malformed)?;
     // Serde would also read an array, field by field.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn a_header_asks_for_rs256_with_a_named_key_and_nothing_else() {
+fn only_rs256_headers_with_a_key_id_are_accepted() {
     let good = json!({"alg": "RS256", "kid": "k1"});
     let edit = |name: &str, value: serde_json::Value| {
         let mut header = good.clone();
@@ -71,7 +71,7 @@ fn a_header_asks_for_rs256_with_a_named_key_and_nothing_else() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn claims_are_cognitos_for_this_pool_and_client() {
+fn invalid_claims_are_rejected_with_their_reason() {
     let edit = |name: &str, value: serde_json::Value| {
         let mut claims = good();
         claims[name] = value;
@@ -165,14 +165,14 @@ fn claims_are_cognitos_for_this_pool_and_client() {
 }
 
 #[test]
-fn good_claims_are_taken_whatever_else_they_say() {
+fn valid_claims_are_accepted_whatever_the_others() {
     let edit = |name: &str, value: serde_json::Value| {
         let mut claims = good();
         claims[name] = value;
         who(&claims.to_string())
     };
     let user = who(&good().to_string());
-    let (_, Some((sub, username, _))) = &user else { panic!("nobody") };
+    let (_, Some((sub, username, _))) = &user else { panic!("no user") };
     assert_eq!((sub.as_str(), username.as_str()), ("abc", "ada"));
     for same in [
         edit("iss", json!(ISSUER.replace("cognito-idp", "issuer-cognito-idp"))),
@@ -190,7 +190,7 @@ fn good_claims_are_taken_whatever_else_they_say() {
 }
 
 #[test]
-fn a_scope_is_one_of_those_that_are_named() {
+fn a_scope_must_equal_one_of_the_token() {
     let scopes = |scope: serde_json::Value| {
         let mut claims = good();
         claims["scope"] = scope;
@@ -209,7 +209,7 @@ fn a_scope_is_one_of_those_that_are_named() {
 }
 
 #[test]
-fn groups_are_those_of_the_token_and_none_where_it_does_not_say() {
+fn groups_are_read_from_the_token_or_empty() {
     let groups = |claim: Option<serde_json::Value>| {
         let mut claims = good();
         if let Some(claim) = claim {
@@ -226,7 +226,7 @@ fn groups_are_those_of_the_token_and_none_where_it_does_not_say() {
 }
 
 #[test]
-fn a_token_without_a_user_is_a_machines() {
+fn a_token_without_a_user_is_a_machine_token() {
     let mut claims = good();
     claims.as_object_mut().unwrap().remove("username");
     assert_eq!(check(&claims.to_string()).unwrap().user, None);
@@ -236,7 +236,7 @@ fn a_token_without_a_user_is_a_machines() {
 }
 
 #[test]
-fn a_signature_that_no_key_could_make_good_is_malformed_before_a_key_is_asked_for() {
+fn an_undecodable_signature_is_malformed_before_any_key_lookup() {
     let [header, claims] =
         [json!({"alg": "RS256", "kid": "k1"}), good()].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     let read = |signature: &str| {

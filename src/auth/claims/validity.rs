@@ -24,8 +24,8 @@ impl Validity {
         Self { expires_at, issued_at: None, not_before }
     }
 
-    /// Checks the times (RFC 7519, sections 4.1.4 to 4.1.6). Cognito's access tokens live a day at most, so a token that
-    /// lives longer is refused (developer guide, "Understanding the access token").
+    /// Checks the times (RFC 7519, sections 4.1.4 to 4.1.6). A lifetime of more than a day is
+    /// refused: Cognito issues none (developer guide, "Understanding the access token").
     pub(in crate::auth) fn check(&self, now: SystemTime) -> Result<(), Rejected> {
         let now = since_1970(now);
         let begun = self.issued_at.map_or(now, |issued_at| issued_at.min(now));

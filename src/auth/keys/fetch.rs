@@ -1,4 +1,5 @@
-//! Fetches a key set over HTTP: one GET of at most 64 KiB and 3 s. Redirects and proxies are not followed.
+//! Fetches a key set over HTTP: one GET of at most 64 KiB and 3 s. Redirects and proxies are not
+//! followed.
 
 use std::{io, time::Duration};
 

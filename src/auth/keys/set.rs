@@ -1,4 +1,4 @@
-//! Reads a JSON Web Key Set (RFC 7517, section 5) leniently: a key that cannot be used does not spoil the others.
+//! Reads a JSON Web Key Set (RFC 7517, section 5) leniently: unusable keys are skipped.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -14,12 +14,11 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use thiserror::Error;
 
-/// A signing key. It stays the same allocation as long as every fetch returns it, so that tokens can tell by address
-/// whether the key that verified them is still published.
+/// A signing key. Fetches that return it again keep its allocation, so a cached token compares
+/// addresses to check that its key is still published.
 pub(in crate::auth) struct Key {
     id: Box<str>,
     modulus: Vec<u8>,
-    /// Verifies signatures.
     pub(in crate::auth) verifier: DecodingKey,
 }
 
@@ -41,13 +40,14 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The usable keys of a set, by key id: RSA for RS256 signatures, 2048 to 8192 bits, exponent 65537.
+/// The usable keys of a set, by key id: RSA for RS256 signatures, 2048 to 8192 bits, exponent
+/// 65537.
 #[derive(Debug)]
 pub(super) struct KeySet(HashMap<Box<str>, Arc<Key>>);
 
 impl KeySet {
-    /// Reads a set of at most 32 keys. At least one must be usable. Two different keys of one id are both dropped, because
-    /// nothing says which of them is meant.
+    /// Reads a set of at most 32 keys. At least one must be usable. Two different keys with one id
+    /// are both dropped, because the id is ambiguous.
     pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidSet> {
         let document: Document = serde_json::from_slice(body).map_err(|_| InvalidSet::Syntax)?;
         if document.keys.len() > MAX_KEYS {
@@ -66,7 +66,8 @@ impl KeySet {
         if keys.is_empty() { Err(InvalidSet::Empty) } else { Ok(Self(keys)) }
     }
 
-    /// Replaces each key that `previous` has too, with the same id and modulus, by the allocation of `previous`.
+    /// Replaces each key that is also in `previous`, with the same id and modulus, by the
+    /// allocation in `previous`.
     pub(super) fn keeping_keys_of(mut self, previous: Option<&Self>) -> Self {
         for (id, key) in &mut self.0 {
             let same = previous.and_then(|previous| previous.key(id));
@@ -82,7 +83,7 @@ impl KeySet {
         self.0.get(id).cloned()
     }
 
-    /// Returns whether the set has this very key, by address.
+    /// Returns whether the set has this key, by address.
     pub(super) fn contains(&self, key: &Arc<Key>) -> bool {
         self.0.get(key.id()).is_some_and(|own| Arc::ptr_eq(own, key))
     }
@@ -123,7 +124,8 @@ fn usable(key: serde_json::Value) -> Option<(Box<str>, Vec<u8>)> {
     (is_for_rs256 && is_strong).then(|| (id.into(), modulus))
 }
 
-/// Counts the bits of a big-endian number; none if it is zero or padded with zeros (RFC 7518, section 6.3.1.1).
+/// Counts the bits of a big-endian number; none if it is zero or padded with zeros (RFC 7518,
+/// section 6.3.1.1).
 fn bits(modulus: &[u8]) -> Option<usize> {
     let first = modulus.first().filter(|byte| **byte != 0)?;
     Some(modulus.len() * 8 - usize::try_from(first.leading_zeros()).ok()?)

@@ -4,7 +4,7 @@ use super::*;
 use crate::telemetry::metrics::TokenMetrics;
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_name_in_the_cool_down_is_no_wish_for_a_fetch() {
+async fn an_unknown_key_id_requests_no_fetch_in_the_cool_down() {
     let (keys, state) = held(Some("old"));
     fetched(&state, Ok("old"));
     tokio::time::advance(MIN_FETCH_INTERVAL - Duration::from_millis(1)).await;
@@ -15,7 +15,7 @@ async fn an_unknown_name_in_the_cool_down_is_no_wish_for_a_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_name_waits_for_one_fetch_and_a_failed_one_says_nothing_about_it() {
+async fn an_unknown_key_id_waits_for_one_fetch_and_is_unavailable_if_it_fails() {
     let unavailable = Some(Rejected::KeysUnavailable);
     for (case, brought, expected) in [
         ("its key", Some(Ok("new")), None),
@@ -37,9 +37,9 @@ async fn an_unknown_name_waits_for_one_fetch_and_a_failed_one_says_nothing_about
     }
 }
 
-/// Each try is a cool-down after the one before, failed or not, so where every second one fails it may take a few.
+/// A failed fetch starts a cool-down too, so a flapping key server may need several.
 #[tokio::test(start_paused = true)]
-async fn while_its_server_flaps_a_new_name_is_unavailable_and_good_with_the_first_answer() {
+async fn a_new_key_id_is_unavailable_until_the_first_successful_fetch() {
     let (keys, state) = held(Some("old"));
     fetched(&state, Ok("old"));
     for brought in [Err(()), Err(()), Ok("new")] {
@@ -55,7 +55,7 @@ async fn while_its_server_flaps_a_new_name_is_unavailable_and_good_with_the_firs
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_good_set_outlives_an_outage_for_a_day() {
+async fn in_an_outage_the_last_key_set_is_used_for_a_day() {
     let begun = Instant::now();
     let (keys, mut told) = before_nobody(Some("old"));
     told.changed().await.unwrap();
@@ -68,7 +68,7 @@ async fn the_last_good_set_outlives_an_outage_for_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_counts_until_it_is_withdrawn_or_a_day_old() {
+async fn a_key_is_current_until_it_is_withdrawn_or_a_day_old() {
     let (keys, state) = held(Some("old"));
     let old = keys.key("old").await.unwrap();
     for (case, brought, counts) in [
@@ -88,8 +88,8 @@ async fn a_key_counts_until_it_is_withdrawn_or_a_day_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fetches_are_as_far_apart_as_what_is_held_allows() {
-    // The time a fetch takes is at most its own limit.
+async fn the_fetch_interval_depends_on_the_last_result() {
+    // The timeout of a fetch.
     let longest = Duration::from_secs(3);
     let begun = Instant::now();
     let (_keys, mut told) = before_nobody(Some("old"));
@@ -107,7 +107,7 @@ async fn fetches_are_as_far_apart_as_what_is_held_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wishes_in_the_cool_down_are_not_granted() {
+async fn requests_in_the_cool_down_cause_no_fetch() {
     let begun = Instant::now();
     let (keys, mut told) = before_nobody(Some("old"));
     let wishing = async {
@@ -123,18 +123,18 @@ async fn wishes_in_the_cool_down_are_not_granted() {
     assert!(begun.elapsed() >= MIN_FETCH_INTERVAL);
 }
 
-/// A key of no pool.
+/// A key that no pool publishes.
 pub(in crate::auth) fn test_key() -> Arc<Key> {
     set("test").key("test").unwrap()
 }
 
-/// Keys of which one is published, and what publishes another in its place.
+/// Returns keys, and a function that replaces the published one.
 pub(in crate::auth) fn test_keys() -> (Keys, impl Fn()) {
     let (keys, state) = held(Some("old"));
     (keys, move || fetched(&state, Ok("new")))
 }
 
-/// Keys that no task fetches, and the hand that changes them.
+/// Returns keys without a fetch task, and the sender of their state.
 fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
     let (sender, state) = watch::channel(state(kid));
     #[expect(clippy::disallowed_methods, reason = "it ends at once")]
@@ -142,7 +142,7 @@ fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
     (Keys { state, fetch_requested: Arc::default(), task }, sender)
 }
 
-/// Keys whose server refuses every connection, and what their task tells.
+/// Returns keys whose server refuses every connection, and the state of their fetch task.
 fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
     let url = Uri::from_static("http://127.0.0.1:1/");
     let (sender, state) = watch::channel(state(kid));

@@ -17,12 +17,12 @@ use crate::{
 };
 
 #[test]
-fn a_verdict_is_about_every_byte_of_a_token() {
+fn a_lookup_compares_every_byte_of_a_token() {
     let tokens = verified_tokens();
     put(&tokens, "header.claims.c2ln", verified("ada"));
     for other in [
         "header.claims.c2lo",
-        // The same signature, if the bits that nobody reads are not looked at.
+        // The same signature, if unused bits are ignored.
         "header.claims.c2ln-",
         "header.claims.c2l",
         "header.claims.d2ln",
@@ -37,7 +37,7 @@ fn a_verdict_is_about_every_byte_of_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_verdict_stands_as_long_as_its_token_and_its_key() {
+async fn a_cached_token_is_valid_as_long_as_its_claims_and_its_key() {
     let (keys, replace) = test_keys();
     let validity = Validity::for_test(Some(Duration::from_secs(1000)), Duration::from_secs(2000));
     let verified = VerifiedToken { validity, key: keys.key("old").await.unwrap(), ..verified("ada") };
@@ -47,13 +47,13 @@ async fn a_verdict_stands_as_long_as_its_token_and_its_key() {
     for (second, expected) in [(0, false), (989, false), (990, true), (2009, true), (2010, false)] {
         assert_eq!(is_valid(Some(&keys), second), expected, "at {second}");
     }
-    assert!(!is_valid(None, 1500), "of no pool");
+    assert!(!is_valid(None, 1500), "the pool is gone");
     replace();
     assert!(!is_valid(Some(&keys), 1500), "its key is withdrawn");
 }
 
 #[test]
-fn a_verdict_that_does_not_stand_is_gone() {
+fn a_lookup_removes_an_invalid_token() {
     let tokens = verified_tokens();
     put(&tokens, "a.b.c", verified("ada"));
     assert!(matches!(tokens.look_up(b"a.b.c", |_| false), TokenLookup::Miss(_)));
@@ -61,7 +61,7 @@ fn a_verdict_that_does_not_stand_is_gone() {
 }
 
 #[test]
-fn a_verdict_leaves_with_its_token() {
+fn an_expired_token_is_freed() {
     let tokens = verified_tokens();
     let ended = Validity::for_test(None, Duration::ZERO);
     put(&tokens, "a.b.c", VerifiedToken { validity: ended, ..verified("ada") });
@@ -76,7 +76,7 @@ fn a_verdict_leaves_with_its_token() {
 }
 
 #[test]
-fn the_bound_holds_in_bytes_and_what_is_held_is_counted() {
+fn the_cache_is_bounded_in_bytes_and_its_entries_are_a_metric() {
     let metrics = Metrics::new();
     let tokens = VerifiedTokens::new(1 << 20, &metrics);
     for n in 0..400 {
@@ -93,7 +93,7 @@ fn the_bound_holds_in_bytes_and_what_is_held_is_counted() {
 
 #[test]
 #[ignore = "its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
-fn memory_of_verdicts_is_what_they_weigh() {
+fn the_memory_of_tokens_matches_their_weight() {
     let tokens = VerifiedTokens::new(1 << 30, &Metrics::new());
     let before = resident();
     let (like, id) = (verified("ada"), "client1".parse::<ClientId>().unwrap());
@@ -120,7 +120,7 @@ fn memory_of_verdicts_is_what_they_weigh() {
 }
 
 #[test]
-fn one_users_verdicts_can_be_forgotten() {
+fn a_removal_covers_the_tokens_of_one_user() {
     let tokens = verified_tokens();
     for (token, held) in [
         ("a.b.1", verified("ada")),
@@ -144,7 +144,7 @@ fn one_users_verdicts_can_be_forgotten() {
 }
 
 #[tokio::test]
-async fn a_scan_holds_up_nobody_and_follows_the_one_before() {
+async fn scans_block_no_caller_and_run_one_at_a_time() {
     let tokens = Arc::new(verified_tokens());
     put(&tokens, "a.b.c", verified("ada"));
     let (held, holds) = mpsc::channel();
@@ -153,9 +153,9 @@ async fn a_scan_holds_up_nobody_and_follows_the_one_before() {
     let holding = thread::spawn(move || {
         holder.epochs.if_current(holder.epochs.of_all(), || {
             held.send(()).unwrap();
-            // Until both have been asked for, or else for ever.
+            // Until both removals wait for it; the timeout ends a failed test.
             let let_go = letting_go.recv_timeout(Duration::from_secs(30));
-            assert_eq!(let_go, Ok(()), "the scan holds up the test");
+            assert_eq!(let_go, Ok(()), "the scan blocks the test");
         });
     });
     holds.recv().unwrap();
@@ -165,23 +165,23 @@ async fn a_scan_holds_up_nobody_and_follows_the_one_before() {
     assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
     assert!(tokens.removal.try_lock().is_err(), "one at a time");
     let_go.send(()).unwrap();
-    holding.join().expect("the scan waits apart");
+    holding.join().expect("the scan runs on another thread");
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (1, 0));
 }
 
 #[test]
-fn what_was_being_verified_when_a_user_was_forgotten_is_not_kept() {
+fn a_token_verified_during_a_removal_is_not_cached() {
     let tokens = verified_tokens();
     let TokenLookup::Miss(before) = tokens.look_up(b"a.b.c", |_| true) else { panic!("known") };
     assert_eq!(tokens.scan(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap()), 0);
     let identity = before.insert(verified("ada"));
     assert!(identity.user.is_some() && !known(&tokens, "a.b.c"));
     put(&tokens, "a.b.c", verified("ada"));
-    assert!(known(&tokens, "a.b.c"), "one that is presented again later is");
+    assert!(known(&tokens, "a.b.c"), "a later verification is cached");
 }
 
 #[test]
-fn nothing_personal_is_shown() {
+fn debug_output_has_no_personal_data() {
     let tokens = verified_tokens();
     put(&tokens, "secret.secret.secret", verified("secret"));
     let shown = format!("{tokens:?} {:?}", verified("secret"));

@@ -89,8 +89,8 @@ impl Reader<'_, '_> {
         Some(Scope(scope.clone()))
     }
 
-    /// Every user of an app client can get a token of it. Only a scope shows that an administrator
-    /// gave the client more.
+    /// Every user of an app client can get a token of it. Only a scope proves that an administrator
+    /// granted the client more.
     fn check_reads_and_admin(&mut self) {
         let CallerSettings { reads, admin, app_client, scope, network, .. } = self.caller;
         let lacks_scope = app_client.is_some() && scope.is_none();

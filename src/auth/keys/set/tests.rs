@@ -9,9 +9,9 @@ fn usable_keys_are_kept_and_others_skipped() {
         ("another type", edit("kty", json!("AKP"))),
         ("symmetric", json!({"kty": "oct", "kid": "x", "k": "AAAA"})),
         ("no modulus", json!({"kty": "RSA", "kid": "x", "e": "AQAB"})),
-        ("no name", json!({"kty": "RSA", "n": modulus(2048, 1), "e": "AQAB"})),
-        ("empty name", edit("kid", json!(""))),
-        ("long name", edit("kid", json!("k".repeat(129)))),
+        ("no key id", json!({"kty": "RSA", "n": modulus(2048, 1), "e": "AQAB"})),
+        ("empty key id", edit("kid", json!(""))),
+        ("long key id", edit("kid", json!("k".repeat(129)))),
         ("for encryption", edit("use", json!("enc"))),
         ("operations without verify", edit("key_ops", json!(["encrypt"]))),
         ("another algorithm", edit("alg", json!("RS512"))),
@@ -24,7 +24,7 @@ fn usable_keys_are_kept_and_others_skipped() {
         ("base64 padding", edit("n", json!(format!("{}==", modulus(2048, 1))))),
         ("even", edit("n", json!(modulus(2048, 2)))),
         ("zero", edit("n", json!("AA"))),
-        ("no object", json!(7)),
+        ("not an object", json!(7)),
     ];
     for (case, other) in table {
         let set = parse(&json!({"keys": [other, good]})).unwrap();
@@ -37,7 +37,7 @@ fn usable_keys_are_kept_and_others_skipped() {
 }
 
 #[test]
-fn two_keys_of_one_name_are_neither() {
+fn different_keys_with_one_id_are_dropped() {
     let (one, two) = (jwk("k", &modulus(2048, 1)), jwk("k", &modulus(2048, 3)));
     assert_eq!(parse(&json!({"keys": [one, two]})).unwrap_err(), InvalidSet::Empty);
     assert_eq!(parse(&json!({"keys": [one, two, one, jwk("other", &modulus(2048, 1))]})).unwrap().len(), 1);
@@ -45,7 +45,7 @@ fn two_keys_of_one_name_are_neither() {
 }
 
 #[test]
-fn what_is_no_set_is_refused() {
+fn an_invalid_key_set_is_refused() {
     for body in ["", "<html>", "{}", "[]", "null", "{\"keys\":{}}", "{\"keys\":[]} x"] {
         assert_eq!(KeySet::parse(body.as_bytes()).unwrap_err(), InvalidSet::Syntax, "{body}");
     }
@@ -63,7 +63,7 @@ fn jwk(kid: &str, n: &str) -> Value {
 }
 
 #[test]
-fn a_key_that_stays_published_stays_the_same_one() {
+fn a_republished_key_keeps_its_allocation() {
     let set = |keys: &[Value]| KeySet::parse(json!({"keys": keys}).to_string().as_bytes()).unwrap();
     let (a, b) = (jwk("a", &modulus(2048, 1)), jwk("b", &modulus(2048, 3)));
     let first = set(&[a.clone(), b.clone()]);
@@ -71,11 +71,11 @@ fn a_key_that_stays_published_stays_the_same_one() {
     let same = set(&[b.clone(), a]).keeping_keys_of(Some(&first));
     assert!(same.contains(&own("a")) && same.contains(&own("b")));
     let replaced = set(&[jwk("a", &modulus(2048, 5)), b.clone()]).keeping_keys_of(Some(&first));
-    assert!(!replaced.contains(&own("a")) && replaced.contains(&own("b")), "another key under the same name");
+    assert!(!replaced.contains(&own("a")) && replaced.contains(&own("b")), "another key with the same id");
     let without = set(&[b]).keeping_keys_of(Some(&first));
     assert!(!without.contains(&own("a")) && without.contains(&own("b")));
     let back = set(&[jwk("a", &modulus(2048, 1))]).keeping_keys_of(Some(&without));
-    assert!(!back.contains(&own("a")), "what was withdrawn once does not count again");
+    assert!(!back.contains(&own("a")), "a withdrawn key is never current again");
     assert!(!set(&[jwk("a", &modulus(2048, 1))]).keeping_keys_of(None).contains(&own("a")));
 }
 
