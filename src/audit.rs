@@ -1,7 +1,7 @@
 //! The audit trail: a record for each release and each refusal, apart from the log.
 //!
-//! A record is one line of JSON. It says who requested what of which user, by a hash, and how that
-//! ended. It has no attribute value, no token and no bare `sub`.
+//! A record is one line of JSON with the caller, the request, the user as a keyed hash, and the
+//! outcome. It has no attribute value, no token and no bare `sub`.
 //!
 //! ```text
 //! Recorder ─open→ OpenRecord ─close→ Queue ─every 100 ms or 32 KiB→ Writer → Sink
@@ -50,8 +50,8 @@ pub struct Audit(
 );
 
 impl Audit {
-    /// Reads the settings and the key; none after an error, which `errors` then has. Does not open
-    /// the sink.
+    /// Reads the settings and the key. Returns none after adding to `errors`. Does not open the
+    /// sink.
     pub fn read(
         config: &Config,
         pools: Option<&Pools>,
@@ -78,7 +78,7 @@ impl Audit {
         Some(Self(Some((Arc::new(shared), sink))))
     }
 
-    /// Logs what an operator should know about the settings.
+    /// Logs a warning for each setting that is valid but risky.
     pub fn warn(&self) {
         if let Some(warning) = self.0.as_ref().and_then(|(shared, _)| shared.key.warning()) {
             warn!("{warning}");
@@ -144,8 +144,7 @@ pub struct OpenSinkError {
     error: io::Error,
 }
 
-/// Reads the key in the settings, to find a user in the records; none after an error, which
-/// `errors` then has.
+/// Reads the key of the hashes in the records. Returns none after adding to `errors`.
 pub fn read_key(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Key> {
     if config.audit.key_file.is_none() {
         errors.add(KEY_FILE, "must be set: without it each start uses another key");

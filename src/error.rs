@@ -93,7 +93,7 @@ impl Error {
             details.add_bad_request_violation(field, problem);
         }
         if let Some(wait) = self.retry_after() {
-            // Spread, or all callers refused at one moment would return at one moment.
+            // Jitter, or callers refused together would retry together.
             let wait = wait.mul_f64(1.0 + fastrand::f64()).as_millis();
             let wait = u64::try_from(wait).unwrap_or(u64::MAX);
             details.set_retry_info(Some(Duration::from_millis(wait)));
@@ -109,7 +109,7 @@ impl Error {
     /// Makes the same status as a message, for one user of a batch.
     pub fn into_proto(self, request_id: &str) -> proto::Status {
         let status = self.into_status(request_id);
-        // The details are such a message. Without them it would still have its code and text.
+        // The details encode this message. If they cannot be decoded, code and text remain.
         proto::Status::decode(status.details()).unwrap_or_else(|_| proto::Status {
             code: status.code().into(),
             message: status.message().to_owned(),
@@ -196,7 +196,7 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Failure(Failure::BudgetExhausted(wait)) => Some(*wait),
-            // The same request would be full again.
+            // The same request would exceed the size again.
             Self::BatchFull => None,
             _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
         }
@@ -220,7 +220,7 @@ fn listed(names: &[String]) -> String {
 
 const MAX_LIST_BYTES: usize = 1024;
 const SUB_FORM: &str = "must be 1 to 128 characters of [A-Za-z0-9_-]";
-// Longer than a shared cause takes to cool down, shorter than a person waits.
+// Longer than the cool-down of a shared failure, shorter than a person waits.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

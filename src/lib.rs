@@ -1,7 +1,7 @@
 //! A gRPC service that looks up the attributes of users of an Amazon Cognito user pool, for the
 //! callers that may read them.
 //!
-//! A `GetUser` is a straight line of values, each made in one module only and required by the next:
+//! A `GetUser` is a chain of values. One module alone makes each, and the next step requires it:
 //!
 //! ```text
 //! metadata ─auth→ Caller ─policy→ Rule ┐

@@ -1,7 +1,8 @@
-//! The contract: the client crate's messages, the generated servers, and the descriptors for server reflection.
+//! The contract: the client crate's messages, the generated servers, and the descriptors for server
+//! reflection.
 //!
-//! `service` dispatches unary calls itself and `wire` encodes the replies with users, because a cache hit should cost as
-//! little as possible. The generated servers carry the rest.
+//! `service` dispatches unary calls itself and `wire` encodes the replies with users, because a
+//! cache hit should cost as little as possible. The generated servers carry the rest.
 #![expect(
     unused_qualifications,
     clippy::allow_attributes_without_reason,

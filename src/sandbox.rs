@@ -1,4 +1,5 @@
-//! The `sandbox` command: the real server with an embedded Cognito stand-in as its upstream, all on loopback.
+//! The `sandbox` command: the real server with an embedded Cognito stand-in as its upstream, all on
+//! loopback.
 
 mod banner;
 
@@ -52,8 +53,8 @@ impl Sandbox {
         Ok(Self { listen: arguments.listen, admin_listen: arguments.admin_listen, standin })
     }
 
-    /// Returns the settings of the server. A user's token may read that user; a caller on this machine may read any
-    /// user by `sub` and may administer.
+    /// Returns the settings of the server. A user's token may read that user; a caller on this
+    /// machine may read any user by `sub` and may administer.
     pub fn config(&self) -> Config {
         let web = self.standin.pool().web_clients.iter().enumerate().map(|(n, client)| CallerSettings {
             name: if n == 0 { "web".to_owned() } else { format!("web-{}", n + 1) },
@@ -81,7 +82,8 @@ impl Sandbox {
         }
     }
 
-    /// Returns the text to print at the start: the addresses, each user's token, and calls to paste.
+    /// Returns the text to print at the start: the addresses, each user's token, and calls to
+    /// paste.
     pub fn banner(&self, listeners: &Listeners) -> io::Result<String> {
         Ok(banner::text(&self.standin, &listeners.grpc()?, listeners.admin()?))
     }

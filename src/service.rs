@@ -45,7 +45,7 @@ impl Service {
     }
 }
 
-/// What a handler gets of a call beside the message.
+/// The context of a call, which its handler gets with the message.
 #[derive(Clone, Copy, Debug)]
 struct CallContext<'a> {
     metadata: &'a MetadataMap,

@@ -5,7 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// A time from 1970 to 2554, to the nanosecond. `SystemTime` takes 16 bytes, and so does an `Option` of one.
+/// A time from 1970 to 2554, to the nanosecond. `SystemTime` takes 16 bytes, and so does an
+/// `Option` of one.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct UnixTime(
     /// Nanoseconds since 1970, plus one.

@@ -1,5 +1,5 @@
-//! Records on their way to the sink. No line is torn, and a caller that waits for its record learns
-//! when it is written.
+//! Buffers records for the sink. Lines are written whole, and a caller that waits for its record is
+//! notified when it is written.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -81,7 +81,7 @@ impl Buffer {
         self.written == self.lines.len()
     }
 
-    /// Returns how many records are not or not completely written.
+    /// Returns how many records are not completely written.
     pub(super) fn unwritten(&self) -> u64 {
         count_lines(self.lines.get(self.written..).unwrap_or_default())
     }
@@ -91,7 +91,7 @@ impl Buffer {
     pub(super) fn write_to(&mut self, mut sink: impl Write) -> io::Result<()> {
         let outcome = self.write_all_to(&mut sink);
         for one in self.waiters.extract_if(.., |one| one.end <= self.written) {
-            // The caller may have gone.
+            // The caller may have cancelled.
             let _ = one.written.send(());
         }
         if self.is_empty() {

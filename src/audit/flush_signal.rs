@@ -1,5 +1,5 @@
-//! How the writer is woken: soon for a few records, at once for many or for one that a caller waits
-//! for.
+//! Wakes the writer: within 100 ms for a few records, at once for many or for one that a caller
+//! waits for.
 
 use std::{
     mem,
@@ -7,17 +7,17 @@ use std::{
     time::Duration,
 };
 
-/// What the writer waits on.
+/// The signal that the writer waits for.
 #[derive(Debug, Default)]
 pub(super) struct FlushSignal {
     request: Mutex<FlushRequest>,
     condvar: Condvar,
 }
 
-/// What the writer shall do.
+/// What the writer must do.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FlushRequest {
-    /// Write, once more records had time to come.
+    /// Write after a delay, to collect more records.
     pub(super) soon: bool,
     /// Write at once.
     pub(super) now: bool,

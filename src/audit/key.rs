@@ -1,4 +1,4 @@
-//! The keyed hash that stands for a user in the records.
+//! The keyed hash that replaces a user's `sub` in the records.
 
 use std::{collections::BTreeSet, fmt, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -43,7 +43,7 @@ impl Key {
         Ok(Self { key, warning: Some(RANDOM) })
     }
 
-    /// Returns what an operator should know about the key.
+    /// Returns the warning to log about this key, if any.
     pub(super) fn warning(&self) -> Option<&'static str> {
         self.warning
     }
@@ -69,7 +69,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The hash that stands for a user: 64 hexadecimal digits.
+/// The hash of a user: 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SubHash(pub(super) [u8; 64]);
 
@@ -94,8 +94,8 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
     line.filter(|line| line.len() >= MIN_BYTES).unwrap_or(bytes)
 }
 
-/// Returns true if no generator would make such a key: 64 random hexadecimal digits are about 15
-/// different ones.
+/// Returns whether the key is too regular to be random: 64 random hexadecimal digits have about 15
+/// distinct values.
 fn is_weak(key: &[u8]) -> bool {
     key.iter().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT
 }

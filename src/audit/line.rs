@@ -22,7 +22,6 @@ impl<'a> JsonLine<'a> {
         }
     }
 
-    /// Puts a number.
     pub(super) fn number(&mut self, key: &'static str, number: impl Serialize) {
         self.key(key);
         put_json(self.0, &number);

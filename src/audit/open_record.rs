@@ -1,4 +1,4 @@
-//! The record of a call that is in flight.
+//! The audit record of an in-flight call.
 
 use std::{
     mem,
@@ -20,11 +20,11 @@ use crate::{
     query::{BatchQuery, Query, Target},
 };
 
-/// The record of a call that is in flight, which collects what becomes known of the call. Dropping
-/// it records a cancellation, which nothing waits for.
+/// Collects the audit record of an in-flight call. Dropping it records a cancellation, without
+/// waiting for the sink.
 #[derive(Debug)]
 pub struct OpenRecord<'a> {
-    /// None once the record is closed, and if the call has none.
+    /// None once the record is closed, and for a call without a record.
     queue: Option<&'a Queue>,
     method: &'static str,
     request_id: &'a str,
@@ -100,8 +100,8 @@ impl OpenRecord<'_> {
         });
     }
 
-    /// Sets for each user of the batch, in order, what the response has of it, or why it was
-    /// refused.
+    /// Sets for each user of the batch, in order, what the response has of it, or the reason of its
+    /// refusal.
     pub fn set_user_outcomes<'n, N: Iterator<Item = &'n str>>(
         &self,
         outcomes: impl Iterator<Item = Result<(N, Freshness), &'static str>>,
@@ -114,7 +114,7 @@ impl OpenRecord<'_> {
         });
     }
 
-    /// Sets that the user at this position of the batch was refused.
+    /// Marks the user at this position of the batch as refused.
     pub fn set_refused(&self, position: usize, reason: &'static str) {
         self.update(|pending| {
             if let Some((_, outcome)) = pending.batch.get_mut(position) {

@@ -1,11 +1,11 @@
-//! What is known of a call, and the records that this makes.
+//! The data of a call's audit record, and the records made from it.
 
 use std::sync::Arc;
 
 use super::{names::AttributeNames, record::Erasure};
 use crate::{freshness::Freshness, pool::PoolId, user::Sub};
 
-/// What is known of a call.
+/// The data collected for the records of a call.
 #[derive(Debug, Default)]
 pub(super) struct PendingRecord {
     pub(super) caller: Option<Arc<str>>,
@@ -24,13 +24,12 @@ pub(super) type Outcome = Result<(), &'static str>;
 /// The attributes in a response, and their freshness.
 pub(super) type Release = (AttributeNames, Freshness);
 
-/// The outcome of one user of a batch.
 #[derive(Debug)]
 pub(super) enum UserOutcome {
-    /// The caller may not read the user, for this reason; without one for the reason of the whole
+    /// The caller may not read the user, for this reason; `None` means the reason of the whole
     /// call.
     Denied(Option<&'static str>),
-    /// The caller may read the user, who is not found yet.
+    /// The caller may read the user; its lookup has not ended.
     Pending,
     /// The user is refused, for this reason.
     Refused(&'static str),
@@ -54,7 +53,7 @@ pub(super) struct RecordScope<'d> {
     pub(super) sub: Option<&'d Sub>,
     pub(super) released: Option<&'d Release>,
     pub(super) outcome: Outcome,
-    /// How many users the record is about without naming them.
+    /// The number of users that the record counts but does not name.
     pub(super) users: usize,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Record<'a> {
     pub(super) caller: Option<&'a str>,
     pub(super) pool: Option<&'a str>,
     pub(super) sub_hash: Option<SubHash>,
-    /// How many users the record is about without naming them; left out if 0.
+    /// The number of users that the record counts but does not name; left out if 0.
     pub(super) users: usize,
     /// The released attributes, or the requested ones if none were released.
     pub(super) attributes: &'a AttributeNames,

@@ -45,8 +45,8 @@ pub(super) struct Shared {
     pub(super) is_dropping: AtomicBool,
 }
 
-/// Gets a message when a record is written; closed without one if the record is lost, and then the
-/// response must not leave.
+/// Receives a message when the record is written. It closes without one if the record is lost; the
+/// response must then not be sent.
 pub type WriteAck = oneshot::Receiver<()>;
 
 impl Recorder {

@@ -18,7 +18,7 @@ use tracing::warn;
 pub(super) enum Sink {
     /// Standard output.
     Stdout,
-    /// The end of this file. A new file is readable by its owner only.
+    /// Appends to this file. A new file is readable by its owner only.
     File(PathBuf),
 }
 

@@ -46,9 +46,9 @@ impl Writer {
         }
     }
 
-    /// Takes the records of all queues, and returns whether there is anything to write. While the
-    /// sink does not accept what was taken before, records stay in their queues, whose size is
-    /// limited, unless a caller waits for them.
+    /// Takes the records of all queues, and returns whether there is anything to write. While
+    /// earlier records are unwritten, new ones stay in their bounded queues, unless a caller waits
+    /// for them.
     fn take_records(&mut self) -> bool {
         if self.buffer.is_empty() || self.shared.required {
             self.shared.take_records(&mut self.buffer);
@@ -57,7 +57,7 @@ impl Writer {
     }
 
     /// Writes all records, and returns whether the sink accepted them. If records are required,
-    /// those that it does not accept are dropped: their responses never leave.
+    /// those that it does not accept are dropped: their responses are never sent.
     fn write(&mut self) -> bool {
         match self.buffer.write_to(&self.file) {
             Ok(()) => {

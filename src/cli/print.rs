@@ -123,7 +123,7 @@ fn controls_terminal(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns JSON of the same value with those characters escaped: they stand only within strings.
+/// Returns JSON of the same value with those characters escaped. They occur only within strings.
 fn escape_controls(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {

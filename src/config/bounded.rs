@@ -59,10 +59,10 @@ pub(super) fn format(value: impl Bound) -> String {
 
 /// A type of setting that has bounds.
 pub(super) trait Bound: Copy + PartialOrd {
-    /// What a value of this type is, and an example, for the error of another one.
+    /// Describes a value of this type, with an example, for error messages.
     const EXPECTED: &'static str;
 
-    /// Returns the value that a bound stands for.
+    /// Converts a bound to a value.
     fn from_bound(bound: u64) -> Self;
 
     /// Reads a value; none if it is not of this type.

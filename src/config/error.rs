@@ -42,8 +42,8 @@ impl<'a> ErrorCollector<'a> {
         Self { config, errors: config.errors.clone() }
     }
 
-    /// Adds an error in the value of `key`, unless it follows from an earlier one: `key` was reset
-    /// to its default, or the settings of a single pool failed to set it.
+    /// Adds an error in the value of `key`, unless it follows from an earlier one. That is the case
+    /// if `key` was reset to its default, or the settings of a single pool failed to set it.
     pub fn add(&mut self, key: impl Into<String>, message: impl Display) {
         let key = key.into();
         let is_known = self.errors.iter().any(|known| known.key == key);
@@ -70,7 +70,6 @@ impl<'a> ErrorCollector<'a> {
         Err(ConfigErrors(self.errors))
     }
 
-    /// Returns the errors, for [`Config::errors`].
     pub(super) fn into_errors(self) -> Vec<ConfigError> {
         self.errors
     }

@@ -94,5 +94,5 @@ impl Default for LimitSettings {
     }
 }
 
-// Tests may want timeouts short; below this every call would fail.
+// Tests need short timeouts; below this every call would fail.
 const SHORTEST: u64 = 10;

@@ -187,7 +187,7 @@ pub struct LogSettings {
 pub enum LogLevel {
     /// Failures only.
     Error,
-    /// Also what will fail unless somebody acts.
+    /// Also what will fail unless an operator acts.
     Warn,
     /// Also the stages of the process.
     #[default]

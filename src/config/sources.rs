@@ -41,8 +41,8 @@ pub fn access_token() -> Option<String> {
     std::env::var(TOKEN).ok().filter(|token| !token.is_empty())
 }
 
-/// Returns whether the standard variables of OpenTelemetry configure the export of traces: they
-/// name an endpoint or the exporter `otlp`, and do not disable the SDK.
+/// Returns whether OpenTelemetry's standard variables configure the export of traces. They must
+/// name an endpoint or the exporter `otlp`, and not disable the SDK.
 #[expect(clippy::disallowed_methods, reason = "this module is the one reader of the environment")]
 pub fn is_tracing_configured() -> bool {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Sources in memory; the file is the one thing on disk, and goes with the directory returned.
+/// Returns sources, and the directory of their file, which is removed on drop.
 fn sources(file: &str, variables: &[(&str, &str)], flags: &[Flag]) -> (tempfile::TempDir, Sources) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("settings.toml");
@@ -68,7 +68,7 @@ reads = "any"
 "#;
 
 #[test]
-fn nothing_set_is_the_defaults() {
+fn without_sources_the_defaults_apply() {
     let config = Config::load(Sources::default()).unwrap();
     assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
     assert_eq!(config.listen.to_string(), "127.0.0.1:50051");

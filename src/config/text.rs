@@ -36,7 +36,7 @@ pub(super) fn read<'de, D: Deserializer<'de>, T>(
     parse(&value).ok_or_else(|| D::Error::custom(not(&value, expected)))
 }
 
-/// Returns the error of a value that is not `expected`. What is in a table is not shown.
+/// Returns the error of a value that is not `expected`. The content of a table is not shown.
 pub(super) fn not(value: &Value, expected: &str) -> String {
     match value {
         Value::Object(_) => format!("a table is not {expected}"),
@@ -44,7 +44,6 @@ pub(super) fn not(value: &Value, expected: &str) -> String {
     }
 }
 
-/// Reads a socket address.
 pub(super) fn address<'de, D: Deserializer<'de>>(source: D) -> Result<SocketAddr, D::Error> {
     let expected = "an address and port; expected one such as 127.0.0.1:9090";
     read(source, expected, |value| value.as_str()?.parse().ok())

@@ -25,8 +25,7 @@ struct Counts {
 }
 
 impl ConnectionLimiter {
-    /// Uses the limits of the settings, lowered to what the file descriptors allow beside
-    /// `threads`.
+    /// Uses the limits of the settings, lowered to the file descriptors left by `threads`.
     pub(super) fn from_settings(limits: &LimitSettings, threads: usize) -> Self {
         Self::new(fd_limit::max_connections(limits.connections, threads), limits.connections_per_peer)
     }
@@ -55,7 +54,7 @@ impl ConnectionLimiter {
     }
 }
 
-/// The right to one open connection; returned when it is dropped.
+/// The slot of one open connection, freed on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     counts: Arc<Mutex<Counts>>,

@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::builtin;
 use crate::{audit::OpenSinkError, auth::StartError, config::ConfigErrors};
 
-/// Why the server did not start, or stopped without being asked to.
+/// Why the server did not start, or stopped before its shutdown.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The audit sink could not be opened.

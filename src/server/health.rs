@@ -1,7 +1,7 @@
 //! The gRPC health checking protocol. All services share one status, as they share dependencies.
 //!
-//! tonic-health 0.14 is not used: it has no `List`, its `Watch` fails for an unknown service where
-//! the protocol requires `SERVICE_UNKNOWN`, and its streams do not end with a drain.
+//! tonic-health 0.14 has no `List`, and its streams do not end with a drain. Its `Watch` fails for
+//! an unknown service, where the protocol requires `SERVICE_UNKNOWN`.
 
 use std::{collections::BTreeMap, pin::Pin};
 

@@ -25,8 +25,8 @@ impl Readiness {
     }
 
     /// Answers the default health check path of AWS Application Load Balancers; `None` for any
-    /// other path. A load balancer compares only the gRPC status code, and the health service
-    /// returns OK in every state, so it would never see a drain there.
+    /// other path. The health service returns OK in every state, and a load balancer compares only
+    /// the gRPC status code, so it would miss a drain.
     pub(super) fn alb_health_check(&self, path: &str) -> Option<Status> {
         (path == "/AWS.ALB/healthcheck").then(|| {
             if self.is_ready() { Status::ok("") } else { Status::unavailable("the server is not ready") }

@@ -83,8 +83,8 @@ impl RunningServer {
         }
     }
 
-    /// Drains in the order that loses no call: reports "not ready", waits until load balancers have
-    /// seen it, closes the port, closes connections gracefully, and cuts those that remain.
+    /// Drains without losing a call. Reports "not ready", and waits until load balancers have seen
+    /// it. Then closes the port, closes connections gracefully, and cuts those that remain.
     pub(super) async fn drain(mut self, ready: watch::Sender<bool>, times: &ShutdownSettings) {
         let (delay, grace) = (times.delay, times.grace);
         info!(?delay, ?grace, "stopping");

@@ -1,4 +1,4 @@
-//! The RPCs of administrators: the cache entry of one user, and why a caller may read what it may.
+//! The RPCs of administrators: one user's cache entry, and the explanation of a caller's access.
 
 use std::time::SystemTime;
 

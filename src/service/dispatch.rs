@@ -63,7 +63,7 @@ impl Dispatcher {
         }))
     }
 
-    /// Answers a call within its deadline, which a streamed answer only has to start before.
+    /// Answers a call within its deadline; a streamed response only has to start by then.
     ///
     /// Cancel safe: a dropped call is logged as cancelled, and a fetch that it started goes on.
     #[expect(
@@ -129,7 +129,7 @@ impl Shared {
                 }
             };
         }
-        // All but GetUser, most calls by far, are boxed, so that its future is no larger for them.
+        // All but GetUser, the most frequent call, are boxed, to keep its future small.
         let reply = match rpc {
             Rpc::GetUser => answer!(get).await,
             Rpc::BatchGetUsers => Box::pin(answer!(batch)).await,

@@ -15,7 +15,7 @@ pub(super) struct Method {
 /// What answers a method.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Handler {
-    /// A method of this contract. Its calls are about people, so each leaves an audit record.
+    /// A method of this contract. Each call leaves an audit record, because it is about a user.
     Ours(Rpc),
     /// A method of health or reflection.
     Builtin,
@@ -42,7 +42,6 @@ impl Method {
         Self { index, name, handler: *handler }
     }
 
-    /// Returns whether calls of the method are about people.
     pub(super) fn is_audited(self) -> bool {
         matches!(self.handler, Handler::Ours(_))
     }

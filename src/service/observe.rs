@@ -104,7 +104,7 @@ impl<'c> CallObserver<'c> {
         }
     }
 
-    /// Opens the audit record of the call, if it is to have one.
+    /// Opens the audit record of the call, if its method is audited.
     pub(super) fn open_record<'a>(&'a self, recorder: &'a Recorder) -> OpenRecord<'a> {
         if self.method.is_audited() {
             recorder.open(self.method.name, self.request_id())
@@ -113,7 +113,7 @@ impl<'c> CallObserver<'c> {
         }
     }
 
-    /// Runs the call until its deadline. Without time for an answer it is not even started.
+    /// Runs the call until its deadline. Fails at once if no time is left.
     pub(super) async fn run<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         if self.deadline < self.started + SHORTEST {
             return Err(Error::DeadlineExceeded);
@@ -127,7 +127,7 @@ impl<'c> CallObserver<'c> {
     }
 
     /// Closes the audit record. Where records are required, the call fails unless it is written in
-    /// time: a record may exist without its answer, but no answer without its record.
+    /// time. A record may exist without its response, but no response without its record.
     pub(super) async fn record(
         &self,
         record: OpenRecord<'_>,

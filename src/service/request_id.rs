@@ -18,7 +18,6 @@ impl RequestId {
         Self(given.unwrap_or_else(|| new(now)))
     }
 
-    /// Returns the id.
     pub(super) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
@@ -32,7 +31,8 @@ impl RequestId {
     }
 }
 
-/// Makes a UUID of version 7 (RFC 9562, section 5.7). It may be guessed: no system call is made.
+/// Makes a UUID of version 7 (RFC 9562, section 5.7). It is guessable: secure randomness costs a
+/// system call.
 fn new(now: SystemTime) -> HeaderValue {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut random = [0; 10];

@@ -1,5 +1,5 @@
-//! Traces, exported by OTLP over gRPC if the standard environment variables say so: a span for each
-//! served call, and in it one for each call to Cognito.
+//! Traces: a span for each served call, and in it one for each call to Cognito. The standard
+//! environment variables configure their export by OTLP over gRPC.
 //!
 //! Names and attributes follow OpenTelemetry's semantic conventions for RPC. No span contains
 //! personal data.

@@ -53,7 +53,7 @@ pub fn batch_reply(
     full: &proto::Status,
 ) -> (Encoded, Vec<usize>) {
     let mut room = MAX_FOUND_BYTES;
-    // Where in the reply the result of each user stands, so that it is encoded only once.
+    // The range of each user's result in the reply, so that it is encoded only once.
     let mut places: Vec<Option<Range<usize>>> = vec![None; users.len()];
     let reply = Encoded::write(order.len() * REPLY_BYTES, |reply| {
         for index in order {

@@ -12,7 +12,7 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_syntax_error_tells_line_and_column() {
+fn a_syntax_error_has_its_line_and_column() {
     for (text, column, place) in [
         ("listen = \n", 10, "(from f line 1)"),
         ("# \u{e9}\u{e9}\n\n[cache]\nfresh_for = 60s\n", 13, "(from f line 4)"),

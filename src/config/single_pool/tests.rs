@@ -44,7 +44,7 @@ fn a_missing_key_is_an_error() {
 }
 
 #[test]
-fn a_single_pool_beside_pools_is_one_error() {
+fn a_single_pool_with_other_pools_is_one_error() {
     let two = [("USER_POOL_ID", "a"), ("POOLS__0__ID", "b")];
     let one = [("ATTRIBUTES", "name"), ("POOLS__0__ID", "b"), ("POOLS__1__ID", "c")];
     for (variables, key) in [(&two[..], "user_pool_id"), (&one, "attributes")] {

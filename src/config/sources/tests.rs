@@ -18,7 +18,7 @@ fn load_os(environment: Vec<(OsString, OsString)>) -> Result<Config, Vec<String>
 }
 
 #[test]
-fn only_settings_are_ours() {
+fn other_variables_are_ignored() {
     for (name, ours) in
         [("COGNITO_LOOKUP_LISTEN", true), ("COGNITO_LOOKUP_", true), ("PATH", false), (TOKEN, false)]
     {
@@ -132,7 +132,7 @@ fn a_variable_that_is_not_utf8_is_an_error() {
 }
 
 #[test]
-fn the_flag_names_the_file_before_the_environment_does() {
+fn the_file_of_the_flag_wins_over_that_of_the_environment() {
     let environment = vec![("COGNITO_LOOKUP_CONFIG".into(), "/nowhere/a.toml".into())];
     for (file, expected) in [
         (None, "(from environment variable COGNITO_LOOKUP_CONFIG)"),
@@ -147,7 +147,7 @@ fn the_flag_names_the_file_before_the_environment_does() {
 }
 
 #[test]
-fn of_a_flag_given_twice_the_last_wins() {
+fn the_last_of_repeated_flags_wins() {
     let flag = |value: &str| Flag { key: "log.level", name: "--log-level", value: value.to_owned() };
     let flags = vec![flag("loud"), flag("debug")];
     let config = Config::load(Sources { flags, ..Sources::default() }).and_then(Config::validated).unwrap();

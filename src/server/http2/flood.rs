@@ -5,8 +5,8 @@
 
 use tokio::time::Instant;
 
-/// Finds the frame headers in what a client sends, and charges each frame that carries no call to
-/// an allowance, which grows with calls and with time.
+/// Finds the frame headers in what a client sends. Charges each frame that carries no call to an
+/// allowance, which grows with calls and with time.
 #[derive(Debug)]
 pub(super) struct FrameMeter {
     /// Bytes to skip before the next frame header.

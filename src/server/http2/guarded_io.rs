@@ -1,4 +1,4 @@
-//! What hyper's HTTP/2 server does not guard against on a connection.
+//! Guards a connection against clients that hyper's HTTP/2 server waits for.
 //!
 //! hyper waits without limit for the connection preface (its issue #4170; the pull requests #4171
 //! and #4172 were closed) and for a client that does not read. Once hyper has these timeouts, the
@@ -19,7 +19,7 @@ use tokio::{
 use super::flood::{Flood, FrameMeter};
 
 /// A connection that fails when its client is late with the preface, floods it with frames, or does
-/// not read what it is sent.
+/// not read responses.
 #[derive(Debug)]
 pub(in crate::server) struct GuardedIo<S> {
     stream: S,

@@ -26,8 +26,8 @@ impl SocketFile {
     /// Fails without touching any other file at that path.
     pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
         ensure_free_or_stale(path)?;
-        // The socket is created under a temporary name and renamed, so that `path` never has
-        // another mode and a stale socket is replaced without a gap.
+        // The socket is created under a temporary name and renamed. So `path` never has another
+        // mode, and a stale socket is replaced without a gap.
         let temporary = path.with_added_extension(process::id().to_string());
         drop(fs::remove_file(&temporary));
         let listener = UnixListener::bind(&temporary)?;

@@ -1,5 +1,5 @@
-//! What the collectors share whose counters each serving thread has for itself. A counter that two
-//! threads share would move between the caches of their cores with every call.
+//! Shared parts of the collectors with per-thread counters. A counter that two threads share would
+//! move between the caches of their cores with every call.
 
 use std::{
     fmt,
@@ -19,7 +19,6 @@ pub(super) fn sum<C>(threads: &[Arc<C>], counter: impl Fn(&C) -> Option<&AtomicU
     threads.iter().filter_map(|counters| Some(counter(counters)?.load(Relaxed))).sum()
 }
 
-/// Encodes a family of counters.
 pub(super) fn encode_counters<L: EncodeLabelSet>(
     encoder: &mut DescriptorEncoder<'_>,
     (name, help): (&str, &str),

@@ -81,9 +81,8 @@ pub trait Label: Copy + EncodeLabelSet + 'static {
     }
 }
 
-/// One metric for each value of a label. Unlike a `Family` it has all series from the start, for
-/// `rate()` misses the first event of a series that appears with it, and it finds a series without
-/// a lock.
+/// One metric for each value of a label. Unlike a `Family` it finds a series without a lock. It has
+/// all series from the start, because `rate()` misses the first event of a new series.
 #[derive(Clone, Debug)]
 pub struct EnumFamily<L, M>(Arc<[(L, M)]>);
 
