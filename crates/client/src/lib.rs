@@ -1,5 +1,5 @@
-//! The messages, clients and error reasons of cognito-lookup, for a backend in Rust. The messages are generated from
-//! `proto/`, which documents every field.
+//! The messages, clients and error reasons of cognito-lookup, for a backend in Rust. The messages
+//! are generated from `proto/`, which documents every field.
 //!
 //! ```no_run
 //! use cognito_lookup_client::{ErrorReason, GetUserRequest, user_service_client::UserServiceClient};
@@ -37,12 +37,12 @@ pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }
 
-/// The `domain` of `google.rpc.ErrorInfo` in which the reasons are.
+/// The `domain` of our reasons in `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "userlookup.v1";
 
 impl ErrorReason {
-    /// Reads why a call, or one user of a batch, failed: nothing for another service's reason, or for one that is newer
-    /// than this client.
+    /// Returns why a call, or one user of a batch, failed. Returns `None` for another service's
+    /// reason, and for one newer than this client.
     pub fn of(info: &ErrorInfo) -> Option<Self> {
         let name = format!("ERROR_REASON_{}", info.reason);
         Self::from_str_name(&name).filter(|_| info.domain == DOMAIN)
@@ -59,7 +59,8 @@ macro_rules! redacted {
     )*};
 }
 
-// Named in build.rs too, where their derived Debug is left out: it would show tokens, subs and attribute values.
+// build.rs names these too, and derives no Debug for them: it would show tokens, subs and attribute
+// values.
 redacted!(
     BatchGetUsersRequest,
     EraseUserRequest,
@@ -116,7 +117,7 @@ mod tests {
 
     const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/userlookup.v1.binpb"));
 
-    /// The messages of the contract that have a field of those.
+    /// The messages of the contract that have a personal field.
     fn personal() -> BTreeSet<String> {
         const FIELDS: [&str; 5] = ["access_token", "groups", "sub", "subs", "username"];
         let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();

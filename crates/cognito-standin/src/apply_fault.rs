@@ -16,8 +16,8 @@ use super::{
     resettable::ResetHandle,
 };
 
-/// Waits for the hold on `call`, then applies its fault. Returns the call if it is to be executed, or the response
-/// that the fault sends instead.
+/// Waits for the hold on `call`, then applies its fault. Returns the call if it is to be executed,
+/// or the response that the fault sends instead.
 pub(super) async fn apply_fault(mut call: Call, reset_handle: &ResetHandle) -> Result<Call, Response> {
     call.wait_for_release().await;
     let response = match call.fault() {

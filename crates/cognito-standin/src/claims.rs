@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{json::insert, user::User};
 
-/// One sign-in: what the tokens of a refresh keep from the first ones.
+/// One sign-in: the values that refreshed tokens share with the first ones.
 #[derive(Clone)]
 pub(super) struct SignIn {
     pub(super) username: String,

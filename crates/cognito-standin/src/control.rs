@@ -1,7 +1,7 @@
 //! How a test observes the stand-in, injects faults and changes users.
 //!
-//! Operations have their AWS names (`AdminGetUser`, `AssumeRole`). `jwks`, `openid-configuration` and `token` name the
-//! other endpoints.
+//! Operations have their AWS names (`AdminGetUser`, `AssumeRole`). `jwks`, `openid-configuration`
+//! and `token` name the other endpoints.
 
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
@@ -17,12 +17,13 @@ use super::{
 };
 
 impl StandIn {
-    /// Returns how many calls of `operation` have arrived, with or without a response.
+    /// Returns how many calls of `operation` have arrived.
     pub fn calls(&self, operation: &str) -> usize {
         self.counts(operation).borrow().arrived
     }
 
-    /// Returns how many calls of `operation` still lack a response. A call ends when its client disconnects.
+    /// Returns how many calls of `operation` still lack a response. A call ends when its client
+    /// disconnects.
     pub fn in_flight(&self, operation: &str) -> usize {
         self.counts(operation).borrow().in_flight
     }
@@ -39,23 +40,26 @@ impl StandIn {
         let _ = self.counts(operation).wait_for(|counts| counts.in_flight == 0).await;
     }
 
-    /// Returns when each call of `operation` arrived. Each call keeps 16 bytes for the life of the stand-in.
+    /// Returns when each call of `operation` arrived. Each call keeps 16 bytes for the life of the
+    /// stand-in.
     pub fn call_times(&self, operation: &str) -> Vec<Instant> {
         self.plan(operation, |plan| plan.call_times.clone())
     }
 
-    /// Returns the JSON or form of the last call of `operation`; null for an endpoint without input.
+    /// Returns the JSON or form of the last call of `operation`; null for an endpoint without
+    /// input.
     pub fn last_input(&self, operation: &str) -> Option<Value> {
         self.plan(operation, |plan| plan.last_input.clone())
     }
 
-    /// Makes every call of `operation` from now on show `fault`. Replaces the fault that an earlier `inject` set.
+    /// Applies `fault` to every call of `operation` from now on. Replaces the fault that an earlier
+    /// `inject` set.
     pub fn inject(&self, operation: &str, fault: Fault) {
         self.plan(operation, |plan| plan.default_fault = Some(fault));
     }
 
-    /// Makes the next `calls` calls of `operation` show `fault`, after those already queued. Queued faults take
-    /// precedence over the one that [`inject`](Self::inject) set.
+    /// Applies `fault` to the next `calls` calls of `operation`, after the faults already queued.
+    /// Queued faults take precedence over the one that [`inject`](Self::inject) set.
     pub fn inject_next(&self, operation: &str, calls: usize, fault: Fault) {
         self.plan(operation, |plan| plan.queued_faults.extend(std::iter::repeat_n(fault, calls)));
     }
@@ -68,16 +72,16 @@ impl StandIn {
         });
     }
 
-    /// Holds the calls of `operation` that arrive from now on, until the guard is released or dropped. Their faults
-    /// apply after that.
+    /// Holds the calls of `operation` that arrive from now on, until the guard is released or
+    /// dropped. Their faults apply after that.
     pub fn hold(&self, operation: &str) -> Hold {
         let (release, hold) = watch::channel(());
         self.plan(operation, |plan| plan.hold = Some(hold));
         Hold { _release_on_drop: release }
     }
 
-    /// Sets the calls per second that `GetProvisionedLimit` returns for a quota category such as `UserRead`. The
-    /// stand-in starts with AWS's default quotas and enforces none.
+    /// Sets the calls per second that `GetProvisionedLimit` returns for a quota category such as
+    /// `UserRead`. The stand-in starts with AWS's default quotas and enforces none.
     pub fn set_quota(&self, category: impl Into<String>, calls_per_second: u32) {
         lock(&self.state.quotas).insert(category.into(), calls_per_second);
     }

@@ -1,4 +1,4 @@
-//! What a test planned for each operation, and what each operation has seen.
+//! The faults planned for each operation, and its recorded calls.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::http_response::HttpResponse;
 
-/// A fault that an operation shows instead of, or before, its response.
+/// A fault of an operation, instead of or before its response.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Responds after this time.

@@ -2,7 +2,6 @@
 
 use super::{api_error::ApiError, user::User};
 
-/// A parsed filter.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Filter {
     attribute: String,
@@ -23,7 +22,6 @@ impl Filter {
         Ok(Self { attribute: attribute.to_owned(), operator, value })
     }
 
-    /// Returns whether the filter matches `user`.
     pub(super) fn matches(&self, user: &User) -> bool {
         let matches = |actual: &str| match self.operator {
             Operator::Equals => actual == self.value,

@@ -43,8 +43,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Returns the default keys, which all stand-ins of this process share. The first call generates them; fails if
-    /// that fails.
+    /// Returns the default keys, which all stand-ins of this process share. The first call
+    /// generates them; fails if that fails.
     pub fn shared() -> io::Result<Self> {
         let mut shared = lock(&SHARED);
         if let Some(keys) = shared.as_ref() {
@@ -96,7 +96,8 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn generate() -> io::Result<Self> {
         let pair = KeyPair::generate(KeySize::Rsa2048).map_err(io::Error::other)?;
-        // As Cognito's: 32 bytes of standard base64, so it always ends in `=` and often has a `+` or `/`.
+        // As Cognito's: 32 bytes of standard base64, so it always ends in `=` and often has a `+`
+        // or `/`.
         let mut kid = [0; 32];
         rand::fill(&mut kid).map_err(io::Error::other)?;
         let kid = STANDARD.encode(kid);
@@ -107,7 +108,8 @@ impl Key {
         Ok(Self { pair, kid, jwk })
     }
 
-    /// Returns `base64url(header).base64url(claims).base64url(signature)`. It does not parse the two texts.
+    /// Returns `base64url(header).base64url(claims).base64url(signature)` without parsing either
+    /// text.
     pub(super) fn sign(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.signature(message.as_bytes()));

@@ -52,8 +52,9 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Serves `pool` on a free port of 127.0.0.1, with the keys that all stand-ins of this process share. Fails if the
-    /// port cannot be bound, the thread cannot be started or the first keys cannot be generated.
+    /// Serves `pool` on a free port of 127.0.0.1, with the keys that all stand-ins of this process
+    /// share. Fails if the port cannot be bound, the thread cannot be started or the first keys
+    /// cannot be generated.
     pub fn start(pool: Pool) -> io::Result<Self> {
         Self::start_at(pool, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
@@ -63,8 +64,8 @@ impl StandIn {
         Self::start_with_keys(pool, address, Keys::shared()?)
     }
 
-    /// As [`start_at`](Self::start_at), with the given keys. Two pools that must reject each other's tokens need
-    /// different ones.
+    /// As [`start_at`](Self::start_at), with the given keys. Two pools that must reject each
+    /// other's tokens need different ones.
     pub fn start_with_keys(pool: Pool, address: SocketAddr, keys: Keys) -> io::Result<Self> {
         let socket = server::reserve(address)?;
         let address = socket.local_addr()?;
@@ -74,10 +75,12 @@ impl StandIn {
         Ok(standin)
     }
 
-    /// Closes the port and every connection. The address stays reserved, so connecting to it is refused.
+    /// Closes the port and every connection. The address stays reserved, so connecting to it is
+    /// refused.
     ///
-    /// Users, keys, faults and counts survive until [`resume`](Self::resume). Stopping twice does nothing. Fails if
-    /// the address cannot be reserved again; a later [`resume`](Self::resume) tries once more.
+    /// Users, keys, faults and counts survive until [`resume`](Self::resume). Stopping twice does
+    /// nothing. Fails if the address cannot be reserved again; a later [`resume`](Self::resume)
+    /// tries once more.
     pub fn stop(&self) -> io::Result<()> {
         let mut phase = lock(&self.phase);
         if !matches!(*phase, Phase::Stopped(_)) {
@@ -88,8 +91,8 @@ impl StandIn {
         Ok(())
     }
 
-    /// Serves again at the same address. Does nothing if it serves already. Fails if another process took the address
-    /// meanwhile or the thread cannot be started.
+    /// Serves again at the same address. Does nothing if it serves already. Fails if another
+    /// process took the address meanwhile or the thread cannot be started.
     pub fn resume(&self) -> io::Result<()> {
         let mut phase = lock(&self.phase);
         let socket = match mem::replace(&mut *phase, Phase::Unreserved) {

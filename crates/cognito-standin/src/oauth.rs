@@ -15,7 +15,8 @@ use super::{
 
 type Form = HashMap<String, String>;
 
-/// Responds to `POST /oauth2/token`: a token, or an error of RFC 6749, section 5.2, with status 400.
+/// Responds to `POST /oauth2/token`: a token, or an error of RFC 6749, section 5.2, with status
+/// 400.
 pub(super) fn token(state: &State, headers: &HeaderMap, form: &Form) -> HttpResponse {
     match grant(&state.pool, headers, form) {
         Ok((client, scope)) => HttpResponse::json(

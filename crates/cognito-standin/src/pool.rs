@@ -1,4 +1,4 @@
-//! What a stand-in starts with: the id of a pool, its app clients and its users.
+//! The initial state of a stand-in: the id of a pool, its app clients and its users.
 
 use std::fmt;
 
@@ -12,13 +12,15 @@ use super::{
 pub struct Pool {
     /// The id of the pool, such as `eu-west-1_Sandbox01`. The part before `_` is the Region.
     pub id: String,
-    /// The ids of the app clients with which users sign in. Tokens issued without a sign-in carry the first one.
+    /// The ids of the app clients with which users sign in. Tokens issued without a sign-in carry
+    /// the first one.
     pub web_clients: Vec<String>,
     /// The app clients for the client-credentials grant.
     pub machine_clients: Vec<MachineClient>,
     /// The users.
     pub users: Vec<User>,
-    /// The role whose session the pool requires of every call. Without one it accepts any credentials.
+    /// The role whose session the pool requires of every call. Without one it accepts any
+    /// credentials.
     pub role: Option<Role>,
 }
 
@@ -43,9 +45,9 @@ impl Pool {
     /// ```json
     /// {"users": [{"username": "ada", "password": "Ada-Sandbox-1", "attributes": {"email": "ada@example.com"}}]}
     /// ```
-    /// Only `username` is required. The default of `sub` is a random UUID, of `groups` the empty list, of `enabled`
-    /// true and of `status` `CONFIRMED`. Fails if the text is no such file or has an unknown field, an invalid `sub`,
-    /// or a `username` or `sub` that appears twice.
+    /// Only `username` is required. The default of `sub` is a random UUID, of `groups` the empty
+    /// list, of `enabled` true and of `status` `CONFIRMED`. Fails if the text is no such file or
+    /// has an unknown field, an invalid `sub`, or a `username` or `sub` that appears twice.
     pub fn from_json(text: &str) -> Result<Self, UsersFileError> {
         Ok(Self {
             id: "eu-west-1_Sandbox01".to_owned(),
@@ -61,8 +63,8 @@ impl Pool {
     }
 }
 
-/// The users file of the `sandbox` command: `ada`, the federated `Google_1034567890` and `bob`, who is disabled. Each
-/// `sub` is fixed, so examples can name it.
+/// The users file of the `sandbox` command: `ada`, the federated `Google_1034567890` and the
+/// disabled `bob`. Each `sub` is fixed, so examples can name it.
 pub const SANDBOX_USERS: &str = include_str!("sandbox_users.json");
 
 /// An app client for the client-credentials grant.
@@ -72,7 +74,8 @@ pub struct MachineClient {
     pub id: String,
     /// The secret of the client.
     pub secret: String,
-    /// The scopes that it may request, such as `user-lookup/read`. A request without scopes gets all of them.
+    /// The scopes that it may request, such as `user-lookup/read`. A request without scopes gets
+    /// all of them.
     pub scopes: Vec<String>,
 }
 

@@ -1,4 +1,5 @@
-//! The HTTP endpoints: the AWS JSON protocol, STS, OAuth's token endpoint and the two well-known documents.
+//! The HTTP endpoints: the AWS JSON protocol, STS, OAuth's token endpoint and the two well-known
+//! documents.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -106,7 +107,7 @@ async fn document(
     respond(state, reset_handle, name, Value::Null, |_| HttpResponse::json(200, &body())).await
 }
 
-/// Records the call and applies its fault; without one that sends a response, `execute` makes it.
+/// Records the call, and applies its fault or executes it.
 async fn respond(
     state: &State,
     reset_handle: &ResetHandle,

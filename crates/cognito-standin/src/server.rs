@@ -45,7 +45,8 @@ impl Drop for Server {
     }
 }
 
-/// Binds without listening: connecting is refused, and the system gives the port to no other socket.
+/// Binds without listening: connecting is refused, and the system gives the port to no other
+/// socket.
 pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     if !address.ip().is_loopback() {
         let message =

@@ -20,8 +20,8 @@ pub(super) fn assume_role(role: Option<&Role>, form: &HashMap<String, String>) -
     }
 }
 
-/// Returns whether the credentials of a call may make it. A pool without a role accepts all, another only the role's
-/// session.
+/// Returns whether the credentials of a call are accepted: any credentials for a pool without a
+/// role, otherwise only those of the role's session.
 pub(super) fn is_authorized(role: Option<&Role>, headers: &HeaderMap) -> bool {
     let signed = || headers.get(AUTHORIZATION)?.to_str().ok()?.split_once("Credential=");
     role.is_none() || signed().is_some_and(|(_, rest)| rest.starts_with(&format!("{ACCESS_KEY}/")))

@@ -14,8 +14,9 @@ use super::{
 };
 
 impl StandIn {
-    /// Issues an access token to the user with that username, valid for an hour. Returns `None` if there is no such
-    /// user. A disabled user gets one too, because Cognito's tokens stay valid when their user is disabled.
+    /// Issues an access token to the user with that username, valid for an hour. Returns `None` if
+    /// there is no such user. A disabled user gets one too, because Cognito's tokens stay valid
+    /// when their user is disabled.
     pub fn access_token(&self, username: &str) -> Option<String> {
         let user = self.user(username)?;
         Some(self.state.access_token(&user, &self.sign_in(&user)))
@@ -27,13 +28,14 @@ impl StandIn {
         Some(self.state.id_token(&user, &self.sign_in(&user)))
     }
 
-    /// Issues a client-credentials token. It does not check that the pool knows the client and the scopes.
+    /// Issues a client-credentials token. It does not check that the pool knows the client and the
+    /// scopes.
     pub fn machine_token(&self, client_id: &str, scopes: &[&str]) -> String {
         self.state.machine_token(client_id, &scopes.join(" "))
     }
 
-    /// Returns the claims of a new access token, to edit and [`sign`](Self::sign). Returns `None` if there is no such
-    /// user.
+    /// Returns the claims of a new access token, to edit and [`sign`](Self::sign). Returns `None`
+    /// if there is no such user.
     pub fn access_claims(&self, username: &str) -> Option<Value> {
         let user = self.user(username)?;
         Some(claims::access_token(self.issuer(), &user, &self.sign_in(&user)))
@@ -69,8 +71,8 @@ impl StandIn {
         lock(&self.state.keys).key(signing_key).private()
     }
 
-    /// Replaces the access key by a new one with a new `kid`. The JWKS drops the old one at once. Fails if the key
-    /// cannot be generated.
+    /// Replaces the access key by a new one with a new `kid`. The JWKS drops the old one at once.
+    /// Fails if the key cannot be generated.
     pub fn rotate_access_key(&self) -> io::Result<()> {
         let key = Key::generate()?;
         lock(&self.state.keys).replace_access(key);

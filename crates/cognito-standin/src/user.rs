@@ -48,7 +48,8 @@ impl User {
         Self::new(username.into(), Status::ExternalProvider)
     }
 
-    /// Returns whether Cognito resolves `name` to this user: by its username, or by its `sub` if it is local.
+    /// Returns whether Cognito resolves `name` to this user: by its username, or by its `sub` if it
+    /// is local.
     pub fn is_found_by(&self, name: &str) -> bool {
         self.username == name || (self.sub == name && self.status != Status::ExternalProvider)
     }

@@ -19,7 +19,6 @@ impl UsersFileError {
     }
 }
 
-/// Reads a users file.
 pub(super) fn parse(text: &str) -> Result<Vec<User>, UsersFileError> {
     let file: File =
         serde_json::from_str(text).map_err(|error| UsersFileError(format!("users file: {error}")))?;

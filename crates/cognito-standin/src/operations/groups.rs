@@ -1,4 +1,5 @@
-//! The operations on groups. A group exists while it has members: adding a user to a new name creates it.
+//! The operations on groups. A group exists while it has members: adding a user to a new name
+//! creates it.
 
 use serde_json::{Value, json};
 

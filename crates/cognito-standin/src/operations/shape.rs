@@ -49,7 +49,8 @@ pub(super) fn seconds(time: SystemTime) -> Value {
     json!(Duration::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX)).as_secs_f64())
 }
 
-/// Reads a list of attributes. The last value of a repeated name wins. Fails if `sub` is among them.
+/// Reads a list of attributes. The last value of a repeated name wins. Fails if `sub` is among
+/// them.
 pub(super) fn attribute_map(attributes: Vec<Attribute>) -> Result<BTreeMap<String, String>, ApiError> {
     let map: BTreeMap<_, _> =
         attributes.into_iter().map(|attribute| (attribute.name, attribute.value)).collect();
