@@ -1,8 +1,9 @@
-//! How long the binary takes from its start to serving, before the stand-in: `cargo bench --bench start`.
+//! The time from the start of the binary to serving, with the stand-in as Cognito: `cargo bench
+//! --bench start`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a bench fails by panicking and tells its figures"
+    reason = "a bench fails by panicking and prints its figures"
 )]
 
 use std::{

@@ -39,8 +39,8 @@ pub(crate) fn tools() -> String {
     format!("{valgrind} and {rustc}")
 }
 
-/// How many calls a run answers: enough that the average includes occasional work, such as handing
-/// records to the audit writer and maintenance of the cache.
+/// The calls of one run: enough that the average includes occasional work, such as writing audit
+/// records and maintenance of the cache.
 pub(crate) const TIMES: usize = 2000;
 const RUNS: usize = 3;
 // Counts from the start to the end of this function, on the thread that calls it.

@@ -49,7 +49,7 @@ impl Components {
             service.ready().await;
             service
         });
-        // Health and reflection are of the server itself.
+        // The server itself adds health and reflection.
         let builtin = Routes::default();
         let dispatcher =
             Dispatcher::new(service.clone(), builtin, &config.limits, audit.recorder(), &metrics);

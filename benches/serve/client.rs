@@ -1,4 +1,5 @@
-//! The bench's own load generator, for what h2load cannot do: mTLS, and a different request in each call.
+//! The bench's own load generator, for what h2load cannot do: mTLS, and a different request in each
+//! call.
 
 use std::{
     cell::{Cell, RefCell},
@@ -55,8 +56,8 @@ impl LoadClient {
         self.runtime.block_on(join_all(self.connections.iter_mut().map(Connection::ping)));
     }
 
-    /// Makes `calls` calls, [`STREAMS`] at a time over each connection: as fast as replies come, or at `rate` calls per
-    /// second. Panics unless every call succeeds.
+    /// Makes `calls` calls, [`STREAMS`] at a time over each connection: as fast as replies come, or
+    /// at `rate` calls per second. Panics unless every call succeeds.
     pub(crate) fn run(&self, calls: usize, rate: Option<f64>, call: &dyn Fn(usize) -> Call) -> Outcome {
         let latencies = RefCell::new(Vec::with_capacity(calls));
         let (next, bytes, begun) = (Cell::new(0), Cell::new(0), Instant::now());
@@ -79,8 +80,8 @@ impl LoadClient {
     }
 }
 
-/// Waits until the call is due, and returns that time. A call that was sent late, because no stream was free, counts
-/// its delay as latency. The timer has a tick of 1 ms.
+/// Waits until the call is due, and returns that time. A call that was sent late, because no stream
+/// was free, counts its delay as latency. The timer has a tick of 1 ms.
 async fn due(begun: Instant, number: usize, rate: Option<f64>) -> Instant {
     let Some(rate) = rate else { return Instant::now() };
     let due = begun + Duration::from_secs_f64(number as f64 / rate);

@@ -19,7 +19,7 @@ pub(crate) struct Comparison<'a> {
     pub(crate) targets: [Target<'a>; 2],
     /// Whether p99 is measured, at half the rate that the first server reached.
     pub(crate) is_paced: bool,
-    /// Returns how many calls Cognito has got until now.
+    /// Returns how many calls Cognito has received.
     pub(crate) lookups: &'a dyn Fn() -> usize,
     /// Panics unless both servers reply as expected.
     pub(crate) compare: &'a dyn Fn(),

@@ -45,7 +45,8 @@ impl Connection {
         Ok(Self { pings, sender })
     }
 
-    /// Makes a call and returns the reply, a Length-Prefixed-Message. Fails unless the gRPC status is OK.
+    /// Makes a call and returns the reply, a Length-Prefixed-Message. Fails unless the gRPC status
+    /// is OK.
     pub(crate) async fn call(&self, call: &Call) -> Result<Bytes, Error> {
         let mut sender = self.sender.clone().ready().await?;
         let (response, mut body) = sender.send_request(call.request(), false)?;

@@ -1,4 +1,5 @@
-//! The first call with a token, compared with its necessary parts: one RS256 verification and one cache hit.
+//! The first call with a token, compared with its necessary steps: one RS256 verification and one
+//! cache hit.
 
 use std::{fs, thread, time::Duration};
 
@@ -15,7 +16,8 @@ use crate::{
     table::{Goal, Row},
 };
 
-/// Calls with new tokens, then again with the same tokens, and verifies their signatures in this process.
+/// Calls with new tokens, then again with the same tokens, and verifies their signatures in this
+/// process.
 pub(crate) fn first_sight(bench: &Bench) -> Vec<Row> {
     let server = Server::ours(&Settings::before(&bench.cognito));
     let client = LoadClient::connect(server.address, CONNECTIONS, None);
@@ -32,7 +34,7 @@ pub(crate) fn first_sight(bench: &Bench) -> Vec<Row> {
         let check = check(&tokens, &key);
         server.assert_no_failed_call();
         if round > 0 {
-            assert_eq!(bench.lookups(), lookups, "the user was asked for");
+            assert_eq!(bench.lookups(), lookups, "the user was fetched");
             firsts.push(first);
             hits.push(hit);
             checks.push(check);

@@ -30,8 +30,8 @@ impl H2load {
         Self { arguments, folder }
     }
 
-    /// Makes `calls` calls: as fast as replies come, or at `rate` calls per second. Panics unless every response has a
-    /// 2xx status.
+    /// Makes `calls` calls: as fast as replies come, or at `rate` calls per second. Panics unless
+    /// every response has a 2xx status.
     pub(crate) fn run(&self, calls: usize, rate: Option<f64>) -> Outcome {
         let log = self.folder.path().join("log");
         let mut command = Command::new("h2load");
@@ -50,7 +50,8 @@ impl H2load {
     }
 }
 
-/// Sets the rate. Each connection of h2load sends a burst every 10 ms, so the connections start 11 ms apart.
+/// Sets the rate. Each connection of h2load sends a burst every 10 ms, so the connections start 11
+/// ms apart.
 fn limit_rate(command: &mut Command, rate: f64, log: &Path) {
     command.arg(format!("--rps={}", rate / CONNECTIONS as f64)).arg(format!("--log-file={}", log.display()));
     command.args(["--rate=1", "--rate-period=11ms"]);
@@ -67,6 +68,6 @@ fn times(log: &Path) -> Vec<Duration> {
 /// Returns the number before the first `unit` in the line that starts with `line`.
 fn number(text: &str, line: &str, unit: &str) -> f64 {
     let found = text.lines().find_map(|text| text.strip_prefix(line)?.split_once(unit));
-    let (before, _) = found.unwrap_or_else(|| panic!("h2load told no {unit:?}: {text}"));
+    let (before, _) = found.unwrap_or_else(|| panic!("h2load printed no {unit:?}: {text}"));
     before.rsplit(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap().parse().unwrap()
 }

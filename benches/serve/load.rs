@@ -47,8 +47,8 @@ pub(crate) enum Load<'a> {
 }
 
 impl Load<'_> {
-    /// Makes `calls` calls: as fast as replies come, or at `rate` calls per second. Panics unless every call gets a
-    /// reply.
+    /// Makes `calls` calls: as fast as replies come, or at `rate` calls per second. Panics unless
+    /// every call gets a reply.
     pub(crate) fn run(&self, calls: usize, rate: Option<f64>) -> Outcome {
         match self {
             Self::H2load(h2load) => h2load.run(calls, rate),

@@ -17,7 +17,8 @@ pub(crate) fn cores() -> usize {
 pub(crate) fn work() -> Duration {
     let text = fs::read_to_string("/proc/stat").unwrap();
     let fields = text.lines().next().unwrap().split_whitespace().skip(1);
-    // All fields except idle and iowait. The guest fields after steal are already part of user and nice (proc(5)).
+    // All fields except idle and iowait. The guest fields after steal are already part of user and
+    // nice (proc(5)).
     ticks(fields.take(8).enumerate().filter(|(n, _)| !matches!(n, 3 | 4)).map(|(_, field)| field))
 }
 

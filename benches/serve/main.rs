@@ -1,4 +1,5 @@
-//! Measures the service under load against two peers: `cargo bench --bench serve`. `benches/README.md` describes it.
+//! Measures the service under load against two peers: `cargo bench --bench serve`.
+//! `benches/README.md` describes it.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -6,7 +7,7 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a bench fails by panicking and tells its measurements"
+    reason = "a bench fails by panicking and prints its measurements"
 )]
 
 mod batch;
@@ -67,7 +68,7 @@ impl Bench {
         Call::by_sub(&self.cognito.user("ada").unwrap().sub)
     }
 
-    /// Returns how many calls for users Cognito has got until now.
+    /// Returns how many lookups of users Cognito has received.
     fn lookups(&self) -> usize {
         self.cognito.calls("AdminGetUser") + self.cognito.calls("ListUsers")
     }

@@ -24,7 +24,8 @@ impl Measurements {
         [format!("{:.0}", self.rate()), format!("{:.2} us", median(&self.cpus) * 1e6), p99]
     }
 
-    /// Returns a note if the server fell behind the fixed rate: the latencies then measure a growing queue.
+    /// Returns a note if the server fell behind the fixed rate: the latencies then measure a
+    /// growing queue.
     pub(crate) fn shortfall(&self, rate: Option<f64>) -> String {
         let Some(wanted) = rate else { return String::new() };
         let rate = median(&self.paced_rates);
@@ -50,7 +51,8 @@ impl Ratios {
         if self.0.is_empty() { "-".to_owned() } else { format!("{:.2}x", self.middle()) }
     }
 
-    /// Formats the middle half of the rounds: minimum and maximum would show other work of the machine.
+    /// Formats the middle half of the rounds: minimum and maximum would show other work of the
+    /// machine.
     pub(crate) fn range(&self) -> String {
         if self.0.is_empty() {
             return "-".to_owned();

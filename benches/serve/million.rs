@@ -1,4 +1,5 @@
-//! Cache hits among a million users compared with hits among a thousand, and the memory of a cached user.
+//! Cache hits among a million users compared with hits among a thousand, and the memory of a cached
+//! user.
 
 use tokio::time::Instant;
 

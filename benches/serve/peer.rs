@@ -25,7 +25,8 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// Serves what `file` describes until standard input ends, and logs the address in the form of the service's log.
+    /// Serves what `file` describes until standard input ends, and logs the address in the form of
+    /// the service's log.
     pub(crate) fn serve(file: &Path) {
         let peer = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
         // Ends the peer even if the bench is killed.

@@ -37,7 +37,6 @@ impl Server {
         Self::start(command.arg("serve").arg("--config").arg(file), folder)
     }
 
-    /// Starts a peer.
     pub(crate) fn peer(peer: &Peer) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("peer.json");
@@ -69,8 +68,9 @@ impl Server {
         Self { address: address.unwrap(), admin, log, process, _folder: folder }
     }
 
-    /// Returns the CPU time of its threads until now. schedstat counts nanoseconds, where the ticks of `stat` are 10 ms.
-    /// Threads that have ended are missing, but none ends while a server serves.
+    /// Returns the CPU time of its threads until now. schedstat counts nanoseconds, where the ticks
+    /// of `stat` are 10 ms. Threads that have ended are missing, but none ends while a server
+    /// serves.
     pub(crate) fn cpu(&self) -> Duration {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.0.id())).unwrap();
         let ran = tasks.map(|task| -> u64 {

@@ -4,7 +4,8 @@ use std::{fmt, path::PathBuf};
 
 use cognito_standin::StandIn;
 
-/// The settings that scenarios change. The TTLs outlast the bench, so every call after the first is a cache hit.
+/// The settings that scenarios change. The TTLs outlast the bench, so every call after the first is
+/// a cache hit.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) pool_id: String,

@@ -1,4 +1,5 @@
-//! A minimal Cognito that makes up a user for every `sub`. The stand-in keeps its users in a list and would be too slow.
+//! A minimal Cognito that makes up a user for every `sub`. The stand-in keeps its users in a list
+//! and would be too slow.
 
 use std::{
     net::Ipv4Addr,
@@ -52,7 +53,6 @@ impl SyntheticCognito {
         self.user_reads.load(Ordering::Relaxed)
     }
 
-    /// Returns the `sub` of the user with this number.
     pub(crate) fn sub(number: usize) -> String {
         format!("{number:08x}-0000-4000-8000-{number:012x}")
     }

@@ -44,8 +44,8 @@ impl Target<'_> {
         measurements.p99s.push(outcome.p99.unwrap().as_secs_f64());
     }
 
-    /// Panics unless the replies have the expected length: a failed call has no message. The age may take a few bytes
-    /// more or less.
+    /// Panics unless the replies have the expected length: a failed call has no message. The age
+    /// may take a few bytes more or less.
     fn check(&self, calls: usize, outcome: &Outcome) {
         let expected = calls * self.reply;
         let spared = calls * self.users * AGE;

@@ -1,4 +1,4 @@
-//! What those who are known notice of 100,000 cold users at one moment, and how soon the rest is refused.
+//! The latency of cache hits while 100,000 cold users are requested at once, and of the refusals.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::parts::Parts;
 
-/// Hits alone, then hits beside the herd, in turns; each side has a thread.
+/// Measures hits alone, then during the herd, in turns. The herd runs on another thread.
 pub(super) async fn stampede() {
     let parts = Parts::start(COLD + 1, |_| {}).await;
     let permits = parts.permits(COLD + 1).await;
@@ -51,7 +51,7 @@ async fn hits(users: &Users, permits: &Arc<[Permit]>, count: usize) -> Vec<Durat
     times
 }
 
-/// Begins all, as many connections would; the answers of the few that wait are not waited for here.
+/// Begins all requests as many connections would, without waiting for the few that are not refused.
 async fn herd(users: Users, permits: Arc<[Permit]>) -> Vec<Duration> {
     let mut times = Vec::new();
     for permit in permits.iter().take(COLD) {

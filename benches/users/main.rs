@@ -1,11 +1,12 @@
-//! What the cache and the budget save, and what a herd costs: `cargo bench --bench users`, about two minutes.
+//! The calls that the cache and the rate limit save, and the cost of a herd: `cargo bench --bench
+//! users`, about two minutes.
 #![allow(
     clippy::cast_precision_loss,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a bench fails by panicking and tells its figures"
+    reason = "a bench fails by panicking and prints its figures"
 )]
 
 mod herd;
@@ -14,7 +15,7 @@ mod zipf;
 
 use tikv_jemallocator::Jemalloc;
 
-// As the binary has it: what a user takes is told of it.
+// The allocator of the binary, which determines the memory of a user.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -23,7 +24,7 @@ fn main() {
     runtime.block_on(async {
         zipf::replay(1_000, None).await;
         zipf::replay(10_000, None).await;
-        // Room for some 1,500 of them.
+        // A cache for some 1,500 of them.
         zipf::replay(10_000, Some(1 << 20)).await;
         herd::stampede().await;
     });

@@ -1,4 +1,4 @@
-//! The parts that find users, before the stand-in.
+//! The components that look up users, with the stand-in as Cognito.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -25,11 +25,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Makes them for so many people with the settings changed so.
+    /// Starts them for `people` users, with changed settings.
     pub(super) async fn start(people: usize, change: impl FnOnce(&mut Config)) -> Self {
         let people = (0..people).map(|n| User { sub: sub(n), ..User::local(format!("name-{n}"), "x") });
         let cognito = StandIn::start(Pool { users: people.collect(), ..Pool::sandbox() }).unwrap();
-        // Twentyfold too: the service takes the lower of the quota and the settings.
+        // Twentyfold as in `zipf`: the service takes the lower of the quota and the settings.
         cognito.set_quota("UserRead", 120 * 20);
         let mut config = config(&cognito);
         change(&mut config);
@@ -44,12 +44,11 @@ impl Parts {
         Self { cognito, users, authenticator, policy, metrics }
     }
 
-    /// How many users were evicted.
     pub(super) fn evicted(&self) -> u64 {
         self.metrics.cache.evictions.get(Store::Users).get()
     }
 
-    /// Leave to ask about each of so many people.
+    /// Returns the permit to read each of the first `people` users.
     pub(super) async fn permits(&self, people: usize) -> Arc<[Permit]> {
         let mut permits = Vec::with_capacity(people);
         for n in 0..people {

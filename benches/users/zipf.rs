@@ -1,4 +1,4 @@
-//! How many calls Cognito gets where few people are asked about often and many seldom.
+//! The calls that Cognito gets when a few users are requested often and many seldom.
 
 use std::{
     sync::{
@@ -16,9 +16,9 @@ use tokio::{
 
 use super::parts::Parts;
 
-/// Ten minutes of 1,000 requests a second about people by Zipf's law with exponent 1, from cold, with the usual
-/// settings but for the size of the cache; all times are a twentieth and all rates twentyfold, so that it takes half a
-/// minute.
+/// Replays ten minutes of 1,000 requests a second from an empty cache. Users follow Zipf's law with
+/// exponent 1. Only the size of the cache is not the default. All times are a twentieth and all
+/// rates twentyfold, so a replay takes half a minute.
 pub(super) async fn replay(people: usize, max_bytes: Option<u64>) {
     let parts = Parts::start(people, |config| {
         config.cache.max_bytes = max_bytes.unwrap_or(config.cache.max_bytes);
@@ -80,7 +80,7 @@ impl Tally {
     }
 }
 
-/// Up to which sum of weights each rank goes.
+/// The cumulative weight of each rank.
 struct Ranks(Vec<f64>);
 
 impl Ranks {

@@ -13,7 +13,7 @@ use tonic_types::StatusExt as _;
 use crate::support::{ADA, App, about, failure, source, with_token};
 
 #[tokio::test]
-async fn inspect_returns_no_values_and_calls_nobody() {
+async fn inspect_returns_no_values_and_makes_no_call() {
     let app = App::start_with_config(allow_admin).await;
     let nothing = inspect(&app, ADA).await.unwrap();
     assert_eq!(nothing, InspectUserResponse::default());
@@ -56,7 +56,7 @@ async fn inspect_shows_an_in_flight_fetch_and_a_stale_entry() {
 #[tokio::test]
 async fn an_expired_user_is_fetched_again() {
     let app = App::start_with_config(allow_admin).await;
-    assert!(!expire(&app, ADA).await.unwrap(), "nothing is held");
+    assert!(!expire(&app, ADA).await.unwrap(), "nothing is cached");
     app.get_by_sub(ADA).await.unwrap();
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache);
     assert!(expire(&app, ADA).await.unwrap());
@@ -81,7 +81,7 @@ async fn an_erasure_removes_everything_about_one_user_and_returns_a_receipt() {
     assert_eq!((again.entries, again.verdicts), (0, 0));
     assert_ne!(again.receipt_id, receipt.receipt_id);
     assert_eq!(source(&app.get_by_token(&app.token("ada")).await.unwrap()), Source::Cognito);
-    assert_eq!(app.cognito_lookups(), 3, "Grace is still held");
+    assert_eq!(app.cognito_lookups(), 3, "Grace is still cached");
 
     app.get_by_sub("nobody").await.unwrap_err();
     let receipt = erase(&app, "nobody").await.unwrap();
@@ -98,7 +98,7 @@ async fn an_in_flight_fetch_does_not_bring_back_an_erased_user() {
         held.release();
     };
     let (before, ()) = tokio::join!(app.get_by_sub(ADA), erasing);
-    assert_eq!(source(&before.unwrap()), Source::Cognito, "who asked before is answered");
+    assert_eq!(source(&before.unwrap()), Source::Cognito, "the earlier caller gets its reply");
     assert_eq!(inspect(&app, ADA).await.unwrap(), InspectUserResponse::default());
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cognito);
     assert_eq!(app.cognito_lookups(), 2);

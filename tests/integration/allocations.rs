@@ -9,14 +9,15 @@ use self::{
 };
 
 // The requests that `benches/hit` measures.
-#[allow(dead_code, reason = "the bench has use for all of it")]
+#[allow(dead_code, reason = "the bench uses all of it")]
 #[path = "../../benches/hit/components.rs"]
 mod components;
-#[allow(dead_code, reason = "the bench has use for all of it")]
+#[allow(dead_code, reason = "the bench uses all of it")]
 #[path = "../../benches/hit/call.rs"]
 mod call;
 
-/// Counts from the request as hyper passes it on to the last frame of the reply, without what hyper and h2 allocate.
+/// Counts from the request that hyper passes on to the last frame of the reply, without the
+/// allocations of hyper and h2.
 #[test]
 fn a_cache_hit_makes_the_listed_allocations_only() {
     let folder = tempfile::tempdir().unwrap();
@@ -58,15 +59,16 @@ fn wait_for_records(records: &Path, count: usize) {
     panic!("the records are never written");
 }
 
-// A hit looks into two caches at most, of the tokens and of the users. moka applies the reads of a cache on the thread that
-// makes the 64th, or the first after 300 ms, with one allocation.
+// A hit looks into two caches at most, of the tokens and of the users. moka applies the reads of a
+// cache with one allocation, on the thread that makes the 64th read, or the first after 300 ms.
 const CACHES: u64 = 2;
 const MAINTENANCE: usize = 4;
 // The records of so many calls fit into the writer's empty buffer of 36 KiB.
 const TIMES: usize = 64;
 
-// The allocations by sub, those by token, and what makes them. A reallocation counts again. The optimiser removes none:
-// callgrind counts as many calls in the release (`benches/hit`). Allocations of C code do not count.
+// The allocations by sub, those by token, and their cause. A reallocation counts again. The release
+// build makes as many calls, as callgrind counts in `benches/hit`. Allocations of C code do not
+// count.
 const LISTED: &[(u64, u64, &str)] = &[
     (1, 1, "service::request_id: the id, as a header"),
     (1, 1, "server::connection: the future of the answer, in a box"),

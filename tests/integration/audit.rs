@@ -269,7 +269,8 @@ async fn a_stalled_sink_delays_no_call_and_lost_records_are_counted() {
     }
     process.wait_for_log("audit records are lost: the sink does not accept them");
     let dropped = metric(process.admin, DROPPED).await;
-    // Records fill the pipe (64 KiB), the writer's current batch, and the queue of the one worker (512 KiB).
+    // Records fill the pipe (64 KiB), the writer's current batch, and the queue of the one worker
+    // (512 KiB).
     assert!(f64::from(answered) - dropped > 300.0, "{dropped} of {answered}");
     let reader = fs::OpenOptions::new().read(true).open(trail.pipe()).unwrap();
     let lines = thread::spawn(move || {
@@ -340,7 +341,7 @@ async fn with_audit_required_a_reply_leaves_only_after_its_record_is_written() {
     assert!(answered.len() > 20);
     assert_eq!(failure(&status), (Code::Internal, "INTERNAL".to_owned()));
     process.wait_for_log("audit records cannot be written");
-    // Refusals need their record too, because they tell whether a user exists.
+    // Refusals need their record too, because they reveal whether a user exists.
     let nobody = users.get_user(Request::new(about("nobody"))).await.unwrap_err();
     assert_eq!(failure(&nobody), (Code::Internal, "INTERNAL".to_owned()));
     assert!(metric(process.admin, "cognito_lookup_audit_records_dropped_total").await >= 1.0);
@@ -352,7 +353,7 @@ async fn with_audit_required_a_reply_leaves_only_after_its_record_is_written() {
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
     let ids = request_ids(&(full + &trail.text()));
-    // The last record may be of a refused reply, if only a part of it fitted.
+    // The last record may be of a refused reply, if it was written only in part.
     assert!(ids.starts_with(&answered) && ids.len() <= answered.len() + 2, "{ids:?}");
     assert_eq!(ids.last().map(String::as_str), Some("second"));
 }
@@ -458,7 +459,7 @@ impl Trail {
         cognito_lookup::audit::read_key(&config, &mut errors).unwrap()
     }
 
-    /// Returns what a record has in place of the `sub`.
+    /// Returns the hash that replaces the `sub` in a record.
     pub(crate) fn hash(&self, pool: &str, sub: &str) -> Value {
         self.key().hash(&pool.parse().unwrap(), &sub.parse().unwrap()).to_string().into()
     }
@@ -474,7 +475,7 @@ impl Trail {
         self.records().iter().map(|record| record["outcome"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Waits until the file has so many records.
+    /// Waits until the file has `count` records.
     pub(crate) async fn holds(&self, count: usize) {
         for _ in 0..6_000 {
             // Lines are counted, not parsed: the last may be incomplete.

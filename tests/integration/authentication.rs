@@ -55,7 +55,7 @@ async fn a_token_with_a_changed_bit_or_byte_is_rejected() {
     assert_eq!((metric_of(&components.metrics, HITS), components.cognito.calls("jwks")), (1.0, 1));
 }
 
-/// Returns `bytes` with `removed` of them, from `at` on, replaced by `others`.
+/// Returns `bytes` with `removed` of them at `at` replaced by `others`.
 fn splice(bytes: &[u8], at: usize, removed: usize, others: &[u8]) -> Vec<u8> {
     let end = (at + removed).min(bytes.len());
     [&bytes[..at], others, &bytes[end..]].concat()

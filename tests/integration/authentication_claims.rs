@@ -195,7 +195,7 @@ async fn a_machine_token_needs_its_scope_and_names_no_subject() {
         Code::Unauthenticated,
         WRONG_TYPE,
     );
-    // A user's token names its own user, so another sub beside it is ambiguous.
+    // A user's token names its own user, so another sub with it is ambiguous.
     let ada = app.token("ada");
     assert_failure(
         app.get_user(with_token(&ada, about(BOB))).await,

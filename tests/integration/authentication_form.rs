@@ -265,9 +265,11 @@ fn with_standard_alphabet(part: &str) -> String {
     with_standard_alphabet
 }
 
-/// Changes the last character to one that decodes to the same bytes, because it differs in unused bits only.
+/// Changes the last character to one that decodes to the same bytes, because it differs in unused
+/// bits only.
 fn with_unused_bits(part: &str) -> String {
-    // While the unused bits are zero, the next character of the alphabet is also the next one of ASCII.
+    // While the unused bits are zero, the next character of the alphabet is also the next one of
+    // ASCII.
     let last = part.as_bytes()[part.len() - 1] + 1;
     format!("{}{}", &part[..part.len() - 1], char::from(last))
 }

@@ -148,7 +148,8 @@ async fn an_unusable_key_affects_no_other_key() {
         assert!(app.get_by_token(&token(kid)).await.is_ok(), "{kid}");
     }
     for kid in bad.iter().filter_map(|key| key["kid"].as_str()) {
-        // As for any unknown key id: it may be that of a new key while the fetch at the start is recent.
+        // As for any unknown key id: it may be that of a new key while the fetch at the start is
+        // recent.
         let failure = failure(&app.get_by_token(&token(kid)).await.expect_err(kid));
         assert_eq!(failure, (Code::Unavailable, "KEYS_UNAVAILABLE".to_owned()), "{kid}");
         assert!(app.get_by_token(&app.token("ada")).await.is_ok(), "the good token after {kid}");
@@ -221,7 +222,8 @@ async fn key_server(identity: &Identity, body: String) -> u16 {
     port
 }
 
-/// Returns the first line that a process logs about its keys. It trusts one authority and fetches from this port.
+/// Returns the first line that a process logs about its keys. It trusts one authority and fetches
+/// from this port.
 async fn first_key_log_line(cognito: &StandIn, port: u16, trusted: &Authority) -> Value {
     let folder = TempDir::new().unwrap();
     let (file, roots) = (folder.path().join("settings.toml"), folder.path().join("roots.pem"));

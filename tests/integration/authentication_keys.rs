@@ -251,8 +251,8 @@ async fn a_key_id_is_an_opaque_name() {
     ] {
         cases.push(("A65 an invalid kid", with_key_id(kid), MALFORMED));
     }
-    // An unknown key id may be that of a new key. While the last fetch is recent the caller must not be logged out, so
-    // the reason is not TOKEN_INVALID.
+    // An unknown key id may be that of a new key. While the last fetch is recent the caller must
+    // not be logged out, so the reason is not TOKEN_INVALID.
     for kid in [
         "../../../../dev/null",
         "/dev/null",

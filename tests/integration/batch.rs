@@ -39,7 +39,7 @@ async fn a_hundred_users_come_in_order_and_only_misses_call_cognito() {
         }
     }
     batch(&app, about(&subs)).await.unwrap();
-    assert_eq!(app.cognito_lookups(), 95, "who is unknown is remembered");
+    assert_eq!(app.cognito_lookups(), 95, "unknown users are cached as not found");
 }
 
 #[tokio::test]
@@ -187,8 +187,8 @@ async fn a_reply_stays_within_the_message_size_of_clients() {
     assert!((30..60).contains(&told), "{told}");
     let full = &reply.results[97];
     assert_eq!(refusal(full), (Code::ResourceExhausted, "OVERLOADED".into()));
-    assert!(details(full).retry_info().is_none(), "asked again it is as full");
-    assert_eq!(found(&reply.results[98]).user.as_ref().unwrap().sub, "narrow", "there is room for less");
+    assert!(details(full).retry_info().is_none(), "a retry would exceed the size again");
+    assert_eq!(found(&reply.results[98]).user.as_ref().unwrap().sub, "narrow", "a smaller user still fits");
     assert_eq!(refusal(&reply.results[99]).1, "USER_NOT_FOUND");
     assert_eq!(app.cognito_lookups(), 3);
 }

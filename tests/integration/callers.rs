@@ -34,8 +34,8 @@ async fn a_machine_reads_what_its_rule_allows() {
         ("without its scope", &scopeless, about(BOB), denied, "SCOPE_MISSING"),
         ("without a rule", &unruled, about(BOB), denied, "CALLER_NOT_ALLOWED"),
         ("by a sub alone", &other, about(BOB), denied, "SUBJECT_NOT_ALLOWED"),
-        ("about nobody", &desk, about(""), Code::InvalidArgument, "SUB_MALFORMED"),
-        ("about two", &desk, presenting_and(&ada, BOB), Code::InvalidArgument, "SUBJECT_AMBIGUOUS"),
+        ("without a user", &desk, about(""), Code::InvalidArgument, "SUB_MALFORMED"),
+        ("with two users", &desk, presenting_and(&ada, BOB), Code::InvalidArgument, "SUBJECT_AMBIGUOUS"),
         (
             "with a machine's token for a user's",
             &other,
@@ -44,7 +44,7 @@ async fn a_machine_reads_what_its_rule_allows() {
             "TOKEN_WRONG_TYPE",
         ),
         (
-            "wanting more",
+            "with an attribute that is not released",
             &desk,
             GetUserRequest { attributes: vec!["custom:plan".into()], ..about(BOB) },
             denied,
@@ -55,7 +55,7 @@ async fn a_machine_reads_what_its_rule_allows() {
         assert!(answer.is_err(), "{case}");
         assert_failure(answer, code, reason);
     }
-    assert_eq!(app.cognito_lookups(), asked, "what is refused costs nothing");
+    assert_eq!(app.cognito_lookups(), asked, "a refusal makes no call to Cognito");
 }
 
 #[tokio::test]
@@ -79,10 +79,11 @@ async fn a_client_certificate_identifies_the_caller() {
     assert_failure(bad, Code::Unauthenticated, "ID_TOKEN_REFUSED");
     let other = ask(&billing, with_token(&token, about(BOB))).await;
     assert_failure(other, Code::InvalidArgument, "SUBJECT_AMBIGUOUS");
-    assert_eq!(server.app.cognito_lookups(), asked, "what is refused costs nothing");
+    assert_eq!(server.app.cognito_lookups(), asked, "a refusal makes no call to Cognito");
 }
 
-/// All certificates are valid and of the right authority. Without one, the network or the token would be accepted.
+/// All certificates are valid and from the trusted authority. Without one, the network or the token
+/// would be accepted.
 #[tokio::test]
 async fn a_certificate_with_an_unknown_name_is_refused() {
     let server = MtlsServer::start().await;
@@ -151,7 +152,7 @@ async fn attributes_cached_for_one_caller_do_not_reach_another() {
         assert_eq!(
             app.cognito_lookups(),
             2,
-            "Grace is federated: asked for by sub, then listed, and then held"
+            "Grace is federated: a lookup by sub, then a list, then cache hits"
         );
     }
 }

@@ -128,7 +128,8 @@ fn every_setting_is_printed_with_its_source() {
 
 #[test]
 fn audit_hash_prints_the_hash_of_a_user() {
-    // printf 'eu-west-1_AbCdEfGhI\0ada' | openssl dgst -sha256 -hmac 00112233445566778899aabbccddeeff
+    // printf 'eu-west-1_AbCdEfGhI\0ada' | openssl dgst -sha256 -hmac
+    // 00112233445566778899aabbccddeeff
     const ADA: &str = "1b453645aa1130a7090e85ca101c3bcac5599d4c057428233cfe491d6825fa32";
     const ADA_ELSEWHERE: &str = "5306af67891ad2ade07d473fe799e60493086248c0113ef173406a69bb9ce20a";
     let (folder, file) =
@@ -237,7 +238,7 @@ fn commands_print_text_or_json() {
         "the user was cached; the next lookup fetches from Cognito"
     );
     let refused = ask(&["erase", ADA]);
-    assert!(code(&refused) == 2 && stderr(&refused).contains("--yes"), "nobody is there to be asked");
+    assert!(code(&refused) == 2 && stderr(&refused).contains("--yes"), "there is no terminal to confirm on");
     let receipt: Value = serde_json::from_str(&stdout(&ask(&["erase", ADA, "--yes", "--json"]))).unwrap();
     assert_eq!((receipt["receiptId"].as_str().unwrap().len(), &receipt["entries"]), (36, &1.into()));
 }

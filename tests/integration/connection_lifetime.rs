@@ -137,7 +137,7 @@ async fn a_call_outlives_the_age_of_its_connection() {
     wire.send(&frames::call(1, &about(GRACE))).await;
     let first = wire.next_of_kind(GOAWAY).await.unwrap();
     let ping = wire.next_of_kind(PING).await.unwrap();
-    // A call that was sent before the client had read the GOAWAY.
+    // A call sent before the client had read the GOAWAY.
     wire.send(&frames::call(3, &about(GRACE))).await;
     wire.send(&frame(PING, ACK, 0, &ping.payload)).await;
     let second = wire.next_of_kind(GOAWAY).await.unwrap();

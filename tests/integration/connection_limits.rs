@@ -1,4 +1,4 @@
-//! The number of connections: per peer, in all, per worker, and with few file descriptors.
+//! The limits of connections: per peer, in total, per worker, and with few file descriptors.
 
 use cognito_lookup::proto::user_service_client::UserServiceClient;
 use futures_util::future::join_all;
@@ -76,7 +76,7 @@ async fn connections_are_spread_over_the_workers() {
         // Some connections close, and new ones take their place.
         held.truncate(3);
         let gone = async { while loads().await.iter().sum::<f64>() > 4.0 {} };
-        timeout(LONG, gone).await.expect("who leaves is not counted any more");
+        timeout(LONG, gone).await.expect("a closed connection is not counted any more");
         for _ in 0..4 {
             held.push(open_from([127, 0, 0, 1], app.address).await.unwrap());
         }
@@ -122,7 +122,7 @@ async fn with_few_descriptors_some_are_reserved_for_cognito() {
     assert_eq!(metric(process.admin, ACCEPT_FAILURES).await, 0.0);
 }
 
-/// With fewer descriptors than it reserves, connections to the port for probes can take the last one.
+/// With fewer descriptors than the reserve, connections to the admin port can take the last one.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_descriptors_the_acceptor_pauses_warns_once_and_recovers() {
     let cognito = standin();

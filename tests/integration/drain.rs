@@ -17,7 +17,8 @@ use crate::support::{
     standin,
 };
 
-/// Stops a hundred servers, each while eight clients call without pause and five others keep their connections open.
+/// Stops a hundred servers, each while eight clients call without pause and five others keep their
+/// connections open.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_under_load_fails_no_accepted_call_and_ends_in_time() {
     let cognito = Arc::new(standin());

@@ -26,7 +26,7 @@ async fn explain_names_the_rule_for_each_attribute() {
     let own = explain(&app, about("operator", &[])).await.unwrap();
     assert!(own.subject_allowed && own.groups_allowed);
     assert!(own.attributes.iter().all(|told| told.released && told.rule == "callers[1].attributes is \"*\""));
-    assert_eq!(app.cognito_lookups(), 0, "it is told from the settings");
+    assert_eq!(app.cognito_lookups(), 0, "the settings alone explain it");
 }
 
 #[tokio::test]
@@ -63,11 +63,11 @@ async fn only_an_administrator_may_explain() {
     assert_eq!(
         failure(&status),
         (Code::PermissionDenied, "CALLER_NOT_ALLOWED".into()),
-        "not even who there is"
+        "a refusal does not reveal the callers"
     );
 }
 
-/// Lets callers from this machine administer, beside the app client that reads by token.
+/// Lets callers from this machine administer. The app client still reads by token.
 fn allow_admin(config: &mut Config) {
     config.callers.pop();
     config.callers.push(CallerSettings {

@@ -25,7 +25,8 @@ use crate::{
 async fn floods_of_frames_are_cut_and_usual_numbers_are_not() {
     let app = single_worker(|_| {}).await;
     let enhance_your_calm = ConnectionEnd::GoAway(ENHANCE_YOUR_CALM);
-    // `:method: POST`, `:scheme: http` and `:path: /` of HPACK's static table. A request needs a method.
+    // `:method: POST`, `:scheme: http` and `:path: /` of HPACK's static table. A request needs a
+    // method.
     let (request, malformed) = ([0x83, 0x86, 0x84], [0x86, 0x84]);
     let begun = |n: usize, block: &[u8]| frame(HEADERS, END_STREAM | END_HEADERS, stream_id(n), block);
     let taken_back =
@@ -41,8 +42,8 @@ async fn floods_of_frames_are_cut_and_usual_numbers_are_not() {
     let (few, many) = (9_000, 11_000);
     let table = [
         ("nothing", Vec::new(), ConnectionEnd::Alive),
-        ("requests taken back", flood(10, taken_back), ConnectionEnd::Alive),
-        ("too many requests taken back", flood(1_000, taken_back), enhance_your_calm),
+        ("cancelled requests", flood(10, taken_back), ConnectionEnd::Alive),
+        ("too many cancelled requests", flood(1_000, taken_back), enhance_your_calm),
         ("malformed requests", flood(1_000, |n| begun(n, &malformed)), ConnectionEnd::Alive),
         ("too many malformed requests", flood(2_000, |n| begun(n, &malformed)), enhance_your_calm),
         (
@@ -101,7 +102,8 @@ async fn large_headers_reach_no_service() {
     let app = single_worker(|_| {}).await;
     let enhance_your_calm = || Outcome::Ended(ENHANCE_YOUR_CALM);
     let with = |more: Vec<u8>| frames::headers(1, &[frames::get_user(), more].concat());
-    // Each reference is one byte, and stands for the field that the first literal put into the dynamic table.
+    // Each reference is one byte, and stands for the field that the first literal put into the
+    // dynamic table.
     let referred =
         |value: usize, times| [frames::indexed("x", &"y".repeat(value)), vec![0xbe; times]].concat();
     let resized = |block: Vec<u8>| [[0x20, 0x3f, 0xe1, 0x1f].repeat(5_000), block].concat();

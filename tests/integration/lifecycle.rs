@@ -49,7 +49,7 @@ async fn a_stopping_server_reports_not_serving_first_and_fails_no_accepted_call(
             answer = &mut asked => panic!("answered while Cognito was held: {answer:?}"),
             () = app.cognito.wait_for_calls("AdminGetUser", 1) => {}
         }
-        // A task of its own, so that the call does not borrow `app` while it is stopped.
+        // Calls from its own task, which does not borrow `app` while it is stopped.
         let mut users = UserServiceClient::new(app.channel.clone());
         #[expect(clippy::disallowed_methods, reason = "joined below")]
         tokio::spawn(async move { users.get_user(crate::support::about(ADA)).await })
@@ -120,7 +120,7 @@ async fn a_request_without_its_message_times_out() {
     let app =
         App::start_with_config(|config| config.limits.request_timeout = Duration::from_millis(50)).await;
     let (response, body) = app.begin_get_user().await;
-    let response = timeout(Duration::from_secs(30), response).await.expect("it is held for ever").unwrap();
+    let response = timeout(Duration::from_secs(30), response).await.expect("no response").unwrap();
     assert_eq!(response.headers()["grpc-status"], "4");
     drop(body);
 }

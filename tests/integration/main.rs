@@ -1,5 +1,5 @@
-//! The integration tests, one binary: the server on loopback, called through the generated client, with the stand-in as
-//! its Cognito.
+//! The integration tests, one binary: the server on loopback, called through the generated client,
+//! with the stand-in as its Cognito.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,49 +14,49 @@
 mod admin;
 // The allocations of a cache hit.
 mod allocations;
-// Audit records: when, where and with what.
+// Audit records: their content, sinks and failures.
 mod audit;
-// Whose record a call is.
+// The subject of each audit record.
 mod audit_subjects;
 // Which tokens are accepted and how the others are refused.
 mod authentication;
-// Where a token may be, and what else says who asks.
+// The metadata and fields that may carry a token.
 mod authentication_carriage;
-// What a token must say.
+// The claims of a token.
 mod authentication_claims;
-// How a token must be written.
+// The encoding of a token.
 mod authentication_form;
-// Which key sets are taken, and which keys of them.
+// Usable and unusable key sets, and their server.
 mod authentication_jwks;
-// Which signatures and keys make a token good.
+// The signature of a token, and its key.
 mod authentication_keys;
 // BatchGetUsers.
 mod batch;
 // The rate limits of calls to Cognito and of callers.
 mod rate_limit;
-// Who the caller is, and what its rule lets it read.
+// Callers and their rules.
 mod callers;
 // The command line: commands, exit codes and settings.
 mod command;
-// How many calls Cognito gets.
+// Single flight: how many calls Cognito gets.
 mod coalescing;
-// Stopping under load, and with clients that keep their connections open.
+// Graceful shutdown under load, and with clients that keep their connections open.
 mod drain;
 // ExplainAccess.
 mod explain;
-// How old an answer may be.
+// Demands for fresh data: `max_age` and `not_older_than`.
 mod freshness;
-// What a lookup answers.
+// GetUser: users, attributes and refusals.
 mod get_user;
-// Groups, of a token and from Cognito.
+// Groups, from a token and from Cognito.
 mod groups;
-// Which file may import which.
+// The imports between the modules and files.
 mod layering;
 // Starting, health, reflection and stopping.
 mod lifecycle;
 // Connections that start slowly, stay silent, or exceed their age.
 mod connection_lifetime;
-// The number of connections: per peer, in all, per worker, and with few file descriptors.
+// The limits of connections: per peer, in total, per worker, and with few file descriptors.
 mod connection_limits;
 // HTTP/2 frames that would exhaust the memory or the CPU of the server.
 mod http2_attacks;
@@ -66,25 +66,25 @@ mod request_limits;
 mod memory;
 // The metrics.
 mod metrics;
-// Cognito or the key server slow, broken, lying or gone.
+// Outages of Cognito and of the key server, and wrong responses.
 mod outage;
-// That every RPC requires a credential.
+// Every RPC requires a credential.
 mod authorization;
 // Several pools in one server.
 mod pools;
 // The admin port: probes, load balancers and Prometheus.
 mod probes;
-// Keys that come and go.
+// Rotation of signing keys.
 mod rotation;
-// That no log has personal data.
+// No log has personal data.
 mod secrecy;
 // Signals, systemd and Unix sockets.
 mod signals;
-// Helpers, without tests but for those of the search for personal data.
+// Helpers, and the tests of the search for personal data.
 mod support;
 // TLS, client certificates, and the reload of their files.
 mod tls;
-// What lies between the service and Cognito: names, encryption, credentials.
+// The connection to Cognito: host names, TLS, credentials.
 mod upstream;
 // The cache of verified tokens.
 mod verified_tokens;

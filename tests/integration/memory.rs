@@ -16,7 +16,8 @@ async fn a_cache_full_of_the_largest_users_fits_into_512_mib() {
     let channel = connect(process.address.parse().unwrap()).await;
     let (mut asking, mut asked) = (JoinSet::new(), 0);
     while asked < USERS {
-        // The largest user that Cognito allows: 50 custom and 20 standard attributes of 2,048 characters each.
+        // The largest user that Cognito allows: 50 custom and 20 standard attributes of 2,048
+        // characters each.
         let mut person = User::local(format!("large-{asked}"), "x");
         person.attributes = (0..70).map(|n| (format!("custom:a{n}"), "v".repeat(2048))).collect();
         let (mut users, sub) = (UserServiceClient::new(channel.clone()), person.sub.clone());

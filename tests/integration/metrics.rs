@@ -118,7 +118,7 @@ async fn calls_are_counted_by_caller_and_outcome() {
         assert!(app.get_by_sub(GRACE).await.is_err());
         let (held, calls) = (app.cognito.hold("AdminGetUser"), app.cognito.calls("AdminGetUser"));
         tokio::select! {
-            _ = app.get_by_sub(BOB) => panic!("it is held"),
+            _ = app.get_by_sub(BOB) => panic!("the call returned while held"),
             () = app.cognito.wait_for_calls("AdminGetUser", calls + 1) => {}
         }
         let of =

@@ -69,7 +69,8 @@ async fn a_stale_entry_is_served_before_a_hanging_fetch_times_out() {
     assert!(app.get_by_sub(ADA).await.is_ok());
     app.cognito.inject("AdminGetUser", Fault::Hang);
     loop {
-        // Less than the 2 s timeout of a fetch, more than the 0.5 s that a call with a stale entry waits for one.
+        // Less than the 2 s timeout of a fetch, more than the 0.5 s that a call with a stale entry
+        // waits for one.
         let mut request = Request::new(about(ADA));
         request.metadata_mut().insert("grpc-timeout", "1500m".parse().unwrap());
         let freshness = app.get_user(request).await.unwrap().freshness.unwrap();
@@ -181,8 +182,8 @@ async fn each_failure_of_cognito_has_its_reason_and_is_never_not_found() {
     }
 }
 
-/// Readiness depends on the keys and the credentials only. If it depended on the pool, a load balancer would remove all
-/// replicas and so deny the cached users too.
+/// Readiness depends on the keys and the credentials only. If it depended on the pool, a load
+/// balancer would remove all replicas and so deny the cached users too.
 #[tokio::test]
 async fn a_deleted_pool_leaves_the_server_ready_to_serve_its_cache() {
     let app = App::start().await;

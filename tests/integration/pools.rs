@@ -91,7 +91,8 @@ async fn a_pools_keys_verify_its_own_tokens_only() {
     assert!(app.get_by_token(&app.token("ada")).await.is_ok());
 }
 
-/// The stand-in accepts calls of the role's session only, and requires the external id for that session.
+/// The stand-in accepts calls of the role's session only, and requires the external id for that
+/// session.
 #[test]
 fn a_pools_calls_use_its_role() {
     let serve = |external_id: Option<&str>, environment: &[(&str, &str)]| {

@@ -30,7 +30,7 @@ async fn every_call_is_counted_by_its_method_and_code() {
     let held = app.cognito.hold("AdminGetUser");
     let mut leaving = Box::pin(app.get_by_sub(BOB));
     tokio::select! {
-        _ = &mut leaving => panic!("it is held"),
+        _ = &mut leaving => panic!("the call returned while held"),
         () = app.cognito.wait_for_calls("AdminGetUser", 2) => {}
     }
     drop(leaving);

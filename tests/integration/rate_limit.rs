@@ -28,9 +28,9 @@ async fn of_a_burst_of_cold_users_only_those_whose_fetch_starts_before_the_deadl
         assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
     }
     let arrivals = app.cognito.call_times("AdminGetUser");
-    assert_eq!(arrivals.len(), answers.len() - refused.len(), "who is refused costs no call");
-    // A call arrives after it started, so arrivals are at most the starts that the limit allows. A test on a paused clock
-    // checks each second.
+    assert_eq!(arrivals.len(), answers.len() - refused.len(), "a refused user costs no call");
+    // A call arrives after it started, so arrivals are at most the starts that the limit allows. A
+    // test on a paused clock checks each second.
     let seconds = usize::try_from((*arrivals.last().unwrap() - begun).as_secs()).unwrap() + 1;
     assert!((20..=20 * seconds).contains(&arrivals.len()), "{} calls in {seconds} s", arrivals.len());
 }

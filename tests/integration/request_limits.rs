@@ -107,7 +107,7 @@ async fn the_clients_deadline_shortens_the_request_timeout_and_never_extends_it(
     for none in ["0n", "1n", "99999n"] {
         while_calling(&app, ends(none)).await;
     }
-    assert_eq!(app.cognito.calls("AdminGetUser"), asked, "there is no time to ask Cognito");
+    assert_eq!(app.cognito.calls("AdminGetUser"), asked, "no time is left to call Cognito");
     drop(held);
     let long_ones = ["99999999H", "99999999S", "99999999m", "99999u"];
     let no_deadlines = ["-1S", "1X", "", "1", "H", "1 S", "12345678901234567890S"];
@@ -116,7 +116,7 @@ async fn the_clients_deadline_shortens_the_request_timeout_and_never_extends_it(
         let held = app.cognito.hold("AdminGetUser");
         while_calling(&app, ends(ours)).await;
         let reached = app.cognito.wait_for_calls("AdminGetUser", asked + 1);
-        timeout(LONG, reached).await.expect("there was time to ask Cognito");
+        timeout(LONG, reached).await.expect("there was time to call Cognito");
         held.release();
         app.cognito.wait_until_idle("AdminGetUser").await;
     }

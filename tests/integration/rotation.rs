@@ -10,7 +10,8 @@ use crate::{
     support::{App, failure},
 };
 
-// The cool-down between fetches is ten seconds of the real clock. These tests wait for it, by events.
+// The cool-down between fetches is ten seconds of the real clock. These tests wait for it, by
+// events.
 
 #[tokio::test]
 async fn a_rotated_key_is_replaced_under_a_flood_of_unknown_keys() {
@@ -45,7 +46,8 @@ async fn a_rotated_key_is_replaced_under_a_flood_of_unknown_keys() {
     );
     assert!(good_tokens > 100, "A71: only {good_tokens} good tokens and {flood} bad ones");
     wait_until_accepted(&app, &new).await;
-    // The cached token of the removed key. Its key id may be that of a new key until the next fetch.
+    // The cached token of the removed key. Its key id may be that of a new key until the next
+    // fetch.
     assert_eq!(rejection(&app, &old).await, keys_unavailable(), "A74 A117 (c)");
     assert_eq!(rejection(&app, &other).await, (Code::Unauthenticated, "ID_TOKEN_REFUSED".to_owned()));
     assert_eq!(app.cognito.calls("jwks"), 2);
@@ -110,8 +112,8 @@ async fn rejection(app: &App, token: &str) -> (Code, String) {
     failure(&app.get_by_token(token).await.unwrap_err())
 }
 
-/// Sends tokens of unknown keys until the keys have been fetched `fetches` times. Returns how the token that waited for
-/// the last fetch was rejected.
+/// Sends tokens of unknown keys until the keys have been fetched `fetches` times. Returns how the
+/// token that waited for the last fetch was rejected.
 async fn rejection_after_fetch(app: &App, fetches: usize) -> (Code, String) {
     let start = Instant::now();
     loop {

@@ -55,7 +55,7 @@ async fn the_trace_log_has_no_personal_data() {
             break fields["address"].as_str().unwrap().parse().unwrap();
         }
     };
-    // Reads the log all the time: a log whose reader is slow drops lines.
+    // Reads the log without pause: a log with a slow reader drops lines.
     let rest = thread::spawn(move || {
         let mut rest = String::new();
         log.read_to_string(&mut rest).map(|_| rest)

@@ -1,4 +1,4 @@
-//! What the tests share: a running server, its clients, and requests.
+//! Shared helpers: a running server, its clients, and requests.
 
 pub(crate) mod attack;
 pub(crate) mod canary;
@@ -96,7 +96,6 @@ impl App {
         Self { cognito, address, admin, channel, stop: Some(stop), ended }
     }
 
-    /// Calls `GetUser`.
     pub(crate) async fn get_user(&self, request: Request<GetUserRequest>) -> Result<GetUserResponse, Status> {
         let mut users = UserServiceClient::new(self.channel.clone());
         users.get_user(request).await.map(tonic::Response::into_inner).inspect_err(canary::status)
@@ -137,7 +136,7 @@ impl App {
         self.cognito.access_token(username).unwrap()
     }
 
-    /// Returns how many calls for users Cognito has got.
+    /// Returns how many lookups of users Cognito has received.
     pub(crate) fn cognito_lookups(&self) -> usize {
         self.cognito.calls("AdminGetUser") + self.cognito.calls("ListUsers")
     }
@@ -154,7 +153,8 @@ impl App {
         panic!("the server ended before it was {wanted:?}");
     }
 
-    /// Returns a series of `/metrics`, by its name and labels as written there, or 0 if it does not exist.
+    /// Returns a series of `/metrics`, by its name and labels as written there, or 0 if it does not
+    /// exist.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         metric(self.admin, series).await
     }
@@ -278,7 +278,8 @@ pub(crate) async fn connect(address: SocketAddr) -> Channel {
     Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
 
-/// Settings with the stand-in as the pool. Its app client reads by token, and this machine reads any user by `sub`.
+/// Settings with the stand-in as the pool. Its app client reads by token, and this machine reads
+/// any user by `sub`.
 pub(crate) fn config(cognito: &StandIn) -> Config {
     let rule = |name: &str, reads, attributes: &[&str]| CallerSettings {
         name: name.into(),
@@ -326,7 +327,6 @@ pub(crate) fn about(sub: &str) -> GetUserRequest {
     GetUserRequest { sub: sub.into(), ..GetUserRequest::default() }
 }
 
-/// The field `max_age` of a request.
 pub(crate) fn max_age(seconds: i64) -> Option<proto::get_user_request::Freshness> {
     let age = prost_types::Duration { seconds, nanos: 0 };
     Some(proto::get_user_request::Freshness::MaxAge(age))

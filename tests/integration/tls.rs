@@ -69,7 +69,7 @@ async fn client_certificates_are_requested_as_configured() {
     }
 }
 
-/// Four backends call all the time, over open connections and over new ones.
+/// Four backends call without pause, over open connections and over new ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn rotating_all_files_under_load_fails_no_call() {
     let (servers, new_servers) = (Authority::new("servers"), Authority::new("new servers"));
@@ -134,7 +134,7 @@ async fn an_invalid_file_keeps_the_files_in_use() {
         files.write_client_ca(&authority.pem);
         app.wait_for_metric(LOADED, |now| now > loaded).await;
     }
-    assert_eq!(app.metric(FAILURES).await as usize, cases.len(), "each is told once");
+    assert_eq!(app.metric(FAILURES).await as usize, cases.len(), "each failure is counted once");
     let loaded = app.metric(LOADED).await;
     files.write(&second);
     app.wait_for_metric(LOADED, |now| now > loaded).await;
@@ -299,7 +299,8 @@ async fn serving(files: &Files, asked: ClientCertificate) -> App {
     app
 }
 
-/// Returns whether a call succeeds. With TLS 1.3, a client learns only then that its certificate was refused.
+/// Returns whether a call succeeds. With TLS 1.3, a client learns only then that its certificate
+/// was refused.
 async fn accepts_calls(address: SocketAddr, config: ClientConfig) -> bool {
     let Ok(channel) = connect(address, config).await else { return false };
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
@@ -312,7 +313,7 @@ async fn served_certificate(address: SocketAddr, config: ClientConfig) -> Vec<u8
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
-/// Backends that connect, call and connect again all the time. A call that fails fails the test.
+/// Backends that connect, call and reconnect without pause. A failed call fails the test.
 struct Load {
     config: watch::Sender<ClientConfig>,
     rounds: Arc<AtomicUsize>,
@@ -353,7 +354,7 @@ impl Load {
             }
             sleep(Duration::from_millis(5)).await;
         }
-        panic!("the backends stand still");
+        panic!("the backends make no progress");
     }
 
     async fn end(mut self) {

@@ -29,7 +29,7 @@ use crate::{
     support::{ADA, BOB, GRACE, about, assert_failure, connect, http_get, standin},
 };
 
-/// The answer for a host name may be an error, late, or a new address.
+/// A host name may resolve to an error, late, or to a new address.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_name_is_resolved_for_each_connection_within_a_timeout() {
@@ -104,7 +104,7 @@ async fn an_upstream_without_a_valid_certificate_gets_no_requests() {
     assert!(get_user(&process, ADA).await.is_ok());
 }
 
-/// The credentials come from the endpoint that an ECS task has.
+/// The credentials come from the container credentials endpoint of ECS.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_credentials_do_not_affect_cached_users() {
     let cognito = standin();

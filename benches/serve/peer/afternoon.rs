@@ -1,6 +1,6 @@
-//! What a team writes in an afternoon with the same crates: tonic on the multi-thread runtime, jsonwebtoken on every
-//! call, `moka::future::Cache::try_get_with` before `AdminGetUser`. It has no policy per caller, audit records, metrics,
-//! limits or key rotation.
+//! A service that a team writes in an afternoon with the same crates: tonic on the multi-thread
+//! runtime, jsonwebtoken on every call, `moka::future::Cache::try_get_with` before `AdminGetUser`.
+//! It has no policy per caller, audit records, metrics, limits or key rotation.
 
 use std::{
     collections::HashMap,

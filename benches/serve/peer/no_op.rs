@@ -1,4 +1,5 @@
-//! tonic as its first example uses it, with the same contract and one fixed reply: the cost of the framework alone.
+//! tonic as its first example uses it, with the same contract and one fixed reply: the cost of the
+//! framework alone.
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! What the tests of limits share: a server, a well-behaved client, and the parts of an attack.
+//! Helpers of the tests of limits: a server, a well-behaved client, and the parts of an attack.
 
 use std::{cell::Cell, io, net::SocketAddr, time::Duration};
 
@@ -55,8 +55,8 @@ pub(crate) async fn single_worker_tls(
     (app, UserServiceClient::new(channel))
 }
 
-/// As [`single_worker`], with a short age of connections. It makes no call, since tonic's client fails one that it was
-/// about to send over a closing connection.
+/// As [`single_worker`], with a short age of connections. It makes no call, since tonic's client
+/// fails one that it was about to send over a closing connection.
 pub(crate) async fn short_lived_connections(change: impl FnOnce(&mut LimitSettings)) -> App {
     let app = App::start_unready(standin(), |config| {
         config.workers = 1;

@@ -1,8 +1,9 @@
 //! Collects the output of all tests, so that one test can search it for personal data.
 //!
-//! The users of the stand-in and their tokens are the canaries. The collected output is the trace log of servers in this
-//! process, through the filter of production; the logs and audit records of the binary's processes; every status that
-//! a test examines; and every page of metrics. `tests/run unit` searches it last.
+//! The users of the stand-in and their tokens are the canaries. The collected output is the trace
+//! log of servers in this process, through the filter of production, and the logs and audit records
+//! of the binary's processes. It includes every status that a test examines, and every page of
+//! metrics. `tests/run unit` searches it last.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -126,12 +127,13 @@ struct Canaries {
     signatures: BTreeSet<String>,
 }
 
-/// Returns the `sub`s of the users, and their names and attribute values of 8 bytes or more, which nothing else has.
+/// Returns the `sub`s of the users, and their unique names and attribute values of 8 bytes or more.
 fn users() -> BTreeSet<String> {
     let users = Pool::sandbox().users;
     let values = users.iter().flat_map(|person| person.attributes.values().chain([&person.username]));
     let values = values.filter(|value| value.len() >= 8).cloned();
-    // Every JSON object starts with this in base64url, and so does each part of a token but its signature.
+    // Every JSON object starts with this in base64url, and so does each part of a token but its
+    // signature.
     values.chain(users.iter().map(|person| person.sub.clone())).chain(["eyJ".to_owned()]).collect()
 }
 

@@ -12,7 +12,6 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-/// A certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
@@ -57,7 +56,7 @@ impl Authority {
         self.server_within(2020, 2021)
     }
 
-    /// A server's certificate for `localhost` that is valid from the start of one year to the start of another.
+    /// A server's certificate for `localhost`, valid from the start of one year to that of another.
     pub(crate) fn server_within(&self, from: i32, until: i32) -> Identity {
         let mut params = params("localhost", ExtendedKeyUsagePurpose::ServerAuth);
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));

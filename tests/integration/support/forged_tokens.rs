@@ -35,8 +35,8 @@ impl RejectionTest {
         Self { app, good, lookups, fetches }
     }
 
-    /// Sends every token in the metadata and in the field, with a valid token after each. Panics if one is accepted, or
-    /// if any causes a call to Cognito or for keys.
+    /// Sends every token in the metadata and in the field, with a valid token after each. Panics if
+    /// one is accepted, or if any causes a call to Cognito or for keys.
     pub(crate) async fn assert_rejected(self, cases: Vec<Case<'_>>) {
         assert!(!cases.is_empty());
         for (case, token, reason) in &cases {
@@ -138,7 +138,8 @@ pub(crate) fn fixed(number: &BigUint) -> Vec<u8> {
     [vec![0; 256 - bytes.len()], bytes].concat()
 }
 
-/// Returns the modulus and the private exponent of a key (RFC 5208, section 5; RFC 8017, appendix A.1.2).
+/// Returns the modulus and the private exponent of a key (RFC 5208, section 5; RFC 8017, appendix
+/// A.1.2).
 fn numbers(pkcs8: &[u8]) -> [BigUint; 2] {
     let field = |der: &[u8], at: usize| {
         let mut rest = der.to_vec();

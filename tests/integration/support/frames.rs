@@ -80,7 +80,8 @@ impl FrameConnection {
         }
     }
 
-    /// Waits until the server has read everything that was sent, and returns the frames that came meanwhile.
+    /// Waits until the server has read everything that was sent, and returns the frames that came
+    /// meanwhile.
     pub(crate) async fn ping(&mut self) -> io::Result<Vec<Frame>> {
         self.0.write_all(&frame(PING, 0, 0, b"in step.")).await?;
         let mut frames = Vec::new();

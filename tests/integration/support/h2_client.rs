@@ -1,4 +1,4 @@
-//! Calls over h2, for what tonic's client hides: whether the server accepted a call that failed.
+//! Calls over h2, because tonic's client hides whether the server accepted a call that failed.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,6 @@ use tokio::net::TcpStream;
 
 use super::about;
 
-/// Opens a connection.
 pub(crate) async fn open(address: SocketAddr) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (sender, connection) = client::handshake(stream).await.unwrap();
@@ -29,8 +28,8 @@ pub(crate) async fn get_user(client: &mut SendRequest<Bytes>, sub: &str) -> Opti
     let response = send_get_user(client, sub)?;
     let (head, mut body) = match response.await {
         Ok(response) => response.into_parts(),
-        // The call was sent while the GOAWAY came, which names an earlier stream as the last (RFC 9113, section 6.8).
-        // A connection that is cut during a call fails with another error.
+        // The call crossed a GOAWAY that names an earlier stream as the last (RFC 9113, section
+        // 6.8). A connection that is cut during a call fails with another error.
         Err(error) if error.is_go_away() && error.is_remote() => return None,
         Err(error) => panic!("an accepted call gets no reply: {error}"),
     };
@@ -43,7 +42,8 @@ pub(crate) async fn get_user(client: &mut SendRequest<Bytes>, sub: &str) -> Opti
     code(&head.headers).or_else(|| code(&trailers?))
 }
 
-/// Sends a `GetUser` and returns the future of its response, or nothing if the connection takes no more calls.
+/// Sends a `GetUser` and returns the future of its response, or nothing if the connection takes no
+/// more calls.
 pub(crate) fn send_get_user(client: &mut SendRequest<Bytes>, sub: &str) -> Option<client::ResponseFuture> {
     let request = Request::post("http://localhost/userlookup.v1.UserService/GetUser");
     let request = request.header("content-type", "application/grpc").header("te", "trailers").body(());

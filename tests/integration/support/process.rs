@@ -89,7 +89,8 @@ impl Process {
         self.log_until(message);
     }
 
-    /// As [`wait_for_log`](Self::wait_for_log), and returns the lines since the last wait, up to that message.
+    /// As [`wait_for_log`](Self::wait_for_log), and returns the lines since the last wait, up to
+    /// that message.
     pub(crate) fn log_until(&self, message: &str) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = Vec::new();
@@ -103,7 +104,8 @@ impl Process {
         panic!("{message:?} is not logged: {lines:#?}");
     }
 
-    /// Runs a client command against it, and returns its standard output, or its standard error if it failed.
+    /// Runs a client command against it, and returns its standard output, or its standard error if
+    /// it failed.
     pub(crate) fn client(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
             .args(arguments)
@@ -148,7 +150,8 @@ impl Drop for Process {
     }
 }
 
-/// Settings with the stand-in as the pool, for callers by token and from this machine, which may read `released`.
+/// Settings with the stand-in as the pool, for callers by token and from this machine, which may
+/// read `released`.
 pub(crate) fn pool(cognito: &StandIn, released: &str) -> String {
     format!(
         r#"[[pools]]

@@ -1,4 +1,4 @@
-//! Which file of a crate imports which, read from the text of its files.
+//! The imports between the files of a crate, read from their text.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,20 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The module that a file is: `["users", "flight"]` for `users/flight.rs`, and nothing for the root of a crate.
+/// The module of a file: `["users", "flight"]` for `users/flight.rs`, and nothing for the crate
+/// root.
 pub(crate) type Module = Vec<String>;
 
-/// The files of one crate, each with the paths that it names, without what is compiled for tests only.
+/// The files of one crate with the paths that each uses, without test-only code.
 pub(crate) struct SourceTree(BTreeMap<Module, Vec<Named>>);
 
 /// A path in a file, such as `crate::users::Users`.
 struct Named {
     path: Vec<String>,
-    /// What the file calls it, where the path is imported.
+    /// The alias of an imported path.
     alias: Option<String>,
 }
 
-/// A file, and another that it names something of.
+/// A file, and another whose items it uses.
 pub(crate) type Edge = (Module, Module);
 
 impl SourceTree {
@@ -40,21 +41,21 @@ impl SourceTree {
         Self(modules)
     }
 
-    /// Returns every pair of files of which the first names something in the second.
+    /// Returns every pair of files where the first uses an item of the second.
     pub(crate) fn imports(&self) -> BTreeSet<Edge> {
         self.edges(0)
     }
 
-    /// Returns the edges on which a circle of files within one module can be walked. A file and those below it count
-    /// as one, so a parent that re-exports what its children define is no circle.
+    /// Returns the edges of import circles between the files of one module. A file and those below
+    /// it count as one, so a parent that re-exports items of its children is no circle.
     pub(crate) fn circles(&self) -> BTreeSet<Edge> {
         let edges = self.edges(RE_EXPORTS);
         let parents = self.0.keys().filter_map(|module| module.split_last()).map(|(_, parent)| parent);
         parents.flat_map(|parent| circles(siblings(parent, &edges))).collect()
     }
 
-    /// Returns every pair of files of which the first names something that the second defines, when at most so many
-    /// re-exports are followed.
+    /// Returns every pair of files where the first uses an item that the second defines, following
+    /// at most `re_exports` re-exports.
     fn edges(&self, re_exports: usize) -> BTreeSet<Edge> {
         let edges = self.0.iter().flat_map(|(from, named)| {
             let targets = named.iter().filter_map(move |named| self.resolve(from, &named.path, re_exports));
@@ -63,7 +64,8 @@ impl SourceTree {
         edges.filter(|(from, to)| from != to).collect()
     }
 
-    /// Returns the file that defines what `path` names in the file `from`, or nothing if that is not of this crate.
+    /// Returns the file that defines `path` as used in the file `from`, or nothing for another
+    /// crate.
     fn resolve(&self, from: &[String], path: &[String], re_exports: usize) -> Option<Module> {
         let supers = path.iter().take_while(|part| *part == "super").count();
         let (base, rest) = match path.first()?.as_str() {
@@ -85,7 +87,7 @@ impl SourceTree {
         Some(module)
     }
 
-    /// Returns the file that defines what the file `module` imports as `name`.
+    /// Returns the file that defines `name`, which the file `module` imports.
     fn re_exported<'a>(
         &self,
         module: &[String],
@@ -108,7 +110,7 @@ fn siblings(parent: &[String], edges: &BTreeSet<Edge>) -> BTreeSet<Edge> {
     edges.filter(|(from, to)| from != to).collect()
 }
 
-/// Leaves of `edges` those that lead neither from a file that nothing imports nor to one that imports nothing.
+/// Removes edges from files that nothing imports and to files that import nothing.
 fn circles(mut edges: BTreeSet<Edge>) -> BTreeSet<Edge> {
     loop {
         let count = edges.len();
@@ -134,7 +136,7 @@ fn without_tests(text: &str) -> &str {
     text.split_once(&format!("{TESTS}\nmod tests {{")).map_or(text, |(before, _)| before)
 }
 
-/// The paths in a file: those of its imports, and those written out where they are used.
+/// The paths in a file, in its imports and in its code.
 fn paths(text: &str) -> Vec<Named> {
     let tokens = tokens(text);
     let mut tokens = tokens.iter().map(String::as_str).peekable();
@@ -143,7 +145,7 @@ fn paths(text: &str) -> Vec<Named> {
         match token {
             // Not the bound `use<'a>`.
             "use" if tokens.peek() != Some(&"<") => imports(&mut tokens, &[], &mut found),
-            // What is relative to a path that is not one of these.
+            // Skips the rest of a path that starts with another name.
             "::" => drop(tokens.next()),
             _ if is_word(token) && tokens.peek() == Some(&"::") => {
                 let mut path = vec![token.to_owned()];
@@ -187,7 +189,7 @@ fn imports<'a>(
     found.push(Named { path, alias });
 }
 
-/// The words and signs of a file, without comments and what is in quotation marks.
+/// Splits a file into words and signs, without comments and string literals.
 fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -252,5 +254,5 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 const TESTS: &str = "#[cfg(test)]";
 const ROOTS: [&str; 2] = ["lib", "main"];
-// How many imports of imports are followed.
+// The limit of re-exports to follow.
 const RE_EXPORTS: usize = 8;
