@@ -124,7 +124,9 @@ impl VerifiedTokens {
 
     fn scan(&self, pool: &PoolId, sub: &Sub) -> usize {
         let _invalidating = self.epochs.begin(pool, sub);
-        self.cache.remove_where(|token| token.is_of(pool, sub))
+        let removed = self.cache.remove_where(|token| token.is_of(pool, sub));
+        self.cache.maintain();
+        removed
     }
 
     /// Frees the tokens that have expired.

@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
 
@@ -65,7 +65,12 @@ impl Admin {
             "/startupz" => text(StatusCode::OK, "started\n"),
             "/version" => text(StatusCode::OK, concat!("cognito-lookup ", env!("CARGO_PKG_VERSION"), "\n")),
             "/metrics" => {
-                let mut response = text(StatusCode::OK, &self.metrics.text());
+                // Writing the sizes of the caches maintains them, which may take long.
+                let metrics = self.metrics.clone();
+                let Ok(metrics) = spawn_blocking(move || metrics.text()).await else {
+                    return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n");
+                };
+                let mut response = text(StatusCode::OK, &metrics);
                 response.headers_mut().insert(header::CONTENT_TYPE, OPEN_METRICS);
                 response
             }

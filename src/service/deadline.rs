@@ -1,6 +1,6 @@
 //! When a call must be answered.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use futures_util::StreamExt as _;
 use http::{HeaderMap, header::HeaderName};
@@ -29,11 +29,15 @@ fn margin(time: Duration) -> Duration {
 }
 
 /// Ends a request's body at `deadline`, or a client could keep a half-sent message open for ever.
+///
+/// Drops its trailers: tonic's generated services merge them into the metadata, so an `authorization` there
+/// could replace the one that a proxy has checked.
 pub(super) fn end_body<B: Body + Unpin>(
     body: B,
     deadline: Instant,
 ) -> impl Body<Data = B::Data, Error = B::Error> {
-    StreamBody::new(BodyStream::new(body).take_until(sleep_until(deadline)))
+    let frames = BodyStream::new(body).take_until(sleep_until(deadline));
+    StreamBody::new(frames.filter(|frame| ready(!matches!(frame, Ok(frame) if frame.is_trailers()))))
 }
 
 /// Reads a `grpc-timeout`: 1 to 8 digits and a unit (gRPC over HTTP/2, "Requests").
@@ -61,6 +65,7 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http_body_util::BodyExt as _;
 
     use super::*;
 
@@ -90,5 +95,16 @@ mod tests {
             let deadline = of_call(&headers, now, Duration::from_secs(3));
             assert_eq!(deadline - now, Duration::from_millis(expected), "{header:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_trailers_of_a_request_are_dropped() {
+        let body = http_body_util::Full::new(bytes::Bytes::from_static(b"message"));
+        let trailers = HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::from_static("x"))]);
+        let body = body.with_trailers(ready(Some(Ok(trailers))));
+        let body = end_body(Box::pin(body), Instant::now() + Duration::from_secs(60));
+        let collected = body.collect().await.unwrap();
+        assert!(collected.trailers().is_none());
+        assert_eq!(collected.to_bytes(), "message");
     }
 }

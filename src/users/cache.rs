@@ -155,7 +155,10 @@ fn heap_bytes(key: &Key, entry: &CacheEntry) -> usize {
         Content::Groups(groups) => groups.heap_bytes(),
         Content::Present(user) => user_bytes(user),
     };
-    cache::shared_allocation(key.sub.as_str().len()) + content
+    // moka keeps the key of the first insert beside that of the last, and each has a `sub` of its own.
+    let key =
+        cache::shared_allocation(size_of::<Key>()) + 2 * cache::shared_allocation(key.sub.as_str().len());
+    key + content
 }
 
 fn user_bytes(user: &User) -> usize {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinError;
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
     Users,
@@ -38,7 +38,7 @@ impl Users {
     /// call caches nothing either.
     ///
     /// Expiry takes microseconds; erasure also waits for a scan of the verified tokens. Cancel
-    /// safe: a dropped future may have done all of it, and repeating it is harmless. Fails only if
+    /// safe: a dropped future may have done all of it, goes on in the background, and may be repeated. Fails only if
     /// the scan panics or the runtime shuts down.
     pub async fn invalidate(
         &self,
@@ -46,13 +46,25 @@ impl Users {
         sub: &Sub,
         invalidation: Invalidation,
     ) -> Result<Invalidated, JoinError> {
-        let _invalidating = self.0.epochs.begin(pool, sub);
         let invalidated = self.invalidate_entries(pool, sub, invalidation);
         let tokens = match invalidation {
-            Invalidation::Erase => self.0.tokens.remove_user(pool, sub).await?,
+            Invalidation::Erase => self.erase_tokens(pool.clone(), sub.clone()).await?,
             Invalidation::Expire => 0,
         };
         Ok(Invalidated { tokens, ..invalidated })
+    }
+
+    /// In a task of its own, so that a caller that leaves does not leave the tokens behind.
+    async fn erase_tokens(&self, pool: PoolId, sub: Sub) -> Result<usize, JoinError> {
+        let users = Arc::clone(&self.0);
+        let erasing = async move {
+            let tokens = users.tokens.remove_user(&pool, &sub).await?;
+            // moka frees what is removed with its maintenance; an erased user must not wait for the next.
+            spawn_blocking(move || users.maintain()).await?;
+            Ok(tokens)
+        };
+        #[expect(clippy::disallowed_methods, reason = "joined here, if its caller stays")]
+        tokio::spawn(erasing).await?
     }
 
     pub(super) fn invalidate_entries(

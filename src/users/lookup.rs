@@ -134,7 +134,8 @@ impl Users {
             // So that other callers need not wait too. A timeout under a short deadline does not
             // prove an outage.
             if patience == BRIEF_WAIT {
-                self.0.cache.note_failure(&request.key, StaleReason::UpstreamUnavailable);
+                let note = || self.0.cache.note_failure(&request.key, StaleReason::UpstreamUnavailable);
+                self.0.epochs.if_current(request.epoch, note);
             }
             Err(Failure::Unavailable)
         })

@@ -97,19 +97,21 @@ impl SingleFlight {
     where
         F: Future<Output = FetchResult> + Send + 'static,
     {
+        let mut refusals = 0;
         loop {
-            match self.join_or_lead(&key, &cached, 0)? {
+            let in_flight = match self.join_or_lead(&key, &cached, 0)? {
                 Join::Cached(entry) => return Ok(entry),
                 Join::Leader(slot, in_flight) => {
                     self.launch(key, slot, in_flight.clone(), fetch);
-                    return wait(in_flight, deadline).await;
+                    return wait(in_flight, deadline).await?;
                 }
-                Join::Waiter(in_flight) => match wait(in_flight, deadline).await {
-                    // The leader's deadline was too short for the rate limit; this one may not be.
-                    Err(FetchError { failure: Failure::BudgetExhausted(starts_in), .. })
-                        if Instant::now() + starts_in < deadline => {}
-                    result => return result,
-                },
+                Join::Waiter(in_flight) => in_flight,
+            };
+            match wait(in_flight, deadline).await? {
+                // Refused before it called Cognito, by the limits and the deadline of its leader, which may be
+                // a background refresh. They are not this caller's.
+                Err(FetchError { method: None, .. }) if refusals < MAX_REFUSALS => refusals += 1,
+                result => return result,
             }
         }
     }
@@ -185,12 +187,12 @@ impl SingleFlight {
         F: Future<Output = FetchResult> + Send + 'static,
     {
         let LeaderSlot { permit, reporter } = slot;
-        let fetching = fetch(reporter.clone());
         let remove_on_drop = RemoveOnDrop { single_flight: self.clone(), key, in_flight };
+        let fetching = fetch(reporter.clone());
         let task = async move {
             // A panic here must not reach the caller that happened to start the fetch.
             let result = AssertUnwindSafe(fetching).catch_unwind().await;
-            // Before the waiters are notified: one that retries must not join this fetch.
+            // Before the waiters learn of it: one that asks again must not find a fetch that is over.
             drop((remove_on_drop, permit));
             if let Ok(result) = result {
                 reporter.send_replace(Progress::Done(result));
@@ -211,26 +213,26 @@ impl SingleFlight {
     }
 }
 
-/// Waits for the result, unless the fetch starts so late that waiting until `deadline` is useless.
-async fn wait(mut fetch: InFlight, deadline: Instant) -> FetchResult {
+/// Waits for the result. Fails itself if the fetch starts so late that waiting until `deadline` is useless.
+async fn wait(mut fetch: InFlight, deadline: Instant) -> Result<FetchResult, Failure> {
     let is_settled = |progress: &Progress| match progress {
         Progress::Started => false,
         Progress::Queued(starts_at) => *starts_at > Instant::now() && *starts_at >= deadline,
         Progress::Done(_) => true,
     };
-    // Read before waiting: Tokio's cooperative budget could make a refusal wait.
+    // Without a wait where none is needed: Tokio's cooperative budget would make a refusal wait.
     let progress = fetch.borrow().clone();
     let progress = match is_settled(&progress) {
         true => Some(progress),
         false => fetch.wait_for(is_settled).await.ok().map(|progress| progress.clone()),
     };
     match progress {
-        Some(Progress::Done(result)) => result,
+        Some(Progress::Done(result)) => Ok(result),
         Some(Progress::Queued(starts_at)) => {
-            Err(Failure::BudgetExhausted(starts_at.saturating_duration_since(Instant::now())).into())
+            Err(Failure::BudgetExhausted(starts_at.saturating_duration_since(Instant::now())))
         }
         // The task panicked or the runtime is shutting down.
-        Some(Progress::Started) | None => Err(Failure::Internal.into()),
+        Some(Progress::Started) | None => Err(Failure::Internal),
     }
 }
 
@@ -262,6 +264,9 @@ impl Drop for RemoveOnDrop {
         }
     }
 }
+
+// A caller that finds this many refused fetches of others takes the last refusal for its own.
+const MAX_REFUSALS: usize = 3;
 
 #[cfg(test)]
 mod tests;

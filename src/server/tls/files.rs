@@ -9,8 +9,10 @@ use std::{
 
 use rustls::{
     RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    version::{TLS12, TLS13},
 };
 
 use super::validity::{NotValid, expiry};
@@ -104,8 +106,13 @@ impl TlsFiles {
         // The parser's error is dropped, because it may quote the key.
         let key = PrivateKeyDer::from_pem_slice(&contents.key)
             .map_err(|_| invalid(KEY, "contains no private key in PEM (are its line breaks lost?)"))?;
-        let verifier = self.client_verifier(contents)?;
-        let config = ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(chain, key);
+        // Named, because the process-wide default depends on what other crates enable in rustls.
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = self.client_verifier(contents, &provider)?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| invalid(KEY, error))?;
+        let config = config.with_client_cert_verifier(verifier).with_single_cert(chain, key);
         let mut config = config.map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => invalid(KEY, "does not match tls.certificate"),
             error => invalid(KEY, error),
@@ -122,13 +129,14 @@ impl TlsFiles {
     fn client_verifier(
         &self,
         contents: &FileContents,
+        provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ClientCertVerifier>, InvalidTlsFiles> {
         let Some(client_ca) = &contents.client_ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
         let mut roots = RootCertStore::empty();
         for certificate in certificates(CLIENT_CA, client_ca)? {
             roots.add(certificate).map_err(|error| invalid(CLIENT_CA, error))?;
         }
-        let verifier = WebPkiClientVerifier::builder(roots.into());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
         let verifier = match self.client_certificate {
             ClientCertificate::Optional => verifier.allow_unauthenticated(),
             ClientCertificate::Off | ClientCertificate::Required => verifier,

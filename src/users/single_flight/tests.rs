@@ -175,23 +175,35 @@ async fn a_fetch_refused_at_once_ends_before_its_caller_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_whose_deadline_is_later_than_its_leaders_tries_itself() {
+async fn a_waiter_does_not_take_a_refusal_by_its_leaders_limits_for_its_own() {
+    let hour = Duration::from_secs(3600);
+    for refusal in
+        [Failure::BudgetExhausted(Duration::from_secs(1)), Failure::BudgetExhausted(hour), Failure::Throttled]
+    {
+        let (single_flight, gate) = (SingleFlight::new(MAX_FETCHES), Arc::new(Notify::new()));
+        let opened = Arc::clone(&gate);
+        let refuse = |_| async move {
+            opened.notified().await;
+            Err(refusal.into())
+        };
+        assert!(single_flight.refresh(key(), refuse), "it is not refused at once");
+        let waiter = single_flight.join(key(), later(), || None, |_| async { Ok(entry()) });
+        let open = async {
+            yield_now().await;
+            gate.notify_one();
+        };
+        let (waiter, ()) = tokio::join!(waiter, open);
+        assert!(waiter.is_ok(), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_panics_before_its_first_step_is_removed_too() {
     let single_flight = SingleFlight::new(MAX_FETCHES);
-    let gate = Arc::new(Notify::new());
-    let opened = Arc::clone(&gate);
-    let refuse = |_| async move {
-        opened.notified().await;
-        Err(Failure::BudgetExhausted(Duration::from_secs(1)).into())
-    };
-    let leader = single_flight.join(key(), Instant::now(), || None, refuse);
-    let waiter = single_flight.join(key(), later(), || None, |_| async { Ok(entry()) });
-    let open = async {
-        yield_now().await;
-        gate.notify_one();
-    };
-    let (leader, waiter, ()) = tokio::join!(leader, waiter, open);
-    assert_eq!(leader.unwrap_err().failure, Failure::BudgetExhausted(Duration::from_secs(1)));
-    assert!(waiter.is_ok());
+    let broken = |_| -> std::future::Ready<FetchResult> { panic!("a bug") };
+    let joining = AssertUnwindSafe(single_flight.join(key(), later(), || None, broken)).catch_unwind();
+    assert!(joining.await.is_err());
+    assert_eq!(single_flight.len(), 0);
 }
 
 fn later() -> Instant {
