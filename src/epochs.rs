@@ -40,11 +40,6 @@ pub struct Epoch {
 pub struct Invalidating<'a>([&'a Counters; 2]);
 
 impl Epochs {
-    /// Makes a table in which nothing was invalidated yet.
-    pub fn new() -> Self {
-        Self { all: Counters::default(), groups: array::from_fn(|_| Counters::default()) }
-    }
-
     /// Returns the epoch of a request about one user that arrives now.
     pub fn of(&self, pool: &PoolId, sub: &Sub) -> Epoch {
         self.at(Some(group(pool, sub)))
@@ -84,7 +79,7 @@ impl Epochs {
 
 impl Default for Epochs {
     fn default() -> Self {
-        Self::new()
+        Self { all: Counters::default(), groups: array::from_fn(|_| Counters::default()) }
     }
 }
 
@@ -114,7 +109,7 @@ mod tests {
 
     #[test]
     fn only_a_request_that_no_invalidation_overlaps_may_put() {
-        let (epochs, ada) = (Epochs::new(), user("ada"));
+        let (epochs, ada) = (Epochs::default(), user("ada"));
         let may_put = |epoch| epochs.if_current(epoch, || ()).is_some();
         let now = || [epochs.of(&ada.0, &ada.1), epochs.of_all()];
         let none_may_put = |epochs: [Epoch; 2]| !epochs.into_iter().any(may_put);
@@ -134,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_invalidation_affects_few_other_users() {
-        let (epochs, ada) = (Epochs::new(), user("ada"));
+        let (epochs, ada) = (Epochs::default(), user("ada"));
         let others: Vec<_> = (0..100).map(|n| user(&format!("user-{n}"))).collect();
         let before: Vec<_> = others.iter().map(|(pool, sub)| epochs.of(pool, sub)).collect();
         drop(epochs.begin(&ada.0, &ada.1));
@@ -144,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_invalidation_waits_for_the_put_before_it() {
-        let (epochs, ada) = (Epochs::new(), user("ada"));
+        let (epochs, ada) = (Epochs::default(), user("ada"));
         let epoch = epochs.of(&ada.0, &ada.1);
         let put = epochs.if_current(epoch, || {
             let counters = epochs.counters(epoch.group);

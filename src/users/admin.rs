@@ -60,7 +60,12 @@ impl Users {
         EntryInfo {
             state: entry.as_ref().map_or(EntryState::NotCached, |entry| self.state(entry, now)),
             freshness: entry.as_ref().map(|entry| entry.freshness(Source::Cache, None, now)),
-            attributes: entry.map(|entry| entry.content.attributes()).unwrap_or_default(),
+            attributes: match entry.map(|entry| entry.content) {
+                Some(Content::Present(user)) => {
+                    user.attributes.iter().map(|(name, _)| name.to_owned()).collect()
+                }
+                _ => Vec::new(),
+            },
             groups: groups.is_some(),
             bytes,
             in_flight: EntryKind::ALL.iter().any(|kind| self.0.single_flight.has(&user.with_kind(*kind))),
@@ -68,20 +73,10 @@ impl Users {
     }
 
     fn state(&self, entry: &CacheEntry, now: Instant) -> EntryState {
-        match (&entry.content, self.0.ttls.decide(entry, LookupMethod::BySub, Demand::ANY, now)) {
-            (Content::Absent(_), _) => EntryState::Absent,
-            (_, Decision::Serve | Decision::ServeAndRefresh) => EntryState::Fresh,
+        match self.0.ttls.decide(entry, LookupMethod::BySub, Demand::ANY, now) {
+            _ if matches!(entry.content, Content::Absent(_)) => EntryState::Absent,
+            Decision::Serve | Decision::ServeAndRefresh => EntryState::Fresh,
             _ => EntryState::Stale,
-        }
-    }
-}
-
-impl Content {
-    /// Returns the names of the attributes.
-    fn attributes(&self) -> Vec<String> {
-        match self {
-            Self::Absent(_) | Self::Groups(_) => Vec::new(),
-            Self::Present(user) => user.attributes.iter().map(|(name, _)| name.to_owned()).collect(),
         }
     }
 }

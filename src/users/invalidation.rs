@@ -80,16 +80,14 @@ impl Users {
             EntryKind::ALL.into_iter().filter(|kind| self.0.single_flight.detach(&user.with_kind(*kind)));
         let fetches = detached.count();
         let (entry, absence) = match invalidation {
-            Invalidation::Erase => self.erase(&user),
+            Invalidation::Erase => {
+                if let Ok(cognito) = self.cognito(pool) {
+                    self.0.single_flight.spawn(Arc::clone(cognito.limiter()).forget(user.clone()));
+                }
+                self.0.cache.remove(&user)
+            }
             Invalidation::Expire => (self.0.cache.expire(&user), false),
         };
         Invalidated { entry, absence, fetches, tokens: 0 }
-    }
-
-    fn erase(&self, user: &Key) -> (bool, bool) {
-        if let Ok(cognito) = self.cognito(&user.pool) {
-            self.0.single_flight.spawn(Arc::clone(cognito.limiter()).forget(user.clone()));
-        }
-        self.0.cache.remove(user)
     }
 }

@@ -101,8 +101,9 @@ impl SingleFlight {
         loop {
             let in_flight = match self.join_or_lead(&key, &cached, 0)? {
                 Join::Cached(entry) => return Ok(entry),
-                Join::Leader(slot, in_flight) => {
-                    self.launch(key, slot, in_flight.clone(), fetch);
+                Join::Leader(slot, reporter) => {
+                    let in_flight = slot.in_flight.clone();
+                    self.launch(slot, reporter, fetch);
                     return wait(in_flight, deadline).await?;
                 }
                 Join::Waiter(in_flight) => in_flight,
@@ -123,12 +124,12 @@ impl SingleFlight {
     where
         F: Future<Output = FetchResult> + Send + 'static,
     {
-        let Ok(Join::Leader(slot, in_flight)) =
-            self.join_or_lead(&key, || None, self.max_fetches.div_ceil(2))
-        else {
+        let reserved = self.max_fetches.div_ceil(2);
+        let Ok(Join::Leader(slot, reporter)) = self.join_or_lead(&key, || None, reserved) else {
             return false;
         };
-        self.launch(key, slot, in_flight.clone(), fetch);
+        let in_flight = slot.in_flight.clone();
+        self.launch(slot, reporter, fetch);
         !matches!(&*in_flight.borrow(), Progress::Done(Err(_)))
     }
 
@@ -176,24 +177,23 @@ impl SingleFlight {
         let permit = permit.ok_or(Failure::Overloaded)?;
         let (reporter, fetch) = watch::channel(Progress::Started);
         in_flight.insert(key.clone(), fetch.clone());
-        Ok(Join::Leader(LeaderSlot { permit, reporter }, fetch))
+        let slot = Slot { single_flight: self.clone(), key: key.clone(), in_flight: fetch, _permit: permit };
+        Ok(Join::Leader(slot, reporter))
     }
 
     /// Runs the fetch up to its first wait here, and the rest in a task. A fetch that the rate
     /// limit refuses ends here, so a flood of misses costs no tasks. Not under the lock, because
     /// the fetch takes it when it ends.
-    fn launch<F>(&self, key: Key, slot: LeaderSlot, in_flight: InFlight, fetch: impl FnOnce(Reporter) -> F)
+    fn launch<F>(&self, slot: Slot, reporter: Reporter, fetch: impl FnOnce(Reporter) -> F)
     where
         F: Future<Output = FetchResult> + Send + 'static,
     {
-        let LeaderSlot { permit, reporter } = slot;
-        let remove_on_drop = RemoveOnDrop { single_flight: self.clone(), key, in_flight };
         let fetching = fetch(reporter.clone());
         let task = async move {
             // A panic here must not reach the caller that happened to start the fetch.
             let result = AssertUnwindSafe(fetching).catch_unwind().await;
             // Before the waiters learn of it: one that asks again must not find a fetch that is over.
-            drop((remove_on_drop, permit));
+            drop(slot);
             if let Ok(result) = result {
                 reporter.send_replace(Progress::Done(result));
             }
@@ -239,23 +239,18 @@ async fn wait(mut fetch: InFlight, deadline: Instant) -> Result<FetchResult, Fai
 enum Join {
     Cached(CacheEntry),
     Waiter(InFlight),
-    Leader(LeaderSlot, InFlight),
+    Leader(Slot, Reporter),
 }
 
-/// What a fetch owns from beginning to end.
-struct LeaderSlot {
-    permit: OwnedSemaphorePermit,
-    reporter: Reporter,
-}
-
-/// Takes a fetch out of the map, however it ends.
-struct RemoveOnDrop {
+/// What a fetch owns from beginning to end. Dropping it takes the fetch out of the map.
+struct Slot {
     single_flight: SingleFlight,
     key: Key,
     in_flight: InFlight,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for RemoveOnDrop {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut in_flight = self.single_flight.lock();
         // A detached fetch is not in the map any more, but another of the same key may be.
