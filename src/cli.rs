@@ -27,25 +27,17 @@ use self::error::CommandError;
 /// Runs the command of the process's arguments and returns its exit code, which `--help` explains.
 pub fn run() -> ExitCode {
     let command = Cli::parse().command;
-    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return exit_code(Err(CommandError::failed(error))),
-    };
-    let code = exit_code(runtime.block_on(command.run()));
-    // Dropping the runtime would wait for DNS lookups whose callers have timed out.
-    runtime.shutdown_background();
-    code
-}
-
-fn exit_code(outcome: Result<(), CommandError>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(CommandError { code, message }) => {
-            // If standard error is closed there is nowhere to report that.
-            drop(writeln!(io::stderr(), "cognito-lookup: {}", print::sanitized_lines(&message)));
-            ExitCode::from(code)
-        }
-    }
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.map_err(CommandError::failed).and_then(|runtime| {
+        let outcome = runtime.block_on(command.run());
+        // Dropping the runtime would wait for DNS lookups whose callers have timed out.
+        runtime.shutdown_background();
+        outcome
+    });
+    let Err(CommandError { code, message }) = outcome else { return ExitCode::SUCCESS };
+    // If standard error is closed there is nowhere to report that.
+    drop(writeln!(io::stderr(), "cognito-lookup: {}", print::sanitized_lines(&message)));
+    ExitCode::from(code)
 }
 
 /// Look up the attributes of users of an Amazon Cognito user pool, over gRPC.

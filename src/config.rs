@@ -12,7 +12,6 @@ mod limits;
 mod listen;
 mod settings;
 mod single_pool;
-mod single_pool_keys;
 mod sources;
 mod text;
 mod tls;

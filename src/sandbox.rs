@@ -3,10 +3,10 @@
 
 mod banner;
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt::Display, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use cognito_standin::{Pool, StandIn, UsersFileError};
+use cognito_standin::{Pool, StandIn};
 use thiserror::Error;
 
 use crate::{
@@ -103,8 +103,9 @@ impl Sandbox {
 }
 
 fn read_pool(path: &PathBuf) -> Result<Pool, Error> {
-    let text = fs::read_to_string(path).map_err(|error| Error::ReadUsersFile(path.clone(), error))?;
-    Pool::from_json(&text).map_err(|error| Error::UsersFile(path.clone(), error))
+    let wrong = |problem: &dyn Display| Error::UsersFile(path.clone(), problem.to_string());
+    let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    Pool::from_json(&text).map_err(|error| wrong(&error))
 }
 
 /// Why the sandbox did not start.
@@ -116,13 +117,10 @@ pub enum Error {
          mint tokens and read its users"
     )]
     NotLoopback(SocketAddr),
-    /// The users file could not be read.
-    #[error("cannot read the users file {path}: {1}", path = .0.display())]
-    ReadUsersFile(PathBuf, io::Error),
     /// The stand-in could not listen.
     #[error("the Cognito stand-in cannot listen on {0}: {1}; choose another with --cognito")]
     Listener(SocketAddr, io::Error),
-    /// The users file is invalid.
+    /// The users file cannot be read or is invalid.
     #[error("{path}: {1}", path = .0.display())]
-    UsersFile(PathBuf, UsersFileError),
+    UsersFile(PathBuf, String),
 }

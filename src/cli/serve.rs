@@ -27,7 +27,7 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
 
     let sandbox = Sandbox::start(&arguments).map_err(|error| match error {
         Error::Listener(..) => CommandError::failed(error),
-        Error::NotLoopback(_) | Error::ReadUsersFile(..) | Error::UsersFile(..) => CommandError::usage(error),
+        Error::NotLoopback(_) | Error::UsersFile(..) => CommandError::usage(error),
     })?;
     let config = sandbox.config();
     let _telemetry = telemetry::start(&config.log);

@@ -96,21 +96,10 @@ fn rows(header: &Value, claims: &Value, personal: bool) -> Vec<(&'static str, St
         let (name, value) = claim(claims, name)?;
         Some((name, if personal { value } else { "present (--personal shows it)".to_owned() }))
     };
-    let rows = [
-        claim(header, "alg"),
-        claim(header, "kid"),
-        claim(header, "typ"),
-        claim(claims, "token_use"),
-        claim(claims, "iss"),
-        claim(claims, "client_id"),
-        claim(claims, "scope"),
-        time("iat"),
-        time("nbf"),
-        time("exp"),
-        hidden("sub"),
-        hidden("username"),
-        hidden("cognito:groups"),
-    ];
+    let mut rows = Vec::from(["alg", "kid", "typ"].map(|name| claim(header, name)));
+    rows.extend(["token_use", "iss", "client_id", "scope"].map(|name| claim(claims, name)));
+    rows.extend(["iat", "nbf", "exp"].map(time));
+    rows.extend(["sub", "username", "cognito:groups"].map(hidden));
     rows.into_iter().flatten().collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, slice, str::FromStr};
 
-use super::{Config, ValueSource, single_pool_keys};
+use super::{Config, ValueSource};
 
 /// An error in one setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,8 @@ impl<'a> ErrorCollector<'a> {
     pub fn add(&mut self, key: impl Into<String>, message: impl Display) {
         let key = key.into();
         let is_known = self.errors.iter().any(|known| known.key == key);
-        if !is_known && !single_pool_keys::failed_to_set(self.config, &key) {
+        let is_derived = DERIVED_KEYS.contains(&&*key) && has_single_pool_errors(self.config);
+        if !is_known && !is_derived {
             let value_source = self.config.value_source(&key);
             self.errors.push(ConfigError { value_source, message: message.to_string(), key });
         }
@@ -75,9 +76,18 @@ impl<'a> ErrorCollector<'a> {
     }
 }
 
+/// Returns whether the settings of a single pool are wrong, so that others do not follow from them.
+pub(super) fn has_single_pool_errors(config: &Config) -> bool {
+    config.errors.iter().any(|error| SINGLE_POOL_KEYS.contains(&&*error.key))
+}
+
 fn source_text(value_source: &ValueSource) -> String {
     match value_source {
         ValueSource::Default => "not set".to_owned(),
         set => format!("from {set}"),
     }
 }
+
+pub(super) const SINGLE_POOL_KEYS: [&str; 3] = ["user_pool_id", "app_clients", "attributes"];
+// The other settings of the pool, such as the address of an emulator, stay in `[[pools]]`.
+pub(super) const DERIVED_KEYS: [&str; 4] = ["pools", "callers", "pools[0].id", "pools[0].app_clients"];

@@ -2,7 +2,7 @@
 
 use super::{
     CallerSettings, Config, ErrorCollector,
-    single_pool_keys::{KEYS, has_errors},
+    error::{SINGLE_POOL_KEYS, has_single_pool_errors},
 };
 
 /// Turns the settings of a single pool into `[[pools]]` and `[[callers]]`, for all other modules.
@@ -11,7 +11,7 @@ pub(super) fn expand(mut config: Config) -> Config {
         let mut errors = ErrorCollector::new(&config);
         check(&config, &mut errors);
         config.errors = errors.into_errors();
-        if !has_errors(&config) {
+        if !has_single_pool_errors(&config) {
             add_pool(&mut config);
             add_callers(&mut config);
         }
@@ -37,7 +37,7 @@ fn check(config: &Config, errors: &mut ErrorCollector<'_>) {
 
 fn keys_set(config: &Config) -> impl Iterator<Item = &'static str> {
     let set = [config.user_pool_id.is_some(), !config.app_clients.is_empty(), !config.attributes.is_empty()];
-    KEYS.into_iter().zip(set).filter_map(|(key, set)| set.then_some(key))
+    SINGLE_POOL_KEYS.into_iter().zip(set).filter_map(|(key, set)| set.then_some(key))
 }
 
 fn add_pool(config: &mut Config) {

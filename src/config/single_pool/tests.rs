@@ -1,5 +1,5 @@
 use super::{
-    super::{ConfigErrors, Sources, single_pool_keys::SET_KEYS, value_source::PREFIX},
+    super::{ConfigErrors, Sources, error::DERIVED_KEYS, value_source::PREFIX},
     *,
 };
 
@@ -65,7 +65,7 @@ fn other_modules_do_not_repeat_its_errors() {
         let config = read(variables).unwrap();
         let own = config.errors.len();
         let mut collector = ErrorCollector::new(&config);
-        for key in SET_KEYS.into_iter().chain(["pools[0].endpoint_url", "callers[0].name"]) {
+        for key in DERIVED_KEYS.into_iter().chain(["pools[0].endpoint_url", "callers[0].name"]) {
             collector.add(key, "is wrong");
         }
         assert_eq!(collector.finish(Some(())).unwrap_err().iter().count(), own + 2, "{variables:?}");
