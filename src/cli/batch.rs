@@ -1,7 +1,6 @@
 //! `batch`: looks up many users, a hundred in a call, and prints them in their order.
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -100,9 +99,7 @@ async fn call(
 }
 
 fn read(path: &Path) -> Result<Vec<Sub>, CommandError> {
-    let text =
-        if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
-    let text = text.map_err(|error| CommandError::usage(format_args!("{}: {error}", path.display())))?;
+    let text = client::read_text(path)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(n, line)| {
         let error = |error| CommandError::usage(format_args!("{} line {}: {error}", path.display(), n + 1));

@@ -77,9 +77,7 @@ impl Token {
     /// Returns the token without surrounding white space; none if none is given.
     pub(super) fn read(&self) -> Result<Option<String>, CommandError> {
         let Some(path) = &self.token_file else { return Ok(config::access_token()) };
-        let text =
-            if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
-        Ok(Some(text.map_err(|error| unreadable(path, &error))?.trim().to_owned()))
+        Ok(Some(read_text(path)?.trim().to_owned()))
     }
 }
 
@@ -145,6 +143,13 @@ impl Tls {
     }
 }
 
+/// Reads a text file; `-` is standard input.
+pub(super) fn read_text(path: &Path) -> Result<String, CommandError> {
+    let text =
+        if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+    text.map_err(|error| unreadable(path, &error))
+}
+
 fn unreadable(path: &Path, error: &io::Error) -> CommandError {
     CommandError::usage(format_args!("{}: {error}", path.display()))
 }
@@ -158,11 +163,7 @@ fn bearer(token: &str) -> Result<MetadataValue<Ascii>, CommandError> {
 
 /// Parses an argument that names a user; `-` reads standard input, which process lists do not show.
 pub(super) fn parse_sub(argument: &str) -> Result<Sub, CommandError> {
-    let text = if argument == "-" {
-        io::read_to_string(io::stdin()).map_err(CommandError::failed)?
-    } else {
-        argument.to_owned()
-    };
+    let text = if argument == "-" { read_text(Path::new("-"))? } else { argument.to_owned() };
     text.trim().parse().map_err(|error| CommandError::usage(format_args!("SUB {error}")))
 }
 
