@@ -14,7 +14,7 @@ use crate::{
     h2load::H2load,
     load::Load,
     outcome::CONNECTIONS,
-    peer::{Afternoon, NoOp, Peer},
+    peer::{Naive, NoOp, Peer},
     server::Server,
     settings::{APP_CLIENT, ATTRIBUTES, Settings},
     table::{Goal, Row, Table},
@@ -44,18 +44,18 @@ pub(crate) fn by_certificate(bench: &Bench) -> Vec<Row> {
     Hits { name: "GetUser by sub over mTLS", call: bench.ada(), certificates, goals: Goals::MTLS }.rows(bench)
 }
 
-/// By the user's access token, compared with the afternoon's service.
-pub(crate) fn by_token_afternoon(bench: &Bench) -> Vec<Row> {
-    let (name, goals) = ("GetUser by token, afternoon peer", Goals::AFTERNOON);
+/// By the user's access token, compared with the naive peer.
+pub(crate) fn by_token_naive(bench: &Bench) -> Vec<Row> {
+    let (name, goals) = ("GetUser by token, naive peer", Goals::NAIVE);
     let call = Call::by_token(&bench.cognito.access_token("ada").unwrap());
-    Hits { name, call, certificates: None, goals }.rows_of(bench, "afternoon", |_| afternoon(bench))
+    Hits { name, call, certificates: None, goals }.rows_of(bench, "naive", |_| naive(bench))
 }
 
-/// By an access token with the required claims only, compared with the afternoon's service.
-pub(crate) fn by_short_token_afternoon(bench: &Bench) -> Vec<Row> {
-    let (name, goals) = ("GetUser by token of 700 bytes, afternoon peer", Goals::AFTERNOON);
+/// By an access token with the required claims only, compared with the naive peer.
+pub(crate) fn by_short_token_naive(bench: &Bench) -> Vec<Row> {
+    let (name, goals) = ("GetUser by token of 700 bytes, naive peer", Goals::NAIVE);
     let hits = Hits { name, call: short_token(bench), certificates: None, goals };
-    hits.rows_of(bench, "afternoon", |_| afternoon(bench))
+    hits.rows_of(bench, "naive", |_| naive(bench))
 }
 
 /// One call, the same for the service and the peer.
@@ -75,7 +75,7 @@ impl Goals {
     const TOKEN: Self = Self { rate: 1.1, cpu: 0.84 };
     const SUB: Self = Self { rate: 1.3, cpu: 0.72 };
     const MTLS: Self = Self { rate: 1.1, cpu: 0.8 };
-    const AFTERNOON: Self = Self { rate: 2.5, cpu: 0.35 };
+    const NAIVE: Self = Self { rate: 2.5, cpu: 0.35 };
 }
 
 impl Hits {
@@ -163,8 +163,8 @@ fn short_token(bench: &Bench) -> Call {
     Call::by_token(&token)
 }
 
-fn afternoon(bench: &Bench) -> Peer {
-    Peer::Afternoon(Afternoon {
+fn naive(bench: &Bench) -> Peer {
+    Peer::Naive(Naive {
         pool_id: bench.cognito.pool_id().to_owned(),
         issuer: bench.cognito.issuer().to_owned(),
         app_client: APP_CLIENT.to_owned(),

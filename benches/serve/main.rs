@@ -17,7 +17,7 @@ mod connection;
 mod comparison;
 mod synthetic_cognito;
 mod measurements;
-mod first_sight;
+mod first_call;
 mod h2load;
 mod hits;
 mod load;
@@ -31,7 +31,7 @@ mod target;
 mod outcome;
 mod peer;
 mod table;
-mod variants;
+mod ab_comparison;
 
 use std::path::PathBuf;
 
@@ -95,13 +95,13 @@ fn main() {
 type Scenario = fn(&Bench) -> Vec<Row>;
 
 const SCENARIOS: [(&str, Scenario); 11] = [
-    ("afternoon", hits::by_token_afternoon),
-    ("afternoon-700", hits::by_short_token_afternoon),
+    ("naive", hits::by_token_naive),
+    ("naive-700", hits::by_short_token_naive),
     ("token", hits::by_token),
     ("token-700", hits::by_short_token),
     ("sub", hits::by_sub),
     ("mtls", hits::by_certificate),
-    ("first", first_sight::first_sight),
+    ("first", first_call::first_call),
     ("batch", batch::batch),
     ("workers", scale::workers),
     ("idle", scale::idle),

@@ -1,6 +1,6 @@
 //! The peers that the service is compared with, each a process of this program.
 
-mod afternoon;
+mod naive;
 mod no_op;
 
 use std::{
@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 use tonic::transport::{Server, server::TcpIncoming};
 
-pub(crate) use self::{afternoon::Afternoon, no_op::NoOp};
+pub(crate) use self::{naive::Naive, no_op::NoOp};
 
 /// A peer with its settings.
 #[derive(Deserialize, Serialize)]
 pub(crate) enum Peer {
-    Afternoon(Afternoon),
+    Naive(Naive),
     NoOp(NoOp),
 }
 
@@ -36,7 +36,7 @@ impl Peer {
         });
         Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
             match peer {
-                Self::Afternoon(settings) => listen(Server::builder(), settings.service().await).await,
+                Self::Naive(settings) => listen(Server::builder(), settings.service().await).await,
                 Self::NoOp(settings) => listen(settings.server(), settings.service()).await,
             }
         });

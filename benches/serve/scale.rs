@@ -4,11 +4,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     Bench,
+    ab_comparison::AbComparison,
     client::LoadClient,
     server::Server,
     settings::Settings,
     table::{Goal, Row},
-    variants::Variants,
 };
 
 /// Compares two workers with one.
@@ -16,8 +16,9 @@ pub(crate) fn workers(bench: &Bench) -> Vec<Row> {
     let [one, two] =
         [1, 2].map(|workers| Server::ours(&Settings { workers, ..Settings::before(&bench.cognito) }));
     let title = "GetUser by sub: two workers against one".to_owned();
-    let variants = Variants { title, servers: [("1 worker", &one), ("2 workers", &two)], is_paced: false };
-    let [rates, cpus, _] = variants.run(bench).ratios;
+    let comparison =
+        AbComparison { title, servers: [("1 worker", &one), ("2 workers", &two)], is_paced: false };
+    let [rates, cpus, _] = comparison.run(bench).ratios;
     vec![
         Row::ratio("2 workers to 1: requests/s".to_owned(), Goal::Unset, &rates),
         Row::ratio("2 workers to 1: CPU/request".to_owned(), Goal::Unset, &cpus),
@@ -35,8 +36,9 @@ pub(crate) fn idle(bench: &Bench) -> Vec<Row> {
     assert_eq!(with.metric("cognito_lookup_connections{"), IDLE);
     let bytes = with.memory().saturating_sub(before) / IDLE;
     let title = format!("GetUser by sub: {IDLE} idle connections held, of {bytes} bytes, against none");
-    let variants = Variants { title, servers: [("none", &without), ("all of them", &with)], is_paced: true };
-    let [_, cpus, p99s] = variants.run(bench).ratios;
+    let comparison =
+        AbComparison { title, servers: [("none", &without), ("all of them", &with)], is_paced: true };
+    let [_, cpus, p99s] = comparison.run(bench).ratios;
     held.ping();
     vec![
         Row::ratio(format!("{IDLE} idle connections to none: CPU/request"), Goal::Unset, &cpus),

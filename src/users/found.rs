@@ -1,4 +1,4 @@
-//! The result of a lookup: a user and how fresh it is, or why there is none.
+//! The result of a lookup: a user with its freshness, or the failure.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     user::{Groups, User, Username},
 };
 
-/// The result of one request, from the cache or a fetch.
+/// What one request for an entry got, from the cache or from a fetch.
 #[derive(Debug)]
 pub(super) struct Answer {
     content: Content,
@@ -32,8 +32,8 @@ impl Answer {
     }
 }
 
-/// A user, its groups if they were looked up, and how fresh both are. Made by [`super::Users`]
-/// only.
+/// A user, its groups if they were looked up, and how fresh both are. Only [`super::Users`] makes
+/// one.
 #[derive(Clone, Debug)]
 pub struct Found {
     user: Arc<User>,
@@ -43,7 +43,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Takes the result of a request for a user.
+    /// Reads the answer to a request for a user.
     pub(super) fn user_of(answer: Answer) -> Result<Self, Failure> {
         let Answer { content, began, freshness } = answer;
         match content {
@@ -53,8 +53,8 @@ impl Found {
         }
     }
 
-    /// Adds the result of a request for the user's groups. Both then have the age of the older one
-    /// at `now`.
+    /// Adds the answer to a request for the user's groups. User and groups then have the age of the
+    /// older answer at `now`.
     pub(super) fn with_groups_of(self, answer: Answer, now: Instant) -> Result<Self, Failure> {
         let Content::Groups(groups) = answer.content else { return Err(Failure::Internal) };
         let stale_reason = self.freshness.stale_reason.or(answer.freshness.stale_reason);
@@ -72,7 +72,7 @@ impl Found {
         &self.user.username
     }
 
-    /// Discloses what `permit` allows. No other method hands out the user beyond this module.
+    /// Cuts the user down to what `permit` allows. No other method returns it to other modules.
     pub fn disclose(self, permit: &Permit) -> Result<Disclosure, Denied> {
         permit.disclose(self.user, self.groups, self.freshness)
     }

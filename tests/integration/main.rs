@@ -21,11 +21,11 @@ mod audit_subjects;
 // Which tokens are accepted and how the others are refused.
 mod authentication;
 // The metadata and fields that may carry a token.
-mod authentication_carriage;
+mod authentication_metadata;
 // The claims of a token.
 mod authentication_claims;
 // The encoding of a token.
-mod authentication_form;
+mod authentication_encoding;
 // Usable and unusable key sets, and their server.
 mod authentication_jwks;
 // The signature of a token, and its key.
@@ -39,7 +39,7 @@ mod callers;
 // The command line: commands, exit codes and settings.
 mod command;
 // Single flight: how many calls Cognito gets.
-mod coalescing;
+mod single_flight;
 // Graceful shutdown under load, and with clients that keep their connections open.
 mod drain;
 // ExplainAccess.
@@ -77,7 +77,7 @@ mod probes;
 // Rotation of signing keys.
 mod rotation;
 // No log has personal data.
-mod secrecy;
+mod personal_data;
 // Signals, systemd and Unix sockets.
 mod signals;
 // Helpers, and the tests of the search for personal data.

@@ -13,13 +13,13 @@ async fn a_fetch_in_flight_does_not_restore_an_erased_user() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     assert_eq!(lab.erase("ada"), Invalidated { entry: true, absence: false, fetches: 0, tokens: 0 });
-    lab.play(|request| (Duration::from_millis(800), Lab::user(request, true, Some("old"))));
+    lab.respond(|request| (Duration::from_millis(800), Lab::user(request, true, Some("old"))));
     let before = lab.ask("ada");
     let erasing = async {
         sleep(Duration::from_millis(400)).await;
         let erased = lab.erase("ada");
         assert_eq!(erased, Invalidated { entry: false, absence: false, fetches: 1, tokens: 0 });
-        lab.play(|request| (Duration::from_millis(100), Lab::user(request, true, Some("new"))));
+        lab.respond(|request| (Duration::from_millis(100), Lab::user(request, true, Some("new"))));
         // A later request does not join the earlier fetch, which is still in flight.
         assert_eq!(plan(&lab.ask("ada").await.unwrap()), "new");
     };
@@ -34,7 +34,7 @@ async fn a_fetch_in_flight_does_not_restore_an_erased_user() {
 async fn the_result_of_a_fetch_from_before_an_erasure_is_not_cached() {
     let lab = Lab::start(|_, _| {});
     for (case, reply) in [("a user", None), ("an absence", Some("UserNotFoundException"))] {
-        lab.play(move |request| match reply {
+        lab.respond(move |request| match reply {
             None => (Duration::from_millis(100), Lab::found(request).1),
             Some(error) => (Duration::from_millis(100), Lab::error(error)),
         });
@@ -59,7 +59,7 @@ async fn an_expired_user_is_fetched_again_and_served_stale_in_an_outage() {
     assert_eq!((lab.users.entry_info(&lab.key("ada")).state, lab.calls()), (EntryState::Fresh, 2));
 
     assert!(lab.expire("ada"));
-    lab.play(|_| (NEAR, Lab::error("TooManyRequestsException")));
+    lab.respond(|_| (NEAR, Lab::error("TooManyRequestsException")));
     let stale = lab.ask("ada").await.unwrap().freshness();
     assert_eq!((stale.stale_reason, lab.calls()), (Some(StaleReason::UpstreamThrottled), 3));
     assert!(!lab.expire("nobody"));
@@ -68,7 +68,7 @@ async fn an_expired_user_is_fetched_again_and_served_stale_in_an_outage() {
 #[tokio::test(start_paused = true)]
 async fn a_fetch_in_flight_leaves_an_expired_user_expired() {
     let lab = Lab::start(|_, _| {});
-    lab.play(|request| (Duration::from_millis(800), Lab::found(request).1));
+    lab.respond(|request| (Duration::from_millis(800), Lab::found(request).1));
     let expiring = async {
         sleep(Duration::from_millis(400)).await;
         assert!(!lab.expire("ada"), "nothing is cached yet");
@@ -83,7 +83,7 @@ async fn a_fetch_in_flight_leaves_an_expired_user_expired() {
 #[tokio::test(start_paused = true)]
 async fn a_request_from_before_an_erasure_caches_nothing_after_it() {
     let lab = Lab::start(|_, _| {});
-    lab.play(|request| match request.operation.as_str() {
+    lab.respond(|request| match request.operation.as_str() {
         "AdminListGroupsForUser" => (NEAR, Reply::Answer(200, r#"{"Groups":[]}"#.into())),
         _ => (Duration::from_millis(100), Lab::found(request).1),
     });
@@ -124,11 +124,11 @@ async fn the_rate_limiter_forgets_an_erased_user_after_one_second() {
 async fn a_groups_request_from_before_an_erasure_does_not_remove_the_new_user() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    lab.play(|_| (Duration::from_millis(800), Lab::error("UserNotFoundException")));
+    lab.respond(|_| (Duration::from_millis(800), Lab::error("UserNotFoundException")));
     let erasing = async {
         sleep(Duration::from_millis(400)).await;
         assert_eq!(lab.erase("ada").fetches, 1);
-        lab.play(Lab::found);
+        lab.respond(Lab::found);
         lab.ask("ada").await.unwrap();
     };
     let (before, ()) = tokio::join!(lab.ask_with_groups("ada"), erasing);

@@ -20,9 +20,9 @@ async fn a_change_is_seen_within_the_ttl() {
         ("edited", |request| (NEAR, Lab::user(request, true, Some("new")))),
     ];
     for (change, reply) in changes {
-        lab.play(Lab::found);
+        lab.respond(Lab::found);
         lab.ask(change).await.unwrap();
-        lab.play(reply);
+        lab.respond(reply);
         let changed = Instant::now();
         let seen = |answer: Result<Found, Failure>| match answer {
             Err(failure) => failure == Failure::NoSuchUser,
@@ -34,7 +34,7 @@ async fn a_change_is_seen_within_the_ttl() {
         // Half of 60 s, jitter of 10 %, and the refresh.
         assert!(changed.elapsed() <= Duration::from_millis(33_500), "{change}: {:?}", changed.elapsed());
         // An outage afterwards does not bring the old state back.
-        lab.play(|_| (NEAR, Reply::Reset));
+        lab.respond(|_| (NEAR, Reply::Reset));
         for _ in 0..100 {
             let answer = lab.ask(change).await;
             assert!(seen(answer) || change == "deleted", "{change}");
@@ -47,7 +47,7 @@ async fn a_change_is_seen_within_the_ttl() {
 async fn a_federated_user_is_refreshed_by_name_and_does_not_flap() {
     let lab = Lab::start(|_, _| {});
     // Cognito finds a federated user by name only.
-    lab.play(|request| match request.input["Username"].as_str() {
+    lab.respond(|request| match request.input["Username"].as_str() {
         Some("Google_1") => (NEAR, Lab::found_as("Google_1", "grace")),
         _ => (NEAR, Lab::error("UserNotFoundException")),
     });

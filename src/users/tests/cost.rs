@@ -16,10 +16,10 @@ use crate::{
 async fn the_rate_limit_follows_the_reported_quota() {
     let lab = Lab::start(|_, budget| budget.lists_per_second = Some(7));
     let cognito = lab.users.0.cognito[&lab.pool.id].clone();
-    lab.play(|_| (NEAR, Lab::error("AccessDeniedException")));
+    lab.respond(|_| (NEAR, Lab::error("AccessDeniedException")));
     cognito.clone().learn_quotas().await;
     assert_eq!(cognito.limiter().rates(), [96, 7, 40], "GetProvisionedLimit is denied");
-    lab.play(|request| {
+    lab.respond(|request| {
         let definition = &request.input["LimitDefinition"];
         assert_eq!(definition["LimitClass"], "API_CATEGORY");
         let limit = match definition["Attributes"]["Category"].as_str() {

@@ -12,7 +12,7 @@ use super::{
 #[tokio::test(start_paused = true)]
 async fn groups_are_fetched_on_request_and_then_cached() {
     let lab = Lab::start(|_, _| {});
-    lab.play(with_groups(3));
+    lab.respond(with_groups(3));
     lab.ask("ada").await.unwrap();
     assert_eq!(lab.operations(), ["AdminGetUser"], "no request for groups");
     let found = lab.ask_with_groups("ada").await.unwrap();
@@ -36,7 +36,7 @@ async fn groups_are_fetched_on_request_and_then_cached() {
 #[tokio::test(start_paused = true)]
 async fn concurrent_requests_share_one_fetch() {
     let lab = Lab::start(|_, _| {});
-    lab.play(with_groups(1));
+    lab.respond(with_groups(1));
     let herd = join_all((0..1000).map(|_| lab.ask_with_groups("ada")));
     assert!(herd.await.iter().all(Result::is_ok));
     assert_eq!(lab.calls(), 3);
@@ -46,14 +46,14 @@ async fn concurrent_requests_share_one_fetch() {
 async fn pages_are_followed_up_to_the_quota() {
     for (groups, expected) in [(0, Some(0)), (60, Some(60)), (61, Some(61)), (100, Some(100)), (101, None)] {
         let lab = Lab::start(|_, _| {});
-        lab.play(with_groups(groups));
+        lab.respond(with_groups(groups));
         let found = lab.ask_with_groups("ada").await;
         assert_eq!(found.as_ref().ok().map(|found| names(found).len()), expected, "{groups}");
         assert_eq!(found.err(), expected.is_none().then_some(Failure::Unreadable), "{groups}");
     }
     // Endless pages.
     let lab = Lab::start(|_, _| {});
-    lab.play(|request| match request.operation.as_str() {
+    lab.respond(|request| match request.operation.as_str() {
         "AdminListGroupsForUser" => {
             (NEAR, Reply::Answer(200, json!({"Groups": [], "NextToken": "on"}).to_string()))
         }
@@ -66,7 +66,7 @@ async fn pages_are_followed_up_to_the_quota() {
 #[tokio::test(start_paused = true)]
 async fn groups_have_a_rate_limit_of_their_own() {
     let lab = Lab::start(|_, budget| budget.group_reads_per_second = Some(4));
-    lab.play(with_groups(1));
+    lab.respond(with_groups(1));
     let asking = (0..40).map(|n| {
         let lab = &lab;
         async move { lab.ask_with_groups(&format!("user-{n}")).await }
@@ -86,7 +86,7 @@ async fn groups_have_a_rate_limit_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn a_user_whose_groups_are_denied_is_served_without_groups() {
     let lab = Lab::start(|_, _| {});
-    lab.play(|request| match request.operation.as_str() {
+    lab.respond(|request| match request.operation.as_str() {
         "AdminListGroupsForUser" => (NEAR, Lab::error("AccessDeniedException")),
         _ => Lab::found(request),
     });
@@ -94,10 +94,10 @@ async fn a_user_whose_groups_are_denied_is_served_without_groups() {
     let user = lab.ask("ada").now_or_never().expect("a hit").unwrap();
     assert_eq!(user.freshness().stale_reason, None, "the user itself is well");
 
-    lab.play(with_groups(2));
+    lab.respond(with_groups(2));
     assert_eq!(names(&lab.ask_with_groups("ada").await.unwrap()).len(), 2);
     sleep(Duration::from_secs(70)).await;
-    lab.play(|request| match request.operation.as_str() {
+    lab.respond(|request| match request.operation.as_str() {
         "AdminListGroupsForUser" => (NEAR, Lab::error("TooManyRequestsException")),
         _ => Lab::found(request),
     });
@@ -112,12 +112,12 @@ async fn a_user_whose_groups_are_denied_is_served_without_groups() {
 async fn groups_of_another_user_with_the_same_name_are_not_returned() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    lab.play(|request| match request.operation.as_str() {
+    lab.respond(|request| match request.operation.as_str() {
         "AdminListGroupsForUser" => with_groups(1)(request),
         _ => (NEAR, Lab::found_as("ada", "somebody-else")),
     });
     assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::WrongUser);
-    lab.play(|_| (NEAR, Lab::error("UserNotFoundException")));
+    lab.respond(|_| (NEAR, Lab::error("UserNotFoundException")));
     assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser, "nor is the user cached");
 }
 
@@ -125,7 +125,7 @@ async fn groups_of_another_user_with_the_same_name_are_not_returned() {
 async fn a_deleted_user_is_removed_from_the_cache() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    lab.play(|_| (NEAR, Lab::error("UserNotFoundException")));
+    lab.respond(|_| (NEAR, Lab::error("UserNotFoundException")));
     assert!(lab.ask("ada").now_or_never().expect("a hit").is_ok());
     assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser);
     assert_eq!(lab.ask("ada").await.unwrap_err(), Failure::NoSuchUser);

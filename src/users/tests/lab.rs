@@ -25,10 +25,10 @@ pub(super) struct Lab {
     world: Arc<Mutex<World>>,
 }
 
-type Play = Box<dyn Fn(&Request) -> (Duration, Reply) + Send>;
+type Responder = Box<dyn Fn(&Request) -> (Duration, Reply) + Send>;
 
 struct World {
-    play: Play,
+    responder: Responder,
     calls: Vec<(Instant, String)>,
 }
 
@@ -44,12 +44,12 @@ impl Lab {
         let (mut cache, mut budget) = (CacheSettings::default(), BudgetSettings::default());
         change(&mut cache, &mut budget);
         let pool = Arc::new(test_pool(bare_sub));
-        let world = Arc::new(Mutex::new(World { play: Box::new(Self::found), calls: Vec::new() }));
+        let world = Arc::new(Mutex::new(World { responder: Box::new(Self::found), calls: Vec::new() }));
         let seen = Arc::clone(&world);
         let peer: Peer = Arc::new(move |request| {
             let mut world = seen.lock().unwrap();
             world.calls.push((Instant::now(), request.operation.clone()));
-            let (time, reply) = (world.play)(&request);
+            let (time, reply) = (world.responder)(&request);
             async move {
                 sleep(time).await;
                 reply
@@ -64,8 +64,9 @@ impl Lab {
         Self { users, pool, world }
     }
 
-    pub(super) fn play(&self, play: impl Fn(&Request) -> (Duration, Reply) + Send + 'static) {
-        self.world.lock().unwrap().play = Box::new(play);
+    /// Sets how Cognito responds from now on, and how long each call takes.
+    pub(super) fn respond(&self, responder: impl Fn(&Request) -> (Duration, Reply) + Send + 'static) {
+        self.world.lock().unwrap().responder = Box::new(responder);
     }
 
     pub(super) async fn ask(&self, sub: &str) -> Result<Found, Failure> {

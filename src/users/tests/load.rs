@@ -59,7 +59,7 @@ async fn refreshing_a_hot_user_delays_no_request_and_makes_one_call() {
     let lab = Lab::start(|_, _| {});
     lab.ask("hot").await.unwrap();
     sleep(Duration::from_secs(34)).await;
-    lab.play(|request| (Duration::from_millis(900), Lab::found(request).1));
+    lab.respond(|request| (Duration::from_millis(900), Lab::found(request).1));
     for _ in 0..50_000 {
         let found = lab.ask("hot").now_or_never().expect("no request waits").unwrap();
         assert_eq!((found.freshness().source, found.freshness().stale_reason), (Source::Cache, None));
@@ -89,7 +89,7 @@ async fn a_hit_waits_for_no_miss() {
 #[tokio::test(start_paused = true)]
 async fn every_call_of_a_fetch_counts_towards_the_callers_limit() {
     let lab = Lab::of(BareSubLookup::AdminGetUserThenListUsers, |_, _| {});
-    lab.play(|request| match request.operation.as_str() {
+    lab.respond(|request| match request.operation.as_str() {
         "AdminGetUser" => (NEAR, Lab::error("UserNotFoundException")),
         _ => Lab::found(request),
     });
@@ -198,7 +198,7 @@ async fn ten_times_the_rate_limit_is_shed_and_recovery_is_immediate() {
 #[tokio::test(start_paused = true)]
 async fn of_500_concurrent_requests_none_gets_another_user() {
     let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(10_000));
-    lab.play(|request| {
+    lab.respond(|request| {
         let lie = Lab::found_as("x", &format!("user-{}", fastrand::u16(..500)));
         let truth = Lab::found(request).1;
         (NEAR.mul_f64(fastrand::f64()), if fastrand::u8(..10) == 0 { lie } else { truth })
@@ -218,7 +218,7 @@ async fn of_500_concurrent_requests_none_gets_another_user() {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_cancelled_requests_cost_a_waiting_one_nothing() {
     let lab = Lab::start(|_, _| {});
-    lab.play(|request| (Duration::from_millis(900), Lab::found(request).1));
+    lab.respond(|request| (Duration::from_millis(900), Lab::found(request).1));
     let patient = lab.ask("ada");
     let leaving = async {
         for n in 0..1000 {
@@ -241,7 +241,7 @@ async fn lookups_of_random_subs_evict_no_cached_user() {
     for n in 0..500 {
         lab.ask(&format!("known-{n}")).await.unwrap();
     }
-    lab.play(|_| (Duration::ZERO, Lab::error("UserNotFoundException")));
+    lab.respond(|_| (Duration::ZERO, Lab::error("UserNotFoundException")));
     let before = lab.calls();
     for n in 0..5000 {
         assert_eq!(lab.ask(&format!("random-{n}")).await.unwrap_err(), Failure::NoSuchUser);
@@ -268,7 +268,7 @@ async fn one_user_is_fetched_at_most_ten_times_a_second() {
     lab.assert_within(10);
     // Also when each response is another user, and so never cached.
     let lab = Lab::start(|_, _| {});
-    lab.play(|_| (NEAR, Lab::found_as("ada", "somebody-else")));
+    lab.respond(|_| (NEAR, Lab::found_as("ada", "somebody-else")));
     for _ in 0..1000 {
         assert!(lab.ask("ada").await.is_err());
         sleep(Duration::from_millis(10)).await;
@@ -297,7 +297,7 @@ async fn a_greedy_caller_spends_only_its_own_limit() {
 #[tokio::test(start_paused = true)]
 async fn clients_that_retry_at_once_add_no_calls() {
     let lab = Lab::start(|_, _| {});
-    lab.play(|_| (NEAR, Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into())));
+    lab.respond(|_| (NEAR, Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into())));
     for n in 0..1000 {
         for _ in 0..4 {
             assert!(lab.ask_with(&format!("user-{n}"), Demand::ANY, None, Duration::ZERO).await.is_err());
@@ -329,7 +329,7 @@ async fn with_all_permits_taken_misses_are_refused_at_once_and_cached_users_are_
     let lab = Lab::start(|_, budget| budget.user_reads_per_second = Some(10_000));
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(70)).await;
-    lab.play(|_| (NEAR, Reply::Nothing));
+    lab.respond(|_| (NEAR, Reply::Nothing));
     let mut waiting: Vec<_> = (0..MAX_FETCHES).map(|n| lab.ask_owned(format!("user-{n}")).boxed()).collect();
     for stranger in &mut waiting {
         assert!(stranger.now_or_never().is_none());
@@ -339,6 +339,6 @@ async fn with_all_permits_taken_misses_are_refused_at_once_and_cached_users_are_
     let held = lab.ask("ada").now_or_never().expect("at once").unwrap();
     assert_eq!(held.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
     drop(join_all(waiting).await);
-    lab.play(Lab::found);
+    lab.respond(Lab::found);
     assert!(lab.ask("one-more").await.is_ok(), "permits are free again");
 }

@@ -17,7 +17,7 @@ async fn when_throttled_cached_users_are_served_misses_refused_at_once_and_recov
     }
     let normal = lab.calls();
     sleep(Duration::from_secs(23)).await;
-    lab.play(|_| (NEAR, Lab::error("TooManyRequestsException")));
+    lab.respond(|_| (NEAR, Lab::error("TooManyRequestsException")));
     let (mut unknown, mut stale) = (0, 0);
     for second in 0..60 {
         let began = Instant::now();
@@ -38,7 +38,7 @@ async fn when_throttled_cached_users_are_served_misses_refused_at_once_and_recov
     // The rate limit alone would allow 96 a second.
     assert!(lab.calls() - normal <= 60 * 96 * 11 / 20, "{} calls", lab.calls() - normal);
 
-    lab.play(Lab::found);
+    lab.respond(Lab::found);
     let healed = Instant::now();
     sleep(Duration::from_secs(4)).await;
     let all = join_all((0..96).map(|n| lab.ask_owned(format!("new-{n}")))).await;
@@ -54,7 +54,7 @@ async fn when_throttled_cached_users_are_served_misses_refused_at_once_and_recov
 async fn at_most_a_tenth_of_the_calls_are_retries() {
     for percent in [10, 50, 100] {
         let lab = Lab::start(|_, _| {});
-        lab.play(move |request| match fastrand::u8(0..100) < percent {
+        lab.respond(move |request| match fastrand::u8(0..100) < percent {
             true => (NEAR, Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into())),
             false => Lab::found(request),
         });
@@ -76,7 +76,7 @@ async fn with_one_failure_in_ten_cached_users_are_served() {
     for n in 0..20 {
         lab.ask(&format!("user-{n}")).await.unwrap();
     }
-    lab.play(|request| match fastrand::u8(0..10) {
+    lab.respond(|request| match fastrand::u8(0..10) {
         0 => (NEAR, Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into())),
         _ => Lab::found(request),
     });
@@ -89,7 +89,7 @@ async fn with_one_failure_in_ten_cached_users_are_served() {
 #[tokio::test(start_paused = true)]
 async fn a_hanging_call_fails_within_two_seconds() {
     let lab = Lab::start(|_, _| {});
-    lab.play(|_| (NEAR, Reply::Nothing));
+    lab.respond(|_| (NEAR, Reply::Nothing));
     let asked = Instant::now();
     assert_eq!(lab.ask("ada").await.unwrap_err(), Failure::Unavailable);
     assert!(asked.elapsed() <= Duration::from_millis(2001), "{:?}", asked.elapsed());
@@ -103,7 +103,7 @@ async fn a_hanging_call_fails_within_two_seconds() {
 async fn a_slow_cognito_delays_no_hit() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    lab.play(|request| (Duration::from_millis(1500), Lab::found(request).1));
+    lab.respond(|request| (Duration::from_millis(1500), Lab::found(request).1));
     let strangers: Vec<_> = (0..1000).map(|n| lab.ask_owned(format!("user-{n}"))).collect();
     let known = async {
         for _ in 0..1000 {
@@ -119,7 +119,7 @@ async fn in_an_outage_of_two_hours_stale_entries_are_served_for_usable_for() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     let (began, before) = (Instant::now(), lab.calls());
-    lab.play(|_| (NEAR, Reply::Reset));
+    lab.respond(|_| (NEAR, Reply::Reset));
     let mut served = Duration::ZERO;
     while began.elapsed() < Duration::from_secs(7200) {
         match lab.ask("ada").await {
@@ -134,7 +134,7 @@ async fn in_an_outage_of_two_hours_stale_entries_are_served_for_usable_for() {
     }
     let minutes = served.as_secs() / 60;
     assert!((13..=16).contains(&minutes), "15 min with 10 % jitter, not {served:?}");
-    lab.play(Lab::found);
+    lab.respond(Lab::found);
     assert!(lab.ask("ada").await.is_ok());
 }
 
@@ -165,9 +165,9 @@ async fn a_refusal_halfway_through_a_fetch_is_not_noted_for_other_callers() {
     let lab =
         Lab::of(BareSubLookup::AdminGetUserThenListUsers, |_, budget| budget.lists_per_second = Some(1));
     // Another user has Ada's former name, so only a list finds her, and likewise the unknown users.
-    lab.play(|_| (NEAR, Lab::found_as("Google_1", "ada")));
+    lab.respond(|_| (NEAR, Lab::found_as("Google_1", "ada")));
     lab.ask("ada").await.unwrap();
-    lab.play(|request| match request.input["Username"].as_str() {
+    lab.respond(|request| match request.input["Username"].as_str() {
         Some("Google_1") => (NEAR, Lab::found_as("Google_1", "somebody-else")),
         _ => (NEAR, Lab::error("UserNotFoundException")),
     });
@@ -189,7 +189,7 @@ async fn a_short_deadline_is_not_noted_as_an_outage() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(70)).await;
-    lab.play(|request| (Duration::from_millis(300), Lab::found(request).1));
+    lab.respond(|request| (Duration::from_millis(300), Lab::found(request).1));
     let hasty = lab.ask_with("ada", Demand::ANY, None, Duration::from_millis(200)).await.unwrap();
     assert_eq!(hasty.freshness().stale_reason, Some(StaleReason::UpstreamUnavailable));
     let patient = lab.ask("ada").await.unwrap();
@@ -201,7 +201,7 @@ async fn a_hanging_cognito_delays_a_stale_entry_by_half_a_second() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(70)).await;
-    lab.play(|_| (NEAR, Reply::Nothing));
+    lab.respond(|_| (NEAR, Reply::Nothing));
     let asked = Instant::now();
     let found = lab.ask("ada").await.unwrap();
     assert_eq!(found.freshness().stale_reason, Some(StaleReason::UpstreamUnavailable));

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Afternoon {
+pub(crate) struct Naive {
     pub(crate) pool_id: String,
     pub(crate) issuer: String,
     pub(crate) app_client: String,
@@ -35,7 +35,7 @@ pub(crate) struct Afternoon {
     pub(crate) attributes: Vec<String>,
 }
 
-impl Afternoon {
+impl Naive {
     pub(super) async fn service(self) -> impl UserService {
         let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(Region::new("eu-west-1"))
@@ -59,7 +59,7 @@ impl Afternoon {
 }
 
 struct Service {
-    settings: Afternoon,
+    settings: Naive,
     keys: HashMap<String, DecodingKey>,
     validation: Validation,
     cognito: Client,

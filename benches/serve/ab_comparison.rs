@@ -8,13 +8,13 @@ use crate::{
 };
 
 /// Both servers with their names. The ratios are those of the second to the first.
-pub(crate) struct Variants<'a> {
+pub(crate) struct AbComparison<'a> {
     pub(crate) title: String,
     pub(crate) servers: [(&'a str, &'a Server); 2],
     pub(crate) is_paced: bool,
 }
 
-impl Variants<'_> {
+impl AbComparison<'_> {
     /// Compares both with calls for one user, and prints the result.
     pub(crate) fn run(self, bench: &Bench) -> Table {
         let call = bench.ada();

@@ -18,7 +18,7 @@ use crate::{
 
 /// Calls with new tokens, then again with the same tokens, and verifies their signatures in this
 /// process.
-pub(crate) fn first_sight(bench: &Bench) -> Vec<Row> {
+pub(crate) fn first_call(bench: &Bench) -> Vec<Row> {
     let server = Server::ours(&Settings::before(&bench.cognito));
     let client = LoadClient::connect(server.address, CONNECTIONS, None);
     let key = key(bench);
@@ -44,12 +44,12 @@ pub(crate) fn first_sight(bench: &Bench) -> Vec<Row> {
     println!(
         "\nGetUser by {count} tokens never seen, by the same once more, and their signatures verified alone"
     );
-    for (name, cpus) in [("first sight", &firsts), ("hit", &hits), ("RS256 verification", &checks)] {
+    for (name, cpus) in [("first call", &firsts), ("hit", &hits), ("RS256 verification", &checks)] {
         println!("{name:36}{:>11.2} us CPU", median(cpus) * 1e6);
     }
     let least: Vec<f64> = hits.iter().zip(&checks).map(|(hit, check)| hit + check).collect();
     let ratios = Ratios::of(&firsts, &least);
-    let name = "first sight of a token to RS256 + hit: CPU/request".to_owned();
+    let name = "first call with a token to RS256 + hit: CPU/request".to_owned();
     vec![Row::ratio(name, Goal::AtMost(1.25), &ratios)]
 }
 
