@@ -1,7 +1,5 @@
 //! Every failure of a call, and its one translation into a gRPC status with details.
 
-mod published;
-
 use std::{collections::HashMap, time::Duration};
 
 use http::Response;
@@ -13,7 +11,6 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-pub use self::published::published;
 use crate::{
     auth::Rejected,
     policy::Denied,
@@ -77,8 +74,7 @@ impl Error {
 
     /// Returns the published reason, without its prefix.
     pub fn reason(&self) -> &'static str {
-        let name = self.error_reason().as_str_name();
-        name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+        self.error_reason().name()
     }
 
     /// Makes the status that the caller gets. A retry delay is also in the trailer
@@ -136,8 +132,9 @@ impl Error {
             Self::Denied(Denied::ScopeMissing) => Reason::ScopeMissing,
             Self::Denied(Denied::UserDisabled) => Reason::UserDisabled,
             Self::Denied(Denied::SubjectAmbiguous) => Reason::SubjectAmbiguous,
-            Self::Denied(Denied::SubjectMissing)
-            | Self::Invalid(InvalidQuery::Sub | InvalidQuery::SubOf(_)) => Reason::SubMalformed,
+            Self::Denied(Denied::SubjectMissing) | Self::Invalid(InvalidQuery::Sub(_)) => {
+                Reason::SubMalformed
+            }
             Self::Denied(Denied::CallerNameUnknown | Denied::PoolMissing | Denied::PoolUnknown)
             | Self::Invalid(InvalidQuery::Field { .. })
             | Self::Unreadable => Reason::FieldInvalid,
@@ -156,9 +153,9 @@ impl Error {
         }
     }
 
-    /// Returns what [`published()`] says of the reason, or something more precise.
+    /// Returns code and text of the reason, or something more precise.
     fn code_and_text(&self) -> (Code, &'static str) {
-        let (code, text) = published(self.error_reason());
+        let (code, text) = (self.error_reason().code(), self.error_reason().text());
         match self {
             Self::BatchFull => (code, "the reply has no room for this user; request fewer users at once"),
             Self::Builtin(code) => (*code, code.description()),
@@ -169,19 +166,20 @@ impl Error {
     }
 
     fn metadata(&self) -> HashMap<String, String> {
-        match self {
-            Self::Denied(Denied::AttributesNotAllowed(names)) => {
-                HashMap::from([("attributes".to_owned(), listed(names))])
-            }
-            _ => HashMap::new(),
-        }
+        let Self::Denied(Denied::AttributesNotAllowed(names)) = self else { return HashMap::new() };
+        // Whole names, up to 1 KiB: clients limit the size of trailers.
+        let mut bytes = 0;
+        let listed = names.iter().map(String::as_str).take_while(|name| {
+            bytes += name.len() + 1;
+            bytes <= MAX_LIST_BYTES
+        });
+        HashMap::from([("attributes".to_owned(), listed.collect::<Vec<_>>().join(","))])
     }
 
-    fn violation(&self) -> Option<(String, &'static str)> {
-        let (field, problem) = match self {
-            Self::Invalid(InvalidQuery::SubOf(n)) => return Some((format!("subs[{n}]"), SUB_FORM)),
+    fn violation(&self) -> Option<(&str, &'static str)> {
+        Some(match self {
             Self::Invalid(InvalidQuery::Field { field, problem }) => (field.as_str(), *problem),
-            Self::Invalid(InvalidQuery::Sub) => ("sub", SUB_FORM),
+            Self::Invalid(InvalidQuery::Sub(field)) => (field.as_str(), SUB_FORM),
             Self::Denied(Denied::CallerNameUnknown) => ("caller", "is not the name of a configured caller"),
             Self::Denied(Denied::SubjectMissing) => ("sub", "is required without a user's access token"),
             Self::Denied(Denied::PoolMissing) => {
@@ -189,8 +187,7 @@ impl Error {
             }
             Self::Denied(Denied::PoolUnknown) => ("user_pool_id", "is not a configured pool"),
             _ => return None,
-        };
-        Some((field.to_owned(), problem))
+        })
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -201,21 +198,6 @@ impl Error {
             _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
         }
     }
-}
-
-/// Joins whole names with commas, up to 1 KiB: clients limit the size of trailers.
-fn listed(names: &[String]) -> String {
-    let mut list = String::new();
-    for name in names {
-        if list.len() + name.len() >= MAX_LIST_BYTES {
-            break;
-        }
-        if !list.is_empty() {
-            list.push(',');
-        }
-        list.push_str(name);
-    }
-    list
 }
 
 const MAX_LIST_BYTES: usize = 1024;

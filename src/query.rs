@@ -72,12 +72,9 @@ pub enum InvalidQuery {
         /// The requirement, worded to follow the field's path.
         problem: &'static str,
     },
-    /// `sub` is malformed.
-    #[error("sub is malformed")]
-    Sub,
-    /// The item of `subs` at this index is malformed.
-    #[error("subs[{0}] is malformed")]
-    SubOf(usize),
+    /// The `sub` at this path, such as `subs[3]`, is malformed.
+    #[error("{0} is malformed")]
+    Sub(String),
 }
 
 impl InvalidQuery {

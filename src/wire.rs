@@ -8,7 +8,7 @@ mod reply;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use self::{
-    admin::{access_query, entry_info, erased, expired, explanation},
+    admin::{access_query, entry_info, erased, explanation},
     batch::{batch, batch_reply},
     encoded::{Encoded, FRAME_HEADER_BYTES},
     reply::reply,
@@ -19,7 +19,7 @@ use crate::{
     pool::PoolId,
     proto::{self, get_user_request},
     query::{InvalidQuery, Query, Target},
-    user::UserStatus,
+    user::{Sub, UserStatus},
 };
 
 /// Reads a request; the error names the first invalid field. Only a demand needs `now`.
@@ -28,7 +28,7 @@ pub fn query(
     now: impl FnOnce() -> TimePoint,
 ) -> Result<Query, InvalidQuery> {
     Ok(Query {
-        sub: given(&message.sub).map(str::parse).transpose().map_err(|_| InvalidQuery::Sub)?,
+        sub: given(&message.sub).map(sub).transpose()?,
         pool: pool(&message.user_pool_id)?,
         attributes: selection(&message.attributes)?,
         include_groups: message.include_groups,
@@ -38,7 +38,11 @@ pub fn query(
 
 /// Reads the user that an administrator's request names; the error names the first invalid field.
 pub fn target(sub: &str, user_pool_id: &str) -> Result<Target, InvalidQuery> {
-    Ok(Target { sub: sub.parse().map_err(|_| InvalidQuery::Sub)?, pool: pool(user_pool_id)? })
+    Ok(Target { sub: self::sub(sub)?, pool: pool(user_pool_id)? })
+}
+
+fn sub(text: &str) -> Result<Sub, InvalidQuery> {
+    text.parse().map_err(|_| InvalidQuery::Sub("sub".to_owned()))
 }
 
 fn pool(id: &str) -> Result<Option<PoolId>, InvalidQuery> {
@@ -157,7 +161,7 @@ mod tests {
         let message = proto::GetUserRequest::default;
         let many = vec!["a".to_owned(); 101];
         let table = [
-            (proto::GetUserRequest { sub: "a b".into(), ..message() }, InvalidQuery::Sub),
+            (proto::GetUserRequest { sub: "a b".into(), ..message() }, InvalidQuery::Sub("sub".into())),
             (proto::GetUserRequest { user_pool_id: "x".into(), ..message() }, field("user_pool_id")),
             (proto::GetUserRequest { attributes: many, ..message() }, field("attributes")),
             (

@@ -30,8 +30,9 @@ impl Permit {
             GroupsSource::Token(groups) => Some(groups.clone()),
             GroupsSource::Cognito => groups,
         };
-        let (pool, allowed) = (Arc::clone(&self.subject.pool), Arc::clone(&self.attributes));
-        Ok(Disclosure::new(user, pool, allowed, groups, freshness))
+        let allowed = Arc::clone(&self.attributes);
+        let pseudo = [USERNAME, CREATED_AT, UPDATED_AT].map(|name| allowed.contains(name));
+        Ok(Disclosure { user, pool: Arc::clone(&self.subject.pool), allowed, pseudo, groups, freshness })
     }
 }
 
@@ -49,17 +50,6 @@ pub struct Disclosure {
 }
 
 impl Disclosure {
-    fn new(
-        user: Arc<User>,
-        pool: Arc<Pool>,
-        allowed: Arc<Selection>,
-        groups: Option<Groups>,
-        freshness: Freshness,
-    ) -> Self {
-        let pseudo = [USERNAME, CREATED_AT, UPDATED_AT].map(|name| allowed.contains(name));
-        Self { user, pool, allowed, pseudo, groups, freshness }
-    }
-
     pub(crate) fn sub(&self) -> &Sub {
         &self.user.sub
     }
@@ -119,6 +109,7 @@ impl Disclosure {
         groups: Option<Groups>,
         freshness: Freshness,
     ) -> Self {
-        Self::new(Arc::new(user), pool, Arc::new(allowed), groups, freshness)
+        let pseudo = [USERNAME, CREATED_AT, UPDATED_AT].map(|name| allowed.contains(name));
+        Self { user: Arc::new(user), pool, allowed: Arc::new(allowed), pseudo, groups, freshness }
     }
 }

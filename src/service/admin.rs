@@ -10,7 +10,9 @@ use crate::{
     auth::Credentials,
     error::Error,
     policy::{AdminPermit, Subject},
-    proto::{EraseUserRequest, ExpireUserRequest, ExplainAccessRequest, InspectUserRequest},
+    proto::{
+        EraseUserRequest, ExpireUserRequest, ExpireUserResponse, ExplainAccessRequest, InspectUserRequest,
+    },
     query::{InvalidQuery, Target},
     users::Invalidation,
     wire::{self, Encoded},
@@ -41,8 +43,8 @@ impl Service {
         let permit = self.admin_permit(context, wire::target(&message.sub, &message.user_pool_id)).await?;
         let Subject { pool, sub, .. } = permit.subject();
         let expired = self.users.invalidate(&pool.id, sub, Invalidation::Expire).await;
-        let expired = expired.map_err(|_| Error::Panicked)?;
-        Ok(Encoded::from_message(&wire::expired(expired.entry)))
+        let held = expired.map_err(|_| Error::Panicked)?.entry;
+        Ok(Encoded::from_message(&ExpireUserResponse { held }))
     }
 
     pub(super) async fn erase(&self, message: &EraseUserRequest, context: CallContext<'_>) -> Reply {

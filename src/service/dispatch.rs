@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use tonic::{body::Body, codegen::Service as _, metadata::MetadataMap, service::Routes};
 use tracing::Instrument as _;
 
@@ -85,7 +85,9 @@ impl Dispatcher {
             let (record, span) = (call.open_record(recorder), call.span(request.headers()));
             let outcome = match call.method.handler {
                 Handler::Ours(rpc) => {
-                    let (metadata, mut body) = split(request);
+                    // The other parts of the request are dropped here.
+                    let (Parts { headers, .. }, mut body) = request.into_parts();
+                    let metadata = MetadataMap::from_headers(headers);
                     let context =
                         CallContext { metadata: &metadata, peer: &peer, call: &call, audit: &record };
                     // Pinned here, so that the wrappers move a pointer rather than kilobytes.
@@ -102,12 +104,6 @@ impl Dispatcher {
             call.finish(outcome, &span)
         }
     }
-}
-
-/// Drops the parts of the request that are not needed any more.
-fn split<B>(request: Request<B>) -> (MetadataMap, B) {
-    let (head, body) = request.into_parts();
-    (MetadataMap::from_headers(head.headers), body)
 }
 
 impl Shared {

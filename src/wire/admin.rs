@@ -28,11 +28,6 @@ pub fn entry_info(entry_info: EntryInfo) -> proto::InspectUserResponse {
     }
 }
 
-/// Makes the reply to `ExpireUser`; `held` says whether there was a cache entry.
-pub fn expired(held: bool) -> proto::ExpireUserResponse {
-    proto::ExpireUserResponse { held }
-}
-
 /// Makes the reply to `EraseUser`, the receipt of what was removed.
 pub fn erased(receipt_id: &str, at: SystemTime, erased: Invalidated) -> proto::EraseUserResponse {
     let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);

@@ -92,7 +92,7 @@ fn distinct(subs: &[String]) -> Result<(Vec<Sub>, Vec<usize>), InvalidQuery> {
     let mut order = Vec::with_capacity(subs.len());
     let mut indices = HashMap::with_capacity(subs.len());
     for (n, text) in subs.iter().enumerate() {
-        let sub: Sub = text.parse().map_err(|_| InvalidQuery::SubOf(n))?;
+        let sub: Sub = text.parse().map_err(|_| InvalidQuery::Sub(format!("subs[{n}]")))?;
         let index = *indices.entry(text.as_str()).or_insert(users.len());
         if index == users.len() {
             users.push(sub);
@@ -130,8 +130,8 @@ mod tests {
         let table = [
             (about(&[]), field("subs", "must be 1 to 100 users")),
             (about(&many), field("subs", "must be 1 to 100 users")),
-            (about(&bad), Err(InvalidQuery::SubOf(17))),
-            (about(&[""]), Err(InvalidQuery::SubOf(0))),
+            (about(&bad), Err(InvalidQuery::Sub("subs[17]".into()))),
+            (about(&[""]), Err(InvalidQuery::Sub("subs[0]".into()))),
             (pool, field("user_pool_id", "is not a user pool id such as eu-west-1_AbCdEfGhI")),
         ];
         for (message, expected) in table {

@@ -27,7 +27,8 @@
     reason = "generated"
 )]
 
-use tonic_types::ErrorInfo;
+mod reason;
+
 pub use tonic_types::pb::Status;
 
 tonic::include_proto!("userlookup.v1");
@@ -39,15 +40,6 @@ pub mod health {
 
 /// The `domain` of our reasons in `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "userlookup.v1";
-
-impl ErrorReason {
-    /// Returns why a call, or one user of a batch, failed. Returns `None` for another service's
-    /// reason, and for one newer than this client.
-    pub fn of(info: &ErrorInfo) -> Option<Self> {
-        let name = format!("ERROR_REASON_{}", info.reason);
-        Self::from_str_name(&name).filter(|_| info.domain == DOMAIN)
-    }
-}
 
 macro_rules! redacted {
     ($($message:ident),*) => {$(
@@ -79,19 +71,6 @@ mod tests {
     use prost_types::FileDescriptorSet;
 
     use super::*;
-
-    #[test]
-    fn a_reason_is_read_in_its_domain_only() {
-        let table = [
-            ("TOKEN_EXPIRED", DOMAIN, Some(ErrorReason::TokenExpired)),
-            ("TOKEN_EXPIRED", "example.com", None),
-            ("NEWER", DOMAIN, None),
-            ("", DOMAIN, None),
-        ];
-        for (reason, domain, expected) in table {
-            assert_eq!(ErrorReason::of(&ErrorInfo::new(reason, domain, [])), expected, "{domain} {reason}");
-        }
-    }
 
     #[test]
     fn debug_shows_nothing_personal() {
