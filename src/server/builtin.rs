@@ -1,12 +1,10 @@
 //! The services that come with every gRPC server: health and reflection.
 
 use tonic::service::Routes;
+use tonic_reflection::server::{Builder, Error};
 
 use super::{health::HealthService, readiness::Readiness};
 use crate::{config::Config, proto::DESCRIPTORS};
-
-/// The reflection service could not be built.
-pub(super) type Error = tonic_reflection::server::Error;
 
 /// Returns the routes of the built-in services, with the message size limit of the settings.
 pub(super) fn routes(readiness: Readiness, config: &Config) -> Result<Routes, Error> {
@@ -22,9 +20,9 @@ pub(super) fn routes(readiness: Readiness, config: &Config) -> Result<Routes, Er
     Ok(routes.routes())
 }
 
-fn reflection() -> tonic_reflection::server::Builder<'static> {
+fn reflection() -> Builder<'static> {
     // Error details are google.rpc messages; clients need their descriptors to print them.
-    tonic_reflection::server::Builder::configure()
+    Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }

@@ -33,11 +33,8 @@ impl Components {
         metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
         let tls = Tls::read(config, &metrics, &mut errors).map(Arc::new);
         let audit = Audit::read(config, pools.as_ref(), &metrics, &mut errors);
-        let read = pools.zip(policy).zip(audit);
-        errors.finish(read.map(|((pools, policy), audit)| {
-            let policy = Arc::new(policy);
-            Self { audit, metrics, pools, policy, tls }
-        }))
+        let read = pools.zip(policy.map(Arc::new)).zip(audit);
+        errors.finish(read.map(|((pools, policy), audit)| Self { audit, metrics, pools, policy, tls }))
     }
 
     /// Logs a warning for each setting that is valid but risky.

@@ -57,9 +57,9 @@ impl ConnectionContext {
     }
 
     /// Fails only if the server cut the connection, not if the client did.
-    async fn handshake(&self, Accepted { address, stream }: Accepted) -> Result<(), CutReason> {
-        let deadline = Instant::now() + self.limits.handshake_timeout;
-        let Ok(stream) = stream.into_tokio() else { return Ok(()) };
+    async fn handshake(&self, accepted: Accepted) -> Result<(), CutReason> {
+        let (address, deadline) = (accepted.address, Instant::now() + self.limits.handshake_timeout);
+        let Ok(stream) = accepted.into_stream() else { return Ok(()) };
         match &self.tls {
             None => self.serve_http2(stream, Peer { address, certificate: None }, deadline).await,
             Some(tls) => {

@@ -2,31 +2,24 @@ use std::io;
 
 use thiserror::Error;
 
-use super::builtin;
-use crate::{audit::OpenSinkError, auth::StartError, config::ConfigErrors};
+use crate::{audit::OpenSinkError, auth::StartError};
 
 /// Why the server did not start, or stopped before its shutdown.
+#[expect(missing_docs, reason = "the texts say it")]
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The audit sink could not be opened.
     #[error(transparent)]
     Audit(#[from] OpenSinkError),
-    /// A task or thread that must run until the shutdown ended early, which is a bug.
+    /// A bug: such a task or thread runs until the shutdown.
     #[error("a task that accepts or serves connections ended unexpectedly")]
     TaskEnded,
-    /// The settings are invalid.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// The system refused a port or a thread.
     #[error("the system refused a port or a thread: {0}")]
     Io(#[from] io::Error),
-    /// The reflection service could not be built.
     #[error("the reflection service could not be built: {0}")]
-    Reflection(#[from] builtin::Error),
-    /// The keys of a pool can never be fetched.
+    Reflection(#[from] tonic_reflection::server::Error),
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The task that creates the Cognito client ended early, which is a bug.
+    /// A bug: the task that creates the client ended early.
     #[error("the Cognito client could not be created")]
     Upstream,
 }

@@ -2,7 +2,11 @@
 
 mod socket;
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{self, SocketAddr},
+    os::unix,
+};
 
 use futures_util::FutureExt as _;
 use tokio::{
@@ -93,11 +97,11 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 // A gRPC message is a few small writes, which must not wait for acknowledgements.
                 stream.set_nodelay(true)?;
-                Ok(Accepted { address: Address::Ip(address.ip()), stream: Stream::Tcp(stream.into_std()?) })
+                Ok(Accepted { address: Address::Ip(address.ip()), stream: Either::Left(stream.into_std()?) })
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Accepted { address: Address::Unix, stream: Stream::Unix(stream.into_std()?) })
+                Ok(Accepted { address: Address::Unix, stream: Either::Right(stream.into_std()?) })
             }
         }
     }
@@ -107,22 +111,15 @@ impl Listener {
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) address: Address,
-    pub(super) stream: Stream,
+    stream: Either<net::TcpStream, unix::net::UnixStream>,
 }
 
-/// The stream of an accepted connection.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
-}
-
-impl Stream {
+impl Accepted {
     /// Registers the stream with the current runtime, which will serve it.
-    pub(super) fn into_tokio(self) -> io::Result<Either<TcpStream, UnixStream>> {
-        Ok(match self {
-            Self::Tcp(stream) => Either::Left(TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Either::Right(UnixStream::from_std(stream)?),
+    pub(super) fn into_stream(self) -> io::Result<Either<TcpStream, UnixStream>> {
+        Ok(match self.stream {
+            Either::Left(stream) => Either::Left(TcpStream::from_std(stream)?),
+            Either::Right(stream) => Either::Right(UnixStream::from_std(stream)?),
         })
     }
 }
@@ -145,7 +142,7 @@ mod tests {
         let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
         for client in &clients {
             let accepted = listener.next(ready(())).await.expect("a connection in the backlog").unwrap();
-            let Stream::Tcp(stream) = accepted.stream else { panic!("not a TCP stream") };
+            let Either::Left(stream) = accepted.stream else { panic!("not a TCP stream") };
             assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
         }
         assert!(listener.next(ready(())).await.is_none());

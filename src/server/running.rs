@@ -47,17 +47,22 @@ impl RunningServer {
         readiness: Readiness,
     ) -> Result<Self, Error> {
         let (phase, drain) = DrainWatch::channel();
+        let (routes, metrics) = (builtin::routes(readiness.clone(), config)?, components.metrics.clone());
+        let recorder = components.audit.recorder();
         let context = ConnectionContext {
-            dispatcher: dispatcher(config, components, service, readiness.clone())?,
+            dispatcher: Dispatcher::new(service, routes, &config.limits, recorder, &metrics),
             limits: Arc::new(config.limits.clone()),
-            metrics: components.metrics.clone(),
+            metrics: metrics.clone(),
             readiness: readiness.clone(),
             drain: drain.clone(),
             tls: components.tls.clone(),
         };
-        let threads = thread_count(config.workers);
+        let threads = match config.workers {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            count => count,
+        };
         let (workers, workers_ended) = Workers::start(threads, context)?;
-        let (workers, metrics) = (Arc::new(workers), components.metrics.clone());
+        let workers = Arc::new(workers);
         let (address, admin_address) = (listeners.grpc()?, listeners.admin()?);
 
         let (mut acceptor, mut background) = (JoinSet::new(), JoinSet::new());
@@ -106,23 +111,6 @@ impl RunningServer {
             drop(timeout(ABORT_TIMEOUT, self.workers_ended).await);
         }
         info!("stopped");
-    }
-}
-
-fn dispatcher(
-    config: &Config,
-    components: &Components,
-    service: Service,
-    readiness: Readiness,
-) -> Result<Dispatcher, Error> {
-    let (routes, recorder) = (builtin::routes(readiness, config)?, components.audit.recorder());
-    Ok(Dispatcher::new(service, routes, &config.limits, recorder, &components.metrics))
-}
-
-fn thread_count(workers: usize) -> usize {
-    match workers {
-        0 => thread::available_parallelism().map_or(1, NonZero::get),
-        count => count,
     }
 }
 
