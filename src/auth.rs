@@ -16,16 +16,14 @@ use thiserror::Error;
 use tonic::metadata::MetadataMap;
 
 use self::{
-    bearer::RawToken,
     caller::TokenIdentity,
-    claims::{Unverified, VerifiedClaims},
+    claims::Unverified,
     keys::{FetcherError, Keys},
-    verified::{TokenLookup, VerifiedToken},
+    verified::VerifiedToken,
 };
 pub use self::{
-    caller::{Caller, Client, Identity, TokenUser},
+    caller::{Caller, Client, Identity, Scopes, TokenUser},
     certificate::{AlternativeName, Certificate, InvalidName},
-    claims::Scopes,
     rejected::{InvalidReason, Rejected},
     verified::VerifiedTokens,
 };
@@ -68,7 +66,7 @@ pub enum Address {
 #[derive(Debug)]
 pub struct Authenticator {
     pools: Pools,
-    keys: HashMap<PoolId, Keys>,
+    keys: HashMap<PoolId, Arc<Keys>>,
     verified: Arc<VerifiedTokens>,
 }
 
@@ -81,8 +79,8 @@ impl Authenticator {
         metrics: &TokenMetrics,
     ) -> Result<Self, StartError> {
         let keys = pools.iter().map(|pool| {
-            let metrics = metrics.jwks(pool.id.as_str());
-            Ok((pool.id.clone(), Keys::start(pool, metrics)?))
+            let keys = Keys::start(pool, metrics.jwks(pool.id.as_str()))?;
+            Ok((pool.id.clone(), Arc::new(keys)))
         });
         let keys = keys.collect::<Result<_, FetcherError>>()?;
         #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
@@ -92,58 +90,51 @@ impl Authenticator {
 
     /// Waits until the keys of every pool are loaded, without a time limit.
     pub async fn ready(&self) {
-        join_all(self.keys.values().map(Keys::loaded)).await;
+        join_all(self.keys.values().map(|keys| keys.loaded())).await;
     }
 
     /// Returns the caller. A bad credential is refused even if another one is good. Cancel safe.
     /// Waits for the network only if a token names an unknown key id.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Rejected> {
-        let bearer = match RawToken::from_metadata(credentials.metadata)? {
+        let bearer = match bearer::in_metadata(credentials.metadata)? {
             Some(token) => Some(self.verify(token).await?),
             None => None,
         };
         let presented = match credentials.access_token {
             "" => None,
             token => {
-                let bearer = self.verify(RawToken::from_field(token)?).await?;
+                let bearer = self.verify(bearer::bounded(token.as_bytes())?).await?;
                 Some(bearer.user.ok_or(Rejected::WrongType)?)
             }
         };
         Ok(Caller::new(credentials.peer, bearer, presented))
     }
 
-    async fn verify(&self, token: RawToken<'_>) -> Result<TokenIdentity, Rejected> {
-        let is_valid =
-            |verified: &VerifiedToken| verified.is_valid(self.keys.get(&verified.pool.id), SystemTime::now());
-        match self.verified.look_up(token.as_bytes(), is_valid) {
-            TokenLookup::Hit(identity) => Ok(identity),
+    async fn verify(&self, token: &[u8]) -> Result<TokenIdentity, Rejected> {
+        match self.verified.look_up(token) {
+            Ok(identity) => Ok(identity),
             // Boxed to keep the future of a hit small.
-            TokenLookup::Miss(pending) => Ok(pending.insert(Box::pin(self.verify_uncached(token)).await?)),
+            Err(pending) => Ok(pending.insert(Box::pin(self.verify_uncached(token)).await?)),
         }
     }
 
-    async fn verify_uncached(&self, token: RawToken<'_>) -> Result<VerifiedToken, Rejected> {
-        let unverified = Unverified::read(token.read()?)?;
+    async fn verify_uncached(&self, token: &[u8]) -> Result<VerifiedToken, Rejected> {
+        let unverified = Unverified::read(token)?;
         // Before any fetch: a token must not choose the server that keys come from (RFC 8725,
         // section 3.8).
         let pool = unverified.unverified_issuer().and_then(|issuer| self.pools.by_issuer(issuer));
         let pool = pool.ok_or(Rejected::Invalid(InvalidReason::Issuer))?;
         let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
         let key = keys.key(unverified.unverified_key_id()).await?;
-        let VerifiedClaims { client, scopes, user, validity } =
-            unverified.verify(&key, pool, SystemTime::now())?;
-        let user = user.map(|(sub, username, groups)| {
-            Arc::new(TokenUser { pool: Arc::clone(pool), sub, username, groups })
-        });
-        let identity = TokenIdentity { client: Arc::new(Client { id: client, scopes }), user };
-        Ok(VerifiedToken { identity, validity, key, pool: Arc::clone(pool) })
+        let (identity, validity) = unverified.verify(&key, pool, SystemTime::now())?;
+        Ok(VerifiedToken { identity, validity, key, keys: Arc::clone(keys) })
     }
 }
 
 /// Checks the form of a token: one compact RS256 token, without header parameters that change how
 /// it is verified.
 pub fn check_form(token: &str) -> Result<(), Rejected> {
-    Unverified::read(RawToken::from_field(token)?.read()?).map(drop)
+    Unverified::read(bearer::bounded(token.as_bytes())?).map(drop)
 }
 
 /// Why no client for key servers could be built.

@@ -3,7 +3,6 @@
 //! [`Policy::rule`] finds the rule of a [`Caller`], [`CallerRule::permit`] turns a query into a
 //! [`Permit`], and [`Permit::disclose`] cuts what was found down to a [`Disclosure`].
 
-mod admin_permit;
 mod caller_rule;
 mod disclosure;
 mod explanation;
@@ -15,11 +14,10 @@ use thiserror::Error;
 
 use self::rule::Rule;
 pub use self::{
-    admin_permit::AdminPermit,
     caller_rule::CallerRule,
     disclosure::Disclosure,
     explanation::{Access, Explanation},
-    permit::{CallerRateLimit, LookupKey, Permit, Subject},
+    permit::{AdminPermit, CallerRateLimit, LookupKey, Permit, Subject},
 };
 use crate::{
     auth::{Caller, Identity},

@@ -2,19 +2,19 @@
 //! settings.
 
 mod id;
+mod reader;
 mod role;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use http::Uri;
 
-use crate::config::{AwsCredentials, BareSub, Config, ErrorCollector, PoolSettings};
-
-use self::id::is_region;
+use self::reader::Reader;
 pub use self::{
     id::{ClientId, InvalidClientId, InvalidPoolId, PoolId},
     role::Role,
 };
+use crate::config::{AwsCredentials, Config, ErrorCollector};
 
 /// One configured user pool, every part of it valid.
 #[derive(Debug, Eq, PartialEq)]
@@ -55,51 +55,6 @@ pub enum BareSubLookup {
 }
 
 impl Pool {
-    /// Reads the settings of one pool, under the settings key `key`. Returns none after adding to
-    /// `errors`.
-    fn read(settings: &PoolSettings, key: &str, errors: &mut ErrorCollector<'_>) -> Option<Self> {
-        let id = errors.parsed::<PoolId>(&format!("{key}.id"), &settings.id);
-        let app_clients = read_clients(&settings.app_clients, &format!("{key}.app_clients"), errors);
-        let mut url = |name: &str, url: &Option<String>| {
-            url.as_deref().map_or(Some(None), |url| read_url(url, &format!("{key}.{name}"), errors).map(Some))
-        };
-        let endpoint_url = url("endpoint_url", &settings.endpoint_url);
-        let (issuer, jwks_url) = (url("issuer", &settings.issuer), url("jwks_url", &settings.jwks_url));
-        let region = read_region(settings, id.as_ref(), key, errors);
-        let role = Role::read(settings, key, errors);
-        let account = read_account(settings, key, errors);
-        let id = id?;
-        let issuers = match (&settings.issuer, id.region()) {
-            // As written, because tokens are compared with it byte for byte.
-            (Some(written), _) => issuer?.map(|_| vec![written.clone()]),
-            (None, Some(home)) => Some(issuers(home, &id).into()),
-            (None, None) => {
-                errors.add(format!("{key}.issuer"), NO_REGION);
-                None
-            }
-        }?;
-        let (account, role) = (account?, role?);
-        if let (Some(account), Some(role)) = (&account, &role)
-            && account != role.account()
-        {
-            errors.add(format!("{key}.account"), "is not the account of role_arn: leave it out");
-            return None;
-        }
-        let published = || format!("{}{JWKS_PATH}", issuers.first()?).parse().ok();
-        Some(Self {
-            app_clients: app_clients?,
-            endpoint_url: endpoint_url?.map(|url| url.to_string()),
-            jwks_url: jwks_url?.or_else(published)?,
-            issuers,
-            bare_sub: lookup(settings),
-            credentials: settings.credentials,
-            region: region?,
-            account: account.or_else(|| role.as_ref().map(|role| role.account().to_owned())),
-            role,
-            id,
-        })
-    }
-
     /// Returns the URLs that are not AWS's own over HTTPS, for a warning to the operator.
     pub fn unusual_urls(&self) -> Vec<String> {
         let endpoint = self.endpoint_url.iter().cloned();
@@ -122,7 +77,7 @@ impl Pools {
             .pools
             .iter()
             .enumerate()
-            .map(|(n, settings)| Pool::read(settings, &format!("pools[{n}]"), errors))
+            .map(|(n, settings)| Reader::new(settings, format!("pools[{n}]"), errors).read())
             .collect();
         for (n, pool) in pools.iter().enumerate() {
             let earlier = || pools.iter().take(n).flatten();
@@ -165,76 +120,6 @@ impl Pools {
     }
 }
 
-fn read_clients(ids: &[String], key: &str, errors: &mut ErrorCollector<'_>) -> Option<BTreeSet<ClientId>> {
-    if ids.is_empty() {
-        errors.add(key, "must name an app client whose access tokens are accepted");
-    }
-    let clients: Vec<_> =
-        ids.iter().enumerate().map(|(n, id)| errors.parsed(&format!("{key}[{n}]"), id)).collect();
-    clients.into_iter().collect()
-}
-
-fn read_region(
-    settings: &PoolSettings,
-    id: Option<&PoolId>,
-    key: &str,
-    errors: &mut ErrorCollector<'_>,
-) -> Option<String> {
-    let key = format!("{key}.region");
-    match (settings.region.as_deref(), id?.region()) {
-        (Some(region), _) if is_region(region) => return Some(region.to_owned()),
-        (Some(region), _) => errors.add(key, format_args!("{region:?} is no Region such as eu-west-1")),
-        (None, Some(home)) => return Some(home.to_owned()),
-        (None, None) => errors.add(key, NO_REGION),
-    }
-    None
-}
-
-fn read_account(
-    settings: &PoolSettings,
-    key: &str,
-    errors: &mut ErrorCollector<'_>,
-) -> Option<Option<String>> {
-    let good = |account: &String| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-    if !settings.account.iter().all(good) {
-        errors.add(format!("{key}.account"), "is no AWS account id: 12 digits in quotes");
-        return None;
-    }
-    Some(settings.account.clone())
-}
-
-fn read_url(url: &str, key: &str, errors: &mut ErrorCollector<'_>) -> Option<Uri> {
-    let Some(uri) = url.parse::<Uri>().ok().filter(is_web) else {
-        errors.add(key, "is no http or https URL");
-        return None;
-    };
-    // They would be logged with the URL.
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        errors.add(key, "must not hold a user name or password");
-        return None;
-    }
-    Some(uri)
-}
-
-fn is_web(uri: &Uri) -> bool {
-    matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-}
-
-fn lookup(settings: &PoolSettings) -> BareSubLookup {
-    match (settings.bare_sub, settings.federated) {
-        (BareSub::ListUsers, _) => BareSubLookup::ListUsers,
-        (BareSub::AdminGetUser, true) => BareSubLookup::AdminGetUserThenListUsers,
-        (BareSub::AdminGetUser, false) => BareSubLookup::AdminGetUser,
-    }
-}
-
-/// Both issuer hosts of a pool: the original, and the one of pools with an updated issuer
-/// configuration (developer guide, "Understanding the access token").
-fn issuers(region: &str, id: &PoolId) -> [String; 2] {
-    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    ["cognito-idp", "issuer-cognito-idp"].map(|host| format!("https://{host}.{region}.{suffix}/{id}"))
-}
-
 fn is_aws(url: &str) -> bool {
     url.parse::<Uri>().is_ok_and(|uri| {
         let host = uri.host().unwrap_or_default();
@@ -243,13 +128,10 @@ fn is_aws(url: &str) -> bool {
     })
 }
 
-const NO_REGION: &str = "must be set: the pool's id does not begin with a Region";
-const JWKS_PATH: &str = "/.well-known/jwks.json";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ErrorCollector;
+    use crate::config::{BareSub, PoolSettings};
 
     #[test]
     fn everything_follows_from_the_id() {
@@ -350,7 +232,7 @@ mod tests {
         ];
         for (bare_sub, federated, expected) in table {
             let settings = PoolSettings { bare_sub, federated, ..settings("eu-west-1_A") };
-            assert_eq!(lookup(&settings), expected);
+            assert_eq!(read(&settings).unwrap().bare_sub, expected);
         }
     }
 

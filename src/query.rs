@@ -62,9 +62,9 @@ pub struct AccessQuery {
 }
 
 /// Why a query is invalid, in the caller's terms.
+#[expect(missing_docs, reason = "the texts say it")]
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum InvalidQuery {
-    /// A field has a value that its description does not allow.
     #[error("{field} {problem}")]
     Field {
         /// The field's path in the message, such as `attributes[3]`.

@@ -1,57 +1,36 @@
 //! Extracts the token of a request from its metadata or its field, and splits it. Verifies nothing.
 
-use std::fmt;
-
 use http::header::AUTHORIZATION;
 use tonic::metadata::MetadataMap;
 
 use super::Rejected;
 
-/// A token as it was presented: at most 32 KiB of anything.
-#[derive(Clone, Copy)]
-pub(super) struct RawToken<'a>(&'a [u8]);
-
-impl<'a> RawToken<'a> {
-    /// Returns the token in `authorization`, or none if there is no such entry. An entry that is
-    /// not a bearer token is refused (RFC 6750, section 2.1). The scheme is case-insensitive (RFC
-    /// 9110, section 11.1).
-    pub(super) fn from_metadata(metadata: &'a MetadataMap) -> Result<Option<Self>, Rejected> {
-        let mut entries = metadata.as_ref().get_all(AUTHORIZATION).iter();
-        let Some(entry) = entries.next() else { return Ok(None) };
-        if entries.next().is_some() {
-            return Err(Rejected::Malformed);
-        }
-        let mut parts = entry.as_bytes().splitn(2, |byte| *byte == b' ');
-        match (parts.next().unwrap_or_default(), parts.next()) {
-            (scheme, None) if scheme.is_empty() || is_bearer(scheme) => Err(Rejected::Missing),
-            (_, None) | ([], Some(_)) => Err(Rejected::Malformed),
-            (scheme, Some([])) if is_bearer(scheme) => Err(Rejected::Missing),
-            (scheme, Some(token)) if is_bearer(scheme) => Self::new(token).map(Some),
-            (_, Some(_)) => Err(Rejected::Missing),
-        }
+/// Returns the token in `authorization`, or none if there is no such entry. An entry that is not a
+/// bearer token is refused (RFC 6750, section 2.1). The scheme is case-insensitive (RFC 9110,
+/// section 11.1).
+pub(super) fn in_metadata(metadata: &MetadataMap) -> Result<Option<&[u8]>, Rejected> {
+    let mut entries = metadata.as_ref().get_all(AUTHORIZATION).iter();
+    let Some(entry) = entries.next() else { return Ok(None) };
+    if entries.next().is_some() {
+        return Err(Rejected::Malformed);
     }
-
-    /// Takes a token without a scheme.
-    pub(super) fn from_field(token: &'a str) -> Result<Self, Rejected> {
-        Self::new(token.as_bytes())
-    }
-
-    fn new(token: &'a [u8]) -> Result<Self, Rejected> {
-        if token.len() > MAX_BYTES { Err(Rejected::Malformed) } else { Ok(Self(token)) }
-    }
-
-    pub(super) fn as_bytes(&self) -> &'a [u8] {
-        self.0
-    }
-
-    /// Splits the token into its parts.
-    pub(super) fn read(self) -> Result<BearerToken<'a>, Rejected> {
-        BearerToken::parse(str::from_utf8(self.0).map_err(|_| Rejected::Malformed)?)
+    let mut parts = entry.as_bytes().splitn(2, |byte| *byte == b' ');
+    match (parts.next().unwrap_or_default(), parts.next()) {
+        (scheme, None) if scheme.is_empty() || is_bearer(scheme) => Err(Rejected::Missing),
+        (_, None) | ([], Some(_)) => Err(Rejected::Malformed),
+        (scheme, Some([])) if is_bearer(scheme) => Err(Rejected::Missing),
+        (scheme, Some(token)) if is_bearer(scheme) => bounded(token).map(Some),
+        (_, Some(_)) => Err(Rejected::Missing),
     }
 }
 
+/// Refuses a token of more than 32 KiB.
+pub(super) fn bounded(token: &[u8]) -> Result<&[u8], Rejected> {
+    if token.len() > MAX_BYTES { Err(Rejected::Malformed) } else { Ok(token) }
+}
+
 /// A token in compact JWS form (RFC 7515, section 7.1): three parts of base64url characters, at
-/// most 32 KiB in all. It is a secret: it has no `Display`, and its `Debug` shows nothing.
+/// most 32 KiB in all. It is a secret: it has neither `Display` nor `Debug`.
 #[derive(Clone, Copy)]
 pub(super) struct BearerToken<'a> {
     pub(super) header: &'a str,
@@ -62,7 +41,9 @@ pub(super) struct BearerToken<'a> {
 }
 
 impl<'a> BearerToken<'a> {
-    fn parse(token: &'a str) -> Result<Self, Rejected> {
+    /// Splits a token into its parts.
+    pub(super) fn parse(token: &'a [u8]) -> Result<Self, Rejected> {
+        let token = str::from_utf8(token).map_err(|_| Rejected::Malformed)?;
         let (signed, signature) = token.rsplit_once('.').ok_or(Rejected::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Rejected::Malformed)?;
         if [header, payload, signature].iter().any(|part| part.is_empty() || !part.bytes().all(is_base64url))
@@ -70,12 +51,6 @@ impl<'a> BearerToken<'a> {
             return Err(Rejected::Malformed);
         }
         Ok(Self { header, payload, signature, signed })
-    }
-}
-
-impl fmt::Debug for BearerToken<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BearerToken(redacted)")
     }
 }
 

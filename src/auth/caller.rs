@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Address, Certificate, Peer, Scopes};
+use super::{Address, Certificate, Peer};
 use crate::{
     pool::{ClientId, Pool},
     user::{Groups, Sub, Username},
@@ -20,8 +20,8 @@ impl Caller {
     /// Makes the caller of a connection from the token in `authorization` and the user of the token
     /// in `access_token`.
     pub(super) fn new(peer: &Peer, bearer: Option<TokenIdentity>, presented: Option<Arc<TokenUser>>) -> Self {
-        let (client, forwarded) =
-            bearer.map_or((None, None), |TokenIdentity { client, user }| (Some(client), user));
+        let (client, forwarded) = bearer.map(|bearer| (bearer.client, bearer.user)).unzip();
+        let forwarded = forwarded.flatten();
         let identity = match (&peer.certificate, client) {
             (Some(certificate), _) => Identity::Certificate(Arc::clone(certificate)),
             (None, Some(client)) if forwarded.is_some() => Identity::User(client),
@@ -62,7 +62,7 @@ pub enum Identity {
 }
 
 /// What a verified token identifies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct TokenIdentity {
     pub(super) client: Arc<Client>,
     /// None for a client-credentials token.
@@ -76,6 +76,28 @@ pub struct Client {
     pub id: ClientId,
     /// The scopes of the token.
     pub scopes: Scopes,
+}
+
+/// The scopes of a token (RFC 6749, section 3.3); cheap to clone.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Scopes(Arc<str>);
+
+impl Scopes {
+    /// Returns whether `scope` is one of them, byte for byte.
+    pub fn has(&self, scope: &str) -> bool {
+        self.0.split(' ').any(|own| own == scope)
+    }
+
+    /// Returns the `scope` claim.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Scopes {
+    fn from(scopes: &str) -> Self {
+        Self(scopes.into())
+    }
 }
 
 /// A user whose access token was verified.

@@ -1,8 +1,9 @@
 //! The names in a client certificate. The handshake has verified the certificate.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use rustls::pki_types::CertificateDer;
+use thiserror::Error;
 use webpki::EndEntityCert;
 
 /// The subject alternative names of a client certificate (RFC 5280, section 4.2.1.6), by which
@@ -59,14 +60,9 @@ impl FromStr for AlternativeName {
 }
 
 /// The error for a text that is not an [`AlternativeName`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("is no URI such as spiffe://example.com/billing, and no host's name in lower case")]
 pub struct InvalidName;
-
-impl fmt::Display for InvalidName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("is no URI such as spiffe://example.com/billing, and no host's name in lower case")
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -16,9 +16,14 @@ use self::{
     header::Header,
     part::{Typed, json},
 };
-use super::{InvalidReason, Rejected, bearer::BearerToken, keys::Key};
+use super::{
+    InvalidReason, Rejected,
+    bearer::BearerToken,
+    caller::{Client, TokenIdentity, TokenUser},
+    keys::Key,
+};
 use crate::{
-    pool::{ClientId, Pool},
+    pool::Pool,
     user::{Groups, Sub, Username},
 };
 
@@ -31,7 +36,8 @@ pub(super) struct Unverified<'a> {
 
 impl<'a> Unverified<'a> {
     /// Reads a token. Its header must name RS256 and a key id (RFC 8725, sections 3.1 and 3.2).
-    pub(super) fn read(token: BearerToken<'a>) -> Result<Self, Rejected> {
+    pub(super) fn read(token: &'a [u8]) -> Result<Self, Rejected> {
+        let token = BearerToken::parse(token)?;
         let header: Header = json(token.header)?;
         header.check()?;
         // Checked before the keys are needed: a token that no key can verify must not cause a
@@ -50,8 +56,13 @@ impl<'a> Unverified<'a> {
         &self.header.kid
     }
 
-    /// Checks the signature and then every claim. Only this makes [`VerifiedClaims`].
-    pub(super) fn verify(self, key: &Key, pool: &Pool, now: SystemTime) -> Result<VerifiedClaims, Rejected> {
+    /// Checks the signature and then every claim. Returns what the token identifies, and when.
+    pub(super) fn verify(
+        self,
+        key: &Key,
+        pool: &Arc<Pool>,
+        now: SystemTime,
+    ) -> Result<(TokenIdentity, Validity), Rejected> {
         let good = crypto::verify(
             self.token.signature,
             self.token.signed.as_bytes(),
@@ -62,38 +73,6 @@ impl<'a> Unverified<'a> {
             return Err(Rejected::Invalid(InvalidReason::Signature));
         }
         self.claims.check(pool, now)
-    }
-}
-
-/// The claims of a verified access token.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct VerifiedClaims {
-    pub(super) client: ClientId,
-    pub(super) scopes: Scopes,
-    /// None for a client-credentials token.
-    pub(super) user: Option<(Sub, Username, Groups)>,
-    pub(super) validity: Validity,
-}
-
-/// The scopes of a token (RFC 6749, section 3.3); cheap to clone.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Scopes(Arc<str>);
-
-impl Scopes {
-    /// Returns whether `scope` is one of them, byte for byte.
-    pub fn has(&self, scope: &str) -> bool {
-        self.0.split(' ').any(|own| own == scope)
-    }
-
-    /// Returns the `scope` claim.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Scopes {
-    fn from(scopes: &str) -> Self {
-        Self(scopes.into())
     }
 }
 
@@ -114,7 +93,7 @@ struct Claims {
 }
 
 impl Claims {
-    fn check(&self, pool: &Pool, now: SystemTime) -> Result<VerifiedClaims, Rejected> {
+    fn check(&self, pool: &Arc<Pool>, now: SystemTime) -> Result<(TokenIdentity, Validity), Rejected> {
         if !text(&self.iss).is_some_and(|iss| pool.issuers.iter().any(|own| own == iss)) {
             return Err(Rejected::Invalid(InvalidReason::Issuer));
         }
@@ -131,14 +110,16 @@ impl Claims {
         let sub: Option<Sub> = text(&self.sub).and_then(|sub| sub.parse().ok());
         let sub = sub.ok_or(Rejected::Invalid(InvalidReason::Subject))?;
         let machine = self.username.is_none() || sub.as_str() == client.as_str();
-        let user = if machine { None } else { Some(self.user(sub)?) };
+        let user = if machine { None } else { Some(Arc::new(self.user(pool, sub)?)) };
         let scopes = text(&self.scope).unwrap_or_default().into();
-        Ok(VerifiedClaims { client: client.clone(), scopes, user, validity })
+        let client = Arc::new(Client { id: client.clone(), scopes });
+        Ok((TokenIdentity { client, user }, validity))
     }
 
-    fn user(&self, sub: Sub) -> Result<(Sub, Username, Groups), Rejected> {
+    fn user(&self, pool: &Arc<Pool>, sub: Sub) -> Result<TokenUser, Rejected> {
         let username = text(&self.username).and_then(|name| Username::of(name, &sub).ok());
-        Ok((sub, username.ok_or(Rejected::Invalid(InvalidReason::Subject))?, groups(&self.groups)?))
+        let username = username.ok_or(Rejected::Invalid(InvalidReason::Subject))?;
+        Ok(TokenUser { pool: Arc::clone(pool), sub, username, groups: groups(&self.groups)? })
     }
 }
 

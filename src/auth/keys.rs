@@ -61,8 +61,7 @@ impl Keys {
         if let Some(key) = state.borrow_and_update().key(id) {
             return Ok(key);
         }
-        if state.borrow().last_attempt.is_some_and(|last_attempt| last_attempt.elapsed() < MIN_FETCH_INTERVAL)
-        {
+        if state.borrow().is_in_cool_down() {
             return state.borrow().key(id).ok_or(Rejected::KeysUnavailable);
         }
         self.fetch_requested.notify_one();
@@ -112,6 +111,10 @@ impl State {
 
     fn key(&self, id: &str) -> Option<Arc<Key>> {
         self.current()?.key(id)
+    }
+
+    fn is_in_cool_down(&self) -> bool {
+        self.last_attempt.is_some_and(|last_attempt| last_attempt.elapsed() < MIN_FETCH_INTERVAL)
     }
 
     /// Records a fetch that ended now, and its key set, if it was successful.
@@ -170,12 +173,7 @@ impl RefreshTask {
                 () = self.fetch_requested.notified() => {}
             }
             // A request that arrived during the last fetch already has its result.
-            if self
-                .state
-                .borrow()
-                .last_attempt
-                .is_none_or(|last_attempt| last_attempt.elapsed() >= MIN_FETCH_INTERVAL)
-            {
+            if !self.state.borrow().is_in_cool_down() {
                 return;
             }
         }
@@ -194,7 +192,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const MAX_KEY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
-pub(super) use self::tests::{test_key, test_keys};
+pub(super) use self::tests::test_keys;
 
 #[cfg(test)]
 mod tests;

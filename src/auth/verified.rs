@@ -17,7 +17,7 @@ use super::{
 use crate::{
     cache::{Cache, shared_allocation},
     epochs::{Epoch, Epochs},
-    pool::{Pool, PoolId},
+    pool::PoolId,
     telemetry::metrics::{Counter, Metrics, TokenLookupResult, TokenMetrics},
     user::Sub,
 };
@@ -29,13 +29,12 @@ pub(super) struct VerifiedToken {
     pub(super) validity: Validity,
     /// The key that verified it: the token is valid only as long as its pool publishes this key.
     pub(super) key: Arc<Key>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) keys: Arc<Keys>,
 }
 
 impl VerifiedToken {
-    /// Returns whether the token is valid at `now` and `keys` still has the key that verified it.
-    pub(super) fn is_valid(&self, keys: Option<&Keys>, now: SystemTime) -> bool {
-        keys.is_some_and(|keys| keys.is_current(&self.key)) && self.validity.check(now).is_ok()
+    fn is_valid(&self, now: SystemTime) -> bool {
+        self.keys.is_current(&self.key) && self.validity.check(now).is_ok()
     }
 
     fn is_of(&self, pool: &PoolId, sub: &Sub) -> bool {
@@ -54,15 +53,7 @@ pub struct VerifiedTokens {
     misses: Counter,
 }
 
-/// The result of a lookup in the cache of verified tokens.
-pub(super) enum TokenLookup<'a> {
-    /// What the token identifies.
-    Hit(TokenIdentity),
-    /// The token must be verified, and can then be inserted.
-    Miss(PendingInsert<'a>),
-}
-
-/// Inserts a token once it is verified.
+/// A token that must be verified, and can then be inserted.
 pub(super) struct PendingInsert<'a> {
     tokens: &'a VerifiedTokens,
     digest: Digest,
@@ -89,23 +80,20 @@ impl VerifiedTokens {
         &self.epochs
     }
 
-    /// Looks a token up by all of its bytes. One that is no longer valid is removed.
-    pub(super) fn look_up(
-        &self,
-        token: &[u8],
-        is_valid: impl FnOnce(&VerifiedToken) -> bool,
-    ) -> TokenLookup<'_> {
+    /// Looks a token up by all of its bytes, and returns what it identifies. One that is no longer
+    /// valid is removed.
+    pub(super) fn look_up(&self, token: &[u8]) -> Result<TokenIdentity, PendingInsert<'_>> {
         let digest = Digest::of(token);
         if let Some(verified) = self.cache.get(&digest) {
-            if is_valid(&verified) {
+            if verified.is_valid(SystemTime::now()) {
                 self.hits.inc();
-                return TokenLookup::Hit(verified.identity.clone());
+                return Ok(verified.identity.clone());
             }
             self.cache.remove(&digest);
         }
         self.misses.inc();
         // The user of the token is unknown until it is verified.
-        TokenLookup::Miss(PendingInsert { tokens: self, digest, epoch: self.epochs.of_all() })
+        Err(PendingInsert { tokens: self, digest, epoch: self.epochs.of_all() })
     }
 
     /// Removes every token of one user, and returns how many. A token whose verification is in

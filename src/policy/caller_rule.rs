@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{
-    Denied, Permit, Subject,
-    permit::{GroupsSource, LookupKey},
-    rule::Rule,
-};
+use super::{AdminPermit, Denied, LookupKey, Permit, Subject, permit::GroupsSource, rule::Rule};
 use crate::{
     attribute::AttributeName,
-    auth::Caller,
+    auth::{Caller, Identity},
     config::Reads,
     pool::{Pool, PoolId, Pools},
-    query::Query,
+    query::{Query, Target},
 };
 
 /// A caller and the rule that matches it.
@@ -46,12 +42,23 @@ impl<'a> CallerRule<'a> {
         Ok(Permit { subject, attributes, groups, demand, caller_limit })
     }
 
-    pub(super) fn check_scope(&self) -> Result<(), Denied> {
+    /// Decides whether the caller may administer `target`. A user's own token is refused whatever
+    /// its scopes: every user of the app client can get the same ones.
+    pub fn admin_permit(&self, target: Target) -> Result<AdminPermit, Denied> {
+        self.check_scope()?;
+        if !self.rule.admin || matches!(self.caller.identity(), Identity::User(_)) {
+            return Err(Denied::NotAdmin);
+        }
+        let Target { sub, pool } = target;
+        Ok(AdminPermit(Subject { pool: self.pool(pool.as_ref())?, sub, lookup_key: LookupKey::Sub }))
+    }
+
+    fn check_scope(&self) -> Result<(), Denied> {
         if self.rule.has_scope(self.caller.identity()) { Ok(()) } else { Err(Denied::ScopeMissing) }
     }
 
     /// Returns the pool that the request names, or the only one.
-    pub(super) fn pool(&self, id: Option<&PoolId>) -> Result<Arc<Pool>, Denied> {
+    fn pool(&self, id: Option<&PoolId>) -> Result<Arc<Pool>, Denied> {
         let pool = match id {
             Some(id) => self.pools.by_id(id).ok_or(Denied::PoolUnknown)?,
             None => self.pools.only().ok_or(Denied::PoolMissing)?,

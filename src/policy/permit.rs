@@ -38,6 +38,17 @@ impl Permit {
     }
 }
 
+/// Permission to administer one user: to inspect or remove its cache entry.
+#[derive(Clone, Debug)]
+pub struct AdminPermit(pub(super) Subject);
+
+impl AdminPermit {
+    /// Returns the user, looked up by `sub`.
+    pub fn subject(&self) -> &Subject {
+        &self.0
+    }
+}
+
 /// Where the user's groups come from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum GroupsSource {

@@ -30,8 +30,9 @@ pub(super) struct Rule {
 /// What a caller is recognised by.
 #[derive(Debug)]
 pub(super) enum CallerMatcher {
-    /// The app client of its token, and the scope that the token must have, if any.
-    AppClient(ClientId, Option<Scope>),
+    /// The app client of its token, and the scope that the token must have, if any (RFC 6749,
+    /// section 3.3).
+    AppClient(ClientId, Option<String>),
     /// A name in its client certificate.
     Certificate(AlternativeName),
     /// The networks it calls from without a credential.
@@ -57,7 +58,7 @@ impl Rule {
     pub(super) fn has_scope(&self, identity: &Identity) -> bool {
         let CallerMatcher::AppClient(_, Some(scope)) = &self.matcher else { return true };
         match identity {
-            Identity::Machine(client) | Identity::User(client) => client.scopes.has(&scope.0),
+            Identity::Machine(client) | Identity::User(client) => client.scopes.has(scope),
             Identity::Address(_) | Identity::Certificate(_) => false,
         }
     }
@@ -79,10 +80,6 @@ impl Rule {
         }
     }
 }
-
-/// A scope that a token must have (RFC 6749, section 3.3).
-#[derive(Debug)]
-pub(super) struct Scope(String);
 
 /// Reads every caller's settings. Returns none after adding to `errors`.
 pub(super) fn read(

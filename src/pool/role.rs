@@ -1,7 +1,5 @@
 //! The IAM role to assume for calls to a pool.
 
-use crate::config::{ErrorCollector, PoolSettings};
-
 /// A role and the external id that its trust policy requires (IAM user guide, "Access to AWS
 /// accounts owned by third parties").
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,36 +11,15 @@ pub struct Role {
 }
 
 impl Role {
-    /// Reads the role from the settings of a pool, under the settings key `key`. Returns none after
-    /// adding to `errors`.
-    pub(super) fn read(
-        settings: &PoolSettings,
-        key: &str,
-        errors: &mut ErrorCollector<'_>,
-    ) -> Option<Option<Self>> {
-        let external_id = settings.external_id.clone();
-        let good_id = external_id.as_deref().is_none_or(is_external_id);
-        if !good_id {
-            errors.add(format!("{key}.external_id"), "must be 2 to 1224 characters of [A-Za-z0-9+=,.@:/_-]");
-        }
-        let Some(arn) = settings.role_arn.clone() else {
-            if external_id.is_some() {
-                errors.add(format!("{key}.external_id"), "is told to a role, so role_arn must be set");
-                return None;
-            }
-            return Some(None);
-        };
-        if account(&arn).is_none() {
-            let problem = "is no role such as arn:aws:iam::123456789012:role/user-lookup";
-            errors.add(format!("{key}.role_arn"), format_args!("{arn:?} {problem}"));
-            return None;
-        }
-        good_id.then_some(Some(Self { arn, external_id }))
-    }
-
-    /// Returns the account the role is in, 12 digits.
+    /// Returns the account that the role is in, 12 digits; empty if `arn` is not that of a role.
     pub fn account(&self) -> &str {
         account(&self.arn).unwrap_or_default()
+    }
+
+    /// AWS STS API reference, `AssumeRole`, `ExternalId`.
+    pub(super) fn is_external_id(id: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@:/_-".contains(&byte);
+        (2..=1224).contains(&id.len()) && id.bytes().all(allowed)
     }
 }
 
@@ -57,18 +34,12 @@ fn account(arn: &str) -> Option<&str> {
     (digits && named && known).then_some(account)
 }
 
-/// AWS STS API reference, `AssumeRole`, `ExternalId`.
-fn is_external_id(id: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@:/_-".contains(&byte);
-    (2..=1224).contains(&id.len()) && id.bytes().all(allowed)
-}
-
 const MAX_ARN: usize = 2048;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::{Config, ErrorCollector};
+    use super::super::reader::Reader;
+    use crate::config::{Config, ErrorCollector, PoolSettings};
 
     #[test]
     fn a_role_is_read_whole_or_its_faults_are_named() {
@@ -97,9 +68,9 @@ mod tests {
             };
             let config = Config::default();
             let mut errors = ErrorCollector::new(&config);
-            let role = Role::read(&settings, "p", &mut errors);
+            let role = Reader::new(&settings, "p".into(), &mut errors).role();
             let found = errors
-                .finish(role)
+                .finish(Some(role))
                 .map_err(|errors| errors.iter().map(|fault| fault.key.replace("p.", "")).collect::<Vec<_>>());
             match found {
                 Ok(role) => assert_eq!((role.map(|role| role.arn), keys.len()), (arn.map(Into::into), 0)),

@@ -1,10 +1,6 @@
 //! Reads a JSON Web Key Set (RFC 7517, section 5) leniently: unusable keys are skipped.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
@@ -23,14 +19,9 @@ pub(in crate::auth) struct Key {
 }
 
 impl Key {
-    fn new(id: Box<str>, modulus: Vec<u8>) -> Self {
-        let verifier = DecodingKey::from_rsa_raw_components(&modulus, &[1, 0, 1]);
-        Self { id, modulus, verifier }
-    }
-
-    /// Returns the key id (`kid`) that tokens name it by.
-    pub(super) fn id(&self) -> &str {
-        &self.id
+    fn new(id: &str, modulus: &[u8]) -> Self {
+        let verifier = DecodingKey::from_rsa_raw_components(modulus, &[1, 0, 1]);
+        Self { id: id.into(), modulus: modulus.to_owned(), verifier }
     }
 }
 
@@ -40,10 +31,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The usable keys of a set, by key id: RSA for RS256 signatures, 2048 to 8192 bits, exponent
-/// 65537.
+/// The usable keys of a set: RSA for RS256 signatures, 2048 to 8192 bits, exponent 65537.
 #[derive(Debug)]
-pub(super) struct KeySet(HashMap<Box<str>, Arc<Key>>);
+pub(super) struct KeySet(Vec<Arc<Key>>);
 
 impl KeySet {
     /// Reads a set of at most 32 keys. At least one must be usable. Two different keys with one id
@@ -53,24 +43,18 @@ impl KeySet {
         if document.keys.len() > MAX_KEYS {
             return Err(InvalidSet::TooMany);
         }
-        let mut moduli: HashMap<Box<str>, Option<Vec<u8>>> = HashMap::new();
-        for (id, modulus) in document.keys.into_iter().filter_map(usable) {
-            match moduli.entry(id) {
-                Entry::Vacant(entry) => _ = entry.insert(Some(modulus)),
-                Entry::Occupied(entry) if entry.get().as_ref() == Some(&modulus) => {}
-                Entry::Occupied(mut entry) => _ = entry.insert(None),
-            }
-        }
-        let keys = moduli.into_iter().filter_map(|(id, modulus)| Some((id.clone(), Key::new(id, modulus?))));
-        let keys: HashMap<_, _> = keys.map(|(id, key)| (id, Arc::new(key))).collect();
+        let usable: BTreeSet<_> = document.keys.into_iter().filter_map(usable).collect();
+        let is_unique = |id: &str| usable.iter().filter(|(other, _)| other == id).count() == 1;
+        let unique = usable.iter().filter(|(id, _)| is_unique(id));
+        let keys: Vec<_> = unique.map(|(id, modulus)| Arc::new(Key::new(id, modulus))).collect();
         if keys.is_empty() { Err(InvalidSet::Empty) } else { Ok(Self(keys)) }
     }
 
     /// Replaces each key that is also in `previous`, with the same id and modulus, by the
     /// allocation in `previous`.
     pub(super) fn keeping_keys_of(mut self, previous: Option<&Self>) -> Self {
-        for (id, key) in &mut self.0 {
-            let same = previous.and_then(|previous| previous.key(id));
+        for key in &mut self.0 {
+            let same = previous.and_then(|previous| previous.key(&key.id));
             if let Some(same) = same.filter(|same| same.modulus == key.modulus) {
                 *key = same;
             }
@@ -80,12 +64,12 @@ impl KeySet {
 
     /// Returns the key of this id, compared byte for byte.
     pub(super) fn key(&self, id: &str) -> Option<Arc<Key>> {
-        self.0.get(id).cloned()
+        self.0.iter().find(|key| &*key.id == id).cloned()
     }
 
     /// Returns whether the set has this key, by address.
     pub(super) fn contains(&self, key: &Arc<Key>) -> bool {
-        self.0.get(key.id()).is_some_and(|own| Arc::ptr_eq(own, key))
+        self.0.iter().any(|own| Arc::ptr_eq(own, key))
     }
 
     /// Returns how many keys are usable, at least 1.
@@ -111,7 +95,7 @@ struct Document {
 }
 
 /// Returns the id and the modulus of a key; none if it is not for RS256 or weak.
-fn usable(key: serde_json::Value) -> Option<(Box<str>, Vec<u8>)> {
+fn usable(key: serde_json::Value) -> Option<(String, Vec<u8>)> {
     let Jwk { common, algorithm } = serde_json::from_value(key).ok()?;
     let AlgorithmParameters::RSA(rsa) = algorithm else { return None };
     let id = common.key_id.filter(|id| (1..=MAX_KEY_ID_BYTES).contains(&id.len()))?;
@@ -121,7 +105,7 @@ fn usable(key: serde_json::Value) -> Option<(Box<str>, Vec<u8>)> {
         && common.key_operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
     let is_strong =
         rsa.e == EXPONENT_65537 && modulus.last()? % 2 == 1 && MODULUS_BITS.contains(&bits(&modulus)?);
-    (is_for_rs256 && is_strong).then(|| (id.into(), modulus))
+    (is_for_rs256 && is_strong).then_some((id, modulus))
 }
 
 /// Counts the bits of a big-endian number; none if it is zero or padded with zeros (RFC 7518,

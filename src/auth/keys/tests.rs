@@ -123,22 +123,20 @@ async fn requests_in_the_cool_down_cause_no_fetch() {
     assert!(begun.elapsed() >= MIN_FETCH_INTERVAL);
 }
 
-/// A key that no pool publishes.
-pub(in crate::auth) fn test_key() -> Arc<Key> {
-    set("test").key("test").unwrap()
-}
-
-/// Returns keys, and a function that replaces the published one.
-pub(in crate::auth) fn test_keys() -> (Keys, impl Fn()) {
+/// Returns keys, the published one, and a function that replaces it.
+pub(in crate::auth) fn test_keys() -> (Arc<Keys>, Arc<Key>, impl Fn()) {
     let (keys, state) = held(Some("old"));
-    (keys, move || fetched(&state, Ok("new")))
+    let key = state.borrow().key("old").unwrap();
+    (Arc::new(keys), key, move || fetched(&state, Ok("new")))
 }
 
 /// Returns keys without a fetch task, and the sender of their state.
 fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
     let (sender, state) = watch::channel(state(kid));
-    #[expect(clippy::disallowed_methods, reason = "it ends at once")]
-    let task = tokio::spawn(async {}).abort_handle();
+    // Not every test is in a runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let task = runtime.spawn(async {}).abort_handle();
+    runtime.shutdown_background();
     (Keys { state, fetch_requested: Arc::default(), task }, sender)
 }
 

@@ -6,13 +6,12 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     auth::{
-        caller::Client,
-        claims::Scopes,
-        keys::{test_key, test_keys},
+        caller::{Client, Scopes},
+        keys::test_keys,
     },
     cache::resident,
     config::{Config, ErrorCollector, PoolSettings},
-    pool::{ClientId, Pools},
+    pool::{ClientId, Pool, Pools},
     user::Groups,
 };
 
@@ -36,28 +35,29 @@ fn a_lookup_compares_every_byte_of_a_token() {
     assert_eq!((tokens.hits.get(), tokens.misses.get(), entries(&tokens)), (1, 8, 1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_cached_token_is_valid_as_long_as_its_claims_and_its_key() {
-    let (keys, replace) = test_keys();
+#[test]
+fn a_cached_token_is_valid_as_long_as_its_claims_and_its_key() {
+    let (keys, key, replace) = test_keys();
     let validity = Validity::for_test(Some(Duration::from_secs(1000)), Duration::from_secs(2000));
-    let verified = VerifiedToken { validity, key: keys.key("old").await.unwrap(), ..verified("ada") };
-    let is_valid =
-        |keys, second| verified.is_valid(keys, SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+    let verified = VerifiedToken { validity, key, keys, ..verified("ada") };
+    let is_valid = |second| verified.is_valid(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
     // The leeway is 10 s.
     for (second, expected) in [(0, false), (989, false), (990, true), (2009, true), (2010, false)] {
-        assert_eq!(is_valid(Some(&keys), second), expected, "at {second}");
+        assert_eq!(is_valid(second), expected, "at {second}");
     }
-    assert!(!is_valid(None, 1500), "the pool is gone");
     replace();
-    assert!(!is_valid(Some(&keys), 1500), "its key is withdrawn");
+    assert!(!is_valid(1500), "its key is withdrawn");
 }
 
 #[test]
 fn a_lookup_removes_an_invalid_token() {
     let tokens = verified_tokens();
-    put(&tokens, "a.b.c", verified("ada"));
-    assert!(matches!(tokens.look_up(b"a.b.c", |_| false), TokenLookup::Miss(_)));
+    let (keys, key, replace) = test_keys();
+    put(&tokens, "a.b.c", VerifiedToken { keys, key, ..verified("ada") });
+    assert!(known(&tokens, "a.b.c"));
+    replace();
     assert!(!known(&tokens, "a.b.c"));
+    assert!(tokens.cache.get(&Digest::of(b"a.b.c")).is_none());
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn the_memory_of_tokens_matches_their_weight() {
     let tokens = VerifiedTokens::new(1 << 30, &Metrics::new());
     let before = resident();
     let (like, id) = (verified("ada"), "client1".parse::<ClientId>().unwrap());
+    let pool = pool("eu-west-1_A");
     for n in 0..200_000 {
         let groups = Groups::try_from(vec!["engineers".to_owned(), "administrators".to_owned()]).unwrap();
         let scopes = Scopes::from("openid email profile aws.cognito.signin.user.admin");
         let sub = format!("ada00000-5a4d-4b0c-8000-{n:012}").parse().unwrap();
-        let pool = Arc::clone(&like.pool);
         let user = TokenUser {
             pool: Arc::clone(&pool),
             sub,
@@ -110,8 +110,8 @@ fn the_memory_of_tokens_matches_their_weight() {
         };
         let identity =
             TokenIdentity { client: Arc::new(Client { id: id.clone(), scopes }), user: Some(Arc::new(user)) };
-        let (validity, key) = (like.validity, Arc::clone(&like.key));
-        put(&tokens, &format!("a.b.{n}"), VerifiedToken { identity, validity, key, pool });
+        let (validity, key, keys) = (like.validity, Arc::clone(&like.key), Arc::clone(&like.keys));
+        put(&tokens, &format!("a.b.{n}"), VerifiedToken { identity, validity, key, keys });
     }
     assert_eq!(entries(&tokens), 200_000);
     let (taken, weight) = (resident() - before, tokens.cache.size().bytes);
@@ -172,7 +172,7 @@ async fn scans_block_no_caller_and_run_one_at_a_time() {
 #[test]
 fn a_token_verified_during_a_removal_is_not_cached() {
     let tokens = verified_tokens();
-    let TokenLookup::Miss(before) = tokens.look_up(b"a.b.c", |_| true) else { panic!("known") };
+    let Err(before) = tokens.look_up(b"a.b.c") else { panic!("known") };
     assert_eq!(tokens.scan(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap()), 0);
     let identity = before.insert(verified("ada"));
     assert!(identity.user.is_some() && !known(&tokens, "a.b.c"));
@@ -197,35 +197,34 @@ fn entries(tokens: &VerifiedTokens) -> i64 {
 }
 
 fn put(tokens: &VerifiedTokens, text: &str, verified: VerifiedToken) {
-    match tokens.look_up(text.as_bytes(), |_| true) {
-        TokenLookup::Hit(_) => panic!("{text} is known"),
-        TokenLookup::Miss(pending) => drop(pending.insert(verified)),
+    match tokens.look_up(text.as_bytes()) {
+        Ok(_) => panic!("{text} is known"),
+        Err(pending) => drop(pending.insert(verified)),
     }
 }
 
 fn known(tokens: &VerifiedTokens, text: &str) -> bool {
-    matches!(tokens.look_up(text.as_bytes(), |_| true), TokenLookup::Hit(_))
+    tokens.look_up(text.as_bytes()).is_ok()
 }
 
 fn verified(name: &str) -> VerifiedToken {
-    let pool = pool("eu-west-1_A");
     let (sub, username) = (name.parse().unwrap(), name.parse().unwrap());
-    let user = TokenUser { pool: Arc::clone(&pool), sub, username, groups: Groups::default() };
+    let user = TokenUser { pool: pool("eu-west-1_A"), sub, username, groups: Groups::default() };
     let client = Arc::new(Client { id: "client1".parse().unwrap(), scopes: Scopes::default() });
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let (keys, key, _) = test_keys();
     VerifiedToken {
         identity: TokenIdentity { client, user: Some(Arc::new(user)) },
         validity: Validity::for_test(None, now + Duration::from_secs(3600)),
-        key: test_key(),
-        pool,
+        key,
+        keys,
     }
 }
 
 fn of_pool(verified: VerifiedToken, id: &str) -> VerifiedToken {
-    let pool = pool(id);
     let user = verified.identity.user.as_deref().unwrap().clone();
-    let user = Some(Arc::new(TokenUser { pool: Arc::clone(&pool), ..user }));
-    VerifiedToken { identity: TokenIdentity { user, ..verified.identity }, pool, ..verified }
+    let user = Some(Arc::new(TokenUser { pool: pool(id), ..user }));
+    VerifiedToken { identity: TokenIdentity { user, ..verified.identity }, ..verified }
 }
 
 fn pool(id: &str) -> Arc<Pool> {

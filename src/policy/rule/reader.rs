@@ -4,7 +4,7 @@ use std::{fmt::Display, sync::Arc};
 
 use super::{
     super::{CallerRateLimit, network::Network},
-    CallerMatcher, Rule, Scope,
+    CallerMatcher, Rule,
 };
 use crate::{
     attribute::{AttributeName, Selection},
@@ -78,7 +78,7 @@ impl Reader<'_, '_> {
         Some(client)
     }
 
-    fn scope(&mut self) -> Option<Scope> {
+    fn scope(&mut self) -> Option<String> {
         let scope = self.caller.scope.as_ref()?;
         let is_allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
         if scope.is_empty() || !scope.chars().all(is_allowed) {
@@ -86,7 +86,7 @@ impl Reader<'_, '_> {
         } else if self.caller.app_client.is_none() {
             self.refuse("scope", "needs app_client: only a token has scopes");
         }
-        Some(Scope(scope.clone()))
+        Some(scope.clone())
     }
 
     /// Every user of an app client can get a token of it. Only a scope proves that an administrator
