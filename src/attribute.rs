@@ -2,11 +2,11 @@
 
 mod attributes;
 
-use std::{borrow::Borrow, cmp::Ordering, collections::BTreeSet, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, cmp::Ordering, collections::BTreeSet, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
-pub use self::attributes::{Attributes, Iter};
+pub use self::attributes::Attributes;
 
 /// The name of an attribute as Cognito spells it (`email`, `custom:plan`), or of a
 /// pseudo-attribute: 1 to 64 visible characters, compared byte for byte.
@@ -25,8 +25,8 @@ impl AttributeName {
     pub fn is_known(&self) -> bool {
         let name = self.as_str();
         let own = name.strip_prefix("dev:").unwrap_or(name).strip_prefix("custom:");
-        let listed = [&STANDARD[..], &[USERNAME, CREATED_AT, UPDATED_AT], &ALWAYS_RELEASED];
-        own.is_some_and(|own| !own.is_empty()) || listed.concat().contains(&name)
+        let other = [USERNAME, CREATED_AT, UPDATED_AT].into_iter().chain(ALWAYS_RELEASED);
+        own.is_some_and(|own| !own.is_empty()) || STANDARD.split(' ').chain(other).any(|known| known == name)
     }
 }
 
@@ -71,11 +71,7 @@ impl From<String> for AttributeValue {
     }
 }
 
-impl fmt::Debug for AttributeValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AttributeValue(redacted)")
-    }
-}
+redacted_debug!(AttributeValue);
 
 /// A set of attributes: those that a request names, a rule releases, or a permit allows.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -140,28 +136,9 @@ pub const CREATED_AT: &str = "created_at";
 pub const UPDATED_AT: &str = "updated_at";
 
 // OpenID Connect Core 1.0, section 5.1, and `identities`, which Cognito adds for federated users.
-const STANDARD: [&str; 20] = [
-    "address",
-    "birthdate",
-    "email",
-    "email_verified",
-    "family_name",
-    "gender",
-    "given_name",
-    "identities",
-    "locale",
-    "middle_name",
-    "name",
-    "nickname",
-    "phone_number",
-    "phone_number_verified",
-    "picture",
-    "preferred_username",
-    "profile",
-    "sub",
-    "website",
-    "zoneinfo",
-];
+const STANDARD: &str = "address birthdate email email_verified family_name gender given_name identities locale \
+    middle_name name nickname phone_number phone_number_verified picture preferred_username \
+    profile sub website zoneinfo";
 // Cognito allows 32 (API reference, AttributeType). Twice as many leave room if it allows more.
 const MAX_NAME_CHARACTERS: usize = 64;
 

@@ -11,6 +11,17 @@
 //! Each module below imports only from those after it. The messages of the contract and their
 //! clients are in `crates/client`, which Rust backends depend on.
 
+/// Implements a `Debug` that shows nothing of a secret or personal value.
+macro_rules! redacted_debug {
+    ($($name:ident),+) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(redacted)"))
+            }
+        }
+    )+};
+}
+
 pub mod cli;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;

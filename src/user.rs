@@ -2,7 +2,7 @@
 
 mod groups;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use thiserror::Error;
 
@@ -32,12 +32,6 @@ impl FromStr for Sub {
             return Err(InvalidSub);
         }
         Ok(Self(sub.into()))
-    }
-}
-
-impl fmt::Debug for Sub {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sub(redacted)")
     }
 }
 
@@ -77,11 +71,7 @@ impl FromStr for Username {
     }
 }
 
-impl fmt::Debug for Username {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Username(redacted)")
-    }
-}
+redacted_debug!(Sub, Username);
 
 /// The error for a text that is not a username.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]

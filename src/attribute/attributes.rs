@@ -1,6 +1,6 @@
 //! A user's attributes in one allocation, because there may be millions of users.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, iter};
 
 use super::{AttributeName, AttributeValue};
 
@@ -17,8 +17,17 @@ impl Attributes {
     }
 
     /// Returns every name and value, in the order of the names.
-    pub fn iter(&self) -> Iter<'_> {
-        Iter(&self.0)
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        let mut rest = &*self.0;
+        iter::from_fn(move || {
+            let mut text = rest.chars();
+            let mut length = || Some(text.next()? as usize);
+            let (name, high, low) = (length()?, length()?, length()?);
+            let (name, values) = text.as_str().split_at_checked(name)?;
+            let value;
+            (value, rest) = values.split_at_checked(high << BITS | low)?;
+            Some((name, value))
+        })
     }
 
     /// Returns the size of the allocation, in bytes.
@@ -43,35 +52,7 @@ impl From<BTreeMap<AttributeName, AttributeValue>> for Attributes {
     }
 }
 
-impl fmt::Debug for Attributes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Attributes(redacted)")
-    }
-}
-
-/// See [`Attributes::iter`].
-#[derive(Clone)]
-pub struct Iter<'a>(&'a str);
-
-impl<'a> Iterator for Iter<'a> {
-    type Item = (&'a str, &'a str);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut text = self.0.chars();
-        let mut length = || Some(text.next()? as usize);
-        let (name, high, low) = (length()?, length()?, length()?);
-        let (name, rest) = text.as_str().split_at_checked(name)?;
-        let (value, rest) = rest.split_at_checked(high << BITS | low)?;
-        self.0 = rest;
-        Some((name, value))
-    }
-}
-
-impl fmt::Debug for Iter<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Iter(redacted)")
-    }
-}
+redacted_debug!(Attributes);
 
 /// Encodes the lowest 15 bits of a length as a character. All of these are below the surrogates, so
 /// all are valid.
@@ -116,7 +97,7 @@ mod tests {
     #[test]
     fn nothing_personal_is_shown() {
         let attributes = pack(&[("email", "secret")]);
-        assert!(!format!("{attributes:?} {:?}", attributes.iter()).contains("secret"));
+        assert!(!format!("{attributes:?}").contains("secret"));
     }
 
     fn pack(pairs: &[(&str, &str)]) -> Attributes {

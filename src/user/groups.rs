@@ -1,6 +1,6 @@
 //! The groups of a pool that a user is in.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -39,11 +39,7 @@ impl TryFrom<Vec<String>> for Groups {
     }
 }
 
-impl fmt::Debug for Groups {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Groups(redacted)")
-    }
-}
+redacted_debug!(Groups);
 
 /// The error for names that are not those of a user's groups.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]

@@ -5,7 +5,7 @@ mod credentials;
 mod error;
 mod fetch;
 #[cfg(test)]
-pub(super) mod network;
+pub(super) mod fixtures;
 mod quotas;
 mod response;
 

@@ -98,7 +98,7 @@ impl<'a> Fetch<'a> {
         let Cognito { client, pool, .. } = self.cognito;
         let request = client.admin_get_user().user_pool_id(pool.id.as_str()).username(name);
         let output = self.call(QuotaCategory::UserReads, || request.clone().send()).await?;
-        output.map(|output| response::user(output.into(), &self.user.sub)).transpose()
+        output.map(|output| response::user(response::as_listed(output), &self.user.sub)).transpose()
     }
 
     /// Lists the groups of the user with that name. None if the user is gone or has another name.
@@ -151,7 +151,7 @@ impl<'a> Fetch<'a> {
             // An empty list means that there is no such user; a missing list means nothing.
             let mut users = page.users.ok_or(Failure::Unreadable)?;
             match (users.pop(), users.as_slice()) {
-                (Some(user), []) => return response::user(user.into(), &self.user.sub).map(Some),
+                (Some(user), []) => return response::user(user, &self.user.sub).map(Some),
                 (Some(_), [_, ..]) => return Err(Failure::WrongUser),
                 (None, _) => token = page.pagination_token,
             }

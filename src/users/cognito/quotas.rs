@@ -17,37 +17,24 @@ use super::super::limiter::{QuotaCategory, RateLimiter};
 /// as it is: a wrong guess is too low, or soon throttled.
 pub(super) async fn learn(client: &Client, limiter: &RateLimiter, region: &str) {
     for category in QuotaCategory::ALL {
-        let Ok(definition) = definition(category) else { return };
+        let definition = LimitDefinitionType::builder().limit_class(LimitClass::ApiCategory);
+        let Ok(definition) = definition.attributes("Category", category.as_str()).build() else { return };
         match client.get_provisioned_limit().limit_definition(definition).send().await {
             Ok(output) => {
-                let allowed =
-                    output.limit.and_then(|limit| usize::try_from(limit.provisioned_limit_value).ok());
-                allowed
-                    .filter(|allowed| *allowed > 0)
-                    .inspect(|allowed| limiter.report_quota(category, *allowed));
+                let quota = output.limit.map_or(0, |limit| limit.provisioned_limit_value);
+                if let Ok(quota @ 1..) = usize::try_from(quota) {
+                    limiter.report_quota(category, quota);
+                }
             }
-            Err(error) => {
-                let code = error.code().unwrap_or("no answer");
-                let category = category.as_str();
-                info!(
-                    quota.category = category,
-                    region,
-                    aws.code = code,
-                    "the rate limit keeps its default or configured rate: GetProvisionedLimit failed"
-                );
-            }
+            Err(error) => info!(
+                quota.category = category.as_str(),
+                region,
+                aws.code = error.code().unwrap_or("no answer"),
+                "the rate limit keeps its default or configured rate: GetProvisionedLimit failed"
+            ),
         }
         sleep(PAUSE).await;
     }
-}
-
-fn definition(
-    category: QuotaCategory,
-) -> Result<LimitDefinitionType, aws_sdk_cognitoidentityprovider::error::BuildError> {
-    LimitDefinitionType::builder()
-        .limit_class(LimitClass::ApiCategory)
-        .attributes("Category", category.as_str())
-        .build()
 }
 
 // `LimitManagement` allows one call a second (developer guide, "Quotas in Amazon Cognito").

@@ -16,45 +16,21 @@ use crate::{
     users::Failure,
 };
 
-/// A user as both operations describe it, under one set of names.
-pub(super) struct Record {
-    username: Option<String>,
-    attributes: Vec<AttributeType>,
-    status: Option<UserStatusType>,
-    enabled: bool,
-    created_at: Option<DateTime>,
-    updated_at: Option<DateTime>,
+/// Returns the user of `AdminGetUser` in the form of `ListUsers`.
+pub(super) fn as_listed(output: AdminGetUserOutput) -> UserType {
+    UserType::builder()
+        .username(output.username)
+        .set_attributes(output.user_attributes)
+        .set_user_status(output.user_status)
+        .enabled(output.enabled)
+        .set_user_create_date(output.user_create_date)
+        .set_user_last_modified_date(output.user_last_modified_date)
+        .build()
 }
 
-impl From<AdminGetUserOutput> for Record {
-    fn from(output: AdminGetUserOutput) -> Self {
-        Self {
-            username: Some(output.username),
-            attributes: output.user_attributes.unwrap_or_default(),
-            status: output.user_status,
-            enabled: output.enabled,
-            created_at: output.user_create_date,
-            updated_at: output.user_last_modified_date,
-        }
-    }
-}
-
-impl From<UserType> for Record {
-    fn from(user: UserType) -> Self {
-        Self {
-            username: user.username,
-            attributes: user.attributes.unwrap_or_default(),
-            status: user.user_status,
-            enabled: user.enabled,
-            created_at: user.user_create_date,
-            updated_at: user.user_last_modified_date,
-        }
-    }
-}
-
-/// Reads a record as the user looked up. An alias may match another user, which fails.
-pub(super) fn user(record: Record, expected: &Sub) -> Result<User, Failure> {
-    let mut attributes = attributes(record.attributes)?;
+/// Reads a response as the user looked up. An alias may match another user, which fails.
+pub(super) fn user(record: UserType, expected: &Sub) -> Result<User, Failure> {
+    let mut attributes = attributes(record.attributes.unwrap_or_default())?;
     let sub = attributes.remove(SUB).ok_or(Failure::Unreadable)?;
     if sub.as_str() != expected.as_str() {
         return Err(Failure::WrongUser);
@@ -65,10 +41,10 @@ pub(super) fn user(record: Record, expected: &Sub) -> Result<User, Failure> {
         sub: expected.clone(),
         username,
         attributes: attributes.into(),
-        status: user_status(record.status.as_ref()),
+        status: user_status(record.user_status.as_ref()),
         enabled: record.enabled,
-        created_at: record.created_at.and_then(time),
-        updated_at: record.updated_at.and_then(time),
+        created_at: record.user_create_date.and_then(time),
+        updated_at: record.user_last_modified_date.and_then(time),
     })
 }
 
@@ -123,7 +99,8 @@ mod tests {
 
     #[test]
     fn another_or_an_incomplete_user_fails() {
-        let nameless = Record { username: None, ..record(&[("sub", "a")]) };
+        let mut nameless = record(&[("sub", "a")]);
+        nameless.username = None;
         let table = [
             ("another sub", record(&[("sub", "b")]), Failure::WrongUser),
             ("the sub in another case", record(&[("sub", "A")]), Failure::WrongUser),
@@ -162,18 +139,16 @@ mod tests {
         assert_eq!(user_status(None), UserStatus::Unrecognised);
     }
 
-    fn record(attributes: &[(&str, &str)]) -> Record {
+    fn record(attributes: &[(&str, &str)]) -> UserType {
         let attribute = |(name, value): &(&str, &str)| {
             AttributeType::builder().name(*name).value(*value).build().unwrap()
         };
-        Record {
-            username: Some("ada".into()),
-            attributes: attributes.iter().map(attribute).collect(),
-            status: Some(UserStatusType::Confirmed),
-            enabled: true,
-            created_at: None,
-            updated_at: None,
-        }
+        UserType::builder()
+            .username("ada")
+            .set_attributes(Some(attributes.iter().map(attribute).collect()))
+            .user_status(UserStatusType::Confirmed)
+            .enabled(true)
+            .build()
     }
 
     fn sub(sub: &str) -> Sub {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::super::cognito::network::{Peer, Reply, Request};
+use super::super::cognito::fixtures::{Peer, Reply, Request};
 use super::*;
 
 /// The number of users; every second one is federated, so `sub` does not find it as a username.

@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use tokio::time::sleep;
 
 use super::{
-    super::{cognito::network::Reply, *},
+    super::{cognito::fixtures::Reply, *},
     lab::{Lab, NEAR},
 };
 

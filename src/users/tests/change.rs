@@ -4,7 +4,7 @@ use tokio::time::sleep;
 
 use super::{
     super::{
-        cognito::network::{Reply, Request},
+        cognito::fixtures::{Reply, Request},
         *,
     },
     lab::{Lab, NEAR},

@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
-    super::{cognito::network::Reply, *},
+    super::{cognito::fixtures::Reply, *},
     lab::{Lab, NEAR},
 };
 use crate::{

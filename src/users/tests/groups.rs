@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
-    super::{cognito::network::Reply, *},
+    super::{cognito::fixtures::Reply, *},
     lab::{Lab, NEAR},
 };
 
@@ -132,7 +132,7 @@ async fn a_deleted_user_is_removed_from_the_cache() {
 }
 
 /// A user in this many groups, in pages of 60.
-fn with_groups(groups: usize) -> impl Fn(&cognito::network::Request) -> (Duration, Reply) + Send + 'static {
+fn with_groups(groups: usize) -> impl Fn(&cognito::fixtures::Request) -> (Duration, Reply) + Send + 'static {
     move |request| {
         if request.operation != "AdminListGroupsForUser" {
             return Lab::found(request);

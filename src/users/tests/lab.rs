@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::super::{
-    cognito::network::{Peer, Reply, Request},
+    cognito::fixtures::{Peer, Reply, Request},
     *,
 };
 use crate::{

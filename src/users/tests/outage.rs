@@ -4,7 +4,7 @@ use futures_util::{FutureExt as _, future::join_all};
 use tokio::time::{advance, sleep};
 
 use super::{
-    super::{cognito::network::Reply, *},
+    super::{cognito::fixtures::Reply, *},
     lab::{Lab, NEAR},
 };
 use crate::pool::BareSubLookup;
