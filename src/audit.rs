@@ -29,11 +29,15 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
-use self::{flush_signal::FlushSignal, recorder::Shared, sink::Sink, writer::Writer};
+use self::{
+    flush_signal::FlushSignal,
+    recorder::{Queue, Shared},
+    sink::Sink,
+    writer::Writer,
+};
 pub use self::{
     key::Key,
     open_record::OpenRecord,
-    record::Erasure,
     recorder::{Recorder, WriteAck},
 };
 use crate::{
@@ -46,7 +50,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Audit(
     /// None if `audit.sink` is "off".
-    Option<(Arc<Shared>, Sink)>,
+    Option<Arc<Shared>>,
 );
 
 impl Audit {
@@ -66,6 +70,7 @@ impl Audit {
         }
         let Some(sink) = sink? else { return Some(Self(None)) };
         let shared = Shared {
+            sink,
             flush_signal: FlushSignal::default(),
             buffers: Mutex::default(),
             capacity: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
@@ -75,35 +80,34 @@ impl Audit {
             dropped: metrics.server.audit_records_dropped.clone(),
             is_dropping: AtomicBool::default(),
         };
-        Some(Self(Some((Arc::new(shared), sink))))
+        Some(Self(Some(Arc::new(shared))))
     }
 
     /// Logs a warning for each setting that is valid but risky.
     pub fn warn(&self) {
-        if let Some(warning) = self.0.as_ref().and_then(|(shared, _)| shared.key.warning()) {
+        if let Some(warning) = self.0.as_ref().and_then(|shared| shared.key.warning()) {
             warn!("{warning}");
         }
     }
 
     /// Opens the sink and starts the writer.
     pub fn start(&self) -> Result<WriterHandle, OpenSinkError> {
-        let Some((shared, sink)) = &self.0 else { return Ok(WriterHandle(None)) };
-        let ended = Writer::start(Arc::clone(shared), sink.clone());
-        let ended = ended.map_err(|error| OpenSinkError { sink: sink.to_string(), error })?;
+        let Some(shared) = &self.0 else { return Ok(WriterHandle(None)) };
+        let ended = Writer::start(Arc::clone(shared));
+        let ended = ended.map_err(|error| OpenSinkError { sink: shared.sink.to_string(), error })?;
         Ok(WriterHandle(Some((Arc::clone(shared), ended))))
     }
 
     /// Returns a recorder for one serving thread.
     pub fn recorder(&self) -> Recorder {
-        Recorder::new(self.0.as_ref().map(|(shared, _)| shared))
+        Recorder(self.0.as_ref().map(Queue::new))
     }
 
     /// Makes the writer reopen its file, which may have been moved away. Returns whether there is a
     /// file.
     pub fn reopen(&self) -> bool {
-        let Some((shared, Sink::File(_))) = &self.0 else { return false };
-        shared.flush_signal.notify(|request| request.reopen = true);
-        true
+        let file = self.0.as_ref().filter(|shared| matches!(shared.sink, Sink::File(_)));
+        file.inspect(|shared| shared.flush_signal.notify(|request| request.reopen = true)).is_some()
     }
 }
 
@@ -154,33 +158,26 @@ pub fn read_key(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Key>
 }
 
 fn key(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Key> {
-    let key = match &settings.key_file {
-        None => Key::random().map_err(|error| error.to_string()),
-        Some(path) => Key::read(Path::new(path)),
-    };
+    let key = settings.key_file.as_ref().map_or_else(Key::random, |path| Key::read(Path::new(path)));
     key.map_err(|problem| errors.add(KEY_FILE, problem)).ok()
 }
 
 /// Returns `Some(None)` if `audit.sink` is "off", and none after an error.
 fn sink(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Option<Sink>> {
-    let sink = match (settings.sink, &settings.path) {
-        (AuditSink::Off, None) => None,
-        (AuditSink::Stdout, None) => Some(Sink::Stdout),
-        (AuditSink::File, Some(path)) => Some(Sink::File(PathBuf::from(path))),
-        (AuditSink::File, None) => {
-            errors.add(PATH, "must be set if audit.sink is \"file\"");
-            return None;
-        }
+    let (key, problem) = match (settings.sink, &settings.path) {
+        (AuditSink::Off, None) => return Some(None),
+        (AuditSink::Stdout, None) => return Some(Some(Sink::Stdout)),
+        (AuditSink::File, Some(path)) => match sink::problem(Path::new(path)) {
+            None => return Some(Some(Sink::File(PathBuf::from(path)))),
+            Some(problem) => (PATH, problem),
+        },
+        (AuditSink::File, None) => (PATH, "must be set if audit.sink is \"file\""),
         (AuditSink::Off | AuditSink::Stdout, Some(_)) => {
-            errors.add("audit.sink", "must be \"file\" if audit.path is set");
-            return None;
+            ("audit.sink", "must be \"file\" if audit.path is set")
         }
     };
-    if let Some(problem) = sink.as_ref().and_then(Sink::problem) {
-        errors.add(PATH, problem);
-        return None;
-    }
-    Some(sink)
+    errors.add(key, problem);
+    None
 }
 
 const KEY_FILE: &str = "audit.key_file";

@@ -19,12 +19,6 @@ impl TimePoint {
     pub fn now() -> Self {
         Self { system: SystemTime::now(), monotonic: Instant::now() }
     }
-
-    /// Returns the point that another machine reports: `system` by its own clock, `age` ago. Clock
-    /// skew does not change the age. None if it is before this machine's monotonic clock began.
-    pub fn received(system: SystemTime, age: Duration) -> Option<Self> {
-        Some(Self { system, monotonic: Instant::now().checked_sub(age)? })
-    }
 }
 
 /// How fresh an answer must be: a hard bound on when its fetch began.
@@ -84,13 +78,6 @@ pub enum StaleReason {
     UpstreamUnavailable,
 }
 
-/// Where a process got a cache entry from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Origin {
-    /// Cognito.
-    Cognito,
-}
-
 /// What answered a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
@@ -98,15 +85,6 @@ pub enum Source {
     Cache,
     /// Cognito, by a fetch that this request started or joined.
     Cognito,
-}
-
-impl From<Origin> for Source {
-    /// The source of an answer that was not in the cache of this process.
-    fn from(origin: Origin) -> Self {
-        match origin {
-            Origin::Cognito => Self::Cognito,
-        }
-    }
 }
 
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
@@ -154,15 +132,6 @@ mod tests {
             assert_eq!(demand.unwrap().allows(ago(age)), allowed, "{case}");
         }
         assert_eq!(Demand::not_older_than(now.system + seconds(11), now), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_age_of_a_received_time_is_what_the_other_machine_measured() {
-        tokio::time::advance(seconds(100)).await;
-        let (now, skewed) = (TimePoint::now(), SystemTime::now() + seconds(3600));
-        let received = TimePoint::received(skewed, seconds(40)).unwrap();
-        assert_eq!((received.system, now.monotonic - received.monotonic), (skewed, seconds(40)));
-        assert_eq!(TimePoint::received(skewed, Duration::MAX), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ pub mod traces;
 use std::{
     error::Error,
     io::{self, IsTerminal as _},
-    panic,
+    iter, panic,
 };
 
 use tracing::{Level, Subscriber, error, info, warn};
@@ -91,13 +91,8 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
 /// Returns an error and all of its sources in one line. The outermost error of many libraries says
 /// little.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.extend([": ", &error.to_string()]);
-        source = error.source();
-    }
-    line
+    let sources = iter::successors(error.source(), |&error| error.source());
+    sources.fold(error.to_string(), |line, error| format!("{line}: {error}"))
 }
 
 // The warnings of these modules quote the whole response of a source that has no credentials. This

@@ -1,6 +1,6 @@
 //! The keyed hash that replaces a user's `sub` in the records.
 
-use std::{collections::BTreeSet, fmt, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{collections::BTreeSet, fmt, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
 use zeroize::Zeroizing;
@@ -9,6 +9,7 @@ use crate::{pool::PoolId, user::Sub};
 
 /// The key that hashes each `sub`. Its memory is wiped when it is dropped, and its `Debug` output
 /// does not show it.
+#[derive(Debug)]
 pub struct Key {
     key: hmac::Key,
     warning: Option<&'static str>,
@@ -28,7 +29,7 @@ impl Key {
         if key.len() < MIN_BYTES {
             return Err(error(&"has fewer than 32 bytes; create a key with `openssl rand -hex 32`"));
         }
-        if is_weak(key) {
+        if key.iter().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT {
             return Err(error(&"has fewer than 8 different bytes; create a key with `openssl rand -hex 32`"));
         }
         let is_world_readable = found.permissions().mode() & OTHERS_READ != 0;
@@ -37,9 +38,9 @@ impl Key {
     }
 
     /// Creates a random key; fails if the system has no random numbers.
-    pub(super) fn random() -> io::Result<Self> {
+    pub(super) fn random() -> Result<Self, String> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
-        let key = key.map_err(|_| io::Error::other("the system has no random numbers"))?;
+        let key = key.map_err(|_| "the system has no random numbers")?;
         Ok(Self { key, warning: Some(RANDOM) })
     }
 
@@ -60,12 +61,6 @@ impl Key {
             pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
         }
         SubHash(digits)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(redacted)")
     }
 }
 
@@ -94,17 +89,12 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
     line.filter(|line| line.len() >= MIN_BYTES).unwrap_or(bytes)
 }
 
-/// Returns whether the key is too regular to be random: 64 random hexadecimal digits have about 15
-/// distinct values.
-fn is_weak(key: &[u8]) -> bool {
-    key.iter().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT
-}
-
 const RANDOM: &str =
     "audit.key_file is not set: the sub_hash of a user differs between processes and changes with each start";
 const WORLD_READABLE: &str = "all users of this machine can read audit.key_file";
 // The length of the hash. A shorter key would weaken it (RFC 2104, section 3).
 const MIN_BYTES: usize = 32;
+// Fewer are too regular to be random: 64 random hexadecimal digits have about 15 distinct values.
 const MIN_DIFFERENT: usize = 8;
 const MAX_BYTES: u64 = 4096;
 const OTHERS_READ: u32 = 0o004;

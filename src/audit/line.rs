@@ -1,6 +1,9 @@
 //! One line of JSON, field by field. Deriving `Serialize` instead costs 11 % more instructions for
 //! a cache hit, because it escapes keys and looks at each byte of each value.
 
+use std::{io::Write as _, time::SystemTime};
+
+use humantime::format_rfc3339_millis;
 use serde::Serialize;
 
 /// A JSON object on its own line.
@@ -20,6 +23,13 @@ impl<'a> JsonLine<'a> {
             Some(text) => put_text(self.0, text),
             None => self.0.extend_from_slice(b"null"),
         }
+    }
+
+    /// Puts a time of the years 1970 to 9999: RFC 3339, in UTC, with milliseconds.
+    pub(super) fn time(&mut self, key: &'static str, time: SystemTime) {
+        self.key(key);
+        // Writing to memory cannot fail.
+        let _ = write!(self.0, "\"{}\"", format_rfc3339_millis(time));
     }
 
     pub(super) fn number(&mut self, key: &'static str, number: impl Serialize) {

@@ -1,7 +1,7 @@
 //! The attribute names that a record lists.
 
 use super::line::put_item;
-use crate::{attribute::AttributeName, query::Query};
+use crate::query::Query;
 
 /// Attribute names, as items of a JSON list.
 #[derive(Debug, Default)]
@@ -27,21 +27,20 @@ impl AttributeNames {
     /// field.
     pub(super) fn requested(query: &Query) -> Self {
         let mut listed = Self::default();
-        query.attributes.named().for_each(|name| listed.push(name));
+        for name in query.attributes.named() {
+            let (is_known, name) = (name.is_known(), name.as_str());
+            let bytes = listed.bytes + name.len();
+            if is_known && name.len() <= MAX_NAME_BYTES && bytes <= MAX_REQUESTED_BYTES {
+                listed.bytes = bytes;
+                put_item(&mut listed.items, name);
+            } else {
+                listed.left_out += 1;
+            }
+        }
         if query.include_groups {
             put_item(&mut listed.items, "groups");
         }
         listed
-    }
-
-    fn push(&mut self, name: &AttributeName) {
-        let (is_known, name) = (name.is_known(), name.as_str());
-        if is_known && name.len() <= MAX_NAME_BYTES && self.bytes + name.len() <= MAX_REQUESTED_BYTES {
-            self.bytes += name.len();
-            put_item(&mut self.items, name);
-        } else {
-            self.left_out += 1;
-        }
     }
 }
 

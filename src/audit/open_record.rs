@@ -10,13 +10,14 @@ use super::{
     Recorder,
     names::AttributeNames,
     pending::{Outcome, PendingRecord, RecordScope, UserOutcome},
-    record::{Erasure, Record, RecordTime},
+    record::Record,
     recorder::{Queue, WriteAck},
 };
 use crate::{
     auth::{Caller, TokenUser},
     freshness::Freshness,
     pool::PoolId,
+    proto::EraseUserResponse,
     query::{BatchQuery, Query, Target},
 };
 
@@ -32,14 +33,15 @@ pub struct OpenRecord<'a> {
 }
 
 impl Recorder {
-    /// Opens the record of a call.
-    pub fn open<'a>(&'a self, method: &'static str, request_id: &'a str) -> OpenRecord<'a> {
-        OpenRecord { queue: self.0.as_ref(), method, request_id, pending: Mutex::default() }
-    }
-
-    /// Opens no record, for a call that is not about a user.
-    pub fn open_unrecorded<'a>(&'a self, method: &'static str, request_id: &'a str) -> OpenRecord<'a> {
-        OpenRecord { queue: None, method, request_id, pending: Mutex::default() }
+    /// Opens the record of a call, or one that records nothing if the call is not about a user.
+    pub fn open<'a>(
+        &'a self,
+        method: &'static str,
+        request_id: &'a str,
+        is_about_user: bool,
+    ) -> OpenRecord<'a> {
+        let queue = self.0.as_ref().filter(|_| is_about_user);
+        OpenRecord { queue, method, request_id, pending: Mutex::default() }
     }
 }
 
@@ -74,9 +76,9 @@ impl OpenRecord<'_> {
         self.update(|pending| pending.released = Some((AttributeNames::released(names), freshness)));
     }
 
-    /// Sets what was erased.
-    pub fn set_erasure(&self, erasure: Erasure) {
-        self.update(|pending| pending.erasure = Some(erasure));
+    /// Sets what was erased, as the response reports it.
+    pub fn set_erasure(&self, erasure: &EraseUserResponse) {
+        self.update(|pending| pending.erasure = Some(erasure.clone()));
     }
 
     /// Sets the users of a batch. All of them count as denied until
@@ -138,7 +140,7 @@ impl OpenRecord<'_> {
     fn finish(&mut self, outcome: Outcome, is_awaited: bool) -> Option<WriteAck> {
         let queue = self.queue.take()?;
         let pending = mem::take(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner));
-        let time = RecordTime::from(SystemTime::now());
+        let time = SystemTime::now();
         let records = pending.scopes(outcome).map(|scope| self.record(queue, &pending, scope, time));
         queue.push(records, is_awaited)
     }
@@ -148,7 +150,7 @@ impl OpenRecord<'_> {
         queue: &'r Queue,
         pending: &'r PendingRecord,
         scope: RecordScope<'r>,
-        time: RecordTime,
+        time: SystemTime,
     ) -> Record<'r> {
         let shared = &queue.shared;
         // A pool that is not configured is not recorded: its name is whatever the caller wrote.

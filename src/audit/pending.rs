@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{names::AttributeNames, record::Erasure};
-use crate::{freshness::Freshness, pool::PoolId, user::Sub};
+use super::names::AttributeNames;
+use crate::{freshness::Freshness, pool::PoolId, proto::EraseUserResponse, user::Sub};
 
 /// The data collected for the records of a call.
 #[derive(Debug, Default)]
 pub(super) struct PendingRecord {
     pub(super) caller: Option<Arc<str>>,
     pub(super) requested: AttributeNames,
-    pub(super) erasure: Option<Erasure>,
+    pub(super) erasure: Option<EraseUserResponse>,
     pub(super) pool: Option<PoolId>,
     pub(super) sub: Option<Sub>,
     pub(super) released: Option<Release>,

@@ -1,16 +1,17 @@
 //! One record as a line of JSON. It has no personal data: no attribute value, no token and no bare
 //! `sub`.
 
-use std::{io::Write as _, time::SystemTime};
-
-use humantime::format_rfc3339_millis;
+use std::time::SystemTime;
 
 use super::{key::SubHash, line::JsonLine, names::AttributeNames};
-use crate::freshness::{Freshness, Source, StaleReason};
+use crate::{
+    freshness::{Freshness, Source, StaleReason},
+    proto::EraseUserResponse,
+};
 
 /// The record of a call, or of one user of a batch.
 pub(super) struct Record<'a> {
-    pub(super) time: RecordTime,
+    pub(super) time: SystemTime,
     pub(super) request_id: &'a str,
     pub(super) method: &'static str,
     /// The name of the caller's rule.
@@ -22,7 +23,7 @@ pub(super) struct Record<'a> {
     /// The released attributes, or the requested ones if none were released.
     pub(super) attributes: &'a AttributeNames,
     pub(super) freshness: Option<Freshness>,
-    pub(super) erasure: Option<&'a Erasure>,
+    pub(super) erasure: Option<&'a EraseUserResponse>,
     pub(super) outcome: &'static str,
 }
 
@@ -30,7 +31,7 @@ impl Record<'_> {
     /// Appends the record and a line end.
     pub(super) fn append_to(&self, lines: &mut Vec<u8>) {
         let mut line = JsonLine::begin(lines);
-        line.text("time", self.time.as_str());
+        line.time("time", self.time);
         line.text("request_id", self.request_id);
         line.text("method", self.method);
         line.text("caller", self.caller);
@@ -46,7 +47,8 @@ impl Record<'_> {
         if let Some(freshness) = self.freshness {
             put_freshness(&mut line, freshness);
         }
-        if let Some(Erasure { receipt_id, entries, absences, verdicts, fetches }) = self.erasure {
+        if let Some(EraseUserResponse { receipt_id, entries, absences, verdicts, fetches, .. }) = self.erasure
+        {
             line.text("receipt_id", &**receipt_id);
             line.number("entries", entries);
             line.number("absences", absences);
@@ -73,41 +75,6 @@ fn put_freshness(line: &mut JsonLine<'_>, freshness: Freshness) {
     line.text("stale_reason", stale_reason);
 }
 
-/// The time of a record: RFC 3339, in UTC, with milliseconds.
-#[derive(Clone, Copy)]
-pub(super) struct RecordTime([u8; 24]);
-
-impl RecordTime {
-    fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl From<SystemTime> for RecordTime {
-    /// Formats a time of the years 1970 to 9999.
-    fn from(time: SystemTime) -> Self {
-        let mut text = [b'0'; 24];
-        // Every such time has 24 characters.
-        let _ = write!(&mut text[..], "{}", format_rfc3339_millis(time));
-        Self(text)
-    }
-}
-
-/// What an erasure removed, under the names that the response has.
-#[derive(Debug)]
-pub struct Erasure {
-    /// The ID of the receipt.
-    pub receipt_id: String,
-    /// Users, with their groups.
-    pub entries: i32,
-    /// Negative cache entries.
-    pub absences: i32,
-    /// Verified access tokens.
-    pub verdicts: i32,
-    /// Fetches in flight, whose results will not be cached.
-    pub fetches: i32,
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -128,7 +95,14 @@ mod tests {
         };
         let fetched = Freshness { source: Source::Cognito, ..fresh };
         let receipt_id = "e-1".to_owned();
-        let erasure = Erasure { receipt_id, entries: 1, absences: 0, verdicts: 2, fetches: 3 };
+        let erasure = EraseUserResponse {
+            receipt_id,
+            erased_at: None,
+            entries: 1,
+            absences: 0,
+            verdicts: 2,
+            fetches: 3,
+        };
         let stale = Freshness { stale_reason: Some(StaleReason::UpstreamThrottled), ..fresh };
         let table = [
             (
@@ -169,7 +143,7 @@ mod tests {
 
     fn record<'a>(attributes: &'a AttributeNames, outcome: &'static str) -> Record<'a> {
         Record {
-            time: RecordTime::from(UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900)),
+            time: UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900),
             request_id: "r-1",
             method: "s/M",
             caller: Some("web"),

@@ -13,6 +13,7 @@ use super::{
     flush_signal::FlushSignal,
     key::Key,
     record::Record,
+    sink::Sink,
 };
 use crate::{pool::Pools, telemetry::metrics::Counter};
 
@@ -33,6 +34,7 @@ pub(super) struct Queue {
 /// What all queues share with the writer.
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub(super) sink: Sink,
     pub(super) flush_signal: FlushSignal,
     pub(super) buffers: Mutex<Vec<Arc<Mutex<Buffer>>>>,
     /// The limit on each buffer, in bytes.
@@ -50,18 +52,14 @@ pub(super) struct Shared {
 pub type WriteAck = oneshot::Receiver<()>;
 
 impl Recorder {
-    pub(super) fn new(shared: Option<&Arc<Shared>>) -> Self {
-        Self(shared.map(Queue::new))
-    }
-
     /// Returns a recorder for another serving thread.
     pub fn for_another_thread(&self) -> Self {
-        Self::new(self.0.as_ref().map(|queue| &queue.shared))
+        Self(self.0.as_ref().map(|queue| Queue::new(&queue.shared)))
     }
 }
 
 impl Queue {
-    fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
         let buffer = Arc::<Mutex<Buffer>>::default();
         shared.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&buffer));
         Self { shared: Arc::clone(shared), buffer }

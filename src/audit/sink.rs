@@ -34,21 +34,6 @@ impl Sink {
         }
         Ok(file)
     }
-
-    /// Returns what is wrong with the path, without opening it.
-    pub(super) fn problem(&self) -> Option<&'static str> {
-        let Self::File(path) = self else { return None };
-        match path.metadata().map(|found| found.file_type()) {
-            Ok(kind) if kind.is_dir() => Some("is a directory; expected a file"),
-            // Opening a pipe blocks until it has a reader.
-            Ok(kind) if kind.is_fifo() || kind.is_socket() => Some("is a pipe or a socket; expected a file"),
-            Ok(_) => None,
-            Err(_) => {
-                let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-                (!directory.is_none_or(Path::is_dir)).then_some("is in a directory that does not exist")
-            }
-        }
-    }
 }
 
 impl fmt::Display for Sink {
@@ -56,6 +41,20 @@ impl fmt::Display for Sink {
         match self {
             Self::Stdout => f.write_str("standard output"),
             Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Returns what is wrong with the path of a sink, without opening it.
+pub(super) fn problem(path: &Path) -> Option<&'static str> {
+    match path.metadata().map(|found| found.file_type()) {
+        Ok(kind) if kind.is_dir() => Some("is a directory; expected a file"),
+        // Opening a pipe blocks until it has a reader.
+        Ok(kind) if kind.is_fifo() || kind.is_socket() => Some("is a pipe or a socket; expected a file"),
+        Ok(_) => None,
+        Err(_) => {
+            let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+            (!directory.is_none_or(Path::is_dir)).then_some("is in a directory that does not exist")
         }
     }
 }

@@ -50,11 +50,11 @@ async fn a_call_leaves_one_record_however_it_ends() {
     let trail = TestTrail::begin(|_| {});
     let recorder = trail.audit.recorder();
     let buffered = |ack: Option<WriteAck>| assert!(ack.is_none(), "{ack:?}");
-    buffered(recorder.open("s/M", "answered").close(Ok(())));
-    buffered(recorder.open("s/M", "refused").close(Err("DEADLINE")));
-    drop(recorder.open("s/M", "cancelled"));
-    drop(recorder.open_unrecorded("s/M", "ignored"));
-    buffered(recorder.open_unrecorded("s/M", "ignored").close(Ok(())));
+    buffered(recorder.open("s/M", "answered", true).close(Ok(())));
+    buffered(recorder.open("s/M", "refused", true).close(Err("DEADLINE")));
+    drop(recorder.open("s/M", "cancelled", true));
+    drop(recorder.open("s/M", "ignored", false));
+    buffered(recorder.open("s/M", "ignored", false).close(Ok(())));
     let expected = [("answered", "answered"), ("refused", "DEADLINE"), ("cancelled", "cancelled")];
     assert_eq!(trail.end().await, expected.map(|(id, outcome)| (id.to_owned(), outcome.to_owned())));
 }
@@ -63,12 +63,12 @@ async fn a_call_leaves_one_record_however_it_ends() {
 async fn a_required_record_is_acknowledged_when_it_is_written() {
     let mut trail = TestTrail::read(|settings| settings.required = true);
     let recorder = trail.audit.recorder();
-    let mut written = recorder.open("s/M", "one").close(Ok(())).unwrap();
+    let mut written = recorder.open("s/M", "one", true).close(Ok(())).unwrap();
     assert_eq!(written.try_recv(), Err(TryRecvError::Empty), "there is no writer yet");
     trail.writing = Some(trail.audit.start().unwrap());
     timeout(Duration::from_secs(30), written).await.unwrap().unwrap();
     assert_eq!(trail.records(), [("one".to_owned(), "answered".to_owned())]);
-    drop(recorder.open("s/M", "two"));
+    drop(recorder.open("s/M", "two", true));
     assert_eq!(trail.end().await.len(), 2);
 }
 
@@ -79,12 +79,12 @@ async fn records_that_exceed_the_capacity_are_dropped_and_counted() {
     for (trail, is_required) in [(trail, false), (required, true)] {
         // There is no writer yet.
         let recorder = trail.audit.recorder();
-        let mut acks: Vec<_> = (0..1_000).map(|_| recorder.open("s/M", "r").close(Ok(()))).collect();
+        let mut acks: Vec<_> = (0..1_000).map(|_| recorder.open("s/M", "r", true).close(Ok(()))).collect();
         let lost = acks.iter_mut().flatten().map(is_lost).filter(|is_lost| *is_lost).count();
         let dropped = usize::try_from(trail.metrics.server.audit_records_dropped.get()).unwrap();
         assert!(dropped > 0 && lost == if is_required { dropped } else { 0 }, "{lost} {dropped}");
         // Each thread has its own capacity.
-        drop(recorder.for_another_thread().open("s/M", "other"));
+        drop(recorder.for_another_thread().open("s/M", "other", true));
         let mut trail = trail;
         trail.writing = Some(trail.audit.start().unwrap());
         assert_eq!(trail.end().await.len(), 1_001 - dropped);
@@ -100,7 +100,7 @@ async fn the_records_of_a_batch_are_written_or_dropped_together() {
     assert_eq!(written.try_recv(), Err(TryRecvError::Empty));
     assert!(is_lost(&mut batch(&recorder, 150).unwrap()));
     assert_eq!(trail.metrics.server.audit_records_dropped.get(), 150, "all records of a call");
-    let (shared, _) = trail.audit.0.as_ref().unwrap();
+    let shared = trail.audit.0.as_ref().unwrap();
     let pending = shared.buffers.lock().unwrap()[0].lock().unwrap().take();
     assert_eq!(pending.lines.iter().filter(|byte| **byte == b'\n').count(), 150);
     let ends: Vec<_> = pending.waiters.iter().map(|waiter| waiter.end).collect();
@@ -121,7 +121,7 @@ fn batch(recorder: &Recorder, users: usize) -> Option<WriteAck> {
         include_groups: false,
         demand: Demand::ANY,
     };
-    let record = recorder.open("s/M", "batch");
+    let record = recorder.open("s/M", "batch", true);
     record.set_batch(&BatchQuery { order: (0..users).collect(), subs, query });
     record.set_denials((0..users).map(|_| None));
     let refused = || Err::<(std::iter::Empty<&str>, _), _>("USER_NOT_FOUND");

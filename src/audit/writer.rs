@@ -5,12 +5,11 @@ use std::{fs::File, io, mem, sync::Arc, thread};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::{buffer::Buffer, recorder::Shared, sink::Sink};
+use super::{buffer::Buffer, recorder::Shared};
 
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    sink: Sink,
     file: File,
     buffer: Buffer,
     is_failing: bool,
@@ -19,10 +18,10 @@ pub(super) struct Writer {
 impl Writer {
     /// Opens the sink and starts the thread, which runs until `FlushRequest::end`. The returned
     /// channel closes when the thread has ended.
-    pub(super) fn start(shared: Arc<Shared>, sink: Sink) -> io::Result<oneshot::Receiver<()>> {
-        let file = sink.open()?;
+    pub(super) fn start(shared: Arc<Shared>) -> io::Result<oneshot::Receiver<()>> {
+        let file = shared.sink.open()?;
         let (done, ended) = oneshot::channel::<()>();
-        let mut writer = Self { shared, sink, file, buffer: Buffer::default(), is_failing: false };
+        let mut writer = Self { shared, file, buffer: Buffer::default(), is_failing: false };
         let write = move || {
             writer.run();
             drop(done);
@@ -80,7 +79,7 @@ impl Writer {
     /// Opens the file again, which may have been moved away. If that fails, the old one stays in
     /// use.
     fn reopen(&mut self) {
-        match self.sink.open() {
+        match self.shared.sink.open() {
             Ok(file) => {
                 self.file = file;
                 self.buffer.rewind();

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::{CallContext, Reply, Service};
 use crate::{
-    audit::Erasure,
     auth::Credentials,
     error::Error,
     policy::{AdminPermit, Subject},
@@ -49,18 +48,11 @@ impl Service {
 
     pub(super) async fn erase(&self, message: &EraseUserRequest, context: CallContext<'_>) -> Reply {
         let permit = self.admin_permit(context, wire::target(&message.sub, &message.user_pool_id)).await?;
-        let receipt_id = Uuid::now_v7().to_string();
         let Subject { pool, sub, .. } = permit.subject();
         let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase).await;
         let erased = erased.map_err(|_| Error::Panicked)?;
-        let receipt = wire::erased(&receipt_id, SystemTime::now(), erased);
-        context.audit.set_erasure(Erasure {
-            receipt_id,
-            entries: receipt.entries,
-            absences: receipt.absences,
-            verdicts: receipt.verdicts,
-            fetches: receipt.fetches,
-        });
+        let receipt = wire::erased(&Uuid::now_v7().to_string(), SystemTime::now(), erased);
+        context.audit.set_erasure(&receipt);
         Ok(Encoded::from_message(&receipt))
     }
 

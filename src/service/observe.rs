@@ -106,11 +106,7 @@ impl<'c> CallObserver<'c> {
 
     /// Opens the audit record of the call, if its method is audited.
     pub(super) fn open_record<'a>(&'a self, recorder: &'a Recorder) -> OpenRecord<'a> {
-        if self.method.is_audited() {
-            recorder.open(self.method.name, self.request_id())
-        } else {
-            recorder.open_unrecorded(self.method.name, self.request_id())
-        }
+        recorder.open(self.method.name, self.request_id(), self.method.is_audited())
     }
 
     /// Runs the call until its deadline. Fails at once if no time is left.

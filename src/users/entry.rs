@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    freshness::{Demand, Freshness, Origin, Source, StaleReason, TimePoint},
+    freshness::{Demand, Freshness, Source, StaleReason, TimePoint},
     user::{Groups, User},
 };
 
@@ -15,7 +15,6 @@ pub(super) struct CacheEntry {
     pub(super) content: Content,
     /// Read before the request was sent, so the content includes whatever was written before it.
     pub(super) began: TimePoint,
-    pub(super) origin: Origin,
     /// Why the last fetch since then failed; none if it did not.
     pub(super) failure: Option<StaleReason>,
     /// When the failed fetch ended, in milliseconds after `began`: 4 bytes, because every cached
@@ -105,9 +104,9 @@ impl Ttls {
 
 impl CacheEntry {
     /// Makes the entry of a fetch that began then, with TTLs of its own.
-    pub(super) fn new(content: Content, began: TimePoint, origin: Origin) -> Self {
+    pub(super) fn new(content: Content, began: TimePoint) -> Self {
         let ttl_jitter = fastrand::u8(90..=110);
-        Self { content, began, origin, failure: None, failed_after: 0, expired: false, ttl_jitter }
+        Self { content, began, failure: None, failed_after: 0, expired: false, ttl_jitter }
     }
 
     /// Returns the same entry with a failed fetch noted on it.

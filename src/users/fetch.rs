@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     epochs::Epoch,
-    freshness::{Origin, StaleReason, TimePoint},
+    freshness::{StaleReason, TimePoint},
     policy::{CallerRateLimit, LookupKey},
     user::{User, Username},
 };
@@ -48,7 +48,7 @@ impl Users {
         let epochs = &self.0.epochs;
         match fetched {
             Ok(content) => {
-                let entry = CacheEntry::new(content, began, Origin::Cognito);
+                let entry = CacheEntry::new(content, began);
                 epochs.if_current(request.epoch, || self.0.cache.put(request.key, entry.clone()));
                 Ok(entry)
             }

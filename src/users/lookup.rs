@@ -150,7 +150,7 @@ impl Users {
                 self.0.single_flight.join(request.key.clone(), deadline, || self.fresh(request), fetch);
             match fetched.await {
                 Ok(entry) if entry.answers(request.method, request.demand) => {
-                    return Ok(Answer::of(&entry, entry.origin.into(), None, Instant::now()));
+                    return Ok(Answer::of(&entry, Source::Cognito, None, Instant::now()));
                 }
                 Err(error) if error.is_final_for(request.method) => return Err(error.failure),
                 Ok(_) | Err(_) => {}

@@ -6,11 +6,7 @@ use super::{
     super::entry::{LookupMethod, tests::TTLS},
     *,
 };
-use crate::{
-    freshness::{Origin, TimePoint},
-    user::Groups,
-    users::test_user,
-};
+use crate::{freshness::TimePoint, user::Groups, users::test_user};
 
 #[test]
 fn the_cache_is_bounded_in_bytes() {
@@ -201,9 +197,9 @@ pub(super) fn key(n: usize) -> Key {
 }
 
 pub(super) fn present(user: User) -> CacheEntry {
-    CacheEntry::new(Content::Present(Arc::new(user)), TimePoint::now(), Origin::Cognito)
+    CacheEntry::new(Content::Present(Arc::new(user)), TimePoint::now())
 }
 
 fn absent() -> CacheEntry {
-    CacheEntry::new(Content::Absent(LookupMethod::BySub), TimePoint::now(), Origin::Cognito)
+    CacheEntry::new(Content::Absent(LookupMethod::BySub), TimePoint::now())
 }

@@ -142,7 +142,7 @@ fn entry(
     failed: Option<(Instant, StaleReason)>,
     ttl_jitter: u8,
 ) -> CacheEntry {
-    let entry = CacheEntry { ttl_jitter, ..CacheEntry::new(content, began, Origin::Cognito) };
+    let entry = CacheEntry { ttl_jitter, ..CacheEntry::new(content, began) };
     match failed {
         Some((ended, reason)) => entry.failed(ended, reason),
         None => entry,

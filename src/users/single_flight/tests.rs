@@ -10,7 +10,7 @@ use tokio::{sync::Notify, task::yield_now, time::sleep_until};
 
 use super::*;
 use crate::{
-    freshness::{Origin, TimePoint},
+    freshness::TimePoint,
     users::{
         cache::EntryKind,
         entry::{Content, LookupMethod},
@@ -221,7 +221,7 @@ fn counted(count: &Arc<AtomicUsize>, gate: &Arc<Notify>) -> impl Future<Output =
 
 fn entry() -> CacheEntry {
     let content = Content::Absent(LookupMethod::BySub);
-    CacheEntry::new(content, TimePoint::now(), Origin::Cognito)
+    CacheEntry::new(content, TimePoint::now())
 }
 
 const MAX_FETCHES: usize = 256;
