@@ -42,5 +42,6 @@ pub mod attribute;
 pub mod unix_time;
 pub mod cache;
 pub mod telemetry;
+pub mod background;
 pub mod config;
 pub mod proto;

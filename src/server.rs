@@ -14,7 +14,6 @@ mod listener;
 mod readiness;
 mod running;
 mod tls;
-mod upstream_runtime;
 mod worker;
 
 use std::{future::pending, sync::Arc};
@@ -22,10 +21,7 @@ use std::{future::pending, sync::Arc};
 use tokio::runtime::Handle;
 use tracing::info;
 
-use self::{
-    components::Components, readiness::Readiness, running::RunningServer, tls::Tls,
-    upstream_runtime::UpstreamRuntime,
-};
+use self::{components::Components, readiness::Readiness, running::RunningServer, tls::Tls};
 pub use self::{
     error::Error,
     listener::{BindError, Listeners},
@@ -33,6 +29,7 @@ pub use self::{
 use crate::{
     audit::Audit,
     auth::{Authenticator, VerifiedTokens},
+    background::BackgroundRuntime,
     config::{Config, ConfigErrors},
     service::Service,
     users::Users,
@@ -95,7 +92,9 @@ impl Server {
         listeners: Listeners,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let (_upstream, handle) = UpstreamRuntime::start()?;
+        // Slow work there does not delay a serving thread, and a fetch outlives the call that started
+        // it. One thread is enough: Cognito's quotas allow some hundred requests a second.
+        let (_upstream, handle) = BackgroundRuntime::start("upstream")?;
         let service = build_service(components, config, &handle).await?;
         let (ready, readiness) = Readiness::channel();
         let mut running = RunningServer::start(config, components, listeners, service.clone(), readiness)?;

@@ -18,15 +18,16 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{SdkTracer, SdkTracerProvider},
 };
-use tokio::runtime::{Builder, Runtime};
 use tracing::{Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::background::BackgroundRuntime;
 
 /// The exporter of spans. Dropping it sends those left, for at most two seconds.
 #[derive(Debug)]
 pub(super) struct Exporter {
     provider: SdkTracerProvider,
-    runtime: Option<Runtime>,
+    _runtime: BackgroundRuntime,
 }
 
 impl Exporter {
@@ -35,14 +36,13 @@ impl Exporter {
     /// `OTEL_SERVICE_NAME`). Fails if the endpoint is not a valid address.
     pub(super) fn start() -> Result<Self, Box<dyn Error>> {
         // A runtime of its own, because all others have ended when the last spans are sent.
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).thread_name("traces").enable_all().build()?;
+        let (runtime, handle) = BackgroundRuntime::start("traces")?;
         let exporter = {
-            let _context = runtime.enter();
+            let _context = handle.enter();
             SpanExporter::builder().with_tonic().build()?
         };
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource());
-        Ok(Self { provider: provider.build(), runtime: Some(runtime) })
+        Ok(Self { provider: provider.build(), _runtime: runtime })
     }
 
     pub(super) fn tracer(&self) -> SdkTracer {
@@ -54,9 +54,6 @@ impl Drop for Exporter {
     fn drop(&mut self) {
         // The exporter logs a failure itself.
         drop(self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT));
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -71,7 +68,7 @@ fn resource() -> Resource {
     // The SDK's default service name must not replace ours.
     let detected = detected.iter().filter(|(_, value)| !value.as_str().starts_with("unknown_service"));
     let detected = detected.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
-    Resource::builder_empty().with_attributes(own).with_attributes(detected).build()
+    Resource::builder_empty().with_attributes(own.into_iter().chain(detected)).build()
 }
 
 /// Begins the span of a served call, as a child of the caller's span (W3C Trace Context,

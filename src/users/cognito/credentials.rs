@@ -3,10 +3,7 @@
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_sdk_cognitoidentityprovider::config::Credentials;
 
-use crate::{
-    config,
-    pool::{Pool, Role},
-};
+use crate::{config, pool::Pool};
 
 /// Returns the SDK configuration for a pool. It connects to nothing and looks for no credentials
 /// yet.
@@ -14,8 +11,12 @@ pub(super) async fn config(pool: &Pool) -> SdkConfig {
     let mut loader = own(pool);
     if let Some(role) = &pool.role {
         // From a loader without the pool's endpoint, which is not the endpoint of AWS STS.
-        let provider = assumed(role, &own(pool).load().await).await;
-        loader = loader.credentials_provider(provider);
+        let own = own(pool).load().await;
+        let mut provider = AssumeRoleProvider::builder(&role.arn).configure(&own).session_name(SESSION);
+        if let Some(id) = &role.external_id {
+            provider = provider.external_id(id);
+        }
+        loader = loader.credentials_provider(provider.build().await);
     }
     if let Some(url) = &pool.endpoint_url {
         loader = loader.endpoint_url(url);
@@ -34,14 +35,6 @@ fn own(pool: &Pool) -> ConfigLoader {
             loader.credentials_provider(Credentials::new(word, word, None, None, word))
         }
     }
-}
-
-async fn assumed(role: &Role, own: &SdkConfig) -> AssumeRoleProvider {
-    let mut provider = AssumeRoleProvider::builder(&role.arn).configure(own).session_name(SESSION);
-    if let Some(id) = &role.external_id {
-        provider = provider.external_id(id);
-    }
-    provider.build().await
 }
 
 // The session name by which CloudTrail distinguishes these calls from others of the role.
