@@ -9,53 +9,41 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	_ "google.golang.org/grpc/health" // For healthCheckConfig; without it the setting does nothing.
+	_ "google.golang.org/grpc/health" // For healthCheckConfig; without it that setting does nothing.
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	userlookup "cognito-lookup/gen/userlookup/v1"
 )
 
-// Balances over all addresses of the name that report SERVING. The service requests the delay before
-// a retry (grpc-retry-pushback-ms), which overrides the backoff here.
-const serviceConfig = `{
-	"loadBalancingConfig": [{"round_robin": {}}],
-	"healthCheckConfig": {"serviceName": "userlookup.v1.UserService"},
-	"methodConfig": [{
-		"name": [{"service": "userlookup.v1.UserService"}],
-		"retryPolicy": {
-			"maxAttempts": 3,
-			"initialBackoff": "0.1s",
-			"maxBackoff": "1s",
-			"backoffMultiplier": 2,
-			"retryableStatusCodes": ["UNAVAILABLE"]
-		}
-	}]
-}`
+// Balancing, health checks, deadline and retries, the same in every language: see ../README.md.
+const serviceConfig = "../service_config.json"
 
 // open opens one channel for the whole process. Beyond this machine, use credentials.NewTLS, because
 // the channel carries tokens.
 func open(target string) (*grpc.ClientConn, error) {
+	config, err := os.ReadFile(serviceConfig)
+	if err != nil {
+		return nil, err
+	}
 	return grpc.NewClient(target,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(serviceConfig))
+		grpc.WithDefaultServiceConfig(string(config)))
 }
 
 // getUser looks up the user of the request that came with these headers. ctx is that request's, so
-// the call ends with it.
+// the call ends with it, and at the deadline of the service config.
 func getUser(ctx context.Context, users userlookup.UserServiceClient, headers http.Header) (*userlookup.GetUserResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", headers.Get("Authorization"))
 	return users.GetUser(ctx, &userlookup.GetUserRequest{Attributes: []string{"name", "email"}})
 }
 
-// explain describes code, reason and retry delay. Log users out on Unauthenticated only.
+// explain describes code, reason and retry delay. docs/errors.md says what each reason means for the
+// user.
 func explain(err error) string {
 	told := status.Convert(err)
 	reason, again := "unknown", ""

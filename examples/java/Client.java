@@ -1,3 +1,5 @@
+import com.google.gson.Gson;
+import com.google.gson.reflect.TypeToken;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import io.grpc.Grpc;
@@ -7,9 +9,10 @@ import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.MetadataUtils;
-import java.util.List;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Map;
-import java.util.concurrent.TimeUnit;
 import userlookup.v1.GetUserRequest;
 import userlookup.v1.GetUserResponse;
 import userlookup.v1.UserServiceGrpc;
@@ -17,33 +20,21 @@ import userlookup.v1.UserServiceGrpc.UserServiceBlockingStub;
 
 /** Looks up the user of an incoming request: AUTHORIZATION="Bearer …" mvn compile exec:java -Dexec.mainClass=Client */
 public final class Client {
-    private static final String SERVICE = UserServiceGrpc.SERVICE_NAME;
     private static final Metadata.Key<String> AUTHORIZATION =
             Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
-    // Balances over all addresses of the name that report SERVING; the health check needs
-    // grpc-services on the class path. The service requests the delay before a retry
-    // (grpc-retry-pushback-ms), which overrides the backoff here. With a pushback grpc-java retries
-    // any code, so also RESOURCE_EXHAUSTED.
-    private static final Map<String, ?> SERVICE_CONFIG = Map.of(
-            "loadBalancingConfig", List.of(Map.of("round_robin", Map.of())),
-            "healthCheckConfig", Map.of("serviceName", SERVICE),
-            "methodConfig", List.of(Map.of(
-                    "name", List.of(Map.of("service", SERVICE)),
-                    "retryPolicy", Map.of(
-                            "maxAttempts", 3.0,
-                            "initialBackoff", "0.1s",
-                            "maxBackoff", "1s",
-                            "backoffMultiplier", 2.0,
-                            "retryableStatusCodes", List.of("UNAVAILABLE")))));
+    // Balancing, health checks (with grpc-services on the class path), deadline and retries, the same in
+    // every language: see ../README.md.
+    private static final Path SERVICE_CONFIG = Path.of("../service_config.json");
 
     /**
      * Opens one channel for the whole process. Beyond this machine, use TlsChannelCredentials,
      * because the channel carries tokens.
      */
-    static ManagedChannel open(String target) {
+    static ManagedChannel open(String target) throws IOException {
+        Map<String, ?> config = new Gson().fromJson(Files.readString(SERVICE_CONFIG), new TypeToken<>() {}.getType());
         return Grpc.newChannelBuilder(target, InsecureChannelCredentials.create())
-                .defaultServiceConfig(SERVICE_CONFIG)
+                .defaultServiceConfig(config)
                 .enableRetry()
                 .build();
     }
@@ -55,11 +46,10 @@ public final class Client {
         GetUserRequest request =
                 GetUserRequest.newBuilder().addAttributes("name").addAttributes("email").build();
         return users.withInterceptors(MetadataUtils.newAttachHeadersInterceptor(headers))
-                .withDeadlineAfter(2, TimeUnit.SECONDS)
                 .getUser(request);
     }
 
-    /** Describes code, reason and retry delay. Log users out on UNAUTHENTICATED only. */
+    /** Describes code, reason and retry delay. docs/errors.md says what each reason means for the user. */
     static String explain(StatusRuntimeException error) throws Exception {
         String reason = "unknown";
         String again = "";

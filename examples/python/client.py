@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import grpc
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
@@ -16,25 +17,10 @@ from userlookup.v1.user_pb2 import Source
 from userlookup.v1.user_service_pb2 import GetUserRequest, GetUserResponse
 from userlookup.v1.user_service_pb2_grpc import UserServiceStub
 
-SERVICE = "userlookup.v1.UserService"
-SERVICE_CONFIG = {
-    # Balances over all addresses of the name that report SERVING.
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "healthCheckConfig": {"serviceName": SERVICE},
-    "methodConfig": [
-        {
-            "name": [{"service": SERVICE}],
-            # The service requests the delay (grpc-retry-pushback-ms), which overrides the backoff here.
-            "retryPolicy": {
-                "maxAttempts": 3,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ],
-}
+# Balancing, health checks, deadline and retries, the same in every language: see ../README.md.
+SERVICE_CONFIG = (Path(__file__).parents[1] / "service_config.json").read_text()
+# grpcio observes the timeout of the service config, but tells the service only of one that the call has.
+TIMEOUT = float(json.loads(SERVICE_CONFIG)["methodConfig"][0]["timeout"].removesuffix("s"))
 
 
 def open_channel(target: str) -> grpc.Channel:
@@ -42,17 +28,17 @@ def open_channel(target: str) -> grpc.Channel:
 
     Beyond this machine, use grpc.secure_channel, because the channel carries tokens.
     """
-    return grpc.insecure_channel(target, [("grpc.service_config", json.dumps(SERVICE_CONFIG))])
+    return grpc.insecure_channel(target, [("grpc.service_config", SERVICE_CONFIG)])
 
 
 def get_user(users: UserServiceStub, headers: Mapping[str, str]) -> GetUserResponse:
     """Looks up the user of the request that came with these headers."""
     request = GetUserRequest(attributes=["name", "email"])
-    return users.GetUser(request, metadata=[("authorization", headers["authorization"])], timeout=2)
+    return users.GetUser(request, metadata=[("authorization", headers["authorization"])], timeout=TIMEOUT)
 
 
 def explain(error: grpc.RpcError) -> str:
-    """Describes code, reason and retry delay. Log users out on UNAUTHENTICATED only."""
+    """Describes code, reason and retry delay. docs/errors.md says what each reason means for the user."""
     status = rpc_status.from_call(error)
     info, retry = ErrorInfo(reason="unknown"), RetryInfo()
     for detail in status.details if status else []:

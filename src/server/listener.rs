@@ -1,5 +1,6 @@
 //! The gRPC port, a TCP or Unix socket, and the admin port; bound before the server starts.
 
+mod refused;
 mod socket;
 
 use std::{
@@ -10,12 +11,13 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::yield_now,
 };
-use tokio_util::either::Either;
+use tokio_util::{either::Either, io::InspectWriter};
 
-use self::socket::SocketFile;
+use self::{refused::ResetFinder, socket::SocketFile};
 use crate::{
     auth::Address,
     config::{Config, ListenAddress},
@@ -116,10 +118,14 @@ pub(super) struct Accepted {
 
 impl Accepted {
     /// Registers the stream with the current runtime, which will serve it.
-    pub(super) fn into_stream(self) -> io::Result<Either<TcpStream, UnixStream>> {
+    pub(super) fn into_stream(self) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
         Ok(match self.stream {
             Either::Left(stream) => Either::Left(TcpStream::from_std(stream)?),
-            Either::Right(stream) => Either::Right(UnixStream::from_std(stream)?),
+            Either::Right(stream) => {
+                let mut finder = ResetFinder::default();
+                let stream = UnixStream::from_std(stream)?;
+                Either::Right(InspectWriter::new(stream, move |bytes: &[u8]| finder.inspect(bytes)))
+            }
         })
     }
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import health
+import pool
 import stubs
 from child import running
 from language import LANGUAGES, Example
+from service import serving
 
 EPHEMERAL_PORTS = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
 
@@ -24,6 +28,8 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"
 class Sandbox:
     address: str
     token: str
+    # The URL of its Cognito, which also serves the keys.
+    cognito: str
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,7 +44,28 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r'("message":\s*"serving")')
         (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())
-        yield Sandbox(line["address"], token)
+        yield Sandbox(line["address"], token, child.find(r"Cognito stand-in (http://\S+)"))
+
+
+@pytest.fixture(scope="session")
+def silent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A server that knows the sandbox's keys and users, whose Cognito accepts connections and answers nothing."""
+    claims = pool.claims(sandbox.token)
+    pool_id = claims["iss"].rsplit("/", 1)[1]
+    table = {
+        "id": pool_id,
+        "issuer": claims["iss"],
+        "jwks_url": f"{sandbox.cognito}/{pool_id}/.well-known/jwks.json",
+        "app_clients": [claims["client_id"]],
+    }
+    caller = {"name": "web", "app_client": claims["client_id"], "reads": "token", "attributes": ["name", "email"]}
+    ports = {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0"}
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as cognito:
+        table["endpoint_url"] = f"http://127.0.0.1:{cognito.getsockname()[1]}"
+        settings = {**ports, "pools": [table], "callers": [caller]}
+        with serving(tmp_path_factory.mktemp("silent"), settings) as service:
+            health.await_serving(service.address)
+            yield Sandbox(service.address, sandbox.token, sandbox.cognito)
 
 
 @pytest.fixture(scope="session", params=LANGUAGES)
@@ -57,6 +84,6 @@ def run_example(example: Example, tmp_path: Path) -> RunExample:
         extra = {**example.extra, "AUTHORIZATION": authorization}
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **extra}
         command = [*example.command, f"{example.scheme}{address}"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(command, cwd=example.home, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
     return run_example

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import health
+import matrix
 import stubs
 from client import BufCurl, GetUser, Grpcio, Grpcurl
 from emulator import EMULATORS, Emulator
@@ -51,3 +52,10 @@ def get_user(request: pytest.FixtureRequest, tmp_path: Path) -> GetUser:
             return BufCurl(tmp_path).get_user
         case _:
             return Grpcio().get_user
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints which client ran over which listener."""
+    if matrix.RESULTS:
+        terminalreporter.section("clients by listener")
+        terminalreporter.write_line("\n".join(matrix.table()))

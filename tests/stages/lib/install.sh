@@ -54,6 +54,16 @@ install_validators() {
   stamp "$home" "$pins"
 }
 
+# Installs the libraries of the clients in Go and Java, where they can be built.
+install_debian_clients() {
+  if works javac -version && grep -qsx 'VERSION_CODENAME=bookworm' /etc/os-release; then
+    unpack_debian
+    export EXAMPLES_DEBIAN=$tools/debian
+  else
+    say "skipping Go and Java: they need the libraries of Debian 12 and a JDK"
+  fi
+}
+
 # Unpacks the Debian packages of the examples. It uses its own package lists, so it need not run as
 # root.
 unpack_debian() {

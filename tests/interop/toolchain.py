@@ -1,0 +1,82 @@
+"""Builds clients in Go and Java with the libraries of Debian 12, which tests/run unpacks."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTO = ROOT / "proto"
+WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
+FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup").rglob("*.proto"))
+# grpc-go enables retries by default from 1.40 on.
+GO_ENVIRONMENT = {"GRPC_GO_RETRY": "on"}
+
+
+def is_installed() -> bool:
+    """Returns whether Go and Java can be built: only on Debian 12 with a JDK."""
+    return "EXAMPLES_DEBIAN" in os.environ
+
+
+def build_go(source: Path, directory: Path, replace: Mapping[str, Path]) -> Path:
+    """Builds a program with grpc-go 1.33. `replace` adds or replaces files of the library."""
+    debian = Path(os.environ["EXAMPLES_DEBIAN"])
+    home = directory / "src/cognito-lookup"
+    home.mkdir(parents=True)
+    shutil.copy(source, home)
+    plugins = [f"--plugin={debian}/usr/bin/protoc-gen-go", f"--plugin={debian}/usr/bin/protoc-gen-go-grpc"]
+    out = [f"--go_out={home}", f"--go-grpc_out={home}"]
+    options = ["--go_opt=module=cognito-lookup", "--go-grpc_opt=module=cognito-lookup"]
+    assert protoc.main(["protoc", f"-I{PROTO}", f"-I{WELL_KNOWN}", *plugins, *out, *options, *FILES]) == 0
+    library = debian / "usr/share/gocode/src/google.golang.org/grpc"
+    overlay = directory / "overlay.json"
+    pairs = ", ".join(f'"{library / file}": "{path}"' for file, path in replace.items())
+    overlay.write_text(f'{{"Replace": {{{pairs}}}}}')
+    settings = {
+        "GOROOT": str(debian / "usr/lib/go-1.19"),
+        "GOPATH": f"{directory}:{debian}/usr/share/gocode",
+        "GO111MODULE": "off",
+        "GOCACHE": str(debian / "cache"),
+    }
+    binary = directory / "client"
+    tool = debian / "usr/lib/go-1.19/bin/go"
+    run([tool, "build", "-overlay", overlay, "-o", binary, "cognito-lookup"], directory, settings)
+    return binary
+
+
+def build_java(source: Path, directory: Path) -> list[str]:
+    """Builds a program with grpc-java 1.41, and returns the command that runs it."""
+    debian = Path(os.environ["EXAMPLES_DEBIAN"])
+    generated, classes, proto = (directory / name for name in ["generated", "classes", "proto"])
+    directory.mkdir(exist_ok=True)
+    generated.mkdir()
+    classes.mkdir()
+    shutil.copytree(PROTO, proto)
+    for file in (proto / "userlookup").rglob("*.proto"):
+        # protoc of Debian does not support this option, and no client needs it.
+        file.write_text(file.read_text().replace(" [debug_redact = true]", ""))
+    plugin = f"--plugin=protoc-gen-grpc-java={debian}/usr/bin/grpc_java_plugin"
+    out = [f"--java_out={generated}", f"--grpc-java_out={generated}"]
+    # The common protos of Debian lack ErrorInfo.
+    files = [*FILES, "google/rpc/error_details.proto"]
+    libraries = debian / "usr/lib/x86_64-linux-gnu"
+    path = {"LD_LIBRARY_PATH": str(libraries)}
+    run([debian / "usr/bin/protoc", f"-I{proto}", f"-I{WELL_KNOWN}", plugin, *out, *files], directory, path)
+    sources = [*generated.rglob("*.java"), source]
+    path = ":".join(sorted({str(jar.resolve()) for jar in (debian / "usr/share/java").glob("*.jar")}))
+    run(["javac", "-encoding", "UTF-8", "-nowarn", "-proc:none", "-d", classes, "-cp", path, *sources], directory, {})
+    # Netty of Debian has TLS with ALPN only through OpenSSL, and looks for its library by another name.
+    native = directory / "native"
+    native.mkdir()
+    shutil.copy(libraries / "jni/libnetty-tcnative.so", native / "libnetty_tcnative.so")
+    environment = ["env", f"LD_LIBRARY_PATH={libraries}"]
+    return [*environment, "java", f"-Djava.library.path={native}", "-cp", f"{classes}:{path}", source.stem]
+
+
+def run(command: Sequence[str | Path], directory: Path, extra: Mapping[str, str]) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(directory), **extra}
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
