@@ -195,7 +195,7 @@ impl Error {
             Self::Failure(Failure::BudgetExhausted(wait)) => Some(*wait),
             // The same request would exceed the size again.
             Self::BatchFull => None,
-            _ => matches!(self.code(), Code::Unavailable | Code::ResourceExhausted).then_some(RETRY_AFTER),
+            _ => self.error_reason().is_retryable().then_some(RETRY_AFTER),
         }
     }
 }

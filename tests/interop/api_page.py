@@ -23,8 +23,8 @@ HEAD = """# API
 
 This page is for developers who look up a message, a field or an error reason of the contract `userlookup.v1`.
 
-The source is [proto/userlookup/v1/](../proto/userlookup/v1/). [troubleshooting.md](troubleshooting.md) says what to do
-about each error reason, and [examples/](../examples/README.md) has clients in five languages. The same port serves
+The source is [proto/userlookup/v1/](../proto/userlookup/v1/). [errors.md](errors.md) says what to do about each error
+reason, and [examples/](../examples/README.md) has clients in five languages. The same port serves
 `grpc.health.v1.Health` and, unless `reflection` is off, reflection v1 and v1alpha. Neither needs credentials.
 """
 

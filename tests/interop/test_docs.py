@@ -36,6 +36,18 @@ def test_troubleshooting_lists_every_error_reason_with_its_code() -> None:
     assert documented == known
 
 
+def test_only_the_page_of_errors_says_when_a_session_ends() -> None:
+    """Any other text that mentions a user's session refers to that page."""
+    files = [path for path in TEXTS if path.name not in {"errors.md", "CHANGELOG.md"} and path.parent.name != "benches"]
+    files += [path for path in ROOT.glob("examples/*/**/*") if path.suffix in {".go", ".java", ".mjs", ".py", ".rs"}]
+    files += [*ROOT.glob("proto/userlookup/**/*.proto"), *ROOT.glob("src/cli/**/*.rs")]
+    rule = r"(?i)\b(?:log|sign)(?:s|ged|ed)? (?:\S+ ){0,2}out\b|\blog-?out\b|\bsessions?\b"
+    for path in files:
+        for paragraph in path.read_text().split("\n\n"):
+            if re.search(rule, paragraph.replace("TagSession", "").replace("SESSION_TOKEN", "")):
+                assert "errors.md" in paragraph, f"{path}: {paragraph}"
+
+
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_link_targets_exist(text: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text.read_text()):

@@ -2,7 +2,9 @@
 //! are generated from `proto/`, which documents every field.
 //!
 //! ```no_run
-//! use cognito_lookup_client::{ErrorReason, GetUserRequest, user_service_client::UserServiceClient};
+//! use cognito_lookup_client::{
+//!     ErrorReason, GetUserRequest, Session, user_service_client::UserServiceClient,
+//! };
 //! use tonic::Request;
 //! use tonic_types::StatusExt as _;
 //!
@@ -13,7 +15,7 @@
 //! let user = match users.get_user(request).await {
 //!     Ok(response) => response.into_inner().user,
 //!     Err(status) => match status.get_details_error_info().and_then(|info| ErrorReason::of(&info)) {
-//!         Some(ErrorReason::TokenExpired) => None,
+//!         Some(reason) if reason.session() == Session::RefreshOrEnd => None, // Answer 401.
 //!         _ => return Err(status.into()),
 //!     },
 //! };
@@ -29,6 +31,7 @@
 
 mod reason;
 
+pub use self::reason::{FixedBy, Session};
 pub use tonic_types::pb::Status;
 
 tonic::include_proto!("userlookup.v1");

@@ -1,9 +1,55 @@
 //! The published reasons: what a failed call says, and what its client does about it.
+//! `docs/errors.md` has the same table, with the words.
+
+use std::fmt::{self, Display, Formatter};
 
 use tonic::Code;
 use tonic_types::ErrorInfo;
 
 use crate::{DOMAIN, ErrorReason};
+
+/// What to do with the session of the user whose token was presented.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Session {
+    /// The session is not the problem. Every reason without the code UNAUTHENTICATED keeps it.
+    Keep,
+    /// Refresh the tokens once and call again. If Cognito refuses the refresh, or the new token is
+    /// refused for such a reason too, the session has ended.
+    RefreshOrEnd,
+}
+
+/// Who can fix the cause of an error.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FixedBy {
+    /// The app that the user is signed in to: it refreshes its tokens, or signs the user in.
+    App,
+    /// The developer of the calling backend.
+    Developer,
+    /// Nobody: it is Cognito's answer about the user.
+    Nobody,
+    /// The operator of this service, unless it passes.
+    Operator,
+}
+
+impl Display for Session {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "keep",
+            Self::RefreshOrEnd => "refresh, else end",
+        })
+    }
+}
+
+impl Display for FixedBy {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::App => "app",
+            Self::Developer => "developer",
+            Self::Nobody => "nobody",
+            Self::Operator => "operator",
+        })
+    }
+}
 
 impl ErrorReason {
     /// Returns why a call, or one user of a batch, failed. Returns `None` for another service's
@@ -21,12 +67,40 @@ impl ErrorReason {
 }
 
 macro_rules! table {
-    ($($reason:ident: $code:ident, $text:literal;)*) => {
+    ($($reason:ident: $code:ident, $http:literal, $session:ident, $retry:literal, $fixed_by:ident, $text:literal;)*) => {
         impl ErrorReason {
             /// Returns the gRPC code of the status.
             pub fn code(self) -> Code {
                 match self {
                     $(Self::$reason => Code::$code,)*
+                }
+            }
+
+            /// Returns the HTTP status with which a backend answers its own caller.
+            pub fn http_status(self) -> u16 {
+                match self {
+                    $(Self::$reason => $http,)*
+                }
+            }
+
+            /// Returns what to do with the user's session.
+            pub fn session(self) -> Session {
+                match self {
+                    $(Self::$reason => Session::$session,)*
+                }
+            }
+
+            /// Returns whether the same call can succeed after the delay in `google.rpc.RetryInfo`.
+            pub fn is_retryable(self) -> bool {
+                match self {
+                    $(Self::$reason => $retry,)*
+                }
+            }
+
+            /// Returns who can fix the cause.
+            pub fn fixed_by(self) -> FixedBy {
+                match self {
+                    $(Self::$reason => FixedBy::$fixed_by,)*
                 }
             }
 
@@ -40,31 +114,34 @@ macro_rules! table {
     };
 }
 
+// Only UNAUTHENTICATED may end a session, so nothing that the server or Cognito causes has it.
+// 401 makes an app refresh its tokens, so exactly the reasons that ask for a refresh have it.
 table! {
-    Unspecified: Unimplemented, "the method is not implemented by this version";
-    TokenMissing: Unauthenticated, "an access token is required in authorization: Bearer";
-    TokenMalformed: Unauthenticated, "the credential is not one bearer token in compact form";
-    TokenInvalid: Unauthenticated, "the token is not accepted";
-    IdTokenRefused: Unauthenticated, "this is an ID token; send the access token";
-    TokenWrongType: Unauthenticated, "a user's access token is required";
-    TokenExpired: Unauthenticated, "the token has expired";
-    TokenNotYetValid: Unauthenticated, "the token is not valid yet";
-    KeysUnavailable: Unavailable, "the token cannot be verified at present; retry";
-    CallerNotAllowed: PermissionDenied, "no rule allows this caller to call the method";
-    SubjectNotAllowed: PermissionDenied, "the caller may read only the user whose access token it presents";
-    AttributeNotAllowed: PermissionDenied, "the caller may not read a requested attribute";
-    ScopeMissing: PermissionDenied, "the token lacks the scope that the caller's rule requires";
-    UserDisabled: PermissionDenied, "the user is disabled";
-    SubMalformed: InvalidArgument, "sub must be given as 1 to 128 characters of [A-Za-z0-9_-]";
-    SubjectAmbiguous: InvalidArgument, "the tokens, sub and user_pool_id do not name the same user";
-    FieldInvalid: InvalidArgument, "a field of the request is not valid";
-    UserNotFound: NotFound, "there is no such user";
-    BudgetExhausted: ResourceExhausted, "the limit on calls to Cognito is reached; retry";
-    Overloaded: ResourceExhausted, "this service is overloaded; retry";
-    UpstreamThrottled: Unavailable, "Cognito throttles this service; retry";
-    UpstreamUnavailable: Unavailable, "Cognito is unavailable; retry";
-    Deadline: DeadlineExceeded, "the deadline passed";
-    Internal: Internal, "internal error";
+    // reason: gRPC code, HTTP status, session, whether a retry helps, who can fix it, message
+    Unspecified: Unimplemented, 500, Keep, false, Developer, "the method is not implemented by this version";
+    TokenMissing: Unauthenticated, 401, RefreshOrEnd, false, App, "an access token is required in authorization: Bearer";
+    TokenMalformed: Unauthenticated, 401, RefreshOrEnd, false, Developer, "the credential is not one bearer token in compact form";
+    TokenInvalid: Unauthenticated, 401, RefreshOrEnd, false, Operator, "the token is not accepted";
+    IdTokenRefused: Unauthenticated, 400, Keep, false, Developer, "this is an ID token; send the access token";
+    TokenWrongType: Unauthenticated, 400, Keep, false, Developer, "a user's access token is required";
+    TokenExpired: Unauthenticated, 401, RefreshOrEnd, false, App, "the token has expired";
+    TokenNotYetValid: Unauthenticated, 503, Keep, false, Operator, "the token is not valid yet";
+    KeysUnavailable: Unavailable, 503, Keep, true, Operator, "the token cannot be verified at present; retry";
+    CallerNotAllowed: PermissionDenied, 500, Keep, false, Operator, "no rule allows this caller to call the method";
+    SubjectNotAllowed: PermissionDenied, 500, Keep, false, Developer, "the caller may read only the user whose access token it presents";
+    AttributeNotAllowed: PermissionDenied, 500, Keep, false, Operator, "the caller may not read a requested attribute";
+    ScopeMissing: PermissionDenied, 403, Keep, false, Developer, "the token lacks the scope that the caller's rule requires";
+    UserDisabled: PermissionDenied, 403, Keep, false, Nobody, "the user is disabled";
+    SubMalformed: InvalidArgument, 400, Keep, false, Developer, "sub must be given as 1 to 128 characters of [A-Za-z0-9_-]";
+    SubjectAmbiguous: InvalidArgument, 400, Keep, false, Developer, "the tokens, sub and user_pool_id do not name the same user";
+    FieldInvalid: InvalidArgument, 400, Keep, false, Developer, "a field of the request is not valid";
+    UserNotFound: NotFound, 404, Keep, false, Nobody, "there is no such user";
+    BudgetExhausted: ResourceExhausted, 503, Keep, true, Operator, "the limit on calls to Cognito is reached; retry";
+    Overloaded: ResourceExhausted, 503, Keep, true, Operator, "this service is overloaded; retry";
+    UpstreamThrottled: Unavailable, 503, Keep, true, Operator, "Cognito throttles this service; retry";
+    UpstreamUnavailable: Unavailable, 503, Keep, true, Operator, "Cognito is unavailable; retry";
+    Deadline: DeadlineExceeded, 504, Keep, false, Developer, "the deadline passed";
+    Internal: Internal, 500, Keep, false, Operator, "internal error";
 }
 
 #[cfg(test)]
@@ -82,5 +159,41 @@ mod tests {
         for (reason, domain, expected) in table {
             assert_eq!(ErrorReason::of(&ErrorInfo::new(reason, domain, [])), expected, "{domain} {reason}");
         }
+    }
+
+    #[test]
+    fn only_unauthenticated_may_end_a_session() {
+        for reason in reasons() {
+            let refreshes = reason.session() == Session::RefreshOrEnd;
+            assert!(!refreshes || reason.code() == Code::Unauthenticated, "{reason:?}");
+            assert_eq!(refreshes, reason.http_status() == 401, "{reason:?}");
+            let retried = [Code::Unavailable, Code::ResourceExhausted].contains(&reason.code());
+            assert_eq!(reason.is_retryable(), retried, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn the_page_of_errors_has_this_table() {
+        let row = |reason: ErrorReason| {
+            let (name, anchor) = (reason.name(), reason.name().to_lowercase());
+            let code = format!("{:?}", reason.code());
+            let snake = |c: char| c.is_uppercase().then_some('_').into_iter().chain(c.to_uppercase());
+            let code: String = code.chars().flat_map(snake).collect();
+            let (code, http, session) =
+                (code.trim_start_matches('_'), reason.http_status(), reason.session());
+            let retry = if reason.is_retryable() { "after the delay" } else { "no" };
+            let fixed_by = reason.fixed_by();
+            format!(
+                "| [{name}](troubleshooting.md#{anchor}) | {code} | {http} | {session} | {retry} | {fixed_by} |\n"
+            )
+        };
+        let page = include_str!("../../../docs/errors.md");
+        let rows: String = reasons().skip(1).map(row).collect();
+        let rule = "| --- | --- | --- | --- | --- | --- |\n";
+        assert!(page.contains(&format!("{rule}{rows}\n")), "docs/errors.md needs:\n{rows}");
+    }
+
+    fn reasons() -> impl Iterator<Item = ErrorReason> {
+        (0..).map_while(|number| ErrorReason::try_from(number).ok())
     }
 }
