@@ -80,6 +80,7 @@ def test_resource_exhausted_is_retried_only_where_the_library_retries_any_code(
     assert len(service.calls) == (3 if example.retries_any_code else 1)
 
 
+@pytest.mark.xfail(reason="the service answers after the client's deadline, or asks for a retry after it")
 def test_the_reason_is_seen_while_cognito_swallows_packets(
     run_example: RunExample, silent: Sandbox
 ) -> None:
