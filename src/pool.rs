@@ -2,6 +2,7 @@
 //! settings.
 
 mod id;
+mod partition;
 mod reader;
 mod role;
 
@@ -57,8 +58,13 @@ pub enum BareSubLookup {
 impl Pool {
     /// Returns the URLs that are not AWS's own over HTTPS, for a warning to the operator.
     pub fn unusual_urls(&self) -> Vec<String> {
-        let endpoint = self.endpoint_url.iter().cloned();
-        endpoint.chain([self.jwks_url.to_string()]).filter(|url| !is_aws(url)).collect()
+        let is_usual = |url: &Uri| {
+            url.scheme_str() == Some("https")
+                && partition::is_aws(url.host().unwrap_or_default(), &self.region)
+        };
+        let endpoint = self.endpoint_url.iter().filter_map(|url| url.parse().ok());
+        let urls = endpoint.chain([self.jwks_url.clone()]);
+        urls.filter(|url| !is_usual(url)).map(|url| url.to_string()).collect()
     }
 }
 
@@ -118,14 +124,6 @@ impl Pools {
             _ => None,
         }
     }
-}
-
-fn is_aws(url: &str) -> bool {
-    url.parse::<Uri>().is_ok_and(|uri| {
-        let host = uri.host().unwrap_or_default();
-        uri.scheme_str() == Some("https")
-            && [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|aws| host.ends_with(aws))
-    })
 }
 
 #[cfg(test)]

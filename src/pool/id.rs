@@ -81,13 +81,17 @@ impl FromStr for ClientId {
 #[error("is no app client id: 1 to 128 characters of [A-Za-z0-9_+]")]
 pub struct InvalidClientId;
 
-/// Returns whether `text` has the form of a Region, such as `us-gov-west-1`.
+/// Returns whether `text` has the form of a Region, such as `us-gov-west-1` or `eusc-de-east-1`: words
+/// and a number.
 pub(super) fn is_region(text: &str) -> bool {
     let parts: Vec<_> = text.split('-').collect();
-    let [partition, middle @ .., number] = parts.as_slice() else { return false };
-    let letters = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
-    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    partition.len() == 2 && letters(partition) && !middle.is_empty() && middle.iter().all(letters) && digits
+    let [first, middle @ .., number] = parts.as_slice() else { return false };
+    let is = |part: &str, allowed: fn(&u8) -> bool| !part.is_empty() && part.bytes().all(|b| allowed(&b));
+    let is_word = |part: &&str| is(part, |b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    is(first, u8::is_ascii_lowercase)
+        && !middle.is_empty()
+        && middle.iter().all(is_word)
+        && is(number, u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -100,6 +104,13 @@ mod tests {
             ("eu-west-1_AbCdEfGhI", Some("eu-west-1")),
             ("us-gov-west-1_AbC", Some("us-gov-west-1")),
             ("ap-southeast-12_AbC", Some("ap-southeast-12")),
+            ("mx-central-1_AbC", Some("mx-central-1")),
+            ("eusc-de-east-1_AbC", Some("eusc-de-east-1")),
+            ("us-isob-east-1_AbC", Some("us-isob-east-1")),
+            ("eu-isoe-west-1_AbC", Some("eu-isoe-west-1")),
+            ("-west-1_AbC", None),
+            ("eu-1_AbC", None),
+            ("eu--1_AbC", None),
             ("local_3k2j1", None),
             ("eu-west_X", None),
             ("EU-west-1_X", None),

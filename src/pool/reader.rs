@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Display, str::FromStr};
 
 use http::Uri;
 
-use super::{BareSubLookup, ClientId, Pool, PoolId, Role, id::is_region};
+use super::{BareSubLookup, ClientId, Pool, PoolId, Role, id::is_region, partition::issuers};
 use crate::config::{BareSub, ErrorCollector, PoolSettings};
 
 pub(super) struct Reader<'a, 'e> {
@@ -35,7 +35,7 @@ impl<'a, 'e> Reader<'a, 'e> {
         let issuers = match (&settings.issuer, id.region()) {
             // As written, because tokens are compared with it byte for byte.
             (Some(written), _) => issuer.map(|_| vec![written.clone()]),
-            (None, Some(home)) => Some(issuers(home, &id).into()),
+            (None, Some(home)) => issuers(home, &id),
             (None, None) => self.refuse("issuer", NO_REGION),
         };
         if let (Some(account), Some(role)) = (&account, &role)
@@ -132,13 +132,6 @@ impl<'a, 'e> Reader<'a, 'e> {
 
 fn is_web(uri: &Uri) -> bool {
     matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-}
-
-/// Both issuer hosts of a pool: the original, and the one of pools with an updated issuer
-/// configuration (developer guide, "Understanding the access token").
-fn issuers(region: &str, id: &PoolId) -> [String; 2] {
-    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    ["cognito-idp", "issuer-cognito-idp"].map(|host| format!("https://{host}.{region}.{suffix}/{id}"))
 }
 
 const NO_REGION: &str = "must be set: the pool's id does not begin with a Region";

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from child import run
 from policy import allowed, lint
 from service import binary
-from stack import Stack, task
+from stack import Stack, task, template
 from tool import TEMPLATE, check
 
 
@@ -50,6 +52,32 @@ def test_the_task_role_allows_only_the_reads_it_needs() -> None:
         lint(policy["PolicyDocument"])
         assert allowed(policy["PolicyDocument"]) == {f"cognito-idp:{action}" for action in actions}
         assert {statement["Resource"] for statement in policy["PolicyDocument"]["Statement"]} == {pool}
+
+
+@pytest.mark.parametrize(
+    ("partition", "region"),
+    [
+        ("aws", "mx-central-1"),
+        ("aws", "ap-southeast-12"),
+        ("aws-cn", "cn-north-1"),
+        ("aws-us-gov", "us-gov-west-1"),
+        ("aws-eusc", "eusc-de-east-1"),
+        ("aws-iso", "us-iso-east-1"),
+        ("aws-iso-b", "us-isob-east-1"),
+        ("aws-iso-e", "eu-isoe-west-1"),
+        ("aws-iso-f", "us-isof-south-1"),
+    ],
+)
+def test_a_pool_of_any_partition_is_accepted(partition: str, region: str, tmp_path: Path) -> None:
+    pool = f"{region}_AbCdEfGhI"
+    assert re.fullmatch(template()["Parameters"]["UserPoolId"]["AllowedPattern"], pool)
+    role = Stack(UserPoolId=pool, **{"AWS::Partition": partition}).resource("TaskRole")
+    (statement,) = role["Policies"][0]["PolicyDocument"]["Statement"]
+    assert statement["Resource"] == f"arn:{partition}:cognito-idp:{region}:123456789012:userpool/{pool}"
+    (container,) = task(UserPoolId=pool)["ContainerDefinitions"]
+    environment = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
+    checked = run([binary(), "config", "check"], tmp_path, **environment)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_the_execution_role_is_limited_to_one_image_and_one_log_group() -> None:

@@ -81,7 +81,7 @@ fn a_circle_of_files_is_found() {
 fn every_large_external_crate_has_one_owner() {
     let owners: [(&str, &[&str]); 26] = [
         ("arc_swap", &["server/tls"]),
-        ("aws_sdk_cognitoidentityprovider", &["users/cognito"]),
+        ("aws_sdk_cognitoidentityprovider", &["users/cognito", "pool/partition"]),
         ("aws_config", &["users/cognito"]),
         ("aws_lc_rs", &["audit/key", "auth/verified"]),
         ("clap", &["cli", "sandbox"]),
