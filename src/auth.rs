@@ -5,13 +5,14 @@ mod bearer;
 mod caller;
 mod certificate;
 mod claims;
+mod json;
 mod keys;
+mod proxy;
 mod rejected;
 mod verified;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, future::pending, net::IpAddr, sync::Arc, time::SystemTime};
 
-use futures_util::future::join_all;
 use thiserror::Error;
 use tonic::metadata::MetadataMap;
 
@@ -24,6 +25,7 @@ use self::{
 pub use self::{
     caller::{Caller, Client, Identity, Scopes, TokenUser},
     certificate::{AlternativeName, Certificate, InvalidName},
+    claims::Inspection,
     rejected::{InvalidReason, Rejected},
     verified::VerifiedTokens,
 };
@@ -88,9 +90,12 @@ impl Authenticator {
         Ok(Self { keys, pools: pools.clone(), verified })
     }
 
-    /// Waits until the keys of every pool are loaded, without a time limit.
-    pub async fn ready(&self) {
-        join_all(self.keys.values().map(|keys| keys.loaded())).await;
+    /// Waits until the keys of a pool are loaded, without a time limit. An unknown pool has none.
+    pub async fn ready(&self, pool: &PoolId) {
+        match self.keys.get(pool) {
+            Some(keys) => keys.loaded().await,
+            None => pending().await,
+        }
     }
 
     /// Returns the caller. A bad credential is refused even if another one is good. Cancel safe.
@@ -107,7 +112,7 @@ impl Authenticator {
                 Some(bearer.user.ok_or(Rejected::WrongType)?)
             }
         };
-        Ok(Caller::new(credentials.peer, bearer, presented))
+        Ok(Caller::new(credentials.peer, credentials.metadata, bearer, presented))
     }
 
     async fn verify(&self, token: &[u8]) -> Result<TokenIdentity, Rejected> {
@@ -131,10 +136,9 @@ impl Authenticator {
     }
 }
 
-/// Checks the form of a token: one compact RS256 token, without header parameters that change how
-/// it is verified.
-pub fn check_form(token: &str) -> Result<(), Rejected> {
-    Unverified::read(bearer::bounded(token.as_bytes())?).map(drop)
+/// Reads a token without verifying it.
+pub fn inspect(token: &str) -> Inspection {
+    Inspection::of(token.as_bytes())
 }
 
 /// Why no client for key servers could be built.

@@ -65,6 +65,8 @@ pub struct Config {
     pub attributes: Vec<String>,
     /// Whether gRPC reflection is served, v1 and v1alpha; default `true`.
     pub reflection: bool,
+    /// Whether the service is ready only once every pool is, rather than any; default `false`.
+    pub require_all_pools: bool,
     /// The user pools, one `[[pools]]` each; default none.
     pub pools: Vec<PoolSettings>,
     /// Who may read what, one `[[callers]]` each; default none.
@@ -163,6 +165,7 @@ impl Default for Config {
             app_clients: Vec::new(),
             attributes: Vec::new(),
             reflection: true,
+            require_all_pools: false,
             pools: Vec::new(),
             callers: Vec::new(),
             cache: CacheSettings::default(),

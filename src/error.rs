@@ -116,13 +116,14 @@ impl Error {
     fn error_reason(&self) -> ErrorReason {
         use ErrorReason as Reason;
         match self {
-            Self::Denied(Denied::CredentialMissing) | Self::Rejected(Rejected::Missing) => {
-                Reason::TokenMissing
-            }
+            Self::Denied(Denied::CredentialMissing | Denied::Proxied | Denied::UserTokenMissing)
+            | Self::Rejected(Rejected::Missing) => Reason::TokenMissing,
             Self::Rejected(Rejected::Malformed) => Reason::TokenMalformed,
             Self::Rejected(Rejected::Invalid(_)) => Reason::TokenInvalid,
             Self::Rejected(Rejected::IdToken) => Reason::IdTokenRefused,
-            Self::Rejected(Rejected::WrongType) => Reason::TokenWrongType,
+            Self::Denied(Denied::MachineTokenAlone) | Self::Rejected(Rejected::WrongType) => {
+                Reason::TokenWrongType
+            }
             Self::Rejected(Rejected::Expired) => Reason::TokenExpired,
             Self::Rejected(Rejected::NotYetValid) => Reason::TokenNotYetValid,
             Self::Rejected(Rejected::KeysUnavailable) => Reason::KeysUnavailable,
@@ -146,7 +147,8 @@ impl Error {
                 Reason::UpstreamUnavailable
             }
             Self::DeadlineExceeded => Reason::Deadline,
-            Self::Failure(Failure::Internal | Failure::WrongUser)
+            Self::Denied(Denied::OtherUserFound)
+            | Self::Failure(Failure::Internal | Failure::WrongUser)
             | Self::Panicked
             | Self::AuditUnavailable => Reason::Internal,
             Self::Builtin(_) | Self::Compressed | Self::Unimplemented => Reason::Unspecified,

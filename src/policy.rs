@@ -18,6 +18,7 @@ pub use self::{
     disclosure::Disclosure,
     explanation::{Access, Explanation},
     permit::{AdminPermit, CallerRateLimit, LookupKey, Permit, Subject},
+    rule::Risk,
 };
 use crate::{
     auth::{Caller, Identity},
@@ -40,17 +41,20 @@ impl Policy {
         Some(Self { rules, pools: pools?.clone() })
     }
 
-    /// Returns the names of the rules that match a network beyond this machine.
-    pub fn callers_on_remote_networks(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().filter(|rule| rule.accepts_remote_networks()).map(|rule| &*rule.name)
+    /// Returns what is risky about each rule that requires no credential, with the rule's name.
+    pub fn risks(&self) -> impl Iterator<Item = (&str, Risk)> {
+        self.rules.iter().flat_map(|rule| rule.risks().map(|risk| (&*rule.name, risk)))
     }
 
     /// Returns the one rule that matches `caller`, without checking its scope.
     pub fn rule<'a>(&'a self, caller: &'a Caller) -> Result<CallerRule<'a>, Denied> {
         let identity = caller.identity();
         let mut matching = self.rules.iter().filter(|rule| rule.matches(identity));
-        let rule = matching.next().ok_or(match identity {
-            Identity::Address(_) => Denied::CredentialMissing,
+        let rule = matching.next().ok_or_else(|| match identity {
+            Identity::Address { address, is_proxied } if *is_proxied || network::is_sidecar(*address) => {
+                Denied::Proxied
+            }
+            Identity::Address { .. } => Denied::CredentialMissing,
             Identity::Certificate(_) | Identity::Machine(_) | Identity::User(_) => Denied::CallerNotAllowed,
         })?;
         // A certificate with several names may match two rules. Then neither applies.
@@ -69,6 +73,18 @@ pub enum Denied {
     SubjectAmbiguous,
     #[error("the call has no credential")]
     CredentialMissing,
+    #[error(
+        "the call has no credential and came through a proxy, and no rule with proxied = true matches it"
+    )]
+    Proxied,
+    #[error("the call presents no user's access token, which the caller's rule requires")]
+    UserTokenMissing,
+    #[error(
+        "the token is a machine's and names no user, and the caller's rule requires a user's access token"
+    )]
+    MachineTokenAlone,
+    #[error("a user was found other than the one permitted")]
+    OtherUserFound,
     // The text leaves the names out: a caller may write personal data into them.
     #[error("the rule does not release {} of the requested attributes", .0.len())]
     AttributesNotAllowed(Vec<String>),

@@ -18,7 +18,7 @@ mod worker;
 
 use std::{future::pending, sync::Arc};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinSet};
 use tracing::info;
 
 use self::{components::Components, readiness::Readiness, running::RunningServer, tls::Tls};
@@ -96,13 +96,23 @@ impl Server {
         // it. One thread is enough: Cognito's quotas allow some hundred requests a second.
         let (_upstream, handle) = BackgroundRuntime::start("upstream")?;
         let service = build_service(components, config, &handle).await?;
-        let (ready, readiness) = Readiness::channel();
+        let (pools, metrics) = (&components.pools, &components.metrics.server);
+        let (ready, readiness) = Readiness::channel(pools, config.require_all_pools);
         let mut running = RunningServer::start(config, components, listeners, service.clone(), readiness)?;
-        let service_ready = handle.spawn(async move { service.ready().await });
+        let mut ready_pools = JoinSet::new();
+        for id in pools.iter().map(|pool| pool.id.clone()) {
+            metrics.pool_ready(&id).set(0);
+            let service = service.clone();
+            let wait = async move {
+                service.ready(&id).await;
+                id
+            };
+            ready_pools.spawn_on(wait, &handle);
+        }
         let become_ready = async {
-            if service_ready.await.is_ok() {
-                ready.send_replace(true);
-                info!("serving");
+            while let Some(Ok(pool)) = ready_pools.join_next().await {
+                metrics.pool_ready(&pool).set(1);
+                ready.send_modify(|state| state.set_pool_ready(&pool));
             }
             pending::<()>().await;
         };

@@ -23,6 +23,7 @@ use crate::{
     auth::{Authenticator, Peer},
     error::Error,
     policy::{CallerRule, Denied, Policy},
+    pool::PoolId,
     users::Users,
     wire::Encoded,
 };
@@ -39,9 +40,9 @@ pub struct Service {
 }
 
 impl Service {
-    /// Waits, however long, for the signing keys of every pool and the credentials for Cognito.
-    pub async fn ready(&self) {
-        tokio::join!(self.authenticator.ready(), self.users.ready());
+    /// Waits, however long, for the signing keys of a pool and the credentials for its calls.
+    pub async fn ready(&self, pool: &PoolId) {
+        tokio::join!(self.authenticator.ready(pool), self.users.ready(pool));
     }
 }
 

@@ -16,7 +16,6 @@ mod single_flight;
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures_util::future::join_all;
 use tokio::time::Instant;
 
 pub use self::{
@@ -86,10 +85,12 @@ impl Users {
         users
     }
 
-    /// Waits, without a time limit, for the credentials of every pool. Call it in the runtime that
-    /// calls Cognito.
-    pub async fn ready(&self) {
-        join_all(self.0.cognito.values().map(Cognito::ready)).await;
+    /// Waits, without a time limit, for the credentials for a pool. Call it in the runtime that calls
+    /// Cognito.
+    pub async fn ready(&self, pool: &PoolId) {
+        if let Some(cognito) = self.0.cognito.get(pool) {
+            cognito.ready().await;
+        }
     }
 
     /// Returns the user that the permit names, and its groups if the permit needs them from

@@ -46,7 +46,7 @@ impl Components {
             let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens).unwrap();
             let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics).await;
             let service = Service { authenticator: Arc::new(authenticator), policy, users };
-            service.ready().await;
+            service.ready(&pools.only().unwrap().id).await;
             service
         });
         // The server itself adds health and reflection.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Address, Certificate, Peer};
+use tonic::metadata::MetadataMap;
+
+use super::{Address, Certificate, Peer, proxy};
 use crate::{
     pool::{ClientId, Pool},
     user::{Groups, Sub, Username},
@@ -17,16 +19,23 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Makes the caller of a connection from the token in `authorization` and the user of the token
-    /// in `access_token`.
-    pub(super) fn new(peer: &Peer, bearer: Option<TokenIdentity>, presented: Option<Arc<TokenUser>>) -> Self {
+    /// Makes the caller of a call from the token in `authorization` and the user of the token in
+    /// `access_token`.
+    pub(super) fn new(
+        peer: &Peer,
+        metadata: &MetadataMap,
+        bearer: Option<TokenIdentity>,
+        presented: Option<Arc<TokenUser>>,
+    ) -> Self {
         let (client, forwarded) = bearer.map(|bearer| (bearer.client, bearer.user)).unzip();
         let forwarded = forwarded.flatten();
         let identity = match (&peer.certificate, client) {
             (Some(certificate), _) => Identity::Certificate(Arc::clone(certificate)),
             (None, Some(client)) if forwarded.is_some() => Identity::User(client),
             (None, Some(client)) => Identity::Machine(client),
-            (None, None) => Identity::Address(peer.address),
+            (None, None) => {
+                Identity::Address { address: peer.address, is_proxied: proxy::has_marks(metadata) }
+            }
         };
         Self { identity, users: [forwarded, presented] }
     }
@@ -52,7 +61,12 @@ impl Caller {
 #[derive(Clone, Debug)]
 pub enum Identity {
     /// Its network address, without a credential.
-    Address(Address),
+    Address {
+        /// The address of the connection, which may be that of a proxy.
+        address: Address,
+        /// Whether the call carries the marks of a proxy.
+        is_proxied: bool,
+    },
     /// A client certificate.
     Certificate(Arc<Certificate>),
     /// An app client itself, by a client-credentials token in `authorization`.

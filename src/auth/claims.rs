@@ -9,7 +9,9 @@ use std::{sync::Arc, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tracing::debug;
 
 pub(super) use self::validity::Validity;
 use self::{
@@ -18,7 +20,7 @@ use self::{
 };
 use super::{
     InvalidReason, Rejected,
-    bearer::BearerToken,
+    bearer::{BearerToken, bounded},
     caller::{Client, TokenIdentity, TokenUser},
     keys::Key,
 };
@@ -32,6 +34,33 @@ pub(super) struct Unverified<'a> {
     token: BearerToken<'a>,
     header: Header,
     claims: Claims,
+}
+
+/// What a token says, read as the verifier reads it, and not verified.
+#[expect(missing_debug_implementations, reason = "it is personal")]
+pub struct Inspection {
+    /// The header parameters that the verifier reads; null if the header cannot be read.
+    pub header: Value,
+    /// The claims that the verifier reads; null if the payload cannot be read.
+    pub claims: Value,
+    /// Whether it is one compact RS256 token without header parameters that change how it is
+    /// verified.
+    pub form: Result<(), Rejected>,
+}
+
+impl Inspection {
+    pub(super) fn of(token: &[u8]) -> Self {
+        fn shown<T: DeserializeOwned + Serialize>(part: Option<&str>) -> Value {
+            let read = part.and_then(|part| json::<T>(part).ok());
+            serde_json::to_value(read).unwrap_or_default()
+        }
+        let parts = bounded(token).and_then(BearerToken::parse).ok();
+        Self {
+            header: shown::<Header>(parts.map(|parts| parts.header)),
+            claims: shown::<Claims>(parts.map(|parts| parts.payload)),
+            form: bounded(token).and_then(Unverified::read).map(drop),
+        }
+    }
 }
 
 impl<'a> Unverified<'a> {
@@ -76,17 +105,17 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// The claims that are read. Serde refuses one that is given twice; other claims are ignored.
-#[derive(Deserialize)]
+/// The claims that are read. Other claims are ignored.
+#[derive(Deserialize, Serialize)]
 struct Claims {
     iss: Option<Typed<String>>,
     sub: Option<Typed<String>>,
     client_id: Option<Typed<String>>,
     token_use: Option<Typed<String>>,
     username: Option<Typed<String>>,
-    exp: Option<Typed<u64>>,
-    iat: Option<Typed<u64>>,
-    nbf: Option<Typed<u64>>,
+    exp: Option<Typed<f64>>,
+    iat: Option<Typed<f64>>,
+    nbf: Option<Typed<f64>>,
     scope: Option<Typed<String>>,
     #[serde(rename = "cognito:groups")]
     groups: Option<Typed<Vec<String>>>,
@@ -119,7 +148,7 @@ impl Claims {
     fn user(&self, pool: &Arc<Pool>, sub: Sub) -> Result<TokenUser, Rejected> {
         let username = text(&self.username).and_then(|name| Username::of(name, &sub).ok());
         let username = username.ok_or(Rejected::Invalid(InvalidReason::Subject))?;
-        Ok(TokenUser { pool: Arc::clone(pool), sub, username, groups: groups(&self.groups)? })
+        Ok(TokenUser { pool: Arc::clone(pool), sub, username, groups: groups(&self.groups) })
     }
 }
 
@@ -130,16 +159,18 @@ fn text(claim: &Option<Typed<String>>) -> Option<&str> {
     }
 }
 
-/// A missing claim means no groups. A malformed one is refused, because a backend may use a group
-/// to deny access.
-fn groups(claim: &Option<Typed<Vec<String>>>) -> Result<Groups, Rejected> {
-    match claim {
-        None => Ok(Groups::default()),
-        Some(Typed::Expected(names)) => {
-            Groups::try_from(names.clone()).map_err(|_| Rejected::Invalid(InvalidReason::Groups))
-        }
-        Some(Typed::Other(_)) => Err(Rejected::Invalid(InvalidReason::Groups)),
-    }
+/// A missing claim means no groups. So does one that is not a list of group names, which a
+/// pre-token-generation trigger can make: none of it is believed, and the token stays valid.
+fn groups(claim: &Option<Typed<Vec<String>>>) -> Groups {
+    let names = match claim {
+        None => return Groups::default(),
+        Some(Typed::Expected(names)) => Groups::try_from(names.clone()).ok(),
+        Some(Typed::Other(_)) => None,
+    };
+    names.unwrap_or_else(|| {
+        debug!("a token's cognito:groups is not a list of group names and counts as empty");
+        Groups::default()
+    })
 }
 
 #[cfg(test)]

@@ -55,20 +55,21 @@ impl Keys {
 
     /// Returns the key with this id. If it is unknown and the last fetch ended more than 10 s ago,
     /// waits up to 2 s for a fetch. An id that is unknown after a successful fetch is invalid;
-    /// after a failed one it may be new, so the keys are unavailable. Cancel safe.
+    /// after a failed one it may be new, so the keys are unavailable. The id of a published key that
+    /// cannot be used is invalid. Cancel safe.
     pub(super) async fn key(&self, id: &str) -> Result<Arc<Key>, Rejected> {
         let mut state = self.state.clone();
-        if let Some(key) = state.borrow_and_update().key(id) {
-            return Ok(key);
+        if let Some(known) = state.borrow_and_update().key(id) {
+            return known;
         }
         if state.borrow().is_in_cool_down() {
-            return state.borrow().key(id).ok_or(Rejected::KeysUnavailable);
+            return state.borrow().key(id).unwrap_or(Err(Rejected::KeysUnavailable));
         }
         self.fetch_requested.notify_one();
         let fetched = timeout(UNKNOWN_KEY_WAIT, state.changed()).await;
         let state = state.borrow();
         match state.key(id) {
-            Some(key) => Ok(key),
+            Some(known) => known,
             None if !matches!(fetched, Ok(Ok(()))) || state.failed => Err(Rejected::KeysUnavailable),
             None => Err(Rejected::Invalid(InvalidReason::Key)),
         }
@@ -109,8 +110,11 @@ impl State {
         self.good.as_ref().filter(|(_, fetched)| fetched.elapsed() < MAX_KEY_AGE).map(|(set, _)| set)
     }
 
-    fn key(&self, id: &str) -> Option<Arc<Key>> {
-        self.current()?.key(id)
+    /// Returns the key with this id, or why it cannot be used; none if the id is unknown.
+    fn key(&self, id: &str) -> Option<Result<Arc<Key>, Rejected>> {
+        let set = self.current()?;
+        let unusable = || set.has_unusable(id).then_some(Err(Rejected::Invalid(InvalidReason::UnusableKey)));
+        set.key(id).map(Ok).or_else(unusable)
     }
 
     fn is_in_cool_down(&self) -> bool {

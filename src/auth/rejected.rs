@@ -33,14 +33,14 @@ pub enum InvalidReason {
     Algorithm,
     #[error("its client_id is not among the pool's app_clients")]
     Client,
-    #[error("its cognito:groups is not a list of groups")]
-    Groups,
     #[error("its header has a parameter that is not accepted")]
     Header,
     #[error("its iss is not that of a configured pool")]
     Issuer,
     #[error("the pool has no key with its kid")]
     Key,
+    #[error("the pool's key with its kid cannot be used: it is not for RS256, weak or ambiguous")]
+    UnusableKey,
     #[error("its exp is missing or more than a day after its iat")]
     Lifetime,
     #[error("its signature was not made with the pool's key")]

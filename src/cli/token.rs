@@ -7,7 +7,6 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -15,9 +14,12 @@ use tonic::metadata::MetadataMap;
 
 use super::{CommandError, client, print, print_line};
 use crate::{
-    auth::{self, Address, Authenticator, Caller, Credentials, Identity, Peer, Rejected, VerifiedTokens},
+    auth::{
+        self, Address, Authenticator, Caller, Credentials, Identity, Inspection, Peer, Rejected,
+        VerifiedTokens,
+    },
     config::{Config, ErrorCollector, PoolSettings, Sources},
-    pool::Pools,
+    pool::{ClientId, PoolId, Pools},
     telemetry::metrics::Metrics,
 };
 
@@ -61,12 +63,12 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     let Command::Inspect(arguments) = command;
     let missing = || CommandError::usage("give a token in --token-file or COGNITO_LOOKUP_TOKEN");
     let token = arguments.token.read()?.ok_or_else(missing)?;
-    let (header, claims) = (part(&token, 0), part(&token, 1));
+    let Inspection { header, claims, form } = auth::inspect(&token);
     print_line(print::format_rows(&rows(&header, &claims, arguments.personal)))?;
-    let result = match pools(&arguments, &claims)? {
-        None => auth::check_form(&token)
-            .map(|()| "well formed; give --user-pool-id or --config to verify it".to_owned()),
-        Some(pools) => verify(&token, &pools).await?,
+    let result = match (pools(&arguments, &claims)?, form) {
+        (_, Err(rejected)) => Err(rejected),
+        (None, Ok(())) => Ok("well formed; give --user-pool-id or --config to verify it".to_owned()),
+        (Some(pools), Ok(())) => verify(&token, issuing(&pools, &claims), &pools).await?,
     };
     match result {
         Ok(result) => print_line(result),
@@ -75,22 +77,19 @@ pub(super) async fn run(command: Command) -> Result<(), CommandError> {
     }
 }
 
-/// Reads a part of an unverified token; null if it is not JSON.
-fn part(token: &str, place: usize) -> Value {
-    let part = token.split('.').nth(place).unwrap_or_default();
-    let bytes = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
-}
-
 fn rows(header: &Value, claims: &Value, personal: bool) -> Vec<(&'static str, String)> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let claim = |object: &Value, name: &'static str| object.get(name).map(|value| (name, text(value)));
+    let claim = |object: &Value, name: &'static str| {
+        object.get(name).filter(|value| !value.is_null()).map(|value| (name, text(value)))
+    };
     let time = |name| {
-        let at = UNIX_EPOCH.checked_add(Duration::from_secs(claims.get(name)?.as_u64()?))?;
-        Some((name, humantime::format_rfc3339_seconds(at).to_string()))
+        let date = claims.get(name)?.as_f64().filter(|seconds| (0.0..YEAR_10000).contains(seconds));
+        let Some(seconds) = date else { return claim(claims, name) };
+        let at = UNIX_EPOCH.checked_add(Duration::from_secs_f64(seconds))?;
+        Some((name, humantime::format_rfc3339(at).to_string()))
     };
     let hidden = |name: &'static str| {
         let (name, value) = claim(claims, name)?;
@@ -111,6 +110,7 @@ fn pools(arguments: &Arguments, claims: &Value) -> Result<Option<Pools>, Command
             .map_err(CommandError::config)?,
         (Some(id), _) => {
             let named = || claims.get("client_id").and_then(Value::as_str).map(ToOwned::to_owned);
+            let named = || named().filter(|id| id.parse::<ClientId>().is_ok());
             let client = arguments.app_client.clone().or_else(named);
             let pool = PoolSettings {
                 id: id.clone(),
@@ -127,12 +127,24 @@ fn pools(arguments: &Arguments, claims: &Value) -> Result<Option<Pools>, Command
     errors.finish(pools).map(Some).map_err(CommandError::config)
 }
 
-async fn verify(token: &str, pools: &Pools) -> Result<Result<String, Rejected>, CommandError> {
+/// Returns the pool that the token claims to be of.
+fn issuing<'a>(pools: &'a Pools, claims: &Value) -> Option<&'a PoolId> {
+    let issuer = claims.get("iss").and_then(Value::as_str)?;
+    pools.by_issuer(issuer).map(|pool| &pool.id)
+}
+
+async fn verify(
+    token: &str,
+    pool: Option<&PoolId>,
+    pools: &Pools,
+) -> Result<Result<String, Rejected>, CommandError> {
     let metrics = Metrics::new();
     let tokens = Arc::new(VerifiedTokens::new(Config::default().cache.max_token_bytes, &metrics));
     let authenticator = Authenticator::start(pools, tokens, &metrics.tokens).map_err(CommandError::failed)?;
     // The result says so if the keys were not fetched in time.
-    drop(timeout(client::TIMEOUT, authenticator.ready()).await);
+    if let Some(pool) = pool {
+        drop(timeout(client::TIMEOUT, authenticator.ready(pool)).await);
+    }
     let mut metadata = MetadataMap::new();
     let unusable = |_| CommandError::usage("the access token has a character that no token has");
     metadata.insert("authorization", format!("Bearer {token}").parse().map_err(unusable)?);
@@ -148,3 +160,6 @@ fn describe(caller: &Caller) -> String {
     };
     format!("valid: {kind} access token, signed by the pool and not expired")
 }
+
+// Later dates have no RFC 3339 form.
+const YEAR_10000: f64 = 253_402_300_800.0;

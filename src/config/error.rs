@@ -54,6 +54,11 @@ impl<'a> ErrorCollector<'a> {
         }
     }
 
+    /// Returns whether there are no errors so far.
+    pub fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
     /// Parses the value of `key`; adds an error and returns none if that fails.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str, value: &str) -> Option<T> {
         value.parse().map_err(|error| self.add(key, format_args!("{value:?} {error}"))).ok()

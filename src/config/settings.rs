@@ -76,6 +76,9 @@ pub struct CallerSettings {
     pub certificate: Option<String>,
     /// The networks of callers without credentials, `127.0.0.1/32` or `unix`; default empty.
     pub network: Vec<String>,
+    /// Whether `network` also matches calls that came through a proxy or a mesh's sidecar; default
+    /// `false`.
+    pub proxied: bool,
     /// Whose attributes it may read; default `token`.
     pub reads: Reads,
     /// The attributes it may read, `*` for all; default empty.

@@ -130,7 +130,7 @@ fn settings_are_in_declaration_order_with_their_own_source() {
     let keys: Vec<&str> = settings.iter().map(|setting| setting.key.as_str()).collect();
     assert_eq!(keys[..4], ["listen", "socket_mode", "admin_listen", "workers"]);
     assert_eq!(keys[4..8], ["user_pool_id", "app_clients", "attributes", "reflection"]);
-    assert_eq!(keys[8..10], ["pools[0].id", "pools[0].app_clients"]);
+    assert_eq!(keys[8..11], ["require_all_pools", "pools[0].id", "pools[0].app_clients"]);
     assert_eq!(keys.last(), Some(&"log.format"));
     for (key, value, value_source) in [
         ("user_pool_id", "", "default"),

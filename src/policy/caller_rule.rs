@@ -81,7 +81,10 @@ impl<'a> CallerRule<'a> {
 
     fn subject_by_sub(&self, query: &Query) -> Result<Subject, Denied> {
         let sub = match (self.rule.reads, &query.sub) {
-            (Reads::Token, None) => return Err(Denied::CredentialMissing),
+            (Reads::Token, None) if matches!(self.caller.identity(), Identity::Machine(_)) => {
+                return Err(Denied::MachineTokenAlone);
+            }
+            (Reads::Token, None) => return Err(Denied::UserTokenMissing),
             (Reads::Token, Some(_)) => return Err(Denied::SubjectNotAllowed),
             (Reads::Any, None) => return Err(Denied::SubjectMissing),
             (Reads::Any, Some(sub)) => sub.clone(),

@@ -15,13 +15,16 @@ use crate::{
 
 impl Permit {
     /// Cuts a user, and its groups if they were fetched, down to what this permit allows. The token
-    /// of a disabled user discloses nothing.
+    /// of a disabled user discloses nothing, and neither does another user than the permitted one.
     pub fn disclose(
         &self,
         user: Arc<User>,
         groups: Option<Groups>,
         freshness: Freshness,
     ) -> Result<Disclosure, Denied> {
+        if user.sub != self.subject.sub {
+            return Err(Denied::OtherUserFound);
+        }
         if !user.enabled && self.subject.lookup_key != LookupKey::Sub {
             return Err(Denied::UserDisabled);
         }

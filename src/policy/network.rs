@@ -1,6 +1,6 @@
 //! The networks that callers without a credential may call from.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -26,11 +26,16 @@ impl Network {
         }
     }
 
-    /// Returns whether `peer` is in the network.
-    pub(super) fn contains(self, peer: Address) -> bool {
+    /// Returns whether `peer` is in the network. Unless `proxied`, the address of a mesh's sidecar is
+    /// only in a network of just that address.
+    pub(super) fn contains(self, peer: Address, proxied: bool) -> bool {
         match (self, peer) {
-            // A dual-stack socket reports an IPv4 peer as ::ffff:a.b.c.d.
-            (Self::Ip(network), Address::Ip(address)) => network.contains(&IpAddr::to_canonical(&address)),
+            (Self::Ip(network), Address::Ip(address)) => {
+                // A dual-stack socket reports an IPv4 peer as ::ffff:a.b.c.d.
+                let address = address.to_canonical();
+                let is_allowed = proxied || !is_sidecar(peer) || IpNet::from(address) == network;
+                is_allowed && network.contains(&address)
+            }
             (Self::Unix, Address::Unix) => true,
             _ => false,
         }
@@ -40,9 +45,13 @@ impl Network {
     pub(super) fn overlaps(self, other: Self) -> bool {
         match (self, other) {
             (Self::Ip(own), Self::Ip(other)) => own.contains(&other) || other.contains(&own),
-            (Self::Unix, Self::Unix) => true,
-            _ => false,
+            _ => self == other,
         }
+    }
+
+    /// Returns whether the network has an IP address of this machine.
+    pub(super) fn covers_loopback(self) -> bool {
+        LOOPBACK.iter().any(|loopback| self.overlaps(Self::Ip(*loopback)))
     }
 
     /// Returns whether the network has only addresses of this machine.
@@ -53,3 +62,16 @@ impl Network {
         }
     }
 }
+
+/// Returns whether a mesh's sidecar calls from this address, on behalf of others.
+pub(super) fn is_sidecar(peer: Address) -> bool {
+    matches!(peer, Address::Ip(address) if ISTIO.contains(&address.to_canonical()))
+}
+
+// The source addresses of Istio's pass-through clusters (pilot, `InboundPassthroughBindIpv4` and `-6`).
+const ISTIO: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6)), IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6))];
+const LOOPBACK: [IpNet; 2] = [
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+    IpNet::new_assert(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+];

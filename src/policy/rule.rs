@@ -4,6 +4,8 @@ mod reader;
 
 use std::sync::Arc;
 
+use thiserror::Error;
+
 use self::reader::Reader;
 use super::{CallerRateLimit, network::Network};
 use crate::{
@@ -27,6 +29,22 @@ pub(super) struct Rule {
     pub(super) key: String,
 }
 
+/// What is risky about a rule that requires no credential.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Risk {
+    /// It matches a network beyond this machine.
+    #[error("a caller on a remote network needs no credential")]
+    RemoteNetwork,
+    /// It matches loopback, where a local proxy calls from too.
+    #[error(
+        "a caller on loopback needs no credential, and a proxy on this machine that leaves no marks in a call makes its remote clients this caller; serve a Unix socket, or require a credential"
+    )]
+    Loopback,
+    /// It matches what a proxy forwards.
+    #[error("whoever reaches the proxy of a caller with proxied = true needs no credential")]
+    Proxied,
+}
+
 /// What a caller is recognised by.
 #[derive(Debug)]
 pub(super) enum CallerMatcher {
@@ -35,8 +53,8 @@ pub(super) enum CallerMatcher {
     AppClient(ClientId, Option<String>),
     /// A name in its client certificate.
     Certificate(AlternativeName),
-    /// The networks it calls from without a credential.
-    Network(Vec<Network>),
+    /// The networks it calls from without a credential, and whether through a proxy too.
+    Network { networks: Vec<Network>, proxied: bool },
 }
 
 impl Rule {
@@ -47,8 +65,9 @@ impl Rule {
                 *id == client.id
             }
             (CallerMatcher::Certificate(name), Identity::Certificate(certificate)) => certificate.has(name),
-            (CallerMatcher::Network(networks), Identity::Address(address)) => {
-                networks.iter().any(|network| network.contains(*address))
+            (CallerMatcher::Network { networks, proxied }, Identity::Address { address, is_proxied }) => {
+                (*proxied || !is_proxied)
+                    && networks.iter().any(|network| network.contains(*address, *proxied))
             }
             _ => false,
         }
@@ -59,29 +78,36 @@ impl Rule {
         let CallerMatcher::AppClient(_, Some(scope)) = &self.matcher else { return true };
         match identity {
             Identity::Machine(client) | Identity::User(client) => client.scopes.has(scope),
-            Identity::Address(_) | Identity::Certificate(_) => false,
+            Identity::Address { .. } | Identity::Certificate(_) => false,
         }
     }
 
-    /// Returns whether a peer beyond this machine can match without a credential.
-    pub(super) fn accepts_remote_networks(&self) -> bool {
-        let CallerMatcher::Network(networks) = &self.matcher else { return false };
-        networks.iter().any(|network| !network.is_local())
+    /// Returns what is risky about a rule that requires no credential.
+    pub(super) fn risks(&self) -> impl Iterator<Item = Risk> {
+        let (networks, proxied) = match &self.matcher {
+            CallerMatcher::Network { networks, proxied } => (networks.as_slice(), *proxied),
+            CallerMatcher::AppClient(..) | CallerMatcher::Certificate(_) => (&[][..], false),
+        };
+        let remote = networks.iter().any(|network| !network.is_local()).then_some(Risk::RemoteNetwork);
+        let loopback = !proxied && networks.iter().any(|network| network.covers_loopback());
+        let proxied = proxied.then_some(Risk::Proxied);
+        [remote, loopback.then_some(Risk::Loopback), proxied].into_iter().flatten()
     }
 
     fn overlaps(&self, other: &Self) -> bool {
         match (&self.matcher, &other.matcher) {
             (CallerMatcher::AppClient(own, _), CallerMatcher::AppClient(others, _)) => own == others,
             (CallerMatcher::Certificate(own), CallerMatcher::Certificate(others)) => own == others,
-            (CallerMatcher::Network(own), CallerMatcher::Network(others)) => {
-                own.iter().any(|network| others.iter().any(|other| network.overlaps(*other)))
-            }
+            (
+                CallerMatcher::Network { networks: own, .. },
+                CallerMatcher::Network { networks: others, .. },
+            ) => own.iter().any(|network| others.iter().any(|other| network.overlaps(*other))),
             _ => false,
         }
     }
 }
 
-/// Reads every caller's settings. Returns none after adding to `errors`.
+/// Reads every caller's settings. Returns none if there are `errors`.
 pub(super) fn read(
     config: &Config,
     pools: Option<&Pools>,
@@ -105,5 +131,6 @@ pub(super) fn read(
         }
         rules.push(rule);
     }
-    rules.into_iter().collect()
+    // A rule with an error is kept only to find more errors.
+    rules.into_iter().collect::<Option<_>>().filter(|_| errors.is_empty())
 }

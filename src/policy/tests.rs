@@ -83,7 +83,7 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
         ("another address", at_address("192.0.2.1"), about("ada"), Err(Denied::CredentialMissing)),
         (
             "over a Unix socket that no rule names",
-            Caller::for_test(Identity::Address(Address::Unix), [None, None]),
+            at(Address::Unix, false),
             about("ada"),
             Err(Denied::CredentialMissing),
         ),
@@ -102,6 +102,7 @@ fn a_caller_gets_what_its_rule_releases_and_no_more() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_subject_is_the_user_of_the_token_or_the_sub() {
     let both = |own, presented| {
         Caller::for_test(
@@ -115,7 +116,8 @@ fn the_subject_is_the_user_of_the_token_or_the_sub() {
     );
     let other_pool = Query { pool: Some("eu-west-1_B".parse().unwrap()), ..about("ada") };
     let own_pool = Query { pool: Some("eu-west-1_A".parse().unwrap()), ..about("ada") };
-    let loopback = Identity::Address(Address::Ip("127.0.0.1".parse().unwrap()));
+    let address = Address::Ip("127.0.0.1".parse().unwrap());
+    let loopback = Identity::Address { address, is_proxied: false };
     let presented = Caller::for_test(loopback, [None, Some(token_user("ada"))]);
     let machine_presenting =
         Caller::for_test(Identity::Machine(app_client("client1", "")), [None, Some(token_user("ada"))]);
@@ -130,7 +132,13 @@ fn the_subject_is_the_user_of_the_token_or_the_sub() {
         ("a token presented over a network", presented.clone(), query(), Ok(true)),
         ("a token presented, another named", presented, about("bob"), Err(Denied::SubjectAmbiguous)),
         ("a token that a machine presents", machine_presenting, query(), Ok(true)),
-        ("a machine that presents none", machine("client1", ""), query(), Err(Denied::CredentialMissing)),
+        ("a machine that presents none", machine("client1", ""), query(), Err(Denied::MachineTokenAlone)),
+        (
+            "a certificate that presents none",
+            with_certificate(&["desk.example.com"]),
+            query(),
+            Err(Denied::UserTokenMissing),
+        ),
         ("a sub by a certificate", with_certificate(&[BILLING]), about("ada"), Ok(false)),
         ("a sub", at_address("127.0.0.1"), about("ada"), Ok(false)),
         ("a sub of a named pool", at_address("127.0.0.1"), own_pool, Ok(false)),
@@ -146,7 +154,7 @@ fn the_subject_is_the_user_of_the_token_or_the_sub() {
             "no sub, where a token is required",
             at_address("172.16.0.1"),
             query(),
-            Err(Denied::CredentialMissing),
+            Err(Denied::UserTokenMissing),
         ),
     ];
     for (case, caller, query, expected) in table {
@@ -177,6 +185,80 @@ fn a_disabled_users_own_token_discloses_nothing() {
     assert_eq!(own.disclose(Arc::clone(&disabled), None, freshness()).err(), Some(Denied::UserDisabled));
     let bare = permit(&policy(), &at_address("127.0.0.1"), about("ada")).unwrap();
     assert!(!bare.disclose(disabled, None, freshness()).unwrap().enabled());
+}
+
+#[test]
+fn another_user_than_the_permitted_one_is_not_disclosed() {
+    for caller in [web("ada"), at_address("127.0.0.1")] {
+        let permit = permit(&policy(), &caller, about("ada")).unwrap();
+        let disclosed = permit.disclose(user("bob").into(), None, freshness());
+        assert_eq!(disclosed.err(), Some(Denied::OtherUserFound));
+    }
+}
+
+#[test]
+fn a_network_rule_matches_a_proxied_call_only_if_it_says_so() {
+    let network = |networks: &[&str], proxied| CallerSettings {
+        name: "n".into(),
+        network: networks.iter().map(ToString::to_string).collect(),
+        proxied,
+        reads: ReadsSetting::Any,
+        attributes: vec!["name".into()],
+        ..Default::default()
+    };
+    let (loopback, istio) = (&["127.0.0.0/8", "unix"][..], &["127.0.0.6/32", "::6/128"][..]);
+    let everywhere = &["0.0.0.0/0", "::/0"][..];
+    let ip = |text: &str| Address::Ip(text.parse().unwrap());
+    // The rule's networks, the peer, whether the call has marks, and whether the rule matches
+    // without and with `proxied`.
+    let table = [
+        (loopback, ip("127.0.0.1"), false, true, true),
+        (loopback, ip("127.0.0.1"), true, false, true),
+        (loopback, Address::Unix, false, true, true),
+        (loopback, Address::Unix, true, false, true),
+        (loopback, ip("127.0.0.6"), false, false, true),
+        (loopback, ip("::ffff:127.0.0.6"), false, false, true),
+        (loopback, ip("127.0.0.7"), false, true, true),
+        (istio, ip("127.0.0.6"), false, true, true),
+        (istio, ip("::ffff:127.0.0.6"), false, true, true),
+        (istio, ip("::6"), false, true, true),
+        (istio, ip("127.0.0.6"), true, false, true),
+        (everywhere, ip("10.1.2.3"), false, true, true),
+        (everywhere, ip("10.1.2.3"), true, false, true),
+        (everywhere, ip("127.0.0.6"), false, false, true),
+        (everywhere, ip("::6"), false, false, true),
+    ];
+    for (networks, peer, is_proxied, without, with) in table {
+        for (proxied, expected) in [(false, without), (true, with)] {
+            let config = Config { callers: vec![network(networks, proxied)], ..config() };
+            let permitted = permit(&read(&config).unwrap(), &at(peer, is_proxied), about("ada"));
+            let expected = if expected { Ok(()) } else { Err(Denied::Proxied) };
+            assert_eq!(permitted.map(drop), expected, "{networks:?} {peer:?} {is_proxied} {proxied}");
+        }
+    }
+}
+
+#[test]
+fn no_policy_is_returned_beside_an_error() {
+    let faulty = |change: fn(&mut CallerSettings)| {
+        let mut config = config();
+        change(&mut config.callers[0]);
+        config
+    };
+    for config in [
+        faulty(|caller| caller.name = String::new()),
+        faulty(|caller| caller.attributes = vec![]),
+        faulty(|caller| caller.reads = ReadsSetting::Any),
+        faulty(|caller| caller.admin = true),
+        faulty(|caller| caller.proxied = true),
+        faulty(|caller| caller.name = "desk".into()),
+        Config { callers: vec![], ..config() },
+    ] {
+        let mut errors = ErrorCollector::new(&config);
+        let pools = Pools::read(&config, &mut errors);
+        assert!(Policy::read(&config, pools.as_ref(), &mut errors).is_none());
+        assert!(!errors.is_empty());
+    }
 }
 
 #[test]
@@ -234,6 +316,12 @@ fn all_errors_of_the_rules_are_reported_together() {
             CallerSettings { admin: true, ..net(&["unix", "10.0.0.0/8"]) },
             &["callers[0].admin"],
         ),
+        (
+            "an administrator behind a proxy",
+            CallerSettings { admin: true, proxied: true, ..net(&["127.0.0.1/32"]) },
+            &["callers[0].admin"],
+        ),
+        ("a proxied app client", CallerSettings { proxied: true, ..web() }, &["callers[0].proxied"]),
         ("no scope", CallerSettings { scope: Some("a b".into()), ..web() }, &["callers[0].scope"]),
         (
             "a wildcard certificate",
@@ -396,8 +484,35 @@ fn an_explanation_agrees_with_the_permit() {
 }
 
 #[test]
-fn rules_for_remote_networks_are_listed() {
-    assert_eq!(policy().callers_on_remote_networks().collect::<Vec<_>>(), ["vpc", "pods"]);
+fn risky_rules_without_a_credential_are_listed() {
+    let rules = policy();
+    let remote = Risk::RemoteNetwork;
+    assert_eq!(
+        rules.risks().collect::<Vec<_>>(),
+        [("sidecar", Risk::Loopback), ("vpc", remote), ("pods", remote)]
+    );
+    let risks = |network: &[&str], proxied| {
+        let network = network.iter().map(ToString::to_string).collect();
+        let rule = CallerSettings {
+            name: "n".into(),
+            network,
+            proxied,
+            attributes: vec!["name".into()],
+            ..Default::default()
+        };
+        let rules = read(&Config { callers: vec![rule], ..config() }).unwrap();
+        rules.risks().map(|(_, risk)| risk).collect::<Vec<_>>()
+    };
+    for (network, proxied, expected) in [
+        (&["unix"][..], false, &[][..]),
+        (&["unix"], true, &[Risk::Proxied]),
+        (&["::1/128"], false, &[Risk::Loopback]),
+        (&["127.0.0.1/32", "unix"], true, &[Risk::Proxied]),
+        (&["0.0.0.0/0"], false, &[Risk::RemoteNetwork, Risk::Loopback]),
+        (&["::/0"], true, &[Risk::RemoteNetwork, Risk::Proxied]),
+    ] {
+        assert_eq!(risks(network, proxied), expected, "{network:?} {proxied}");
+    }
 }
 
 fn permit(policy: &Policy, caller: &Caller, query: Query) -> Result<Permit, Denied> {
@@ -485,7 +600,11 @@ fn app_client(client: &str, scopes: &str) -> Arc<Client> {
 }
 
 fn at_address(peer: &str) -> Caller {
-    Caller::for_test(Identity::Address(Address::Ip(peer.parse().unwrap())), [None, None])
+    at(Address::Ip(peer.parse().unwrap()), false)
+}
+
+fn at(address: Address, is_proxied: bool) -> Caller {
+    Caller::for_test(Identity::Address { address, is_proxied }, [None, None])
 }
 
 fn read_pool(id: &str) -> Arc<Pool> {

@@ -8,7 +8,7 @@ use super::tls::Tls;
 use crate::{
     audit::Audit,
     config::{Config, ConfigErrors, ErrorCollector, ListenAddress},
-    policy::Policy,
+    policy::{Policy, Risk},
     pool::Pools,
     telemetry::metrics::Metrics,
 };
@@ -56,8 +56,11 @@ impl Components {
             );
         }
         self.audit.warn();
-        for caller in self.policy.callers_on_remote_networks() {
-            warn!(caller.name = caller, "a caller on a remote network needs no credential");
+        for (caller, risk) in self.policy.risks() {
+            // No caller of a Unix socket has an address on loopback.
+            if risk != Risk::Loopback || matches!(config.listen, ListenAddress::Tcp(_)) {
+                warn!(caller.name = caller, "{risk}");
+            }
         }
     }
 }

@@ -1,15 +1,16 @@
-//! The gRPC health checking protocol. All services share one status, as they share dependencies.
+//! The gRPC health checking protocol. All services share one status, as they share dependencies, and
+//! each pool has its own.
 //!
 //! tonic-health 0.14 has no `List`, and its streams do not end with a drain. Its `Watch` fails for
 //! an unknown service, where the protocol requires `SERVICE_UNKNOWN`.
 
-use std::{collections::BTreeMap, pin::Pin};
+use std::{future::ready, pin::Pin};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
-use super::readiness::Readiness;
+use super::readiness::{Readiness, ReadyState};
 use crate::proto::{
     admin_service_server,
     health::{
@@ -37,17 +38,19 @@ impl Health for HealthService {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        if is_known(&request) {
-            Ok(Response::new(response(status(self.0.is_ready()))))
-        } else {
+        match status(&self.0.subscribe().borrow(), &request.get_ref().service) {
             // The protocol defines this code, without details.
-            Err(Status::not_found("unknown service"))
+            ServingStatus::ServiceUnknown => Err(Status::not_found("unknown service")),
+            known => Ok(Response::new(response(known))),
         }
     }
 
     async fn list(&self, _: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
-        let current = response(status(self.0.is_ready()));
-        let statuses: BTreeMap<_, _> = SERVICES.map(|name| (name.to_owned(), current)).into();
+        let receiver = self.0.subscribe();
+        let state = receiver.borrow();
+        let pools = state.pools().map(|pool| format!("{POOL_PREFIX}{pool}"));
+        let names = SERVICES.into_iter().map(ToOwned::to_owned).chain(pools);
+        let statuses = names.map(|name| (name.clone(), response(status(&state, &name)))).collect();
         Ok(Response::new(HealthListResponse { statuses }))
     }
 
@@ -57,21 +60,24 @@ impl Health for HealthService {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let known = is_known(&request);
+        let (service, mut last) = (request.into_inner().service, None);
         // The stream ends when the sender is dropped, so that it does not prolong a drain.
-        let changes = WatchStream::new(self.0.subscribe()).map(move |ready| {
-            Ok(response(if known { status(ready) } else { ServingStatus::ServiceUnknown }))
+        let changes = WatchStream::new(self.0.subscribe()).filter_map(move |state| {
+            let current = status(&state, &service);
+            ready((last.replace(current) != Some(current)).then(|| Ok(response(current))))
         });
         Ok(Response::new(Box::pin(changes)))
     }
 }
 
-fn is_known(request: &Request<HealthCheckRequest>) -> bool {
-    SERVICES.contains(&request.get_ref().service.as_str())
-}
-
-fn status(ready: bool) -> ServingStatus {
-    if ready { ServingStatus::Serving } else { ServingStatus::NotServing }
+fn status(state: &ReadyState, service: &str) -> ServingStatus {
+    let pool = || state.is_pool_ready(service.strip_prefix(POOL_PREFIX)?);
+    let ready = if SERVICES.contains(&service) { Some(state.is_ready()) } else { pool() };
+    match ready {
+        None => ServingStatus::ServiceUnknown,
+        Some(true) => ServingStatus::Serving,
+        Some(false) => ServingStatus::NotServing,
+    }
 }
 
 fn response(status: ServingStatus) -> HealthCheckResponse {
@@ -80,3 +86,5 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 
 // The empty name stands for the server as a whole.
 const SERVICES: [&str; 3] = ["", user_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
+// The id of a pool follows.
+const POOL_PREFIX: &str = "userlookup.v1.UserService/";

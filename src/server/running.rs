@@ -20,7 +20,7 @@ use super::{
     drain::{DrainPhase, DrainWatch},
     error::Error,
     listener::Listeners,
-    readiness::Readiness,
+    readiness::{Readiness, ReadyState},
     worker::Workers,
 };
 use crate::{
@@ -90,11 +90,11 @@ impl RunningServer {
 
     /// Drains without losing a call. Reports "not ready", and waits until load balancers have seen
     /// it. Then closes the port, closes connections gracefully, and cuts those that remain.
-    pub(super) async fn drain(mut self, ready: watch::Sender<bool>, times: &ShutdownSettings) {
+    pub(super) async fn drain(mut self, ready: watch::Sender<ReadyState>, times: &ShutdownSettings) {
         let (delay, grace) = (times.delay, times.grace);
         info!(?delay, ?grace, "stopping");
         notify_systemd(NotifyState::Stopping);
-        ready.send_replace(false);
+        ready.send_modify(ReadyState::stop);
         sleep(delay).await;
         self.phase.send_replace(DrainPhase::PortClosed);
         // Clients that keep connecting must not prolong the drain.

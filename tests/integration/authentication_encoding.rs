@@ -149,6 +149,41 @@ async fn header_and_claims_must_be_json_objects() {
 }
 
 #[tokio::test]
+async fn text_that_is_not_unicode_is_rejected_where_it_is_not_read_too() {
+    let test = RejectionTest::start().await;
+    let forger = TokenForger::with_key(&test.app.cognito, SigningKey::Access);
+    let claims = test.app.cognito.access_claims("ada").unwrap().to_string();
+    let header = test.app.cognito.header(SigningKey::Access).to_string();
+    let with = |text: &str, member: &[u8]| [b"{", member, b",", &text.as_bytes()[1..]].concat();
+    let controls: [(&str, &[u8]); 3] = [
+        ("A31 another script", "\"x\":\"\u{e9}\u{10348}\"".as_bytes()),
+        ("A31 a surrogate pair", br#""x":"\ud800\udf48""#),
+        ("A31 an escaped backslash", br#""x":"\\ud800""#),
+    ];
+    for (case, member) in controls {
+        let [head, body] = [&header, &claims].map(|text| with(text, member));
+        test.assert_accepted(vec![(case, forger.token(head, body))]).await;
+    }
+    let mut cases = Vec::new();
+    let bad: [(&str, &[u8]); 9] = [
+        ("A31 an overlong slash", b"\"x\":\"\xc0\xaf\""),
+        ("A31 a stray byte", b"\"x\":\"\xff\""),
+        ("A31 a byte that is cut off", b"\"x\":\"\xc3\""),
+        ("A31 a name", b"\"\xc0\xaf\":1"),
+        ("A31 deep within", b"\"x\":{\"y\":[1,\"\xed\xa0\x80\"]}"),
+        ("A31 half of a pair", br#""x":"\ud800""#),
+        ("A31 the other half", br#""x":["\udc00"]"#),
+        ("A31 half of a pair in a name", br#""\ud800":1"#),
+        ("A33 A34 a member twice", br#""x":1,"x":1"#),
+    ];
+    for (case, member) in bad {
+        cases.push((case, forger.token(with(&header, member), &claims), MALFORMED));
+        cases.push((case, forger.token(&header, with(&claims, member)), MALFORMED));
+    }
+    test.assert_rejected(cases).await;
+}
+
+#[tokio::test]
 async fn duplicate_fields_are_rejected() {
     let test = RejectionTest::start().await;
     let forger = TokenForger::with_key(&test.app.cognito, SigningKey::Access);

@@ -121,7 +121,7 @@ async fn an_unusable_key_affects_no_other_key() {
         json!({"kty": "EC", "kid": "A85 a curve", "crv": "P-256", "x": "AA", "y": "AA"}),
         unpublished.jwk("A86 two under one name"),
         edit("A86 two under one name", "n", json!(encoded([0x81; 256]))),
-        edit("A87 small", "n", json!(encoded([0x81; 255]))),
+        edit("A87 1024 bits", "n", json!(encoded([0x81; 128]))),
         edit("A88 large", "n", json!(encoded(vec![0x81; 2048]))),
         edit("A89 of exponent 1", "e", json!("AQ")),
         edit("A89 of exponent 3", "e", json!("Aw")),
@@ -136,6 +136,8 @@ async fn an_unusable_key_affects_no_other_key() {
     keys.push(unpublished.jwk("A86 one key twice"));
     keys.push(unpublished.jwk("A86 one key twice"));
     keys.push(edit("A93 with private parts", "d", json!("AAAA")));
+    keys.push(edit("A93 with odd certificates", "x5c", json!("a text where a list belongs")));
+    keys.push(edit("A93 with an odd thumbprint", "x5t#S256", json!([1])));
     keys.push(json!({"kty": "RSA", "kid": "A83 no alg", "n": encoded(&n), "e": "AQAB"}));
     keys.push(cognito.jwks()["keys"][0].clone());
     let reply = HttpResponse::json(200, &json!({"keys": keys})).header("cache-control", "no-store");
@@ -144,16 +146,23 @@ async fn an_unusable_key_affects_no_other_key() {
     app.wait_for_health(ServingStatus::Serving).await;
     let claims = app.cognito.access_claims("ada").unwrap().to_string();
     let token = |kid: &str| unpublished.token(json!({"alg": "RS256", "kid": kid}).to_string(), &claims);
-    for kid in ["the control", "A86 one key twice", "A93 with private parts", "A83 no alg"] {
+    for kid in [
+        "the control",
+        "A86 one key twice",
+        "A93 with private parts",
+        "A93 with odd certificates",
+        "A93 with an odd thumbprint",
+        "A83 no alg",
+    ] {
         assert!(app.get_by_token(&token(kid)).await.is_ok(), "{kid}");
     }
     for kid in bad.iter().filter_map(|key| key["kid"].as_str()) {
-        // As for any unknown key id: it may be that of a new key while the fetch at the start is
-        // recent.
         let failure = failure(&app.get_by_token(&token(kid)).await.expect_err(kid));
-        assert_eq!(failure, (Code::Unavailable, "KEYS_UNAVAILABLE".to_owned()), "{kid}");
+        assert_eq!(failure, (Code::Unauthenticated, "TOKEN_INVALID".to_owned()), "{kid}");
         assert!(app.get_by_token(&app.token("ada")).await.is_ok(), "the good token after {kid}");
     }
+    // It may be that of a new key, because the fetch at the start is recent.
+    assert_failure(app.get_by_token(&token("unknown")).await, Code::Unavailable, "KEYS_UNAVAILABLE");
     assert_eq!((app.cognito.calls("jwks"), app.cognito_lookups()), (1, 1), "A94: cache headers are ignored");
 }
 

@@ -1,12 +1,18 @@
+use std::net::SocketAddr;
+
 use cognito_lookup::{
     config::{CallerSettings, ClientCertificate, Config, Reads},
     proto::{GetUserRequest, GetUserResponse, user_service_client::UserServiceClient},
 };
 use rcgen::SanType;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{
+    Code, Request, Status,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
     support::certificates::{Authority, Files, Identity, client_config},
+    support::process::Process,
     support::tls_client::connect,
     support::{ADA, App, BOB, GRACE, WEB, about, assert_failure, names, standin, with_token},
 };
@@ -35,6 +41,7 @@ async fn a_machine_reads_what_its_rule_allows() {
         ("without a rule", &unruled, about(BOB), denied, "CALLER_NOT_ALLOWED"),
         ("by a sub alone", &other, about(BOB), denied, "SUBJECT_NOT_ALLOWED"),
         ("without a user", &desk, about(""), Code::InvalidArgument, "SUB_MALFORMED"),
+        ("alone, where a user's is required", &other, about(""), Code::Unauthenticated, "TOKEN_WRONG_TYPE"),
         ("with two users", &desk, presenting_and(&ada, BOB), Code::InvalidArgument, "SUBJECT_AMBIGUOUS"),
         (
             "with a machine's token for a user's",
@@ -74,6 +81,8 @@ async fn a_client_certificate_identifies_the_caller() {
     let asked = server.app.cognito_lookups();
     let alone = ask(&reports, Request::new(about(BOB))).await;
     assert_failure(alone, Code::PermissionDenied, "SUBJECT_NOT_ALLOWED");
+    let nobody = ask(&reports, Request::new(about(""))).await;
+    assert_failure(nobody, Code::Unauthenticated, "TOKEN_MISSING");
     let id_token = server.app.cognito.id_token("ada").unwrap();
     let bad = ask(&billing, with_token(&id_token, about(GRACE))).await;
     assert_failure(bad, Code::Unauthenticated, "ID_TOKEN_REFUSED");
@@ -125,6 +134,94 @@ async fn identity_headers_are_ignored() {
         request.metadata_mut().insert(name, value.parse().unwrap());
         assert_failure(ask(&nobody, request).await, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
     }
+}
+
+#[tokio::test]
+async fn a_call_through_a_proxy_is_not_from_this_machine() {
+    let network = ["127.0.0.0/8", "unix"];
+    let with = |proxied| {
+        move |config: &mut Config| {
+            config.callers[1].network = network.map(Into::into).into();
+            config.callers[1].proxied = proxied;
+        }
+    };
+    let marks = [
+        ("x-forwarded-for", "10.1.2.3"),
+        ("x-forwarded-client-cert", "By=x;URI=spiffe://example.com/web"),
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "for=10.1.2.3"),
+        ("via", "1.1 proxy"),
+        ("x-envoy-external-address", "10.1.2.3"),
+        ("x-envoy-attempt-count", "1"),
+        ("x-real-ip", "10.1.2.3"),
+    ];
+    for proxied in [false, true] {
+        let app = App::start_with_config(with(proxied)).await;
+        assert!(app.get_by_sub(ADA).await.is_ok(), "the control");
+        for (name, value) in marks {
+            let mut request = Request::new(about(ADA));
+            request.metadata_mut().insert(name, value.parse().unwrap());
+            let answer = app.get_user(request).await;
+            assert_eq!(answer.is_ok(), proxied, "{name}");
+            if !proxied {
+                assert_failure(answer, Code::Unauthenticated, "TOKEN_MISSING");
+            }
+            // A token is a credential wherever it comes from.
+            let mut forwarded = with_token(&app.token("ada"), about(""));
+            forwarded.metadata_mut().insert(name, value.parse().unwrap());
+            assert!(app.get_user(forwarded).await.is_ok(), "{name}");
+        }
+        let sidecar = channel_from("127.0.0.6", app.address).await;
+        assert_eq!(ask(&sidecar, Request::new(about(ADA))).await.is_ok(), proxied, "Istio's address");
+        let other = channel_from("127.0.0.7", app.address).await;
+        assert!(ask(&other, Request::new(about(ADA))).await.is_ok(), "another address of this machine");
+    }
+    let named = App::start_with_config(|config| {
+        config.callers[1].network = vec!["127.0.0.6/32".into()];
+    })
+    .await;
+    let sidecar = channel_from("127.0.0.6", named.address).await;
+    assert!(ask(&sidecar, Request::new(about(ADA))).await.is_ok(), "the rule names this address");
+}
+
+#[test]
+fn a_rule_without_a_credential_is_warned_about() {
+    let cognito = standin();
+    for (listen, proxied, expected) in [
+        ("127.0.0.1:0", "", Some("leaves no marks")),
+        ("127.0.0.1:0", "proxied = true", Some("proxied = true")),
+        ("unix:SOCKET", "", None),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = listen.replace("SOCKET", folder.path().join("lookup.sock").to_str().unwrap());
+        let settings = format!("listen = \"{listen}\"\n[shutdown]\ndelay = \"0s\"");
+        // The last table of the settings is the rule of this machine.
+        let line = format!("printf '{proxied}\\n' >> \"$3\"; exec \"$0\" \"$@\"");
+        let process = Process::serve_with_shell(&line, &cognito, &settings, &[]);
+        let warnings: Vec<_> = process
+            .start
+            .iter()
+            .filter(|line| line["level"] == "WARN" && line["caller.name"] == "sidecar")
+            .map(|line| line["message"].as_str().unwrap())
+            .collect();
+        assert_eq!(warnings.len(), usize::from(expected.is_some()), "{warnings:?}");
+        assert!(expected.is_none_or(|expected| warnings[0].contains(expected)), "{warnings:?}");
+    }
+}
+
+#[test]
+fn the_log_says_why_a_call_without_a_users_token_is_refused() {
+    let cognito = standin();
+    let machine = cognito.machine_token(WEB, &[]);
+    let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, machine).unwrap();
+    let refused = process.client(&["get", "--token-file", file.to_str().unwrap()]).unwrap_err();
+    assert!(refused.contains("TOKEN_WRONG_TYPE"), "{refused}");
+    let lines = process.log_until("call failed");
+    let cause = lines.last().unwrap()["cause"].as_str().unwrap();
+    assert!(cause.contains("a machine's") && cause.contains("user's access token"), "{cause}");
 }
 
 #[tokio::test]
@@ -219,6 +316,12 @@ fn presenting_and(token: &str, sub: &str) -> GetUserRequest {
 
 async fn ask(channel: &Channel, request: Request<GetUserRequest>) -> Result<GetUserResponse, Status> {
     UserServiceClient::new(channel.clone()).get_user(request).await.map(tonic::Response::into_inner)
+}
+
+/// Connects from a given address of this machine.
+async fn channel_from(source: &str, server: SocketAddr) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{server}")).unwrap();
+    endpoint.local_address(Some(source.parse().unwrap())).connect().await.unwrap()
 }
 
 fn dns(name: &str) -> SanType {

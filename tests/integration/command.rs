@@ -6,13 +6,18 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use cognito_lookup::config::{CallerSettings, ClientCertificate, Reads};
+use cognito_lookup::{
+    config::{CallerSettings, ClientCertificate, Reads},
+    proto::GetUserRequest,
+};
+use cognito_standin::SigningKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     support::certificates::{Authority, Files},
-    support::{ADA, App, BOB, GRACE, standin},
+    support::forged_tokens::TokenForger,
+    support::{ADA, App, BOB, GRACE, WEB, standin},
 };
 
 const GOOD: &str = r#"
@@ -307,6 +312,72 @@ fn token_inspect_applies_the_rules_of_the_service() {
         assert_eq!(code(&told), 5, "{reason}");
     }
     assert_eq!(code(&run(&["token", "inspect"], &[])), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn token_inspect_agrees_with_the_service() {
+    let app = App::start().await;
+    let forger = TokenForger::with_key(&app.cognito, SigningKey::Access);
+    let (header, claims) =
+        (app.cognito.header(SigningKey::Access), app.cognito.access_claims("ada").unwrap());
+    let now = claims["iat"].as_u64().unwrap();
+    let with_claim = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        forger.token(header.to_string(), claims.to_string())
+    };
+    let with_member = |member: &[u8]| {
+        let text = [b"{", member, b",", &claims.to_string().as_bytes()[1..]].concat();
+        [
+            forger.token(header.to_string(), text),
+            forger.token(
+                [b"{", member, b",", &header.to_string().as_bytes()[1..]].concat(),
+                claims.to_string(),
+            ),
+        ]
+    };
+    let mut tokens = vec![
+        ("a good one", app.token("ada")),
+        ("an ID token", app.cognito.id_token("ada").unwrap()),
+        ("odd groups", with_claim("cognito:groups", json!("staff"))),
+        ("a fraction", with_claim("iat", json!(now as f64 - 0.5))),
+        ("a date that is too late", with_claim("exp", json!(1e12))),
+        ("a date beyond any", with_claim("exp", json!(1e300))),
+        ("a date as text", with_claim("exp", json!("1999999999"))),
+        ("another app client", with_claim("client_id", json!("a-b"))),
+        ("a token use that is a list", with_claim("token_use", json!(["access"]))),
+        ("no token", "x.y".to_owned()),
+        ("a control character", format!("{}\u{7}", app.token("ada"))),
+        ("a padded part", app.token("ada").replacen('.', "=.", 1)),
+    ];
+    let digits = [b"\"n\":".to_vec(), vec![b'9'; 400]].concat();
+    for (case, member) in [
+        ("400 digits that are not read", digits.as_slice()),
+        ("invalid UTF-8 that is not read", b"\"x\":\"\xc0\xaf\""),
+        ("half of a surrogate pair that is not read", br#""x":"\ud800""#),
+        ("a member twice that is not read", br#""x":1,"x":2"#),
+    ] {
+        tokens.extend(with_member(member).map(|token| (case, token)));
+    }
+    let (pool, issuer, keys) = (app.cognito.pool_id(), app.cognito.issuer(), app.cognito.jwks_url());
+    let pool = ["--user-pool-id", pool, "--issuer", issuer, "--jwks-url", &keys, "--app-client", WEB];
+    let mut accepted = 0;
+    for (case, token) in tokens {
+        let told = run(&[&["token", "inspect"], &pool[..]].concat(), &[("COGNITO_LOOKUP_TOKEN", &token)]);
+        let message = GetUserRequest { access_token: token, ..GetUserRequest::default() };
+        let answered = app.get_user(tonic::Request::new(message)).await;
+        let expected = if answered.is_ok() { 0 } else { 5 };
+        assert_eq!(code(&told), expected, "{case}: {answered:?}, {} {}", stdout(&told), stderr(&told));
+        if answered.is_ok() {
+            let text = stdout(&told);
+            assert!(
+                ["alg  ", "kid  ", "client_id  "].iter().all(|name| text.contains(name)),
+                "{case}: {text}"
+            );
+            accepted += 1;
+        }
+    }
+    assert_eq!(accepted, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ async fn health_covers_the_server_and_each_service() {
     let mut told = health.watch(unknown).await.unwrap().into_inner();
     assert_eq!(told.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
     let listed = health.list(HealthListRequest {}).await.unwrap().into_inner().statuses;
-    assert_eq!(listed.len(), 3);
+    assert_eq!(listed.len(), 4, "and the pool");
     assert!(listed.values().all(|response| response.status() == ServingStatus::Serving));
 }
 

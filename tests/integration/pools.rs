@@ -1,15 +1,29 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{Ipv4Addr, SocketAddr},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use cognito_lookup::{
     config::{Config, PoolSettings},
-    proto::{GetUserRequest, GetUserResponse},
+    proto::{
+        GetUserRequest, GetUserResponse,
+        health::{
+            HealthCheckRequest, HealthCheckResponse, HealthListRequest, health_check_response::ServingStatus,
+            health_client::HealthClient,
+        },
+    },
 };
-use cognito_standin::{Keys, Pool, Role, SigningKey, StandIn};
-use tonic::{Code, Request};
+use cognito_standin::{Fault, HttpResponse, Keys, Pool, Role, SigningKey, StandIn};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::timeout;
+use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
 use crate::{
     support::process::Process,
-    support::{ADA, App, about, assert_failure, max_age, with_token},
+    support::{ADA, App, about, assert_failure, http_get, max_age, standin, with_token},
 };
 
 /// Both pools have users with the same subs and different names.
@@ -126,6 +140,136 @@ fn a_pools_calls_use_its_role() {
     assert_eq!(cognito.calls("AdminGetUser"), 0, "no other credentials are used instead");
 }
 
+/// The key server of a deleted pool answers 404 for ever.
+#[tokio::test]
+async fn a_pool_without_keys_does_not_keep_the_others_from_being_served() {
+    for require_all in [false, true] {
+        let (app, other) = two_pools_unready(|config| config.require_all_pools = require_all).await;
+        let own = format!("userlookup.v1.UserService/{}", app.cognito.pool_id());
+        let others = format!("userlookup.v1.UserService/{OTHER}");
+        let mut health = HealthClient::new(app.channel.clone());
+        let mut watched = watch(&mut health, &others).await;
+        assert_eq!(next(&mut watched).await, ServingStatus::NotServing);
+        let mut own_watched = watch(&mut health, &own).await;
+        while next(&mut own_watched).await != ServingStatus::Serving {}
+        app.wait_for_metric(&ready(app.cognito.pool_id()), |value| value > 0.5).await;
+        assert_eq!(app.metric(&ready(OTHER)).await, 0.0);
+        assert!(app.get_by_token(&app.token("ada")).await.is_ok());
+        let theirs = app.get_by_token(&other.access_token("ada").unwrap()).await;
+        assert_failure(theirs, Code::Unavailable, "KEYS_UNAVAILABLE");
+
+        let whole = if require_all { ServingStatus::NotServing } else { ServingStatus::Serving };
+        let expected =
+            [("", whole), (own.as_str(), ServingStatus::Serving), (&others, ServingStatus::NotServing)];
+        for (service, expected) in expected {
+            assert_eq!(check(&mut health, service).await.unwrap(), expected, "{service}");
+        }
+        let listed = health.list(HealthListRequest {}).await.unwrap().into_inner().statuses;
+        assert_eq!(listed.len(), 5, "{listed:?}");
+        for (service, expected) in expected {
+            assert_eq!(listed[service].status(), expected, "{service}");
+        }
+        let unknown = check(&mut health, "userlookup.v1.UserService/eu-west-1_Nobody").await;
+        assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
+        let readyz = http_get(app.admin, "/readyz").await.0;
+        assert_eq!(readyz, if require_all { 503 } else { 200 });
+
+        other.clear_faults("jwks");
+        assert_eq!(next(&mut watched).await, ServingStatus::Serving);
+        app.wait_until_ready().await;
+        app.wait_for_metric(&ready(OTHER), |value| value > 0.5).await;
+        assert_eq!(check(&mut health, "").await.unwrap(), ServingStatus::Serving);
+        assert!(app.get_by_token(&other.access_token("ada").unwrap()).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_stopping_server_serves_no_pool() {
+    let mut app = App::start_with_config(|config| config.shutdown.delay = Duration::from_secs(60)).await;
+    let own = format!("userlookup.v1.UserService/{}", app.cognito.pool_id());
+    let mut health = HealthClient::new(app.channel.clone());
+    let mut watched = watch(&mut health, &own).await;
+    assert_eq!(next(&mut watched).await, ServingStatus::Serving);
+    app.stop();
+    assert_eq!(next(&mut watched).await, ServingStatus::NotServing);
+}
+
+/// Regions of every partition that the SDK knows, and of one that only its future data has.
+#[test]
+fn a_pool_of_any_partition_has_its_own_key_server() {
+    let folder = TempDir::new().unwrap();
+    let partitions = folder.path().join("partitions.json");
+    let outputs = json!({
+        "name": "aws-mars", "dnsSuffix": "amazonaws.mars", "dualStackDnsSuffix": "api.mars",
+        "supportsFIPS": false, "supportsDualStack": false, "implicitGlobalRegion": "mars-olympus-1",
+    });
+    let mars = json!({
+        "version": "1.1",
+        "partitions": [
+            {"id": "aws-mars", "regionRegex": "^mars\\-\\w+\\-\\d+$", "regions": {}, "outputs": outputs},
+        ],
+    });
+    std::fs::write(&partitions, mars.to_string()).unwrap();
+    for (region, suffix, partitions) in [
+        ("mx-central-1", "amazonaws.com", None),
+        ("cn-northwest-1", "amazonaws.com.cn", None),
+        ("us-gov-east-1", "amazonaws.com", None),
+        ("eusc-de-east-1", "amazonaws.eu", None),
+        ("us-iso-east-1", "c2s.ic.gov", None),
+        ("us-isob-east-1", "sc2s.sgov.gov", None),
+        ("eu-isoe-west-1", "cloud.adc-e.uk", None),
+        ("us-isof-south-1", "csp.hci.ic.gov", None),
+        ("mars-olympus-1", "amazonaws.mars", Some(&partitions)),
+    ] {
+        let pool = format!("{region}_AbCdEfGhI");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
+            .arg("serve")
+            .env_clear()
+            .envs(partitions.map(|path| ("SMITHY_CLIENT_SDK_CUSTOM_PARTITION", path)))
+            .envs([
+                ("COGNITO_LOOKUP_USER_POOL_ID", pool.as_str()),
+                ("COGNITO_LOOKUP_APP_CLIENTS", "client1"),
+                ("COGNITO_LOOKUP_ATTRIBUTES", "name"),
+                ("COGNITO_LOOKUP_LISTEN", "127.0.0.1:0"),
+                ("COGNITO_LOOKUP_ADMIN_LISTEN", "127.0.0.1:0"),
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+            ])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = Vec::new();
+        for line in BufReader::new(process.stderr.take().unwrap()).lines() {
+            lines.push(line.unwrap());
+            if lines.last().unwrap().contains("jwks.url") {
+                break;
+            }
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let url = format!("https://cognito-idp.{region}.{suffix}/{pool}/.well-known/jwks.json");
+        assert!(lines.last().is_some_and(|line| line.contains(&url)), "{region}: {lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("not AWS's own")), "{region}: {lines:#?}");
+    }
+}
+
+fn ready(pool: &str) -> String {
+    format!("cognito_lookup_pool_ready{{pool=\"{pool}\"}}")
+}
+
+async fn check(health: &mut HealthClient<Channel>, service: &str) -> Result<ServingStatus, Status> {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    health.check(request).await.map(|response| response.into_inner().status())
+}
+
+async fn watch(health: &mut HealthClient<Channel>, service: &str) -> Streaming<HealthCheckResponse> {
+    health.watch(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner()
+}
+
+async fn next(watched: &mut Streaming<HealthCheckResponse>) -> ServingStatus {
+    let patience = Duration::from_secs(30);
+    timeout(patience, watched.message()).await.expect("a change").unwrap().unwrap().status()
+}
+
 /// Starts a server with two pools, each with its own stand-in and keys.
 async fn two_pools() -> (App, StandIn) {
     two_pools_with(|_| {}).await
@@ -133,16 +277,34 @@ async fn two_pools() -> (App, StandIn) {
 
 /// The same with changed settings.
 pub(crate) async fn two_pools_with(change: impl FnOnce(&mut Config)) -> (App, StandIn) {
-    let pool = Pool { id: OTHER.into(), web_clients: vec![OTHER_WEB.into()], ..Pool::sandbox() };
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let other = StandIn::start_with_keys(pool, address, Keys::generate().unwrap()).unwrap();
-    other.update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
+    let other = second_standin();
     let app = App::start_with_config(|config| {
+        config.require_all_pools = true;
         add_second_pool(config, &other);
         change(config);
     })
     .await;
     (app, other)
+}
+
+/// The same, where the key server of the second pool knows no such pool.
+async fn two_pools_unready(change: impl FnOnce(&mut Config)) -> (App, StandIn) {
+    let other = second_standin();
+    other.inject("jwks", Fault::Respond(HttpResponse::new(404, "application/json", "{}")));
+    let app = App::start_unready(standin(), |config| {
+        add_second_pool(config, &other);
+        change(config);
+    })
+    .await;
+    (app, other)
+}
+
+fn second_standin() -> StandIn {
+    let pool = Pool { id: OTHER.into(), web_clients: vec![OTHER_WEB.into()], ..Pool::sandbox() };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let other = StandIn::start_with_keys(pool, address, Keys::generate().unwrap()).unwrap();
+    other.update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Another Ada".into()))).unwrap();
+    other
 }
 
 fn add_second_pool(config: &mut Config, other: &StandIn) {

@@ -226,7 +226,7 @@ impl Components {
         let metrics = Metrics::new();
         let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
         let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens).unwrap();
-        authenticator.ready().await;
+        authenticator.ready(&pools.only().unwrap().id).await;
         let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics).await;
         Self { cognito, users, authenticator, metrics, policy }
     }

@@ -7,6 +7,7 @@ import pytest
 
 import health
 from client import BufCurl, Grpcurl
+from pool import Pool
 from service import Service, command
 
 SERVICES = ["userlookup.v1.UserService", "userlookup.v1.AdminService", "grpc.health.v1.Health"]
@@ -14,6 +15,13 @@ SERVICES = ["userlookup.v1.UserService", "userlookup.v1.AdminService", "grpc.hea
 
 @pytest.mark.parametrize("name", ["", *SERVICES[:2]])
 def test_a_ready_server_reports_serving(service: Service, name: str) -> None:
+    assert health.check(service.address, name) == "SERVING"
+    with health.watch(service.address, name) as states:
+        assert next(states) == "SERVING"
+
+
+def test_each_pool_has_a_state_of_its_own(service: Service, pool: Pool) -> None:
+    name = f"userlookup.v1.UserService/{pool.id}"
     assert health.check(service.address, name) == "SERVING"
     with health.watch(service.address, name) as states:
         assert next(states) == "SERVING"

@@ -1,12 +1,12 @@
 //! The header of a token: RS256 with a key id, and no parameter that changes the verification.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::part::{Presence, Typed};
 use crate::auth::{InvalidReason, Rejected};
 
 /// A missing `alg` or `kid` reads as an empty one, which is refused.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Header {
     alg: String,

@@ -2,23 +2,24 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+use serde_json::Value;
 
-use crate::auth::Rejected;
+use crate::auth::{Rejected, json};
 
 /// A claim of the expected type or of another, which is refused with another reason than a missing
 /// claim.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 pub(super) enum Typed<T> {
     Expected(T),
-    Other(IgnoredAny),
+    Other(Value),
 }
 
 /// Whether a header parameter is present, with any value (`null` too).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub(super) enum Presence {
     #[default]
     Absent,
@@ -31,13 +32,8 @@ impl<'de> Deserialize<'de> for Presence {
     }
 }
 
-/// Decodes canonical base64url without padding (RFC 7515, section 2) and the JSON object in it. A
-/// field of `T` that is given twice is refused.
+/// Decodes canonical base64url without padding (RFC 7515, section 2) and the JSON object in it.
 pub(super) fn json<T: DeserializeOwned>(part: &str) -> Result<T, Rejected> {
     let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejected::Malformed)?;
-    // Serde would also read an array, field by field.
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(Rejected::Malformed);
-    }
-    serde_json::from_slice(&bytes).map_err(|_| Rejected::Malformed)
+    json::object(&bytes).ok_or(Rejected::Malformed)
 }

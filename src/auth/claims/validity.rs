@@ -15,8 +15,9 @@ pub(in crate::auth) struct Validity {
 
 impl Validity {
     pub(super) fn of(claims: &Claims) -> Result<Self, Rejected> {
-        let expires_at = seconds(&claims.exp)?.ok_or(Rejected::Invalid(InvalidReason::Lifetime))?;
-        Ok(Self { expires_at, issued_at: seconds(&claims.iat)?, not_before: seconds(&claims.nbf)? })
+        let expires_at = numeric_date(&claims.exp)?.ok_or(Rejected::Invalid(InvalidReason::Lifetime))?;
+        let (issued_at, not_before) = (numeric_date(&claims.iat)?, numeric_date(&claims.nbf)?);
+        Ok(Self { expires_at, issued_at, not_before })
     }
 
     #[cfg(test)]
@@ -55,10 +56,14 @@ fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn seconds(claim: &Option<Typed<u64>>) -> Result<Option<Duration>, Rejected> {
+/// Reads a `NumericDate`, which may have a fraction (RFC 7519, section 2). One before 1970 counts as
+/// 1970, and one beyond the range as its end.
+fn numeric_date(claim: &Option<Typed<f64>>) -> Result<Option<Duration>, Rejected> {
     match claim {
         None => Ok(None),
-        Some(Typed::Expected(seconds)) => Ok(Some(Duration::from_secs(*seconds))),
+        Some(Typed::Expected(seconds)) => {
+            Ok(Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)))
+        }
         Some(Typed::Other(_)) => Err(Rejected::Malformed),
     }
 }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{
-    DecodingKey,
-    jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
-};
+use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use thiserror::Error;
+
+use crate::auth::json;
 
 /// A signing key. Fetches that return it again keep its allocation, so a cached token compares
 /// addresses to check that its key is still published.
@@ -31,29 +31,41 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The usable keys of a set: RSA for RS256 signatures, 2048 to 8192 bits, exponent 65537.
+/// The keys of a set. Usable are RSA keys for RS256 signatures, of 2048 to 8192 bits and exponent
+/// 65537.
 #[derive(Debug)]
-pub(super) struct KeySet(Vec<Arc<Key>>);
+pub(super) struct KeySet {
+    usable: Vec<Arc<Key>>,
+    /// The ids of the other keys. Two different keys with one id are both unusable, because the id
+    /// is ambiguous.
+    unusable: BTreeSet<String>,
+}
 
 impl KeySet {
-    /// Reads a set of at most 32 keys. At least one must be usable. Two different keys with one id
-    /// are both dropped, because the id is ambiguous.
+    /// Reads a set of at most 32 keys. At least one must be usable.
     pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidSet> {
-        let document: Document = serde_json::from_slice(body).map_err(|_| InvalidSet::Syntax)?;
+        let document: Document<'_> = serde_json::from_slice(body).map_err(|_| InvalidSet::Syntax)?;
         if document.keys.len() > MAX_KEYS {
             return Err(InvalidSet::TooMany);
         }
-        let usable: BTreeSet<_> = document.keys.into_iter().filter_map(usable).collect();
-        let is_unique = |id: &str| usable.iter().filter(|(other, _)| other == id).count() == 1;
-        let unique = usable.iter().filter(|(id, _)| is_unique(id));
-        let keys: Vec<_> = unique.map(|(id, modulus)| Arc::new(Key::new(id, modulus))).collect();
-        if keys.is_empty() { Err(InvalidSet::Empty) } else { Ok(Self(keys)) }
+        let (mut read, mut unusable) = (BTreeSet::new(), BTreeSet::new());
+        for key in document.keys.iter().map(|key| key.get()) {
+            match json::object::<Jwk>(key.as_bytes()).and_then(|jwk| Some((jwk.modulus()?, jwk.kid))) {
+                Some((modulus, id)) => _ = read.insert((id, modulus)),
+                None => unusable.extend(key_id(key)),
+            }
+        }
+        let is_unique = |id: &str| read.iter().filter(|(other, _)| other == id).count() == 1;
+        let (unique, ambiguous): (Vec<_>, Vec<_>) = read.iter().partition(|(id, _)| is_unique(id));
+        unusable.extend(ambiguous.into_iter().map(|(id, _)| id.clone()));
+        let usable: Vec<_> = unique.into_iter().map(|(id, n)| Arc::new(Key::new(id, n))).collect();
+        if usable.is_empty() { Err(InvalidSet::Empty) } else { Ok(Self { usable, unusable }) }
     }
 
     /// Replaces each key that is also in `previous`, with the same id and modulus, by the
     /// allocation in `previous`.
     pub(super) fn keeping_keys_of(mut self, previous: Option<&Self>) -> Self {
-        for key in &mut self.0 {
+        for key in &mut self.usable {
             let same = previous.and_then(|previous| previous.key(&key.id));
             if let Some(same) = same.filter(|same| same.modulus == key.modulus) {
                 *key = same;
@@ -64,17 +76,22 @@ impl KeySet {
 
     /// Returns the key of this id, compared byte for byte.
     pub(super) fn key(&self, id: &str) -> Option<Arc<Key>> {
-        self.0.iter().find(|key| &*key.id == id).cloned()
+        self.usable.iter().find(|key| &*key.id == id).cloned()
+    }
+
+    /// Returns whether the set has a key of this id that cannot be used.
+    pub(super) fn has_unusable(&self, id: &str) -> bool {
+        self.unusable.contains(id)
     }
 
     /// Returns whether the set has this key, by address.
     pub(super) fn contains(&self, key: &Arc<Key>) -> bool {
-        self.0.iter().any(|own| Arc::ptr_eq(own, key))
+        self.usable.iter().any(|own| Arc::ptr_eq(own, key))
     }
 
     /// Returns how many keys are usable, at least 1.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.usable.len()
     }
 }
 
@@ -90,22 +107,42 @@ pub(super) enum InvalidSet {
 }
 
 #[derive(Deserialize)]
-struct Document {
-    keys: Vec<serde_json::Value>,
+struct Document<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
 }
 
-/// Returns the id and the modulus of a key; none if it is not for RS256 or weak.
-fn usable(key: serde_json::Value) -> Option<(String, Vec<u8>)> {
-    let Jwk { common, algorithm } = serde_json::from_value(key).ok()?;
-    let AlgorithmParameters::RSA(rsa) = algorithm else { return None };
-    let id = common.key_id.filter(|id| (1..=MAX_KEY_ID_BYTES).contains(&id.len()))?;
-    let modulus = URL_SAFE_NO_PAD.decode(&rsa.n).ok()?;
-    let is_for_rs256 = common.key_algorithm.is_none_or(|algorithm| algorithm == KeyAlgorithm::RS256)
-        && common.public_key_use.is_none_or(|purpose| purpose == PublicKeyUse::Signature)
-        && common.key_operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
-    let is_strong =
-        rsa.e == EXPONENT_65537 && modulus.last()? % 2 == 1 && MODULUS_BITS.contains(&bits(&modulus)?);
-    (is_for_rs256 && is_strong).then_some((id, modulus))
+/// The members of a key that decide whether and how it is used (RFC 7517, section 4; RFC 7518,
+/// section 6.3.1). All others are ignored, whatever they are.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: String,
+    n: String,
+    e: String,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    key_ops: Option<Vec<String>>,
+}
+
+impl Jwk {
+    /// Returns the modulus; none if the key is not for RS256, or weak.
+    fn modulus(&self) -> Option<Vec<u8>> {
+        let modulus = URL_SAFE_NO_PAD.decode(&self.n).ok()?;
+        let is_for_rs256 = self.kty == "RSA"
+            && self.alg.as_ref().is_none_or(|algorithm| algorithm == "RS256")
+            && self.purpose.as_ref().is_none_or(|purpose| purpose == "sig")
+            && self.key_ops.as_ref().is_none_or(|operations| operations.iter().any(|op| op == "verify"));
+        let is_strong =
+            self.e == EXPONENT_65537 && modulus.last()? % 2 == 1 && MODULUS_BITS.contains(&bits(&modulus)?);
+        let is_named = (1..=MAX_KEY_ID_BYTES).contains(&self.kid.len());
+        (is_for_rs256 && is_strong && is_named).then_some(modulus)
+    }
+}
+
+fn key_id(key: &str) -> Option<String> {
+    Some(serde_json::from_str::<Value>(key).ok()?.get("kid")?.as_str()?.to_owned())
 }
 
 /// Counts the bits of a big-endian number; none if it is zero or padded with zeros (RFC 7518,

@@ -1,4 +1,5 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::FutureExt as _;
 
 use super::*;
 use crate::telemetry::metrics::TokenMetrics;
@@ -35,6 +36,23 @@ async fn an_unknown_key_id_waits_for_one_fetch_and_is_unavailable_if_it_fails() 
         let (rejected, ()) = tokio::join!(rejected(&keys, "new"), fetch);
         assert_eq!(rejected, expected, "{case}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_published_key_that_cannot_be_used_is_invalid_at_once() {
+    let (keys, state) = held(Some("old"));
+    let n = URL_SAFE_NO_PAD.encode([0x81; 128]);
+    let weak = format!(r#",{{"kty":"RSA","kid":"weak","n":"{n}","e":"AQAB"}}]"#);
+    let set = KeySet::parse(document("old").replace(']', &weak).as_bytes()).unwrap();
+    state.send_modify(|state| state.record_fetch(Some(set)));
+    for _ in 0..2 {
+        assert_eq!(rejected(&keys, "weak").await, Some(Rejected::Invalid(InvalidReason::UnusableKey)));
+        assert_eq!(rejected(&keys, "old").await, None);
+        tokio::time::advance(MIN_FETCH_INTERVAL).await;
+    }
+    assert_eq!(keys.fetch_requested.notified().now_or_never(), None, "no fetch is requested");
+    fetched(&state, Ok("weak"));
+    assert_eq!(rejected(&keys, "weak").await, None, "a usable key of this id is published later");
 }
 
 /// A failed fetch starts a cool-down too, so a flapping key server may need several.
@@ -126,7 +144,7 @@ async fn requests_in_the_cool_down_cause_no_fetch() {
 /// Returns keys, the published one, and a function that replaces it.
 pub(in crate::auth) fn test_keys() -> (Arc<Keys>, Arc<Key>, impl Fn()) {
     let (keys, state) = held(Some("old"));
-    let key = state.borrow().key("old").unwrap();
+    let key = state.borrow().key("old").unwrap().unwrap();
     (Arc::new(keys), key, move || fetched(&state, Ok("new")))
 }
 
@@ -164,9 +182,12 @@ fn fetched(state: &watch::Sender<State>, brought: Result<&str, ()>) {
 }
 
 fn set(kid: &str) -> KeySet {
+    KeySet::parse(document(kid).as_bytes()).unwrap()
+}
+
+fn document(kid: &str) -> String {
     let n = URL_SAFE_NO_PAD.encode([0x81; 256]);
-    let document = format!(r#"{{"keys":[{{"kty":"RSA","kid":"{kid}","n":"{n}","e":"AQAB"}}]}}"#);
-    KeySet::parse(document.as_bytes()).unwrap()
+    format!(r#"{{"keys":[{{"kty":"RSA","kid":"{kid}","n":"{n}","e":"AQAB"}}]}}"#)
 }
 
 async fn rejected(keys: &Keys, id: &str) -> Option<Rejected> {

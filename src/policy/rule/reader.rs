@@ -61,7 +61,8 @@ impl Reader<'_, '_> {
                 let networks = networks.iter().enumerate().filter_map(|(n, text)| {
                     Network::read(text).map_err(|problem| self.refuse(&format!("network[{n}]"), problem)).ok()
                 });
-                Some(CallerMatcher::Network(networks.collect()))
+                let networks = networks.collect();
+                Some(CallerMatcher::Network { networks, proxied: self.caller.proxied })
             }
             _ => {
                 self.errors.add(self.key, "must have exactly one of app_client, certificate and network");
@@ -93,6 +94,9 @@ impl Reader<'_, '_> {
     /// granted the client more.
     fn check_reads_and_admin(&mut self) {
         let CallerSettings { reads, admin, app_client, scope, network, .. } = self.caller;
+        if self.caller.proxied && network.is_empty() {
+            self.refuse("proxied", "needs network: it is about callers without a credential");
+        }
         let lacks_scope = app_client.is_some() && scope.is_none();
         let is_remote = |network: &String| Network::read(network).is_ok_and(|network| !network.is_local());
         if *reads == Reads::Any && lacks_scope {
@@ -100,8 +104,8 @@ impl Reader<'_, '_> {
         }
         if *admin && lacks_scope {
             self.refuse("admin", "may be true for an app client only with a scope: set scope");
-        } else if *admin && network.iter().any(is_remote) {
-            self.refuse("admin", "may be true only for networks within this machine");
+        } else if *admin && (self.caller.proxied || network.iter().any(is_remote)) {
+            self.refuse("admin", "may be true only for networks within this machine, and without proxied");
         }
     }
 

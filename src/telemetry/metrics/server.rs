@@ -21,6 +21,9 @@ metric_set! {
         pub tls_reload_failures: Counter = "tls_reload_failures",
         /// Audit records dropped because the buffer was full or the sink failed.
         pub audit_records_dropped: Counter = "audit_records_dropped",
+        /// Whether calls about a user pool can be answered: 1 once its signing keys and the AWS
+        /// credentials for it are found, else 0.
+        pool_ready: Family<[(&'static str, String); 1], Gauge> = "pool_ready",
         /// Unix time in seconds at which the TLS files in use were loaded; 0 without TLS.
         tls_loaded: Gauge<f64, AtomicU64> = "tls_loaded_timestamp_seconds",
         /// Unix time in seconds at which the server certificate in use expires; 0 without TLS.
@@ -32,6 +35,11 @@ impl ServerMetrics {
     /// Returns the gauge of the connections of a worker, which are numbered from 0.
     pub fn connections(&self, worker: usize) -> Gauge {
         self.connections.get_or_create_owned(&[("worker", worker.try_into().unwrap_or(u32::MAX))])
+    }
+
+    /// Returns the gauge of a pool's readiness.
+    pub fn pool_ready(&self, pool: &impl ToString) -> Gauge {
+        self.pool_ready.get_or_create_owned(&[("pool", pool.to_string())])
     }
 
     /// Records that TLS files were loaded now, with a server certificate that expires at `expiry`.

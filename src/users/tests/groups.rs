@@ -1,6 +1,6 @@
 //! Groups are fetched only on request, and are as fresh as the user.
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::join_all};
 use serde_json::json;
 use tokio::time::sleep;
 

@@ -24,14 +24,28 @@ fn usable_keys_are_kept_and_others_skipped() {
         ("base64 padding", edit("n", json!(format!("{}==", modulus(2048, 1))))),
         ("even", edit("n", json!(modulus(2048, 2)))),
         ("zero", edit("n", json!("AA"))),
+        ("operations of another type", edit("key_ops", json!("verify"))),
         ("not an object", json!(7)),
     ];
     for (case, other) in table {
         let set = parse(&json!({"keys": [other, good]})).unwrap();
         assert_eq!(set.len(), 1, "{case}");
         assert!(set.key("good").is_some(), "{case}");
+        let id = other["kid"].as_str().unwrap_or("unknown");
+        assert_eq!(set.has_unusable(id), other["kid"].is_string(), "{case}");
+        assert!(!set.has_unusable("good") && set.key(id).is_none(), "{case}");
     }
-    for key in [jwk("a", &modulus(8192, 1)), edit("alg", Value::Null), edit("use", Value::Null)] {
+    for key in [
+        jwk("a", &modulus(8192, 1)),
+        edit("alg", Value::Null),
+        edit("use", Value::Null),
+        edit("x5c", json!("a text where a list belongs")),
+        edit("x5t", json!([7])),
+        edit("x5t#S256", json!({})),
+        edit("x5u", json!(false)),
+        edit("oth", json!("other primes")),
+        edit("ext", json!({"nested": [1, 2]})),
+    ] {
         assert_eq!(parse(&json!({"keys": [key]})).unwrap().len(), 1);
     }
 }
@@ -41,7 +55,30 @@ fn different_keys_with_one_id_are_dropped() {
     let (one, two) = (jwk("k", &modulus(2048, 1)), jwk("k", &modulus(2048, 3)));
     assert_eq!(parse(&json!({"keys": [one, two]})).unwrap_err(), InvalidSet::Empty);
     assert_eq!(parse(&json!({"keys": [one, two, one, jwk("other", &modulus(2048, 1))]})).unwrap().len(), 1);
+    let set = parse(&json!({"keys": [one, two, jwk("other", &modulus(2048, 1))]})).unwrap();
+    assert!(set.has_unusable("k"), "its tokens are invalid");
     assert_eq!(parse(&json!({"keys": [one, one]})).unwrap().len(), 1, "the same key twice is one key");
+    let signing_and_not = json!({"keys": [one, edit("kid", json!("k")), {"kid": "k", "use": "enc"}]});
+    assert!(parse(&signing_and_not).unwrap().key("k").is_some(), "an unusable key hides no usable one");
+}
+
+#[test]
+fn a_key_with_a_member_twice_is_unusable() {
+    let (good, n) = (jwk("good", &modulus(2048, 1)), modulus(2048, 1));
+    for (case, member) in [
+        ("an equal one", r#""e":"AQAB""#.to_owned()),
+        ("another purpose", r#""use":"enc""#.to_owned()),
+        ("another modulus", format!(r#""n":"{}""#, modulus(2048, 3))),
+        ("a member that is not read", r#""x5c":[],"x5c":[]"#.to_owned()),
+        ("an escaped name", format!(r#""\u006e":"{n}""#)),
+    ] {
+        let twice = jwk("twice", &n).to_string().replacen('{', &format!("{{{member},"), 1);
+        let set = KeySet::parse(format!(r#"{{"keys":[{twice},{good}]}}"#).as_bytes()).unwrap();
+        assert_eq!((set.len(), set.has_unusable("twice")), (1, true), "{case}");
+    }
+    let ids = jwk("a", &n).to_string().replacen('{', r#"{"kid":"b","#, 1);
+    let set = KeySet::parse(format!(r#"{{"keys":[{ids},{good}]}}"#).as_bytes()).unwrap();
+    assert!(set.key("a").is_none() && set.key("b").is_none());
 }
 
 #[test]
