@@ -13,15 +13,9 @@ mod verified;
 
 use std::{collections::HashMap, future::pending, net::IpAddr, sync::Arc, time::SystemTime};
 
-use thiserror::Error;
 use tonic::metadata::MetadataMap;
 
-use self::{
-    caller::TokenIdentity,
-    claims::Unverified,
-    keys::{FetcherError, Keys},
-    verified::VerifiedToken,
-};
+use self::{caller::TokenIdentity, claims::Unverified, keys::Keys, verified::VerifiedToken};
 pub use self::{
     caller::{Caller, Client, Identity, Scopes, TokenUser},
     certificate::{AlternativeName, Certificate, InvalidName},
@@ -31,6 +25,7 @@ pub use self::{
 };
 use crate::{
     cache::{MAINTENANCE_INTERVAL, maintain},
+    outgoing::Outgoing,
     pool::{PoolId, Pools},
     telemetry::metrics::TokenMetrics,
 };
@@ -79,15 +74,16 @@ impl Authenticator {
         pools: &Pools,
         verified: Arc<VerifiedTokens>,
         metrics: &TokenMetrics,
-    ) -> Result<Self, StartError> {
+        outgoing: &Outgoing,
+    ) -> Self {
         let keys = pools.iter().map(|pool| {
-            let keys = Keys::start(pool, metrics.jwks(pool.id.as_str()))?;
-            Ok((pool.id.clone(), Arc::new(keys)))
+            let keys = Keys::start(pool, metrics.jwks(pool.id.as_str()), outgoing.http_client());
+            (pool.id.clone(), Arc::new(keys))
         });
-        let keys = keys.collect::<Result<_, FetcherError>>()?;
+        let keys = keys.collect();
         #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
         tokio::spawn(maintain(Arc::downgrade(&verified), MAINTENANCE_INTERVAL, VerifiedTokens::maintain));
-        Ok(Self { keys, pools: pools.clone(), verified })
+        Self { keys, pools: pools.clone(), verified }
     }
 
     /// Waits until the keys of a pool are loaded, without a time limit. An unknown pool has none.
@@ -140,8 +136,3 @@ impl Authenticator {
 pub fn inspect(token: &str) -> Inspection {
     Inspection::of(token.as_bytes())
 }
-
-/// Why no client for key servers could be built.
-#[derive(Debug, Error)]
-#[error(transparent)]
-pub struct StartError(#[from] FetcherError);

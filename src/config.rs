@@ -34,7 +34,7 @@ pub use self::{
         AwsCredentials, BareSub, BudgetSettings, CacheSettings, CallerSettings, LogFormat, LogLevel,
         LogSettings, PoolSettings, Reads, ShutdownSettings,
     },
-    sources::{Flag, Sources, access_token, is_tracing_configured},
+    sources::{Flag, Sources, access_token, environment_variable, is_tracing_configured},
     tls::{ClientCertificate, TlsSettings},
     value_source::ValueSource,
 };

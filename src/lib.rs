@@ -43,5 +43,6 @@ pub mod unix_time;
 pub mod cache;
 pub mod telemetry;
 pub mod background;
+pub mod outgoing;
 pub mod config;
 pub mod proto;

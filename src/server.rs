@@ -132,16 +132,16 @@ async fn build_service(
     config: &Config,
     upstream: &Handle,
 ) -> Result<Service, Error> {
-    let Components { pools, metrics, policy, .. } = components;
+    let Components { pools, metrics, outgoing, policy, .. } = components;
     let (authenticator, tokens) = {
         let _context = upstream.enter();
         let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, metrics));
-        (Arc::new(Authenticator::start(pools, Arc::clone(&tokens), &metrics.tokens)?), tokens)
+        (Arc::new(Authenticator::start(pools, Arc::clone(&tokens), &metrics.tokens, outgoing)), tokens)
     };
-    let (pools, metrics) = (pools.clone(), metrics.clone());
+    let (pools, metrics, outgoing) = (pools.clone(), metrics.clone(), outgoing.clone());
     let (cache, budget) = (config.cache.clone(), config.budget.clone());
-    let users =
-        upstream.spawn(async move { Users::connect(&pools, &cache, &budget, tokens, &metrics).await });
+    let users = upstream
+        .spawn(async move { Users::connect(&pools, &cache, &budget, tokens, &metrics, &outgoing).await });
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(policy), users })
 }

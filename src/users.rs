@@ -32,6 +32,7 @@ use crate::{
     cache::{MAINTENANCE_INTERVAL, maintain},
     config::{BudgetSettings, CacheSettings},
     epochs::Epochs,
+    outgoing::Outgoing,
     policy::Permit,
     pool::{PoolId, Pools},
     telemetry::metrics::{Metrics, cache::CacheMetrics},
@@ -62,6 +63,7 @@ impl Users {
         budget: &BudgetSettings,
         tokens: Arc<VerifiedTokens>,
         metrics: &Metrics,
+        outgoing: &Outgoing,
     ) -> Self {
         let (mut cognito, mut limiters) = (HashMap::new(), HashMap::new());
         for pool in pools.iter() {
@@ -69,10 +71,11 @@ impl Users {
             let known = limiters.get(&scope).map(Arc::clone);
             let limiter =
                 known.clone().unwrap_or_else(|| Arc::new(RateLimiter::new(budget, &metrics.upstream)));
-            let client = Cognito::connect(Arc::clone(pool), Arc::clone(&limiter), &metrics.upstream).await;
+            let client =
+                Cognito::connect(Arc::clone(pool), Arc::clone(&limiter), &metrics.upstream, outgoing).await;
             if known.is_none() {
                 limiter.export(scope.0.unwrap_or_default(), scope.1, metrics);
-                #[expect(clippy::disallowed_methods, reason = "bounded by the time limits of its calls")]
+                #[expect(clippy::disallowed_methods, reason = "ends once it has credentials")]
                 tokio::spawn(client.clone().learn_quotas());
                 limiters.insert(scope, limiter);
             }

@@ -9,6 +9,7 @@ use cognito_lookup::{
     config::{
         AuditSettings, AuditSink, AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads,
     },
+    outgoing::Outgoing,
     policy::Policy,
     pool::Pools,
     service::{Dispatcher, Service},
@@ -42,9 +43,11 @@ impl Components {
         let audit = Audit::read(&config, Some(&pools), &metrics, &mut errors).unwrap();
         let upstream = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let service = upstream.block_on(async {
+            let outgoing = Outgoing::default();
             let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
-            let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens).unwrap();
-            let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics).await;
+            let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
+            let users =
+                Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics, &outgoing).await;
             let service = Service { authenticator: Arc::new(authenticator), policy, users };
             service.ready(&pools.only().unwrap().id).await;
             service

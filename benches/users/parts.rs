@@ -7,6 +7,7 @@ use cognito_lookup::{
     auth::{self, Authenticator, VerifiedTokens},
     config::{AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads},
     freshness::Demand,
+    outgoing::Outgoing,
     policy::{Permit, Policy},
     pool::Pools,
     query::Query,
@@ -37,10 +38,11 @@ impl Parts {
         let pools = Pools::read(&config, &mut errors).unwrap();
         let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
+        let outgoing = Outgoing::default();
         let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
-        let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens).unwrap();
+        let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
         authenticator.ready(&pools.only().unwrap().id).await;
-        let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics, &outgoing).await;
         Self { cognito, users, authenticator, policy, metrics }
     }
 

@@ -14,13 +14,14 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-pub(super) use self::{fetch::FetcherError, set::Key};
+pub(super) use self::set::Key;
 use self::{
-    fetch::{FetchError, Fetcher},
+    fetch::{FetchError, fetch},
     set::KeySet,
 };
 use super::{InvalidReason, Rejected};
 use crate::{
+    outgoing::HttpClient,
     pool::Pool,
     telemetry::metrics::{JwksFetchOutcome, JwksMetrics},
 };
@@ -34,13 +35,12 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Starts the task that fetches the keys of `pool` now and every 10 min. Fails only if no HTTPS
-    /// client can be built.
-    pub(super) fn start(pool: &Pool, metrics: JwksMetrics) -> Result<Self, FetcherError> {
+    /// Starts the task that fetches the keys of `pool` with `client`, now and every 10 min.
+    pub(super) fn start(pool: &Pool, metrics: JwksMetrics, client: HttpClient) -> Self {
         let (sender, state) = watch::channel(State::default());
         let fetch_requested = Arc::new(Notify::new());
         let refresh = RefreshTask {
-            fetcher: Fetcher::new(&pool.jwks_url)?,
+            client,
             metrics,
             url: pool.jwks_url.clone(),
             state: sender,
@@ -50,11 +50,11 @@ impl Keys {
         // available.
         #[expect(clippy::disallowed_methods, reason = "this is the owner of the key task")]
         let task = tokio::spawn(refresh.run()).abort_handle();
-        Ok(Self { state, fetch_requested, task })
+        Self { state, fetch_requested, task }
     }
 
     /// Returns the key with this id. If it is unknown and the last fetch ended more than 10 s ago,
-    /// waits up to 2 s for a fetch. An id that is unknown after a successful fetch is invalid;
+    /// waits up to 1.5 s for a fetch. An id that is unknown after a successful fetch is invalid;
     /// after a failed one it may be new, so the keys are unavailable. The id of a published key that
     /// cannot be used is invalid. Cancel safe.
     pub(super) async fn key(&self, id: &str) -> Result<Arc<Key>, Rejected> {
@@ -143,7 +143,7 @@ impl State {
 
 /// The task that fetches at intervals, and earlier if a request names an unknown key.
 struct RefreshTask {
-    fetcher: Fetcher,
+    client: HttpClient,
     metrics: JwksMetrics,
     url: Uri,
     state: watch::Sender<State>,
@@ -154,7 +154,7 @@ impl RefreshTask {
     async fn run(self) {
         loop {
             self.wait_until_due().await;
-            let fetched = self.fetcher.fetch(&self.url).await.and_then(|body| Ok(KeySet::parse(&body)?));
+            let fetched = fetch(&self.client, &self.url).await.and_then(|body| Ok(KeySet::parse(&body)?));
             match &fetched {
                 Ok(set) => info!(jwks.url = %self.url, keys = set.len(), "signing keys fetched"),
                 // One warning an outage, because the attempts may be many.
@@ -186,8 +186,9 @@ impl RefreshTask {
 
 // An unknown key id causes at most one fetch in this time, as in the penalty box of aws-jwt-verify.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(10);
-// Less than the default deadline, so that the caller gets the reason and not a timeout.
-const UNKNOWN_KEY_WAIT: Duration = Duration::from_secs(2);
+// Less than the deadline of 2 s that clients should have, so that they get the reason and not a
+// timeout.
+const UNKNOWN_KEY_WAIT: Duration = Duration::from_millis(1500);
 // Short, because no token can be verified without keys.
 const RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(1);
 // The time after which a key that Cognito withdrew is refused at the latest.

@@ -19,6 +19,7 @@ use crate::{
         VerifiedTokens,
     },
     config::{Config, ErrorCollector, PoolSettings, Sources},
+    outgoing::Outgoing,
     pool::{ClientId, PoolId, Pools},
     telemetry::metrics::Metrics,
 };
@@ -140,7 +141,11 @@ async fn verify(
 ) -> Result<Result<String, Rejected>, CommandError> {
     let metrics = Metrics::new();
     let tokens = Arc::new(VerifiedTokens::new(Config::default().cache.max_token_bytes, &metrics));
-    let authenticator = Authenticator::start(pools, tokens, &metrics.tokens).map_err(CommandError::failed)?;
+    let config = Config::default();
+    let mut errors = ErrorCollector::new(&config);
+    let outgoing = Outgoing::read(&mut errors);
+    let outgoing = errors.finish(outgoing).map_err(CommandError::config)?;
+    let authenticator = Authenticator::start(pools, tokens, &metrics.tokens, &outgoing);
     // The result says so if the keys were not fetched in time.
     if let Some(pool) = pool {
         drop(timeout(client::TIMEOUT, authenticator.ready(pool)).await);

@@ -59,6 +59,12 @@ impl<'a> ErrorCollector<'a> {
         self.errors.is_empty()
     }
 
+    /// Adds an error in an environment variable that is not one of the settings.
+    pub fn add_variable(&mut self, variable: &str, message: impl Display) {
+        let (key, message) = (variable.to_owned(), message.to_string());
+        self.errors.push(ConfigError { value_source: ValueSource::Environment(key.clone()), message, key });
+    }
+
     /// Parses the value of `key`; adds an error and returns none if that fails.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str, value: &str) -> Option<T> {
         value.parse().map_err(|error| self.add(key, format_args!("{value:?} {error}"))).ok()

@@ -41,16 +41,25 @@ pub fn access_token() -> Option<String> {
     std::env::var(TOKEN).ok().filter(|token| !token.is_empty())
 }
 
+/// Returns the name and value of the first of these environment variables that is set and not
+/// empty. They are the standard ones of other software, not settings.
+#[expect(clippy::disallowed_methods, reason = "this module is the one reader of the environment")]
+pub fn environment_variable(names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some((*name, value.to_string_lossy().into_owned()))
+    })
+}
+
 /// Returns whether OpenTelemetry's standard variables configure the export of traces. They must
 /// name an endpoint or the exporter `otlp`, and not disable the SDK.
-#[expect(clippy::disallowed_methods, reason = "this module is the one reader of the environment")]
 pub fn is_tracing_configured() -> bool {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let is_disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let endpoints = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
-    let is_configured = match variable("OTEL_TRACES_EXPORTER") {
+    let variable = |names: &[&'static str]| environment_variable(names).map(|(_, value)| value);
+    let is_disabled =
+        variable(&["OTEL_SDK_DISABLED"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let is_configured = match variable(&["OTEL_TRACES_EXPORTER"]) {
         Some(exporter) => exporter == "otlp",
-        None => endpoints.into_iter().any(|name| variable(name).is_some()),
+        None => variable(&["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]).is_some(),
     };
     is_configured && !is_disabled
 }

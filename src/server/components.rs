@@ -8,6 +8,7 @@ use super::tls::Tls;
 use crate::{
     audit::Audit,
     config::{Config, ConfigErrors, ErrorCollector, ListenAddress},
+    outgoing::Outgoing,
     policy::{Policy, Risk},
     pool::Pools,
     telemetry::metrics::Metrics,
@@ -18,6 +19,7 @@ use crate::{
 pub(super) struct Components {
     pub(super) audit: Audit,
     pub(super) metrics: Metrics,
+    pub(super) outgoing: Outgoing,
     pub(super) pools: Pools,
     pub(super) policy: Arc<Policy>,
     pub(super) tls: Option<Arc<Tls>>,
@@ -33,12 +35,21 @@ impl Components {
         metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
         let tls = Tls::read(config, &metrics, &mut errors).map(Arc::new);
         let audit = Audit::read(config, pools.as_ref(), &metrics, &mut errors);
-        let read = pools.zip(policy.map(Arc::new)).zip(audit);
-        errors.finish(read.map(|((pools, policy), audit)| Self { audit, metrics, pools, policy, tls }))
+        let outgoing = Outgoing::read(&mut errors);
+        let read = pools.zip(policy.map(Arc::new)).zip(audit).zip(outgoing);
+        errors.finish(read.map(|(((pools, policy), audit), outgoing)| Self {
+            audit,
+            metrics,
+            outgoing,
+            pools,
+            policy,
+            tls,
+        }))
     }
 
     /// Logs a warning for each setting that is valid but risky.
     pub(super) fn warn(&self, config: &Config) {
+        self.outgoing.log();
         for pool in self.pools.iter() {
             for url in pool.unusual_urls() {
                 warn!(pool.id = %pool.id, url, "the endpoint of a pool is not AWS's own over HTTPS");

@@ -2,7 +2,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::{audit::OpenSinkError, auth::StartError};
+use crate::audit::OpenSinkError;
 
 /// Why the server did not start, or stopped before its shutdown.
 #[expect(missing_docs, reason = "the texts say it")]
@@ -17,8 +17,6 @@ pub enum Error {
     Io(#[from] io::Error),
     #[error("the reflection service could not be built: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    #[error(transparent)]
-    Start(#[from] StartError),
     /// A bug: the task that creates the client ended early.
     #[error("the Cognito client could not be created")]
     Upstream,

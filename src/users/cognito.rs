@@ -1,6 +1,5 @@
 //! The client of one pool's Cognito, over the AWS SDK. It refuses a response about another user.
 
-mod body_limit;
 mod credentials;
 mod error;
 mod fetch;
@@ -14,13 +13,13 @@ use std::{sync::Arc, time::Duration};
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_cognitoidentityprovider::{
     Client,
-    config::{self, ProvideCredentials as _, SharedCredentialsProvider},
+    config::{self, IdentityCache},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 pub(super) use self::fetch::Attribution;
-use self::{body_limit::BodyLimit, error::Alarm, fetch::Fetch};
+use self::{credentials::PoolCredentials, error::Alarm, fetch::Fetch};
 use super::{
     Failure,
     cache::Key,
@@ -28,12 +27,10 @@ use super::{
     limiter::{QuotaCategory, RateLimiter},
 };
 use crate::{
+    outgoing::Outgoing,
     policy::LookupKey,
     pool::{BareSubLookup, Pool},
-    telemetry::{
-        error_chain,
-        metrics::upstream::{UnusableResponse, UpstreamMetrics},
-    },
+    telemetry::metrics::upstream::{UnusableResponse, UpstreamMetrics},
     user::{Groups, User, Username},
 };
 
@@ -41,7 +38,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Cognito {
     client: Client,
-    credentials: Option<SharedCredentialsProvider>,
+    /// None in a test without a network.
+    credentials: Option<PoolCredentials>,
     pool: Arc<Pool>,
     limiter: Arc<RateLimiter>,
     metrics: UpstreamMetrics,
@@ -49,17 +47,19 @@ pub(super) struct Cognito {
 }
 
 impl Cognito {
-    /// Prepares the client. It connects and looks for credentials only with the first call.
+    /// Prepares the client, and starts to look for credentials. Must be called in the runtime that
+    /// calls Cognito.
     pub(super) async fn connect(
         pool: Arc<Pool>,
         limiter: Arc<RateLimiter>,
         metrics: &UpstreamMetrics,
+        outgoing: &Outgoing,
     ) -> Self {
-        let shared = credentials::config(&pool).await;
+        let (shared, credentials) = credentials::configure(&pool, outgoing.aws_client()).await;
         if let (None, Some(url)) = (&pool.endpoint_url, shared.endpoint_url()) {
             warn!(pool.id = %pool.id, url, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls to another endpoint");
         }
-        Self::over(&shared, pool, limiter, metrics)
+        Self { credentials: Some(credentials), ..Self::over(&shared, pool, limiter, metrics) }
     }
 
     /// As [`connect`](Self::connect), with the given SDK configuration.
@@ -78,20 +78,17 @@ impl Cognito {
             // A retry acquires the rate limit like every call, which the SDK cannot do, so `Fetch`
             // retries.
             .retry_config(RetryConfig::disabled())
-            .interceptor(BodyLimit);
-        let credentials = shared.credentials_provider();
+            // The credentials are a cache themselves.
+            .identity_cache(IdentityCache::no_cache());
         let client = Client::from_conf(config.build());
-        Self { client, credentials, pool, limiter, metrics: metrics.clone(), alarm: Arc::default() }
+        let metrics = metrics.clone();
+        Self { client, credentials: None, pool, limiter, metrics, alarm: Arc::default() }
     }
 
     /// Waits, without a time limit, until credentials are found.
     pub(super) async fn ready(&self) {
-        let Some(credentials) = &self.credentials else { return };
-        let mut wait = FIRST_WAIT;
-        while let Err(error) = credentials.provide_credentials().await {
-            warn!(pool.id = %self.pool.id, cause = error_chain(&error), "no AWS credentials yet");
-            sleep(wait).await;
-            wait = (wait * 2).min(LAST_WAIT);
+        if let Some(credentials) = &self.credentials {
+            credentials.ready().await;
         }
     }
 
@@ -161,9 +158,10 @@ impl Cognito {
         }
     }
 
-    /// Sets the rate limit from the quotas that Cognito reports, if IAM allows it. Ends after one
-    /// round.
+    /// Waits for credentials, and then sets the rate limit from the quotas that Cognito reports, if
+    /// IAM allows it. Ends after one round.
     pub(super) async fn learn_quotas(self) {
+        self.ready().await;
         quotas::learn(&self.client, &self.limiter, &self.pool.region).await;
     }
 }
@@ -171,6 +169,3 @@ impl Cognito {
 // A retry must fit into the total, and the total into the 3 s that a caller waits by default.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(2);
-// The credential endpoints of containers and instances may answer late while a machine starts.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LAST_WAIT: Duration = Duration::from_secs(30);

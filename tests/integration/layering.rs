@@ -79,17 +79,20 @@ fn a_circle_of_files_is_found() {
 
 #[test]
 fn every_large_external_crate_has_one_owner() {
-    let owners: [(&str, &[&str]); 26] = [
+    let owners: [(&str, &[&str]); 30] = [
         ("arc_swap", &["server/tls"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito", "pool/partition"]),
         ("aws_config", &["users/cognito"]),
+        ("aws_credential_types", &["users/cognito/credentials"]),
+        ("aws_smithy_runtime_api", &["outgoing/aws", "users/cognito/fixtures"]),
         ("aws_lc_rs", &["audit/key", "auth/verified"]),
         ("clap", &["cli", "sandbox"]),
         ("clap_complete", &["cli/pages"]),
         ("clap_mangen", &["cli/pages"]),
-        // A server, a client for the health check, and a client for the key servers.
-        ("hyper", &["server", "cli/healthcheck"]),
-        ("hyper_util", &["server", "cli/healthcheck", "auth/keys/fetch"]),
+        // A server, a client for the health check, and one for all outgoing connections.
+        ("hyper", &["server", "cli/healthcheck", "outgoing"]),
+        ("hyper_rustls", &["outgoing"]),
+        ("hyper_util", &["server", "cli/healthcheck", "outgoing"]),
         ("jsonwebtoken", &["auth"]),
         ("opentelemetry", &["telemetry/traces"]),
         ("opentelemetry_otlp", &["telemetry/traces"]),
@@ -97,7 +100,8 @@ fn every_large_external_crate_has_one_owner() {
         ("prost_reflect", &["cli/print"]),
         ("prometheus_client", &["telemetry/metrics"]),
         ("moka", &["cache"]),
-        ("rustls", &["server/tls", "auth/certificate", "auth/keys/fetch"]),
+        ("rustls", &["server/tls", "auth/certificate", "outgoing"]),
+        ("rustls_native_certs", &["outgoing/roots"]),
         ("schemars", &["config"]),
         ("sd_notify", &["server/running"]),
         ("strsim", &["config/builder"]),

@@ -40,6 +40,8 @@ mod callers;
 mod command;
 // Single flight: how many calls Cognito gets.
 mod single_flight;
+// The sources of AWS credentials.
+mod credentials;
 // Graceful shutdown under load, and with clients that keep their connections open.
 mod drain;
 // ExplainAccess.

@@ -8,6 +8,7 @@ pub(crate) mod frames;
 pub(crate) mod h2_client;
 pub(crate) mod process;
 pub(crate) mod source_tree;
+pub(crate) mod stub;
 pub(crate) mod tls_client;
 
 use std::{
@@ -25,6 +26,7 @@ use cognito_lookup::{
         PoolSettings, Reads, ShutdownSettings,
     },
     freshness::Demand,
+    outgoing::Outgoing,
     policy::{Permit, Policy},
     pool::Pools,
     proto::{
@@ -224,10 +226,11 @@ impl Components {
         let pools = Pools::read(&config, &mut errors).unwrap();
         let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
+        let outgoing = Outgoing::default();
         let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
-        let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens).unwrap();
+        let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
         authenticator.ready(&pools.only().unwrap().id).await;
-        let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics).await;
+        let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics, &outgoing).await;
         Self { cognito, users, authenticator, metrics, policy }
     }
 

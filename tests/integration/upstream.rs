@@ -16,7 +16,7 @@ use rustls::{
 };
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -26,6 +26,7 @@ use tonic::{Code, Status};
 use crate::{
     support::certificates::{Authority, Identity},
     support::process::Process,
+    support::stub::Stub,
     support::{ADA, BOB, GRACE, about, assert_failure, connect, http_get, standin},
 };
 
@@ -108,8 +109,7 @@ async fn an_upstream_without_a_valid_certificate_gets_no_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_credentials_do_not_affect_cached_users() {
     let cognito = standin();
-    let credentials_server = CredentialsEndpoint::start().await;
-    credentials_server.set_response("<html>");
+    let credentials_server = Stub::start("<html>").await;
     let url = format!("http://{}/credentials", credentials_server.address);
     let environment = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", &*url), ("AWS_EC2_METADATA_DISABLED", "true")];
     let line = "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY; exec \"$0\" \"$@\"";
@@ -119,14 +119,14 @@ async fn missing_credentials_do_not_affect_cached_users() {
     assert_eq!(http_get(process.admin, "/livez").await.0, 200);
     assert_eq!(cognito.calls("AdminGetUser"), 0);
 
-    // The SDK uses these for one second, because it refreshes credentials 10 s before they expire.
+    // They are renewed in half of this time.
     credentials_server.set_response(&credentials(Duration::from_secs(11)));
     process.wait_for_log("serving");
     assert!(get_user(&process, ADA).await.is_ok());
     for bad in ["<html>", ""] {
         credentials_server.set_response(bad);
-        credentials_server.wait_for_request(&process).await;
-        assert_failure(get_user(&process, "stranger").await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+        process.wait_for_log("the AWS credentials cannot be renewed, and the previous ones stay in use");
+        assert_failure(get_user(&process, "stranger").await, Code::NotFound, "USER_NOT_FOUND");
         assert!(get_user(&process, ADA).await.is_ok());
         assert_eq!(http_get(process.admin, "/readyz").await.0, 200);
     }
@@ -188,57 +188,6 @@ impl TlsProxy {
 
     fn connections(&self) -> usize {
         self.current.lock().unwrap().1
-    }
-}
-
-/// The endpoint that serves credentials to a container.
-struct CredentialsEndpoint {
-    address: SocketAddr,
-    state: Arc<Mutex<(String, usize)>>,
-    _serving: JoinSet<()>,
-}
-
-impl CredentialsEndpoint {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, state) = (listener.local_addr().unwrap(), Arc::new(Mutex::new((String::new(), 0))));
-        let mut serving = JoinSet::new();
-        let shared = Arc::clone(&state);
-        serving.spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let body = {
-                    let mut state = shared.lock().unwrap();
-                    state.1 += 1;
-                    state.0.clone()
-                };
-                drop(stream.read(&mut [0; 4096]).await);
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
-                let response = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                drop(stream.write_all(response.as_bytes()).await);
-            }
-        });
-        Self { address, state, _serving: serving }
-    }
-
-    fn set_response(&self, body: &str) {
-        self.state.lock().unwrap().0 = body.to_owned();
-    }
-
-    fn requests(&self) -> usize {
-        self.state.lock().unwrap().1
-    }
-
-    /// Looks up new users until the server requests new credentials.
-    async fn wait_for_request(&self, process: &Process) {
-        let earlier = self.requests();
-        for n in 0.. {
-            drop(get_user(process, &format!("new-{earlier}-{n}")).await);
-            if self.requests() > earlier {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) enum ApiError {
     UnknownOperation,
     Throttled,
     AccessDenied,
+    UnrecognizedClient,
     Internal,
 }
 
@@ -50,6 +51,10 @@ impl ApiError {
             }
             Self::Throttled => ("TooManyRequestsException", "Rate exceeded".into()),
             Self::AccessDenied => ("AccessDeniedException", ACCESS_DENIED.into()),
+            Self::UnrecognizedClient => (
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.".into(),
+            ),
             Self::Internal => ("InternalErrorException", "Internal server error".into()),
         }
     }

@@ -49,7 +49,7 @@ async fn api(
     respond(&state, &reset_handle, operation, input.clone(), |call| {
         redirect(call, &mut input);
         if !sts::is_authorized(state.pool.role.as_ref(), &headers) {
-            return ApiError::AccessDenied.response();
+            return ApiError::UnrecognizedClient.response();
         }
         match operations::execute(&state, operation, &input) {
             Ok(output) => HttpResponse::aws_json(200, &output),

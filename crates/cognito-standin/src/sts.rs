@@ -12,9 +12,13 @@ pub(super) fn assume_role(role: Option<&Role>, form: &HashMap<String, String>) -
     let trusted = role.is_some_and(|role| {
         field("RoleArn") == Some(&role.arn) && field("ExternalId") == role.external_id.as_deref()
     });
-    let known = field("Action") == Some("AssumeRole") && field("RoleSessionName").is_some();
-    if trusted && known {
-        HttpResponse::new(200, XML, granted())
+    let action = field("Action").filter(|action| match *action {
+        "AssumeRole" => true,
+        "AssumeRoleWithWebIdentity" => field("WebIdentityToken").is_some(),
+        _ => false,
+    });
+    if let Some(action) = action.filter(|_| trusted && field("RoleSessionName").is_some()) {
+        HttpResponse::new(200, XML, granted(action))
     } else {
         HttpResponse::new(403, XML, DENIED)
     }
@@ -27,12 +31,12 @@ pub(super) fn is_authorized(role: Option<&Role>, headers: &HeaderMap) -> bool {
     role.is_none() || signed().is_some_and(|(_, rest)| rest.starts_with(&format!("{ACCESS_KEY}/")))
 }
 
-fn granted() -> String {
+fn granted(action: &str) -> String {
     format!(
-        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials>\
          <AccessKeyId>{ACCESS_KEY}</AccessKeyId><SecretAccessKey>placeholder</SecretAccessKey>\
          <SessionToken>placeholder</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>\
-         </Credentials></AssumeRoleResult></AssumeRoleResponse>"
+         </Credentials></{action}Result></{action}Response>"
     )
 }
 

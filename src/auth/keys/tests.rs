@@ -163,10 +163,10 @@ fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
     let url = Uri::from_static("http://127.0.0.1:1/");
     let (sender, state) = watch::channel(state(kid));
     let fetch_requested = Arc::new(Notify::new());
-    let fetcher = Fetcher::new(&url).unwrap();
+    let client = crate::outgoing::Outgoing::default().http_client();
     let metrics = TokenMetrics::default().jwks("eu-west-1_A");
     let refresh =
-        RefreshTask { fetcher, metrics, url, state: sender, fetch_requested: Arc::clone(&fetch_requested) };
+        RefreshTask { client, metrics, url, state: sender, fetch_requested: Arc::clone(&fetch_requested) };
     #[expect(clippy::disallowed_methods, reason = "ends with its keys")]
     let task = tokio::spawn(refresh.run()).abort_handle();
     (Keys { state: state.clone(), fetch_requested, task }, state)

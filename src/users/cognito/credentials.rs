@@ -1,41 +1,225 @@
-//! The credentials that sign the calls, and the endpoint they go to.
+//! The AWS credentials that sign the calls to one pool, found and renewed by a task of their own.
+//!
+//! Within a call, a source that is slower than the call's time limit would never be read. And the
+//! SDK reads the AWS profile once, so it would not see a source that appears or changes later.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, sts::AssumeRoleProvider};
-use aws_sdk_cognitoidentityprovider::config::Credentials;
+use aws_credential_types::{
+    Credentials,
+    provider::{self, ProvideCredentials, error::CredentialsError, future},
+};
+use aws_sdk_cognitoidentityprovider::config::SharedHttpClient;
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
 
-use crate::{config, pool::Pool};
+use crate::{config::AwsCredentials, pool::Pool, telemetry::error_chain};
 
-/// Returns the SDK configuration for a pool. It connects to nothing and looks for no credentials
-/// yet.
-pub(super) async fn config(pool: &Pool) -> SdkConfig {
-    let mut loader = own(pool);
-    if let Some(role) = &pool.role {
-        // From a loader without the pool's endpoint, which is not the endpoint of AWS STS.
-        let own = own(pool).load().await;
-        let mut provider = AssumeRoleProvider::builder(&role.arn).configure(&own).session_name(SESSION);
-        if let Some(id) = &role.external_id {
-            provider = provider.external_id(id);
-        }
-        loader = loader.credentials_provider(provider.build().await);
-    }
+/// Returns the SDK configuration for a pool, and the credentials in it. It connects to nothing yet.
+/// Must be called in the runtime that calls Cognito.
+pub(super) async fn configure(pool: &Arc<Pool>, http: SharedHttpClient) -> (SdkConfig, PoolCredentials) {
+    let credentials = PoolCredentials::start(Arc::clone(pool), http.clone());
+    let mut loader = own(pool, http).credentials_provider(credentials.clone());
     if let Some(url) = &pool.endpoint_url {
         loader = loader.endpoint_url(url);
     }
-    loader.load().await
+    (loader.load().await, credentials)
 }
 
-/// The service's own credentials, in the pool's Region.
-fn own(pool: &Pool) -> ConfigLoader {
-    let loader =
-        aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new(pool.region.clone()));
+/// The credentials of a pool; cheap to clone. The last clone ends the task that renews them.
+#[derive(Clone, Debug)]
+pub(super) struct PoolCredentials {
+    found: watch::Receiver<Found>,
+    renewal: Arc<Notify>,
+    _task: Arc<Task>,
+}
+
+#[derive(Clone, Debug)]
+enum Found {
+    NotYet,
+    /// The last attempt found none, and no earlier one did.
+    Nothing,
+    Credentials(Credentials),
+}
+
+impl PoolCredentials {
+    fn start(pool: Arc<Pool>, http: SharedHttpClient) -> Self {
+        let (sender, found) = watch::channel(Found::NotYet);
+        let renewal = Arc::new(Notify::new());
+        let search = Search { pool, http, found: sender, renewal: Arc::clone(&renewal) };
+        #[expect(clippy::disallowed_methods, reason = "ends with the credentials")]
+        let task = tokio::spawn(search.run()).abort_handle();
+        Self { found, renewal, _task: Arc::new(Task(task)) }
+    }
+
+    /// Waits, without a time limit, until there are credentials. Cancel safe.
+    pub(super) async fn ready(&self) {
+        let found = |found: &Found| matches!(found, Found::Credentials(_));
+        if self.found.clone().wait_for(found).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Has them renewed, because AWS refused these: they were rotated or revoked. At most one
+    /// renewal in 5 s.
+    pub(super) fn refused(&self) {
+        self.renewal.notify_one();
+    }
+
+    async fn get(&self) -> provider::Result {
+        let mut found = self.found.clone();
+        let searched = found.wait_for(|found| !matches!(found, Found::NotYet)).await;
+        match searched.as_deref() {
+            Ok(Found::Credentials(credentials)) => Ok(credentials.clone()),
+            _ => Err(CredentialsError::not_loaded("no source has AWS credentials yet; the log says why")),
+        }
+    }
+}
+
+impl ProvideCredentials for PoolCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.get())
+    }
+}
+
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The task that finds the credentials, and renews them before they expire.
+struct Search {
+    pool: Arc<Pool>,
+    http: SharedHttpClient,
+    found: watch::Sender<Found>,
+    renewal: Arc<Notify>,
+}
+
+impl Search {
+    async fn run(self) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.search().await {
+                Ok(credentials) => {
+                    wait = FIRST_WAIT;
+                    let renew_in = renew_in(credentials.expiry(), SystemTime::now());
+                    self.publish(credentials);
+                    sleep(MIN_INTERVAL).await;
+                    // Either is a reason to renew them.
+                    drop(timeout(renew_in.saturating_sub(MIN_INTERVAL), self.renewal.notified()).await);
+                }
+                Err(error) => {
+                    self.report(&error);
+                    sleep(wait).await;
+                    wait = (wait * 2).min(LAST_WAIT);
+                }
+            }
+        }
+    }
+
+    /// Makes every provider anew, so that all files are read again.
+    async fn search(&self) -> provider::Result {
+        let search = async {
+            let own = own(&self.pool, self.http.clone()).load().await;
+            let Some(role) = &self.pool.role else {
+                let provider = own.credentials_provider();
+                return provider
+                    .ok_or_else(CredentialsError::not_loaded_no_source)?
+                    .provide_credentials()
+                    .await;
+            };
+            let mut provider = AssumeRoleProvider::builder(&role.arn).configure(&own).session_name(SESSION);
+            if let Some(id) = &role.external_id {
+                provider = provider.external_id(id);
+            }
+            provider.build().await.provide_credentials().await
+        };
+        // Boxed, because the futures of the SDK are large.
+        let searched = timeout(SEARCH_TIMEOUT, Box::pin(search)).await;
+        searched.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(SEARCH_TIMEOUT)))
+    }
+
+    fn publish(&self, mut credentials: Credentials) {
+        // An expired one is used until there is another. AWS may have extended it, as it does while
+        // instance metadata cannot be reached.
+        *credentials.expiry_mut() = None;
+        let previous = self.found.send_replace(Found::Credentials(credentials));
+        if !matches!(previous, Found::Credentials(_)) {
+            info!(pool.id = %self.pool.id, "AWS credentials found");
+        }
+    }
+
+    fn report(&self, error: &CredentialsError) {
+        let (pool, cause) = (&self.pool.id, error_chain(error));
+        if matches!(*self.found.borrow(), Found::Credentials(_)) {
+            warn!(pool.id = %pool, cause, "the AWS credentials cannot be renewed, and the previous ones stay in use");
+        } else {
+            warn!(pool.id = %pool, cause, "no AWS credentials yet");
+            self.found.send_replace(Found::Nothing);
+        }
+    }
+}
+
+/// The service's own credentials, in the pool's Region. The pool's endpoint is not that of AWS STS.
+fn own(pool: &Pool, http: SharedHttpClient) -> ConfigLoader {
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .region(Region::new(pool.region.clone()));
     match pool.credentials {
-        config::AwsCredentials::DefaultChain => loader,
-        config::AwsCredentials::Placeholder => {
+        AwsCredentials::DefaultChain => loader,
+        AwsCredentials::Placeholder => {
             let word = "placeholder";
             loader.credentials_provider(Credentials::new(word, word, None, None, word))
         }
     }
 }
 
+/// Returns when to renew credentials that expire at `expiry`: 5 min before, or in half of a time
+/// that is short. Those that do not expire are read again after 15 min, as their source may change.
+fn renew_in(expiry: Option<SystemTime>, now: SystemTime) -> Duration {
+    let Some(expiry) = expiry else { return REREAD };
+    let left = expiry.duration_since(now).unwrap_or_default();
+    left.saturating_sub(MARGIN).max(left / 2)
+}
+
 // The session name by which CloudTrail distinguishes these calls from others of the role.
 const SESSION: &str = "cognito-lookup";
+// A process that asks for credentials may itself call AWS several times.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
+// The credential endpoints of containers and instances may answer late while a machine starts.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_secs(30);
+const MIN_INTERVAL: Duration = Duration::from_secs(5);
+const REREAD: Duration = Duration::from_secs(15 * 60);
+const MARGIN: Duration = Duration::from_secs(5 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_renewed_before_they_expire() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (left, expected) in [(3600, 3300), (600, 300), (360, 180), (10, 5), (0, 0)] {
+            let expiry = now + Duration::from_secs(left);
+            assert_eq!(renew_in(Some(expiry), now), Duration::from_secs(expected), "{left}");
+        }
+        assert_eq!(renew_in(Some(now - REREAD), now), Duration::ZERO, "expired");
+        assert_eq!(renew_in(None, now), Duration::from_secs(900));
+    }
+}

@@ -62,6 +62,20 @@ pub(super) fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.code() == Some("UserNotFoundException")
 }
 
+/// Returns whether AWS refused the credentials themselves, which others might replace (Cognito API
+/// reference, "Common Errors").
+pub(super) fn is_of_credentials<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    const CODES: [&str; 6] = [
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "UnrecognizedClientException",
+    ];
+    error.code().is_some_and(|code| CODES.contains(&code))
+}
+
 /// Returns the outcome under which a failed call is counted.
 pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E>) -> CallOutcome {
     match (failure(error), error) {

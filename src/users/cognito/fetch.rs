@@ -192,7 +192,7 @@ impl<'a> Fetch<'a> {
         category: QuotaCategory,
         sent: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<Option<T>, Failure> {
-        let Cognito { alarm, limiter, metrics, pool, .. } = self.cognito;
+        let Cognito { alarm, credentials, limiter, metrics, pool, .. } = self.cognito;
         let call = metrics.begin_call(category.operation());
         let span = traces::cognito_span(category.operation(), &pool.region);
         let sent = sent.instrument(span.clone()).await;
@@ -206,6 +206,9 @@ impl<'a> Fetch<'a> {
         traces::set_error(&span, error::outcome(&error).name(), true);
         if failure == Failure::Throttled {
             limiter.throttled(category);
+        }
+        if let Some(credentials) = credentials.as_ref().filter(|_| error::is_of_credentials(&error)) {
+            credentials.refused();
         }
         Err(failure)
     }
