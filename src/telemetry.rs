@@ -9,7 +9,7 @@ use std::{
     iter, panic,
 };
 
-use tracing::{Level, Subscriber, error, info, warn};
+use tracing::{Level, Subscriber, error, warn};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::Targets, fmt, layer::SubscriberExt as _, registry, registry::LookupSpan,
@@ -43,7 +43,7 @@ pub fn start(settings: &LogSettings) -> TelemetryGuard {
     }
     match &exporter {
         Some(Err(error)) => warn!(cause = error_chain(&**error), "traces cannot be exported"),
-        Some(Ok(_)) => info!("exporting traces"),
+        Some(Ok(exporter)) => exporter.log(),
         None => {}
     }
     TelemetryGuard { _log: flush, _traces: exporter.and_then(Result::ok) }

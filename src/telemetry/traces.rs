@@ -1,8 +1,10 @@
 //! Traces: a span for each served call, and in it one for each call to Cognito. The standard
-//! environment variables configure their export by OTLP over gRPC.
+//! environment variables configure their export by OTLP.
 //!
 //! Names and attributes follow OpenTelemetry's semantic conventions for RPC. No span contains
 //! personal data.
+
+mod otlp;
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
@@ -12,7 +14,6 @@ use opentelemetry::{
     propagation::TextMapPropagator as _,
     trace::{Status, TracerProvider as _},
 };
-use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
@@ -27,22 +28,25 @@ use crate::background::BackgroundRuntime;
 #[derive(Debug)]
 pub(super) struct Exporter {
     provider: SdkTracerProvider,
+    protocol: &'static str,
     _runtime: BackgroundRuntime,
 }
 
 impl Exporter {
     /// Starts an exporter that is configured by OpenTelemetry's environment variables
     /// (`OTEL_EXPORTER_OTLP_…`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`, `OTEL_RESOURCE_ATTRIBUTES`,
-    /// `OTEL_SERVICE_NAME`). Fails if the endpoint is not a valid address.
+    /// `OTEL_SERVICE_NAME`). Fails if one of them cannot be used.
     pub(super) fn start() -> Result<Self, Box<dyn Error>> {
         // A runtime of its own, because all others have ended when the last spans are sent.
         let (runtime, handle) = BackgroundRuntime::start("traces")?;
-        let exporter = {
-            let _context = handle.enter();
-            SpanExporter::builder().with_tonic().build()?
-        };
+        let (exporter, protocol) = otlp::exporter(&handle)?;
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource());
-        Ok(Self { provider: provider.build(), _runtime: runtime })
+        Ok(Self { provider: provider.build(), protocol, _runtime: runtime })
+    }
+
+    /// Logs how traces are exported. To be called once the log has started.
+    pub(super) fn log(&self) {
+        otlp::log(self.protocol);
     }
 
     pub(super) fn tracer(&self) -> SdkTracer {

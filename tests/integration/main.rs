@@ -62,6 +62,8 @@ mod connection_lifetime;
 mod connection_limits;
 // HTTP/2 frames that would exhaust the memory or the CPU of the server.
 mod http2_attacks;
+// Proxies, root certificates and trace collectors.
+mod outgoing;
 // The limits of one request.
 mod request_limits;
 // The memory of a full cache.

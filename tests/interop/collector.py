@@ -1,8 +1,10 @@
-"""A trace collector that receives OTLP over gRPC. PyPI has no packaged OTLP collector."""
+"""A trace collector that receives OTLP over gRPC or HTTP. PyPI has no packaged OTLP collector."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
@@ -22,7 +24,7 @@ class Collector(services.TraceServiceServicer):
         self.address = ""
         self._spans: list[Span] = []
 
-    def Export(self, request: Any, _: grpc.ServicerContext) -> Any:
+    def Export(self, request: Any, _: grpc.ServicerContext | None) -> Any:
         for resource in request.resource_spans:
             labels = attributes(resource.resource)
             for span in (span for scope in resource.scope_spans for span in scope.spans):
@@ -47,6 +49,37 @@ def collecting() -> Iterator[Collector]:
         yield collector
     finally:
         server.stop(None)
+
+
+@contextmanager
+def collecting_http() -> Iterator[Collector]:
+    """As `collecting`, over HTTP with protobuf."""
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            known = self.path == "/v1/traces" and self.headers["content-type"] == "application/x-protobuf"
+            reply = b""
+            if known:
+                request = messages.ExportTraceServiceRequest.FromString(body)
+                reply = collector.Export(request, None).SerializeToString()
+            self.send_response(200 if known else 404)
+            self.send_header("content-type", "application/x-protobuf")
+            self.send_header("content-length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *_: object) -> None:
+            """Suppresses the request log."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    collector.address = f"127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield collector
+    finally:
+        server.shutdown()
 
 
 def attributes(message: Any) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import grpc
+import pytest
 
 import health
 from client import Grpcio
-from collector import Collector, Span, collecting
+from collector import Collector, Span, collecting, collecting_http
 from pool import Pool
 from service import serving, settings
 
@@ -14,10 +15,12 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 METHOD = "userlookup.v1.UserService/GetUser"
 
 
-def test_a_call_continues_the_trace_of_its_caller(pool: Pool, tmp_path: Path) -> None:
-    with collecting() as collector:
+@pytest.mark.parametrize("protocol", ["", "grpc", "http/protobuf"])
+def test_a_call_continues_the_trace_of_its_caller(protocol: str, pool: Pool, tmp_path: Path) -> None:
+    with collecting_http() if protocol == "http/protobuf" else collecting() as collector:
         # The delay of 10 min means that only the flush at shutdown exports the spans.
         variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.address}", "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+        variables["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
         variables["OTEL_RESOURCE_ATTRIBUTES"] = "deployment.environment.name=test"
         with serving(tmp_path, settings(pool), **variables) as service:
             health.await_serving(service.address)
