@@ -80,6 +80,13 @@ impl Error {
     /// Makes the status that the caller gets. A retry delay is also in the trailer
     /// `grpc-retry-pushback-ms` (gRFC A6).
     pub fn into_status(self, request_id: &str) -> Status {
+        self.into_status_for(request_id, Duration::MAX)
+    }
+
+    /// As [`into_status`](Self::into_status), for a client that waits for `left` more. If that is
+    /// too short for a retry, the trailer says not to retry. Otherwise the client would wait, and
+    /// report its own deadline in place of the reason.
+    pub fn into_status_for(self, request_id: &str, left: Duration) -> Status {
         let (code, text) = self.code_and_text();
         let mut details = ErrorDetails::new();
         details.set_error_info(self.reason(), proto::DOMAIN, self.metadata());
@@ -93,7 +100,10 @@ impl Error {
             let wait = wait.mul_f64(1.0 + fastrand::f64()).as_millis();
             let wait = u64::try_from(wait).unwrap_or(u64::MAX);
             details.set_retry_info(Some(Duration::from_millis(wait)));
-            metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(wait));
+            let is_useless = Duration::from_millis(wait).saturating_add(SHORTEST_RETRY) > left;
+            let pushback =
+                if is_useless { MetadataValue::from_static("-1") } else { MetadataValue::from(wait) };
+            metadata.insert("grpc-retry-pushback-ms", pushback);
         }
         if self == Self::Compressed {
             // Required with this code by gRPC's compression.md.
@@ -143,9 +153,9 @@ impl Error {
             Self::Failure(Failure::BudgetExhausted(_)) => Reason::BudgetExhausted,
             Self::Failure(Failure::Overloaded) | Self::BatchFull => Reason::Overloaded,
             Self::Failure(Failure::Throttled) => Reason::UpstreamThrottled,
-            Self::Failure(Failure::Unreadable | Failure::AccessDenied | Failure::Unavailable) => {
-                Reason::UpstreamUnavailable
-            }
+            Self::Failure(
+                Failure::Unreadable | Failure::AccessDenied | Failure::Unavailable | Failure::CircuitOpen(_),
+            ) => Reason::UpstreamUnavailable,
             Self::DeadlineExceeded => Reason::Deadline,
             Self::Denied(Denied::OtherUserFound)
             | Self::Failure(Failure::Internal | Failure::WrongUser)
@@ -194,7 +204,7 @@ impl Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Failure(Failure::BudgetExhausted(wait)) => Some(*wait),
+            Self::Failure(Failure::BudgetExhausted(wait) | Failure::CircuitOpen(wait)) => Some(*wait),
             // The same request would exceed the size again.
             Self::BatchFull => None,
             _ => self.error_reason().is_retryable().then_some(RETRY_AFTER),
@@ -202,6 +212,8 @@ impl Error {
     }
 }
 
+// In less time the retry of a call that Cognito swallows would end without a reason.
+const SHORTEST_RETRY: Duration = Duration::from_millis(600);
 const MAX_LIST_BYTES: usize = 1024;
 const SUB_FORM: &str = "must be 1 to 128 characters of [A-Za-z0-9_-]";
 // Longer than the cool-down of a shared failure, shorter than a person waits.

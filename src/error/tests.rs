@@ -39,6 +39,7 @@ fn every_error_has_its_code_and_reason() {
         (Failure::Throttled.into(), Unavailable, "UPSTREAM_THROTTLED"),
         (Failure::BudgetExhausted(Duration::from_millis(70)).into(), ResourceExhausted, "BUDGET_EXHAUSTED"),
         (Failure::Overloaded.into(), ResourceExhausted, "OVERLOADED"),
+        (Failure::CircuitOpen(Duration::from_millis(70)).into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
         (Failure::Unavailable.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
         (Failure::AccessDenied.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
         (Failure::Unreadable.into(), Unavailable, "UPSTREAM_UNAVAILABLE"),
@@ -140,4 +141,15 @@ fn a_compressed_message_gets_the_accepted_encodings() {
     let read = status.metadata().get("grpc-accept-encoding").map(|value| value.as_bytes());
     assert_eq!((status.code(), read), (Code::Unimplemented, Some(&b"identity"[..])));
     assert!(!other.metadata().contains_key("grpc-accept-encoding"));
+}
+
+#[test]
+fn a_client_without_time_for_a_retry_is_told_not_to_retry() {
+    // The delay is 1 to 2 s, and a retry needs 600 ms.
+    for (left, is_useful) in [(0, false), (1599, false), (2601, true)] {
+        let status = Error::from(Failure::Unavailable).into_status_for("r", Duration::from_millis(left));
+        let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap();
+        assert_eq!(pushback != "-1", is_useful, "{left} ms: {pushback}");
+        assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+    }
 }

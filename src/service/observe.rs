@@ -56,6 +56,8 @@ pub(super) struct CallObserver<'c> {
     request_id: RequestId,
     started: Instant,
     pub(super) deadline: Instant,
+    /// How long the client waits, if it has said so.
+    client_timeout: Option<Duration>,
     finished: bool,
 }
 
@@ -79,6 +81,7 @@ impl<'c> CallObserver<'c> {
         counters: &'c CallCounters,
     ) -> Self {
         let (method, now) = (Method::at(path), TimePoint::now());
+        let client_timeout = deadline::client_timeout(headers);
         counters.rpcs.started(method.index);
         Self {
             method,
@@ -86,7 +89,8 @@ impl<'c> CallObserver<'c> {
             caller: OnceLock::new(),
             request_id: RequestId::from_headers(headers, now.system),
             started: now.monotonic,
-            deadline: deadline::of_call(headers, now.monotonic, limit),
+            deadline: deadline::of_call(client_timeout, now.monotonic, limit),
+            client_timeout,
             finished: false,
         }
     }
@@ -159,7 +163,9 @@ impl<'c> CallObserver<'c> {
             }
             Err(error) => {
                 self.log_failure(&error);
-                error.into_status(self.request_id()).into_http().map(ResponseBody::Other)
+                let elapsed = self.started.elapsed();
+                let left = self.client_timeout.map_or(Duration::MAX, |time| time.saturating_sub(elapsed));
+                error.into_status_for(self.request_id(), left).into_http().map(ResponseBody::Other)
             }
         };
         self.request_id.move_into(response.headers_mut());

@@ -1,5 +1,6 @@
 //! The client of one pool's Cognito, over the AWS SDK. It refuses a response about another user.
 
+mod breaker;
 mod credentials;
 mod error;
 mod fetch;
@@ -19,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 pub(super) use self::fetch::Attribution;
-use self::{credentials::PoolCredentials, error::Alarm, fetch::Fetch};
+use self::{breaker::Breakers, credentials::PoolCredentials, error::Alarm, fetch::Fetch};
 use super::{
     Failure,
     cache::Key,
@@ -44,6 +45,7 @@ pub(super) struct Cognito {
     limiter: Arc<RateLimiter>,
     metrics: UpstreamMetrics,
     alarm: Arc<Alarm>,
+    breakers: Arc<Breakers>,
 }
 
 impl Cognito {
@@ -81,8 +83,9 @@ impl Cognito {
             // The credentials are a cache themselves.
             .identity_cache(IdentityCache::no_cache());
         let client = Client::from_conf(config.build());
+        let breakers = Arc::new(Breakers::new(&pool.id, metrics));
         let metrics = metrics.clone();
-        Self { client, credentials: None, pool, limiter, metrics, alarm: Arc::default() }
+        Self { client, credentials: None, pool, limiter, metrics, alarm: Arc::default(), breakers }
     }
 
     /// Waits, without a time limit, until credentials are found.
@@ -95,6 +98,11 @@ impl Cognito {
     /// Returns the rate limiter of its account and Region.
     pub(super) fn limiter(&self) -> &Arc<RateLimiter> {
         &self.limiter
+    }
+
+    /// Fails if Cognito has not answered the last calls of this category in time.
+    pub(super) fn check_circuit(&self, category: QuotaCategory) -> Result<(), Failure> {
+        self.breakers.check(category)
     }
 
     /// Returns the quota category of the first call of a lookup by this key.

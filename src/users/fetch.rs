@@ -32,14 +32,16 @@ pub(super) struct FetchRequest {
     pub(super) epoch: Epoch,
     /// The first call to Cognito starts before this, or never.
     pub(super) deadline: tokio::time::Instant,
+    /// Tells the waiters when the next call to Cognito starts.
+    pub(super) reporter: Reporter,
 }
 
 impl Users {
     /// Fetches and caches. Fails at once, before its first wait, if the rate limit has no call left
     /// before the deadline.
-    pub(super) async fn fetch(self, request: FetchRequest, reporter: Reporter) -> FetchResult {
+    pub(super) async fn fetch(self, request: FetchRequest) -> FetchResult {
         let starts_at = self.acquire(&request)?;
-        reporter.send_replace(Progress::Queued(starts_at));
+        request.reporter.send_replace(Progress::Queued(starts_at));
         // The request polls only up to here; a task runs the rest.
         yield_now().await;
         sleep_until(starts_at).await;
@@ -61,11 +63,13 @@ impl Users {
 
     fn acquire(&self, request: &FetchRequest) -> Result<tokio::time::Instant, Failure> {
         let cognito = self.cognito(&request.key.pool)?;
-        let Attribution { priority, caller_limit } = request.attribution();
+        let Attribution { priority, caller_limit, .. } = request.attribution();
         let category = match request.username_for_groups {
             None => cognito.category(&request.lookup_key),
             Some(_) => QuotaCategory::GroupReads,
         };
+        // Before the rate limit, so that calls that are not made leave it to others.
+        cognito.check_circuit(category)?;
         let user = &request.key.with_kind(EntryKind::Profile);
         let acquire = Acquire { category, user, priority, caller_limit, is_continuation: false };
         cognito.limiter().reserve(&acquire, request.deadline)
@@ -125,6 +129,6 @@ impl Users {
 
 impl FetchRequest {
     fn attribution(&self) -> Attribution<'_> {
-        Attribution::of(self.priority, self.caller_limit.as_ref())
+        Attribution::of(self.priority, self.caller_limit.as_ref(), &self.reporter)
     }
 }

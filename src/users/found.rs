@@ -123,6 +123,9 @@ pub enum Failure {
     /// Cognito throttles this service.
     #[error("Cognito throttles this service")]
     Throttled,
+    /// Cognito has not answered the last calls in time, so none is made before this time has passed.
+    #[error("Cognito does not answer in time, so it is not called at present")]
+    CircuitOpen(Duration),
     /// Cognito failed, or did not answer in time.
     #[error("Cognito failed or did not answer in time")]
     Unavailable,
@@ -135,7 +138,7 @@ impl Failure {
         match self {
             Self::BudgetExhausted(_) | Self::Overloaded => Some(StaleReason::BudgetExhausted),
             Self::Throttled => Some(StaleReason::UpstreamThrottled),
-            Self::Unreadable | Self::AccessDenied | Self::Unavailable => {
+            Self::Unreadable | Self::AccessDenied | Self::Unavailable | Self::CircuitOpen(_) => {
                 Some(StaleReason::UpstreamUnavailable)
             }
             Self::Internal | Self::WrongUser | Self::NoSuchUser => None,

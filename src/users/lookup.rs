@@ -12,6 +12,7 @@ use super::{
     fetch::FetchRequest,
     found::Answer,
     limiter::Priority,
+    single_flight::Reporter,
 };
 use crate::{
     epochs::Epoch,
@@ -49,7 +50,7 @@ impl LookupRequest<'_> {
         Self { key, username_for_groups, ..*self }
     }
 
-    fn fetch(&self, priority: Priority, deadline: Instant) -> FetchRequest {
+    fn fetch(&self, priority: Priority, deadline: Instant, reporter: Reporter) -> FetchRequest {
         FetchRequest {
             key: self.key.clone(),
             lookup_key: self.subject.lookup_key.clone(),
@@ -58,6 +59,7 @@ impl LookupRequest<'_> {
             priority,
             epoch: self.epoch,
             deadline,
+            reporter,
         }
     }
 }
@@ -144,7 +146,7 @@ impl Users {
     /// Waits for a fetch. The one in flight may have started too early for the demand, or may use a
     /// less conclusive method. So may the next one, if another caller started it first.
     async fn fetched(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
-        let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Foreground, deadline), reporter);
+        let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Foreground, deadline, reporter));
         for _ in 0..MAX_TRIES {
             let fetched =
                 self.0.single_flight.join(request.key.clone(), deadline, || self.fresh(request), fetch);
@@ -200,7 +202,7 @@ impl Users {
 
     fn refresh(&self, request: &LookupRequest<'_>) {
         let now = Instant::now();
-        let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Background, now), reporter);
+        let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Background, now, reporter));
         if self.0.single_flight.refresh(request.key.clone(), fetch) {
             self.0.cache_metrics.refreshes.inc();
         }

@@ -5,13 +5,14 @@ use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 use tracing::Instrument as _;
 
@@ -213,7 +214,8 @@ impl SingleFlight {
     }
 }
 
-/// Waits for the result. Fails itself if the fetch starts so late that waiting until `deadline` is useless.
+/// Waits for the result. Fails itself if the fetch starts so late that waiting until `deadline` is
+/// useless. Gives up just before `deadline`, so that the caller still learns that Cognito is slow.
 async fn wait(mut fetch: InFlight, deadline: Instant) -> Result<FetchResult, Failure> {
     let is_settled = |progress: &Progress| match progress {
         Progress::Started => false,
@@ -224,7 +226,16 @@ async fn wait(mut fetch: InFlight, deadline: Instant) -> Result<FetchResult, Fai
     let progress = fetch.borrow().clone();
     let progress = match is_settled(&progress) {
         true => Some(progress),
-        false => fetch.wait_for(is_settled).await.ok().map(|progress| progress.clone()),
+        false => {
+            let settled = timeout_at(deadline - GIVE_UP_MARGIN, fetch.wait_for(is_settled)).await;
+            let settled = settled.map(|settled| settled.ok().map(|progress| progress.clone()));
+            match settled {
+                Ok(settled) => settled,
+                Err(_) if is_slow(&fetch.borrow()) => return Err(Failure::Unavailable),
+                // Cognito had too little time. The caller's own deadline ends this.
+                Err(_) => fetch.wait_for(is_settled).await.ok().map(|progress| progress.clone()),
+            }
+        }
     };
     match progress {
         Some(Progress::Done(result)) => Ok(result),
@@ -234,6 +245,11 @@ async fn wait(mut fetch: InFlight, deadline: Instant) -> Result<FetchResult, Fai
         // The task panicked or the runtime is shutting down.
         Some(Progress::Started) | None => Err(Failure::Internal),
     }
+}
+
+/// Returns whether Cognito has taken longer than a healthy one ever does.
+fn is_slow(progress: &Progress) -> bool {
+    matches!(progress, Progress::Queued(starts_at) if starts_at.elapsed() >= SLOW)
 }
 
 enum Join {
@@ -261,6 +277,9 @@ impl Drop for Slot {
 }
 
 // A caller that finds this many refused fetches of others takes the last refusal for its own.
+const GIVE_UP_MARGIN: Duration = Duration::from_millis(10);
+// Cognito answers within a fraction of it.
+const SLOW: Duration = Duration::from_millis(500);
 const MAX_REFUSALS: usize = 3;
 
 #[cfg(test)]

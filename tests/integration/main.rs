@@ -36,6 +36,8 @@ mod batch;
 mod rate_limit;
 // Callers and their rules.
 mod callers;
+// The circuit breaker, and connections that died silently.
+mod circuit;
 // The command line: commands, exit codes and settings.
 mod command;
 // Single flight: how many calls Cognito gets.

@@ -7,6 +7,7 @@ pub(crate) mod forged_tokens;
 pub(crate) mod frames;
 pub(crate) mod h2_client;
 pub(crate) mod process;
+pub(crate) mod relay;
 pub(crate) mod source_tree;
 pub(crate) mod stub;
 pub(crate) mod tls_client;

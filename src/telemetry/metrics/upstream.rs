@@ -19,6 +19,8 @@ metric_set! {
         refusals: Family<OneLabel, Counter> = "upstream_refusals",
         /// Responses of Cognito that do not describe the requested user.
         pub unusable: EnumFamily<UnusableResponse, Counter> = "upstream_unusable_answers",
+        /// Whether calls fail at once (1) because Cognito has not answered the last ones in time.
+        circuit_open: Family<CircuitLabels, Gauge> = "upstream_circuit_open",
         /// Calls to Cognito that may begin at once. No other may begin within a second after them.
         left: Family<BudgetLabels, Gauge> = "upstream_budget_left",
         /// Calls to Cognito that the rate limiter allows per second; fewer while Cognito throttles.
@@ -33,6 +35,12 @@ impl UpstreamMetrics {
             drop(self.calls.get_or_create(&([("operation", operation)], *outcome)));
         }
         drop(self.refusals.get_or_create(&[("category", category)]));
+    }
+
+    /// Sets whether the circuit breaker of an operation is open.
+    pub fn set_circuit_open(&self, pool: &str, operation: &'static str, is_open: bool) {
+        let labels = CircuitLabels { pool: pool.to_owned(), operation };
+        self.circuit_open.get_or_create(&labels).set(is_open.into());
     }
 
     /// Begins to count a call.
@@ -99,6 +107,13 @@ label! {
         /// It describes another user, or several.
         Mismatch,
     }
+}
+
+/// The labels of one circuit breaker.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CircuitLabels {
+    pool: String,
+    operation: &'static str,
 }
 
 /// The labels of one quota category in one account and Region.

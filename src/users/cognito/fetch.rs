@@ -12,8 +12,11 @@ use super::{
         cache::Key,
         entry::LookupMethod,
         limiter::{Acquire, Priority, QuotaCategory},
+        single_flight::{Progress, Reporter},
     },
-    Cognito, error, response,
+    Cognito,
+    breaker::Outcome,
+    error, response,
 };
 use crate::{
     policy::CallerRateLimit,
@@ -31,12 +34,18 @@ pub(in crate::users) struct Attribution<'a> {
     pub(in crate::users) priority: Priority,
     /// The limit of the first caller that waits for it.
     pub(in crate::users) caller_limit: Option<&'a CallerRateLimit>,
+    reporter: &'a Reporter,
 }
 
 impl<'a> Attribution<'a> {
     /// A refresh is no caller's miss, so it is charged to no caller's limit.
-    pub(in crate::users) fn of(priority: Priority, caller_limit: Option<&'a CallerRateLimit>) -> Self {
-        Self { priority, caller_limit: caller_limit.filter(|_| priority == Priority::Foreground) }
+    pub(in crate::users) fn of(
+        priority: Priority,
+        caller_limit: Option<&'a CallerRateLimit>,
+        reporter: &'a Reporter,
+    ) -> Self {
+        let caller_limit = caller_limit.filter(|_| priority == Priority::Foreground);
+        Self { priority, caller_limit, reporter }
     }
 }
 
@@ -174,9 +183,13 @@ impl<'a> Fetch<'a> {
         F: Future<Output = Result<T, SdkError<E>>>,
     {
         self.acquire(category).await?;
+        let mut call = self.cognito.breakers.begin(category)?;
         loop {
-            let failure = match self.attempt(category, send()).await {
-                Err(Failure::Unavailable) if !self.is_retried => Failure::Unavailable,
+            call.outcome = Outcome::TimedOut;
+            let (outcome, result) = self.attempt(category, send()).await;
+            call.outcome = outcome;
+            let failure = match result {
+                Err(Failure::Unavailable) if !self.is_retried && !call.is_probe => Failure::Unavailable,
                 ended => return ended,
             };
             self.is_retried = true;
@@ -191,15 +204,15 @@ impl<'a> Fetch<'a> {
         &self,
         category: QuotaCategory,
         sent: impl Future<Output = Result<T, SdkError<E>>>,
-    ) -> Result<Option<T>, Failure> {
+    ) -> (Outcome, Result<Option<T>, Failure>) {
         let Cognito { alarm, credentials, limiter, metrics, pool, .. } = self.cognito;
         let call = metrics.begin_call(category.operation());
         let span = traces::cognito_span(category.operation(), &pool.region);
         let sent = sent.instrument(span.clone()).await;
         call.end(sent.as_ref().err().map_or(CallOutcome::Answered, error::outcome));
         let error = match sent {
-            Ok(output) => return Ok(Some(output)),
-            Err(error) if error::is_absence(&error) => return Ok(None),
+            Ok(output) => return (Outcome::Answered, Ok(Some(output))),
+            Err(error) if error::is_absence(&error) => return (Outcome::Answered, Ok(None)),
             Err(error) => error,
         };
         let failure = error::classify(&pool.id, category.operation(), &error, alarm);
@@ -210,24 +223,31 @@ impl<'a> Fetch<'a> {
         if let Some(credentials) = credentials.as_ref().filter(|_| error::is_of_credentials(&error)) {
             credentials.refused();
         }
-        Err(failure)
+        let outcome = match error::outcome(&error) {
+            _ if error.raw_response().is_some() => Outcome::Answered,
+            CallOutcome::TimedOut => Outcome::TimedOut,
+            _ => Outcome::Failed,
+        };
+        (outcome, Err(failure))
     }
 
     async fn acquire(&mut self, category: QuotaCategory) -> Result<(), Failure> {
         if std::mem::take(&mut self.is_acquired) {
             return Ok(());
         }
+        self.cognito.check_circuit(category)?;
         let by = match self.attribution.priority {
             Priority::Background => Instant::now(),
             Priority::Foreground => self.ends,
         };
         let at = self.cognito.limiter.reserve(&self.requirement(category), by)?;
+        self.attribution.reporter.send_replace(Progress::Queued(at));
         tokio::time::sleep_until(at).await;
         Ok(())
     }
 
     fn requirement(&self, category: QuotaCategory) -> Acquire<'a> {
-        let Attribution { priority, caller_limit } = self.attribution;
+        let Attribution { priority, caller_limit, .. } = self.attribution;
         Acquire { category, user: self.user, priority, caller_limit, is_continuation: true }
     }
 }

@@ -36,6 +36,9 @@ pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Tt
         Err(Failure::AccessDenied) => saw(&[Denied]),
         Err(Failure::Throttled) => saw(&[Throttled]),
         Err(Failure::Unavailable) => saw(&[Failing, Garbage, Hanging, Reset, Slow, Denied, Lie]),
+        Err(Failure::CircuitOpen(wait)) => {
+            *wait <= Duration::from_secs(5) && world.saw(&[Hanging, Slow], outcome.at - OPEN)
+        }
         Err(Failure::BudgetExhausted(wait)) => *wait <= Duration::from_secs(9),
         Err(Failure::Internal | Failure::Overloaded) => false,
     };
@@ -85,6 +88,9 @@ fn check_found(asking: &Asking, found: &Found, at: Instant, world: &World, ttls:
     }
 }
 
+/// The longest time after a timeout in which the circuit breaker may still refuse calls.
+const OPEN: Duration = Duration::from_secs(14);
+
 fn has_cause(reason: StaleReason, at: Instant, world: &World) -> bool {
     use Fault::{Denied, Failing, Garbage, Hanging, Reset, Slow, Throttled};
     let since = at - Duration::from_secs(9);
@@ -92,7 +98,7 @@ fn has_cause(reason: StaleReason, at: Instant, world: &World) -> bool {
         StaleReason::BudgetExhausted => true,
         StaleReason::UpstreamThrottled => world.saw(&[Throttled], since),
         StaleReason::UpstreamUnavailable => {
-            world.saw(&[Denied, Failing, Garbage, Hanging, Reset, Slow], since)
+            world.saw(&[Denied, Failing, Garbage, Reset], since) || world.saw(&[Hanging, Slow], at - OPEN)
         }
     }
 }

@@ -340,5 +340,7 @@ async fn with_all_permits_taken_misses_are_refused_at_once_and_cached_users_are_
     assert_eq!(held.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
     drop(join_all(waiting).await);
     lab.respond(Lab::found);
+    // The circuit breaker is open for a second.
+    sleep(Duration::from_secs(1)).await;
     assert!(lab.ask("one-more").await.is_ok(), "permits are free again");
 }

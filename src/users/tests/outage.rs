@@ -1,7 +1,7 @@
 //! Cognito throttles, fails, hangs, is slow or is gone.
 
 use futures_util::{FutureExt as _, future::join_all};
-use tokio::time::{advance, sleep};
+use tokio::time::{advance, sleep, timeout_at};
 
 use super::{
     super::{cognito::fixtures::Reply, *},
@@ -96,7 +96,58 @@ async fn a_hanging_call_fails_within_two_seconds() {
     assert_eq!(lab.calls(), 2, "each attempt has one second");
     let waiting = join_all((0..2000).map(|n| lab.ask_owned(format!("user-{n}")))).await;
     assert!(waiting.iter().all(Result::is_err));
+    // Callers give up before their fetch does.
+    sleep(Duration::from_secs(2)).await;
     assert_eq!(lab.users.0.single_flight.len(), 0, "no fetch is left in flight");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_learns_before_its_deadline_that_cognito_hangs() {
+    let lab = Lab::start(|_, _| {});
+    lab.respond(|_| (NEAR, Reply::Nothing));
+    for milliseconds in [1900, 900, 520] {
+        let (time, asked) = (Duration::from_millis(milliseconds), Instant::now());
+        let failure = lab.ask_with("ada", Demand::ANY, None, time).await.unwrap_err();
+        assert_eq!(failure, Failure::Unavailable, "{milliseconds} ms");
+        assert!(asked.elapsed() < time, "{:?} of {time:?}", asked.elapsed());
+        sleep(Duration::from_secs(2)).await;
+    }
+    // So short a time does not prove an outage.
+    let lab = Lab::start(|_, _| {});
+    lab.respond(|_| (NEAR, Reply::Nothing));
+    let time = Duration::from_millis(400);
+    let asked = timeout_at(Instant::now() + time, lab.ask_with("bob", Demand::ANY, None, time));
+    assert!(asked.await.is_err(), "the deadline of the call ends it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_three_timeouts_calls_fail_at_once_until_a_probe_is_answered() {
+    let lab = Lab::start(|_, _| {});
+    lab.respond(|_| (NEAR, Reply::Nothing));
+    for n in 0..3 {
+        assert_eq!(lab.ask(&format!("user-{n}")).await.unwrap_err(), Failure::Unavailable);
+    }
+    let (mut probes, calls) = (0, lab.calls());
+    for n in 0..3000 {
+        let asked = Instant::now();
+        match lab.ask(&format!("later-{n}")).await.unwrap_err() {
+            Failure::CircuitOpen(wait) => {
+                assert!(wait <= Duration::from_secs(5));
+                assert_eq!(asked.elapsed(), Duration::ZERO);
+            }
+            failure => {
+                assert_eq!((failure, asked.elapsed().as_secs()), (Failure::Unavailable, 1), "the probe");
+                probes += 1;
+            }
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(lab.calls() - calls, probes, "a probe is not retried");
+    assert!((10..=15).contains(&probes), "{probes} probes in a minute");
+    lab.respond(Lab::found);
+    sleep(Duration::from_secs(5)).await;
+    assert!(lab.ask("ada").await.is_ok(), "the probe");
+    assert!(join_all((0..50).map(|n| lab.ask_owned(format!("new-{n}")))).await.iter().all(Result::is_ok));
 }
 
 #[tokio::test(start_paused = true)]
