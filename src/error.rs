@@ -78,7 +78,7 @@ impl Error {
     }
 
     /// Makes the status that the caller gets. A retry delay is also in the trailer
-    /// `grpc-retry-pushback-ms` (gRFC A6).
+    /// `grpc-retry-pushback-ms` (gRFC A6), which is negative where no retry helps.
     pub fn into_status(self, request_id: &str) -> Status {
         self.into_status_for(request_id, Duration::MAX)
     }
@@ -104,6 +104,9 @@ impl Error {
             let pushback =
                 if is_useless { MetadataValue::from_static("-1") } else { MetadataValue::from(wait) };
             metadata.insert("grpc-retry-pushback-ms", pushback);
+        } else if self.code() == Code::Unavailable {
+            // Clients retry UNAVAILABLE unless they are told not to (gRFC A6).
+            metadata.insert("grpc-retry-pushback-ms", MetadataValue::from_static("-1"));
         }
         if self == Self::Compressed {
             // Required with this code by gRPC's compression.md.
@@ -172,6 +175,9 @@ impl Error {
             Self::BatchFull => (code, "the reply has no room for this user; request fewer users at once"),
             Self::Builtin(code) => (*code, code.description()),
             Self::Compressed => (code, "compressed messages are not supported"),
+            Self::Failure(Failure::Unreadable) => {
+                (code, "Cognito's answer about this user cannot be read, and a retry would not help")
+            }
             Self::Unreadable => (code, "the message is too large, or is not one message of the method"),
             _ => (code, text),
         }
@@ -205,8 +211,8 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Failure(Failure::BudgetExhausted(wait) | Failure::CircuitOpen(wait)) => Some(*wait),
-            // The same request would exceed the size again.
-            Self::BatchFull => None,
+            // The same request would exceed the size, or get the same answer of Cognito, again.
+            Self::BatchFull | Self::Failure(Failure::Unreadable) => None,
             _ => self.error_reason().is_retryable().then_some(RETRY_AFTER),
         }
     }

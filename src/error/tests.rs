@@ -52,7 +52,8 @@ fn every_error_has_its_code_and_reason() {
     for (error, code, reason) in table {
         let status = error.clone().into_status("request-1");
         let info = status.get_details_error_info().unwrap();
-        let retried = [Unavailable, ResourceExhausted].contains(code);
+        let is_final = *error == Failure::Unreadable.into();
+        let retried = [Unavailable, ResourceExhausted].contains(code) && !is_final;
         assert_eq!((status.code(), info.reason.as_str()), (*code, *reason), "{error:?}");
         assert_eq!(info.domain, "userlookup.v1");
         let message = error.clone().into_proto("request-1");
@@ -63,7 +64,9 @@ fn every_error_has_its_code_and_reason() {
         );
         assert_eq!(status.get_details_request_info().unwrap().request_id, "request-1");
         assert_eq!(status.get_details_retry_info().is_some(), retried, "{error:?}");
-        assert_eq!(status.metadata().contains_key("grpc-retry-pushback-ms"), retried, "{error:?}");
+        let pushback = status.metadata().get("grpc-retry-pushback-ms");
+        assert_eq!(pushback.is_some(), retried || is_final, "{error:?}");
+        assert_eq!(pushback.is_some_and(|pushback| pushback == "-1"), is_final, "{error:?}");
         assert_eq!(status.get_details_bad_request().is_some(), error.violation().is_some(), "{error:?}");
     }
     let tested = table.iter().map(|(_, _, reason)| *reason);

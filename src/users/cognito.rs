@@ -1,15 +1,22 @@
-//! The client of one pool's Cognito, over the AWS SDK. It refuses a response about another user.
+//! The client of one pool's Cognito, over the AWS SDK. It never returns another user than the one
+//! looked up.
 
+mod body;
 mod breaker;
 mod credentials;
 mod error;
 mod fetch;
 #[cfg(test)]
 pub(super) mod fixtures;
+mod flaw;
+mod lenient;
 mod quotas;
 mod response;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_cognitoidentityprovider::{
@@ -20,7 +27,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 pub(super) use self::fetch::Attribution;
-use self::{breaker::Breakers, credentials::PoolCredentials, error::Alarm, fetch::Fetch};
+use self::{
+    body::BodyReader, breaker::Breakers, credentials::PoolCredentials, error::Alarm, fetch::Fetch,
+    flaw::FieldLog,
+};
 use super::{
     Failure,
     cache::Key,
@@ -46,6 +56,7 @@ pub(super) struct Cognito {
     metrics: UpstreamMetrics,
     alarm: Arc<Alarm>,
     breakers: Arc<Breakers>,
+    fields: Arc<FieldLog>,
 }
 
 impl Cognito {
@@ -75,17 +86,19 @@ impl Cognito {
             .connect_timeout(ATTEMPT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .operation_timeout(TOTAL_TIMEOUT);
+        let fields = Arc::new(FieldLog { pool: pool.id.clone(), logged: Mutex::default() });
         let config = config::Builder::from(shared)
             .timeout_config(times.build())
             // A retry acquires the rate limit like every call, which the SDK cannot do, so `Fetch`
             // retries.
             .retry_config(RetryConfig::disabled())
+            .interceptor(BodyReader(Arc::clone(&fields)))
             // The credentials are a cache themselves.
             .identity_cache(IdentityCache::no_cache());
         let client = Client::from_conf(config.build());
         let breakers = Arc::new(Breakers::new(&pool.id, metrics));
-        let metrics = metrics.clone();
-        Self { client, credentials: None, pool, limiter, metrics, alarm: Arc::default(), breakers }
+        let (metrics, alarm) = (metrics.clone(), Arc::default());
+        Self { client, credentials: None, pool, limiter, metrics, alarm, breakers, fields }
     }
 
     /// Waits, without a time limit, until credentials are found.
@@ -155,14 +168,15 @@ impl Cognito {
     }
 
     fn report<T>(&self, outcome: &Result<T, Failure>) {
-        let flaw = match outcome {
-            Err(Failure::Unreadable) => Some(UnusableResponse::Garbled),
-            Err(Failure::WrongUser) => Some(UnusableResponse::Mismatch),
-            _ => None,
-        };
-        if let (Some(flaw), Err(failure)) = (flaw, outcome) {
-            self.metrics.unusable.get(flaw).inc();
-            error!(pool.id = %self.pool.id, "{failure}");
+        match outcome {
+            Err(Failure::Unreadable) => {
+                self.metrics.unusable.get(UnusableResponse::Garbled).inc();
+            }
+            Err(failure @ Failure::WrongUser) => {
+                self.metrics.unusable.get(UnusableResponse::Mismatch).inc();
+                error!(pool.id = %self.pool.id, "{failure}");
+            }
+            _ => {}
         }
     }
 

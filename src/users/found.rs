@@ -103,8 +103,10 @@ pub enum Failure {
     /// The fetch ended without a result: a bug of this service.
     #[error("a fetch ended without a result")]
     Internal,
-    /// Cognito answered with another user, or with several.
-    #[error("Cognito answered with another user than the one looked up")]
+    /// Cognito's answer contradicts itself: another user than the one listed by `sub`, or several.
+    #[error(
+        "Cognito's answer contradicts itself: it is about another user than the one listed by sub, or several"
+    )]
     WrongUser,
     /// Cognito knows no such user.
     #[error("Cognito knows no such user")]

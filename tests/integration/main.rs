@@ -14,6 +14,8 @@
 mod admin;
 // The allocations of a cache hit.
 mod allocations;
+// Odd answers of Cognito, and users whose name or `sub` leads to others.
+mod answers;
 // Audit records: their content, sinks and failures.
 mod audit;
 // The subject of each audit record.
@@ -88,6 +90,8 @@ mod personal_data;
 mod signals;
 // Helpers, and the tests of the search for personal data.
 mod support;
+// Throttling and failures of Cognito, however they are spelt.
+mod throttling;
 // TLS, client certificates, and the reload of their files.
 mod tls;
 // The connection to Cognito: host names, TLS, credentials.

@@ -16,11 +16,13 @@ async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
         assert!(app.get_by_sub(sub).await.is_err());
     }
     app.cognito.inject("AdminGetUser", Fault::WrongUser("ada".into()));
-    assert!(app.get_by_sub(BOB).await.is_err());
+    assert!(app.get_by_sub(BOB).await.is_ok(), "ListUsers finds him");
+    app.cognito.inject("ListUsers", Fault::WrongUser("ada".into()));
+    assert!(app.get_by_sub(GRACE).await.is_err());
     let expected = [
-        ("AdminGetUser", "Answered", 2.0),
+        ("AdminGetUser", "Answered", 3.0),
         ("AdminGetUser", "NotFound", 1.0),
-        ("ListUsers", "Answered", 1.0),
+        ("ListUsers", "Answered", 3.0),
         ("AdminGetUser", "Throttled", 1.0),
         ("AdminGetUser", "Denied", 1.0),
         ("AdminGetUser", "Failed", 2.0),
@@ -31,7 +33,10 @@ async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
         let series = format!("upstream_calls_total{{operation=\"{operation}\",outcome=\"{outcome}\"}}");
         assert_eq!(metric(&app, &series).await, count, "{operation} {outcome}");
     }
-    assert_eq!(metric(&app, "upstream_unusable_answers_total{flaw=\"Mismatch\"}").await, 1.0);
+    for (flaw, count) in [("AnotherUser", 2.0), ("Garbled", 0.0), ("Mismatch", 1.0)] {
+        let series = format!("upstream_unusable_answers_total{{flaw=\"{flaw}\"}}");
+        assert_eq!(metric(&app, &series).await, count, "{flaw}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use cognito_lookup::proto::{
-    GetUserRequest, Source, StaleReason, health::health_check_response::ServingStatus,
+use cognito_lookup::{
+    config::BareSub,
+    proto::{GetUserRequest, Source, StaleReason, health::health_check_response::ServingStatus},
 };
 use cognito_standin::{Fault, HttpResponse};
 use serde_json::json;
@@ -116,16 +117,20 @@ async fn a_failing_user_is_fetched_at_most_once_a_second() {
 
 #[tokio::test]
 async fn a_response_for_the_wrong_user_is_never_replaced_by_a_stale_entry() {
-    let app = App::start_with_config(|config| config.cache.fresh_for = Duration::from_millis(1)).await;
+    let app = App::start_with_config(|config| {
+        config.cache.fresh_for = Duration::from_millis(1);
+        config.pools[0].bare_sub = BareSub::ListUsers;
+    })
+    .await;
     assert!(app.get_by_sub(ADA).await.is_ok());
-    app.cognito.inject("AdminGetUser", Fault::WrongUser("bob".into()));
+    app.cognito.inject("ListUsers", Fault::WrongUser("bob".into()));
     let status = loop {
         if let Err(status) = app.get_by_sub(ADA).await {
             break status;
         }
     };
     assert_eq!(crate::support::failure(&status), (Code::Internal, "INTERNAL".to_owned()));
-    app.cognito.inject("AdminGetUser", Fault::Throttle);
+    app.cognito.inject("ListUsers", Fault::Throttle);
     for _ in 0..3 {
         // The mismatch also removed the entry, so a later failure has nothing stale to serve.
         assert_failure(app.get_by_sub(ADA).await, Code::Unavailable, "UPSTREAM_THROTTLED");
@@ -156,7 +161,7 @@ async fn each_failure_of_cognito_has_its_reason_and_is_never_not_found() {
         ("HTML", Fault::Respond(HttpResponse::new(200, "text/html", "<html>")), "UPSTREAM_UNAVAILABLE"),
         ("an empty body", respond(""), "UPSTREAM_UNAVAILABLE"),
         ("no attributes", user(json!([])), "UPSTREAM_UNAVAILABLE"),
-        ("an attribute twice", user(json!([sub, email, email])), "UPSTREAM_UNAVAILABLE"),
+        ("no sub", user(json!([email])), "UPSTREAM_UNAVAILABLE"),
         ("reset in the body", Fault::ResetInBody(HttpResponse::json(200, &whole)), "UPSTREAM_UNAVAILABLE"),
         (
             "10 MB",

@@ -46,14 +46,18 @@ class Pool:
     def user(self, username: str = "", **attributes: str) -> User:
         """Creates a confirmed user, by default with a random username."""
         username = username or f"user-{uuid4().hex[:12]}"
+        return self.user_with(username, pairs(attributes))
+
+    def user_with(self, username: str, attributes: list[dict[str, str]]) -> User:
+        """Creates a confirmed user with a list of attributes as `AdminCreateUser` takes it."""
         key = {"UserPoolId": self.id, "Username": username}
         self._cognito.admin_create_user(
-            **key, MessageAction="SUPPRESS", TemporaryPassword=PASSWORD, UserAttributes=pairs(attributes)
+            **key, MessageAction="SUPPRESS", TemporaryPassword=PASSWORD, UserAttributes=attributes
         )
         self._cognito.admin_set_user_password(**key, Password=PASSWORD, Permanent=True)
         stored = self._cognito.admin_get_user(**key)["UserAttributes"]
         user = User(username, next(pair["Value"] for pair in stored if pair["Name"] == "sub"))
-        canary.mark(user.username, user.sub, *attributes.values())
+        canary.mark(user.username, user.sub, *(pair["Value"] for pair in attributes if pair.get("Value")))
         return user
 
     def update(self, user: User, **attributes: str) -> None:
@@ -61,6 +65,9 @@ class Pool:
         self._cognito.admin_update_user_attributes(
             UserPoolId=self.id, Username=user.username, UserAttributes=pairs(attributes)
         )
+
+    def delete(self, user: User) -> None:
+        self._cognito.admin_delete_user(UserPoolId=self.id, Username=user.username)
 
     def disable(self, user: User) -> None:
         self._cognito.admin_disable_user(UserPoolId=self.id, Username=user.username)

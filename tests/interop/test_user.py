@@ -1,6 +1,9 @@
 """The attributes that a caller receives, and their freshness."""
 
+from uuid import uuid4
+
 import pytest
+from botocore.exceptions import ClientError
 
 from client import GetUser, Grpcio
 from pool import Pool
@@ -55,11 +58,36 @@ def test_an_unknown_sub_is_not_found(get_user: GetUser, service: Service) -> Non
     assert result.error() == ("NOT_FOUND", "USER_NOT_FOUND")
 
 
-def test_a_username_in_place_of_a_sub_is_an_internal_error(get_user: GetUser, service: Service, pool: Pool) -> None:
+def test_a_username_in_place_of_a_sub_is_not_found(get_user: GetUser, service: Service, pool: Pool) -> None:
     """Cognito returns the user with that username, whose sub differs from the requested one."""
     user = pool.user(name="Somebody Else")
     result = get_user(service.address, sub=user.username)
-    assert result.error() == ("INTERNAL", "INTERNAL")
+    assert result.error() == ("NOT_FOUND", "USER_NOT_FOUND")
+
+
+def test_a_user_that_was_deleted_and_made_anew_is_another(get_user: GetUser, service: Service, pool: Pool) -> None:
+    """The old token names a username that now belongs to another sub."""
+    former = pool.user(name="Former")
+    token = pool.sign_in(former).access
+    pool.delete(former)
+    present = pool.user(former.username, name="Present")
+    assert present.sub != former.sub
+    assert get_user(service.address, token).error() == ("NOT_FOUND", "USER_NOT_FOUND")
+    assert get_user(service.address, sub=former.sub).error() == ("NOT_FOUND", "USER_NOT_FOUND")
+    result = get_user(service.address, pool.sign_in(present).access)
+    assert result.reply["user"]["sub"] == present.sub
+
+
+def test_odd_attributes_are_read(get_user: GetUser, service: Service, pool: Pool) -> None:
+    """cognito-local returns them as they were given: one twice, and one without a value."""
+    odd = [{"Name": "name", "Value": "First Name"}, {"Name": "name", "Value": ""}, {"Name": "email"}]
+    try:
+        user = pool.user_with(f"odd-{uuid4().hex}", odd)
+    except ClientError:
+        pytest.skip("moto does not create such a user")
+    for result in [get_user(service.address, pool.sign_in(user).access), get_user(service.address, sub=user.sub)]:
+        assert result.code == "OK", result
+        assert result.reply["user"]["attributes"] == {"name": "First Name"}
 
 
 @pytest.mark.parametrize("sub", ["", "00000000-0000-4000-8000-000000000000"])

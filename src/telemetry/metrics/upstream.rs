@@ -102,9 +102,11 @@ label! {
 label! {
     /// What is wrong with a response of Cognito.
     pub enum UnusableResponse = "flaw" {
+        /// A name that was looked up belongs to another user. The requested one counts as not found.
+        AnotherUser,
         /// It cannot be read as a user.
         Garbled,
-        /// It describes another user, or several.
+        /// It contradicts itself: another user than its filter names, or several.
         Mismatch,
     }
 }

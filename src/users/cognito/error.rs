@@ -1,6 +1,7 @@
 //! Classifies failed calls. Cognito's message is dropped, because it may quote the request.
 
 use std::{
+    error::Error,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use aws_sdk_cognitoidentityprovider::{
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::super::Failure;
+use super::{super::Failure, flaw::Flaw};
 use crate::{
     pool::PoolId,
     telemetry::{error_chain, metrics::upstream::CallOutcome},
@@ -43,10 +44,11 @@ pub(super) fn classify<E: ProvideErrorMetadata>(
     let failure = failure(error);
     let code = error.code().unwrap_or_else(|| kind(error));
     let request = error.meta().request_id().unwrap_or_default();
+    let status = error.raw_response().map(|response| response.status().as_u16());
     let cause = cause(error);
     macro_rules! log {
         ($level:ident) => {
-            $level!(pool.id = %pool, aws.operation = operation, aws.code = code, aws.request_id = request, cause, "{failure}")
+            $level!(pool.id = %pool, aws.operation = operation, aws.code = code, aws.request_id = request, http.status = status, cause, "{failure}")
         };
     }
     match failure {
@@ -57,9 +59,9 @@ pub(super) fn classify<E: ProvideErrorMetadata>(
     failure
 }
 
-/// Returns whether Cognito answered that there is no such user.
-pub(super) fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.code() == Some("UserNotFoundException")
+/// Returns why [`BodyReader`](super::body::BodyReader) refused an answer, if it did.
+pub(super) fn flaw<E: Error + 'static>(error: &SdkError<E>) -> Option<Flaw> {
+    error.source()?.downcast_ref().cloned()
 }
 
 /// Returns whether AWS refused the credentials themselves, which others might replace (Cognito API
@@ -77,9 +79,10 @@ pub(super) fn is_of_credentials<E: ProvideErrorMetadata>(error: &SdkError<E>) ->
 }
 
 /// Returns the outcome under which a failed call is counted.
-pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E>) -> CallOutcome {
+pub(super) fn outcome<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> CallOutcome {
     match (failure(error), error) {
-        _ if is_absence(error) => CallOutcome::NotFound,
+        _ if flaw(error).is_some() => CallOutcome::Answered,
+        _ if error.code() == Some("UserNotFoundException") => CallOutcome::NotFound,
         (Failure::AccessDenied, _) => CallOutcome::Denied,
         (Failure::Throttled, _) => CallOutcome::Throttled,
         (_, SdkError::TimeoutError(_)) => CallOutcome::TimedOut,
@@ -89,14 +92,16 @@ pub(super) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E>) -> CallOutco
 }
 
 fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
-    match (error, error.code()) {
-        (
-            SdkError::ServiceError(_),
-            Some("TooManyRequestsException" | "ThrottlingException" | "LimitExceededException"),
-        ) => Failure::Throttled,
-        (SdkError::ServiceError(service), Some(_)) if service.raw().status().is_client_error() => {
-            Failure::AccessDenied
-        }
+    let code = error.code().unwrap_or_default();
+    let is_one_of = |words: &[&str]| words.iter().any(|word| code.contains(word));
+    // Proxies, and Cognito's own edge, send a status without a code.
+    match (error, error.raw_response().map_or(0, |response| response.status().as_u16())) {
+        (_, 429) => Failure::Throttled,
+        _ if is_one_of(&THROTTLING) => Failure::Throttled,
+        // A truncated 400 may have been any error.
+        (_, 400) if code.is_empty() => Failure::Unavailable,
+        (_, 408) => Failure::Unavailable,
+        (_, 400..500) if !is_one_of(&TRANSIENT) => Failure::AccessDenied,
         (SdkError::ConstructionFailure(_), _) => Failure::AccessDenied,
         // Neither I/O nor a timeout: no credentials were found, or TLS does not trust the peer.
         (SdkError::DispatchFailure(cause), _) if !cause.is_io() && !cause.is_timeout() => {
@@ -126,6 +131,9 @@ fn kind<E>(error: &SdkError<E>) -> &'static str {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+// The codes of AWS's own retry rules (SDK reference, "Retry behavior"), at any status.
+const THROTTLING: [&str; 4] = ["Throttl", "TooManyRequests", "LimitExceeded", "SlowDown"];
+const TRANSIENT: [&str; 4] = ["InternalError", "InternalFailure", "RequestTimeout", "ServiceUnavailable"];
 
 #[cfg(test)]
 mod tests {

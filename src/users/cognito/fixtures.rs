@@ -33,6 +33,8 @@ pub(in crate::users) enum Reply {
     Cut(String),
     /// No response, ever.
     Nothing,
+    /// A bug in the code that reads the response.
+    Panic,
     Reset,
 }
 
@@ -70,6 +72,7 @@ impl HttpConnector for Connector {
                     response(200, SdkBody::from_body_1_x(part.with_trailers(async { Some(Err("reset")) })))
                 }
                 Reply::Nothing => pending().await,
+                Reply::Panic => panic!("the peer is scripted to"),
                 Reply::Reset => Err(ConnectorError::io("reset".into())),
             }
         })

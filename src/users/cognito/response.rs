@@ -1,5 +1,4 @@
-//! Reads a response as the user looked up, or fails: never as part of a user, never as another
-//! user.
+//! Reads a response as the user looked up, or fails: never as another user.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -9,11 +8,11 @@ use aws_sdk_cognitoidentityprovider::{
     types::{AttributeType, UserStatusType, UserType},
 };
 
+use super::flaw::Flaw;
 use crate::{
     attribute::{AttributeName, AttributeValue},
     unix_time::UnixTime,
     user::{Sub, User, UserStatus, Username},
-    users::Failure,
 };
 
 /// Returns the user of `AdminGetUser` in the form of `ListUsers`.
@@ -28,19 +27,22 @@ pub(super) fn as_listed(output: AdminGetUserOutput) -> UserType {
         .build()
 }
 
-/// Reads a response as the user looked up. An alias may match another user, which fails.
-pub(super) fn user(record: UserType, expected: &Sub) -> Result<User, Failure> {
-    let mut attributes = attributes(record.attributes.unwrap_or_default())?;
-    let sub = attributes.remove(SUB).ok_or(Failure::Unreadable)?;
-    if sub.as_str() != expected.as_str() {
-        return Err(Failure::WrongUser);
+/// Reads a response as the user looked up.
+pub(super) fn user(record: UserType, expected: &Sub) -> Result<User, Flaw> {
+    let list = record.attributes.unwrap_or_default();
+    let mut subs = list.iter().filter(|attribute| attribute.name == SUB).filter_map(AttributeType::value);
+    let sub = subs.next().ok_or_else(|| Flaw::unreadable("sub"))?;
+    if subs.any(|other| other != sub) {
+        return Err(Flaw::Contradictory);
     }
-    let username =
-        record.username.and_then(|name| Username::of(&name, expected).ok()).ok_or(Failure::Unreadable)?;
+    if sub != expected.as_str() {
+        return Err(Flaw::AnotherUser);
+    }
+    let name = record.username.unwrap_or_default();
     Ok(User {
         sub: expected.clone(),
-        username,
-        attributes: attributes.into(),
+        username: Username::of(&name, expected).map_err(|_| Flaw::unreadable("Username"))?,
+        attributes: attributes(list).into(),
         status: user_status(record.user_status.as_ref()),
         enabled: record.enabled,
         created_at: record.user_create_date.and_then(time),
@@ -48,15 +50,32 @@ pub(super) fn user(record: UserType, expected: &Sub) -> Result<User, Failure> {
     })
 }
 
-fn attributes(list: Vec<AttributeType>) -> Result<BTreeMap<AttributeName, AttributeValue>, Failure> {
+/// Chooses among the entries of one `sub`. Linking a federated user gives it the `sub` of the user
+/// that it was linked to, which is the one that is not `EXTERNAL_PROVIDER`. Where all are, it is the
+/// oldest. A pool has no two local users of one `sub`.
+pub(super) fn linked(entries: Vec<User>) -> Result<Option<User>, Flaw> {
+    let (external, mut local): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_external);
+    match (local.pop(), local.is_empty()) {
+        (Some(user), true) => Ok(Some(user)),
+        (Some(_), false) => Err(Flaw::Contradictory),
+        (None, _) => Ok(external.into_iter().min_by_key(|user| (user.created_at.is_none(), user.created_at))),
+    }
+}
+
+pub(super) fn is_external(user: &User) -> bool {
+    user.status == UserStatus::ExternalProvider
+}
+
+/// Of two attributes with one name, the first counts.
+fn attributes(list: Vec<AttributeType>) -> BTreeMap<AttributeName, AttributeValue> {
     let mut attributes = BTreeMap::new();
     for AttributeType { name, value, .. } in list {
-        let name: AttributeName = name.parse().map_err(|_| Failure::Unreadable)?;
-        if attributes.insert(name, value.unwrap_or_default().into()).is_some() {
-            return Err(Failure::Unreadable);
+        if let (Ok(name), Some(value)) = (name.parse::<AttributeName>(), value) {
+            attributes.entry(name).or_insert_with(|| value.into());
         }
     }
-    Ok(attributes)
+    attributes.remove(SUB);
+    attributes
 }
 
 fn user_status(status: Option<&UserStatusType>) -> UserStatus {
@@ -81,6 +100,8 @@ const SUB: &str = "sub";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -98,25 +119,80 @@ mod tests {
     }
 
     #[test]
-    fn another_or_an_incomplete_user_fails() {
+    fn another_or_an_unreadable_user_fails() {
         let mut nameless = record(&[("sub", "a")]);
         nameless.username = None;
+        let unreadable = |field| Flaw::unreadable(field);
         let table = [
-            ("another sub", record(&[("sub", "b")]), Failure::WrongUser),
-            ("the sub in another case", record(&[("sub", "A")]), Failure::WrongUser),
-            ("no sub", record(&[("email", "x")]), Failure::Unreadable),
-            ("no attributes", record(&[]), Failure::Unreadable),
-            (
-                "an attribute twice",
-                record(&[("sub", "a"), ("email", "x"), ("email", "x")]),
-                Failure::Unreadable,
-            ),
-            ("two subs", record(&[("sub", "a"), ("sub", "b")]), Failure::Unreadable),
-            ("a nameless attribute", record(&[("sub", "a"), ("", "x")]), Failure::Unreadable),
-            ("no username", nameless, Failure::Unreadable),
+            ("another sub", record(&[("sub", "b")]), Flaw::AnotherUser),
+            ("the sub in another case", record(&[("sub", "A")]), Flaw::AnotherUser),
+            ("two subs", record(&[("sub", "a"), ("sub", "b")]), Flaw::Contradictory),
+            ("no sub", record(&[("email", "x")]), unreadable("sub")),
+            ("no attributes", record(&[]), unreadable("sub")),
+            ("no username", nameless, unreadable("Username")),
         ];
-        for (case, record, failure) in table {
-            assert_eq!(user(record, &sub("a")), Err(failure), "{case}");
+        for (case, record, expected) in table {
+            assert_eq!(user(record, &sub("a")), Err(expected), "{case}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_two_attributes_counts_and_one_without_a_valid_name_is_left_out() {
+        let list = [
+            ("sub", "a"),
+            ("name", "Ada"),
+            ("name", ""),
+            ("", "x"),
+            ("a b", "y"),
+            ("sub", "a"),
+            ("zoneinfo", ""),
+        ];
+        let user = user(record(&list), &sub("a")).unwrap();
+        assert!(user.attributes.iter().eq([("name", "Ada"), ("zoneinfo", "")]));
+    }
+
+    #[test]
+    fn of_linked_entries_the_local_one_is_the_user_or_else_the_oldest() {
+        use UserStatus::{Confirmed, ExternalProvider, ForceChangePassword};
+        let entry = |(name, status, created): &(&str, UserStatus, Option<u64>)| User {
+            username: name.parse().unwrap(),
+            status: *status,
+            created_at: created
+                .map(|at| UnixTime::new(SystemTime::UNIX_EPOCH + Duration::from_secs(at)).unwrap()),
+            ..crate::users::test_user("a")
+        };
+        type Entry = (&'static str, UserStatus, Option<u64>);
+        type Case = (&'static [Entry], Result<Option<&'static str>, Flaw>);
+        let table: [Case; 7] = [
+            (&[], Ok(None)),
+            (&[("google", ExternalProvider, None)], Ok(Some("google"))),
+            (&[("ada", Confirmed, Some(9)), ("google", ExternalProvider, Some(1))], Ok(Some("ada"))),
+            (
+                &[
+                    ("g", ExternalProvider, Some(1)),
+                    ("ada", ForceChangePassword, None),
+                    ("f", ExternalProvider, None),
+                ],
+                Ok(Some("ada")),
+            ),
+            (
+                &[
+                    ("f", ExternalProvider, None),
+                    ("g", ExternalProvider, Some(5)),
+                    ("h", ExternalProvider, Some(4)),
+                ],
+                Ok(Some("h")),
+            ),
+            (&[("ada", Confirmed, None), ("bob", Confirmed, None)], Err(Flaw::Contradictory)),
+            (
+                &[("ada", Confirmed, None), ("g", ExternalProvider, None), ("ada", Confirmed, None)],
+                Err(Flaw::Contradictory),
+            ),
+        ];
+        for (entries, expected) in table {
+            let chosen = linked(entries.iter().map(entry).collect());
+            let name = chosen.as_ref().map(|user| user.as_ref().map(|user| user.username.as_str()));
+            assert_eq!(name, expected.as_ref().copied(), "{entries:?}");
         }
     }
 

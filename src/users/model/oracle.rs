@@ -30,8 +30,14 @@ pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Tt
     let saw = |kinds: &[Fault]| world.saw(kinds, outcome.at - Duration::from_secs(9));
     let allowed = match &outcome.answer {
         Ok(found) => return check_found(asking, found, outcome.at, world, ttls),
-        Err(Failure::NoSuchUser) => is_absent(asking, outcome.at, world, ttls, lookup),
-        Err(Failure::WrongUser) => saw(&[Lie]) || world.shares_name(asking.who),
+        // A name that leads to another user is an absence, and cached.
+        Err(Failure::NoSuchUser) => {
+            let lies_since = outcome.at - ttls.absent * 11 / 10 - Duration::from_secs(9);
+            world.shares_name(asking.who)
+                || world.saw(&[Lie], lies_since)
+                || is_absent(asking, outcome.at, world, ttls, lookup)
+        }
+        Err(Failure::WrongUser) => saw(&[Lie]),
         Err(Failure::Unreadable) => saw(&[Garbage]),
         Err(Failure::AccessDenied) => saw(&[Denied]),
         Err(Failure::Throttled) => saw(&[Throttled]),

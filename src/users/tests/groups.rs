@@ -116,7 +116,7 @@ async fn groups_of_another_user_with_the_same_name_are_not_returned() {
         "AdminListGroupsForUser" => with_groups(1)(request),
         _ => (NEAR, Lab::found_as("ada", "somebody-else")),
     });
-    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::WrongUser);
+    assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser);
     lab.respond(|_| (NEAR, Lab::error("UserNotFoundException")));
     assert_eq!(lab.ask_with_groups("ada").await.unwrap_err(), Failure::NoSuchUser, "nor is the user cached");
 }

@@ -208,7 +208,7 @@ async fn of_500_concurrent_requests_none_gets_another_user() {
         for (n, answer) in answers.iter().enumerate() {
             match answer {
                 Ok(found) => assert_eq!(found.user().sub.as_str(), format!("user-{n}")),
-                Err(failure) => assert_eq!(*failure, Failure::WrongUser),
+                Err(failure) => assert_eq!(*failure, Failure::NoSuchUser),
             }
         }
         sleep(Duration::from_secs(31)).await;

@@ -87,6 +87,21 @@ async fn with_one_failure_in_ten_cached_users_are_served() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_over_one_users_answer_fails_no_other_user() {
+    let lab = Lab::start(|_, _| {});
+    lab.respond(|request| match request.input["Username"].as_str() {
+        Some("user-7") => (NEAR, Reply::Panic),
+        _ => Lab::found(request),
+    });
+    let answers = join_all((0..90).map(|n| lab.ask_owned(format!("user-{n}")))).await;
+    for (n, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer.err(), (n == 7).then_some(Failure::Internal), "user-{n}");
+    }
+    lab.respond(Lab::found);
+    assert!(lab.ask("user-7").await.is_ok(), "the next fetch starts anew");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hanging_call_fails_within_two_seconds() {
     let lab = Lab::start(|_, _| {});
     lab.respond(|_| (NEAR, Reply::Nothing));
