@@ -9,6 +9,7 @@
 
 mod buffer;
 mod flush_signal;
+mod health;
 mod key;
 mod line;
 mod names;
@@ -31,6 +32,7 @@ use tracing::warn;
 
 use self::{
     flush_signal::FlushSignal,
+    health::SinkHealth,
     recorder::{Queue, Shared},
     sink::Sink,
     writer::Writer,
@@ -77,6 +79,7 @@ impl Audit {
             required: settings.required,
             key,
             pools: pools?.clone(),
+            health: SinkHealth::default(),
             dropped: metrics.server.audit_records_dropped.clone(),
             is_dropping: AtomicBool::default(),
         };
@@ -101,6 +104,11 @@ impl Audit {
     /// Returns a recorder for one serving thread.
     pub fn recorder(&self) -> Recorder {
         Recorder(self.0.as_ref().map(Queue::new))
+    }
+
+    /// Returns whether calls can be answered: whether the sink accepts records, if they are required.
+    pub fn is_ready(&self) -> bool {
+        self.0.as_ref().is_none_or(|shared| !shared.required || shared.health.is_good())
     }
 
     /// Makes the writer reopen its file, which may have been moved away. Returns whether there is a

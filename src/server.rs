@@ -16,12 +16,18 @@ mod running;
 mod tls;
 mod worker;
 
-use std::{future::pending, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, task::JoinSet};
+use futures_util::future::join;
+use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::sleep};
 use tracing::info;
 
-use self::{components::Components, readiness::Readiness, running::RunningServer, tls::Tls};
+use self::{
+    components::Components,
+    readiness::{Readiness, ReadyState},
+    running::RunningServer,
+    tls::Tls,
+};
 pub use self::{
     error::Error,
     listener::{BindError, Listeners},
@@ -110,11 +116,13 @@ impl Server {
             ready_pools.spawn_on(wait, &handle);
         }
         let become_ready = async {
-            while let Some(Ok(pool)) = ready_pools.join_next().await {
-                metrics.pool_ready(&pool).set(1);
-                ready.send_modify(|state| state.set_pool_ready(&pool));
-            }
-            pending::<()>().await;
+            let pools_ready = async {
+                while let Some(Ok(pool)) = ready_pools.join_next().await {
+                    metrics.pool_ready(&pool).set(1);
+                    ready.send_modify(|state| state.set_pool_ready(&pool));
+                }
+            };
+            join(pools_ready, follow_audit(&ready, &components.audit)).await;
         };
         tokio::select! {
             () = running.failed() => return Err(Error::TaskEnded),
@@ -123,6 +131,14 @@ impl Server {
         }
         running.drain(ready, &config.shutdown).await;
         Ok(())
+    }
+}
+
+/// Makes the server "not ready" while required audit records cannot be written. Never returns.
+async fn follow_audit(ready: &watch::Sender<ReadyState>, audit: &Audit) {
+    loop {
+        ready.send_if_modified(|state| state.set_audit_ready(audit.is_ready()));
+        sleep(READINESS_INTERVAL).await;
     }
 }
 
@@ -145,3 +161,6 @@ async fn build_service(
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(policy), users })
 }
+
+// Less than the interval of any probe.
+const READINESS_INTERVAL: Duration = Duration::from_millis(250);

@@ -17,6 +17,8 @@ pub(super) struct Buffer {
     pub(super) lines: Vec<u8>,
     /// How many bytes the sink has accepted.
     written: usize,
+    /// Where the record ends that counts as dropped but is still to be written; 0 for none.
+    dropped_to: usize,
     pub(super) waiters: Vec<Waiter>,
 }
 
@@ -81,9 +83,11 @@ impl Buffer {
         self.written == self.lines.len()
     }
 
-    /// Returns how many records are not completely written.
+    /// Returns how many records are not completely written, without those that are counted as
+    /// dropped.
     pub(super) fn unwritten(&self) -> u64 {
-        count_lines(self.lines.get(self.written..).unwrap_or_default())
+        let lines = count_lines(self.lines.get(self.written..).unwrap_or_default());
+        lines - u64::from(self.dropped_to > self.written)
     }
 
     /// Writes what is left and acknowledges it. After a failure the next attempt continues at the
@@ -118,29 +122,28 @@ impl Buffer {
         Ok(())
     }
 
-    /// Drops all records but the rest of a torn line, acknowledges none of them, and returns how
-    /// many it dropped.
+    /// Drops all records but the first, acknowledges none of them, and returns how many it dropped,
+    /// the first one included. That one is tried again, to learn when the sink accepts records, and
+    /// because it may be torn.
     pub(super) fn drop_records(&mut self) -> u64 {
         self.waiters.clear();
+        let dropped = self.unwritten();
         let rest = self.lines.get(self.written..).unwrap_or_default();
         let first = rest.split_inclusive(|byte| *byte == b'\n').next();
-        let end = self.written + first.filter(|_| self.is_torn()).map_or(0, <[u8]>::len);
-        let dropped = count_lines(self.lines.get(end..).unwrap_or_default());
-        self.lines.truncate(end);
+        self.dropped_to = self.written + first.map_or(0, <[u8]>::len);
+        self.lines.truncate(self.dropped_to);
         dropped
     }
 
-    /// Goes back to the start of a torn line, for a sink that has nothing of it yet.
+    /// Goes back to the start of a torn line, for a sink that has nothing of it.
     pub(super) fn rewind(&mut self) {
-        if self.is_torn() {
-            let before = self.lines.get(..self.written).unwrap_or_default();
-            self.written = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        }
+        self.written -= self.torn_bytes();
     }
 
-    fn is_torn(&self) -> bool {
-        let last = self.written.checked_sub(1).and_then(|at| self.lines.get(at));
-        last.is_some_and(|byte| *byte != b'\n')
+    /// Returns how many bytes of an incomplete line the sink has accepted.
+    pub(super) fn torn_bytes(&self) -> usize {
+        let written = self.lines.get(..self.written).unwrap_or_default();
+        written.iter().rev().take_while(|byte| **byte != b'\n').count()
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::{
     buffer::{Buffer, FLUSH_BYTES},
     flush_signal::FlushSignal,
+    health::SinkHealth,
     key::Key,
     record::Record,
     sink::Sink,
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) required: bool,
     pub(super) key: Key,
     pub(super) pools: Pools,
+    pub(super) health: SinkHealth,
     pub(super) dropped: Counter,
     /// Whether records were dropped since the sink last accepted some.
     pub(super) is_dropping: AtomicBool,

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::{File, Metadata, OpenOptions},
-    io,
+    io::{self, Seek as _},
     os::{
         fd::AsFd as _,
         unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -33,6 +33,17 @@ impl Sink {
             warn!("users other than its owner can read the audit file");
         }
         Ok(file)
+    }
+}
+
+/// Removes the last bytes of a file, which this process has appended as a part of a line. Fails if
+/// anyone has written to it since, and for anything but a file.
+pub(super) fn take_back(mut file: &File, bytes: usize) -> io::Result<()> {
+    let (end, found) = (file.stream_position()?, file.metadata()?);
+    let start = u64::try_from(bytes).ok().and_then(|bytes| end.checked_sub(bytes));
+    match start.filter(|_| found.is_file() && found.len() == end) {
+        Some(start) => file.set_len(start),
+        None => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

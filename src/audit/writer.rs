@@ -5,7 +5,11 @@ use std::{fs::File, io, mem, sync::Arc, thread};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::{buffer::Buffer, recorder::Shared};
+use super::{
+    buffer::Buffer,
+    recorder::Shared,
+    sink::{self, Sink},
+};
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -40,6 +44,7 @@ impl Writer {
             }
             if request.end {
                 self.shared.take_records(&mut self.buffer);
+                self.take_back_torn_line();
                 return self.shared.count_dropped(self.buffer.unwritten());
             }
         }
@@ -58,7 +63,10 @@ impl Writer {
     /// Writes all records, and returns whether the sink accepted them. If records are required,
     /// those that it does not accept are dropped: their responses are never sent.
     fn write(&mut self) -> bool {
-        match self.buffer.write_to(&self.file) {
+        self.shared.health.begin_write();
+        let written = self.buffer.write_to(&self.file);
+        self.shared.health.end_write(written.is_ok());
+        match written {
             Ok(()) => {
                 self.is_failing = false;
                 self.shared.note_recovery();
@@ -76,12 +84,24 @@ impl Writer {
         }
     }
 
+    /// Removes from the file the part of a line that it had room for, to leave only whole lines.
+    fn take_back_torn_line(&mut self) {
+        let bytes = self.buffer.torn_bytes();
+        // Standard output may be a file that others write to as well.
+        let is_ours = matches!(self.shared.sink, Sink::File(_));
+        if is_ours && bytes > 0 && sink::take_back(&self.file, bytes).is_ok() {
+            self.buffer.rewind();
+        }
+    }
+
     /// Opens the file again, which may have been moved away. If that fails, the old one stays in
     /// use.
     fn reopen(&mut self) {
         match self.shared.sink.open() {
             Ok(file) => {
+                self.take_back_torn_line();
                 self.file = file;
+                // The new file has nothing of it.
                 self.buffer.rewind();
                 info!("audit sink reopened");
             }

@@ -1,10 +1,10 @@
 //! Whether the server is ready for calls, as gRPC health, `/readyz` and load balancers report it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use tokio::sync::watch;
 use tonic::Status;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::pool::{PoolId, Pools};
 
@@ -17,6 +17,8 @@ pub(super) struct Readiness(watch::Receiver<ReadyState>);
 pub(super) struct ReadyState {
     pools: BTreeMap<PoolId, bool>,
     requires_all: bool,
+    /// Whether the audit sink accepts the records that every call requires.
+    audit_ready: bool,
     stopping: bool,
 }
 
@@ -25,14 +27,14 @@ impl ReadyState {
     /// settings require that.
     pub(super) fn is_ready(&self) -> bool {
         let mut pools = self.pools.values();
-        !self.stopping
+        self.answers_calls()
             && if self.requires_all { pools.all(|ready| *ready) } else { pools.any(|ready| *ready) }
     }
 
     /// Returns whether the server is ready for calls about a pool; none if it is not configured.
     pub(super) fn is_pool_ready(&self, pool: &str) -> Option<bool> {
         let mut pools = self.pools.iter();
-        pools.find(|(id, _)| id.as_str() == pool).map(|(_, ready)| *ready && !self.stopping)
+        pools.find(|(id, _)| id.as_str() == pool).map(|(_, ready)| *ready && self.answers_calls())
     }
 
     pub(super) fn pools(&self) -> impl Iterator<Item = &PoolId> {
@@ -49,6 +51,23 @@ impl ReadyState {
         }
     }
 
+    /// Records whether audit records can be written, if they are required. Returns whether that is
+    /// new.
+    pub(super) fn set_audit_ready(&mut self, audit_ready: bool) -> bool {
+        if mem::replace(&mut self.audit_ready, audit_ready) == audit_ready {
+            return false;
+        }
+        match audit_ready {
+            true => info!("the audit sink accepts records again"),
+            false => warn!("not ready: the audit sink does not accept the required records"),
+        }
+        true
+    }
+
+    fn answers_calls(&self) -> bool {
+        self.audit_ready && !self.stopping
+    }
+
     /// Makes everything "not ready", for good.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
@@ -59,7 +78,8 @@ impl Readiness {
     /// Starts with "not ready".
     pub(super) fn channel(pools: &Pools, requires_all: bool) -> (watch::Sender<ReadyState>, Self) {
         let pools = pools.iter().map(|pool| (pool.id.clone(), false)).collect();
-        let (sender, receiver) = watch::channel(ReadyState { pools, requires_all, stopping: false });
+        let (sender, receiver) =
+            watch::channel(ReadyState { pools, requires_all, audit_ready: true, stopping: false });
         (sender, Self(receiver))
     }
 

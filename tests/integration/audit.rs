@@ -16,7 +16,9 @@ use cognito_lookup::{
     config::{AuditSettings, AuditSink, Config},
     proto::{
         BatchGetUsersRequest, EraseUserRequest, ExplainAccessRequest, GetUserRequest,
-        admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
+        admin_service_client::AdminServiceClient,
+        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+        user_service_client::UserServiceClient,
     },
     server::Listeners,
 };
@@ -29,14 +31,16 @@ use tonic::{Code, Request};
 use crate::{
     support::process::Process,
     support::{
-        ADA, App, BOB, GET_USER_STARTED, GRACE, about, assert_failure, config, connect, failure, metric,
-        serve, standin, with_token,
+        ADA, App, BOB, GET_USER_STARTED, GRACE, about, assert_failure, config, connect, failure, http_get,
+        metric, serve, standin, with_token,
     },
 };
 
 const KEYLESS: &str =
     "audit.key_file is not set: the sub_hash of a user differs between processes and changes with each start";
 const READABLE: &str = "users other than its owner can read the audit file";
+/// Starts the server on a disk of 16 KiB. The trap keeps SIGXFSZ from ending the process.
+const SMALL_DISK: &str = "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"";
 const GET_USER: &str = "userlookup.v1.UserService/GetUser";
 
 #[tokio::test]
@@ -316,15 +320,13 @@ async fn a_stalled_sink_neither_fails_calls_nor_delays_the_exit() {
 async fn with_audit_required_a_reply_leaves_only_after_its_record_is_written() {
     let trail = Trail::new();
     let cognito = standin();
-    // `ulimit -f` makes a disk of 16 KiB. The trap keeps SIGXFSZ from ending the process.
     let key = trail.folder.path().join("key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let settings =
         trail.settings(&format!("required = true\nkey_file = {key:?}\n[shutdown]\ndelay = \"0s\""));
-    let line = "trap '' XFSZ; ulimit -f 32; exec \"$0\" \"$@\"";
     fs::write(&trail.path, "").unwrap();
     fs::set_permissions(&trail.path, fs::Permissions::from_mode(0o640)).unwrap();
-    let process = Process::serve_with_shell(line, &cognito, &settings, &[]);
+    let process = Process::serve_with_shell(SMALL_DISK, &cognito, &settings, &[]);
     assert!(has_logged(&process, READABLE));
     assert!(has_logged(&process, "all users of this machine can read audit.key_file"));
     assert!(!has_logged(&process, KEYLESS));
@@ -356,6 +358,63 @@ async fn with_audit_required_a_reply_leaves_only_after_its_record_is_written() {
     // The last record may be of a refused reply, if it was written only in part.
     assert!(ids.starts_with(&answered) && ids.len() <= answered.len() + 2, "{ids:?}");
     assert_eq!(ids.last().map(String::as_str), Some("second"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_moved_away_from_a_full_disk_has_only_whole_lines() {
+    for required in [true, false] {
+        let (trail, cognito) = (Trail::new(), standin());
+        let settings = trail.settings(&format!("required = {required}\n[shutdown]\ndelay = \"0s\""));
+        let process = Process::serve_with_shell(SMALL_DISK, &cognito, &settings, &[]);
+        let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
+        let mut ids = Vec::new();
+        for n in 0..70 {
+            let answer = users.get_user(with_request_id(&format!("{n}"), about(ADA))).await;
+            ids.extend(answer.is_ok().then(|| n.to_string()));
+        }
+        process.wait_for_log("audit records cannot be written");
+        let moved = trail.folder.path().join("audit.1");
+        fs::rename(&trail.path, &moved).unwrap();
+        process.signal("HUP");
+        process.wait_for_log("audit sink reopened");
+        users.get_user(with_request_id("last", about(ADA))).await.unwrap();
+        process.signal("TERM");
+        assert_eq!(process.wait(), Some(0));
+        let (moved, text) = (fs::read_to_string(moved).unwrap(), trail.text());
+        assert!(moved.len() > 15_000 && moved.ends_with('\n'), "{required}: {moved}");
+        // The first record that did not fit is kept, although its call was refused.
+        let mut written = request_ids(&(moved + &text));
+        assert_eq!(written.pop().as_deref(), Some("last"));
+        assert!(written.starts_with(&ids) && written.len() <= ids.len() + 1, "{required}: {written:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_ready_only_while_required_records_can_be_written() {
+    let (trail, cognito) = (Trail::new(), standin());
+    let settings = trail.settings("required = true\n[shutdown]\ndelay = \"0s\"");
+    let process = Process::serve_with_shell(SMALL_DISK, &cognito, &settings, &[]);
+    let channel = connect(process.address.parse().unwrap()).await;
+    let mut users = UserServiceClient::new(channel.clone());
+    assert_eq!(http_get(process.admin, "/readyz").await.0, 200);
+    while users.get_user(Request::new(about(ADA))).await.is_ok() {}
+    wait_for_readiness(&process, 503).await;
+    let health = HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(health.into_inner().status(), ServingStatus::NotServing);
+    // No call comes to a server that is not ready, so it finds the room by itself.
+    fs::write(&trail.path, "").unwrap();
+    wait_for_readiness(&process, 200).await;
+    users.get_user(Request::new(about(ADA))).await.unwrap();
+}
+
+async fn wait_for_readiness(process: &Process, status: u16) {
+    for _ in 0..6_000 {
+        if http_get(process.admin, "/readyz").await.0 == status {
+            return;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    panic!("/readyz never answers {status}");
 }
 
 #[tokio::test]

@@ -36,8 +36,8 @@ fn buffer() -> (Buffer, [oneshot::Receiver<()>; 2]) {
     let mut buffer = Buffer::default();
     let taken = |lines: &[u8], end, written| Buffer {
         lines: lines.to_vec(),
-        written: 0,
         waiters: vec![Waiter { end, written }],
+        ..Buffer::default()
     };
     buffer.append(taken(b"one\n", 4, first));
     buffer.append(taken(b"two\nthree\n", 10, third));
@@ -84,25 +84,30 @@ fn a_sink_that_blocks_does_not_hang_the_writer() {
 }
 
 #[test]
-fn complete_lines_are_dropped_and_counted() {
+fn all_records_but_the_first_are_dropped_and_each_is_counted_once() {
     let table: [(usize, &[u8], u64); 6] = [
-        (0, b"", 3),
-        (2, b"one\n", 2),
-        (4, b"one\n", 2),
-        (5, b"one\ntwo\n", 1),
-        (8, b"one\ntwo\n", 1),
-        (9, b"one\ntwo\nthree\n", 0),
+        (0, b"one\n", 3),
+        (2, b"one\n", 3),
+        (4, b"one\ntwo\n", 2),
+        (5, b"one\ntwo\n", 2),
+        (8, b"one\ntwo\nthree\n", 1),
+        (9, b"one\ntwo\nthree\n", 1),
     ];
     for (room, left, lost) in table {
         let (mut buffer, [one, mut three]) = buffer();
         let mut sink = small_sink(room);
         buffer.write_to(&mut sink).unwrap_err();
-        assert_eq!(buffer.drop_records(), lost, "{room}");
+        assert_eq!((buffer.drop_records(), buffer.unwritten()), (lost, 0), "{room}");
         assert!(three.try_recv().is_err(), "a dropped record is not acknowledged");
         drop(one);
-        sink.room = 14;
+        buffer.write_to(&mut sink).unwrap_err();
+        assert_eq!(buffer.drop_records(), 0, "{room}: it is counted already");
+        buffer.append(Buffer { lines: b"four\n".to_vec(), ..Buffer::default() });
+        assert_eq!(buffer.unwritten(), 1, "{room}");
+        sink.room = 19;
         buffer.write_to(&mut sink).unwrap();
-        assert_eq!(sink.accepted, left, "{room}");
+        assert_eq!(sink.accepted, [left, b"four\n"].concat(), "{room}");
+        assert!(buffer.is_empty() && buffer.unwritten() == 0, "{room}");
     }
 }
 
