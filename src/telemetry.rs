@@ -1,5 +1,6 @@
 //! Logs, [`metrics`] and [`traces`]. A log event is one line: text for a terminal, JSON otherwise.
 
+mod log_limit;
 pub mod metrics;
 pub mod traces;
 
@@ -12,22 +13,32 @@ use std::{
 use tracing::{Level, Subscriber, error, warn};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::Targets, fmt, layer::SubscriberExt as _, registry, registry::LookupSpan,
+    EnvFilter, Layer,
+    filter::{FilterExt as _, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    registry,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
-use self::traces::Exporter;
+use self::{
+    log_limit::{LastCounts, LogLimit},
+    traces::Exporter,
+};
 use crate::config::{self, LogFormat, LogLevel, LogSettings};
 
 /// Begins to log on standard error, and to export traces if the environment configures them. Does
 /// nothing if this process logs already.
 ///
-/// From then on panics are logged too, by their location. `settings.level` applies to this crate.
+/// From then on panics are logged too, by their location. Lines that repeat are bounded: of those
+/// with the same reason and caller, five a second are written, and one that counts the rest. `settings.level` applies to this crate.
 /// Other crates log warnings at most, because some of them log whole requests at finer levels.
 pub fn start(settings: &LogSettings) -> TelemetryGuard {
     // A thread of its own writes the log: a reader that stalls must block neither calls nor the end
     // of the process. The thread's queue drops what does not fit.
-    let (writer, flush) = NonBlockingBuilder::default().lossy(true).finish(io::stderr());
+    let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_QUEUED_LINES);
+    let (writer, flush) = writer.finish(io::stderr());
     // If standard error is closed, reporting that there would panic.
     let log = fmt::layer().with_writer(writer).log_internal_errors(false);
     let log = match settings.format {
@@ -37,16 +48,19 @@ pub fn start(settings: &LogSettings) -> TelemetryGuard {
     };
     let exporter = config::is_tracing_configured().then(Exporter::start);
     let exporting = exporter.as_ref().and_then(|exporter| exporter.as_ref().ok());
-    let started = registry().with(log.with_filter(filter(settings.level))).with(spans(exporting)).try_init();
-    if started.is_ok() {
+    let limit = LogLimit::default();
+    let log = log.with_filter(filter(settings.level).and(limit.clone()));
+    let started = registry().with(log).with(spans(exporting)).try_init();
+    let counts = started.is_ok().then(|| {
         panic::set_hook(Box::new(log_panic));
-    }
+        limit.start()
+    });
     match &exporter {
         Some(Err(error)) => warn!(cause = error_chain(&**error), "traces cannot be exported"),
         Some(Ok(exporter)) => exporter.log(),
         None => {}
     }
-    TelemetryGuard { _log: flush, _traces: exporter.and_then(Result::ok) }
+    TelemetryGuard { _traces: exporter.and_then(Result::ok), _counts: counts, _log: flush }
 }
 
 /// The OpenTelemetry layer. Without an exporter it filters all spans out; leaving the layer away
@@ -79,6 +93,7 @@ pub fn filter(level: LogLevel) -> EnvFilter {
 pub struct TelemetryGuard {
     // Dropped first, so that a failure to send traces is still logged.
     _traces: Option<Exporter>,
+    _counts: Option<LastCounts>,
     _log: WorkerGuard,
 }
 
@@ -95,6 +110,8 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     sources.fold(error.to_string(), |line, error| format!("{line}: {error}"))
 }
 
+// A line has some 300 bytes.
+const MAX_QUEUED_LINES: usize = 16 * 1024;
 // The warnings of these modules quote the whole response of a source that has no credentials. This
 // crate itself logs that there are none.
 const CREDENTIAL_MODULES: [&str; 6] =

@@ -68,6 +68,7 @@ macro_rules! log {
             request.id = $call.request_id(),
             duration_ms = $call.started.elapsed().as_secs_f64() * 1000.0,
             $($fields_and_message)+
+            caller = $call.caller.get().map(|name| &**name),
         )
     };
 }

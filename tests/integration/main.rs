@@ -68,6 +68,8 @@ mod connection_limits;
 mod http2_attacks;
 // Proxies, root certificates and trace collectors.
 mod outgoing;
+// The bound on the log.
+mod log_limit;
 // The limits of one request.
 mod request_limits;
 // The memory of a full cache.
