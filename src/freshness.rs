@@ -1,56 +1,53 @@
-//! Freshness as a caller sees it: how fresh it demands an answer, and how fresh one is.
+//! Freshness as a caller sees it: how fresh an answer must be, and how fresh it is.
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use crate::clock::{BootTime, TimePoint};
 
-/// One point in time on both clocks: the system clock, which other machines share, and the
-/// monotonic clock, which never steps back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct TimePoint {
-    /// By the system clock.
-    pub system: SystemTime,
-    /// By the monotonic clock, which ages are measured on.
-    pub monotonic: Instant,
-}
-
-impl TimePoint {
-    /// Reads both clocks.
-    pub fn now() -> Self {
-        Self { system: SystemTime::now(), monotonic: Instant::now() }
-    }
-}
-
-/// How fresh an answer must be: a hard bound on when its fetch began.
+/// How fresh an answer must be when it leaves: a hard bound.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Demand {
-    since: Option<Instant>,
+pub enum FreshnessRequirement {
+    /// Leaves freshness to the service.
+    #[default]
+    Any,
+    /// Bounds the age of the answer. It is not zero, because no answer is that young.
+    MaxAge(Duration),
+    /// Requires a fetch that began then or later.
+    FetchedSince(BootTime),
 }
 
-impl Demand {
-    /// Leaves freshness to the service.
-    pub const ANY: Self = Self { since: None };
-
-    /// Demands a fetch that began at most `age` before `now`; 0 demands one that has yet to begin.
-    pub fn at_most(age: Duration, now: TimePoint) -> Self {
-        // An age beyond the start of the monotonic clock bounds nothing.
-        Self { since: now.monotonic.checked_sub(age) }
+impl FreshnessRequirement {
+    /// Requires an answer of at most this age; 0 requires a fetch that begins at `now` or later.
+    pub fn max_age(age: Duration, now: BootTime) -> Self {
+        if age.is_zero() { Self::FetchedSince(now) } else { Self::MaxAge(age) }
     }
 
-    /// Demands a fetch that began at or after `time` by the system clock. A time up to 10 s ahead
+    /// Requires a fetch that began at or after `time` by the system clock. A time up to 10 s ahead
     /// means now: clocks differ, and a fetch that begins now sees all that was written before. None
     /// for a time beyond that, which no fetch can meet.
     pub fn not_older_than(time: SystemTime, now: TimePoint) -> Option<Self> {
         match now.system.duration_since(time) {
-            Ok(age) => Some(Self::at_most(age, now)),
-            Err(ahead) if ahead.duration() <= CLOCK_SKEW => Some(Self::at_most(Duration::ZERO, now)),
+            Ok(age) => Some(Self::FetchedSince(now.boot - age)),
+            Err(ahead) if ahead.duration() <= CLOCK_SKEW => Some(Self::FetchedSince(now.boot)),
             Err(_) => None,
         }
     }
 
-    /// Returns whether a fetch that began at `began` is fresh enough.
-    pub fn allows(&self, began: Instant) -> bool {
-        self.since.is_none_or(|since| began >= since)
+    /// Returns until when an answer whose fetch began at `began` is fresh enough. None for ever.
+    pub fn holds_until(self, began: BootTime) -> Option<BootTime> {
+        match self {
+            Self::MaxAge(age) => Some(began + age),
+            Self::Any | Self::FetchedSince(_) => None,
+        }
+    }
+
+    /// Returns whether an answer whose fetch began at `began` is fresh enough to leave at `now`.
+    pub fn is_satisfied(self, began: BootTime, now: BootTime) -> bool {
+        match self {
+            Self::Any => true,
+            Self::MaxAge(age) => now - began <= age,
+            Self::FetchedSince(since) => began >= since,
+        }
     }
 }
 
@@ -59,12 +56,27 @@ impl Demand {
 pub struct Freshness {
     /// What answered.
     pub source: Source,
-    /// When the fetch began, by the system clock.
-    pub fetched_at: SystemTime,
-    /// How long ago that was, by the monotonic clock.
+    /// When the fetch began.
+    pub began: TimePoint,
+    /// How long ago that was when the answer left.
     pub age: Duration,
     /// Why an answer past its TTL is served; none if it is fresh.
     pub stale_reason: Option<StaleReason>,
+}
+
+impl Freshness {
+    /// Returns the same with the age at `now`.
+    #[must_use]
+    pub fn at(self, now: BootTime) -> Self {
+        Self { age: now - self.began.boot, ..self }
+    }
+
+    /// Returns the freshness of an answer made of this one and another: that of the older one.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        let older = if other.began.boot < self.began.boot { other } else { self };
+        Self { stale_reason: self.stale_reason.or(other.stale_reason), ..older }
+    }
 }
 
 /// Why an answer past its TTL is served.
@@ -98,46 +110,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_demand_bounds_when_the_fetch_began() {
-        tokio::time::advance(seconds(100)).await;
+    async fn a_requirement_bounds_when_the_fetch_began() {
+        use FreshnessRequirement as Requirement;
         let now = TimePoint::now();
-        let ago = |s| now.monotonic.checked_sub(seconds(s)).unwrap();
+        let max_age = |age| Some(Requirement::max_age(seconds(age), now.boot));
+        let not_older = |ago| Requirement::not_older_than(now.system - seconds(ago), now);
+        let ahead = Requirement::not_older_than(now.system + seconds(10), now);
+        // The requirement, the age of the answer when the request arrives, how long it then takes.
         let table = [
-            ("any", Some(Demand::ANY), 99, true),
-            ("exactly as old", Some(Demand::at_most(seconds(5), now)), 5, true),
-            ("a second too old", Some(Demand::at_most(seconds(5), now)), 6, false),
-            ("now, and fetched now", Some(Demand::at_most(seconds(0), now)), 0, true),
-            ("now, and fetched before", Some(Demand::at_most(seconds(0), now)), 1, false),
-            (
-                "written 3 s ago, fetched 2 s ago",
-                Demand::not_older_than(now.system - seconds(3), now),
-                2,
-                true,
-            ),
-            (
-                "written 3 s ago, fetched 4 s ago",
-                Demand::not_older_than(now.system - seconds(3), now),
-                4,
-                false,
-            ),
-            ("written 10 s ahead is now", Demand::not_older_than(now.system + seconds(10), now), 0, true),
-            (
-                "written 10 s ahead, fetched before",
-                Demand::not_older_than(now.system + seconds(10), now),
-                1,
-                false,
-            ),
+            ("any", Some(Requirement::Any), 99, 9, true),
+            ("exactly as old", max_age(5), 5, 0, true),
+            ("a second too old", max_age(5), 6, 0, false),
+            ("as old when it leaves", max_age(5), 2, 3, true),
+            ("too old when it leaves", max_age(5), 2, 4, false),
+            ("now, and fetched now", max_age(0), 0, 9, true),
+            ("now, and fetched before", max_age(0), 1, 0, false),
+            ("written 3 s ago, fetched 2 s ago", not_older(3), 2, 9, true),
+            ("written 3 s ago, fetched 4 s ago", not_older(3), 4, 0, false),
+            ("written 10 s ahead is now", ahead, 0, 9, true),
+            ("written 10 s ahead, fetched before", ahead, 1, 0, false),
         ];
-        for (case, demand, age, allowed) in table {
-            assert_eq!(demand.unwrap().allows(ago(age)), allowed, "{case}");
+        for (case, requirement, age, takes, satisfied) in table {
+            let (began, leaves) = (now.boot - seconds(age), now.boot + seconds(takes));
+            assert_eq!(requirement.unwrap().is_satisfied(began, leaves), satisfied, "{case}");
         }
-        assert_eq!(Demand::not_older_than(now.system + seconds(11), now), None);
+        assert_eq!(Requirement::not_older_than(now.system + seconds(11), now), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_age_beyond_all_time_bounds_nothing() {
+    async fn a_bound_beyond_all_time_is_none() {
         let now = TimePoint::now();
-        assert_eq!(Demand::at_most(Duration::MAX, now), Demand::ANY);
-        assert!(Demand::not_older_than(SystemTime::UNIX_EPOCH, now).is_some());
+        for requirement in [
+            FreshnessRequirement::max_age(Duration::MAX, now.boot),
+            FreshnessRequirement::not_older_than(SystemTime::UNIX_EPOCH, now).unwrap(),
+        ] {
+            assert!(requirement.is_satisfied(now.boot - Duration::MAX, now.boot), "{requirement:?}");
+        }
     }
 }

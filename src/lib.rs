@@ -40,6 +40,7 @@ pub mod pool;
 pub mod user;
 pub mod attribute;
 pub mod unix_time;
+pub mod clock;
 pub mod cache;
 pub mod telemetry;
 pub mod background;

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::{
     attribute::{AttributeName, Selection},
-    freshness::Demand,
+    freshness::FreshnessRequirement,
     pool::PoolId,
     user::Sub,
 };
@@ -22,7 +22,7 @@ pub struct Query {
     /// Whether to return the user's groups.
     pub include_groups: bool,
     /// How fresh the result must be.
-    pub demand: Demand,
+    pub freshness: FreshnessRequirement,
 }
 
 /// One query about each of several users. `wire` makes it.

@@ -1,5 +1,5 @@
-//! Finds the user that a [`Permit`] names, fresh enough for its demand: in the cache, or by a fetch
-//! that all concurrent requests share.
+//! Finds the user that a [`Permit`] names, as fresh as it requires: in the cache, or by a fetch that
+//! all concurrent requests share.
 
 mod admin;
 mod cache;
@@ -16,6 +16,7 @@ mod single_flight;
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures_util::future::{OptionFuture, join};
 use tokio::time::Instant;
 
 pub use self::{
@@ -30,8 +31,10 @@ use self::{
 use crate::{
     auth::VerifiedTokens,
     cache::{MAINTENANCE_INTERVAL, maintain},
+    clock::BootTime,
     config::{BudgetSettings, CacheSettings},
     epochs::Epochs,
+    freshness::FreshnessRequirement,
     outgoing::Outgoing,
     policy::Permit,
     pool::{PoolId, Pools},
@@ -97,11 +100,21 @@ impl Users {
     }
 
     /// Returns the user that the permit names, and its groups if the permit needs them from
-    /// Cognito, at least as fresh as the permit demands. Fails at once if the rate limit has no
-    /// call left that starts before `deadline`. Cancel safe: a fetch in flight goes on, bounded in
-    /// time, and its result is cached.
-    pub async fn find(&self, permit: &Permit, deadline: Instant) -> Result<Found, Failure> {
-        let request = self.request(permit.subject(), permit.demand(), permit.caller_limit());
+    /// Cognito, as fresh as the permit requires when this returns. Fails at once if the rate limit
+    /// has no call left that starts before `deadline`. Cancel safe: a fetch in flight goes on,
+    /// bounded in time, and its result is cached.
+    pub fn find(&self, permit: &Permit, deadline: Instant) -> impl Future<Output = Result<Found, Failure>> {
+        self.find_as_fresh(permit, permit.freshness(), deadline)
+    }
+
+    /// Returns what [`find`](Self::find) would if the permit required this freshness.
+    pub async fn find_as_fresh(
+        &self,
+        permit: &Permit,
+        requirement: FreshnessRequirement,
+        deadline: Instant,
+    ) -> Result<Found, Failure> {
+        let request = self.request(permit.subject(), requirement, permit.caller_limit());
         if permit.fetches_groups() {
             Box::pin(self.find_with_groups(&request, deadline)).await
         } else {
@@ -116,7 +129,7 @@ impl Users {
         if permit.fetches_groups() {
             return None;
         }
-        let request = self.request(permit.subject(), permit.demand(), permit.caller_limit());
+        let request = self.request(permit.subject(), permit.freshness(), permit.caller_limit());
         self.cached(&request).map(Found::user_of)
     }
 
@@ -138,15 +151,35 @@ impl Users {
         Found::user_of(self.answer(request, deadline).await?)
     }
 
-    /// Looks up the user first, because Cognito lists groups by username.
+    /// Looks up the user first, because Cognito lists groups by username. What is too old once the
+    /// other is there is looked up again, beside what would then be too old.
     async fn find_with_groups(
         &self,
         request: &LookupRequest<'_>,
         deadline: Instant,
     ) -> Result<Found, Failure> {
-        let found = self.find_user(request, deadline).await?;
-        let groups = self.answer(&request.for_groups(found.username()), deadline).await?;
-        found.with_groups_of(groups, Instant::now())
+        let mut found = self.find_user(request, deadline).await?;
+        let of_groups = request.for_groups(found.username());
+        let mut began = BootTime::now();
+        let mut groups = self.answer(&of_groups, deadline).await?;
+        for _ in 0..=MAX_REPEATS {
+            let now = BootTime::now();
+            let is_good = |time| {
+                let user = request.is_satisfied_by(found.freshness(), time) && !found.is_outdated_by(&groups);
+                (user, request.is_satisfied_by(groups.freshness, time))
+            };
+            if is_good(now) == (true, true) {
+                return found.with_groups_of(groups, now);
+            }
+            let keeps = is_good(now + (now - began));
+            let again = (request.fetched_since(now), of_groups.fetched_since(now));
+            began = now;
+            let user = (!keeps.0).then(|| self.find_user(&again.0, deadline));
+            let listed = (!keeps.1).then(|| self.answer(&again.1, deadline));
+            let again = join(OptionFuture::from(user), OptionFuture::from(listed)).await;
+            (found, groups) = (again.0.unwrap_or(Ok(found))?, again.1.unwrap_or(Ok(groups))?);
+        }
+        Err(Failure::Unavailable)
     }
 
     fn cognito(&self, pool: &PoolId) -> Result<&Cognito, Failure> {
@@ -162,6 +195,8 @@ impl Inner {
     }
 }
 
+// A further repeat only follows if Cognito takes longer each time.
+const MAX_REPEATS: usize = 2;
 // Cognito's default quota of 120 reads a second for 5 s. A caller waits up to 3 s for a call to
 // start. The call takes up to 2 s.
 const MAX_FETCHES: usize = 600;

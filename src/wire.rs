@@ -15,14 +15,15 @@ pub use self::{
 };
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, Selection},
-    freshness::{Demand, Freshness, Source, StaleReason, TimePoint},
+    clock::TimePoint,
+    freshness::{Freshness, FreshnessRequirement, Source, StaleReason},
     pool::PoolId,
     proto::{self, get_user_request},
     query::{InvalidQuery, Query, Target},
     user::{Sub, UserStatus},
 };
 
-/// Reads a request; the error names the first invalid field. Only a demand needs `now`.
+/// Reads a request; the error names the first invalid field. Only a freshness requirement needs `now`.
 pub fn query(
     message: &proto::GetUserRequest,
     now: impl FnOnce() -> TimePoint,
@@ -32,7 +33,7 @@ pub fn query(
         pool: pool(&message.user_pool_id)?,
         attributes: selection(&message.attributes)?,
         include_groups: message.include_groups,
-        demand: demand(message.freshness.as_ref(), now)?,
+        freshness: freshness_requirement(message.freshness.as_ref(), now)?,
     })
 }
 
@@ -72,20 +73,24 @@ fn attribute_names(names: &[String]) -> Result<Vec<AttributeName>, InvalidQuery>
     names.iter().enumerate().map(|(n, name)| name.parse().map_err(invalid(n))).collect()
 }
 
-fn demand(
+fn freshness_requirement(
     freshness: Option<&get_user_request::Freshness>,
     now: impl FnOnce() -> TimePoint,
-) -> Result<Demand, InvalidQuery> {
+) -> Result<FreshnessRequirement, InvalidQuery> {
     use get_user_request::Freshness::{MaxAge, NotOlderThan};
-    let (demand, field, problem) = match freshness {
-        None => return Ok(Demand::ANY),
-        Some(MaxAge(age)) => (age_from(*age).map(|age| Demand::at_most(age, now())), "max_age", MAX_AGE_FORM),
+    let (requirement, field, problem) = match freshness {
+        None => return Ok(FreshnessRequirement::Any),
+        Some(MaxAge(age)) => {
+            let requirement = age_from(*age).map(|age| FreshnessRequirement::max_age(age, now().boot));
+            (requirement, "max_age", MAX_AGE_FORM)
+        }
         Some(NotOlderThan(time)) => {
-            let demand = time_from(*time).and_then(|time| Demand::not_older_than(time, now()));
-            (demand, "not_older_than", NOT_OLDER_THAN_FORM)
+            let time = time_from(*time);
+            let requirement = time.and_then(|time| FreshnessRequirement::not_older_than(time, now()));
+            (requirement, "not_older_than", NOT_OLDER_THAN_FORM)
         }
     };
-    demand.ok_or_else(|| InvalidQuery::field(field, problem))
+    requirement.ok_or_else(|| InvalidQuery::field(field, problem))
 }
 
 /// Checks protobuf's bounds of a `Duration`, without its negative half.
@@ -114,7 +119,7 @@ fn freshness(freshness: Freshness) -> proto::Freshness {
     };
     proto::Freshness {
         source: source.into(),
-        fetched_at: Some(freshness.fetched_at.into()),
+        fetched_at: Some(freshness.began.system.into()),
         // The conversion fails only beyond protobuf's 10,000 years.
         age: freshness.age.try_into().ok(),
         stale_reason: stale_reason(freshness.stale_reason).into(),

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use cognito_lookup::{
     attribute::Selection,
     auth::{Authenticator, Caller, Credentials},
-    freshness::Demand,
+    freshness::FreshnessRequirement,
     policy::Permit,
     query::Query,
     users::Found,
@@ -74,7 +74,7 @@ fn lookup(criterion: &mut Criterion, components: &Components) {
         pool: None,
         attributes: Selection::All,
         include_groups: false,
-        demand: Demand::ANY,
+        freshness: FreshnessRequirement::Any,
     };
     let permit = |query| service.policy.rule(&caller).unwrap().permit(query).unwrap();
     criterion.bench_function("permit", |bencher| bencher.iter_batched(|| query.clone(), permit, SmallInput));

@@ -6,7 +6,7 @@ use cognito_lookup::{
     attribute::Selection,
     auth::{self, Authenticator, VerifiedTokens},
     config::{AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads},
-    freshness::Demand,
+    freshness::FreshnessRequirement,
     outgoing::Outgoing,
     policy::{Permit, Policy},
     pool::Pools,
@@ -73,7 +73,7 @@ impl Parts {
             pool: None,
             attributes: Selection::All,
             include_groups: false,
-            demand: Demand::ANY,
+            freshness: FreshnessRequirement::Any,
         };
         self.policy.rule(&caller.await.unwrap()).unwrap().permit(query).unwrap()
     }

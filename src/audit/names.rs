@@ -53,7 +53,7 @@ const USUAL_BYTES: usize = 128;
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{attribute::Selection, freshness::Demand};
+    use crate::{attribute::Selection, freshness::FreshnessRequirement};
 
     #[test]
     fn requested_names_are_limited() {
@@ -71,7 +71,7 @@ pub(super) mod tests {
             pool: None,
             attributes: Selection::Only(names),
             include_groups: false,
-            demand: Demand::ANY,
+            freshness: FreshnessRequirement::Any,
         })
     }
 }

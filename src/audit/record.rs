@@ -80,7 +80,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::audit::names::tests::requested;
+    use crate::{audit::names::tests::requested, clock::TimePoint};
 
     #[test]
     fn a_record_is_one_line_of_json() {
@@ -89,7 +89,7 @@ mod tests {
         let requested = requested(&["custom:a\"b\\c", "custom:é", &long, "ada@example.com", "nickname"]);
         let fresh = Freshness {
             source: Source::Cache,
-            fetched_at: UNIX_EPOCH,
+            began: TimePoint::now(),
             age: Duration::from_micros(1_234_999),
             stale_reason: None,
         };

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     attribute::Selection,
     config::{ErrorCollector, PoolSettings},
-    freshness::Demand,
+    freshness::FreshnessRequirement,
     query::{BatchQuery, Query},
     user::Sub,
 };
@@ -119,7 +119,7 @@ fn batch(recorder: &Recorder, users: usize) -> Option<WriteAck> {
         pool: None,
         attributes: Selection::All,
         include_groups: false,
-        demand: Demand::ANY,
+        freshness: FreshnessRequirement::Any,
     };
     let record = recorder.open("s/M", "batch", true);
     record.set_batch(&BatchQuery { order: (0..users).collect(), subs, query });

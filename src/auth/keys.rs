@@ -10,7 +10,7 @@ use http::Uri;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
-    time::{Instant, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tracing::{debug, info, warn};
 
@@ -21,6 +21,7 @@ use self::{
 };
 use super::{InvalidReason, Rejected};
 use crate::{
+    clock::BootTime,
     outgoing::HttpClient,
     pool::Pool,
     telemetry::metrics::{JwksFetchOutcome, JwksMetrics},
@@ -99,9 +100,9 @@ impl Drop for Keys {
 #[derive(Debug, Default)]
 struct State {
     /// The last key set, and when it was fetched.
-    good: Option<(KeySet, Instant)>,
+    good: Option<(KeySet, BootTime)>,
     /// When the last fetch ended, successful or not.
-    last_attempt: Option<Instant>,
+    last_attempt: Option<BootTime>,
     failed: bool,
 }
 
@@ -123,7 +124,7 @@ impl State {
 
     /// Records a fetch that ended now, and its key set, if it was successful.
     fn record_fetch(&mut self, fetched: Option<KeySet>) {
-        let now = Instant::now();
+        let now = BootTime::now();
         (self.last_attempt, self.failed) = (Some(now), fetched.is_none());
         if let Some(set) = fetched {
             let previous = self.good.take().map(|(previous, _)| previous);
@@ -131,13 +132,13 @@ impl State {
         }
     }
 
-    fn next_fetch(&self) -> Instant {
+    fn next_fetch(&self) -> BootTime {
         let wait = match (self.current(), self.failed) {
             (None, _) => RETRY_WITHOUT_KEYS,
             (Some(_), true) => MIN_FETCH_INTERVAL,
             (Some(_), false) => REFRESH_INTERVAL,
         };
-        self.last_attempt.map_or_else(Instant::now, |last_attempt| last_attempt + wait)
+        self.last_attempt.map_or_else(BootTime::now, |last_attempt| last_attempt + wait)
     }
 }
 
@@ -172,8 +173,13 @@ impl RefreshTask {
     async fn wait_until_due(&self) {
         let next = self.state.borrow().next_fetch();
         loop {
+            let left = next - BootTime::now();
+            if left.is_zero() {
+                return;
+            }
             tokio::select! {
-                () = sleep_until(next) => return,
+                // Briefly, because a timer stands still while the machine sleeps.
+                () = sleep(left.min(MIN_FETCH_INTERVAL)) => continue,
                 () = self.fetch_requested.notified() => {}
             }
             // A request that arrived during the last fetch already has its result.

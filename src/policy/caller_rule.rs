@@ -38,8 +38,8 @@ impl<'a> CallerRule<'a> {
         let attributes = self.rule.attributes.narrow(query.attributes).map_err(|names| {
             Denied::AttributesNotAllowed(names.iter().map(AttributeName::as_str).map(Into::into).collect())
         })?;
-        let (demand, caller_limit) = (query.demand, self.rule.caller_limit.clone());
-        Ok(Permit { subject, attributes, groups, demand, caller_limit })
+        let (freshness, caller_limit) = (query.freshness, self.rule.caller_limit.clone());
+        Ok(Permit { subject, attributes, groups, freshness, caller_limit })
     }
 
     /// Decides whether the caller may administer `target`. A user's own token is refused whatever

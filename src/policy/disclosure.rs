@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     attribute::{CREATED_AT, Selection, UPDATED_AT, USERNAME},
+    clock::BootTime,
     freshness::Freshness,
     pool::{Pool, PoolId},
     user::{Groups, Sub, User, UserStatus, Username},
@@ -53,6 +54,11 @@ pub struct Disclosure {
 }
 
 impl Disclosure {
+    /// Returns the same with the age at `now`.
+    pub(crate) fn at(self, now: BootTime) -> Self {
+        Self { freshness: self.freshness.at(now), ..self }
+    }
+
     pub(crate) fn sub(&self) -> &Sub {
         &self.user.sub
     }

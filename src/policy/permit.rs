@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     attribute::Selection,
-    freshness::Demand,
+    freshness::FreshnessRequirement,
     pool::Pool,
     user::{Groups, Sub, Username},
 };
@@ -15,7 +15,7 @@ pub struct Permit {
     pub(super) subject: Subject,
     pub(super) attributes: Arc<Selection>,
     pub(super) groups: GroupsSource,
-    pub(super) demand: Demand,
+    pub(super) freshness: FreshnessRequirement,
     pub(super) caller_limit: Option<CallerRateLimit>,
 }
 
@@ -29,8 +29,8 @@ impl Permit {
         self.groups == GroupsSource::Cognito
     }
 
-    pub(crate) fn demand(&self) -> Demand {
-        self.demand
+    pub(crate) fn freshness(&self) -> FreshnessRequirement {
+        self.freshness
     }
 
     pub(crate) fn caller_limit(&self) -> Option<&CallerRateLimit> {

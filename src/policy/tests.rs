@@ -4,10 +4,11 @@ use super::*;
 use crate::{
     attribute::{AttributeName, Selection},
     auth::{Address, Certificate, Client, Scopes, TokenUser},
+    clock::TimePoint,
     config::{
         CallerSettings, ClientCertificate, ErrorCollector, PoolSettings, Reads as ReadsSetting, TlsSettings,
     },
-    freshness::{Demand, Freshness, Source, TimePoint},
+    freshness::{Freshness, FreshnessRequirement, Source},
     pool::{Pool, PoolId},
     query::{AccessQuery, Query, Target},
     user::{Groups, User, UserStatus},
@@ -623,7 +624,13 @@ fn token_user(sub: &str) -> TokenUser {
 }
 
 fn query() -> Query {
-    Query { sub: None, pool: None, attributes: Selection::All, include_groups: false, demand: Demand::ANY }
+    Query {
+        sub: None,
+        pool: None,
+        attributes: Selection::All,
+        include_groups: false,
+        freshness: FreshnessRequirement::Any,
+    }
 }
 
 fn about(sub: &str) -> Query {
@@ -660,11 +667,6 @@ fn user(sub: &str) -> User {
 }
 
 fn freshness() -> Freshness {
-    let now = TimePoint::now();
-    Freshness {
-        source: Source::Cache,
-        fetched_at: now.system,
-        age: std::time::Duration::ZERO,
-        stale_reason: None,
-    }
+    let age = std::time::Duration::ZERO;
+    Freshness { source: Source::Cache, began: TimePoint::now(), age, stale_reason: None }
 }

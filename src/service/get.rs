@@ -1,7 +1,7 @@
 //! `GetUser`.
 
 use super::{CallContext, Reply, Service};
-use crate::{auth::Credentials, freshness::TimePoint, proto::GetUserRequest, wire};
+use crate::{auth::Credentials, clock::TimePoint, proto::GetUserRequest, wire};
 
 impl Service {
     pub(super) async fn get(&self, message: &GetUserRequest, context: CallContext<'_>) -> Reply {
@@ -16,6 +16,7 @@ impl Service {
         let permit = rule?.permit(query)?;
         let found = self.users.find(&permit, call.deadline).await?;
         let disclosure = found.disclose(&permit)?;
+        call.set_holds_until(permit.freshness().holds_until(disclosure.freshness().began.boot));
         audit.set_release(disclosure.names(), disclosure.freshness());
         Ok(wire::reply(&disclosure))
     }

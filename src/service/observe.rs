@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     audit::{OpenRecord, Recorder},
+    clock::BootTime,
     error::Error,
-    freshness::TimePoint,
     telemetry::{
         metrics::{
             Metrics,
@@ -58,6 +58,8 @@ pub(super) struct CallObserver<'c> {
     pub(super) deadline: Instant,
     /// How long the client waits, if it has said so.
     client_timeout: Option<Duration>,
+    /// Until when the response is as fresh as required; empty for ever.
+    holds_until: OnceLock<BootTime>,
     finished: bool,
 }
 
@@ -66,9 +68,9 @@ macro_rules! log {
         $level!(
             rpc.method = $call.method.name,
             request.id = $call.request_id(),
+            caller = $call.caller.get().map(|name| &**name),
             duration_ms = $call.started.elapsed().as_secs_f64() * 1000.0,
             $($fields_and_message)+
-            caller = $call.caller.get().map(|name| &**name),
         )
     };
 }
@@ -81,23 +83,29 @@ impl<'c> CallObserver<'c> {
         limit: Duration,
         counters: &'c CallCounters,
     ) -> Self {
-        let (method, now) = (Method::at(path), TimePoint::now());
+        let (method, now) = (Method::at(path), Instant::now());
         let client_timeout = deadline::client_timeout(headers);
         counters.rpcs.started(method.index);
         Self {
             method,
             counters,
             caller: OnceLock::new(),
-            request_id: RequestId::from_headers(headers, now.system),
-            started: now.monotonic,
-            deadline: deadline::of_call(client_timeout, now.monotonic, limit),
+            request_id: RequestId::from_headers(headers),
+            started: now,
+            deadline: deadline::of_call(client_timeout, now, limit),
             client_timeout,
+            holds_until: OnceLock::new(),
             finished: false,
         }
     }
 
     pub(super) fn request_id(&self) -> &str {
         self.request_id.as_str()
+    }
+
+    /// Sets until when the response is as fresh as the caller requires.
+    pub(super) fn set_holds_until(&self, time: Option<BootTime>) {
+        time.map(|time| self.holds_until.get_or_init(|| time));
     }
 
     /// Starts the span of the call, unless it is of health or reflection: those would be too many.
@@ -128,7 +136,8 @@ impl<'c> CallObserver<'c> {
     }
 
     /// Closes the audit record. Where records are required, the call fails unless it is written in
-    /// time. A record may exist without its response, but no response without its record.
+    /// time, while the response is still as fresh as required. A record may exist without its
+    /// response, but no response without its record.
     pub(super) async fn record(
         &self,
         record: OpenRecord<'_>,
@@ -137,9 +146,9 @@ impl<'c> CallObserver<'c> {
         let ack = record.close(outcome.as_ref().map(drop).map_err(Error::reason));
         let Some(written) = ack else { return outcome };
         match timeout_at(self.deadline, written).await {
-            Ok(Ok(())) => outcome,
+            Ok(Ok(())) if self.holds_until.get().is_none_or(|time| BootTime::now() <= *time) => outcome,
+            Ok(Ok(())) | Err(_) => Err(Error::DeadlineExceeded),
             Ok(Err(_)) => Err(Error::AuditUnavailable),
-            Err(_) => Err(Error::DeadlineExceeded),
         }
     }
 

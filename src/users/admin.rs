@@ -1,14 +1,13 @@
 //! What an administrator can see of one user's cache entry.
 
-use tokio::time::Instant;
-
 use super::{
     Users,
     cache::{EntryKind, Key, UserCache},
     entry::{CacheEntry, Content, Decision, LookupMethod},
 };
 use crate::{
-    freshness::{Demand, Freshness, Source},
+    clock::BootTime,
+    freshness::{Freshness, FreshnessRequirement, Source},
     policy::AdminPermit,
 };
 
@@ -50,7 +49,7 @@ impl Users {
     }
 
     pub(super) fn entry_info(&self, user: &Key) -> EntryInfo {
-        let now = Instant::now();
+        let now = BootTime::now();
         let [entry, groups] = EntryKind::ALL.map(|kind| {
             let key = user.with_kind(kind);
             self.0.cache.get(&key).map(|entry| (UserCache::weight(&key, &entry), entry))
@@ -72,8 +71,8 @@ impl Users {
         }
     }
 
-    fn state(&self, entry: &CacheEntry, now: Instant) -> EntryState {
-        match self.0.ttls.decide(entry, LookupMethod::BySub, Demand::ANY, now) {
+    fn state(&self, entry: &CacheEntry, now: BootTime) -> EntryState {
+        match self.0.ttls.decide(entry, LookupMethod::BySub, FreshnessRequirement::Any, now) {
             _ if matches!(entry.content, Content::Absent(_)) => EntryState::Absent,
             Decision::Serve | Decision::ServeAndRefresh => EntryState::Fresh,
             _ => EntryState::Stale,

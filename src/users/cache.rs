@@ -3,11 +3,10 @@
 
 use std::{mem::size_of, time::Duration};
 
-use tokio::time::Instant;
-
 use super::entry::{CacheEntry, Content, Ttls};
 use crate::{
     cache::{self, Cache},
+    clock::BootTime,
     freshness::StaleReason,
     pool::PoolId,
     telemetry::metrics::{
@@ -88,7 +87,7 @@ impl UserCache {
 
     /// Notes on the user's entry, if any, that a fetch failed now.
     pub(super) fn note_failure(&self, key: &Key, reason: StaleReason) {
-        let now = Instant::now();
+        let now = BootTime::now();
         self.present.update(key, |entry| entry.failed(now, reason));
     }
 
@@ -135,7 +134,7 @@ impl UserCache {
                 self.remove(&key);
                 self.absent.insert(key, entry);
             }
-            Content::Groups(_) => self.present.insert(key, entry),
+            Content::Groups(..) => self.present.insert(key, entry),
             Content::Present(_) => {
                 self.absent.remove(&key);
                 self.present.insert(key, entry);
@@ -146,13 +145,13 @@ impl UserCache {
 
 /// Returns for how long an entry may still be served with the most jitter.
 fn time_left(entry: &CacheEntry, ttl: Duration) -> Duration {
-    (ttl * 11 / 10).saturating_sub(entry.began.monotonic.elapsed())
+    (ttl * 11 / 10).saturating_sub(entry.began.boot.elapsed())
 }
 
 fn heap_bytes(key: &Key, entry: &CacheEntry) -> usize {
     let content = match &entry.content {
         Content::Absent(_) => 0,
-        Content::Groups(groups) => groups.heap_bytes(),
+        Content::Groups(groups, _) => groups.heap_bytes(),
         Content::Present(user) => user_bytes(user),
     };
     // moka keeps the key of the first insert beside that of the last, and each has a `sub` of its own.

@@ -159,7 +159,7 @@ impl Cognito {
         user: &Key,
         name: &Username,
         attribution: Attribution<'_>,
-    ) -> Result<Option<Groups>, Failure> {
+    ) -> Result<Option<(Groups, bool)>, Failure> {
         let ends = Instant::now() + TOTAL_TIMEOUT;
         let mut fetch = Fetch::begin(self, user, attribution, ends);
         let outcome = timeout_at(ends, fetch.groups(name)).await.unwrap_or(Err(Failure::Unavailable));

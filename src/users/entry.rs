@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use crate::{
-    freshness::{Demand, Freshness, Source, StaleReason, TimePoint},
+    clock::{BootTime, TimePoint},
+    freshness::{Freshness, FreshnessRequirement, Source, StaleReason},
     user::{Groups, User},
 };
 
@@ -32,7 +31,8 @@ pub(super) struct CacheEntry {
 pub(super) enum Content {
     /// Cognito knows no such user (a negative cache entry).
     Absent(LookupMethod),
-    Groups(Groups),
+    /// The user's groups, and whether the user was enabled.
+    Groups(Groups, bool),
     Present(Arc<User>),
 }
 
@@ -71,20 +71,31 @@ pub(super) enum Decision {
     ServeStale(StaleReason),
 }
 
+impl Content {
+    /// Returns whether the user is deleted or disabled, which no stale entry may hide.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Self::Absent(_) => true,
+            Self::Groups(_, enabled) => !enabled,
+            Self::Present(user) => !user.enabled,
+        }
+    }
+}
+
 impl Ttls {
-    /// Decides for a request with this method and demand. After a failed fetch of a user, the next
-    /// one waits for 1 s.
+    /// Decides for a request with this method and requirement. After a failed fetch of a user, the
+    /// next one waits for 1 s.
     pub(super) fn decide(
         &self,
         entry: &CacheEntry,
         method: LookupMethod,
-        demand: Demand,
-        now: Instant,
+        requirement: FreshnessRequirement,
+        now: BootTime,
     ) -> Decision {
-        if !entry.answers(method, demand) {
+        if !entry.satisfies(method, requirement, now) {
             return Decision::Fetch;
         }
-        let age = now.saturating_duration_since(entry.began.monotonic);
+        let age = now - entry.began.boot;
         let within = |ttl: Duration| age < ttl * u32::from(entry.ttl_jitter) / 100;
         let is_fresh = |ttl: Duration| within(ttl) && !entry.expired;
         let since_failure = age.saturating_sub(Duration::from_millis(entry.failed_after.into()));
@@ -110,8 +121,8 @@ impl CacheEntry {
     }
 
     /// Returns the same entry with a failed fetch noted on it.
-    pub(super) fn failed(self, ended: Instant, reason: StaleReason) -> Self {
-        let after = ended.saturating_duration_since(self.began.monotonic).as_millis();
+    pub(super) fn failed(self, ended: BootTime, reason: StaleReason) -> Self {
+        let after = (ended - self.began.boot).as_millis();
         Self { failure: Some(reason), failed_after: u32::try_from(after).unwrap_or(u32::MAX), ..self }
     }
 
@@ -119,10 +130,9 @@ impl CacheEntry {
         &self,
         source: Source,
         stale_reason: Option<StaleReason>,
-        now: Instant,
+        now: BootTime,
     ) -> Freshness {
-        let age = now.saturating_duration_since(self.began.monotonic);
-        Freshness { source, fetched_at: self.began.system, age, stale_reason }
+        Freshness { source, began: self.began, age: now - self.began.boot, stale_reason }
     }
 
     /// Returns the same entry made stale: usable only if the next fetch fails.
@@ -130,12 +140,17 @@ impl CacheEntry {
         Self { expired: true, failure: None, ..self }
     }
 
-    /// Returns whether it meets the demand and is conclusive for the method. A negative entry by
-    /// `sub` is not conclusive for a user whose token was just verified.
-    pub(super) fn answers(&self, method: LookupMethod, demand: Demand) -> bool {
+    /// Returns whether it meets the requirement at `now` and is conclusive for the method. A
+    /// negative entry by `sub` is not conclusive for a user whose token was just verified.
+    pub(super) fn satisfies(
+        &self,
+        method: LookupMethod,
+        requirement: FreshnessRequirement,
+        now: BootTime,
+    ) -> bool {
         let inconclusive = matches!(self.content, Content::Absent(LookupMethod::BySub))
             && method == LookupMethod::ByUsername;
-        demand.allows(self.began.monotonic) && !inconclusive
+        requirement.is_satisfied(self.began.boot, now) && !inconclusive
     }
 }
 

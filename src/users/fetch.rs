@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::{task::yield_now, time::sleep_until};
 
 use super::{
-    Failure, Users,
+    Failure, Invalidation, Users,
     cache::{EntryKind, Key},
     cognito::Attribution,
     entry::{CacheEntry, Content, LookupMethod},
@@ -13,8 +13,9 @@ use super::{
     single_flight::{FetchError, FetchResult, Progress, Reporter},
 };
 use crate::{
+    clock::TimePoint,
     epochs::Epoch,
-    freshness::{StaleReason, TimePoint},
+    freshness::StaleReason,
     policy::{CallerRateLimit, LookupKey},
     user::{User, Username},
 };
@@ -47,15 +48,23 @@ impl Users {
         sleep_until(starts_at).await;
         let began = TimePoint::now();
         let (method, fetched) = self.ask_cognito(&request).await;
-        let epochs = &self.0.epochs;
+        let (epochs, key) = (&self.0.epochs, request.key);
         match fetched {
             Ok(content) => {
                 let entry = CacheEntry::new(content, began);
-                epochs.if_current(request.epoch, || self.0.cache.put(request.key, entry.clone()));
+                let put = || self.0.cache.put(key.clone(), entry.clone());
+                let is_put = epochs.if_current(request.epoch, put).is_some();
+                if entry.content.is_gone() && !(is_put && self.is_cached_as_gone(&key)) {
+                    self.forget(&key, &request.reporter);
+                }
                 Ok(entry)
             }
             Err(failure) => {
-                epochs.if_current(request.epoch, || self.note_failure(&request.key, failure));
+                // The cached name belongs to another user now, or to none, so the cached user is gone.
+                if matches!(failure, Failure::WrongUser | Failure::NoSuchUser) {
+                    self.forget(&key, &request.reporter);
+                }
+                epochs.if_current(request.epoch, || self.note_failure(&key, failure));
                 Err(FetchError { failure, method: Some(method) })
             }
         }
@@ -101,7 +110,26 @@ impl Users {
     async fn ask_for_groups(&self, request: &FetchRequest, name: &Username) -> Result<Content, Failure> {
         let user = request.key.with_kind(EntryKind::Profile);
         let groups = self.cognito(&user.pool)?.fetch_groups(&user, name, request.attribution()).await?;
-        groups.map(Content::Groups).ok_or(Failure::NoSuchUser)
+        groups.map(|(groups, enabled)| Content::Groups(groups, enabled)).ok_or(Failure::NoSuchUser)
+    }
+
+    /// Removes what is cached of a user that the fetch of `reporter` found disabled or deleted. If
+    /// another fetch of it is in flight, which may have begun earlier, its result is not cached.
+    fn forget(&self, key: &Key, reporter: &Reporter) {
+        let profile = key.with_kind(EntryKind::Profile);
+        if self.0.single_flight.has_other(&profile, reporter) {
+            self.invalidate_entries(&key.pool, &key.sub, Invalidation::Forget);
+        } else {
+            self.0.cache.remove(&profile);
+        }
+    }
+
+    /// Returns whether the user is cached as disabled or deleted, and no fetch can change that which
+    /// began earlier than this call. A fetch of groups says it of the profile, another entry.
+    fn is_cached_as_gone(&self, key: &Key) -> bool {
+        let profile = key.with_kind(EntryKind::Profile);
+        let is_gone = self.0.cache.get(&profile).is_some_and(|entry| entry.content.is_gone());
+        is_gone && (key.kind == EntryKind::Profile || !self.0.single_flight.has(&profile))
     }
 
     /// Notes on the cached entry what a failed fetch says about it.
@@ -111,17 +139,13 @@ impl Users {
             // left.
             Some(StaleReason::BudgetExhausted) => {}
             Some(reason) => self.0.cache.note_failure(key, reason),
-            // The cached name belongs to another user now, or to none, so the cached user is gone.
-            None if matches!(failure, Failure::WrongUser | Failure::NoSuchUser) => {
-                self.0.cache.remove(&key.with_kind(EntryKind::Profile));
-            }
             None => {}
         }
     }
 
     fn cached_username(&self, key: &Key) -> Option<Username> {
         match self.0.cache.get(key)?.content {
-            Content::Absent(_) | Content::Groups(_) => None,
+            Content::Absent(_) | Content::Groups(..) => None,
             Content::Present(user) => Some(user.username.clone()),
         }
     }

@@ -12,7 +12,8 @@ pub(super) use super::{
 #[expect(unused_imports, reason = "each test module uses some of them")]
 pub(super) use crate::{
     auth::VerifiedTokens,
-    freshness::{Demand, Source, StaleReason, TimePoint},
+    clock::{BootTime, TimePoint},
+    freshness::{FreshnessRequirement, Source, StaleReason},
     policy::{CallerRateLimit, LookupKey, Subject},
     pool::{BareSubLookup, Pool},
     telemetry::metrics::{Metrics, cache::CacheMetrics},

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
-use tokio::time::Instant;
 
 use super::entry::{CacheEntry, Content};
 use crate::{
-    freshness::{Freshness, Source, StaleReason, TimePoint},
+    clock::BootTime,
+    freshness::{Freshness, Source, StaleReason},
     policy::{Denied, Disclosure, Permit},
     user::{Groups, User, Username},
 };
@@ -16,8 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Answer {
     content: Content,
-    began: TimePoint,
-    freshness: Freshness,
+    pub(super) freshness: Freshness,
 }
 
 impl Answer {
@@ -25,10 +24,9 @@ impl Answer {
         entry: &CacheEntry,
         source: Source,
         stale_reason: Option<StaleReason>,
-        now: Instant,
+        now: BootTime,
     ) -> Self {
-        let (content, began) = (entry.content.clone(), entry.began);
-        Self { content, began, freshness: entry.freshness(source, stale_reason, now) }
+        Self { content: entry.content.clone(), freshness: entry.freshness(source, stale_reason, now) }
     }
 }
 
@@ -38,33 +36,31 @@ impl Answer {
 pub struct Found {
     user: Arc<User>,
     groups: Option<Groups>,
-    began: TimePoint,
     freshness: Freshness,
 }
 
 impl Found {
     /// Reads the answer to a request for a user.
     pub(super) fn user_of(answer: Answer) -> Result<Self, Failure> {
-        let Answer { content, began, freshness } = answer;
-        match content {
+        match answer.content {
             Content::Absent(_) => Err(Failure::NoSuchUser),
-            Content::Groups(_) => Err(Failure::Internal),
-            Content::Present(user) => Ok(Self { user, groups: None, began, freshness }),
+            Content::Groups(..) => Err(Failure::Internal),
+            Content::Present(user) => Ok(Self { user, groups: None, freshness: answer.freshness }),
         }
     }
 
-    /// Adds the answer to a request for the user's groups. User and groups then have the age of the
-    /// older answer at `now`.
-    pub(super) fn with_groups_of(self, answer: Answer, now: Instant) -> Result<Self, Failure> {
-        let Content::Groups(groups) = answer.content else { return Err(Failure::Internal) };
-        let stale_reason = self.freshness.stale_reason.or(answer.freshness.stale_reason);
-        let (began, older) = if answer.began.monotonic < self.began.monotonic {
-            (answer.began, answer.freshness)
-        } else {
-            (self.began, self.freshness)
-        };
-        let age = now.saturating_duration_since(began.monotonic);
-        Ok(Self { groups: Some(groups), began, freshness: Freshness { age, stale_reason, ..older }, ..self })
+    /// Adds the result of a request for the user's groups. Both then have the age of the older one
+    /// at `now`.
+    pub(super) fn with_groups_of(self, answer: Answer, now: BootTime) -> Result<Self, Failure> {
+        let Content::Groups(groups, _) = answer.content else { return Err(Failure::Internal) };
+        let freshness = self.freshness.with(answer.freshness).at(now);
+        Ok(Self { groups: Some(groups), freshness, ..self })
+    }
+
+    /// Returns whether a later fetch, that of the groups, found the user disabled.
+    pub(super) fn is_outdated_by(&self, groups: &Answer) -> bool {
+        let is_later = groups.freshness.began.boot >= self.freshness.began.boot;
+        self.user.enabled && groups.content.is_gone() && is_later
     }
 
     /// Returns the name by which Cognito knows the user.

@@ -17,6 +17,9 @@ pub enum Invalidation {
     Erase,
     /// Make it stale: the next read fetches. Until Cognito responds, the old entry is usable.
     Expire,
+    /// Remove it: Cognito said that the user is disabled or deleted, and this may not be cached.
+    /// Otherwise an older entry would be served while Cognito cannot answer.
+    Forget,
 }
 
 /// What an invalidation found.
@@ -49,7 +52,7 @@ impl Users {
         let invalidated = self.invalidate_entries(pool, sub, invalidation);
         let tokens = match invalidation {
             Invalidation::Erase => self.erase_tokens(pool.clone(), sub.clone()).await?,
-            Invalidation::Expire => 0,
+            Invalidation::Expire | Invalidation::Forget => 0,
         };
         Ok(Invalidated { tokens, ..invalidated })
     }
@@ -87,6 +90,7 @@ impl Users {
                 self.0.cache.remove(&user)
             }
             Invalidation::Expire => (self.0.cache.expire(&user), false),
+            Invalidation::Forget => self.0.cache.remove(&user),
         };
         Invalidated { entry, absence, fetches, tokens: 0 }
     }

@@ -15,21 +15,23 @@ use super::{
     single_flight::Reporter,
 };
 use crate::{
+    clock::BootTime,
     epochs::Epoch,
-    freshness::{Demand, Source, StaleReason},
+    freshness::{Freshness, FreshnessRequirement, Source, StaleReason},
     policy::{CallerRateLimit, LookupKey, Subject},
     telemetry::metrics::cache::{LookupOutcome, PendingLookup},
     user::Username,
 };
 
 /// A permit in the terms of the cache.
+#[derive(Clone)]
 pub(super) struct LookupRequest<'a> {
     subject: &'a Subject,
     key: Key,
     /// The user's name, if the lookup is for the groups and not for the user.
     username_for_groups: Option<Username>,
     method: LookupMethod,
-    demand: Demand,
+    requirement: FreshnessRequirement,
     caller_limit: Option<&'a CallerRateLimit>,
     epoch: Epoch,
 }
@@ -50,6 +52,16 @@ impl LookupRequest<'_> {
         Self { key, username_for_groups, ..*self }
     }
 
+    /// The same lookup by a fetch that begins then or later.
+    pub(super) fn fetched_since(&self, time: BootTime) -> Self {
+        Self { requirement: FreshnessRequirement::FetchedSince(time), ..self.clone() }
+    }
+
+    /// Returns whether an answer would be fresh enough at `now`.
+    pub(super) fn is_satisfied_by(&self, freshness: Freshness, now: BootTime) -> bool {
+        self.requirement.is_satisfied(freshness.began.boot, now)
+    }
+
     fn fetch(&self, priority: Priority, deadline: Instant, reporter: Reporter) -> FetchRequest {
         FetchRequest {
             key: self.key.clone(),
@@ -68,12 +80,12 @@ impl Users {
     pub(super) fn request<'a>(
         &self,
         subject: &'a Subject,
-        demand: Demand,
+        requirement: FreshnessRequirement,
         caller_limit: Option<&'a CallerRateLimit>,
     ) -> LookupRequest<'a> {
         let (key, method) = (Key::of(subject), LookupMethod::from(&subject.lookup_key));
         let epoch = self.0.epochs.of(&key.pool, &key.sub);
-        LookupRequest { subject, key, username_for_groups: None, method, demand, caller_limit, epoch }
+        LookupRequest { subject, key, username_for_groups: None, method, requirement, caller_limit, epoch }
     }
 
     /// Returns the answer of a cache hit, and counts it; none for a miss.
@@ -143,16 +155,21 @@ impl Users {
         })
     }
 
-    /// Waits for a fetch. The one in flight may have started too early for the demand, or may use a
-    /// less conclusive method. So may the next one, if another caller started it first.
+    /// Waits for a fetch. The one in flight may have started too early for the requirement, or may
+    /// use a less conclusive method. So may the next one, if another caller started it first. A fetch
+    /// may also take longer than the allowed age.
     async fn fetched(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
         let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Foreground, deadline, reporter));
         for _ in 0..MAX_TRIES {
             let fetched =
                 self.0.single_flight.join(request.key.clone(), deadline, || self.fresh(request), fetch);
-            match fetched.await {
-                Ok(entry) if entry.answers(request.method, request.demand) => {
-                    return Ok(Answer::of(&entry, Source::Cognito, None, Instant::now()));
+            let (fetched, now) = (fetched.await, BootTime::now());
+            match fetched {
+                Ok(entry)
+                    if now - entry.began.boot < LONGEST_FETCH
+                        && entry.satisfies(request.method, request.requirement, now) =>
+                {
+                    return Ok(Answer::of(&entry, Source::Cognito, None, now));
                 }
                 Err(error) if error.is_final_for(request.method) => return Err(error.failure),
                 Ok(_) | Err(_) => {}
@@ -165,14 +182,14 @@ impl Users {
     /// for a new result.
     fn fresh(&self, request: &LookupRequest<'_>) -> Option<CacheEntry> {
         let entry = self.0.cache.get(&request.key)?;
-        let decision = self.decide(request, &entry, Instant::now());
+        let decision = self.decide(request, &entry, BootTime::now());
         matches!(decision, Decision::Serve | Decision::ServeAndRefresh).then_some(entry)
     }
 
     /// Looks in the cache. Only a hit here schedules a refresh, so a dormant user is never fetched:
     /// Cognito bills every user it looks up as monthly active.
     fn look_up(&self, request: &LookupRequest<'_>) -> CacheLookup {
-        let (now, latest) = (Instant::now(), self.0.cache.get(&request.key));
+        let (now, latest) = (BootTime::now(), self.0.cache.get(&request.key));
         let Some(entry) = latest else { return CacheLookup::Miss };
         let (lookup, stale_reason) = match self.decide(request, &entry, now) {
             Decision::Fetch => return CacheLookup::Miss,
@@ -190,7 +207,7 @@ impl Users {
 
     /// Looks in the cache again after the fetch has failed, because the entry may have changed.
     fn stale(&self, request: &LookupRequest<'_>, reason: StaleReason) -> Option<Answer> {
-        let now = Instant::now();
+        let now = BootTime::now();
         let entry = self.0.cache.get(&request.key)?.failed(now, reason);
         let stale_reason = match self.decide(request, &entry, now) {
             Decision::Fetch | Decision::FetchOrStale => return None,
@@ -208,8 +225,8 @@ impl Users {
         }
     }
 
-    fn decide(&self, request: &LookupRequest<'_>, entry: &CacheEntry, now: Instant) -> Decision {
-        self.0.ttls.decide(entry, request.method, request.demand, now)
+    fn decide(&self, request: &LookupRequest<'_>, entry: &CacheEntry, now: BootTime) -> Decision {
+        self.0.ttls.decide(entry, request.method, request.requirement, now)
     }
 }
 
@@ -228,7 +245,9 @@ impl From<&LookupKey> for LookupMethod {
     }
 }
 
-const MAX_TRIES: usize = 3;
+const MAX_TRIES: usize = 6;
+// A fetch ends within some 2 s, unless the machine sleeps. What it read may then be old.
+const LONGEST_FETCH: Duration = Duration::from_secs(10);
 // Cognito answers within a fraction of it, and a caller with a usable entry should not wait out a
 // call that hangs.
 pub(super) const BRIEF_WAIT: Duration = Duration::from_millis(500);

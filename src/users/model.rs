@@ -3,7 +3,7 @@
 //!
 //! A schedule follows from its seed alone. Calls to Cognito are delayed, throttled, reset, denied,
 //! garbled or answered with another user. Users change, are deleted, swap names, and are erased or
-//! expired. The system clock steps, and callers cancel. `MODEL_SEEDS=4711..4712` replays one seed;
+//! expired. The system clock steps, the machine sleeps, and callers cancel. `MODEL_SEEDS=4711..4712` replays one seed;
 //! by default there are 1,000.
 
 mod oracle;
@@ -18,10 +18,11 @@ use tokio::{
 
 use self::{
     oracle::{Asking, Outcome},
-    world::{PEOPLE, World},
+    world::{Moment, PEOPLE, World},
 };
 use super::*;
 use crate::{
+    clock::tests::suspend,
     pool::{BareSubLookup, Pool},
     telemetry::metrics::upstream::UpstreamMetrics,
     user::Sub,
@@ -81,7 +82,13 @@ async fn play() {
             }
             11 => scene.expire(fastrand::usize(..PEOPLE)),
             1 | 2 => scene.world.change_somebody(),
-            3 => step_of_wall = Duration::from_secs(fastrand::u64(0..7200)),
+            3 => {
+                step_of_wall = Duration::from_secs(fastrand::u64(0..7200));
+                if step_of_wall.as_secs().is_multiple_of(3) {
+                    suspend(step_of_wall);
+                    scene.world.note_sleep();
+                }
+            }
             _ => {
                 let who = fastrand::usize(..PEOPLE);
                 for _ in 0..fastrand::usize(1..6) {
@@ -147,25 +154,25 @@ impl Scene {
         Self { ttls: users.0.ttls, users, world, pool, per_second }
     }
 
-    /// A random request about this user: by `sub` or by token, with or without a demand, with a
+    /// A random request about this user: by `sub` or by token, with or without a requirement, with a
     /// random deadline.
     fn asking(&self, who: usize, step_of_wall: Duration) -> Asking {
         let now = TimePoint::now();
         let now = TimePoint { system: now.system + step_of_wall, ..now };
         let age = random(self.ttls.fresh * 2);
-        let demand = match fastrand::u8(0..10) {
-            0 | 1 => Demand::at_most(age, now),
-            2 => Demand::at_most(Duration::ZERO, now),
-            3 => Demand::not_older_than(now.system - age, now).unwrap(),
-            _ => Demand::ANY,
+        let requirement = match fastrand::u8(0..10) {
+            0 | 1 => FreshnessRequirement::max_age(age, now.boot),
+            2 => FreshnessRequirement::max_age(Duration::ZERO, now.boot),
+            3 => FreshnessRequirement::not_older_than(now.system - age, now).unwrap(),
+            _ => FreshnessRequirement::Any,
         };
         let token = self.world.token_of(who).filter(|_| fastrand::bool());
         let lookup_key = token.map_or(LookupKey::Sub, LookupKey::Username);
-        let deadline = now.monotonic + random(Duration::from_secs(4));
+        let (begun, time) = (Instant::now(), random(Duration::from_secs(4)));
         // Some callers cancel before an answer.
-        let leaves = (fastrand::u8(0..4) == 0).then(|| now.monotonic + random(Duration::from_secs(1)));
+        let leaves = (fastrand::u8(0..4) == 0).then(|| begun + random(Duration::from_secs(1)));
         let groups = fastrand::u8(0..3) == 0;
-        Asking { who, lookup_key, groups, demand, begun: now.monotonic, deadline, leaves }
+        Asking { who, lookup_key, groups, requirement, begun: now.boot, time, deadline: begun + time, leaves }
     }
 
     fn erase(&self, who: usize) {
@@ -198,7 +205,7 @@ impl Scene {
             sub: sub(asking.who),
             lookup_key: asking.lookup_key.clone(),
         };
-        let request = self.users.request(&subject, asking.demand, None);
+        let request = self.users.request(&subject, asking.requirement, None);
         self.world.note_question(asking.who);
         let answer = async {
             match asking.groups {
@@ -207,7 +214,7 @@ impl Scene {
             }
         };
         let answer = timeout_at(asking.leaves.unwrap_or(asking.deadline), answer).await.ok()?;
-        let outcome = Outcome { answer, at: Instant::now() };
+        let outcome = Outcome { answer, at: Moment::now() };
         oracle::check(&asking, &outcome, &self.world, &self.ttls, self.pool.bare_sub);
         Some(outcome)
     }
@@ -222,12 +229,10 @@ impl Scene {
                 .into_iter()
                 .flatten()
             {
-                let now = TimePoint::now();
-                let (demand, deadline) =
-                    (Demand::at_most(Duration::ZERO, now), now.monotonic + Duration::from_secs(3));
-                let (groups, leaves) = (true, None);
-                let asking =
-                    Asking { who, lookup_key, groups, demand, begun: now.monotonic, deadline, leaves };
+                let (begun, time) = (BootTime::now(), Duration::from_secs(3));
+                let requirement = FreshnessRequirement::FetchedSince(begun);
+                let (groups, leaves, deadline) = (true, None, Instant::now() + time);
+                let asking = Asking { who, lookup_key, groups, requirement, begun, time, deadline, leaves };
                 let outcome = self.clone().ask(asking).await.expect("an answer before the deadline");
                 let is_well = matches!(outcome.answer, Ok(_) | Err(Failure::NoSuchUser | Failure::WrongUser));
                 assert!(is_well, "not recovered: {:?}", outcome.answer);

@@ -150,6 +150,11 @@ impl SingleFlight {
         self.lock().contains_key(key)
     }
 
+    /// Returns whether a fetch of `key` is in flight, other than that of `reporter`.
+    pub(super) fn has_other(&self, key: &Key, reporter: &Reporter) -> bool {
+        self.lock().get(key).is_some_and(|fetch| !fetch.same_channel(&reporter.subscribe()))
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lock().len()

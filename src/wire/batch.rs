@@ -5,14 +5,13 @@ use std::{collections::HashMap, ops::Range};
 use prost::encoding::message;
 
 use super::{
-    demand,
     encoded::{Encoded, put_message},
-    pool,
+    freshness_requirement, pool,
     reply::{REPLY_BYTES, put_reply},
     selection,
 };
 use crate::{
-    freshness::TimePoint,
+    clock::TimePoint,
     policy::Disclosure,
     proto,
     query::{BatchQuery, InvalidQuery, Query},
@@ -39,7 +38,7 @@ pub fn batch(
         pool: pool(&message.user_pool_id)?,
         attributes: selection(&message.attributes)?,
         include_groups: message.include_groups,
-        demand: demand(freshness.as_ref(), now)?,
+        freshness: freshness_requirement(freshness.as_ref(), now)?,
     };
     Ok(BatchQuery { subs, order, query })
 }

@@ -10,7 +10,7 @@ use cognito_lookup::{
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, App, about, failure, source, with_token};
+use crate::support::{ADA, App, about, assert_failure, failure, max_age, source, with_token};
 
 #[tokio::test]
 async fn inspect_returns_no_values_and_makes_no_call() {
@@ -51,6 +51,24 @@ async fn inspect_shows_an_in_flight_fetch_and_a_stale_entry() {
     let (answer, ()) = tokio::join!(app.get_by_sub(ADA), asking);
     answer.unwrap();
     while inspect(&app, ADA).await.unwrap().state() != EntryState::Stale {}
+}
+
+#[tokio::test]
+async fn a_user_found_disabled_during_an_expiry_is_not_served_as_enabled() {
+    let app = App::start_with_config(allow_admin).await;
+    let own = |freshness| with_token(&app.token("ada"), GetUserRequest { freshness, ..about("") });
+    app.get_user(own(None)).await.unwrap();
+    let hold = app.cognito.hold("AdminGetUser");
+    let disabling = async {
+        app.cognito.wait_for_calls("AdminGetUser", 2).await;
+        app.cognito.update_user("ada", |ada| ada.enabled = false).unwrap();
+        assert!(expire(&app, ADA).await.unwrap());
+        hold.release();
+    };
+    let (answer, ()) = tokio::join!(app.get_user(own(max_age(0))), disabling);
+    assert_failure(answer, Code::PermissionDenied, "USER_DISABLED");
+    app.cognito.stop().unwrap();
+    assert_failure(app.get_user(own(None)).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
 }
 
 #[tokio::test]

@@ -1,20 +1,32 @@
 use std::{
+    fs,
+    path::{Path, PathBuf},
     pin::pin,
+    process::Command,
     time::{Duration, SystemTime},
 };
 
 use cognito_lookup::{
-    freshness::{Demand, TimePoint},
-    proto::{GetUserRequest, Source, get_user_request},
+    clock::BootTime,
+    freshness::FreshnessRequirement,
+    proto::{
+        BatchGetUsersRequest, Freshness, GetUserRequest, Source, StaleReason, batch_get_users_request,
+        batch_get_users_result::Result as Item, get_user_request, user_service_client::UserServiceClient,
+    },
 };
+use cognito_standin::Fault;
 use futures_util::FutureExt as _;
+use tempfile::TempDir;
+use tokio::time::sleep;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
 use crate::{
     support::frames,
+    support::process::Process,
     support::{
-        ADA, App, Components, GET_USER_STARTED, about, assert_failure, default_deadline, max_age, source,
+        ADA, App, BOB, Components, GET_USER_STARTED, about, assert_failure, connect, default_deadline,
+        failure, max_age, source, standin,
     },
 };
 
@@ -93,7 +105,7 @@ async fn not_older_than_a_write_returns_what_was_written() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_started_before_the_demand_does_not_satisfy_it() {
+async fn a_fetch_that_started_before_the_request_does_not_satisfy_it() {
     let app = App::start().await;
     let hold = app.cognito.hold("AdminGetUser");
     let early = app.get_by_sub(ADA);
@@ -101,7 +113,7 @@ async fn a_fetch_that_started_before_the_demand_does_not_satisfy_it() {
         app.cognito.wait_for_calls("AdminGetUser", 1).await;
         let call = app.get_user(request(max_age(0)));
         let release = async {
-            // The first fetch started before the demand, so its response is not new enough.
+            // The first fetch started before the request, so its response is not new enough.
             app.cognito
                 .update_user("ada", |ada| drop(ada.attributes.insert("name".into(), "Changed".into())))
                 .unwrap();
@@ -119,17 +131,17 @@ async fn a_fetch_that_started_before_the_demand_does_not_satisfy_it() {
 async fn a_caller_waiting_on_an_earlier_fetch_gets_the_next_one() {
     let components = Components::start().await;
     let hold = components.cognito.hold("AdminGetUser");
-    let any = components.permit(ADA, "", Demand::ANY).await;
+    let any = components.permit(ADA, "", FreshnessRequirement::Any).await;
     let mut early = pin!(components.users.find(&any, default_deadline()));
     assert!(early.as_mut().now_or_never().is_none());
     components.cognito.wait_for_calls("AdminGetUser", 1).await;
-    let now = TimePoint::now();
-    let new = components.permit(ADA, "", Demand::at_most(Duration::ZERO, now)).await;
+    let now = BootTime::now();
+    let new = components.permit(ADA, "", FreshnessRequirement::FetchedSince(now)).await;
     let mut late = pin!(components.users.find(&new, default_deadline()));
     assert!(late.as_mut().now_or_never().is_none());
     hold.release();
-    assert!(early.await.unwrap().freshness().fetched_at <= now.system);
-    assert!(late.await.unwrap().freshness().fetched_at >= now.system);
+    assert!(early.await.unwrap().freshness().began.boot <= now);
+    assert!(late.await.unwrap().freshness().began.boot >= now);
     assert_eq!(components.cognito.calls("AdminGetUser"), 2);
 }
 
@@ -164,4 +176,117 @@ async fn not_older_than_accepts_at_most_a_few_seconds_of_the_future() {
     let negative = app.get_user(request(max_age(-1))).await;
     let status = assert_failure(negative, Code::InvalidArgument, "FIELD_INVALID");
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "max_age");
+}
+
+#[tokio::test]
+async fn max_age_bounds_a_user_that_ages_while_its_groups_are_listed() {
+    let app = App::start_with_config(|config| config.callers[1].groups = true).await;
+    app.get_by_sub(ADA).await.unwrap();
+    sleep(Duration::from_millis(1600)).await;
+    app.cognito.inject_next("AdminListGroupsForUser", 1, Fault::Delay(Duration::from_millis(800)));
+    let call = GetUserRequest { include_groups: true, freshness: max_age(2), ..about(ADA) };
+    let answer = app.get_user(Request::new(call)).await.unwrap();
+    assert_age(answer.freshness.unwrap(), Duration::from_secs(2));
+    assert_eq!(answer.user.unwrap().groups, ["engineers"]);
+}
+
+#[tokio::test]
+async fn max_age_bounds_every_user_of_a_batch() {
+    let app = App::start().await;
+    app.get_by_sub(ADA).await.unwrap();
+    sleep(Duration::from_millis(1600)).await;
+    app.cognito.inject_next("AdminGetUser", 1, Fault::Delay(Duration::from_millis(800)));
+    for bound in [2, 60] {
+        let age = prost_types::Duration { seconds: bound, nanos: 0 };
+        let freshness = Some(batch_get_users_request::Freshness::MaxAge(age));
+        let subs = vec![ADA.to_owned(), BOB.to_owned()];
+        let call = BatchGetUsersRequest { subs, freshness, ..Default::default() };
+        let answer = UserServiceClient::new(app.channel.clone()).batch_get_users(call).await.unwrap();
+        for item in answer.into_inner().results {
+            let Some(Item::Found(found)) = item.result else { panic!("{item:?}") };
+            assert_age(found.freshness.unwrap(), Duration::from_secs(bound.unsigned_abs()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_max_age_that_cognito_is_too_slow_for_is_an_error() {
+    let app = App::start_with_config(|config| config.callers[1].groups = true).await;
+    app.cognito.inject("AdminGetUser", Fault::Delay(Duration::from_millis(200)));
+    let age = prost_types::Duration { seconds: 0, nanos: 100_000_000 };
+    let freshness = Some(get_user_request::Freshness::MaxAge(age));
+    for include_groups in [false, true] {
+        let call = GetUserRequest { include_groups, freshness, ..about(ADA) };
+        assert_failure(app.get_user(Request::new(call)).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    }
+}
+
+/// Asserts the age of an answer that has just arrived: at most `max`, and that of its `fetched_at`.
+fn assert_age(freshness: Freshness, max: Duration) {
+    let age = age(&freshness);
+    let fetched_at = SystemTime::try_from(freshness.fetched_at.unwrap()).unwrap();
+    let real = SystemTime::now().duration_since(fetched_at).unwrap();
+    assert!(age <= max && real >= age, "{freshness:?}");
+    // It travelled for a moment.
+    assert!(real < age + Duration::from_millis(500), "{age:?} is told of {real:?}");
+}
+
+fn age(freshness: &Freshness) -> Duration {
+    freshness.age.unwrap().try_into().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_asleep_ages_an_entry_and_a_step_of_the_system_clock_does_not() {
+    let (clocks, cognito) = (Clocks::compiled(), standin());
+    let environment = [("LD_PRELOAD", clocks.path("clocks.so")), ("CLOCKS", clocks.path("now"))];
+    let environment = environment.each_ref().map(|(name, path)| (*name, path.to_str().unwrap()));
+    let process =
+        Process::serve_with_shell("exec \"$0\" \"$@\"", &cognito, "listen = \"127.0.0.1:0\"", &environment);
+    let users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
+    let ask = async || users.clone().get_user(about(ADA)).await.map(tonic::Response::into_inner);
+    assert_eq!(source(&ask().await.unwrap()), Source::Cognito);
+    for step in [7200, -7200, 0] {
+        clocks.set(step, 0);
+        let stepped = ask().await.unwrap().freshness.unwrap();
+        assert_eq!(stepped.source(), Source::Cache, "{step}");
+        assert!(age(&stepped) < Duration::from_secs(60), "{step}: {stepped:?}");
+    }
+    cognito.stop().unwrap();
+    clocks.set(600, 600);
+    let stale = ask().await.unwrap().freshness.unwrap();
+    assert_eq!(stale.stale_reason(), StaleReason::UpstreamUnavailable);
+    assert!((600..660).contains(&age(&stale).as_secs()), "{stale:?}");
+    clocks.set(7200, 7200);
+    assert_eq!(failure(&ask().await.unwrap_err()), (Code::Unavailable, "UPSTREAM_UNAVAILABLE".to_owned()));
+    cognito.resume().unwrap();
+    cognito.update_user("ada", |ada| ada.enabled = false).unwrap();
+    let awake = ask().await.unwrap();
+    assert_eq!((source(&awake), awake.user.unwrap().enabled), (Source::Cognito, false));
+}
+
+/// The clocks of a process, which a test can move.
+struct Clocks(TempDir);
+
+impl Clocks {
+    fn compiled() -> Self {
+        let clocks = Self(TempDir::new().unwrap());
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/clocks.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).args([&clocks.path("clocks.so"), &source]);
+        assert!(compiler.status().unwrap().success());
+        clocks.set(0, 0);
+        clocks
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Sets the seconds by which the system clock, and the clock that counts the time asleep, are
+    /// ahead.
+    fn set(&self, system: i64, boot: i64) {
+        fs::write(self.path("next"), format!("{system} {boot}")).unwrap();
+        fs::rename(self.path("next"), self.path("now")).unwrap();
+    }
 }

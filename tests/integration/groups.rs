@@ -65,6 +65,16 @@ async fn users_are_found_even_if_listing_groups_is_denied() {
     assert_failure(app.get_user(with_groups(about("nobody"))).await, Code::NotFound, "USER_NOT_FOUND");
 }
 
+#[tokio::test]
+async fn a_user_found_disabled_while_its_groups_are_listed_is_known_to_be_disabled() {
+    let app = App::start_with_config(sidecar_reads_groups).await;
+    assert!(app.get_by_sub(ADA).await.unwrap().user.unwrap().enabled);
+    app.cognito.update_user("ada", |ada| ada.enabled = false).unwrap();
+    let answer = app.get_user(with_groups(about(ADA))).await.unwrap();
+    assert_eq!((groups(&answer), answer.user.as_ref().unwrap().enabled), (vec!["engineers"], false));
+    assert_failure(app.get_by_token(&app.token("ada")).await, Code::PermissionDenied, "USER_DISABLED");
+}
+
 fn sidecar_reads_groups(config: &mut Config) {
     config.callers[1].groups = true;
 }

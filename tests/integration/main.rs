@@ -50,7 +50,7 @@ mod credentials;
 mod drain;
 // ExplainAccess.
 mod explain;
-// Demands for fresh data: `max_age` and `not_older_than`.
+// Requirements of freshness, `max_age` and `not_older_than`, and the clocks behind them.
 mod freshness;
 // GetUser: users, attributes and refusals.
 mod get_user;

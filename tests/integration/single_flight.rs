@@ -1,7 +1,7 @@
 use std::{pin::pin, time::Duration};
 
 use cognito_lookup::{
-    freshness::Demand,
+    freshness::FreshnessRequirement,
     proto::{Source, user_service_client::UserServiceClient},
     users::Failure,
 };
@@ -103,9 +103,9 @@ async fn a_hit_past_half_of_its_ttl_is_served_and_refreshed_once() {
 async fn a_call_waits_for_at_most_three_fetches() {
     let components = Components::start().await;
     components.cognito.inject("ListUsers", Fault::AccessDenied);
-    let by_sub = components.permit(GRACE, "", Demand::ANY).await;
+    let by_sub = components.permit(GRACE, "", FreshnessRequirement::Any).await;
     let token = components.cognito.access_token("Google_1034567890").unwrap();
-    let by_token = components.permit(GRACE, &token, Demand::ANY).await;
+    let by_token = components.permit(GRACE, &token, FreshnessRequirement::Any).await;
     let mut waiting = pin!(components.users.find(&by_token, default_deadline()));
     for _ in 0..3 {
         let mut other = pin!(components.users.find(&by_sub, default_deadline()));

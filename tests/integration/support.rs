@@ -26,7 +26,7 @@ use cognito_lookup::{
         AuditSettings, AuditSink, AwsCredentials, CallerSettings, Config, ErrorCollector, ListenAddress,
         PoolSettings, Reads, ShutdownSettings,
     },
-    freshness::Demand,
+    freshness::FreshnessRequirement,
     outgoing::Outgoing,
     policy::{Permit, Policy},
     pool::Pools,
@@ -252,14 +252,19 @@ impl Components {
     }
 
     /// Returns the permit of a caller from this machine to read a user.
-    pub(crate) async fn permit(&self, sub: &str, access_token: &str, demand: Demand) -> Permit {
+    pub(crate) async fn permit(
+        &self,
+        sub: &str,
+        access_token: &str,
+        freshness: FreshnessRequirement,
+    ) -> Permit {
         let caller = self.authenticated(access_token).await;
         let query = Query {
             sub: Some(sub.parse().unwrap()),
             pool: None,
             attributes: Selection::All,
             include_groups: false,
-            demand,
+            freshness,
         };
         self.policy.rule(&caller).unwrap().permit(query).unwrap()
     }

@@ -1,8 +1,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::FutureExt as _;
 
+use tokio::time::Instant;
+
 use super::*;
-use crate::telemetry::metrics::TokenMetrics;
+use crate::{clock::tests::suspend, telemetry::metrics::TokenMetrics};
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_id_requests_no_fetch_in_the_cool_down() {
@@ -81,7 +83,10 @@ async fn in_an_outage_the_last_key_set_is_used_for_a_day() {
     assert_eq!(rejected(&keys, "old").await, None);
     told.changed().await.unwrap();
     assert_eq!(rejected(&keys, "old").await, None);
-    tokio::time::advance(MAX_KEY_AGE - begun.elapsed()).await;
+    let left = MAX_KEY_AGE - begun.elapsed();
+    tokio::time::advance(left / 2).await;
+    assert_eq!(rejected(&keys, "old").await, None);
+    suspend(left / 2 + Duration::from_secs(1));
     assert_eq!(rejected(&keys, "old").await, Some(Rejected::KeysUnavailable));
 }
 
@@ -131,7 +136,7 @@ async fn requests_in_the_cool_down_cause_no_fetch() {
     let wishing = async {
         loop {
             keys.fetch_requested.notify_one();
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            sleep(Duration::from_millis(500)).await;
         }
     };
     tokio::select! {
@@ -173,7 +178,7 @@ fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
 }
 
 fn state(kid: Option<&str>) -> State {
-    let now = Instant::now();
+    let now = BootTime::now();
     State { good: kid.map(|kid| (set(kid), now)), last_attempt: kid.map(|_| now), failed: false }
 }
 

@@ -2,11 +2,13 @@ mod memory;
 
 use std::{collections::BTreeMap, sync::Arc, thread};
 
+use tokio::time::Instant;
+
 use super::{
     super::entry::{LookupMethod, tests::TTLS},
     *,
 };
-use crate::{freshness::TimePoint, user::Groups, users::test_user};
+use crate::{clock::TimePoint, user::Groups, users::test_user};
 
 #[test]
 fn the_cache_is_bounded_in_bytes() {
@@ -39,7 +41,7 @@ fn evictions_are_counted_and_removals_are_not() {
 fn the_weight_of_groups_includes_their_names() {
     let key = key(0).with_kind(EntryKind::Groups);
     let weight = |names: Vec<String>| {
-        let content = Content::Groups(names.try_into().unwrap());
+        let content = Content::Groups(names.try_into().unwrap(), true);
         UserCache::weight(&key, &CacheEntry { content, ..absent() })
     };
     let names = |length: usize| (0..100).map(|_| "g".repeat(length)).collect::<Vec<_>>();
@@ -50,7 +52,7 @@ fn the_weight_of_groups_includes_their_names() {
 #[test]
 fn a_removal_returns_what_was_cached_and_an_expiry_keeps_it() {
     let cache = UserCache::new(1 << 20, 1 << 20, TTLS, &CacheMetrics::default());
-    let groups = || CacheEntry { content: Content::Groups(Groups::default()), ..absent() };
+    let groups = || CacheEntry { content: Content::Groups(Groups::default(), true), ..absent() };
     assert_eq!((cache.remove(&key(0)), cache.expire(&key(0))), ((false, false), false));
     cache.put(key(0), present(test_user("user-0")));
     cache.put(key(0).with_kind(EntryKind::Groups), groups());

@@ -1,6 +1,7 @@
 //! The cache policy as a table.
 
 use super::*;
+use crate::clock::tests::suspend;
 
 pub(in crate::users) const TTLS: Ttls = Ttls {
     fresh: Duration::from_secs(60),
@@ -9,19 +10,20 @@ pub(in crate::users) const TTLS: Ttls = Ttls {
 };
 
 #[tokio::test(start_paused = true)]
-async fn the_decision_follows_from_age_demand_and_failures() {
+async fn the_decision_follows_from_age_requirement_and_failures() {
     use Decision::{Fetch, FetchOrStale, Serve, ServeAndRefresh, ServeStale};
     use LookupMethod::{BySub, ByUsername};
     let begin = TimePoint::now();
     tokio::time::advance(Duration::from_secs(10_000)).await;
     let end = TimePoint::now();
-    let at = |age: u64| TimePoint { monotonic: begin.monotonic + Duration::from_secs(age), ..end };
-    let at_most = |seconds: u64, age: u64| Demand::at_most(Duration::from_secs(seconds), at(age));
+    let at = |age: u64| TimePoint { boot: begin.boot + Duration::from_secs(age), ..end };
+    let at_most =
+        |seconds: u64, age: u64| FreshnessRequirement::max_age(Duration::from_secs(seconds), at(age).boot);
     let user = || Content::Present(Arc::new(crate::users::test_user("a")));
-    let any = Demand::ANY;
+    let any = FreshnessRequirement::Any;
     let stale = ServeStale(StaleReason::UpstreamThrottled);
-    // Content, its age, the age at which a fetch failed, the lookup method, the demand, the
-    // decision.
+    // Content, its age, the age at which a fetch failed, the lookup method, the
+    // requirement, the decision.
     let table = [
         ("a new user", user(), 0, None, BySub, any, Serve),
         ("up to half of its TTL", user(), 29, None, BySub, any, Serve),
@@ -35,12 +37,12 @@ async fn the_decision_follows_from_age_demand_and_failures() {
         ("up to usable_for, a fetch just failed", user(), 899, Some(899), BySub, any, stale),
         ("past usable_for", user(), 900, None, BySub, any, Fetch),
         ("past usable_for, a fetch just failed", user(), 900, Some(900), BySub, any, Fetch),
-        ("young enough for the demand", user(), 5, None, BySub, at_most(5, 5), Serve),
-        ("too old for the demand", user(), 6, None, BySub, at_most(5, 6), Fetch),
-        ("too old for the demand, a fetch just failed", user(), 90, Some(90), BySub, at_most(80, 90), Fetch),
-        ("stale, and the demand allows it", user(), 90, Some(90), BySub, at_most(100, 90), stale),
-        ("fresh, but the demand requires a fetch", user(), 1, None, ByUsername, at_most(0, 1), Fetch),
-        ("a demand does not lengthen freshness", user(), 60, None, BySub, at_most(90, 60), FetchOrStale),
+        ("young enough for the bound", user(), 5, None, BySub, at_most(5, 5), Serve),
+        ("too old for the bound", user(), 6, None, BySub, at_most(5, 6), Fetch),
+        ("too old for the bound, a fetch just failed", user(), 90, Some(90), BySub, at_most(80, 90), Fetch),
+        ("stale, and the bound allows it", user(), 90, Some(90), BySub, at_most(100, 90), stale),
+        ("fresh, but a fetch is required", user(), 1, None, ByUsername, at_most(0, 1), Fetch),
+        ("a bound does not lengthen freshness", user(), 60, None, BySub, at_most(90, 60), FetchOrStale),
         ("an absence", Content::Absent(BySub), 14, None, BySub, any, Serve),
         ("an absence past its TTL", Content::Absent(BySub), 15, None, BySub, any, Fetch),
         ("an absence, never stale", Content::Absent(BySub), 15, Some(15), BySub, any, Fetch),
@@ -55,36 +57,35 @@ async fn the_decision_follows_from_age_demand_and_failures() {
             any,
             Serve,
         ),
-        ("an absence too old for the demand", Content::Absent(BySub), 2, None, BySub, at_most(1, 2), Fetch),
+        ("an absence too old for the bound", Content::Absent(BySub), 2, None, BySub, at_most(1, 2), Fetch),
     ];
-    for (case, content, age, failed, method, demand, decision) in table {
-        let failed = failed.map(|age| (at(age).monotonic, StaleReason::UpstreamThrottled));
+    for (case, content, age, failed, method, requirement, decision) in table {
+        let failed = failed.map(|age| (at(age).boot, StaleReason::UpstreamThrottled));
         let entry = entry(content, begin, failed, 100);
-        assert_eq!(TTLS.decide(&entry, method, demand, at(age).monotonic), decision, "{case}");
+        assert_eq!(TTLS.decide(&entry, method, requirement, at(age).boot), decision, "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_of_the_system_clock_changes_no_decision() {
+async fn the_time_asleep_counts_and_a_step_of_the_system_clock_does_not() {
     let began = TimePoint::now();
-    let content = Content::Present(Arc::new(crate::users::test_user("a")));
-    let entry = entry(content, began, None, 100);
+    let content = || Content::Present(Arc::new(crate::users::test_user("a")));
+    let decide = |entry: &CacheEntry, now: TimePoint| {
+        let requirement = FreshnessRequirement::max_age(Duration::from_secs(300), now.boot);
+        TTLS.decide(entry, LookupMethod::BySub, requirement, now.boot)
+    };
+    let cached = entry(content(), began, None, 100);
     for age in [0, 29, 30, 59, 60, 899, 900] {
-        let monotonic = began.monotonic + Duration::from_secs(age);
-        let decide = |system| {
-            let now = TimePoint { system, monotonic };
-            TTLS.decide(
-                &entry,
-                LookupMethod::BySub,
-                Demand::at_most(Duration::from_secs(300), now),
-                monotonic,
-            )
-        };
+        let boot = began.boot + Duration::from_secs(age);
+        let at = |system| decide(&cached, TimePoint { system, boot });
         for step in [1, 600, 86_400].map(Duration::from_secs) {
-            assert_eq!(decide(began.system + step), decide(began.system), "{age} s, {step:?} ahead");
-            assert_eq!(decide(began.system - step), decide(began.system), "{age} s, {step:?} back");
+            assert_eq!(at(began.system + step), at(began.system), "{age} s, {step:?} ahead");
+            assert_eq!(at(began.system - step), at(began.system), "{age} s, {step:?} back");
         }
     }
+    assert_eq!(decide(&cached, TimePoint::now()), Decision::Serve);
+    suspend(Duration::from_secs(7200));
+    assert_eq!(decide(&cached, TimePoint::now()), Decision::Fetch);
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,22 +93,23 @@ async fn groups_are_as_fresh_as_a_user_and_an_expired_entry_is_not_fresh() {
     let begin = TimePoint::now();
     tokio::time::advance(Duration::from_secs(10_000)).await;
     let end = TimePoint::now();
-    let at = |age: u64| TimePoint { monotonic: begin.monotonic + Duration::from_secs(age), ..end };
+    let at = |age: u64| TimePoint { boot: begin.boot + Duration::from_secs(age), ..end };
     let cached = |content, failed: Option<u64>| {
-        let failed = failed.map(|age| (at(age).monotonic, StaleReason::UpstreamThrottled));
+        let failed = failed.map(|age| (at(age).boot, StaleReason::UpstreamThrottled));
         entry(content, begin, failed, 100)
     };
-    let decide =
-        |entry: &CacheEntry, age| TTLS.decide(entry, LookupMethod::BySub, Demand::ANY, at(age).monotonic);
+    let decide = |entry: &CacheEntry, age| {
+        TTLS.decide(entry, LookupMethod::BySub, FreshnessRequirement::Any, at(age).boot)
+    };
     let user = || Content::Present(Arc::new(crate::users::test_user("a")));
-    let groups = || Content::Groups(Groups::default());
+    let groups = || Content::Groups(Groups::default(), true);
     for (age, failed) in (0..1000).flat_map(|age| [(age, None), (age, Some(age))]) {
         let decision = decide(&cached(user(), failed), age);
         assert_eq!(decide(&cached(groups(), failed), age), decision, "{age} {failed:?}");
         let expired = if age < 900 { Decision::FetchOrStale } else { Decision::Fetch };
         assert_eq!(decide(&cached(user(), failed).expired(), age), expired, "{age} {failed:?}");
     }
-    let failed_again = cached(user(), None).expired().failed(at(5).monotonic, StaleReason::BudgetExhausted);
+    let failed_again = cached(user(), None).expired().failed(at(5).boot, StaleReason::BudgetExhausted);
     assert_eq!(decide(&failed_again, 5), Decision::ServeStale(StaleReason::BudgetExhausted));
 }
 
@@ -115,10 +117,10 @@ async fn groups_are_as_fresh_as_a_user_and_an_expired_entry_is_not_fresh() {
 async fn every_ttl_has_jitter() {
     let begin = TimePoint::now();
     let decide = |content: Content, ttl_jitter, failed: Option<u64>, age: u64| {
-        let at = |age: u64| begin.monotonic + Duration::from_secs(age);
+        let at = |age: u64| begin.boot + Duration::from_secs(age);
         let failed = failed.map(|age| (at(age), StaleReason::UpstreamUnavailable));
         let entry = entry(content, begin, failed, ttl_jitter);
-        TTLS.decide(&entry, LookupMethod::BySub, Demand::ANY, at(age))
+        TTLS.decide(&entry, LookupMethod::BySub, FreshnessRequirement::Any, at(age))
     };
     let user = || Content::Present(Arc::new(crate::users::test_user("a")));
     let stale = Decision::ServeStale(StaleReason::UpstreamUnavailable);
@@ -139,7 +141,7 @@ async fn every_ttl_has_jitter() {
 fn entry(
     content: Content,
     began: TimePoint,
-    failed: Option<(Instant, StaleReason)>,
+    failed: Option<(BootTime, StaleReason)>,
     ttl_jitter: u8,
 ) -> CacheEntry {
     let entry = CacheEntry { ttl_jitter, ..CacheEntry::new(content, began) };

@@ -42,6 +42,19 @@ pub(super) enum Fault {
 /// The maximum latency of each direction without a fault.
 const BRISK: Duration = Duration::from_millis(20);
 
+/// A point in time on the clock of the timers, and on that of the ages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) timers: Instant,
+    pub(super) ages: BootTime,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { timers: Instant::now(), ages: BootTime::now() }
+    }
+}
+
 pub(super) struct World(Mutex<State>);
 
 struct State {
@@ -49,22 +62,26 @@ struct State {
     /// The percentage of calls with each fault.
     weather: Vec<(Fault, u8)>,
     slowness: Duration,
-    faults: Vec<(Instant, Fault)>,
+    faults: Vec<(Moment, Fault)>,
     calls: Vec<Call>,
-    questions: Vec<(Instant, usize)>,
-    erasures: Vec<(Instant, usize)>,
-    expiries: Vec<(Instant, usize)>,
+    questions: Vec<(Moment, usize)>,
+    erasures: Vec<(BootTime, usize)>,
+    expiries: Vec<(BootTime, usize)>,
+    /// When a response said that a user is disabled or deleted.
+    gone: Vec<(BootTime, usize)>,
+    /// When the machine woke up.
+    sleeps: Vec<BootTime>,
 }
 
 struct Call {
-    at: Instant,
+    at: Moment,
     operation: String,
     /// Every user with the requested name or `sub`.
     about: Vec<usize>,
 }
 
 struct Person {
-    history: Vec<(Instant, Truth)>,
+    history: Vec<(BootTime, Truth)>,
     /// Fixed, but the name of a deleted user may be given to a new one.
     name: String,
 }
@@ -72,7 +89,7 @@ struct Person {
 impl World {
     pub(super) fn new() -> Self {
         let truth = |n| Truth { exists: n < PEOPLE - 2, enabled: true, version: 0 };
-        let person = |n| Person { history: vec![(Instant::now(), truth(n))], name: format!("name-{n}") };
+        let person = |n| Person { history: vec![(BootTime::now(), truth(n))], name: format!("name-{n}") };
         Self(Mutex::new(State {
             people: (0..PEOPLE).map(person).collect(),
             weather: Vec::new(),
@@ -82,6 +99,8 @@ impl World {
             questions: Vec::new(),
             erasures: Vec::new(),
             expiries: Vec::new(),
+            gone: Vec::new(),
+            sleeps: Vec::new(),
         }))
     }
 
@@ -95,6 +114,9 @@ impl World {
         sleep(random(slowness)).await;
         let truth = self.state().record(&request, fault == Some(Fault::Lie));
         sleep(random(slowness)).await;
+        if matches!(fault, None | Some(Fault::Slow)) {
+            self.state().note_gone(&request, &truth);
+        }
         match fault {
             None | Some(Fault::Lie | Fault::Slow) => truth,
             Some(Fault::Denied) => error("AccessDeniedException"),
@@ -108,7 +130,7 @@ impl World {
 
     fn arrive(&self, request: &Request) -> (Option<Fault>, Duration) {
         let mut state = self.state();
-        let now = Instant::now();
+        let now = Moment::now();
         let call = Call { at: now, operation: request.operation.clone(), about: state.about(request) };
         state.calls.push(call);
         let fault = state
@@ -170,43 +192,58 @@ impl World {
     }
 
     pub(super) fn note_question(&self, who: usize) {
-        self.state().questions.push((Instant::now(), who));
+        self.state().questions.push((Moment::now(), who));
     }
 
     pub(super) fn note_erasure(&self, who: usize) {
-        self.state().erasures.push((Instant::now(), who));
+        self.state().erasures.push((BootTime::now(), who));
     }
 
     pub(super) fn note_expiry(&self, who: usize) {
-        self.state().expiries.push((Instant::now(), who));
+        self.state().expiries.push((BootTime::now(), who));
     }
 
     /// When this user was last erased before then.
-    pub(super) fn erased(&self, who: usize, before: Instant) -> Option<Instant> {
+    pub(super) fn erased(&self, who: usize, before: BootTime) -> Option<BootTime> {
         last(&self.state().erasures, who, before)
     }
 
     /// Whether this user was erased and not requested since.
     pub(super) fn is_erased(&self, who: usize) -> bool {
         let state = self.state();
-        let last_of =
-            |list: &[(Instant, usize)]| list.iter().rfind(|(_, other)| *other == who).map(|(at, _)| *at);
-        last_of(&state.erasures)
-            .is_some_and(|erased| last_of(&state.questions).is_none_or(|asked| asked < erased))
+        let erased = state.erasures.iter().rfind(|(_, other)| *other == who);
+        let asked = state.questions.iter().rfind(|(_, other)| *other == who);
+        erased.is_some_and(|(erased, _)| asked.is_none_or(|(asked, _)| asked.ages < *erased))
     }
 
     /// When this user was last expired before then.
-    pub(super) fn expired(&self, who: usize, before: Instant) -> Option<Instant> {
+    pub(super) fn expired(&self, who: usize, before: BootTime) -> Option<BootTime> {
         last(&self.state().expiries, who, before)
     }
 
-    pub(super) fn history(&self, who: usize) -> Vec<(Instant, Truth)> {
+    /// When a response last said, before then, that this user is disabled or deleted.
+    pub(super) fn known_gone(&self, who: usize, before: BootTime) -> Option<BootTime> {
+        let state = self.state();
+        state.gone.iter().filter(|(at, other)| *other == who && *at < before).map(|(at, _)| *at).max()
+    }
+
+    /// Whether the machine slept since then.
+    pub(super) fn slept_since(&self, time: BootTime) -> bool {
+        let state = self.state();
+        state.sleeps.last().is_some_and(|slept| *slept >= time)
+    }
+
+    pub(super) fn note_sleep(&self) {
+        self.state().sleeps.push(BootTime::now());
+    }
+
+    pub(super) fn history(&self, who: usize) -> Vec<(BootTime, Truth)> {
         self.state().people[who].history.clone()
     }
 
     /// Whether one of these faults happened since then.
     pub(super) fn saw(&self, kinds: &[Fault], since: Instant) -> bool {
-        self.state().faults.iter().any(|(at, fault)| *at >= since && kinds.contains(fault))
+        self.state().faults.iter().any(|(at, fault)| at.timers >= since && kinds.contains(fault))
     }
 
     /// Whether this user's name is, or was, another's.
@@ -220,7 +257,7 @@ impl World {
         let state = self.state();
         let within = |most: usize, is_meant: &dyn Fn(&Call) -> bool| {
             let calls: Vec<_> =
-                state.calls.iter().filter(|call| is_meant(call)).map(|call| call.at).collect();
+                state.calls.iter().filter(|call| is_meant(call)).map(|call| call.at.timers).collect();
             let mut pairs = calls.iter().zip(calls.iter().skip(most));
             let over = pairs.find(|(first, last)| **last - **first < Duration::from_secs(1));
             assert!(over.is_none(), "more than {most} calls in a second");
@@ -230,8 +267,10 @@ impl World {
         within(per_second, &|call| call.operation == "AdminListGroupsForUser");
         (0..PEOPLE).for_each(|who| within(10, &|call| call.about == [who]));
         for call in &state.calls {
-            let is_for = |(at, who): &(Instant, usize)| {
-                call.about.contains(who) && *at <= call.at && call.at - *at < Duration::from_secs(9)
+            let at = call.at.timers;
+            let is_for = |(asked, who): &(Moment, usize)| {
+                let asked = asked.timers;
+                call.about.contains(who) && asked <= at && at - asked < Duration::from_secs(9)
             };
             assert!(
                 state.questions.iter().any(is_for),
@@ -248,11 +287,11 @@ impl World {
         let mut lines: Vec<_> =
             state.people[who].history.iter().map(|(at, truth)| (*at, format!("{truth:?}"))).collect();
         let calls = state.calls.iter().filter(|call| call.about.contains(&who));
-        lines.extend(calls.map(|call| (call.at, call.operation.clone())));
-        lines.extend(state.faults.iter().map(|(at, fault)| (*at, format!("{fault:?}"))));
+        lines.extend(calls.map(|call| (call.at.ages, call.operation.clone())));
+        lines.extend(state.faults.iter().map(|(at, fault)| (at.ages, format!("{fault:?}"))));
         lines.sort_by_key(|(at, _)| *at);
-        let line = |(at, line): (Instant, String)| format!("\n{:?} {line}", at - begin);
-        format!("now {:?}{}", Instant::now() - begin, lines.into_iter().map(line).collect::<String>())
+        let line = |(at, line): (BootTime, String)| format!("\n{:?} {line}", at - begin);
+        format!("now {:?}{}", BootTime::now() - begin, lines.into_iter().map(line).collect::<String>())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -262,7 +301,7 @@ impl World {
 
 impl State {
     fn set(&mut self, who: usize, truth: Truth) {
-        self.people[who].history.push((Instant::now(), truth));
+        self.people[who].history.push((BootTime::now(), truth));
     }
 
     fn shares_name(&self, who: usize) -> bool {
@@ -293,6 +332,25 @@ impl State {
         let text = request.input["Username"].as_str().or_else(|| request.input["Filter"].as_str()).unwrap();
         let is_meant = |who: &usize| text.contains(&format!("sub-{who}")) || self.people[*who].name == text;
         (0..PEOPLE).filter(is_meant).collect()
+    }
+
+    /// Notes what the service learns from this response. A name that several users had says nothing
+    /// about one of them.
+    fn note_gone(&mut self, request: &Request, reply: &Reply) {
+        let Reply::Answer(_, body) = reply else { return };
+        let body: Value = serde_json::from_str(body).unwrap();
+        let user = if body["Users"][0].is_object() { &body["Users"][0] } else { &body };
+        let is_gone = |who: &usize| {
+            let attributes = if body["Users"].is_array() { "Attributes" } else { "UserAttributes" };
+            let is_disabled =
+                user["Enabled"] == false && user[attributes][0]["Value"] == format!("sub-{who}");
+            let is_deleted = body["__type"] == "UserNotFoundException"
+                && request.input["Username"] == self.people[*who].name.as_str();
+            (is_disabled || is_deleted) && !self.shares_name(*who)
+        };
+        let now = BootTime::now();
+        let gone = (0..PEOPLE).filter(is_gone).map(|who| (now, who)).collect::<Vec<_>>();
+        self.gone.extend(gone);
     }
 
     fn record(&self, request: &Request, is_lie: bool) -> Reply {
@@ -352,7 +410,7 @@ impl Person {
     }
 }
 
-fn last(events: &[(Instant, usize)], who: usize, before: Instant) -> Option<Instant> {
+fn last(events: &[(BootTime, usize)], who: usize, before: BootTime) -> Option<BootTime> {
     events.iter().filter(|(at, other)| *other == who && *at <= before).map(|(at, _)| *at).max()
 }
 

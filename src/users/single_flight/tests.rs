@@ -10,7 +10,7 @@ use tokio::{sync::Notify, task::yield_now, time::sleep_until};
 
 use super::*;
 use crate::{
-    freshness::TimePoint,
+    clock::TimePoint,
     users::{
         cache::EntryKind,
         entry::{Content, LookupMethod},

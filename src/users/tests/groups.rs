@@ -33,6 +33,25 @@ async fn groups_are_fetched_on_request_and_then_cached() {
     assert!(lab.ask_with_groups("ada").now_or_never().is_none());
 }
 
+/// The groups take two calls.
+#[tokio::test(start_paused = true)]
+async fn the_user_and_its_groups_are_young_enough_when_they_leave() {
+    let second = FreshnessRequirement::MaxAge(Duration::from_secs(1));
+    // For how long the user is cached, the time of a call, and then the age of the answer and the calls.
+    for (held, time, age, calls) in
+        [(850, 40, 930, 2), (850, 100, 300, 3), (850, 400, 800, 5), (2000, 100, 300, 3), (2000, 400, 800, 6)]
+    {
+        let [held, time, age] = [held, time, age].map(Duration::from_millis);
+        let lab = Lab::start(|_, _| {});
+        lab.ask("ada").await.unwrap();
+        sleep(held - NEAR).await;
+        let (respond, before) = (with_groups(1), lab.calls());
+        lab.respond(move |request| (time, respond(request).1));
+        let found = lab.ask_with_groups_as_fresh("ada", second).await.unwrap();
+        assert_eq!((found.freshness().age, lab.calls() - before), (age, calls), "{held:?} {time:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn concurrent_requests_share_one_fetch() {
     let lab = Lab::start(|_, _| {});

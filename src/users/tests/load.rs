@@ -95,11 +95,17 @@ async fn every_call_of_a_fetch_counts_towards_the_callers_limit() {
     });
     let caller_limit = CallerRateLimit { caller: "a".into(), misses_per_second: 1 };
     let second = Duration::from_secs(1);
-    lab.ask_with("ada", Demand::ANY, Some(&caller_limit), 3 * second).await.unwrap();
+    lab.ask_with("ada", FreshnessRequirement::Any, Some(&caller_limit), 3 * second).await.unwrap();
     assert_eq!((lab.calls(), lab.operations().last().unwrap().as_str()), (2, "ListUsers"));
-    let refused = lab.ask_with("bob", Demand::ANY, Some(&caller_limit), second * 3 / 2).await.unwrap_err();
+    let refused = lab
+        .ask_with("bob", FreshnessRequirement::Any, Some(&caller_limit), second * 3 / 2)
+        .await
+        .unwrap_err();
     assert_eq!(refused, Failure::BudgetExhausted(2 * second - 2 * NEAR));
-    assert!(lab.ask_with("bob", Demand::ANY, None, second).await.is_ok(), "other callers do not wait");
+    assert!(
+        lab.ask_with("bob", FreshnessRequirement::Any, None, second).await.is_ok(),
+        "other callers do not wait"
+    );
 }
 
 /// Slow or waiting maintenance blocks nothing else in the runtime that calls Cognito.
@@ -258,8 +264,8 @@ async fn one_user_is_fetched_at_most_ten_times_a_second() {
     let lab = Lab::start(|_, _| {});
     let insisting = async |lab: &Lab| {
         for _ in 0..1000 {
-            let demand = Demand::at_most(Duration::ZERO, TimePoint::now());
-            drop(lab.ask_with("ada", demand, None, Duration::from_millis(500)).await);
+            let now = FreshnessRequirement::FetchedSince(BootTime::now());
+            drop(lab.ask_with("ada", now, None, Duration::from_millis(500)).await);
             sleep(Duration::from_millis(10)).await;
         }
     };
@@ -284,7 +290,8 @@ async fn a_greedy_caller_spends_only_its_own_limit() {
     for n in 0..2000 {
         for m in 0..9 {
             let sub = format!("random-{n}-{m}");
-            let answer = lab.ask_with(&sub, Demand::ANY, Some(&greedy), Duration::ZERO).now_or_never();
+            let answer =
+                lab.ask_with(&sub, FreshnessRequirement::Any, Some(&greedy), Duration::ZERO).now_or_never();
             refused += usize::from(matches!(answer, Some(Err(Failure::BudgetExhausted(_)))));
         }
         well += usize::from(lab.ask(&format!("other-{n}")).await.is_ok());
@@ -300,7 +307,11 @@ async fn clients_that_retry_at_once_add_no_calls() {
     lab.respond(|_| (NEAR, Reply::Answer(500, r#"{"__type":"InternalErrorException"}"#.into())));
     for n in 0..1000 {
         for _ in 0..4 {
-            assert!(lab.ask_with(&format!("user-{n}"), Demand::ANY, None, Duration::ZERO).await.is_err());
+            assert!(
+                lab.ask_with(&format!("user-{n}"), FreshnessRequirement::Any, None, Duration::ZERO)
+                    .await
+                    .is_err()
+            );
         }
     }
     lab.assert_within(96);
@@ -319,7 +330,7 @@ async fn refreshes_leave_half_of_the_rate_limit_to_waiting_requests() {
         assert!(lab.ask(&format!("known-{n}")).now_or_never().expect("a hit").is_ok());
     }
     for n in 0..5 {
-        let answer = lab.ask_with(&format!("new-{n}"), Demand::ANY, None, Duration::ZERO).await;
+        let answer = lab.ask_with(&format!("new-{n}"), FreshnessRequirement::Any, None, Duration::ZERO).await;
         assert!(answer.is_ok(), "a call starts at once: {n}");
     }
 }

@@ -9,6 +9,7 @@ use prost::Message as _;
 use super::*;
 use crate::{
     attribute::{AttributeName, AttributeValue, Selection},
+    clock::{BootTime, TimePoint},
     config::{Config, ErrorCollector, PoolSettings},
     freshness::{Freshness, Source, StaleReason},
     pool::{Pool, Pools},
@@ -101,5 +102,6 @@ fn pool() -> Arc<Pool> {
 
 fn freshness(stale_reason: Option<StaleReason>) -> Freshness {
     let fetched_at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900);
-    Freshness { source: Source::Cache, fetched_at, age: Duration::from_millis(1234), stale_reason }
+    let began = TimePoint { system: fetched_at, boot: BootTime::now() };
+    Freshness { source: Source::Cache, began, age: Duration::from_millis(1234), stale_reason }
 }

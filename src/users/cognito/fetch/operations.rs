@@ -65,10 +65,14 @@ impl Fetch<'_> {
         Ok(user.map(Some))
     }
 
-    /// Lists the groups of the user with that name. None if the user is gone or has another name.
+    /// Lists the groups of the user with that name, and returns whether the user is enabled. None if
+    /// the user is gone or has another name.
     /// The response does not name the user, and another user may have taken the name since, so the
     /// user is looked up once more afterwards.
-    pub(in super::super) async fn groups(&mut self, name: &Username) -> Result<Option<Groups>, Failure> {
+    pub(in super::super) async fn groups(
+        &mut self,
+        name: &Username,
+    ) -> Result<Option<(Groups, bool)>, Failure> {
         let Some(groups) = self.list_groups(name).await? else { return Ok(None) };
         let user = match self.cognito.pool.bare_sub {
             BareSubLookup::ListUsers => self.list_users().await?,
@@ -76,7 +80,7 @@ impl Fetch<'_> {
                 self.admin_get_user(name.as_str()).await?
             }
         };
-        Ok(user.filter(|user| user.username == *name).map(|_| groups))
+        Ok(user.filter(|user| user.username == *name).map(|user| (groups, user.enabled)))
     }
 
     /// A user is in at most 100 groups (developer guide, "Quotas in Amazon Cognito"); a page has
