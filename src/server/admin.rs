@@ -4,7 +4,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{readiness::Readiness, worker::Workers};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Format, Metrics};
 
 /// What the admin port reports; cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,9 +40,8 @@ impl Admin {
     }
 
     async fn serve(self, stream: TcpStream) {
-        let service = service_fn(async |request: Request<Incoming>| {
-            Ok::<_, Infallible>(self.respond(request.method(), request.uri().path()).await)
-        });
+        let service =
+            service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(self.respond(&request).await));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
@@ -52,11 +51,11 @@ impl Admin {
         drop(timeout(CONNECTION_TIMEOUT, connection).await);
     }
 
-    async fn respond(&self, method: &Method, path: &str) -> Response<String> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
+    async fn respond<B>(&self, request: &Request<B>) -> Response<String> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
         }
-        match path {
+        match request.uri().path() {
             "/livez" if self.workers.all_respond().await => text(StatusCode::OK, "live\n"),
             "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "a serving thread does not respond\n"),
             "/readyz" if self.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
@@ -64,31 +63,36 @@ impl Admin {
             // This port is opened as the last step of the start.
             "/startupz" => text(StatusCode::OK, "started\n"),
             "/version" => text(StatusCode::OK, concat!("cognito-lookup ", env!("CARGO_PKG_VERSION"), "\n")),
-            "/metrics" => {
-                // Writing the sizes of the caches maintains them, which may take long.
-                let metrics = self.metrics.clone();
-                let Ok(metrics) = spawn_blocking(move || metrics.text()).await else {
-                    return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n");
-                };
-                let mut response = text(StatusCode::OK, &metrics);
-                response.headers_mut().insert(header::CONTENT_TYPE, OPEN_METRICS);
-                response
-            }
+            "/metrics" => self.metrics(request.headers()).await,
             _ => text(StatusCode::NOT_FOUND, "not found; try /livez /readyz /startupz /metrics /version\n"),
         }
     }
+
+    /// Returns the metrics in the format that the scraper accepts.
+    async fn metrics(&self, headers: &HeaderMap) -> Response<String> {
+        let accepted = headers.get_all(header::ACCEPT).iter().map(HeaderValue::to_str);
+        let accepted: Vec<_> = accepted.filter_map(Result::ok).collect();
+        let (metrics, format) = (self.metrics.clone(), Format::accepted(&accepted.join(",")));
+        // Writing the sizes of the caches maintains them, which may take long.
+        let Ok(metrics) = spawn_blocking(move || metrics.text_in(format)).await else {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n");
+        };
+        let mut response = text(StatusCode::OK, metrics);
+        let content_type = HeaderValue::from_static(format.content_type());
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+        response
+    }
 }
 
-fn text(status: StatusCode, body: &str) -> Response<String> {
-    let mut response = Response::new(body.to_owned());
+fn text(status: StatusCode, body: impl Into<String>) -> Response<String> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, PLAIN_TEXT);
     response
 }
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 // Enough for the probes and a few scrapers; further connections wait.
 const MAX_CONNECTIONS: usize = 64;
 // Probes send their request at once. This is shorter than their own timeouts, which are 1 s or

@@ -1,9 +1,11 @@
-//! Metrics in the `OpenMetrics` text format. Every label has few values, and none of them comes
+//! Metrics, for Prometheus and what reads its formats. Every label has few values, and none of them comes
 //! from a request.
 
 #[macro_use]
 mod declare;
 mod collect;
+mod format;
+mod process;
 mod scrape_callbacks;
 pub mod cache;
 pub mod callers;
@@ -16,9 +18,13 @@ use std::time::SystemTime;
 
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
-use self::{cache::CacheMetrics, callers::CallerMetrics, rpc::RpcMetrics, upstream::UpstreamMetrics};
+use self::{
+    cache::CacheMetrics, callers::CallerMetrics, process::ProcessMetrics, rpc::RpcMetrics,
+    upstream::UpstreamMetrics,
+};
 pub use self::{
-    declare::{EnumFamily, Label},
+    declare::{DurationHistogram, EnumFamily, Label},
+    format::Format,
     scrape_callbacks::ScrapeCallbacks,
     server::{ConnectionLimit, CutReason, ServerMetrics},
     tokens::{JwksFetchOutcome, JwksMetrics, TokenLookupResult, TokenMetrics},
@@ -42,6 +48,7 @@ pub struct Metrics {
     pub tokens: TokenMetrics,
     /// What runs before each scrape.
     pub scrape_callbacks: ScrapeCallbacks,
+    process: ProcessMetrics,
 }
 
 impl Metrics {
@@ -59,11 +66,20 @@ impl Metrics {
         text
     }
 
-    /// Registers all metrics. Those of `rpcs` have the names that other gRPC servers use, all
-    /// others the prefix `cognito_lookup_`.
+    /// Returns all metrics as text of this format.
+    pub fn text_in(&self, format: Format) -> String {
+        match format {
+            Format::OpenMetrics => self.text(),
+            Format::Prometheus => format::to_prometheus(&self.text()),
+        }
+    }
+
+    /// Registers all metrics. Those of `rpcs` and of the process have the names that other servers
+    /// use, all others the prefix `cognito_lookup_`.
     fn registry(&self) -> Registry {
         let mut whole = Registry::default();
         whole.register_collector(Box::new(self.rpcs.clone()));
+        whole.register_collector(Box::new(self.process));
         let registry = whole.sub_registry_with_prefix("cognito_lookup");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running binary", build);

@@ -1,9 +1,12 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cognito_lookup::config::AuditSink;
 use cognito_standin::{Fault, User};
 
-use crate::support::{ADA, App, BOB, GRACE, http_get};
+use crate::{
+    support::process::Process,
+    support::{ADA, App, BOB, GRACE, http_get, standin},
+};
 
 #[tokio::test]
 async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
@@ -37,6 +40,49 @@ async fn calls_to_cognito_are_counted_by_operation_and_outcome() {
         let series = format!("upstream_unusable_answers_total{{flaw=\"{flaw}\"}}");
         assert_eq!(metric(&app, &series).await, count, "{flaw}");
     }
+}
+
+#[tokio::test]
+async fn the_duration_of_calls_to_cognito_is_a_histogram() {
+    let app = App::start().await;
+    let held = app.cognito.hold("AdminGetUser");
+    let (found, ()) = tokio::join!(app.get_by_sub(ADA), async {
+        app.cognito.wait_for_calls("AdminGetUser", 1).await;
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        drop(held);
+    });
+    assert!(found.is_ok() && app.get_by_sub("nobody").await.is_err());
+    let of = |outcome| format!("operation=\"AdminGetUser\",outcome=\"{outcome}\"");
+    for (outcome, calls) in [("Answered", 1.0), ("NotFound", 1.0), ("TimedOut", 0.0)] {
+        let count = metric(&app, &format!("upstream_call_seconds_count{{{}}}", of(outcome))).await;
+        assert_eq!(count, calls, "{outcome}");
+    }
+    let took = metric(&app, &format!("upstream_call_seconds_sum{{{}}}", of("Answered"))).await;
+    assert!((0.12..2.0).contains(&took), "{took} s");
+    for (bound, calls) in [("0.1", 0.0), ("+Inf", 1.0)] {
+        let bucket = format!("upstream_call_seconds_bucket{{le=\"{bound}\",{}}}", of("Answered"));
+        assert_eq!(metric(&app, &bucket).await, calls, "{bound}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_has_the_usual_metrics() {
+    let cognito = standin();
+    let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"");
+    let (_, text) = http_get(process.admin, "/metrics").await;
+    let value = |name: &str| {
+        let found =
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok());
+        found.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+    };
+    let resident = value("process_resident_memory_bytes") / process.resident() as f64;
+    assert!((0.5..2.0).contains(&resident), "{resident}");
+    assert!(value("process_virtual_memory_bytes") > value("process_resident_memory_bytes"));
+    assert!((0.001..60.0).contains(&value("process_cpu_seconds_total")));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((0.0..120.0).contains(&(now - value("process_start_time_seconds"))));
+    assert!((5.0..1000.0).contains(&value("process_open_fds")));
+    assert!(value("process_max_fds") > value("process_open_fds"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use cognito_lookup::proto::health::health_check_response::ServingStatus;
 use http::Request;
 use std::time::Duration;
 
-use crate::support::{ADA, App, BOB, GET_USER_STARTED, http_get, standin};
+use crate::support::{ADA, App, BOB, GET_USER_STARTED, http_get, http_get_with, standin};
 
 #[tokio::test]
 async fn probes_answer_over_http() {
@@ -18,7 +18,39 @@ async fn probes_answer_over_http() {
     }
     let (status, metrics) = http_get(app.admin, "/metrics").await;
     assert_eq!(status, 200);
-    assert!(metrics.contains("cognito_lookup_connections{worker=\"1\"}") && metrics.ends_with("# EOF\n"));
+    assert!(metrics.contains("cognito_lookup_connections{worker=\"1\"}"));
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_format_that_is_accepted() {
+    let app = App::start().await;
+    for (accept, is_open_metrics) in [
+        ("", false),
+        ("accept: */*\r\n", false),
+        ("accept: application/openmetrics-text; version=1.0.0, text/plain; q=0.5\r\n", true),
+        ("accept: text/plain;q=0.5\r\naccept: application/openmetrics-text;q=0.9\r\n", true),
+        ("accept: text/plain, application/openmetrics-text;q=0.9\r\n", false),
+    ] {
+        let (head, body) = http_get_with(app.admin, "/metrics", accept).await;
+        let (content_type, counter, info) = if is_open_metrics {
+            (
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                "# TYPE cognito_lookup_accept_failures counter",
+                "# TYPE cognito_lookup_build info",
+            )
+        } else {
+            (
+                "text/plain; version=0.0.4; charset=utf-8",
+                "# TYPE cognito_lookup_accept_failures_total counter",
+                "# TYPE cognito_lookup_build_info gauge",
+            )
+        };
+        assert!(head.contains(&format!("\r\ncontent-type: {content_type}")), "{accept}: {head}");
+        for line in [counter, info, "cognito_lookup_accept_failures_total 0"] {
+            assert!(body.lines().any(|own| own == line), "{accept}: {line} is missing in\n{body}");
+        }
+        assert_eq!(body.ends_with("# EOF\n"), is_open_metrics, "{accept}");
+    }
 }
 
 #[tokio::test]

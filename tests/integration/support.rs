@@ -3,6 +3,7 @@
 pub(crate) mod attack;
 pub(crate) mod canary;
 pub(crate) mod certificates;
+pub(crate) mod command;
 pub(crate) mod forged_tokens;
 pub(crate) mod frames;
 pub(crate) mod h2_client;
@@ -347,7 +348,7 @@ pub(crate) async fn metric(admin: SocketAddr, series: &str) -> f64 {
 }
 
 async fn metric_over(stream: TcpStream, series: &str) -> f64 {
-    let (_, text) = http_get_over(stream, "/metrics").await;
+    let (_, text) = http_get_over(stream, "/metrics", "").await;
     value_of(&text, series)
 }
 
@@ -363,17 +364,23 @@ fn value_of(text: &str, series: &str) -> f64 {
 
 /// Gets a path of the admin port, and returns the status and the body.
 pub(crate) async fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
-    http_get_over(TcpStream::connect(address).await.unwrap(), path).await
+    let (head, body) = http_get_with(address, path, "").await;
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
 }
 
-async fn http_get_over(mut stream: TcpStream, path: &str) -> (u16, String) {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: probes\r\n\r\n");
+/// Sends these header lines too, each with its line end, and returns the head of the response.
+pub(crate) async fn http_get_with(address: SocketAddr, path: &str, headers: &str) -> (String, String) {
+    http_get_over(TcpStream::connect(address).await.unwrap(), path, headers).await
+}
+
+async fn http_get_over(mut stream: TcpStream, path: &str, headers: &str) -> (String, String) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: probes\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     canary::page(&answer);
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    (head.to_owned(), body.to_owned())
 }
 
 /// Returns the code and the reason of a status.

@@ -20,9 +20,9 @@ HEAD = """# Metrics
 
 This page is for operators who look up a metric.
 
-`/metrics` on the admin port serves these in the OpenMetrics format. Every series exists from the start, so that `rate()`
-works on the first event. No label comes from a request. [operations.md](operations.md#alert-and-react) says which to alert
-on, and how to react.
+`/metrics` on the admin port serves these in the Prometheus text format 0.0.4, or in OpenMetrics 1.0.0 to scrapers that
+accept it. Every series exists from the start, so that `rate()` works on the first event. No label comes from a request.
+[operations.md](operations.md#alert-and-react) says which to alert on, and how to react.
 
 | metric | type | labels | what it is |
 | --- | --- | --- | --- |
@@ -48,10 +48,9 @@ def rows(text: str) -> Iterator[str]:
     helps = dict(re.findall(r"(?m)^# HELP (\S+) (.*?)\.?$", text))
     values = labels(text)
     for name, kind in kinds.items():
-        shown = name + {"counter": "_total", "info": "_info"}.get(kind, "")
-        sample = values[f"{name}_count" if kind == "histogram" else shown]
+        sample = values[f"{name}_count" if kind == "histogram" else name]
         cells = [describe(label, values_seen) for label, values_seen in sample.items()]
-        yield f"| `{shown}` | {kind} | {', '.join(cells)} | {helps[name]}. |\n"
+        yield f"| `{name}` | {kind} | {', '.join(cells)} | {helps[name]}. |\n"
 
 
 def labels(text: str) -> dict[str, dict[str, list[str]]]:

@@ -1,10 +1,10 @@
 //! Declarations of metrics and labels, so that each name and each text is written once.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder},
-    metrics::{MetricType, TypedMetric},
+    metrics::{MetricType, TypedMetric, histogram::Histogram},
 };
 
 /// Declares a set of metrics. Each has a type, a name without the prefix `cognito_lookup_`, and a
@@ -109,3 +109,37 @@ impl<L: Label, M: EncodeMetric + TypedMetric> EncodeMetric for EnumFamily<L, M> 
         M::TYPE
     }
 }
+
+/// A histogram of durations in seconds; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct DurationHistogram(Histogram);
+
+impl DurationHistogram {
+    /// Counts an event that took this long.
+    pub fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
+    }
+}
+
+impl Default for DurationHistogram {
+    fn default() -> Self {
+        Self(Histogram::new(BOUNDS))
+    }
+}
+
+impl EncodeMetric for DurationHistogram {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+impl TypedMetric for DurationHistogram {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+// In seconds: a call to AWS takes milliseconds, and is cut off after 1 s.
+const BOUNDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];

@@ -4,8 +4,10 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
+use tokio::time::Instant;
+use tracing::trace;
 
-use super::{EnumFamily, Label as _};
+use super::{DurationHistogram, EnumFamily, Label as _};
 
 /// A label set of one label whose values are known at run time only.
 type OneLabel = [(&'static str, &'static str); 1];
@@ -15,6 +17,8 @@ metric_set! {
     pub struct UpstreamMetrics {
         /// Calls to Cognito, retries and further pages included.
         calls: Family<(OneLabel, CallOutcome), Counter> = "upstream_calls",
+        /// Duration of calls to Cognito in seconds, without the wait for the rate limiter.
+        durations: Family<(OneLabel, CallOutcome), DurationHistogram> = "upstream_call_seconds",
         /// Calls to Cognito that the rate limiter refused, background refreshes included.
         refusals: Family<OneLabel, Counter> = "upstream_refusals",
         /// Responses of Cognito that do not describe the requested user.
@@ -32,7 +36,9 @@ impl UpstreamMetrics {
     /// Creates the series of a quota category and of the operation that it is for.
     pub fn prepare(&self, category: &'static str, operation: &'static str) {
         for (outcome, _) in CallOutcome::ALL {
-            drop(self.calls.get_or_create(&([("operation", operation)], *outcome)));
+            let labels = ([("operation", operation)], *outcome);
+            drop(self.calls.get_or_create(&labels));
+            drop(self.durations.get_or_create(&labels));
         }
         drop(self.refusals.get_or_create(&[("category", category)]));
     }
@@ -45,7 +51,8 @@ impl UpstreamMetrics {
 
     /// Begins to count a call.
     pub fn begin_call(&self, operation: &'static str) -> PendingCall<'_> {
-        PendingCall { metrics: self, operation, outcome: CallOutcome::TimedOut }
+        let (outcome, begun) = (CallOutcome::TimedOut, Instant::now());
+        PendingCall { metrics: self, operation, outcome, begun }
     }
 
     /// Counts a call that the rate limiter refused.
@@ -66,6 +73,7 @@ pub struct PendingCall<'a> {
     metrics: &'a UpstreamMetrics,
     operation: &'static str,
     outcome: CallOutcome,
+    begun: Instant,
 }
 
 impl PendingCall<'_> {
@@ -77,7 +85,10 @@ impl PendingCall<'_> {
 
 impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
-        self.metrics.calls.get_or_create(&([("operation", self.operation)], self.outcome)).inc();
+        let (labels, duration) = (([("operation", self.operation)], self.outcome), self.begun.elapsed());
+        self.metrics.calls.get_or_create(&labels).inc();
+        self.metrics.durations.get_or_create(&labels).observe(duration);
+        trace!(operation = self.operation, outcome = self.outcome.name(), ?duration, "call to Cognito ended");
     }
 }
 

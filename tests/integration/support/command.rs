@@ -1,0 +1,107 @@
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// Settings with one pool and one caller.
+pub(crate) const GOOD: &str = r#"
+[[pools]]
+id = "eu-west-1_AbCdEfGhI"
+app_clients = ["3n4b5urk1ft4fl3mg5e62d9ado"]
+
+[[callers]]
+name = "web"
+app_client = "3n4b5urk1ft4fl3mg5e62d9ado"
+reads = "token"
+attributes = ["name", "email"]
+"#;
+
+pub(crate) const ANY_PORT: &[&str] =
+    &["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cognito", "127.0.0.1:0"];
+
+/// A process of the `sandbox` command, killed on drop.
+pub(crate) struct Sandbox {
+    process: Child,
+    pub(crate) address: String,
+    /// The URL of the admin port.
+    pub(crate) admin: String,
+    exports: Vec<(String, String)>,
+}
+
+impl Sandbox {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let fixed = [&["sandbox"], ANY_PORT].concat();
+        let mut process = command(&[&fixed[..], arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let banner = BufReader::new(process.stdout.take().unwrap());
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let serving = log.lines().map_while(Result::ok).any(|line| line.contains("\"message\":\"serving\""));
+        assert!(serving, "the sandbox ended before it served");
+        let lines =
+            banner.lines().map_while(Result::ok).take_while(|line| !line.starts_with("# by access token"));
+        let lines: Vec<String> = lines.collect();
+        let address =
+            lines.iter().find_map(|line| line.trim().strip_prefix("gRPC")?.trim().split(' ').next());
+        let admin = lines
+            .iter()
+            .find_map(|line| line.trim().strip_prefix("Probes, metrics")?.split("/readyz").next());
+        let admin = admin.unwrap().trim().to_owned();
+        let exports = lines.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        let exports = exports.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { address: format!("http://{}", address.unwrap()), admin, exports, process }
+    }
+
+    pub(crate) fn export(&self, name: &str) -> &str {
+        &self.exports.iter().find(|(known, _)| known == name).unwrap().1
+    }
+
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let process = self.process.id().to_string();
+        assert!(Command::new("kill").arg(process).status().unwrap().success());
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+pub(crate) fn settings(text: &str) -> (TempDir, String) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("settings.toml");
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (folder, file)
+}
+
+pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    command(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"));
+    command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+}
+
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
