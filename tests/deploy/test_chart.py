@@ -54,7 +54,7 @@ def test_the_binary_accepts_the_settings(rendering: Rendering, tmp_path: Path) -
 
 
 def test_service_links_are_disabled(rendering: Rendering) -> None:
-    """Service links would set COGNITO_LOOKUP_SERVICE_HOST and others, which the service rejects."""
+    """The service ignores COGNITO_LOOKUP_SERVICE_HOST and others, which are of no use to it."""
     for pod in rendering.pods():
         assert pod["enableServiceLinks"] is False
         assert pod["automountServiceAccountToken"] is False
@@ -114,6 +114,7 @@ def test_selectors_and_ports_match_the_pods(rendering: Rendering) -> None:
         ),
         (["--values", MINIMUM, "--set", "replicas=3"], "additional properties 'replicas' not allowed"),
         (["--values", MINIMUM, "--set", "image.digest=latest"], "'/image/digest'"),
+        (["--values", MINIMUM, "--set", "extraEnv[0].name=A,extraEnv[0].value=5"], "'/extraEnv/0/value'"),
     ],
 )
 def test_an_invalid_value_is_named_in_the_error(arguments: list[str | Path], message: str) -> None:
@@ -134,13 +135,40 @@ def test_the_notes_render_completely(values: Path) -> None:
 
 def test_yaml_values_survive_the_conversion_to_toml(tmp_path: Path) -> None:
     awkward: dict[str, Any] = {
-        "a": 'quote " back \\ <tag> & é',
-        "b": 1000000,
-        "c": True,
-        "d": [],
-        "e": {"f": {"g": ["one", "two"]}},
+        "workers": 12,
+        "reflection": False,
+        "attributes": ["one", "two"],
+        "audit": {"max_bytes": 5000000},
+        "callers": [{"name": 'quote " back \\ <tag> & é', "network": []}],
     }
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump({"settings": {"user_pool_id": "eu-west-1_A", **awkward}}))
     settings = parse_toml(render(MINIMUM, "--values", values).object("ConfigMap", "lookup")["data"]["settings.toml"])
     assert {key: settings[key] for key in awkward} == awkward
+
+
+@pytest.mark.parametrize(
+    "settings, place",
+    [
+        # YAML reads these as numbers, the second in octal.
+        ("pools: [{id: eu-west-1_A, account: 123456789012}]", "/settings/pools/0/account"),
+        ("pools: [{id: eu-west-1_A, account: 012345670123}]", "/settings/pools/0/account"),
+        ("pools: [{id: eu-west-1_A, external_id: 12345}]", "/settings/pools/0/external_id"),
+        ("app_clients: [12345678901234567890123456]", "/settings/app_clients/0"),
+        ("socket_mode: 0660", "/settings/socket_mode"),
+        # YAML 1.1 reads this as a boolean.
+        ("audit: {sink: off}", "/settings/audit/sink"),
+        ("colour: red", "colour"),
+        ("cache: {fresh_fro: 1min}", "fresh_fro"),
+        ("pools: [{id: eu-west-1_A, clients: [a]}]", "clients"),
+        ("log: {level: loud}", "/settings/log/level"),
+        ("cache: {fresh_for: 60}", "/settings/cache/fresh_for"),
+        ("workers: many", "/settings/workers"),
+        ("callers: [{name: web, reads: all}]", "/settings/callers/0/reads"),
+    ],
+)
+def test_helm_refuses_settings_that_the_binary_would_refuse(settings: str, place: str, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(f"settings: {{{settings}}}\n")
+    done = run("helm", "template", "lookup", CHART, "--values", MINIMUM, "--values", values)
+    assert done.returncode != 0 and place in done.stderr, done.stderr

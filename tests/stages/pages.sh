@@ -1,4 +1,4 @@
-# generates pages of docs/ from the code; the interop stage checks that they are up to date
+# generates pages of docs/ and the schema of the chart from the code; the interop stage checks that they are up to date
 
 install_python tests/interop/requirements.txt "$tools/python"
 cargo test --locked --workspace --no-run
