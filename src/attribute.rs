@@ -51,7 +51,7 @@ impl FromStr for AttributeName {
 
 /// The error for a text that is not an attribute name.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("is no attribute name: 1 to 64 characters without white space")]
+#[error("is not an attribute name; expected 1 to 64 characters without white space")]
 pub struct InvalidName;
 
 /// The value of an attribute, as Cognito returns it. Its `Debug` shows nothing.

@@ -66,10 +66,10 @@ impl Audit {
     ) -> Option<Self> {
         let settings = &config.audit;
         let sink = sink(settings, errors);
-        let key = key(settings, errors)?;
         if settings.required && settings.sink == AuditSink::Off {
             errors.add("audit.required", "needs a sink, but audit.sink is \"off\"");
         }
+        let key = key(settings, errors)?;
         let Some(sink) = sink? else { return Some(Self(None)) };
         let shared = Shared {
             sink,
@@ -86,11 +86,9 @@ impl Audit {
         Some(Self(Some(Arc::new(shared))))
     }
 
-    /// Logs a warning for each setting that is valid but risky.
-    pub fn warn(&self) {
-        if let Some(warning) = self.0.as_ref().and_then(|shared| shared.key.warning()) {
-            warn!("{warning}");
-        }
+    /// Returns why the key of the hashes is unwise, if it is.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.0.as_ref().and_then(|shared| shared.key.warning())
     }
 
     /// Opens the sink and starts the writer.
@@ -167,7 +165,7 @@ pub fn read_key(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Key>
 
 fn key(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Key> {
     let key = settings.key_file.as_ref().map_or_else(Key::random, |path| Key::read(Path::new(path)));
-    key.map_err(|problem| errors.add(KEY_FILE, problem)).ok()
+    key.map_err(|problem| errors.add_file_error(KEY_FILE, problem)).ok()
 }
 
 /// Returns `Some(None)` if `audit.sink` is "off", and none after an error.
@@ -177,7 +175,10 @@ fn sink(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Opt
         (AuditSink::Stdout, None) => return Some(Some(Sink::Stdout)),
         (AuditSink::File, Some(path)) => match sink::problem(Path::new(path)) {
             None => return Some(Some(Sink::File(PathBuf::from(path)))),
-            Some(problem) => (PATH, problem),
+            Some(problem) => {
+                errors.add_file_error(PATH, problem);
+                return None;
+            }
         },
         (AuditSink::File, None) => (PATH, "must be set if audit.sink is \"file\""),
         (AuditSink::Off | AuditSink::Stdout, Some(_)) => {

@@ -9,6 +9,7 @@ mod get;
 mod healthcheck;
 mod pages;
 mod print;
+mod probe;
 mod serve;
 mod settings;
 mod token;
@@ -35,9 +36,16 @@ pub fn run() -> ExitCode {
         outcome
     });
     let Err(CommandError { code, message }) = outcome else { return ExitCode::SUCCESS };
-    // If standard error is closed there is nowhere to report that.
-    drop(writeln!(io::stderr(), "cognito-lookup: {}", print::sanitized_lines(&message)));
+    if !message.is_empty() {
+        report(&message);
+    }
     ExitCode::from(code)
+}
+
+/// Writes a message to standard error.
+fn report(message: &str) {
+    // If standard error is closed there is nowhere to report that.
+    drop(writeln!(io::stderr(), "cognito-lookup: {}", print::sanitized_lines(message)));
 }
 
 /// Look up the attributes of users of an Amazon Cognito user pool, over gRPC.
@@ -110,7 +118,7 @@ impl Command {
 
 /// Writes a line to standard output.
 fn print_line(line: impl Display) -> Result<(), CommandError> {
-    writeln!(io::stdout(), "{line}").map_err(CommandError::failed)
+    writeln!(io::stdout(), "{line}").map_err(CommandError::output)
 }
 
 #[cfg(test)]

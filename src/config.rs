@@ -12,9 +12,11 @@ mod limits;
 mod listen;
 mod settings;
 mod single_pool;
+mod service_links;
 mod sources;
 mod text;
 mod tls;
+mod toml_text;
 mod value_source;
 
 use std::{
@@ -92,17 +94,10 @@ pub struct Config {
     /// Where each key that was set came from.
     #[serde(skip)]
     pub value_sources: BTreeMap<String, ValueSource>,
-}
-
-/// One setting as `config print` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// The key, such as `cache.fresh_for` or `pools[0].id`.
-    pub key: String,
-    /// The value as the environment would spell it; empty for an unset one or an empty list.
-    pub value: String,
-    /// Where this key itself was set; [`ValueSource::Default`] if it was not.
-    pub value_source: ValueSource,
+    /// The keys, or rows, that the settings of a single pool were turned into, each with the key
+    /// that it follows from.
+    #[serde(skip)]
+    pub derived: BTreeMap<String, String>,
 }
 
 /// Returns the JSON Schema of the settings file (draft 2020-12), as JSON.
@@ -145,13 +140,6 @@ impl Config {
         value_source::nearest(&self.value_sources, key)
             .map_or(ValueSource::Default, |(_, source)| source.clone())
     }
-
-    /// Returns every setting in declaration order.
-    pub fn settings(&self) -> Vec<Setting> {
-        let source = |key: &str| self.value_sources.get(key).cloned().unwrap_or_default();
-        let settings = builder::flatten(self).into_iter();
-        settings.map(|(key, value)| Setting { value_source: source(&key), key, value }).collect()
-    }
 }
 
 impl Default for Config {
@@ -177,6 +165,7 @@ impl Default for Config {
             log: LogSettings::default(),
             errors: Vec::new(),
             value_sources: BTreeMap::new(),
+            derived: BTreeMap::new(),
         }
     }
 }

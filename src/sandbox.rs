@@ -1,4 +1,4 @@
-//! The `sandbox` command: the real server with an embedded Cognito stand-in as its upstream, all on
+//! The `sandbox` command: the real server with an embedded Cognito emulator as its upstream, all on
 //! loopback.
 
 mod banner;
@@ -23,7 +23,7 @@ pub struct Arguments {
     /// The loopback address for probes and metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     admin_listen: SocketAddr,
-    /// The loopback address of the Cognito stand-in
+    /// The loopback address of the Cognito emulator
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9229")]
     cognito: SocketAddr,
     /// A JSON file of the users to start with, instead of Ada, Grace and Bob
@@ -31,7 +31,7 @@ pub struct Arguments {
     users: Option<PathBuf>,
 }
 
-/// A running stand-in and the addresses of its server. Dropping it stops the stand-in.
+/// A running emulator and the addresses of its server. Dropping it stops the emulator.
 #[derive(Debug)]
 pub struct Sandbox {
     listen: SocketAddr,
@@ -40,7 +40,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts the stand-in. Fails if one of the addresses is not on loopback.
+    /// Starts the emulator. Fails if one of the addresses is not on loopback.
     pub fn start(arguments: &Arguments) -> Result<Self, Error> {
         for address in [arguments.listen, arguments.admin_listen, arguments.cognito] {
             if !address.ip().is_loopback() {
@@ -117,8 +117,8 @@ pub enum Error {
          mint tokens and read its users"
     )]
     NotLoopback(SocketAddr),
-    /// The stand-in could not listen.
-    #[error("the Cognito stand-in cannot listen on {0}: {1}; choose another with --cognito")]
+    /// The emulator could not listen.
+    #[error("the Cognito emulator cannot listen on {0}: {1}; choose another with --cognito")]
     Listener(SocketAddr, io::Error),
     /// The users file cannot be read or is invalid.
     #[error("{path}: {1}", path = .0.display())]

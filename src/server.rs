@@ -14,13 +14,14 @@ mod listener;
 mod readiness;
 mod running;
 mod tls;
+mod warnings;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join;
 use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::sleep};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::{
     components::Components,
@@ -31,6 +32,7 @@ use self::{
 pub use self::{
     error::Error,
     listener::{BindError, Listeners},
+    warnings::Warning,
 };
 use crate::{
     audit::Audit,
@@ -74,6 +76,11 @@ impl Server {
         Ok(Self { components: Components::read(&config)?, config })
     }
 
+    /// Returns a warning for each setting that is valid but unwise.
+    pub fn warnings(&self) -> Vec<Warning> {
+        warnings::warnings(&self.config, &self.components)
+    }
+
     /// Returns a handle that reloads the files of this server.
     pub fn reloader(&self) -> Reloader {
         Reloader { audit: self.components.audit.clone(), tls: self.components.tls.clone() }
@@ -85,7 +92,10 @@ impl Server {
     /// more. Calls in progress then have `shutdown.grace` to end, and the rest is cut.
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, components } = self;
-        components.warn(&config);
+        components.log(&config);
+        for Warning { message, value_source, caller } in warnings::warnings(&config, &components) {
+            warn!(from = %value_source, caller.name = caller, "{message}");
+        }
         let audit_writer = components.audit.start()?;
         let result = Self::run(&config, &components, listeners, shutdown).await;
         audit_writer.end().await;

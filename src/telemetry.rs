@@ -32,8 +32,11 @@ use crate::config::{self, LogFormat, LogLevel, LogSettings};
 /// nothing if this process logs already.
 ///
 /// From then on panics are logged too, by their location. Lines that repeat are bounded: of those
-/// with the same reason and caller, five a second are written, and one that counts the rest. `settings.level` applies to this crate.
-/// Other crates log warnings at most, because some of them log whole requests at finer levels.
+/// with the same reason and caller, five a second are written, and one that counts the rest.
+///
+/// `settings.level` applies to this crate. Other crates log warnings at most, because some of them
+/// log whole requests at finer levels, with tokens. `RUST_LOG` could ask for those, so it is not
+/// read.
 pub fn start(settings: &LogSettings) -> TelemetryGuard {
     // A thread of its own writes the log: a reader that stalls must block neither calls nor the end
     // of the process. The thread's queue drops what does not fit.
@@ -55,6 +58,9 @@ pub fn start(settings: &LogSettings) -> TelemetryGuard {
         panic::set_hook(Box::new(log_panic));
         limit.start()
     });
+    if config::environment_variable(&["RUST_LOG"]).is_some() {
+        warn!("RUST_LOG is ignored, because other crates log tokens at fine levels; set log.level instead");
+    }
     match &exporter {
         Some(Err(error)) => warn!(cause = error_chain(&**error), "traces cannot be exported"),
         Some(Ok(exporter)) => exporter.log(),

@@ -37,7 +37,7 @@ impl FromStr for Sub {
 
 /// The error for a text that is not a `sub`.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("is no sub: 1 to 128 characters of [A-Za-z0-9_-]")]
+#[error("is not a sub; expected 1 to 128 characters of [A-Za-z0-9_-]")]
 pub struct InvalidSub;
 
 /// A pool's name for a user: 1 to 128 visible characters. It may be an email address, so its
@@ -75,7 +75,7 @@ redacted_debug!(Sub, Username);
 
 /// The error for a text that is not a username.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("is no username: 1 to 128 visible characters")]
+#[error("is not a username; expected 1 to 128 visible characters")]
 pub struct InvalidUsername;
 
 /// What Cognito returned about one user. The `sub` is a field and not one of the attributes.

@@ -61,16 +61,16 @@ impl Target {
 pub(super) async fn inspect(target: Target) -> Result<(), CommandError> {
     let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
     let request = connection.request(InspectUserRequest { sub, user_pool_id });
-    let answer = connection.admin().inspect_user(request).await.map_err(client::call_failed)?;
-    target.output.print("InspectUserResponse", answer.get_ref(), format_entry)
+    let answer = connection.finish(connection.admin().inspect_user(request).await).await?;
+    target.output.print("InspectUserResponse", &answer, format_entry)
 }
 
 /// Makes the next lookup of a user fetch from Cognito.
 pub(super) async fn expire(target: Target) -> Result<(), CommandError> {
     let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
     let request = connection.request(ExpireUserRequest { sub, user_pool_id });
-    let answer = connection.admin().expire_user(request).await.map_err(client::call_failed)?;
-    target.output.print("ExpireUserResponse", answer.get_ref(), |answer| {
+    let answer = connection.finish(connection.admin().expire_user(request).await).await?;
+    target.output.print("ExpireUserResponse", &answer, |answer| {
         let outcome = if answer.held { EXPIRED } else { "the user was not cached" };
         outcome.to_owned()
     })
@@ -85,8 +85,8 @@ pub(super) async fn erase(arguments: Erase) -> Result<(), CommandError> {
     }
     let connection = target.client.connect().await?;
     let request = connection.request(EraseUserRequest { sub, user_pool_id });
-    let answer = connection.admin().erase_user(request).await.map_err(client::call_failed)?;
-    target.output.print("EraseUserResponse", answer.get_ref(), format_receipt)
+    let answer = connection.finish(connection.admin().erase_user(request).await).await?;
+    target.output.print("EraseUserResponse", &answer, format_receipt)
 }
 
 /// Shows what a caller may read of a user.
@@ -94,8 +94,8 @@ pub(super) async fn explain(arguments: Explain) -> Result<(), CommandError> {
     let Explain { caller, attributes, target } = arguments;
     let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
     let request = connection.request(ExplainAccessRequest { caller, sub, user_pool_id, attributes });
-    let answer = connection.admin().explain_access(request).await.map_err(client::call_failed)?;
-    target.output.print("ExplainAccessResponse", answer.get_ref(), format_explanation)
+    let answer = connection.finish(connection.admin().explain_access(request).await).await?;
+    target.output.print("ExplainAccessResponse", &answer, format_explanation)
 }
 
 fn confirm(question: &str) -> Result<(), CommandError> {

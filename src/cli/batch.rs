@@ -95,7 +95,7 @@ async fn call(
     request: BatchGetUsersRequest,
 ) -> Result<Vec<BatchGetUsersResult>, CommandError> {
     let response = connection.users().batch_get_users(connection.request(request)).await;
-    response.map(|response| response.into_inner().results).map_err(client::call_failed)
+    connection.finish(response).await.map(|response| response.results)
 }
 
 fn read(path: &Path) -> Result<Vec<Sub>, CommandError> {

@@ -1,20 +1,25 @@
 //! The connection of the client commands, and the error of a failed call.
 
-use std::{fs, io, path::Path, path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    fs, io, iter,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
+use tokio::time::timeout;
 use tonic::{
-    Code, Request, Status,
+    Code, Request, Response, Status, TimeoutExpired,
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{CommandError, print::sanitized};
+use super::{CommandError, print::sanitized, probe};
 use crate::{
     config,
     proto::{admin_service_client::AdminServiceClient, user_service_client::UserServiceClient},
-    telemetry,
     user::Sub,
 };
 
@@ -57,6 +62,7 @@ pub(super) struct Token {
 
 /// A connection to a service, and the token that each call carries.
 pub(super) struct Connection {
+    address: String,
     channel: Channel,
     bearer: Option<MetadataValue<Ascii>>,
 }
@@ -65,7 +71,8 @@ impl Client {
     /// Reads the files and connects. Connecting and every call time out after 5 s.
     pub(super) async fn connect(&self) -> Result<Connection, CommandError> {
         let bearer = self.token.read()?.map(|token| bearer(&token)).transpose()?;
-        Ok(Connection { channel: connect(&self.address, &self.tls).await?, bearer })
+        let (channel, address) = (connect(&self.address, &self.tls).await?, self.address.clone());
+        Ok(Connection { address, channel, bearer })
     }
 
     pub(super) fn address(&self) -> &str {
@@ -90,6 +97,14 @@ impl Connection {
     /// Returns a client of the `AdminService`.
     pub(super) fn admin(&self) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel.clone())
+    }
+
+    /// Returns the message of a response, or the error of the failed call.
+    pub(super) async fn finish<T>(&self, outcome: Result<Response<T>, Status>) -> Result<T, CommandError> {
+        match outcome {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => Err(call_failed(&self.address, &status).await),
+        }
     }
 
     /// Returns a request with the token in its metadata.
@@ -119,12 +134,14 @@ pub(super) async fn connect(address: &str, tls: &Tls) -> Result<Channel, Command
         ));
     }
     let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);
-    endpoint.connect().await.map_err(|error| {
-        CommandError::unreachable(format_args!(
-            "cannot connect to {address}: {}",
-            telemetry::error_chain(&error)
-        ))
-    })
+    // The endpoint's own timeout does not include the TLS handshake.
+    let error: Box<dyn Error> = match timeout(TIMEOUT, endpoint.connect()).await {
+        Ok(Ok(channel)) => return Ok(channel),
+        Ok(Err(error)) => error.into(),
+        Err(elapsed) => elapsed.into(),
+    };
+    let spoken = probe::spoken(address).await;
+    Err(CommandError::unreachable(probe::explain(address, spoken, &*error)))
 }
 
 impl Tls {
@@ -167,8 +184,28 @@ pub(super) fn parse_sub(argument: &str) -> Result<Sub, CommandError> {
     text.trim().parse().map_err(|error| CommandError::usage(format_args!("SUB {error}")))
 }
 
-/// Returns the error of a failed call: code, reason, text, metadata, fields and request id.
-pub(super) fn call_failed(status: Status) -> CommandError {
+/// Returns the error of a failed call. If the service did not answer it, the error says why.
+pub(super) async fn call_failed(address: &str, status: &Status) -> CommandError {
+    if let Some(http) = status.message().strip_prefix(WITHOUT_GRPC_STATUS) {
+        let answer =
+            format!("{address} answered with HTTP status {http}, so it is another server or a proxy");
+        return CommandError::from_status(status.code(), answer);
+    }
+    // tonic made the status itself, from an error of the connection.
+    let Some(error) = status.source() else { return answered(status) };
+    let is_timeout =
+        iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<TimeoutExpired>());
+    match probe::spoken(address).await {
+        Ok(spoken) if is_timeout && probe::problem(spoken, address).is_none() => {
+            let message = format!("{address} did not answer within {} s", TIMEOUT.as_secs());
+            CommandError::from_status(Code::DeadlineExceeded, message)
+        }
+        spoken => CommandError::unreachable(probe::explain(address, spoken, error)),
+    }
+}
+
+/// Returns the error that a service answered: code, reason, text, metadata, fields and request id.
+fn answered(status: &Status) -> CommandError {
     let details = status.get_error_details();
     let metadata = details.error_info().into_iter().flat_map(|info| &info.metadata);
     let metadata = metadata.map(|(name, value)| format!("{name}: {value}"));
@@ -191,6 +228,8 @@ pub(super) fn reason(code: Code, text: &str, details: &ErrorDetails) -> String {
 pub(super) const DEFAULT_ADDRESS: &str = "http://127.0.0.1:50051";
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+// What tonic says of an answer that is not of gRPC.
+const WITHOUT_GRPC_STATUS: &str = "grpc-status header missing, mapped from HTTP status code ";
 // A hundred users of 140 KB each.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
 
@@ -206,7 +245,7 @@ mod tests {
         details.add_bad_request_violation(EVIL, EVIL);
         details.set_request_info(EVIL, "");
         let status = Status::with_error_details(Code::InvalidArgument, EVIL, details);
-        let message = call_failed(status).message;
+        let message = answered(&status).message;
         assert_eq!(message.lines().count(), 4, "no added line: {message:?}");
         assert!(!message.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{message:?}");
         assert_eq!(message.matches("z").count(), 7, "all of the text: {message:?}");

@@ -1,6 +1,6 @@
 //! The error of a command: a message, and the exit code that tells scripts the kind of failure.
 
-use std::fmt::Display;
+use std::{fmt::Display, io};
 
 use tonic::Code;
 
@@ -18,8 +18,24 @@ impl CommandError {
         Self { code: FAILED, message: message.to_string() }
     }
 
+    /// Returns the error of a write to standard output. A reader that has read enough, such as
+    /// `head`, ends the command without a word.
+    pub(super) fn output(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self { code: 0, message: String::new() };
+        }
+        Self::failed(error)
+    }
+
     pub(super) fn config(errors: ConfigErrors) -> Self {
         Self::usage(format_args!("the settings are wrong:\n{errors}"))
+    }
+
+    /// Returns the error of a start with these settings. The exit code of errors that may pass
+    /// makes supervisors start the process again.
+    pub(super) fn start(errors: ConfigErrors) -> Self {
+        let code = if errors.may_pass() { FAILED } else { USAGE };
+        Self { code, ..Self::config(errors) }
     }
 
     pub(super) fn usage(message: impl Display) -> Self {

@@ -66,6 +66,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
         include_groups: fields.groups,
         ..GetUserRequest::default()
     });
-    let answer = connection.users().get_user(request).await.map_err(client::call_failed)?;
-    output.print("GetUserResponse", answer.get_ref(), print::format_user)
+    let answer = connection.finish(connection.users().get_user(request).await).await?;
+    output.print("GetUserResponse", &answer, print::format_user)
 }

@@ -3,13 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::Args;
-use http::StatusCode;
-use hyper_util::{client::legacy, rt::TokioExecutor};
-use tokio::time::timeout;
 
-use super::{CommandError, client, print_line, settings};
-use crate::proto::health::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+use super::{CommandError, client, print_line, probe, settings};
+use crate::{
+    config::Config,
+    proto::health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
 };
 
 /// The service to check; by default the one that `serve` would start with the same settings.
@@ -29,35 +27,37 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     match arguments.address {
         Some(address) => by_grpc(&address, &arguments.tls).await,
         None => {
-            let config = arguments.settings.load()?.validated().map_err(CommandError::config)?;
+            let config =
+                arguments.settings.load().and_then(Config::validated).map_err(CommandError::config)?;
             // The admin port never uses TLS, so this needs no certificate.
-            let address = loopback_if_unspecified(config.admin_listen);
-            let checked = timeout(client::TIMEOUT, by_http(address)).await;
-            checked.unwrap_or_else(|_| Err(no_answer(address)))
+            by_http(&format!("http://{}", loopback_if_unspecified(config.admin_listen))).await
         }
     }
 }
 
 async fn by_grpc(address: &str, tls: &client::Tls) -> Result<(), CommandError> {
     let mut health = HealthClient::new(client::connect(address, tls).await?);
-    let response = health.check(HealthCheckRequest::default()).await.map_err(client::call_failed)?;
-    match response.into_inner().status() {
-        ServingStatus::Serving => print_line("SERVING"),
-        other => Err(CommandError::not_serving(other.as_str_name())),
+    match health.check(HealthCheckRequest::default()).await.map(|response| response.into_inner().status()) {
+        Ok(ServingStatus::Serving) => print_line("SERVING"),
+        Ok(other) => Err(CommandError::not_serving(other.as_str_name())),
+        Err(status) => Err(client::call_failed(address, &status).await),
     }
 }
 
-async fn by_http(address: SocketAddr) -> Result<(), CommandError> {
-    let url = format!("http://{address}/readyz").parse().map_err(CommandError::failed)?;
-    let client = legacy::Client::builder(TokioExecutor::new()).build_http::<String>();
-    match client.get(url).await.map_err(|_| no_answer(address))?.status() {
-        StatusCode::OK => print_line("SERVING"),
-        _ => Err(CommandError::not_serving("NOT_SERVING")),
+async fn by_http(address: &str) -> Result<(), CommandError> {
+    let answer = probe::get(address, "/readyz", client::TIMEOUT).await;
+    let answer = answer.map_err(|error| CommandError::unreachable(probe::unreachable(address, &error)))?;
+    match answer.split(' ').nth(1) {
+        Some("200") => print_line("SERVING"),
+        Some("503") => Err(CommandError::not_serving("NOT_SERVING")),
+        _ => {
+            let first = answer.lines().next().filter(|line| line.starts_with("HTTP/1."));
+            let found = first.unwrap_or("no HTTP/1.1 response");
+            Err(CommandError::unreachable(format_args!(
+                "{address} is not the admin port of the service (`admin_listen`): {found} to GET /readyz"
+            )))
+        }
     }
-}
-
-fn no_answer(address: SocketAddr) -> CommandError {
-    CommandError::unreachable(format_args!("no answer from {address}"))
 }
 
 /// Returns the loopback address for a server that listens on every address.

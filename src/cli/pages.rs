@@ -28,13 +28,13 @@ pub(super) struct Directory {
 pub(super) fn completions(shell: &Shell, mut command: Command) -> Result<(), CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell.shell, &mut command, "cognito-lookup", &mut script);
-    io::stdout().write_all(&script).map_err(CommandError::failed)
+    io::stdout().write_all(&script).map_err(CommandError::output)
 }
 
 /// Prints or writes the pages.
 pub(super) fn man(directory: &Directory, command: Command) -> Result<(), CommandError> {
     match &directory.directory {
         Some(directory) => clap_mangen::generate_to(command, directory).map_err(CommandError::failed),
-        None => Man::new(command).render(&mut io::stdout()).map_err(CommandError::failed),
+        None => Man::new(command).render(&mut io::stdout()).map_err(CommandError::output),
     }
 }

@@ -1,23 +1,28 @@
 //! `serve` and `sandbox`: serve until a signal ends the process.
 
+use std::{io, time::Duration};
+
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
+    time::{Instant, sleep},
 };
 
-use super::{CommandError, settings};
+use super::{CommandError, report, settings};
 use crate::{
-    server::{Listeners, Reloader, Server},
-    telemetry,
+    config::Config,
+    server::{Listeners, Server},
+    telemetry::{self, TelemetryGuard},
 };
 
 /// Serves with the settings of flags, environment and file.
 pub(super) async fn run(arguments: settings::Arguments) -> Result<(), CommandError> {
-    let config = arguments.load()?;
-    let _telemetry = telemetry::start(&config.log);
-    // Before the ports are bound, so that a start with wrong settings never takes them.
-    let server = Server::read(config.clone()).map_err(CommandError::config)?;
-    serve(server, Listeners::bind(&config).await.map_err(CommandError::failed)?).await
+    let mut signals = Signals::new().map_err(CommandError::failed)?;
+    let (config, _telemetry, server) = tokio::select! {
+        () = signals.stop(|| {}) => return Ok(()),
+        read = read(&arguments) => read?,
+    };
+    serve(signals, server, Listeners::bind(&config).await.map_err(CommandError::failed)?).await
 }
 
 /// Serves with an emulated Cognito.
@@ -25,6 +30,7 @@ pub(super) async fn run(arguments: settings::Arguments) -> Result<(), CommandErr
 pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), CommandError> {
     use crate::sandbox::{Error, Sandbox};
 
+    let signals = Signals::new().map_err(CommandError::failed)?;
     let sandbox = Sandbox::start(&arguments).map_err(|error| match error {
         Error::Listener(..) => CommandError::failed(error),
         Error::NotLoopback(_) | Error::UsersFile(..) => CommandError::usage(error),
@@ -33,17 +39,53 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
     let _telemetry = telemetry::start(&config.log);
     let listeners = Listeners::bind(&config).await.map_err(CommandError::failed)?;
     super::print_line(sandbox.banner(&listeners).map_err(CommandError::failed)?)?;
-    serve(Server::read(config).map_err(CommandError::config)?, listeners).await
+    serve(signals, Server::read(config).map_err(CommandError::config)?, listeners).await
 }
 
-/// Drains on the first SIGTERM or SIGINT and stops at once on the second. SIGHUP reloads the files.
-async fn serve(server: Server, listeners: Listeners) -> Result<(), CommandError> {
-    let mut signals = Signals::new(server.reloader()).map_err(CommandError::failed)?;
+/// Reads the settings and the files that they name, before the ports are bound: a start with wrong
+/// settings never takes them.
+///
+/// While a machine boots, files may still be missing and the clock may be wrong. Errors that may
+/// pass are therefore waited out for a minute, and then end the process with a code that
+/// supervisors restart.
+async fn read(arguments: &settings::Arguments) -> Result<(Config, TelemetryGuard, Server), CommandError> {
+    let config = arguments.load().map_err(CommandError::start)?;
+    let telemetry = telemetry::start(&config.log);
+    let (give_up, mut reported) = (Instant::now() + PATIENCE, None);
+    loop {
+        let errors = match Server::read(config.clone()) {
+            Ok(server) => return Ok((config, telemetry, server)),
+            Err(errors) => errors,
+        };
+        if !errors.may_pass() || Instant::now() >= give_up {
+            return Err(CommandError::start(errors));
+        }
+        if reported.as_ref() != Some(&errors) {
+            report(&format!("waiting for up to {} s until this passes:\n{errors}", PATIENCE.as_secs()));
+            reported = Some(errors);
+        }
+        sleep(RETRY_DELAY).await;
+    }
+}
+
+/// Drains on the first SIGTERM or SIGINT, and stops at once on one that comes more than a second
+/// later. SIGHUP reloads the files.
+///
+/// One stop may arrive as several signals: a supervisor signals the process and then its group, or
+/// both a terminal and a supervisor send one.
+async fn serve(mut signals: Signals, server: Server, listeners: Listeners) -> Result<(), CommandError> {
+    let reloader = server.reloader();
     let (stop, stopped) = oneshot::channel::<()>();
     let signalled = async {
-        signals.next().await;
+        signals.stop(|| reloader.reload()).await;
         drop(stop);
-        signals.next().await;
+        let first = Instant::now();
+        loop {
+            signals.stop(|| reloader.reload()).await;
+            if first.elapsed() > SAME_STOP {
+                break;
+            }
+        }
     };
     tokio::select! {
         ended = server.serve(listeners, async { drop(stopped.await) }) => ended.map_err(CommandError::failed),
@@ -54,28 +96,32 @@ async fn serve(server: Server, listeners: Listeners) -> Result<(), CommandError>
 struct Signals {
     hang_up: Signal,
     interrupt: Signal,
-    reloader: Reloader,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new(reloader: Reloader) -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self {
             hang_up: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
-            reloader,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
-    /// Waits for the next signal to stop. Cancel safe: no signal is lost.
-    async fn next(&mut self) {
+    /// Waits for the next signal to stop, and calls `reload` on each SIGHUP. Cancel safe: no signal
+    /// is lost.
+    async fn stop(&mut self, reload: impl Fn()) {
         loop {
             tokio::select! {
-                _ = self.hang_up.recv() => self.reloader.reload(),
+                _ = self.hang_up.recv() => reload(),
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
             }
         }
     }
 }
+
+const SAME_STOP: Duration = Duration::from_secs(1);
+// Less than systemd's timeout for a start, which is 90 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_secs(1);

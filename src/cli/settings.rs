@@ -1,12 +1,13 @@
 //! The flags that set settings, and the commands that check, print and describe them.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{CommandError, print_line};
+use super::{CommandError, print_line, report};
 use crate::{
-    config::{self, Config, Flag, Setting, Sources},
+    config::{self, Config, ConfigErrors, ErrorCollector, Flag, Sources, ValueSource},
+    pool::{Pool, Pools},
     server::Server,
 };
 
@@ -43,47 +44,87 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// Loads the settings from flags, environment and file.
-    pub(super) fn load(self) -> Result<Config, CommandError> {
+    pub(super) fn load(&self) -> Result<Config, ConfigErrors> {
         let flags = [
-            ("listen", "--listen", self.listen),
-            ("admin_listen", "--admin-listen", self.admin_listen),
-            ("user_pool_id", "--user-pool-id", self.user_pool_id),
-            ("app_clients", "--app-clients", self.app_clients),
-            ("attributes", "--attributes", self.attributes),
-            ("log.level", "--log-level", self.log_level),
-            ("log.format", "--log-format", self.log_format),
+            ("listen", "--listen", &self.listen),
+            ("admin_listen", "--admin-listen", &self.admin_listen),
+            ("user_pool_id", "--user-pool-id", &self.user_pool_id),
+            ("app_clients", "--app-clients", &self.app_clients),
+            ("attributes", "--attributes", &self.attributes),
+            ("log.level", "--log-level", &self.log_level),
+            ("log.format", "--log-format", &self.log_format),
         ];
-        let given =
-            flags.into_iter().filter_map(|(key, name, value)| Some(Flag { key, name, value: value? }));
-        Config::load(Sources::from_process(self.config, given.collect())).map_err(CommandError::config)
+        let given = flags
+            .into_iter()
+            .filter_map(|(key, name, value)| Some(Flag { key, name, value: value.clone()? }));
+        Config::load(Sources::from_process(self.config.clone(), given.collect()))
     }
 }
 
 /// The `config` commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check the settings and report every error (exit code 2)
-    Check(Arguments),
-    /// Print every setting with its value and its source
+    /// Check the settings: report every error (exit code 2), and warn of what is valid but unwise
+    Check(Check),
+    /// Print every setting with its value and its source, as a TOML file
     Print(Arguments),
     /// Print the JSON Schema of the settings file, for editors
     Schema,
 }
 
+/// The settings to check.
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    /// Fail on warnings too (exit code 2), except on those of a default
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    settings: Arguments,
+}
+
 /// Checks or prints the settings that `serve` would use with the same flags.
 pub(super) fn run(command: Command) -> Result<(), CommandError> {
     match command {
-        Command::Check(arguments) => {
-            Server::read(arguments.load()?).map_err(CommandError::config)?;
-            print_line("the settings are valid")
-        }
-        Command::Print(arguments) => {
-            let config = arguments.load()?.validated().map_err(CommandError::config)?;
-            let line = |setting: Setting| {
-                print_line(format_args!("{} = {}  # {}", setting.key, setting.value, setting.value_source))
-            };
-            config.settings().into_iter().try_for_each(line)
-        }
+        Command::Check(arguments) => check(&arguments),
+        Command::Print(arguments) => print(&arguments).map_err(CommandError::config)?,
         Command::Schema => print_line(config::schema()),
     }
+}
+
+fn check(Check { strict, settings }: &Check) -> Result<(), CommandError> {
+    let server = settings.load().and_then(Server::read).map_err(CommandError::config)?;
+    let warnings = server.warnings();
+    for warning in &warnings {
+        report(&format!("warning: {warning}"));
+    }
+    if *strict && warnings.iter().any(|warning| warning.value_source != ValueSource::Default) {
+        return Err(CommandError::usage("the settings are valid but unwise"));
+    }
+    print_line("the settings are valid")
+}
+
+/// Prints the settings. A file that they name need not exist on this machine.
+fn print(arguments: &Arguments) -> Result<Result<(), CommandError>, ConfigErrors> {
+    let config = arguments.load()?;
+    if let Err(errors) = Server::read(config.clone())
+        && !errors.may_pass()
+    {
+        return Err(errors);
+    }
+    Ok(print_line(config.to_toml(&derived(&config)).trim_end()))
+}
+
+/// Returns the values that follow from others, for keys that are not set.
+fn derived(config: &Config) -> BTreeMap<String, (String, &'static str)> {
+    let pools = Pools::read(config, &mut ErrorCollector::new(config));
+    let pools = pools.iter().flat_map(Pools::iter).enumerate();
+    let values = pools.flat_map(|(n, pool)| {
+        let Pool { issuers, jwks_url, region, account, .. } = &**pool;
+        let key = move |name| format!("pools[{n}].{name}");
+        let issuer = issuers.first().map(|issuer| (key("issuer"), (issuer.clone(), "region and id")));
+        let account = account.clone().map(|account| (key("account"), (account, "role_arn")));
+        let region = (key("region"), (region.clone(), "id"));
+        [region, (key("jwks_url"), (jwks_url.to_string(), "issuer"))].into_iter().chain(issuer).chain(account)
+    });
+    values.collect()
 }

@@ -39,7 +39,8 @@ impl ConfigBuilder {
     }
 
     pub(super) fn add_error(&mut self, key: &str, message: impl Into<String>, value_source: ValueSource) {
-        self.errors.push(ConfigError { key: key.to_owned(), message: message.into(), value_source });
+        let (key, message) = (key.to_owned(), message.into());
+        self.errors.push(ConfigError { key, message, value_source, may_pass: false });
     }
 
     /// Sets the text of a variable or a flag, as the type of its key.
@@ -151,14 +152,15 @@ impl ConfigBuilder {
     }
 }
 
-/// Returns every key with its value as text, in declaration order.
-pub(super) fn flatten(value: &impl Serialize) -> Vec<(String, String)> {
+/// Returns every key with its value, in declaration order: the top-level ones first, then the
+/// tables.
+pub(super) fn flatten(value: &impl Serialize) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     flatten_into(String::new(), &json(value), &mut found);
     found
 }
 
-fn flatten_into(key: String, value: &Value, found: &mut Vec<(String, String)>) {
+fn flatten_into(key: String, value: &Value, found: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(fields) => {
             let dot = if key.is_empty() { "" } else { "." };
@@ -171,7 +173,9 @@ fn flatten_into(key: String, value: &Value, found: &mut Vec<(String, String)>) {
                 flatten_into(format!("{key}[{at}]"), row, found);
             }
         }
-        _ => found.push((key, text::format_value(value))),
+        // An array of tables without rows has no keys.
+        _ if ARRAYS_OF_TABLES.contains(&&*key) => {}
+        _ => found.push((key, value.clone())),
     }
 }
 
@@ -201,3 +205,4 @@ fn json(value: &impl Serialize) -> Value {
 
 // Old names that are accepted until 1.0, and the names that replaced them.
 const RENAMED_KEYS: [(&str, &str); 1] = [("cache.max_verdict_bytes", "cache.max_token_bytes")];
+const ARRAYS_OF_TABLES: [&str; 2] = ["pools", "callers"];

@@ -6,7 +6,7 @@ use super::{Config, ValueSource};
 
 /// An error in one setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {message} ({})", source_text(value_source))]
+#[error("{key}: {message} ({})", value_source.origin())]
 pub struct ConfigError {
     /// The key, such as `callers[0].attributes`; `config` for the file as a whole.
     pub key: String,
@@ -14,6 +14,9 @@ pub struct ConfigError {
     pub message: String,
     /// Where the value came from; [`ValueSource::Default`] is shown as `not set`.
     pub value_source: ValueSource,
+    /// Whether it may pass without a change of the settings, because it is about the contents of a
+    /// file or the time.
+    pub may_pass: bool,
 }
 
 /// At least one [`ConfigError`], in the order of their sources; displayed one a line.
@@ -25,6 +28,11 @@ impl ConfigErrors {
     /// Returns the errors in the order of their sources.
     pub fn iter(&self) -> slice::Iter<'_, ConfigError> {
         self.0.iter()
+    }
+
+    /// Returns whether all of them may pass without a change of the settings.
+    pub fn may_pass(&self) -> bool {
+        self.iter().all(|error| error.may_pass)
     }
 }
 
@@ -45,12 +53,20 @@ impl<'a> ErrorCollector<'a> {
     /// Adds an error in the value of `key`, unless it follows from an earlier one. That is the case
     /// if `key` was reset to its default, or the settings of a single pool failed to set it.
     pub fn add(&mut self, key: impl Into<String>, message: impl Display) {
-        let key = key.into();
+        self.push(key.into(), message, false);
+    }
+
+    /// As [`Self::add`], for an error in the file that `key` names.
+    pub fn add_file_error(&mut self, key: impl Into<String>, message: impl Display) {
+        self.push(key.into(), message, true);
+    }
+
+    fn push(&mut self, key: String, message: impl Display, may_pass: bool) {
         let is_known = self.errors.iter().any(|known| known.key == key);
         let is_derived = DERIVED_KEYS.contains(&&*key) && has_single_pool_errors(self.config);
         if !is_known && !is_derived {
             let value_source = self.config.value_source(&key);
-            self.errors.push(ConfigError { value_source, message: message.to_string(), key });
+            self.errors.push(ConfigError { value_source, message: message.to_string(), key, may_pass });
         }
     }
 
@@ -62,7 +78,8 @@ impl<'a> ErrorCollector<'a> {
     /// Adds an error in an environment variable that is not one of the settings.
     pub fn add_variable(&mut self, variable: &str, message: impl Display) {
         let (key, message) = (variable.to_owned(), message.to_string());
-        self.errors.push(ConfigError { value_source: ValueSource::Environment(key.clone()), message, key });
+        let value_source = ValueSource::Environment(key.clone());
+        self.errors.push(ConfigError { value_source, message, key, may_pass: false });
     }
 
     /// Parses the value of `key`; adds an error and returns none if that fails.
@@ -82,7 +99,8 @@ impl<'a> ErrorCollector<'a> {
         Err(ConfigErrors(self.errors))
     }
 
-    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+    /// Returns all errors, in the order in which they were added.
+    pub fn into_errors(self) -> Vec<ConfigError> {
         self.errors
     }
 }
@@ -90,13 +108,6 @@ impl<'a> ErrorCollector<'a> {
 /// Returns whether the settings of a single pool are wrong, so that others do not follow from them.
 pub(super) fn has_single_pool_errors(config: &Config) -> bool {
     config.errors.iter().any(|error| SINGLE_POOL_KEYS.contains(&&*error.key))
-}
-
-fn source_text(value_source: &ValueSource) -> String {
-    match value_source {
-        ValueSource::Default => "not set".to_owned(),
-        set => format!("from {set}"),
-    }
 }
 
 pub(super) const SINGLE_POOL_KEYS: [&str; 3] = ["user_pool_id", "app_clients", "attributes"];

@@ -22,15 +22,15 @@ pub(super) fn merge(
     named_by: ValueSource,
 ) -> Result<(), ConfigErrors> {
     let text = fs::read_to_string(&path)
-        .map_err(|error| file_error(format!("cannot read {}: {error}", path.display()), named_by))?;
+        .map_err(|error| file_error(format!("cannot read {}: {error}", path.display()), named_by, true))?;
     let file = File { path, text: &text };
     let table = DeTable::parse(&text).map_err(|error| file.syntax_error(&error))?;
     file.merge_table(builder, "", table.get_ref());
     Ok(())
 }
 
-fn file_error(message: String, value_source: ValueSource) -> ConfigErrors {
-    ConfigErrors(vec![ConfigError { key: "config".to_owned(), message, value_source }])
+fn file_error(message: String, value_source: ValueSource, may_pass: bool) -> ConfigErrors {
+    ConfigErrors(vec![ConfigError { key: "config".to_owned(), message, value_source, may_pass }])
 }
 
 struct File<'a> {
@@ -43,7 +43,7 @@ impl File<'_> {
         let offset = error.span().map_or(self.text.len(), |span| span.start);
         let (_, column) = position(self.text, offset);
         let message = format!("not valid TOML at column {column}: {}", error.message());
-        file_error(message, self.value_source(offset))
+        file_error(message, self.value_source(offset), false)
     }
 
     fn value_source(&self, offset: usize) -> ValueSource {

@@ -47,7 +47,7 @@ pub enum AwsCredentials {
     /// Those of the SDK's default chain: environment, profile, web identity, container, instance.
     #[default]
     DefaultChain,
-    /// Fixed words that are no secret, for a stand-in that ignores them.
+    /// Fixed words that are no secret, for an emulator that ignores them.
     Placeholder,
 }
 
@@ -195,9 +195,9 @@ pub enum LogLevel {
     /// Also the stages of the process.
     #[default]
     Info,
-    /// Also what helps to find a bug.
+    /// Also each call that succeeds.
     Debug,
-    /// Everything.
+    /// Also the begin of each call, and each call to Cognito.
     Trace,
 }
 

@@ -67,6 +67,7 @@ impl Config {
     fn copy_value_source(&mut self, from: &str, to: &str) {
         let value_source = self.value_source(from);
         self.value_sources.insert(to.to_owned(), value_source);
+        self.derived.insert(to.to_owned(), from.to_owned());
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     ConfigErrors,
     builder::ConfigBuilder,
     file,
+    service_links::is_service_link,
     value_source::{PREFIX, ValueSource},
 };
 
@@ -17,7 +18,8 @@ use super::{
 pub struct Sources {
     /// The file that `--config` names; it wins over `COGNITO_LOOKUP_CONFIG`.
     pub file: Option<PathBuf>,
-    /// The environment; variables without the prefix `COGNITO_LOOKUP_` are ignored.
+    /// The environment. Variables without the prefix `COGNITO_LOOKUP_` are ignored, and so are
+    /// those that Kubernetes sets for a Service of that name.
     pub environment: Vec<(OsString, OsString)>,
     /// The flags that set a key. If a key has several, the last one wins.
     pub flags: Vec<Flag>,
@@ -73,7 +75,7 @@ impl Sources {
 
     /// Merges the sources, the weakest first. Fails if the file cannot be read or is not TOML.
     pub(super) fn merge_into(mut self, builder: &mut ConfigBuilder) -> Result<(), ConfigErrors> {
-        self.environment.retain(|(name, _)| is_ours(name));
+        self.environment.retain(|(name, value)| is_ours(name, value));
         if let Some((path, named_by)) = self.take_file() {
             file::merge(builder, path, named_by)?;
         }
@@ -98,8 +100,13 @@ impl Sources {
     }
 }
 
-fn is_ours(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) && name != TOKEN
+fn is_ours(name: &OsStr, value: &OsStr) -> bool {
+    let is_link = |(name, value): (&str, &str)| {
+        name.strip_prefix(PREFIX).is_some_and(|name| is_service_link(name, value))
+    };
+    name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+        && name != TOKEN
+        && !name.to_str().zip(value.to_str()).is_some_and(is_link)
 }
 
 /// Sorts row 2 before row 10: rows are added one after another.

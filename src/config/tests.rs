@@ -124,25 +124,94 @@ fn a_value_source_is_the_line_or_that_of_the_parent() {
 }
 
 #[test]
-fn settings_are_in_declaration_order_with_their_own_source() {
-    let config = load(FILE, &[("APP_CLIENTS", "a, b")], &[]).unwrap();
-    let settings = config.settings();
-    let keys: Vec<&str> = settings.iter().map(|setting| setting.key.as_str()).collect();
-    assert_eq!(keys[..4], ["listen", "socket_mode", "admin_listen", "workers"]);
-    assert_eq!(keys[4..8], ["user_pool_id", "app_clients", "attributes", "reflection"]);
-    assert_eq!(keys[8..11], ["require_all_pools", "pools[0].id", "pools[0].app_clients"]);
-    assert_eq!(keys.last(), Some(&"log.format"));
-    for (key, value, value_source) in [
-        ("user_pool_id", "", "default"),
-        ("app_clients", "a,b", "environment variable COGNITO_LOOKUP_APP_CLIENTS"),
-        ("pools[0].bare_sub", "admin-get-user", "default"),
-        ("cache.max_bytes", "2MiB", "settings.toml line 7"),
-        ("shutdown.grace", "20s", "default"),
-    ] {
-        let setting = settings.iter().find(|setting| setting.key == key).unwrap();
-        assert_eq!(setting.value, value, "{key}");
-        assert!(setting.value_source.to_string().ends_with(value_source), "{key}: {}", setting.value_source);
+fn the_settings_as_toml_are_the_same_settings() {
+    let single = [
+        ("USER_POOL_ID", "eu-west-1_A"),
+        ("APP_CLIENTS", "one,two"),
+        ("ATTRIBUTES", "name,email"),
+        ("POOLS__0__ENDPOINT_URL", "http://127.0.0.1:9229"),
+    ];
+    let awkward = r#"
+listen = "unix:/run/a \"b\"\\\u007f\u009b\té.sock"
+reflection = false
+workers = 3
+[cache]
+fresh_for = "90s"
+max_bytes = 2097153
+[budget]
+lists_per_second = 5
+[[pools]]
+id = "eu-west-1_A"
+app_clients = ["a", "b"]
+federated = true
+[[pools]]
+id = "eu-west-1_B"
+app_clients = []
+[[callers]]
+name = "x # y"
+network = ["unix"]
+reads = "any"
+attributes = ["*"]
+misses_per_second = 7
+"#;
+    for (file, variables) in
+        [("", &[][..]), (awkward, &[("LISTEN", "[::1]:0")]), (awkward, &[]), ("", &single)]
+    {
+        let (_directory, first) = sources(file, variables, &[]);
+        let first = Config::load(first).unwrap();
+        let text = first.to_toml(&BTreeMap::new());
+        let (_directory, second) = sources(&text, &[], &[]);
+        let second = Config::load(second).unwrap().validated().unwrap();
+        assert_eq!(json(&second), json(&first), "{text}");
+        assert_eq!(without_comments(&second.to_toml(&BTreeMap::new())), without_comments(&text));
     }
+}
+
+#[test]
+fn the_settings_as_toml_say_where_each_comes_from() {
+    let config = load(FILE, &[("APP_CLIENTS", "a, b")], &[]).unwrap();
+    let derived = [("pools[0].region".to_owned(), ("eu-west-1".to_owned(), "id"))];
+    let text = config.to_toml(&derived.into());
+    for line in [
+        "app_clients = [\"a\",\"b\"]  # environment variable COGNITO_LOOKUP_APP_CLIENTS",
+        "# user_pool_id is not set",
+        "bare_sub = \"admin-get-user\"  # default",
+        "# region = \"eu-west-1\"  # derived from id",
+        "# issuer is not set",
+        "grace = \"20s\"  # default",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line} is missing in\n{text}");
+    }
+    assert!(
+        text.lines().any(|line| line.starts_with("max_bytes = \"2MiB\"  # ") && line.ends_with(" line 7"))
+    );
+    let headers: Vec<_> = text.lines().filter(|line| line.starts_with('[')).collect();
+    assert_eq!(headers[..4], ["[[pools]]", "[[callers]]", "[[callers]]", "[cache]"]);
+}
+
+#[test]
+fn what_a_single_pool_is_turned_into_is_shown_as_derived() {
+    let variables = [("USER_POOL_ID", "eu-west-1_A"), ("APP_CLIENTS", "one"), ("ATTRIBUTES", "name")];
+    let (_directory, sources) = sources("", &variables, &[]);
+    let text = Config::load(sources).unwrap().to_toml(&BTreeMap::new());
+    for lines in [
+        "\n[[pools]]\n# id = \"eu-west-1_A\"  # derived from user_pool_id\n",
+        "\n# [[callers]]\n# name = \"one\"  # derived from app_clients\n",
+        "\n# attributes = [\"name\"]  # derived from attributes\n",
+    ] {
+        assert!(text.contains(lines), "{lines} is missing in\n{text}");
+    }
+}
+
+fn json(config: &Config) -> Value {
+    serde_json::to_value(config).unwrap()
+}
+
+fn without_comments(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split("  # ").next().unwrap())
+        .collect()
 }
 
 #[test]

@@ -26,6 +26,14 @@ pub enum ValueSource {
 }
 
 impl ValueSource {
+    /// Returns the source as errors and warnings show it.
+    pub fn origin(&self) -> String {
+        match self {
+            Self::Default => "not set".to_owned(),
+            set => format!("from {set}"),
+        }
+    }
+
     /// Returns `key` as this source spells it.
     pub(super) fn spell(&self, key: &str) -> String {
         match self {

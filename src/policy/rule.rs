@@ -120,14 +120,12 @@ pub(super) fn read(
     for (n, caller) in config.callers.iter().enumerate() {
         let key = format!("callers[{n}]");
         let rule = Reader { caller, key: &key, config, pools, errors }.read();
-        let earlier = || rules.iter().flatten();
-        if let Some(rule) = &rule {
-            if earlier().any(|other| other.name == rule.name) {
-                errors.add(format!("{key}.name"), "is the name of another caller too: give each its own");
-            }
-            if let Some(other) = earlier().find(|other| other.overlaps(rule)) {
-                errors.add(key, format!("matches the same callers as {:?}", other.name));
-            }
+        if config.callers.iter().take(n).any(|other| other.name == caller.name) {
+            errors.add(format!("{key}.name"), "is the name of another caller too: give each its own");
+        }
+        let overlapping = |other: &&Rule| rule.as_ref().is_some_and(|rule| other.overlaps(rule));
+        if let Some(other) = rules.iter().flatten().find(overlapping) {
+            errors.add(key, format!("matches the same callers as {:?}", other.name));
         }
         rules.push(rule);
     }

@@ -44,7 +44,7 @@ impl fmt::Display for PoolId {
 
 /// The error for a text that is not a pool id.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("is no user pool id such as eu-west-1_AbCdEfGhI")]
+#[error("is not a user pool id; expected REGION_ID such as eu-west-1_AbCdEfGhI")]
 pub struct InvalidPoolId;
 
 /// The id of an app client: 1 to 128 characters of `[A-Za-z0-9_+]` (API reference, `ClientIdType`).
@@ -78,7 +78,7 @@ impl FromStr for ClientId {
 
 /// The error for a text that is not an app client id.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("is no app client id: 1 to 128 characters of [A-Za-z0-9_+]")]
+#[error("is not an app client id; expected 1 to 128 characters of [A-Za-z0-9_+]")]
 pub struct InvalidClientId;
 
 /// Returns whether `text` has the form of a Region, such as `us-gov-west-1` or `eusc-de-east-1`: words

@@ -75,7 +75,9 @@ impl<'a, 'e> Reader<'a, 'e> {
     fn region(&mut self, id: Option<&PoolId>) -> Option<String> {
         match (self.settings.region.as_deref(), id?.region()) {
             (Some(region), _) if is_region(region) => Some(region.to_owned()),
-            (Some(region), _) => self.refuse("region", format!("{region:?} is no Region such as eu-west-1")),
+            (Some(region), _) => {
+                self.refuse("region", format!("{region:?} is not a Region; expected one such as eu-west-1"))
+            }
             (None, Some(home)) => Some(home.to_owned()),
             (None, None) => self.refuse("region", NO_REGION),
         }
@@ -84,7 +86,7 @@ impl<'a, 'e> Reader<'a, 'e> {
     fn account(&mut self) -> Option<String> {
         let account = self.settings.account.as_ref()?;
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-            return self.refuse("account", "is no AWS account id: 12 digits in quotes");
+            return self.refuse("account", "is not an AWS account id; expected 12 digits in quotes");
         }
         Some(account.clone())
     }
@@ -96,11 +98,12 @@ impl<'a, 'e> Reader<'a, 'e> {
         }
         let Some(arn) = self.settings.role_arn.clone() else {
             external_id?;
-            return self.refuse("external_id", "is told to a role, so role_arn must be set");
+            return self.refuse("external_id", "requires role_arn");
         };
         let role = Role { arn, external_id };
         if role.account().is_empty() {
-            let problem = "is no role such as arn:aws:iam::123456789012:role/user-lookup";
+            let problem =
+                "is not the ARN of a role; expected one such as arn:aws:iam::123456789012:role/user-lookup";
             return self.refuse("role_arn", format!("{:?} {problem}", role.arn));
         }
         Some(role)
@@ -108,7 +111,7 @@ impl<'a, 'e> Reader<'a, 'e> {
 
     fn url(&mut self, field: &str, url: Option<&str>) -> Option<Uri> {
         let Some(url) = url?.parse::<Uri>().ok().filter(is_web) else {
-            return self.refuse(field, "is no http or https URL");
+            return self.refuse(field, "is not an http or https URL");
         };
         // They would be logged with the URL.
         if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {

@@ -14,7 +14,7 @@ pub(super) fn text(standin: &StandIn, listen: &ListenAddress, admin: SocketAddr)
 
   gRPC             {listen} (plaintext, reflection on)
   Probes, metrics  http://{admin}/readyz, /livez, /metrics
-  Cognito stand-in {cognito} (user pool {pool})
+  Cognito emulator {cognito} (user pool {pool})
 ",
         cognito = standin.endpoint_url(),
         pool = standin.pool_id(),

@@ -47,31 +47,13 @@ impl Components {
         }))
     }
 
-    /// Logs a warning for each setting that is valid but risky.
-    pub(super) fn warn(&self, config: &Config) {
+    /// Logs how other servers are connected to, and what local proxies may do.
+    pub(super) fn log(&self, config: &Config) {
         self.outgoing.log();
-        for pool in self.pools.iter() {
-            for url in pool.unusual_urls() {
-                warn!(pool.id = %pool.id, url, "the endpoint of a pool is not AWS's own over HTTPS");
-            }
-        }
-        let is_remote = matches!(config.listen, ListenAddress::Tcp(at) if !at.ip().is_loopback());
-        if is_remote && self.tls.is_none() {
-            warn!(
-                "without tls.certificate, tokens and attributes are sent in cleartext unless a mesh encrypts them"
-            );
-        }
-        if config.shutdown.grace < config.limits.request_timeout {
-            warn!(
-                "shutdown.grace is shorter than limits.request_timeout, so a stop may cut calls in progress"
-            );
-        }
-        self.audit.warn();
-        for (caller, risk) in self.policy.risks() {
-            // No caller of a Unix socket has an address on loopback.
-            if risk != Risk::Loopback || matches!(config.listen, ListenAddress::Tcp(_)) {
-                warn!(caller.name = caller, "{risk}");
-            }
+        let is_tcp = matches!(config.listen, ListenAddress::Tcp(_));
+        // No caller of a Unix socket has an address on loopback.
+        for (caller, risk) in self.policy.risks().filter(|(_, risk)| is_tcp && *risk == Risk::Loopback) {
+            warn!(caller.name = caller, "{risk}");
         }
     }
 }

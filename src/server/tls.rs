@@ -44,7 +44,7 @@ impl Tls {
     pub(super) fn read(config: &Config, metrics: &Metrics, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         let files = TlsFiles::from_settings(&config.tls, errors)?;
         let mut report = |InvalidTlsFiles { problems, .. }| {
-            problems.into_iter().for_each(|(key, problem)| errors.add(key, problem));
+            problems.into_iter().for_each(|(key, problem)| errors.add_file_error(key, problem));
         };
         let contents = files.read().map_err(&mut report).ok()?;
         let (config, expiry) = files.load(&contents, SystemTime::now()).map_err(report).ok()?;

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, Response};
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
-use tracing::{Span, debug, error, info, warn};
+use tracing::{Span, debug, error, info, trace, warn};
 
 use super::{
     deadline,
@@ -86,7 +86,7 @@ impl<'c> CallObserver<'c> {
         let (method, now) = (Method::at(path), Instant::now());
         let client_timeout = deadline::client_timeout(headers);
         counters.rpcs.started(method.index);
-        Self {
+        let call = Self {
             method,
             counters,
             caller: OnceLock::new(),
@@ -96,7 +96,9 @@ impl<'c> CallObserver<'c> {
             client_timeout,
             holds_until: OnceLock::new(),
             finished: false,
-        }
+        };
+        trace!(rpc.method = method.name, request.id = call.request_id(), "call begun");
+        call
     }
 
     pub(super) fn request_id(&self) -> &str {

@@ -40,8 +40,14 @@ mod rate_limit;
 mod callers;
 // The circuit breaker, and connections that died silently.
 mod circuit;
-// The command line: commands, exit codes and settings.
+// The command line: tokens, hashes, pages and pipes.
 mod command;
+// The commands that call a service, and what they say if it is another one.
+mod command_client;
+// The commands that read the settings.
+mod command_settings;
+// The start while a machine boots: late files, a wrong clock.
+mod boot;
 // Single flight: how many calls Cognito gets.
 mod single_flight;
 // The sources of AWS credentials.
@@ -86,6 +92,8 @@ mod pools;
 mod probes;
 // Rotation of signing keys.
 mod rotation;
+// The sandbox.
+mod sandbox;
 // No log has personal data.
 mod personal_data;
 // Signals, systemd and Unix sockets.

@@ -69,6 +69,11 @@ async fn the_trace_log_has_no_personal_data() {
     assert!(process.wait().unwrap().success());
 
     assert!(text.contains("\"reason\":\"TOKEN_INVALID\""), "the calls were logged:\n{text}");
+    for message in ["call begun", "call to Cognito ended"] {
+        let is_traced = |line: &str| line.contains("\"TRACE\"") && line.contains(message);
+        assert!(text.lines().any(is_traced), "{message} is not traced:\n{text}");
+    }
+    assert!(text.contains("RUST_LOG is ignored"), "{text}");
     for line in text.lines() {
         let fields: serde_json::Value = serde_json::from_str(line).unwrap();
         let ours = fields["target"].as_str().unwrap().starts_with("cognito_lookup");

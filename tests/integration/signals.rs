@@ -1,6 +1,9 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram, net::UnixListener},
+    process::Stdio,
+    thread,
+    time::Duration,
 };
 
 use cognito_lookup::{config::ClientCertificate, proto::user_service_client::UserServiceClient};
@@ -9,6 +12,7 @@ use tonic::transport::Endpoint;
 
 use crate::{
     support::certificates::{Authority, Files},
+    support::command::{command, stderr, stdout},
     support::process::Process,
     support::{ADA, about, standin},
 };
@@ -45,6 +49,43 @@ fn sighup_without_files_is_ignored() {
     process.wait_for_log("there is nothing to reload");
     process.signal("INT");
     assert_eq!(process.wait(), Some(0));
+}
+
+/// Supervisors signal a process and then its group.
+#[test]
+fn signals_within_a_second_are_one_stop() {
+    for signals in [&["TERM", "TERM"][..], &["INT", "TERM"], &["TERM", "INT"], &["TERM", "TERM", "TERM"]] {
+        let cognito = standin();
+        let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");
+        let held = cognito.hold("AdminGetUser");
+        let address = format!("http://{}", process.address);
+        let mut call = command(&["get", "--sub", ADA, "--address", &address]);
+        let call = call.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while cognito.calls("AdminGetUser") == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        for signal in signals {
+            process.signal(signal);
+            thread::sleep(Duration::from_millis(5));
+        }
+        process.wait_for_log("stopping");
+        thread::sleep(Duration::from_millis(300));
+        drop(held);
+        let answer = call.wait_with_output().unwrap();
+        assert!(stdout(&answer).contains("Ada Lovelace"), "{signals:?}: {}", stderr(&answer));
+        assert_eq!(process.wait(), Some(0), "{signals:?}");
+    }
+}
+
+#[test]
+fn a_later_signal_ends_the_process_at_once() {
+    let cognito = standin();
+    let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"10min\"");
+    process.signal("TERM");
+    process.wait_for_log("stopping");
+    thread::sleep(Duration::from_millis(1_100));
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(1));
 }
 
 #[test]

@@ -20,10 +20,13 @@ This page is for operators who look up a setting.
 Settings come from flags, environment variables, a file and defaults, in this order of precedence. `--config` or
 `COGNITO_LOOKUP_CONFIG` names the file. Environment variables spell `cache.fresh_for` as
 `COGNITO_LOOKUP_CACHE__FRESH_FOR` and `pools[0].id` as `COGNITO_LOOKUP_POOLS__0__ID`, and separate list items by commas. An
-unknown key is an error, wherever it comes from.
+unknown key is an error, wherever it comes from. Only the variables that Kubernetes sets for a Service of this name
+(`COGNITO_LOOKUP_SERVICE_HOST`, `COGNITO_LOOKUP_PORT` and so on) are ignored.
 
 - `cognito-lookup config check` reports all mistakes at once, each with its key and the line, variable or flag it came from.
-- `cognito-lookup config print` shows every value with its source.
+  It warns of what is valid but unwise, and with `--strict` fails on that too.
+- `cognito-lookup config print` prints every value with its source, as a settings file. What follows from other settings is
+  in comments.
 - `cognito-lookup config schema` prints a JSON Schema, with which editors complete and check the TOML file.
 
 Durations are `250ms`, `60s`, `15min`, `24h`; sizes are `64KiB`, `256MiB`, or a number of bytes.

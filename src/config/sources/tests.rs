@@ -22,7 +22,7 @@ fn other_variables_are_ignored() {
     for (name, ours) in
         [("COGNITO_LOOKUP_LISTEN", true), ("COGNITO_LOOKUP_", true), ("PATH", false), (TOKEN, false)]
     {
-        assert_eq!(is_ours(OsStr::new(name)), ours, "{name}");
+        assert_eq!(is_ours(OsStr::new(name), OsStr::new("x")), ours, "{name}");
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::SystemTime};
 
 use cognito_lookup::config::{ClientCertificate, Config, TlsSettings};
 use rcgen::{
@@ -60,6 +60,13 @@ impl Authority {
     pub(crate) fn server_within(&self, from: i32, until: i32) -> Identity {
         let mut params = params("localhost", ExtendedKeyUsagePurpose::ServerAuth);
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+        self.sign(params)
+    }
+
+    /// A server's certificate for `localhost` that is valid from this second on.
+    pub(crate) fn server_from(&self, from: SystemTime) -> Identity {
+        let mut params = params("localhost", ExtendedKeyUsagePurpose::ServerAuth);
+        params.not_before = from.into();
         self.sign(params)
     }
 
