@@ -1,15 +1,24 @@
 //! The admin port: probes for orchestrators and metrics for Prometheus, over plain HTTP/1.1.
 //!
-//! It serves no personal data, and it works when the gRPC port is saturated.
+//! It serves no personal data, and it works when the gRPC port is saturated. It has a bound of its
+//! own on connections, beyond which the oldest makes room, so silent clients keep no probe out.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::{JoinSet, spawn_blocking},
+    task::{AbortHandle, JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
 
@@ -27,21 +36,28 @@ pub(super) struct Admin {
 impl Admin {
     /// Serves forever, one request on each connection. Dropping the future closes the port.
     pub(super) async fn run(self, listener: TcpListener) {
-        let mut connections = JoinSet::new();
+        let (mut tasks, mut open) = (JoinSet::new(), VecDeque::new());
         loop {
             tokio::select! {
-                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => drop(connections.spawn(self.clone().serve(stream))),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        make_room(&mut open);
+                        let is_asking = Arc::new(AtomicBool::new(false));
+                        let task = tasks.spawn(self.clone().serve(stream, Arc::clone(&is_asking)));
+                        open.push_back(Connection { task, is_asking });
+                    }
                     Err(_) => sleep(RETRY_DELAY).await,
                 },
-                Some(_) = connections.join_next() => {}
+                Some(_) = tasks.join_next() => {}
             }
         }
     }
 
-    async fn serve(self, stream: TcpStream) {
-        let service =
-            service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(self.respond(&request).await));
+    async fn serve(self, stream: TcpStream, is_asking: Arc<AtomicBool>) {
+        let service = service_fn(async |request: Request<Incoming>| {
+            is_asking.store(true, Relaxed);
+            Ok::<_, Infallible>(self.respond(&request).await)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
@@ -85,6 +101,25 @@ impl Admin {
     }
 }
 
+/// An open connection of the admin port.
+struct Connection {
+    task: AbortHandle,
+    /// Whether its request has come.
+    is_asking: Arc<AtomicBool>,
+}
+
+/// Closes the oldest connection if there are too many: one whose request has not come, if any.
+fn make_room(open: &mut VecDeque<Connection>) {
+    if open.len() < MAX_CONNECTIONS {
+        return;
+    }
+    open.retain(|connection| !connection.task.is_finished());
+    if open.len() >= MAX_CONNECTIONS {
+        let silent = open.iter().position(|connection| !connection.is_asking.load(Relaxed));
+        open.remove(silent.unwrap_or(0)).inspect(|oldest| oldest.task.abort());
+    }
+}
+
 fn text(status: StatusCode, body: impl Into<String>) -> Response<String> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
@@ -93,10 +128,9 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response<String> {
 }
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-// Enough for the probes and a few scrapers; further connections wait.
+// Enough for the probes and a few scrapers.
 const MAX_CONNECTIONS: usize = 64;
-// Probes send their request at once. This is shorter than their own timeouts, which are 1 s or
-// more, so a silent client does not make a waiting probe fail.
+// Probes send their request at once.
 const HEADER_TIMEOUT: Duration = Duration::from_millis(500);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_DELAY: Duration = Duration::from_millis(100);

@@ -1,6 +1,10 @@
 use cognito_lookup::proto::health::health_check_response::ServingStatus;
 use http::Request;
 use std::time::Duration;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use crate::support::{ADA, App, BOB, GET_USER_STARTED, http_get, http_get_with, standin};
 
@@ -105,6 +109,24 @@ async fn a_stopping_server_is_live_and_not_ready() {
     for (path, expected) in [("/livez", 200), ("/startupz", 200), ("/readyz", 503)] {
         assert_eq!(http_get(app.admin, path).await.0, expected, "{path}");
     }
+}
+
+/// A client may keep more connections open than the port serves at once. Requests that came, and
+/// new ones, have precedence.
+#[tokio::test]
+async fn silent_connections_to_the_admin_port_keep_no_probe_out() {
+    let app = App::start().await;
+    let (mut silent, begun) = (Vec::new(), Instant::now());
+    while begun.elapsed() < Duration::from_secs(2) {
+        for _ in 0..20 {
+            silent.push(TcpStream::connect(app.admin).await.unwrap());
+        }
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let answer = timeout(Duration::from_secs(1), http_get(app.admin, path)).await;
+            assert_eq!(answer.expect("in time").0, 200, "{path} beside {} connections", silent.len());
+        }
+    }
+    assert!(silent.len() > 100, "{}", silent.len());
 }
 
 /// Returns the gRPC code that the health check of an application load balancer gets.
