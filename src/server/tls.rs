@@ -46,7 +46,8 @@ impl Tls {
         let mut report = |InvalidTlsFiles { problems, .. }| {
             problems.into_iter().for_each(|(key, problem)| errors.add_file_error(key, problem));
         };
-        let contents = files.read().map_err(&mut report).ok()?;
+        let read = (0..START_ATTEMPTS).find_map(|_| files.read_together());
+        let contents = read.unwrap_or_else(|| files.read()).map_err(&mut report).ok()?;
         let (config, expiry) = files.load(&contents, SystemTime::now()).map_err(report).ok()?;
         metrics.server.tls_loaded(expiry);
         Some(Self {
@@ -70,12 +71,10 @@ impl Tls {
 
     fn reload_at(&self, now: SystemTime) {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = self.files.read();
-        let contents = read.as_ref().ok();
+        // If they are being replaced, the next check decides.
+        let Some(read) = self.files.read_together() else { return };
         let is_due = last_read.retry_at.is_some_and(|at| now >= at);
-        let changed = contents != last_read.contents.as_ref() || is_due;
-        // Two reads differ while the files are being replaced; the next check then decides.
-        if !changed || contents != self.files.read().ok().as_ref() {
+        if read.as_ref().ok() == last_read.contents.as_ref() && !is_due {
             return;
         }
         let loaded = read.as_ref().map_err(Clone::clone).and_then(|read| self.files.load(read, now));
@@ -109,6 +108,9 @@ impl Tls {
         }
     }
 }
+
+// A replacement of files takes less time than these reads.
+const START_ATTEMPTS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

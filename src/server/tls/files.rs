@@ -23,9 +23,16 @@ use crate::config::{ClientCertificate, ErrorCollector, TlsSettings};
 pub(super) struct TlsFiles {
     certificate: PathBuf,
     key: PathBuf,
-    client_ca: Option<PathBuf>,
-    client_certificate: ClientCertificate,
+    client_ca: Option<ClientCa>,
     pub(super) check_every: Duration,
+}
+
+/// How client certificates are verified.
+#[derive(Debug)]
+struct ClientCa {
+    path: PathBuf,
+    /// Whether a client without a certificate is refused.
+    is_required: bool,
 }
 
 /// What the files contain. `Debug` prints nothing of it, because it includes the private key.
@@ -70,15 +77,28 @@ impl TlsFiles {
         Some(Self {
             certificate: certificate.as_ref()?.into(),
             key: key.as_ref()?.into(),
-            client_ca: client_ca.as_ref().filter(|_| verifies).map(PathBuf::from),
-            client_certificate: *client_certificate,
+            client_ca: match (client_certificate, client_ca) {
+                (ClientCertificate::Off, None) => None,
+                (ClientCertificate::Off, Some(_)) | (_, None) => return None,
+                (mode, Some(path)) => {
+                    let is_required = *mode == ClientCertificate::Required;
+                    Some(ClientCa { path: path.into(), is_required })
+                }
+            },
             check_every: *check_every,
         })
     }
 
+    /// Reads all files twice. Returns `None` if the reads differ, because then the files are being
+    /// replaced: the certificate may be of one set and the key of another.
+    pub(super) fn read_together(&self) -> Option<Result<FileContents, InvalidTlsFiles>> {
+        let (first, second) = (self.read(), self.read());
+        (first.as_ref().ok() == second.as_ref().ok()).then_some(second)
+    }
+
     /// Reads all files, or returns everything that cannot be read.
     pub(super) fn read(&self) -> Result<FileContents, InvalidTlsFiles> {
-        let client_ca = self.client_ca.as_ref().map(|path| read_file(CLIENT_CA, path)).transpose();
+        let client_ca = self.client_ca.as_ref().map(|ca| read_file(CLIENT_CA, &ca.path)).transpose();
         match (read_file(CERTIFICATE, &self.certificate), read_file(KEY, &self.key), client_ca) {
             (Ok(certificate), Ok(key), Ok(client_ca)) => Ok(FileContents { certificate, key, client_ca }),
             (certificate, key, client_ca) => {
@@ -131,16 +151,17 @@ impl TlsFiles {
         contents: &FileContents,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ClientCertVerifier>, InvalidTlsFiles> {
-        let Some(client_ca) = &contents.client_ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+        let (ClientCa { is_required, .. }, client_ca) = match (&self.client_ca, &contents.client_ca) {
+            (None, _) => return Ok(WebPkiClientVerifier::no_client_auth()),
+            (Some(_), None) => return Err(invalid(CLIENT_CA, "was not read")),
+            (Some(ca), Some(contents)) => (ca, contents),
+        };
         let mut roots = RootCertStore::empty();
         for certificate in certificates(CLIENT_CA, client_ca)? {
             roots.add(certificate).map_err(|error| invalid(CLIENT_CA, error))?;
         }
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
-        let verifier = match self.client_certificate {
-            ClientCertificate::Optional => verifier.allow_unauthenticated(),
-            ClientCertificate::Off | ClientCertificate::Required => verifier,
-        };
+        let verifier = if *is_required { verifier } else { verifier.allow_unauthenticated() };
         verifier.build().map_err(|error| invalid(CLIENT_CA, error))
     }
 }
