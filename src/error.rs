@@ -13,6 +13,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     auth::Rejected,
+    memory::Exhausted,
     policy::Denied,
     proto::{self, ErrorReason},
     query::InvalidQuery,
@@ -25,7 +26,7 @@ use crate::{
 pub enum Error {
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error("the message of the call is compressed")]
+    #[error("the message of the call is compressed by another method than gzip")]
     Compressed,
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -37,12 +38,16 @@ pub enum Error {
     Invalid(#[from] InvalidQuery),
     #[error("the deadline passed")]
     DeadlineExceeded,
+    #[error("limits.memory has no room for the call")]
+    MemoryExhausted,
     #[error("the call panicked")]
     Panicked,
     #[error(transparent)]
     Rejected(#[from] Rejected),
     #[error("the audit record of the call could not be written")]
     AuditUnavailable,
+    #[error("the message of the call is larger than limits.message")]
+    TooLarge,
     #[error("the method is not implemented by this version")]
     Unimplemented,
     #[error("the message of the call cannot be read")]
@@ -54,8 +59,9 @@ impl Error {
     pub fn from_response<B>(response: &Response<B>) -> Option<Self> {
         let status = response.extensions().get::<Status>()?;
         Some(match status.code() {
-            // tonic's codec: the message is too large, or is not protobuf.
-            Code::OutOfRange | Code::Internal => Self::Unreadable,
+            // tonic's codec: the message is too large, also once inflated, or is not protobuf.
+            Code::OutOfRange | Code::ResourceExhausted => Self::TooLarge,
+            Code::Internal => Self::Unreadable,
             Code::Unimplemented => Self::Unimplemented,
             code => Self::Builtin(code),
         })
@@ -108,10 +114,6 @@ impl Error {
             // Clients retry UNAVAILABLE unless they are told not to (gRFC A6).
             metadata.insert("grpc-retry-pushback-ms", MetadataValue::from_static("-1"));
         }
-        if self == Self::Compressed {
-            // Required with this code by gRPC's compression.md.
-            metadata.insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
-        }
         Status::with_error_details_and_metadata(code, text, details, metadata)
     }
 
@@ -154,7 +156,9 @@ impl Error {
             | Self::Unreadable => Reason::FieldInvalid,
             Self::Failure(Failure::NoSuchUser) => Reason::UserNotFound,
             Self::Failure(Failure::BudgetExhausted(_)) => Reason::BudgetExhausted,
-            Self::Failure(Failure::Overloaded) | Self::BatchFull => Reason::Overloaded,
+            Self::Failure(Failure::Overloaded) | Self::BatchFull | Self::MemoryExhausted | Self::TooLarge => {
+                Reason::Overloaded
+            }
             Self::Failure(Failure::Throttled) => Reason::UpstreamThrottled,
             Self::Failure(
                 Failure::Unreadable | Failure::AccessDenied | Failure::Unavailable | Failure::CircuitOpen(_),
@@ -174,11 +178,12 @@ impl Error {
         match self {
             Self::BatchFull => (code, "the reply has no room for this user; request fewer users at once"),
             Self::Builtin(code) => (*code, code.description()),
-            Self::Compressed => (code, "compressed messages are not supported"),
+            Self::Compressed => (code, "the message is compressed by another method than gzip"),
             Self::Failure(Failure::Unreadable) => {
                 (code, "Cognito's answer about this user cannot be read, and a retry would not help")
             }
-            Self::Unreadable => (code, "the message is too large, or is not one message of the method"),
+            Self::TooLarge => (code, "the message is too large; request less at once"),
+            Self::Unreadable => (code, "the message is not one message of the method"),
             _ => (code, text),
         }
     }
@@ -212,9 +217,15 @@ impl Error {
         match self {
             Self::Failure(Failure::BudgetExhausted(wait) | Failure::CircuitOpen(wait)) => Some(*wait),
             // The same request would exceed the size, or get the same answer of Cognito, again.
-            Self::BatchFull | Self::Failure(Failure::Unreadable) => None,
+            Self::BatchFull | Self::TooLarge | Self::Failure(Failure::Unreadable) => None,
             _ => self.error_reason().is_retryable().then_some(RETRY_AFTER),
         }
+    }
+}
+
+impl From<Exhausted> for Error {
+    fn from(Exhausted: Exhausted) -> Self {
+        Self::MemoryExhausted
     }
 }
 

@@ -42,6 +42,7 @@ pub mod attribute;
 pub mod unix_time;
 pub mod clock;
 pub mod cache;
+pub mod memory;
 pub mod telemetry;
 pub mod background;
 pub mod outgoing;

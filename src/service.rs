@@ -2,6 +2,7 @@
 //! what every call needs.
 
 mod admin;
+mod admit;
 mod batch;
 mod deadline;
 mod decode;
@@ -22,6 +23,7 @@ use crate::{
     audit::OpenRecord,
     auth::{Authenticator, Peer},
     error::Error,
+    memory::ConnectionMemory,
     policy::{CallerRule, Denied, Policy},
     pool::PoolId,
     users::Users,
@@ -53,12 +55,15 @@ struct CallContext<'a> {
     peer: &'a Peer,
     call: &'a CallObserver<'a>,
     audit: &'a OpenRecord<'a>,
+    memory: &'a ConnectionMemory,
 }
 
 impl CallContext<'_> {
-    /// Names the caller in the audit record and the metric, if a rule matches it.
+    /// Names the caller in the audit record and the metric, if a rule matches it. Its connection may
+    /// then use all of the memory.
     fn set_rule(&self, rule: &Result<CallerRule<'_>, Denied>) {
         if let Ok(rule) = rule {
+            self.memory.set_known();
             self.audit.set_caller(Some(rule.name()));
             self.call.caller.get_or_init(|| Arc::clone(rule.name()));
         }

@@ -1,14 +1,14 @@
 //! The calls, and how they are answered.
 
 use bytes::Bytes;
-use cognito_lookup::{proto::GetUserRequest, service::Dispatcher};
+use cognito_lookup::proto::GetUserRequest;
 use cognito_standin::StandIn;
 use futures_util::FutureExt as _;
 use http::{Request, Version};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 
-use super::components::local_peer;
+use super::components::{Components, local_peer};
 
 /// A call of `GetUser`, by how it names the user.
 #[derive(Clone, Copy, Debug)]
@@ -52,9 +52,10 @@ impl CallKind {
 }
 
 /// Answers calls until the user is cached and nothing happens for the first time.
-pub(crate) async fn warm_up(dispatcher: &Dispatcher, request: &Request<Full<Bytes>>) {
+pub(crate) async fn warm_up(components: &Components, request: &Request<Full<Bytes>>) {
     for _ in 0..WARM_UP_CALLS {
-        drop(dispatcher.clone().dispatch(request.clone(), local_peer()).await);
+        let Components { dispatcher, memory, .. } = components;
+        drop(dispatcher.clone().dispatch(request.clone(), local_peer(), memory.clone()).await);
     }
 }
 
@@ -62,8 +63,9 @@ pub(crate) async fn warm_up(dispatcher: &Dispatcher, request: &Request<Full<Byte
 /// messages in bytes. Does what a connection does for each call. Panics if the call has to wait or
 /// fails.
 #[inline(never)]
-pub(crate) fn answer(dispatcher: &Dispatcher, request: Request<Full<Bytes>>) -> usize {
-    let response = Box::pin(dispatcher.clone().dispatch(request, local_peer()));
+pub(crate) fn answer(components: &Components, request: Request<Full<Bytes>>) -> usize {
+    let Components { dispatcher, memory, .. } = components;
+    let response = dispatcher.clone().dispatch(request, local_peer(), memory.clone());
     let mut body = response.now_or_never().expect("a hit does not wait").into_body();
     let (mut bytes, mut is_ok) = (0, false);
     while let Some(frame) = body.frame().now_or_never().expect("a hit does not wait") {

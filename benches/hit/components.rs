@@ -9,6 +9,7 @@ use cognito_lookup::{
     config::{
         AuditSettings, AuditSink, AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads,
     },
+    memory::{ConnectionMemory, MemoryLimit},
     outgoing::Outgoing,
     policy::Policy,
     pool::Pools,
@@ -22,6 +23,8 @@ use tonic::service::Routes;
 
 pub(crate) struct Components {
     pub(crate) dispatcher: Dispatcher,
+    /// The memory of the connection on which the calls come.
+    pub(crate) memory: ConnectionMemory,
     pub(crate) cognito: StandIn,
     pub(crate) service: Service,
     _writer: WriterHandle,
@@ -56,7 +59,8 @@ impl Components {
         let builtin = Routes::default();
         let dispatcher =
             Dispatcher::new(service.clone(), builtin, &config.limits, audit.recorder(), &metrics);
-        Self { dispatcher, cognito, service, _writer: audit.start().unwrap(), _upstream: upstream }
+        let memory = ConnectionMemory::open(&MemoryLimit::new(1 << 30, 0, &metrics)).unwrap();
+        Self { dispatcher, memory, cognito, service, _writer: audit.start().unwrap(), _upstream: upstream }
     }
 }
 

@@ -57,10 +57,10 @@ fn counted() -> Counts {
 fn answer(kind: CallKind) {
     let components = Components::start(Path::new("/dev/null"), |_| {});
     let (runtime, request) = (components::runtime(), kind.request(&components.cognito));
-    runtime.block_on(call::warm_up(&components.dispatcher, &request));
+    runtime.block_on(call::warm_up(&components, &request));
     let _context = runtime.enter();
     for request in vec![request; callgrind::TIMES] {
-        assert!(call::answer(&components.dispatcher, request) > 0, "a response has no message");
+        assert!(call::answer(&components, request) > 0, "a response has no message");
     }
     assert_eq!(components.cognito.calls("AdminGetUser"), 1, "all calls but the first hit the cache");
 }

@@ -32,7 +32,7 @@ pub(crate) fn measure() {
     let components = Components::start(Path::new("/dev/null"), |_| {});
     let runtime = runtime();
     for kind in CallKind::ALL {
-        runtime.block_on(warm_up(&components.dispatcher, &kind.request(&components.cognito)));
+        runtime.block_on(warm_up(&components, &kind.request(&components.cognito)));
     }
     let _context = runtime.enter();
     cached_token(&mut criterion, &components);
@@ -92,11 +92,7 @@ fn whole(criterion: &mut Criterion, components: &Components) {
     for kind in CallKind::ALL {
         let request = kind.request(&components.cognito);
         criterion.bench_function(&format!("GetUser, {}", kind.name()), |bencher| {
-            bencher.iter_batched(
-                || request.clone(),
-                |request| answer(&components.dispatcher, request),
-                SmallInput,
-            );
+            bencher.iter_batched(|| request.clone(), |request| answer(components, request), SmallInput);
         });
     }
 }

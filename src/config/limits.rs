@@ -51,15 +51,25 @@ pub struct LimitSettings {
     /// The most bytes of metadata of one call; default `64KiB`.
     #[serde(with = "Bounded::<u64, { 4 * KIB }, MIB>")]
     pub header_list: u64,
-    /// The most bytes of the request message of one call; default `64KiB`.
+    /// The most bytes of the request message of one call, also once it is inflated; default `64KiB`.
     #[serde(with = "Bounded::<u64, KIB, { 4 * MIB }>")]
     pub message: u64,
+    /// The memory for all connections, and for the requests and responses under way on them, in
+    /// bytes. A connection takes 40 KiB of it, 72 KiB with TLS. A third of it is kept for
+    /// connections on which a caller has been identified; default `96MiB`.
+    #[serde(with = "Bounded::<u64, { 8 * MIB }, { 1 << 50 }>")]
+    pub memory: u64,
 }
 
 impl LimitSettings {
     /// Returns [`Self::message`] as a size in memory.
     pub fn message_bytes(&self) -> usize {
         usize::try_from(self.message).unwrap_or(usize::MAX)
+    }
+
+    /// Returns [`Self::memory`] as a size in memory.
+    pub fn memory_bytes(&self) -> usize {
+        usize::try_from(self.memory).unwrap_or(usize::MAX)
     }
 }
 
@@ -90,6 +100,8 @@ impl Default for LimitSettings {
             header_list: 64 * KIB,
             // A token of at most 32 KiB and a list of short names.
             message: 64 * KIB,
+            // With full caches (328 MiB) it fits in the 512 MiB of the Helm chart.
+            memory: 96 * MIB,
         }
     }
 }

@@ -139,11 +139,14 @@ fn a_retry_delay_is_sent_where_it_helps_and_is_spread() {
 }
 
 #[test]
-fn a_compressed_message_gets_the_accepted_encodings() {
-    let [status, other] = [Error::Compressed, Error::Unimplemented].map(|error| error.into_status("r"));
-    let read = status.metadata().get("grpc-accept-encoding").map(|value| value.as_bytes());
-    assert_eq!((status.code(), read), (Code::Unimplemented, Some(&b"identity"[..])));
-    assert!(!other.metadata().contains_key("grpc-accept-encoding"));
+fn what_is_too_large_is_not_retried_and_what_has_no_room_is() {
+    for (error, is_retried) in [(Error::TooLarge, false), (Error::MemoryExhausted, true)] {
+        let status = error.into_status("r");
+        let reason = status.get_details_error_info().unwrap().reason;
+        assert_eq!((status.code(), &*reason), (Code::ResourceExhausted, "OVERLOADED"));
+        assert_eq!(status.get_details_retry_info().is_some(), is_retried);
+        assert_eq!(status.metadata().contains_key("grpc-retry-pushback-ms"), is_retried);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Limits how many connections are open, in total and from each peer.
+//! Limits how many connections are open, in total and from each peer, and their memory.
 
 mod fd_limit;
 
@@ -8,13 +8,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{auth::Address, config::LimitSettings, telemetry::metrics::ConnectionLimit};
+pub(super) use self::fd_limit::TooFewFiles;
+use crate::{
+    auth::Address,
+    config::LimitSettings,
+    memory::{ConnectionMemory, Exhausted, MemoryLimit},
+    telemetry::metrics::ConnectionLimit,
+};
 
 /// Counts the open connections and refuses those beyond a limit.
 #[derive(Debug)]
 pub(super) struct ConnectionLimiter {
     max_connections: usize,
     max_per_peer: usize,
+    memory: MemoryLimit,
     counts: Arc<Mutex<Counts>>,
 }
 
@@ -25,13 +32,20 @@ struct Counts {
 }
 
 impl ConnectionLimiter {
-    /// Uses the limits of the settings, lowered to the file descriptors left by `threads`.
-    pub(super) fn from_settings(limits: &LimitSettings, threads: usize) -> Self {
-        Self::new(fd_limit::max_connections(limits.connections, threads), limits.connections_per_peer)
-    }
-
-    fn new(max_connections: usize, max_per_peer: usize) -> Self {
-        Self { max_connections, max_per_peer, counts: Arc::default() }
+    /// Limits connections to what the settings, the memory and the open files allow. Fails if the
+    /// process may open too few files to serve.
+    pub(super) fn new(
+        limits: &LimitSettings,
+        threads: usize,
+        memory: MemoryLimit,
+    ) -> Result<Self, TooFewFiles> {
+        let max_connections = fd_limit::max_connections(limits.connections, threads)?;
+        Ok(Self {
+            max_connections,
+            max_per_peer: limits.connections_per_peer,
+            memory,
+            counts: Arc::default(),
+        })
     }
 
     /// Counts a connection from `peer` until the permit is dropped. Returns the limit that would be
@@ -42,15 +56,13 @@ impl ConnectionLimiter {
             return Err(ConnectionLimit::Connections);
         }
         let key = peer_key(peer);
-        if let Some(key) = key {
-            let of_peer = counts.per_peer.entry(key).or_default();
-            if *of_peer >= self.max_per_peer {
-                return Err(ConnectionLimit::ConnectionsPerPeer);
-            }
-            *of_peer += 1;
+        if key.and_then(|key| counts.per_peer.get(&key)).is_some_and(|count| *count >= self.max_per_peer) {
+            return Err(ConnectionLimit::ConnectionsPerPeer);
         }
+        let memory = ConnectionMemory::open(&self.memory).map_err(|Exhausted| ConnectionLimit::Memory)?;
         counts.total += 1;
-        Ok(ConnectionPermit { counts: Arc::clone(&self.counts), key })
+        key.into_iter().for_each(|key| *counts.per_peer.entry(key).or_default() += 1);
+        Ok(ConnectionPermit { counts: Arc::clone(&self.counts), key, memory })
     }
 }
 
@@ -59,6 +71,8 @@ impl ConnectionLimiter {
 pub(super) struct ConnectionPermit {
     counts: Arc<Mutex<Counts>>,
     key: Option<IpAddr>,
+    /// The memory of the connection, which outlives the permit where a call does.
+    pub(super) memory: ConnectionMemory,
 }
 
 impl Drop for ConnectionPermit {
@@ -91,10 +105,11 @@ const PREFIX_64: u128 = u128::MAX << 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::metrics::Metrics;
 
     #[test]
     fn a_connection_beyond_a_limit_is_refused_until_another_closes() {
-        let limiter = ConnectionLimiter::new(4, 2);
+        let limiter = limiter(4, 2);
         let admit = |peer: &str| limiter.admit(Address::Ip(peer.parse().unwrap()));
         let one = admit("192.0.2.1").unwrap();
         let _two = admit("::ffff:192.0.2.1").unwrap();
@@ -116,10 +131,16 @@ mod tests {
 
     #[test]
     fn a_unix_socket_counts_only_towards_the_total() {
-        let limiter = ConnectionLimiter::new(2, 1);
+        let limiter = limiter(2, 1);
         let permits = [limiter.admit(Address::Unix).unwrap(), limiter.admit(Address::Unix).unwrap()];
         assert_eq!(limiter.admit(Address::Unix).unwrap_err(), ConnectionLimit::Connections);
         drop(permits);
         assert!(limiter.counts.lock().unwrap().per_peer.is_empty());
+    }
+
+    fn limiter(connections: usize, connections_per_peer: usize) -> ConnectionLimiter {
+        let limits = LimitSettings { connections, connections_per_peer, ..LimitSettings::default() };
+        let memory = MemoryLimit::new(1 << 30, 0, &Metrics::new());
+        ConnectionLimiter::new(&limits, 1, memory).unwrap()
     }
 }

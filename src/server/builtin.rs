@@ -1,6 +1,6 @@
 //! The services that come with every gRPC server: health and reflection.
 
-use tonic::service::Routes;
+use tonic::{codec::CompressionEncoding::Gzip, service::Routes};
 use tonic_reflection::server::{Builder, Error};
 
 use super::{health::HealthService, readiness::Readiness};
@@ -10,12 +10,16 @@ use crate::{config::Config, proto::DESCRIPTORS};
 pub(super) fn routes(readiness: Readiness, config: &Config) -> Result<Routes, Error> {
     let max_bytes = config.limits.message_bytes();
     let mut routes = Routes::builder();
-    routes.add_service(HealthService::new(readiness).max_decoding_message_size(max_bytes));
+    macro_rules! add {
+        ($service:expr) => {
+            routes.add_service($service.accept_compressed(Gzip).max_decoding_message_size(max_bytes))
+        };
+    }
+    add!(HealthService::new(readiness));
     if config.reflection {
         // grpcurl up to 1.8 and other clients of its age support only v1alpha.
-        routes
-            .add_service(reflection().build_v1()?.max_decoding_message_size(max_bytes))
-            .add_service(reflection().build_v1alpha()?.max_decoding_message_size(max_bytes));
+        add!(reflection().build_v1()?);
+        add!(reflection().build_v1alpha()?);
     }
     Ok(routes.routes())
 }

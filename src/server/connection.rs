@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::{
     drain::{DrainPhase, DrainWatch},
-    http2::{self, GuardedIo, MonitoredBody, StallMonitor},
+    http2::{self, GuardedIo},
     listener::Accepted,
     readiness::Readiness,
     tls::Tls,
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     auth::{Certificate, Peer},
     config::LimitSettings,
+    memory::ConnectionMemory,
     service::{Dispatcher, ResponseBody},
     telemetry::metrics::{CutReason, Metrics},
 };
@@ -44,11 +45,12 @@ impl ConnectionContext {
     }
 
     /// Serves a connection until it ends. Dropping the future cuts the connection.
-    pub(super) async fn serve(self, accepted: Accepted) {
+    pub(super) async fn serve(self, accepted: Accepted, memory: ConnectionMemory) {
         let mut drain = self.drain.clone();
         let ended = tokio::select! {
-            ended = self.handshake(accepted) => ended,
+            ended = self.handshake(accepted, &memory) => ended,
             () = drain.reached(DrainPhase::Abort) => Err(CutReason::Drain),
+            () = memory.evicted() => Err(CutReason::Memory),
         };
         if let Err(reason) = ended {
             debug!(?reason, "connection cut");
@@ -57,32 +59,38 @@ impl ConnectionContext {
     }
 
     /// Fails only if the server cut the connection, not if the client did.
-    async fn handshake(&self, accepted: Accepted) -> Result<(), CutReason> {
+    async fn handshake(&self, accepted: Accepted, memory: &ConnectionMemory) -> Result<(), CutReason> {
         let (address, deadline) = (accepted.address, Instant::now() + self.limits.handshake_timeout);
         let Ok(stream) = accepted.into_stream() else { return Ok(()) };
         match &self.tls {
-            None => self.serve_http2(stream, Peer { address, certificate: None }, deadline).await,
+            None => self.serve_http2(stream, Peer { address, certificate: None }, deadline, memory).await,
             Some(tls) => {
                 let accepted = timeout_at(deadline, tls.acceptor().accept(stream)).await;
                 let Ok(Ok(stream)) = accepted else { return Err(CutReason::Handshake) };
                 let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let certificate = presented.map(Certificate::read).map(Arc::new);
-                self.serve_http2(stream, Peer { address, certificate }, deadline).await
+                self.serve_http2(stream, Peer { address, certificate }, deadline, memory).await
             }
         }
     }
 
     /// Closes the connection gracefully when the server drains or `limits.connection_age` is over.
     /// Cuts it if responses stall, or if it outlives its age by more than a call can last.
-    async fn serve_http2<S>(&self, stream: S, peer: Peer, preface_deadline: Instant) -> Result<(), CutReason>
+    async fn serve_http2<S>(
+        &self,
+        stream: S,
+        peer: Peer,
+        preface_deadline: Instant,
+        memory: &ConnectionMemory,
+    ) -> Result<(), CutReason>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (limits, mut drain, monitor) = (&self.limits, self.drain.clone(), StallMonitor::default());
-        let io = TokioIo::new(GuardedIo::new(stream, preface_deadline, limits.stall_timeout));
-        let service = service_fn(|request| self.respond(request, peer.clone(), monitor.clone()));
+        let (limits, mut drain) = (&self.limits, self.drain.clone());
+        let io = TokioIo::new(GuardedIo::new(stream, preface_deadline, limits, memory.clone()));
+        let service = service_fn(|request| self.respond(request, peer.clone(), memory.clone()));
         let mut connection = pin!(http2::builder(limits).serve_connection(io, service));
-        let mut stalled = pin!(monitor.stalled(limits.stall_timeout));
+        let mut stalled = pin!(memory.stalled(limits.stall_timeout));
         let close_timeout = tokio::select! {
             ended = connection.as_mut() => return http2::cut_reason(ended),
             () = stalled.as_mut() => return Err(CutReason::Stall),
@@ -104,14 +112,13 @@ impl ConnectionContext {
         &self,
         request: Request<Incoming>,
         peer: Peer,
-        monitor: StallMonitor,
-    ) -> impl Future<Output = Result<Response<MonitoredBody>, Infallible>> + Send + use<> {
+        memory: ConnectionMemory,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
         let response = match self.readiness.alb_health_check(request.uri().path()) {
             Some(status) => Either::Left(ready(status.into_http().map(ResponseBody::Other))),
-            None => Either::Right(self.dispatcher.clone().dispatch(request, peer)),
+            None => Either::Right(self.dispatcher.clone().dispatch(request, peer, memory)),
         };
-        // Boxed, so that hyper and the runtime move a pointer rather than kilobytes.
-        Box::pin(response.map(move |response| Ok(response.map(|body| monitor.monitor(body)))))
+        response.map(Ok)
     }
 }
 

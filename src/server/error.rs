@@ -2,6 +2,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::admission::TooFewFiles;
 use crate::audit::OpenSinkError;
 
 /// Why the server did not start, or stopped before its shutdown.
@@ -15,6 +16,8 @@ pub enum Error {
     TaskEnded,
     #[error("the system refused a port or a thread: {0}")]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
     #[error("the reflection service could not be built: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// A bug: the task that creates the client ended early.

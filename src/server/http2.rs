@@ -2,17 +2,13 @@
 
 mod flood;
 mod guarded_io;
-mod stall;
 
 use std::{error::Error, io, iter};
 
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-pub(super) use self::{
-    guarded_io::GuardedIo,
-    stall::{MonitoredBody, StallMonitor},
-};
+pub(super) use self::guarded_io::GuardedIo;
 use crate::{config::LimitSettings, telemetry::metrics::CutReason};
 
 /// Returns hyper's HTTP/2 server with the limits of the settings.
@@ -42,13 +38,15 @@ pub(super) fn cut_reason(ended: Result<(), hyper::Error>) -> Result<(), CutReaso
     match causes.find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind) {
         Some(guarded_io::PREFACE_TIMEOUT) => Err(CutReason::Handshake),
         Some(guarded_io::FLOOD) => Err(CutReason::Flood),
+        Some(guarded_io::MEMORY) => Err(CutReason::Memory),
         Some(guarded_io::STALL) => Err(CutReason::Stall),
         _ => Ok(()),
     }
 }
 
-// Envoy's recommendation for edge proxies; a request is one message of at most 64 KiB.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+// The smallest window of a connection (RFC 9113, section 6.9.2). Messages are read as they come, so
+// it bounds what h2 keeps of them, and still lets 100 calls of usual size start in one round trip.
+const STREAM_WINDOW: u32 = 65_535;
+const CONNECTION_WINDOW: u32 = 65_535;
 // For each call. The largest user takes 140 KB, so its response needs a few rounds.
 const SEND_BUFFER: usize = 64 * 1024;

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     config::{Config, ShutdownSettings},
+    memory::MemoryLimit,
     service::{Dispatcher, Service},
 };
 
@@ -46,6 +47,13 @@ impl RunningServer {
         service: Service,
         readiness: Readiness,
     ) -> Result<Self, Error> {
+        let threads = match config.workers {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            count => count,
+        };
+        let connection_bytes = if components.tls.is_some() { TLS_CONNECTION_BYTES } else { CONNECTION_BYTES };
+        let memory = MemoryLimit::new(config.limits.memory_bytes(), connection_bytes, &components.metrics);
+        let limiter = ConnectionLimiter::new(&config.limits, threads, memory)?;
         let (phase, drain) = DrainWatch::channel();
         let (routes, metrics) = (builtin::routes(readiness.clone(), config)?, components.metrics.clone());
         let recorder = components.audit.recorder();
@@ -57,10 +65,6 @@ impl RunningServer {
             drain: drain.clone(),
             tls: components.tls.clone(),
         };
-        let threads = match config.workers {
-            0 => thread::available_parallelism().map_or(1, NonZero::get),
-            count => count,
-        };
         let (workers, workers_ended) = Workers::start(threads, context)?;
         let workers = Arc::new(workers);
         let (address, admin_address) = (listeners.grpc()?, listeners.admin()?);
@@ -68,7 +72,6 @@ impl RunningServer {
         let (mut acceptor, mut background) = (JoinSet::new(), JoinSet::new());
         let admin = Admin { metrics: metrics.clone(), readiness, workers: Arc::clone(&workers) };
         background.spawn(admin.run(listeners.admin));
-        let limiter = ConnectionLimiter::from_settings(&config.limits, threads);
         acceptor.spawn(Acceptor { listener: listeners.grpc, limiter, metrics, drain, workers }.run());
         if let Some(tls) = components.tls.clone() {
             background.spawn(async move { tls.watch().await });
@@ -119,5 +122,9 @@ fn notify_systemd(state: NotifyState<'_>) {
     drop(sd_notify::notify(&[state]));
 }
 
+// What a connection takes in the worst case, without calls: the buffers of h2 for one frame each
+// way, and with TLS those of rustls. With the room that it has for calls, 40 and 72 KiB.
+const CONNECTION_BYTES: usize = 24 * 1024;
+const TLS_CONNECTION_BYTES: usize = 56 * 1024;
 const ACCEPT_DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -112,7 +112,8 @@ async fn serve(context: ConnectionContext, mut tasks: mpsc::UnboundedReceiver<Ta
                 // The probe may have given up.
                 Task::Ping(response) => drop(response.send(())),
                 Task::Serve(accepted, permit) => {
-                    connections.spawn(context.clone().serve(accepted).map(|()| drop(permit)));
+                    let memory = permit.memory.clone();
+                    connections.spawn(context.clone().serve(accepted, memory).map(|()| drop(permit)));
                 }
             },
             Some(_) = connections.join_next() => {

@@ -18,7 +18,7 @@ use crate::{
 
 impl Service {
     pub(super) async fn batch(&self, message: &BatchGetUsersRequest, context: CallContext<'_>) -> Reply {
-        let CallContext { metadata, peer, call, audit } = context;
+        let CallContext { metadata, peer, call, audit, .. } = context;
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         let rule = self.policy.rule(&caller);

@@ -2,11 +2,14 @@
 
 use std::{future::ready, time::Duration};
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, header::HeaderName};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::{BodyStream, StreamBody};
 use tokio::time::{Instant, sleep_until};
+
+use crate::memory::Charge;
 
 /// Returns when a call that starts `now` must be answered: after `limit`, or shortly before its
 /// `grpc-timeout` if that is earlier.
@@ -34,15 +37,27 @@ fn margin(time: Duration) -> Duration {
 }
 
 /// Ends a request's body at `deadline`, or a client could keep a half-sent message open for ever.
+/// Ends it also where `charge` cannot count what the client has sent, up to `max_bytes`.
 ///
 /// Drops its trailers: tonic's generated services merge them into the metadata, so an `authorization` there
 /// could replace the one that a proxy has checked.
-pub(super) fn end_body<B: Body + Unpin>(
+pub(super) fn end_body<B: Body<Data = Bytes> + Unpin>(
     body: B,
     deadline: Instant,
-) -> impl Body<Data = B::Data, Error = B::Error> {
+    mut charge: Charge,
+    max_bytes: usize,
+) -> impl Body<Data = Bytes, Error = B::Error> {
+    let mut counted = 0;
+    let mut has_room = move |bytes| {
+        counted += bytes;
+        counted > max_bytes || charge.grow(bytes).is_ok()
+    };
     let frames = BodyStream::new(body).take_until(sleep_until(deadline));
-    StreamBody::new(frames.filter(|frame| ready(!matches!(frame, Ok(frame) if frame.is_trailers()))))
+    let frames = frames.filter(|frame| ready(!matches!(frame, Ok(frame) if frame.is_trailers())));
+    StreamBody::new(frames.take_while(move |frame| {
+        let data = frame.as_ref().ok().and_then(Frame::data_ref);
+        ready(has_room(data.map_or(0, Bytes::len)))
+    }))
 }
 
 /// Reads a `grpc-timeout`: 1 to 8 digits and a unit (gRPC over HTTP/2, "Requests").
@@ -74,6 +89,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+    use crate::memory::ConnectionMemory;
 
     #[test]
     fn a_grpc_timeout_shortens_the_limit_of_the_service() {
@@ -105,10 +121,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_trailers_of_a_request_are_dropped() {
-        let body = http_body_util::Full::new(bytes::Bytes::from_static(b"message"));
+        let memory = ConnectionMemory::for_test();
+        let body = http_body_util::Full::new(Bytes::from_static(b"message"));
         let trailers = HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::from_static("x"))]);
         let body = body.with_trailers(ready(Some(Ok(trailers))));
-        let body = end_body(Box::pin(body), Instant::now() + Duration::from_secs(60));
+        let charge = memory.charge(0).unwrap();
+        let body = end_body(Box::pin(body), Instant::now() + Duration::from_secs(60), charge, 100);
         let collected = body.collect().await.unwrap();
         assert!(collected.trailers().is_none());
         assert_eq!(collected.to_bytes(), "message");

@@ -1,19 +1,30 @@
 //! Finds the handler of a call, and observes the call around it.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::ready, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response, request::Parts};
+use http_body_util::BodyExt as _;
 use tonic::{body::Body, codegen::Service as _, metadata::MetadataMap, service::Routes};
 use tracing::Instrument as _;
 
 use super::{
-    CallContext, Service, deadline, decode,
+    CallContext, Service,
+    admit::admit,
+    deadline, decode,
     method::{Handler, Rpc},
     observe::{CallCounters, CallObserver},
     respond::ResponseBody,
 };
-use crate::{audit::Recorder, auth::Peer, config::LimitSettings, error::Error, telemetry::metrics::Metrics};
+use crate::{
+    audit::Recorder,
+    auth::Peer,
+    config::LimitSettings,
+    error::Error,
+    memory::{Charge, ConnectionMemory},
+    telemetry::metrics::Metrics,
+};
 
 /// Answers every call of a connection; cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,21 +76,28 @@ impl Dispatcher {
 
     /// Answers a call within its deadline; a streamed response only has to start by then.
     ///
+    /// What is not gRPC is refused by its HTTP status, and what exceeds the memory of the connection
+    /// with `RESOURCE_EXHAUSTED`, both at once: before the first poll, a request would count for
+    /// nothing.
+    ///
     /// Cancel safe: a dropped call is logged as cancelled, and a fetch that it started goes on.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "an async fn keeps each argument twice, and a request is large"
-    )]
     pub fn dispatch<B>(
         self,
         request: Request<B>,
         peer: Peer,
-    ) -> impl Future<Output = Response<ResponseBody>> + Send
+        memory: ConnectionMemory,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + Unpin
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
-        async move {
+        let mut charge = match admit(&request, &memory) {
+            Ok(charge) => charge,
+            Err(refused) => return Either::Left(ready(*refused)),
+        };
+        // Boxed, so that hyper and the runtime move a pointer rather than kilobytes, and a refusal
+        // takes little.
+        Either::Right(Box::pin(async move {
             let Shared { timeout, recorder, counters, .. } = &*self.0;
             let call = CallObserver::start(request.uri().path(), request.headers(), *timeout, counters);
             let (record, span) = (call.open_record(recorder), call.span(request.headers()));
@@ -88,21 +106,20 @@ impl Dispatcher {
                     // The other parts of the request are dropped here.
                     let (Parts { headers, .. }, mut body) = request.into_parts();
                     let metadata = MetadataMap::from_headers(headers);
-                    let context =
-                        CallContext { metadata: &metadata, peer: &peer, call: &call, audit: &record };
+                    let (metadata, peer, memory) = (&metadata, &peer, &memory);
+                    let context = CallContext { metadata, peer, call: &call, audit: &record, memory };
                     // Pinned here, so that the wrappers move a pointer rather than kilobytes.
-                    let answer = pin!(self.0.answer(rpc, &mut body, context));
+                    let answer = pin!(self.0.answer(rpc, &mut body, &mut charge, context));
                     call.run(answer.instrument(span.clone())).await
                 }
                 Handler::Builtin => {
-                    let request = request.map(|body| Body::new(deadline::end_body(body, call.deadline)));
-                    call.run(Box::pin(self.0.answer_builtin(request))).await
+                    call.run(Box::pin(self.0.answer_builtin(request, &call, charge, memory))).await
                 }
                 Handler::Unknown => Err(Error::Unimplemented),
             };
             let outcome = call.record(record, outcome).await;
             call.finish(outcome, &span)
-        }
+        }))
     }
 }
 
@@ -111,6 +128,7 @@ impl Shared {
         &self,
         rpc: Rpc,
         body: &mut B,
+        charge: &mut Charge,
         context: CallContext<'_>,
     ) -> Result<Response<ResponseBody>, Error>
     where
@@ -120,7 +138,7 @@ impl Shared {
         macro_rules! answer {
             ($method:ident) => {
                 async {
-                    let message = decode::message(context.metadata, body, max_bytes).await?;
+                    let message = decode::message(context.metadata, body, max_bytes, charge).await?;
                     service.$method(&message, context).await
                 }
             };
@@ -134,11 +152,41 @@ impl Shared {
             Rpc::EraseUser => Box::pin(answer!(erase)).await,
             Rpc::ExplainAccess => Box::pin(answer!(explain)).await,
         };
-        reply.map(ResponseBody::response)
+        Ok(ResponseBody::response(reply?, context.memory)?)
     }
 
-    async fn answer_builtin(&self, request: Request<Body>) -> Result<Response<ResponseBody>, Error> {
+    async fn answer_builtin<B>(
+        &self,
+        request: Request<B>,
+        call: &CallObserver<'_>,
+        mut charge: Charge,
+        memory: ConnectionMemory,
+    ) -> Result<Response<ResponseBody>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
+        if call.method.is_streamed() {
+            charge.grow(STREAM_BYTES)?;
+        }
+        let of_message = memory.charge(0)?;
+        let mut request = request.map(|body| {
+            Body::new(deadline::end_body(body, call.deadline, of_message, self.max_message_bytes))
+        });
+        let is_supported = decode::hide_unsupported_encoding(request.headers_mut());
         let Ok(response) = self.builtin.clone().call(request).await;
-        Error::from_response(&response).map_or_else(|| Ok(response.map(ResponseBody::Other)), Err)
+        match Error::from_response(&response) {
+            Some(Error::Unreadable) if !is_supported => Err(Error::Compressed),
+            Some(error) => Err(error),
+            None => Ok(response.map(|body| {
+                ResponseBody::Other(Body::new(body.map_frame(move |frame| {
+                    let _until_the_end = &charge;
+                    frame.map_data(|bytes| memory.part(bytes))
+                })))
+            })),
+        }
     }
 }
+
+// A client that leaves the responses of a stream unread can fill its window and send trailers.
+const STREAM_BYTES: usize = 256 * 1024;

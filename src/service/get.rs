@@ -5,7 +5,7 @@ use crate::{auth::Credentials, clock::TimePoint, proto::GetUserRequest, wire};
 
 impl Service {
     pub(super) async fn get(&self, message: &GetUserRequest, context: CallContext<'_>) -> Reply {
-        let CallContext { metadata, peer, call, audit } = context;
+        let CallContext { metadata, peer, call, audit, .. } = context;
         let credentials = Credentials { metadata, access_token: &message.access_token, peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         let rule = self.policy.rule(&caller);

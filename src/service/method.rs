@@ -45,6 +45,11 @@ impl Method {
     pub(super) fn is_audited(self) -> bool {
         matches!(self.handler, Handler::Ours(_))
     }
+
+    /// Returns whether the client may send several messages.
+    pub(super) fn is_streamed(self) -> bool {
+        LABELS.get(self.index).is_some_and(|labels| labels.grpc_type == "bidi_stream")
+    }
 }
 
 macro_rules! methods {

@@ -7,13 +7,14 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, header::HeaderName};
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 use tracing::{Span, debug, error, info, trace, warn};
 
 use super::{
     deadline,
+    decode::ACCEPTED_ENCODINGS,
     method::{LABELS, Method},
     request_id::RequestId,
     respond::ResponseBody,
@@ -180,7 +181,9 @@ impl<'c> CallObserver<'c> {
                 error.into_status_for(self.request_id(), left).into_http().map(ResponseBody::Other)
             }
         };
-        self.request_id.move_into(response.headers_mut());
+        let headers = response.headers_mut();
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED_ENCODINGS));
+        self.request_id.move_into(headers);
         response
     }
 
@@ -216,12 +219,11 @@ impl Drop for CallObserver<'_> {
 }
 
 const SHORTEST: Duration = Duration::from_millis(1);
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
-
-    use http::{HeaderValue, header::HeaderName};
 
     use super::*;
     use crate::audit::Audit;

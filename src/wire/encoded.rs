@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use prost::{
     Message,
     encoding::{self, WireType},
@@ -27,12 +26,12 @@ impl Encoded {
     }
 
     /// Returns the message in its frame, not compressed.
-    pub fn into_frame(mut self) -> Bytes {
+    pub fn into_frame(mut self) -> Vec<u8> {
         if let Some(([_, length @ ..], message)) = self.0.split_first_chunk_mut::<FRAME_HEADER_BYTES>() {
             // The largest message is a batch of 4 MiB.
             *length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
         }
-        self.0.into()
+        self.0
     }
 
     #[cfg(test)]

@@ -27,7 +27,7 @@ fn a_cache_hit_makes_the_listed_allocations_only() {
     let [by_sub, by_token] = LISTED.iter().fold([0, 0], |[sub, token], (s, t, _)| [sub + s, token + t]);
     for (kind, listed) in [(CallKind::BySub, by_sub), (CallKind::ByToken, by_token)] {
         let request = kind.request(&components.cognito);
-        runtime.block_on(warm_up(&components.dispatcher, &request));
+        runtime.block_on(warm_up(&components, &request));
         calls += WARM_UP_CALLS;
         // The writer has then taken all records, so its buffer has room for those to come.
         wait_for_records(&records, calls);
@@ -35,7 +35,7 @@ fn a_cache_hit_makes_the_listed_allocations_only() {
         // The tests log at trace level, where a hit allocates for its log lines.
         let _quiet = dispatcher::set_default(&Dispatch::none());
         let counts = vec![request; TIMES].into_iter().map(|request| {
-            let allocated = measure(|| assert!(answer(&components.dispatcher, request) > 0));
+            let allocated = measure(|| assert!(answer(&components, request) > 0));
             allocated.count_total
         });
         let counts: Vec<_> = counts.collect();
@@ -71,12 +71,12 @@ const TIMES: usize = 64;
 // count.
 const LISTED: &[(u64, u64, &str)] = &[
     (1, 1, "service::request_id: the id, as a header"),
-    (1, 1, "server::connection: the future of the answer, in a box"),
+    (1, 1, "service::dispatch: the future of the answer, in a box"),
     (1, 0, "prost: sub, as it was sent"),
     (1, 0, "wire: sub, shared"),
     (1, 1, "audit::names: the released attribute names"),
     (1, 1, "wire: the message, encoded in its frame"),
-    (1, 1, "bytes: the frame, shared with what is left of its room"),
+    (1, 1, "memory: the frame, with what counts it"),
     (2, 2, "http: the headers of the answer"),
     (2, 2, "http: its trailers"),
 ];

@@ -88,7 +88,7 @@ async fn every_outcome_of_a_call_is_recorded_once() {
         ("sidecar", ADA, "name", "released"),
         ("sidecar", "", "", "FIELD_INVALID"),
         ("sidecar", GRACE, "", "DEADLINE"),
-        ("", "", "", "FIELD_INVALID"),
+        ("", "", "", "OVERLOADED"),
     ];
     let key = trail.key();
     let pool = app.cognito.pool_id().to_owned();

@@ -111,7 +111,7 @@ async fn a_token_over_the_limit_fails_its_call_and_keeps_the_connection() {
         // Over the header list size: the transport refuses it, with a status of its choice.
         assert!(app.get_user(with_token(&long, GetUserRequest::default())).await.is_err());
         let message = GetUserRequest { access_token: long, ..GetUserRequest::default() };
-        assert_failure(app.get_user(Request::new(message)).await, Code::InvalidArgument, "FIELD_INVALID");
+        assert_failure(app.get_user(Request::new(message)).await, Code::ResourceExhausted, "OVERLOADED");
         assert!(app.get_by_token(&good).await.is_ok(), "A13");
     }
     assert_eq!(app.cognito_lookups(), 1);

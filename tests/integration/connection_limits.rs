@@ -122,33 +122,54 @@ async fn with_few_descriptors_some_are_reserved_for_cognito() {
     assert_eq!(metric(process.admin, ACCEPT_FAILURES).await, 0.0);
 }
 
-/// With fewer descriptors than the reserve, connections to the admin port can take the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_too_few_descriptors_the_start_fails() {
+    let cognito = standin();
+    let settings = "listen = \"127.0.0.1:0\"\nworkers = 1";
+    let process = Process::start_with_shell("ulimit -n 64; exec \"$0\" \"$@\"", &cognito, settings, &[]);
+    let (code, lines) = process.failed();
+    let text = format!("{lines:?}");
+    assert!(
+        code == Some(1) && text.contains("limit on open files is 64, and 164 are needed"),
+        "{code:?} {text}"
+    );
+}
+
+/// The soft limit is raised as far as the hard one, here from 64.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_descriptors_the_acceptor_pauses_warns_once_and_recovers() {
     let cognito = standin();
     let settings = "listen = \"127.0.0.1:0\"\nworkers = 1\n[shutdown]\ndelay = \"0s\"";
-    let process = Process::serve_with_shell("ulimit -n 64; exec \"$0\" \"$@\"", &cognito, settings, &[]);
+    let line = "ulimit -Sn 64; ulimit -Hn 1000; exec \"$0\" \"$@\"";
+    let process = Process::serve_with_shell(line, &cognito, settings, &[]);
+    assert_eq!(process.limit_files(1000), 1000);
     let address = process.address.parse().unwrap();
     let mut good = UserServiceClient::new(connect(address).await);
     assert!(good.get_user(about(ADA)).await.is_ok());
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(open_from([127, 0, 0, 1], address).await.unwrap());
+    }
+    // Fewer than are open.
+    process.limit_files(64);
     let begun = Instant::now();
     let asking = async {
         while begun.elapsed() < SHORT {
             assert!(good.get_user(about(ADA)).await.is_ok());
         }
     };
-    let probing = join_all((0..64).map(|_| reconnect_for_ever(process.admin)));
     let waiting = join_all((0..5).map(|_| reconnect_for_ever(address)));
     tokio::select! {
         () = asking => {}
-        _ = probing => {}
         _ = waiting => {}
     }
-    drop(good);
+    process.limit_files(1000);
+    drop(held);
     wait_until_accepted([127, 0, 0, 1], address).await;
     let failures = metric(process.admin, ACCEPT_FAILURES).await;
     assert!(failures > 1.0, "{failures}");
     process.wait_for_log("cannot accept connections");
+    drop(good);
     process.signal("TERM");
     let lines = process.log_until("stopped");
     assert!(lines.iter().all(|line| line["level"] != "WARN"), "{lines:?}");

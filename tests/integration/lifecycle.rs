@@ -10,12 +10,12 @@ use cognito_lookup::{
         },
         user_service_client::UserServiceClient,
     },
-    server::Listeners,
+    server::Server,
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tonic::{Code, Request};
 
-use crate::support::{ADA, App, connect, serve, standin};
+use crate::support::{ADA, App, connect, standin};
 
 #[tokio::test]
 async fn health_covers_the_server_and_each_service() {
@@ -146,12 +146,12 @@ async fn every_service_refuses_a_large_message() {
     let large = "x".repeat(65 * 1024);
     let health =
         HealthClient::new(app.channel.clone()).check(HealthCheckRequest { service: large.clone() }).await;
-    assert_eq!(health.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(health.unwrap_err().code(), Code::ResourceExhausted);
     let user = app.get_user(Request::new(crate::support::about(&large))).await;
-    assert_eq!(user.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(user.unwrap_err().code(), Code::ResourceExhausted);
     let inspect = InspectUserRequest { sub: large.clone(), ..InspectUserRequest::default() };
     let admin = AdminServiceClient::new(app.channel.clone()).inspect_user(inspect).await;
-    assert_eq!(admin.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(admin.unwrap_err().code(), Code::ResourceExhausted);
 }
 
 #[tokio::test]
@@ -229,8 +229,7 @@ async fn invalid_settings_prevent_the_start() {
     let mut config = crate::support::config(&cognito);
     config.callers[0].attributes.clear();
     config.pools[0].id = "x".into();
-    let listeners = Listeners::bind(&config).await.unwrap();
-    let error = serve(config, listeners, std::future::pending()).await.unwrap_err().to_string();
+    let error = Server::read(config).unwrap_err().to_string();
     assert!(error.contains("callers[0].attributes") && error.contains("pools[0].id"), "{error}");
     assert_eq!(cognito.calls("jwks"), 0);
 }

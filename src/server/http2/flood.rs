@@ -11,12 +11,14 @@ use tokio::time::Instant;
 pub(super) struct FrameMeter {
     /// Bytes to skip before the next frame header.
     skip: usize,
-    /// The first bytes of a frame header: the length of the payload, and the type.
-    header: u32,
+    /// The first bytes of a frame header: the length of the payload, the type and the flags.
+    header: u64,
     /// How many bytes `header` has.
     filled: usize,
     /// Whether the client has sent the whole connection preface.
     pub(super) preface_complete: bool,
+    /// Whether the last frame was HEADERS or CONTINUATION, and more of the block is to follow.
+    pub(super) block_open: bool,
     /// How many more frames that carry no call may come.
     allowance: u32,
     refilled: Instant,
@@ -33,6 +35,7 @@ impl FrameMeter {
             header: 0,
             filled: 0,
             preface_complete: false,
+            block_open: false,
             allowance: MAX_ALLOWANCE,
             refilled: Instant::now(),
         }
@@ -47,11 +50,12 @@ impl FrameMeter {
             self.preface_complete |= self.skip == 0;
             let Some((byte, rest)) = bytes.split_first() else { return Ok(()) };
             bytes = rest;
-            self.header = self.header << 8 | u32::from(*byte);
+            self.header = self.header << 8 | u64::from(*byte);
             self.filled += 1;
             if self.filled == METERED_HEADER_BYTES {
                 self.filled = 0;
-                let [high, middle, low, kind] = self.header.to_be_bytes();
+                let [.., high, middle, low, kind, flags] = self.header.to_be_bytes();
+                self.block_open = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS == 0;
                 let length = u32::from_be_bytes([0, high, middle, low]) as usize;
                 self.skip = FRAME_HEADER_BYTES - METERED_HEADER_BYTES + length;
                 self.charge(kind)?;
@@ -87,10 +91,11 @@ impl FrameMeter {
 // RFC 9113, sections 3.4, 4.1 and 6.
 const PREFACE_BYTES: usize = 24;
 const FRAME_HEADER_BYTES: usize = 9;
-const METERED_HEADER_BYTES: usize = 4;
+const METERED_HEADER_BYTES: usize = 5;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
 // A call brings a reset, a few window updates and a ping that estimates the bandwidth: far fewer.
 const ALLOWANCE_PER_CALL: u32 = 20;
 // For the pings and window updates of a health watch that lasts for a day.

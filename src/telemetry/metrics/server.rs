@@ -15,6 +15,10 @@ metric_set! {
         pub connections_refused: EnumFamily<ConnectionLimit, Counter> = "connections_refused",
         /// Connections closed by force, by reason.
         pub connections_cut: EnumFamily<CutReason, Counter> = "connections_cut",
+        /// Memory that connections have taken of `limits.memory`, in bytes.
+        pub connection_memory: Gauge = "connection_memory_bytes",
+        /// Connections, requests and responses refused because `limits.memory` is reached.
+        pub memory_refusals: Counter = "memory_refusals",
         /// Failures to accept a connection, most often for lack of file descriptors.
         pub accept_failures: Counter = "accept_failures",
         /// Failures to load changed TLS files. The previous ones stay in use.
@@ -56,6 +60,8 @@ label! {
         Connections,
         /// `limits.connections_per_peer`.
         ConnectionsPerPeer,
+        /// `limits.memory`.
+        Memory,
     }
 }
 
@@ -68,6 +74,8 @@ label! {
         Flood,
         /// Its TLS handshake or HTTP/2 preface failed or timed out.
         Handshake,
+        /// `limits.memory` was reached, and no caller had been identified on it.
+        Memory,
         /// Its client left responses unread.
         Stall,
     }

@@ -4,8 +4,8 @@ use std::{
     time::Duration,
 };
 
-use cognito_lookup::proto::GetUserRequest;
-use prost::Message as _;
+use cognito_lookup::proto::{BatchGetUsersRequest, GetUserRequest};
+use prost::Message;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -127,7 +127,8 @@ pub(crate) async fn end(stream: &mut (impl AsyncRead + Unpin), mut seen: impl Fn
     }
 }
 
-async fn next(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
+/// Returns the next frame, however long it takes.
+pub(crate) async fn next(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await?;
     let [high, middle, low, kind, flags, id @ ..] = head;
@@ -154,7 +155,7 @@ pub(crate) fn call(stream: u32, request: &GetUserRequest) -> Vec<u8> {
 }
 
 /// A Length-Prefixed-Message.
-pub(crate) fn message(request: &GetUserRequest) -> Vec<u8> {
+pub(crate) fn message(request: &impl Message) -> Vec<u8> {
     let message = request.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0][..], &length, &message].concat()
@@ -167,10 +168,21 @@ pub(crate) fn open_stream(stream: u32) -> Vec<u8> {
 
 /// The header block of a `GetUser`.
 pub(crate) fn get_user() -> Vec<u8> {
+    head("/userlookup.v1.UserService/GetUser")
+}
+
+/// A `BatchGetUsers` with its message.
+pub(crate) fn batch(stream: u32, request: &BatchGetUsersRequest) -> Vec<u8> {
+    let head = head("/userlookup.v1.UserService/BatchGetUsers");
+    [frame(HEADERS, END_HEADERS, stream, &head), frame(DATA, END_STREAM, stream, &message(request))].concat()
+}
+
+/// The header block of a call.
+pub(crate) fn head(path: &str) -> Vec<u8> {
     let fields = [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", "/userlookup.v1.UserService/GetUser"),
+        (":path", path),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ];

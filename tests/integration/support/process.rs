@@ -9,6 +9,7 @@ use std::{
 };
 
 use cognito_standin::StandIn;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -52,6 +53,21 @@ impl Process {
         settings: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        let mut process = Self::start_with_shell(line, cognito, settings, environment);
+        process.start = process.log_until("listening");
+        let listening = process.start.last().unwrap();
+        process.address = listening["address"].as_str().unwrap().to_owned();
+        process.admin = listening["admin.address"].as_str().unwrap().parse().unwrap();
+        process
+    }
+
+    /// As [`listen_with_shell`](Self::listen_with_shell), without waiting until it listens.
+    pub(crate) fn start_with_shell(
+        line: &str,
+        cognito: &StandIn,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("settings.toml");
         fs::write(&file, format!("{settings}\n{}", pool(cognito, "name"))).unwrap();
@@ -75,13 +91,20 @@ impl Process {
             values.map_while(|value| lines.send(value).ok()).for_each(drop);
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process =
-            Self { child, log, start: Vec::new(), address: String::new(), admin: nowhere, _folder: folder };
-        process.start = process.log_until("listening");
-        let listening = process.start.last().unwrap();
-        process.address = listening["address"].as_str().unwrap().to_owned();
-        process.admin = listening["admin.address"].as_str().unwrap().parse().unwrap();
-        process
+        Self { child, log, start: Vec::new(), address: String::new(), admin: nowhere, _folder: folder }
+    }
+
+    /// Waits until it has ended, and returns its exit code and what it logged.
+    pub(crate) fn failed(mut self) -> (Option<i32>, Vec<Value>) {
+        let code = self.child.wait().unwrap().code();
+        (code, self.log.iter().collect())
+    }
+
+    /// Sets how many files it may open, and returns what it was before.
+    pub(crate) fn limit_files(&self, limit: u64) -> u64 {
+        let id = Pid::from_child(&self.child);
+        let new = Rlimit { current: Some(limit), maximum: Some(1000) };
+        prlimit(Some(id), Resource::Nofile, new).unwrap().current.unwrap()
     }
 
     /// Waits until the process logs this message.
