@@ -3,6 +3,8 @@
 //! Operations have their AWS names (`AdminGetUser`, `AssumeRole`). `jwks`, `openid-configuration`
 //! and `token` name the other endpoints.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
@@ -78,6 +80,12 @@ impl StandIn {
         let (release, hold) = watch::channel(());
         self.plan(operation, |plan| plan.hold = Some(hold));
         Hold { _release_on_drop: release }
+    }
+
+    /// Makes each call arrive up to `most` after it was sent, as over a network with jitter. A call
+    /// whose client leaves meanwhile does not arrive.
+    pub fn set_travel_time(&self, most: Duration) {
+        self.state.fault_plan.set_travel_time(most);
     }
 
     /// Sets the calls per second that `GetProvisionedLimit` returns for a quota category such as

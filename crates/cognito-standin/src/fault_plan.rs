@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Mutex,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -16,7 +17,10 @@ use super::{
 
 /// Faults, holds and counts by operation.
 #[derive(Default)]
-pub(super) struct FaultPlan(Mutex<HashMap<String, OperationPlan>>);
+pub(super) struct FaultPlan {
+    operations: Mutex<HashMap<String, OperationPlan>>,
+    travel: Mutex<(Duration, u32)>,
+}
 
 /// Faults, holds and counts of one operation.
 #[derive(Default)]
@@ -40,8 +44,21 @@ impl FaultPlan {
         })
     }
 
+    /// Makes each call travel for up to `most` before it arrives.
+    pub(super) fn set_travel_time(&self, most: Duration) {
+        lock(&self.travel).0 = most;
+    }
+
+    /// Returns how long the next call travels. The times are spread evenly and in no order.
+    pub(super) fn travel_time(&self) -> Duration {
+        let mut travel = lock(&self.travel);
+        // The golden ratio as a fraction of 2^32.
+        travel.1 = travel.1.wrapping_add(0x9E37_79B9);
+        travel.0.mul_f64(f64::from(travel.1) / f64::from(u32::MAX))
+    }
+
     /// Reads or changes the plan of one operation.
     pub(super) fn operation<T>(&self, name: &str, visit: impl FnOnce(&mut OperationPlan) -> T) -> T {
-        visit(lock(&self.0).entry(name.to_owned()).or_default())
+        visit(lock(&self.operations).entry(name.to_owned()).or_default())
     }
 }

@@ -12,6 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::{
     api_error::ApiError,
@@ -115,6 +116,10 @@ async fn respond(
     input: Value,
     execute: impl FnOnce(&Call) -> HttpResponse,
 ) -> Response {
+    let travel_time = state.fault_plan.travel_time();
+    if !travel_time.is_zero() {
+        sleep(travel_time).await;
+    }
     match apply_fault(state.fault_plan.begin_call(operation, input), reset_handle).await {
         Ok(call) => execute(&call).into_response(),
         Err(response) => response,
