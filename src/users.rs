@@ -25,7 +25,11 @@ pub use self::{
     invalidation::{Invalidated, Invalidation},
 };
 use self::{
-    cache::UserCache, cognito::Cognito, entry::Ttls, limiter::RateLimiter, lookup::LookupRequest,
+    cache::UserCache,
+    cognito::Cognito,
+    entry::Ttls,
+    limiter::{Account, Priority, RateLimiter},
+    lookup::LookupRequest,
     single_flight::SingleFlight,
 };
 use crate::{
@@ -104,17 +108,29 @@ impl Users {
     /// has no call left that starts before `deadline`. Cancel safe: a fetch in flight goes on,
     /// bounded in time, and its result is cached.
     pub fn find(&self, permit: &Permit, deadline: Instant) -> impl Future<Output = Result<Found, Failure>> {
-        self.find_as_fresh(permit, permit.freshness(), deadline)
+        self.find_with_priority(permit, permit.freshness(), Priority::Single, deadline)
     }
 
-    /// Returns what [`find`](Self::find) would if the permit required this freshness.
-    pub async fn find_as_fresh(
+    /// Returns what [`find`](Self::find) would if the permit required this freshness, for one user of
+    /// a batch. Requests of the same caller about one user come first.
+    pub fn find_for_batch(
         &self,
         permit: &Permit,
         requirement: FreshnessRequirement,
         deadline: Instant,
+    ) -> impl Future<Output = Result<Found, Failure>> {
+        self.find_with_priority(permit, requirement, Priority::Batch, deadline)
+    }
+
+    async fn find_with_priority(
+        &self,
+        permit: &Permit,
+        requirement: FreshnessRequirement,
+        priority: Priority,
+        deadline: Instant,
     ) -> Result<Found, Failure> {
-        let request = self.request(permit.subject(), requirement, permit.caller_limit());
+        let account = Account { priority, caller_limit: permit.caller_limit() };
+        let request = self.request(permit.subject(), requirement, account);
         if permit.fetches_groups() {
             Box::pin(self.find_with_groups(&request, deadline)).await
         } else {
@@ -129,7 +145,8 @@ impl Users {
         if permit.fetches_groups() {
             return None;
         }
-        let request = self.request(permit.subject(), permit.freshness(), permit.caller_limit());
+        let account = Account { priority: Priority::Single, caller_limit: permit.caller_limit() };
+        let request = self.request(permit.subject(), permit.freshness(), account);
         self.cached(&request).map(Found::user_of)
     }
 
@@ -197,9 +214,9 @@ impl Inner {
 
 // A further repeat only follows if Cognito takes longer each time.
 const MAX_REPEATS: usize = 2;
-// Cognito's default quota of 120 reads a second for 5 s. A caller waits up to 3 s for a call to
-// start. The call takes up to 2 s.
-const MAX_FETCHES: usize = 600;
+// Cognito's default quota of 120 reads a second for 5 s, twice, because one caller gets half. A
+// caller waits up to 3 s for a call to start. The call takes up to 2 s.
+const MAX_FETCHES: usize = 1200;
 
 #[cfg(test)]
 mod fixtures;

@@ -38,7 +38,7 @@ impl<'a> CallerRule<'a> {
         let attributes = self.rule.attributes.narrow(query.attributes).map_err(|names| {
             Denied::AttributesNotAllowed(names.iter().map(AttributeName::as_str).map(Into::into).collect())
         })?;
-        let (freshness, caller_limit) = (query.freshness, self.rule.caller_limit.clone());
+        let (freshness, caller_limit) = (query.freshness, self.rule.caller_limit);
         Ok(Permit { subject, attributes, groups, freshness, caller_limit })
     }
 

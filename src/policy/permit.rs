@@ -16,7 +16,7 @@ pub struct Permit {
     pub(super) attributes: Arc<Selection>,
     pub(super) groups: GroupsSource,
     pub(super) freshness: FreshnessRequirement,
-    pub(super) caller_limit: Option<CallerRateLimit>,
+    pub(super) caller_limit: CallerRateLimit,
 }
 
 impl Permit {
@@ -33,8 +33,8 @@ impl Permit {
         self.freshness
     }
 
-    pub(crate) fn caller_limit(&self) -> Option<&CallerRateLimit> {
-        self.caller_limit.as_ref()
+    pub(crate) fn caller_limit(&self) -> CallerRateLimit {
+        self.caller_limit
     }
 }
 
@@ -58,13 +58,14 @@ pub(super) enum GroupsSource {
     NotRequested,
 }
 
-/// The rate limit of one caller's cache misses.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// A caller, and the rate limit of its cache misses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CallerRateLimit {
-    /// The configured name of the caller.
-    pub caller: Arc<str>,
-    /// The users that may be fetched for it in any second, at least 1.
-    pub misses_per_second: usize,
+    /// The index of the caller's rule in the settings.
+    pub caller: usize,
+    /// The calls to Cognito that may be made for it in any second, at least 1; none if only its
+    /// fair part of the whole rate limit bounds it.
+    pub misses_per_second: Option<usize>,
 }
 
 /// The user that a permit is about.

@@ -94,7 +94,7 @@ impl Service {
     async fn look_up(&self, item: &mut Item, requirement: Option<FreshnessRequirement>, deadline: Instant) {
         let Some(permit) = &item.permit else { return };
         let requirement = requirement.unwrap_or_else(|| permit.freshness());
-        let found = self.users.find_as_fresh(permit, requirement, deadline).await;
+        let found = self.users.find_for_batch(permit, requirement, deadline).await;
         let user = disclose(found, permit);
         // A failed fetch leaves what is still fresh enough.
         if user.is_ok() || item.user.is_none() || !item.is_fresh_at(BootTime::now()) {

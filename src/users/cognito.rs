@@ -26,7 +26,7 @@ use aws_sdk_cognitoidentityprovider::{
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-pub(super) use self::fetch::Attribution;
+pub(super) use self::fetch::Access;
 use self::{
     body::BodyReader, breaker::Breakers, credentials::PoolCredentials, error::Alarm, fetch::Fetch,
     flaw::FieldLog,
@@ -127,17 +127,17 @@ impl Cognito {
     }
 
     /// Returns the user, none if Cognito knows no such user, and the method used. `username` is the
-    /// cached one. The first call must be reserved. All calls end within 2 s, because no caller
+    /// cached one. Its first call must have begun. All calls end within 2 s, because no caller
     /// waits longer.
     pub(super) async fn fetch_user(
         &self,
         user: &Key,
         lookup_key: &LookupKey,
         username: Option<&Username>,
-        attribution: Attribution<'_>,
+        access: Access<'_>,
     ) -> (LookupMethod, Result<Option<User>, Failure>) {
         let ends = Instant::now() + TOTAL_TIMEOUT;
-        let mut fetch = Fetch::begin(self, user, attribution, ends);
+        let mut fetch = Fetch::begin(self, user, access, ends);
         let asking = async {
             match lookup_key {
                 LookupKey::Username(name) => {
@@ -158,10 +158,10 @@ impl Cognito {
         &self,
         user: &Key,
         name: &Username,
-        attribution: Attribution<'_>,
+        access: Access<'_>,
     ) -> Result<Option<(Groups, bool)>, Failure> {
         let ends = Instant::now() + TOTAL_TIMEOUT;
-        let mut fetch = Fetch::begin(self, user, attribution, ends);
+        let mut fetch = Fetch::begin(self, user, access, ends);
         let outcome = timeout_at(ends, fetch.groups(name)).await.unwrap_or(Err(Failure::Unavailable));
         self.report(&outcome);
         outcome

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use tokio::{task::yield_now, time::sleep_until};
+use tokio::task::yield_now;
 
 use super::{
     Failure, Invalidation, Users,
     cache::{EntryKind, Key},
-    cognito::Attribution,
+    cognito::Access,
     entry::{CacheEntry, Content, LookupMethod},
-    limiter::{Acquire, Priority, QuotaCategory},
-    single_flight::{FetchError, FetchResult, Progress, Reporter},
+    limiter::{Account, CallKind, QuotaCategory, Ticket},
+    single_flight::{FetchError, FetchResult, Reporter},
 };
 use crate::{
     clock::TimePoint,
     epochs::Epoch,
     freshness::StaleReason,
-    policy::{CallerRateLimit, LookupKey},
+    policy::LookupKey,
     user::{User, Username},
 };
 
@@ -27,8 +27,7 @@ pub(super) struct FetchRequest {
     pub(super) lookup_key: LookupKey,
     /// The user's name, if the groups are fetched and not the user.
     pub(super) username_for_groups: Option<Username>,
-    pub(super) caller_limit: Option<CallerRateLimit>,
-    pub(super) priority: Priority,
+    pub(super) account: Account,
     /// When the request arrived: an invalidation since then keeps the result out of the cache.
     pub(super) epoch: Epoch,
     /// The first call to Cognito starts before this, or never.
@@ -41,13 +40,15 @@ impl Users {
     /// Fetches and caches. Fails at once, before its first wait, if the rate limit has no call left
     /// before the deadline.
     pub(super) async fn fetch(self, request: FetchRequest) -> FetchResult {
-        let starts_at = self.acquire(&request)?;
-        request.reporter.send_replace(Progress::Queued(starts_at));
+        let ticket = self.queue(&request)?;
+        let access = Access { ticket: &ticket, reporter: &request.reporter };
+        access.reporter.queued();
         // The request polls only up to here; a task runs the rest.
         yield_now().await;
-        sleep_until(starts_at).await;
+        ticket.begun().await?;
+        access.reporter.calling();
         let began = TimePoint::now();
-        let (method, fetched) = self.ask_cognito(&request).await;
+        let (method, fetched) = self.ask_cognito(&request, access).await;
         let (epochs, key) = (&self.0.epochs, request.key);
         match fetched {
             Ok(content) => {
@@ -70,36 +71,43 @@ impl Users {
         }
     }
 
-    fn acquire(&self, request: &FetchRequest) -> Result<tokio::time::Instant, Failure> {
+    fn queue(&self, request: &FetchRequest) -> Result<Ticket, Failure> {
         let cognito = self.cognito(&request.key.pool)?;
-        let Attribution { priority, caller_limit, .. } = request.attribution();
         let category = match request.username_for_groups {
             None => cognito.category(&request.lookup_key),
             Some(_) => QuotaCategory::GroupReads,
         };
         // Before the rate limit, so that calls that are not made leave it to others.
         cognito.check_circuit(category)?;
-        let user = &request.key.with_kind(EntryKind::Profile);
-        let acquire = Acquire { category, user, priority, caller_limit, is_continuation: false };
-        cognito.limiter().reserve(&acquire, request.deadline)
+        let user = request.key.with_kind(EntryKind::Profile);
+        let ticket = cognito.limiter().open(request.reporter.id, request.account, user);
+        ticket.queue(category, CallKind::First, request.deadline)?;
+        Ok(ticket)
     }
 
-    async fn ask_cognito(&self, request: &FetchRequest) -> (LookupMethod, Result<Content, Failure>) {
+    async fn ask_cognito(
+        &self,
+        request: &FetchRequest,
+        access: Access<'_>,
+    ) -> (LookupMethod, Result<Content, Failure>) {
         match &request.username_for_groups {
-            None => self.ask_for_user(request).await,
-            Some(name) => (LookupMethod::ByUsername, self.ask_for_groups(request, name).await),
+            None => self.ask_for_user(request, access).await,
+            Some(name) => (LookupMethod::ByUsername, self.ask_for_groups(request, access, name).await),
         }
     }
 
-    async fn ask_for_user(&self, request: &FetchRequest) -> (LookupMethod, Result<Content, Failure>) {
+    async fn ask_for_user(
+        &self,
+        request: &FetchRequest,
+        access: Access<'_>,
+    ) -> (LookupMethod, Result<Content, Failure>) {
         let FetchRequest { key, lookup_key, .. } = request;
         let cognito = match self.cognito(&key.pool) {
             Ok(cognito) => cognito,
             Err(failure) => return (lookup_key.into(), Err(failure)),
         };
         let username = self.cached_username(key);
-        let (method, fetched) =
-            cognito.fetch_user(key, lookup_key, username.as_ref(), request.attribution()).await;
+        let (method, fetched) = cognito.fetch_user(key, lookup_key, username.as_ref(), access).await;
         let content = |user: Option<User>| match user {
             None => Content::Absent(method),
             Some(user) => Content::Present(Arc::new(user)),
@@ -107,9 +115,14 @@ impl Users {
         (method, fetched.map(content))
     }
 
-    async fn ask_for_groups(&self, request: &FetchRequest, name: &Username) -> Result<Content, Failure> {
+    async fn ask_for_groups(
+        &self,
+        request: &FetchRequest,
+        access: Access<'_>,
+        name: &Username,
+    ) -> Result<Content, Failure> {
         let user = request.key.with_kind(EntryKind::Profile);
-        let groups = self.cognito(&user.pool)?.fetch_groups(&user, name, request.attribution()).await?;
+        let groups = self.cognito(&user.pool)?.fetch_groups(&user, name, access).await?;
         groups.map(|(groups, enabled)| Content::Groups(groups, enabled)).ok_or(Failure::NoSuchUser)
     }
 
@@ -148,11 +161,5 @@ impl Users {
             Content::Absent(_) | Content::Groups(..) => None,
             Content::Present(user) => Some(user.username.clone()),
         }
-    }
-}
-
-impl FetchRequest {
-    fn attribution(&self) -> Attribution<'_> {
-        Attribution::of(self.priority, self.caller_limit.as_ref(), &self.reporter)
     }
 }

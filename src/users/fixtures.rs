@@ -7,7 +7,7 @@ pub(super) use super::{
     cache::{EntryKind, Key},
     cognito::Cognito,
     entry::{CacheEntry, Content, Decision, LookupMethod, Ttls},
-    limiter::{QuotaCategory, RateLimiter},
+    limiter::{Account, Priority, QuotaCategory, RateLimiter},
 };
 #[expect(unused_imports, reason = "each test module uses some of them")]
 pub(super) use crate::{
@@ -50,4 +50,9 @@ pub(crate) fn test_user(sub: &str) -> User {
 /// An empty cache of verified tokens.
 pub(crate) fn no_tokens() -> std::sync::Arc<VerifiedTokens> {
     std::sync::Arc::new(VerifiedTokens::new(1 << 20, &Metrics::new()))
+}
+
+/// The account of a request about one user, of a caller with this index and limit of its own.
+pub(super) fn account(caller: usize, misses_per_second: Option<usize>) -> Account {
+    Account { priority: Priority::Single, caller_limit: CallerRateLimit { caller, misses_per_second } }
 }

@@ -1,20 +1,36 @@
-//! The rate limit on calls to Cognito, one for each account and Region: every call acquires it
-//! first, or is not made.
+//! The rate limit on calls to Cognito, one for each account and Region: every call waits for its
+//! turn first, or is not made.
 
 mod aimd;
 mod allowance;
+mod categories;
 mod category;
+mod pace;
+mod queue;
 mod retry_budget;
+mod schedule;
+mod sliding_log;
 mod state;
-mod window;
+mod ticket;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout_at},
+};
 use tracing::{info, warn};
 
-pub(super) use self::category::QuotaCategory;
 use self::state::LimiterState;
+pub(super) use self::{
+    category::QuotaCategory,
+    queue::FetchId,
+    state::{CALL_TIME, LEAST_TIME},
+    ticket::Ticket,
+};
 use super::{Failure, cache::Key};
 use crate::{
     config::BudgetSettings,
@@ -26,34 +42,59 @@ use crate::{
 };
 
 /// The rate limit of one account and Region, shared by its pools.
+///
+/// A category has no more calls in its [sliding log](sliding_log) than its rate. When it has room,
+/// the next call is that of the caller with the fewest calls in the log.
 #[derive(Debug)]
 pub(super) struct RateLimiter {
     state: Mutex<LimiterState>,
+    /// Wakes the task that begins waiting calls.
+    queued: Notify,
     metrics: UpstreamMetrics,
 }
 
-/// Whether a caller waits for the call.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What waits for a call.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Priority {
-    /// No caller waits, so the call may use half of the rate and starts at once or not at all.
+    /// No caller, so the call may use half of the rate and begins at once or not at all.
     Background,
-    /// A caller waits.
-    Foreground,
+    /// A request about many users.
+    Batch,
+    /// A request about one user. It comes before the batches of the same caller.
+    Single,
 }
 
-/// What a call needs from the rate limit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Acquire<'a> {
-    pub(super) category: QuotaCategory,
-    /// The user that the call is about: Cognito allows 10 reads of one user a second.
-    pub(super) user: &'a Key,
+/// The account that a fetch is on: whose turn its calls wait for, and whose limit they use up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Account {
     pub(super) priority: Priority,
-    /// The limit of the caller; none if the call is not a caller's miss, or the caller has no
+    pub(super) caller_limit: CallerRateLimit,
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum CallKind {
+    /// The first call of a fetch.
+    First,
+    /// A follow-up call of the same fetch. It is charged to the caller's own limit but does not
+    /// wait for it; otherwise a fetch of several calls could starve under a low limit.
+    FollowUp,
+    /// Repeats a failed call. A tenth of all calls may be. It is not charged to the caller's own
     /// limit.
-    pub(super) caller_limit: Option<&'a CallerRateLimit>,
-    /// A follow-up call of the same fetch. It is charged to the caller's limit but does not wait
-    /// for it; otherwise a fetch of several calls could starve under a low limit.
-    pub(super) is_continuation: bool,
+    Retry,
+}
+
+impl Account {
+    /// Returns the index of the caller's rule.
+    pub(super) fn caller(self) -> usize {
+        self.caller_limit.caller
+    }
+
+    /// Returns the caller and its own limit. A refresh is no caller's miss, so it has none.
+    fn own_limit(self) -> Option<(usize, usize)> {
+        let limit = self.caller_limit.misses_per_second.filter(|_| self.priority != Priority::Background);
+        Some((self.caller(), limit?))
+    }
 }
 
 impl RateLimiter {
@@ -62,29 +103,64 @@ impl RateLimiter {
         for category in QuotaCategory::ALL {
             metrics.prepare(category.as_str(), category.operation());
         }
-        Self { state: Mutex::new(LimiterState::new(settings)), metrics: metrics.clone() }
+        let state = Mutex::new(LimiterState::new(settings));
+        Self { state, queued: Notify::new(), metrics: metrics.clone() }
     }
 
-    /// Reserves a call and returns when it starts. Fails at once if that leaves too little time
-    /// before `deadline`.
-    pub(super) fn reserve(&self, acquire: &Acquire<'_>, deadline: Instant) -> Result<Instant, Failure> {
+    /// Returns the ticket of a fetch of `user`, for as long as the fetch takes.
+    pub(super) fn open(self: &Arc<Self>, id: FetchId, account: Account, user: Key) -> Ticket {
+        let woken = Arc::new(Notify::new());
+        self.state().open(id, account, user, Arc::clone(&woken), Instant::now());
+        Ticket { limiter: Arc::clone(self), id, woken }
+    }
+
+    /// Lets another request wait for a fetch in flight. Returns when the call that the fetch waits
+    /// for is expected to begin; none if it waits for none. The fetch goes over to `account` if it
+    /// would begin earlier there, so that no caller's limit delays another caller.
+    pub(super) fn join(&self, id: FetchId, account: Account, deadline: Instant) -> Option<Instant> {
+        let expected_at = self.state().join(id, account, deadline, Instant::now());
+        self.queued.notify_one();
+        expected_at
+    }
+
+    fn queue(
+        self: &Arc<Self>,
+        id: FetchId,
+        category: QuotaCategory,
+        kind: CallKind,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
         let mut state = self.state();
-        let reserved = state.reserve(acquire, Instant::now(), deadline);
-        match reserved {
-            Ok(_) => state.retry_budget.earn(),
-            Err(_) => self.metrics.count_refusal(acquire.category.as_str()),
+        let queued = state.queue(id, category, kind, deadline, Instant::now());
+        match queued {
+            Err(_) => self.metrics.count_refusal(category.as_str()),
+            Ok(()) if state.waits_in(id).is_none() => {}
+            Ok(()) if mem::replace(&mut state.is_driven, true) => self.queued.notify_one(),
+            Ok(()) => {
+                #[expect(clippy::disallowed_methods, reason = "ends when no call waits")]
+                tokio::spawn(Arc::clone(self).drive());
+            }
         }
-        reserved
+        queued
     }
 
-    /// As [`reserve`](Self::reserve), for a call that failed and is repeated now: a tenth of all
-    /// calls may be.
-    pub(super) fn reserve_retry(&self, acquire: &Acquire<'_>) -> Result<Instant, Failure> {
-        let (mut state, now) = (self.state(), Instant::now());
-        if !state.retry_budget.spend() {
-            return Err(Failure::Unavailable);
+    /// Begins waiting calls when their turn comes, until none waits.
+    async fn drive(self: Arc<Self>) {
+        loop {
+            let turn = self.state().dispatch_all(Instant::now());
+            let Some(turn) = turn else { return };
+            drop(timeout_at(turn, self.queued.notified()).await);
         }
-        state.reserve(acquire, now, now)
+    }
+
+    fn waits_until(&self, id: FetchId) -> Result<Option<Instant>, Failure> {
+        let mut state = self.state();
+        let category = state.waits_in(id);
+        let waits = state.waits_until(id, Instant::now());
+        if let (Err(_), Some(category)) = (waits, category) {
+            self.metrics.count_refusal(category.as_str());
+        }
+        waits
     }
 
     /// Removes the users without a call in the last second. Scans all of them.
@@ -112,7 +188,7 @@ impl RateLimiter {
         metrics.scrape_callbacks.add(move || {
             let Some(limiter) = limiter.upgrade() else { return };
             for (category, of) in &all {
-                let (left, allowed) = limiter.state().allowance(*category).left(Instant::now());
+                let (left, allowed) = limiter.state().left(*category, Instant::now());
                 upstream.set_budget(of, left, allowed);
             }
         });
@@ -120,7 +196,8 @@ impl RateLimiter {
 
     /// Slows down after Cognito throttled a call.
     pub(super) fn throttled(&self, category: QuotaCategory) {
-        if self.state().allowance(category).aimd.throttled(Instant::now()) {
+        let cut = self.state().categories.get_mut(category).allowance.aimd.throttled(Instant::now());
+        if cut {
             warn!(
                 quota.category = category.as_str(),
                 "Cognito throttles; the rate of calls is halved and recovers within seconds"
@@ -131,7 +208,7 @@ impl RateLimiter {
     /// Follows the quota that Cognito reports, in calls a second.
     pub(super) fn report_quota(&self, category: QuotaCategory, quota: usize) {
         let mut state = self.state();
-        let allowance = state.allowance(category);
+        let allowance = &mut state.categories.get_mut(category).allowance;
         allowance.report_quota(quota);
         let per_second = allowance.per_second();
         info!(
@@ -152,7 +229,7 @@ impl RateLimiter {
 
     #[cfg(test)]
     pub(super) fn rates(&self) -> [usize; 3] {
-        QuotaCategory::ALL.map(|category| self.state().allowance(category).per_second())
+        QuotaCategory::ALL.map(|category| self.state().categories.get(category).allowance.per_second())
     }
 
     fn state(&self) -> MutexGuard<'_, LimiterState> {

@@ -11,14 +11,14 @@ use super::{
     entry::{CacheEntry, Content, Decision, LookupMethod},
     fetch::FetchRequest,
     found::Answer,
-    limiter::Priority,
+    limiter::{Account, FetchId, Priority},
     single_flight::Reporter,
 };
 use crate::{
     clock::BootTime,
     epochs::Epoch,
     freshness::{Freshness, FreshnessRequirement, Source, StaleReason},
-    policy::{CallerRateLimit, LookupKey, Subject},
+    policy::{LookupKey, Subject},
     telemetry::metrics::cache::{LookupOutcome, PendingLookup},
     user::Username,
 };
@@ -32,7 +32,7 @@ pub(super) struct LookupRequest<'a> {
     username_for_groups: Option<Username>,
     method: LookupMethod,
     requirement: FreshnessRequirement,
-    caller_limit: Option<&'a CallerRateLimit>,
+    account: Account,
     epoch: Epoch,
 }
 
@@ -62,13 +62,12 @@ impl LookupRequest<'_> {
         self.requirement.is_satisfied(freshness.began.boot, now)
     }
 
-    fn fetch(&self, priority: Priority, deadline: Instant, reporter: Reporter) -> FetchRequest {
+    fn fetch(&self, account: Account, deadline: Instant, reporter: Reporter) -> FetchRequest {
         FetchRequest {
             key: self.key.clone(),
             lookup_key: self.subject.lookup_key.clone(),
             username_for_groups: self.username_for_groups.clone(),
-            caller_limit: self.caller_limit.cloned(),
-            priority,
+            account,
             epoch: self.epoch,
             deadline,
             reporter,
@@ -81,11 +80,11 @@ impl Users {
         &self,
         subject: &'a Subject,
         requirement: FreshnessRequirement,
-        caller_limit: Option<&'a CallerRateLimit>,
+        account: Account,
     ) -> LookupRequest<'a> {
         let (key, method) = (Key::of(subject), LookupMethod::from(&subject.lookup_key));
         let epoch = self.0.epochs.of(&key.pool, &key.sub);
-        LookupRequest { subject, key, username_for_groups: None, method, requirement, caller_limit, epoch }
+        LookupRequest { subject, key, username_for_groups: None, method, requirement, account, epoch }
     }
 
     /// Returns the answer of a cache hit, and counts it; none for a miss.
@@ -159,11 +158,14 @@ impl Users {
     /// use a less conclusive method. So may the next one, if another caller started it first. A fetch
     /// may also take longer than the allowed age.
     async fn fetched(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
-        let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Foreground, deadline, reporter));
+        let limiter = self.cognito(&request.key.pool)?.limiter();
+        let expected_at = |fetch: FetchId| limiter.join(fetch, request.account, deadline);
+        let fetch = |reporter| self.clone().fetch(request.fetch(request.account, deadline, reporter));
+        let (caller, cached) = (request.account.caller(), || self.fresh(request));
         for _ in 0..MAX_TRIES {
-            let fetched =
-                self.0.single_flight.join(request.key.clone(), deadline, || self.fresh(request), fetch);
-            let (fetched, now) = (fetched.await, BootTime::now());
+            let key = request.key.clone();
+            let fetched = self.0.single_flight.join(key, caller, deadline, cached, expected_at, fetch).await;
+            let now = BootTime::now();
             match fetched {
                 Ok(entry)
                     if now - entry.began.boot < LONGEST_FETCH
@@ -219,7 +221,8 @@ impl Users {
 
     fn refresh(&self, request: &LookupRequest<'_>) {
         let now = Instant::now();
-        let fetch = |reporter| self.clone().fetch(request.fetch(Priority::Background, now, reporter));
+        let account = Account { priority: Priority::Background, ..request.account };
+        let fetch = |reporter| self.clone().fetch(request.fetch(account, now, reporter));
         if self.0.single_flight.refresh(request.key.clone(), fetch) {
             self.0.cache_metrics.refreshes.inc();
         }

@@ -109,7 +109,7 @@ async fn play() {
         ended.unwrap();
     }
     scene.recover().await;
-    scene.world.check_calls(scene.per_second);
+    scene.world.check_calls();
 }
 
 /// The settings of one seed, the service and the world it serves.
@@ -119,7 +119,8 @@ struct Scene {
     world: Arc<World>,
     pool: Arc<Pool>,
     ttls: Ttls,
-    per_second: usize,
+    /// The limit of one of three callers.
+    own_limit: usize,
 }
 
 impl Scene {
@@ -141,7 +142,7 @@ impl Scene {
             absent_for: Duration::from_millis(fastrand::u64(500..20_000)),
             ..CacheSettings::default()
         };
-        let world = Arc::new(World::new());
+        let world = Arc::new(World::new(per_second));
         let budget = Arc::new(RateLimiter::new(&budget, &UpstreamMetrics::default()));
         let cognito = Cognito::before(&World::peer(&world), Arc::clone(&pool), budget);
         let users = Users::new(
@@ -151,7 +152,7 @@ impl Scene {
             no_tokens(),
             CacheMetrics::default(),
         );
-        Self { ttls: users.0.ttls, users, world, pool, per_second }
+        Self { ttls: users.0.ttls, users, world, pool, own_limit: fastrand::usize(1..10) }
     }
 
     /// A random request about this user: by `sub` or by token, with or without a requirement, with a
@@ -172,7 +173,12 @@ impl Scene {
         // Some callers cancel before an answer.
         let leaves = (fastrand::u8(0..4) == 0).then(|| begun + random(Duration::from_secs(1)));
         let groups = fastrand::u8(0..3) == 0;
-        Asking { who, lookup_key, groups, requirement, begun: now.boot, time, deadline: begun + time, leaves }
+        let caller = fastrand::usize(0..3);
+        let account = account(caller, (caller == 0).then_some(self.own_limit));
+        let account =
+            Account { priority: [Priority::Batch, Priority::Single][fastrand::usize(0..2)], ..account };
+        let deadline = begun + time;
+        Asking { who, account, lookup_key, groups, requirement, begun: now.boot, time, deadline, leaves }
     }
 
     fn erase(&self, who: usize) {
@@ -205,7 +211,7 @@ impl Scene {
             sub: sub(asking.who),
             lookup_key: asking.lookup_key.clone(),
         };
-        let request = self.users.request(&subject, asking.requirement, None);
+        let request = self.users.request(&subject, asking.requirement, asking.account);
         self.world.note_question(asking.who);
         let answer = async {
             match asking.groups {
@@ -232,7 +238,9 @@ impl Scene {
                 let (begun, time) = (BootTime::now(), Duration::from_secs(3));
                 let requirement = FreshnessRequirement::FetchedSince(begun);
                 let (groups, leaves, deadline) = (true, None, Instant::now() + time);
-                let asking = Asking { who, lookup_key, groups, requirement, begun, time, deadline, leaves };
+                let account = account(1, None);
+                let asking =
+                    Asking { who, account, lookup_key, groups, requirement, begun, time, deadline, leaves };
                 let outcome = self.clone().ask(asking).await.expect("an answer before the deadline");
                 let is_well = matches!(outcome.answer, Ok(_) | Err(Failure::NoSuchUser | Failure::WrongUser));
                 assert!(is_well, "not recovered: {:?}", outcome.answer);

@@ -1,6 +1,6 @@
 //! Reads one entry of `callers` as a rule, and reports everything that is wrong with it.
 
-use std::{fmt::Display, sync::Arc};
+use std::fmt::Display;
 
 use super::{
     super::{CallerRateLimit, network::Network},
@@ -15,6 +15,8 @@ use crate::{
 /// One caller's settings, and the other settings that they are checked against.
 pub(super) struct Reader<'a, 'e> {
     pub(super) caller: &'a CallerSettings,
+    /// The index of the entry.
+    pub(super) index: usize,
     /// The key of the entry, such as `callers[0]`.
     pub(super) key: &'a str,
     pub(super) config: &'a Config,
@@ -30,11 +32,9 @@ impl Reader<'_, '_> {
         }
         let (matcher, attributes) = (self.matcher(), self.attributes());
         self.check_reads_and_admin();
-        let name: Arc<str> = name.as_str().into();
-        let caller_limit = misses_per_second
-            .map(|misses_per_second| CallerRateLimit { caller: Arc::clone(&name), misses_per_second });
+        let caller_limit = CallerRateLimit { caller: self.index, misses_per_second: *misses_per_second };
         Some(Rule {
-            name,
+            name: name.as_str().into(),
             matcher: matcher?,
             reads: *reads,
             attributes: attributes.into(),

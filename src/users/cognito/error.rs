@@ -78,6 +78,11 @@ pub(super) fn is_of_credentials<E: ProvideErrorMetadata>(error: &SdkError<E>) ->
     error.code().is_some_and(|code| CODES.contains(&code))
 }
 
+/// Returns whether Cognito responded, so that it has counted the call.
+pub(super) fn has_response<T, E>(sent: &Result<T, SdkError<E>>) -> bool {
+    matches!(sent, Ok(_) | Err(SdkError::ServiceError(_) | SdkError::ResponseError(_)))
+}
+
 /// Returns the outcome under which a failed call is counted.
 pub(super) fn outcome<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> CallOutcome {
     match (failure(error), error) {

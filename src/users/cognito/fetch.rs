@@ -2,7 +2,7 @@
 
 mod operations;
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, mem, time::Duration};
 
 use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{Instant, sleep};
@@ -12,40 +12,23 @@ use super::{
     super::{
         Failure,
         cache::Key,
-        limiter::{Acquire, Priority, QuotaCategory},
-        single_flight::{Progress, Reporter},
+        limiter::{CallKind, QuotaCategory, Ticket},
+        single_flight::Reporter,
     },
     Cognito,
     breaker::Outcome,
     error,
 };
-use crate::{
-    policy::CallerRateLimit,
-    telemetry::{
-        metrics::{Label as _, upstream::CallOutcome},
-        traces,
-    },
+use crate::telemetry::{
+    metrics::{Label as _, upstream::CallOutcome},
+    traces,
 };
 
-/// The limits that the calls of a fetch are charged to.
+/// What a fetch calls with: its ticket of the rate limiter, and whom it tells.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::users) struct Attribution<'a> {
-    pub(in crate::users) priority: Priority,
-    /// The limit of the first caller that waits for it.
-    pub(in crate::users) caller_limit: Option<&'a CallerRateLimit>,
-    reporter: &'a Reporter,
-}
-
-impl<'a> Attribution<'a> {
-    /// A refresh is no caller's miss, so it is charged to no caller's limit.
-    pub(in crate::users) fn of(
-        priority: Priority,
-        caller_limit: Option<&'a CallerRateLimit>,
-        reporter: &'a Reporter,
-    ) -> Self {
-        let caller_limit = caller_limit.filter(|_| priority == Priority::Foreground);
-        Self { priority, caller_limit, reporter }
-    }
+pub(in crate::users) struct Access<'a> {
+    pub(in crate::users) ticket: &'a Ticket,
+    pub(in crate::users) reporter: &'a Reporter,
 }
 
 /// One lookup in progress.
@@ -53,23 +36,18 @@ impl<'a> Attribution<'a> {
 pub(super) struct Fetch<'a> {
     cognito: &'a Cognito,
     user: &'a Key,
-    attribution: Attribution<'a>,
+    access: Access<'a>,
     ends: Instant,
-    /// Whether the next call has acquired the rate limit. The first one has, before the fetch
-    /// began.
-    is_acquired: bool,
+    /// Whether the rate limit has let the next call begin. It has for the first one, before the
+    /// fetch began.
+    is_begun: bool,
     is_retried: bool,
 }
 
 impl<'a> Fetch<'a> {
-    /// Begins a lookup whose first call has acquired the rate limit. It should end by `ends`.
-    pub(super) fn begin(
-        cognito: &'a Cognito,
-        user: &'a Key,
-        attribution: Attribution<'a>,
-        ends: Instant,
-    ) -> Self {
-        Self { cognito, user, attribution, ends, is_acquired: true, is_retried: false }
+    /// Begins a lookup whose first call may begin. It should end by `ends`.
+    pub(super) fn begin(cognito: &'a Cognito, user: &'a Key, access: Access<'a>, ends: Instant) -> Self {
+        Self { cognito, user, access, ends, is_begun: true, is_retried: false }
     }
 
     /// Makes a call and retries it once if it failed. None if there is no such user. A throttled or
@@ -83,8 +61,13 @@ impl<'a> Fetch<'a> {
         E: ProvideErrorMetadata + Error + 'static,
         F: Future<Output = Result<T, SdkError<E>>>,
     {
-        self.acquire(category).await?;
-        let mut call = self.cognito.breakers.begin(category)?;
+        if !mem::take(&mut self.is_begun) {
+            self.cognito.check_circuit(category)?;
+            self.begin_call(category, CallKind::FollowUp).await?;
+        }
+        let breaker = self.cognito.breakers.begin(category);
+        // No call is made.
+        let mut call = breaker.inspect_err(|_| self.access.ticket.end(true))?;
         loop {
             call.outcome = Outcome::TimedOut;
             let (outcome, result) = self.attempt(category, send()).await;
@@ -95,9 +78,7 @@ impl<'a> Fetch<'a> {
             };
             self.is_retried = true;
             sleep(BACKOFF.mul_f64(fastrand::f64())).await;
-            // Cognito failed: the retry is not another miss of the caller.
-            let acquire = Acquire { caller_limit: None, ..self.requirement(category) };
-            self.cognito.limiter.reserve_retry(&acquire).map_err(|_| failure)?;
+            self.begin_call(category, CallKind::Retry).await.map_err(|_| failure)?;
         }
     }
 
@@ -110,6 +91,7 @@ impl<'a> Fetch<'a> {
         let call = metrics.begin_call(category.operation());
         let span = traces::cognito_span(category.operation(), &pool.region);
         let sent = sent.instrument(span.clone()).await;
+        self.access.ticket.end(error::has_response(&sent));
         let outcome = sent.as_ref().err().map_or(CallOutcome::Answered, error::outcome);
         call.end(outcome);
         let error = match sent {
@@ -136,24 +118,17 @@ impl<'a> Fetch<'a> {
         (outcome, Err(failure))
     }
 
-    async fn acquire(&mut self, category: QuotaCategory) -> Result<(), Failure> {
-        if std::mem::take(&mut self.is_acquired) {
-            return Ok(());
+    async fn begin_call(&self, category: QuotaCategory, kind: CallKind) -> Result<(), Failure> {
+        let Access { ticket, reporter } = self.access;
+        ticket.queue(category, kind, self.ends)?;
+        if kind == CallKind::Retry {
+            // Cognito is as slow as from the first attempt on.
+            return ticket.begun().await;
         }
-        self.cognito.check_circuit(category)?;
-        let by = match self.attribution.priority {
-            Priority::Background => Instant::now(),
-            Priority::Foreground => self.ends,
-        };
-        let at = self.cognito.limiter.reserve(&self.requirement(category), by)?;
-        self.attribution.reporter.send_replace(Progress::Queued(at));
-        tokio::time::sleep_until(at).await;
+        reporter.queued();
+        ticket.begun().await?;
+        reporter.calling();
         Ok(())
-    }
-
-    fn requirement(&self, category: QuotaCategory) -> Acquire<'a> {
-        let Attribution { priority, caller_limit, .. } = self.attribution;
-        Acquire { category, user: self.user, priority, caller_limit, is_continuation: true }
     }
 }
 

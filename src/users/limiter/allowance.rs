@@ -1,10 +1,10 @@
-//! The rate of one quota category: how many calls a second it allows, and which were made; pure.
+//! The rate of one quota category: how many calls a second it allows; pure.
 
 use tokio::time::Instant;
 
-use super::{Priority, aimd::Aimd, category::QuotaCategory, window::SlidingWindow};
+use super::{Priority, aimd::Aimd, category::QuotaCategory};
 
-/// One category's rate, and the window it is spent from.
+/// One category's rate.
 #[derive(Debug)]
 pub(super) struct Allowance {
     /// The rate of the settings, in calls a second.
@@ -12,13 +12,11 @@ pub(super) struct Allowance {
     /// The quota that Cognito reports, or else its default, in calls a second.
     quota: usize,
     pub(super) aimd: Aimd,
-    pub(super) window: SlidingWindow,
 }
 
 impl Allowance {
     pub(super) fn new(category: QuotaCategory, configured: Option<usize>) -> Self {
-        let quota = category.default_quota();
-        Self { configured, quota, aimd: Aimd::default(), window: SlidingWindow::default() }
+        Self { configured, quota: category.default_quota(), aimd: Aimd::default() }
     }
 
     /// Follows the quota that Cognito reports.
@@ -38,18 +36,7 @@ impl Allowance {
         let rate = (self.per_second() as f64 * self.aimd.factor(now)) as usize;
         match priority {
             Priority::Background => (rate / 2).max(1),
-            Priority::Foreground => rate.max(1),
+            Priority::Batch | Priority::Single => rate.max(1),
         }
-    }
-
-    /// Returns how many foreground calls could start at once, and how many a second.
-    pub(super) fn left(&self, now: Instant) -> (usize, usize) {
-        let rate = self.rate(Priority::Foreground, now);
-        (rate.saturating_sub(self.window.taken(now)), rate)
-    }
-
-    /// Returns whether no call can start at once, and Cognito's throttling may be the reason.
-    pub(super) fn is_throttled(&self, priority: Priority, now: Instant) -> bool {
-        self.aimd.factor(now) < 1.0 && self.window.next(self.rate(priority, now), now) > now
     }
 }

@@ -1,118 +1,210 @@
-//! The calls that were made and reserved. Every decision follows from them and the time given;
-//! pure.
+//! The fetches that call or wait, and the calls that count. Every decision follows from them and
+//! the time given; pure.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc};
 
-use tokio::time::Instant;
+use tokio::{
+    sync::Notify,
+    time::{Duration, Instant},
+};
 
 use super::{
-    Acquire, allowance::Allowance, category::QuotaCategory, retry_budget::RetryBudget, window::SlidingWindow,
+    Account, CallKind, Priority,
+    categories::Categories,
+    category::QuotaCategory,
+    queue::{FetchId, Place},
+    retry_budget::RetryBudget,
+    sliding_log::{SlidingLog, WINDOW},
 };
 use crate::{
     config::BudgetSettings,
+    policy::CallerRateLimit,
     users::{Failure, cache::Key},
 };
 
-/// The windows of every category, user and caller.
+/// The queues of every category, and the calls of every user and caller.
 #[derive(Debug)]
 pub(super) struct LimiterState {
-    group_reads: Allowance,
-    lists: Allowance,
-    pub(super) user_reads: Allowance,
+    pub(super) categories: Categories,
     /// The users that a call was about within the last second.
-    pub(super) users: HashMap<Key, SlidingWindow>,
-    callers: HashMap<Arc<str>, SlidingWindow>,
-    pub(super) retry_budget: RetryBudget,
+    pub(super) users: HashMap<Key, SlidingLog>,
+    /// The calls of the callers that have a limit of their own.
+    pub(super) callers: HashMap<usize, SlidingLog>,
+    pub(super) fetches: HashMap<FetchId, FetchState>,
+    retry_budget: RetryBudget,
+    /// Whether a task begins waiting calls.
+    pub(super) is_driven: bool,
+}
+
+/// A fetch, from its first call to its end.
+#[derive(Debug)]
+pub(super) struct FetchState {
+    pub(super) account: Account,
+    pub(super) user: Key,
+    /// Its call begins before this, or never.
+    pub(super) deadline: Instant,
+    pub(super) call: CallState,
+    /// Wakes the fetch when its call begins.
+    woken: Arc<Notify>,
+}
+
+/// How far the call of a fetch has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CallState {
+    /// It has none at present.
+    None,
+    Waiting(QuotaCategory, CallKind),
+    Begun {
+        category: QuotaCategory,
+        /// The caller on whose account it is; none for a background call.
+        payer: Option<usize>,
+        /// The limit of its own that it is charged to.
+        limit: Option<usize>,
+        at: Instant,
+    },
 }
 
 impl LimiterState {
     pub(super) fn new(settings: &BudgetSettings) -> Self {
         Self {
-            group_reads: Allowance::new(QuotaCategory::GroupReads, settings.group_reads_per_second),
-            lists: Allowance::new(QuotaCategory::Lists, settings.lists_per_second),
-            user_reads: Allowance::new(QuotaCategory::UserReads, settings.user_reads_per_second),
+            categories: Categories::new(settings),
             users: HashMap::new(),
             callers: HashMap::new(),
+            fetches: HashMap::new(),
             retry_budget: RetryBudget::default(),
+            is_driven: false,
         }
     }
 
-    /// Reserves a call and returns when it starts, or fails if that leaves too little time before
-    /// `deadline`.
-    pub(super) fn reserve(
+    /// Adds a fetch of `user`, which has no call yet.
+    pub(super) fn open(
         &mut self,
-        acquire: &Acquire<'_>,
+        id: FetchId,
+        account: Account,
+        user: Key,
+        woken: Arc<Notify>,
         now: Instant,
+    ) {
+        self.fetches.insert(id, FetchState { account, user, deadline: now, call: CallState::None, woken });
+    }
+
+    /// Removes a fetch. A call that has not ended counts as unanswered.
+    pub(super) fn close(&mut self, id: FetchId, now: Instant) {
+        self.end(id, false, now);
+        self.fetches.remove(&id);
+    }
+
+    /// Queues a call of the fetch, and begins it if it is its turn. Fails if it is not expected to
+    /// begin in time before `deadline`. A background call begins now or fails.
+    pub(super) fn queue(
+        &mut self,
+        id: FetchId,
+        category: QuotaCategory,
+        kind: CallKind,
         deadline: Instant,
-    ) -> Result<Instant, Failure> {
-        let at = self.next(acquire, now);
-        if at > now {
-            // Cognito throttles, so report that and not our own limit; waiting rarely helps.
-            if self.allowance(acquire.category).is_throttled(acquire.priority, now) {
+        now: Instant,
+    ) -> Result<(), Failure> {
+        if kind == CallKind::Retry && !self.retry_budget.spend() {
+            return Err(Failure::Unavailable);
+        }
+        self.end(id, false, now);
+        let fetch = self.fetches.get_mut(&id).ok_or(Failure::Internal)?;
+        (fetch.deadline, fetch.call) = (deadline, CallState::Waiting(category, kind));
+        let priority = fetch.account.priority;
+        if priority != Priority::Background {
+            self.categories.get_mut(category).enqueue(fetch.account, Place::of(id, kind, priority));
+        }
+        self.dispatch(category, now);
+        if let Some(begins_at) = self.expected_at(id, now) {
+            if priority == Priority::Background && begins_at <= now {
+                self.begin(id, now);
+            } else if self.categories.get(category).is_throttled(priority, now) {
+                self.end(id, false, now);
+                // Not our own limit, and waiting rarely helps.
                 return Err(Failure::Throttled);
-            }
-            if at + CALL_TIME > deadline {
-                return Err(Failure::BudgetExhausted(at - now));
+            } else if priority == Priority::Background || begins_at + CALL_TIME > deadline {
+                self.end(id, false, now);
+                return Err(Failure::BudgetExhausted(begins_at - now));
             }
         }
-        self.take(acquire, at, now);
-        Ok(at)
+        if kind != CallKind::Retry {
+            self.retry_budget.earn();
+        }
+        Ok(())
     }
 
-    /// Returns the earliest time at which the category, the user and the caller all allow a call.
-    fn next(&mut self, acquire: &Acquire<'_>, now: Instant) -> Instant {
-        let rate = self.allowance(acquire.category).rate(acquire.priority, now);
-        let mut at = now;
-        loop {
-            let mut later = self.allowance(acquire.category).window.next(rate, at);
-            if let Some(user) = self.users.get(acquire.user) {
-                later = user.next(READS_OF_ONE_USER, later);
-            }
-            if let Some(caller_limit) = acquire.caller_limit.filter(|_| !acquire.is_continuation)
-                && let Some(caller) = self.callers.get(&caller_limit.caller)
-            {
-                later = caller.next(caller_limit.misses_per_second, later);
-            }
-            if later == at {
-                return at;
-            }
-            at = later;
+    /// Returns the category in which the fetch waits for a call, if it does.
+    pub(super) fn waits_in(&self, id: FetchId) -> Option<QuotaCategory> {
+        match self.fetches.get(&id)?.call {
+            CallState::Waiting(category, _) => Some(category),
+            CallState::None | CallState::Begun { .. } => None,
         }
     }
 
-    fn take(&mut self, acquire: &Acquire<'_>, at: Instant, now: Instant) {
-        self.allowance(acquire.category).window.take(at, now);
-        // Prunes before the map grows, so that it has about as many users as one second's calls.
-        if self.users.len() == self.users.capacity() {
-            self.prune(now);
-        }
-        self.users.entry(acquire.user.clone()).or_default().take(at, now);
-        if let Some(caller_limit) = acquire.caller_limit {
-            let caller = self.callers.entry(Arc::clone(&caller_limit.caller)).or_default();
-            caller.take(caller.next(caller_limit.misses_per_second, at), now);
+    /// Ends the call of the fetch, if it has begun, or else gives up its place in the queue.
+    pub(super) fn end(&mut self, id: FetchId, is_answered: bool, now: Instant) {
+        let Some(fetch) = self.fetches.get_mut(&id) else { return };
+        match mem::replace(&mut fetch.call, CallState::None) {
+            CallState::None => {}
+            CallState::Waiting(category, kind) => {
+                let place = Place::of(id, kind, fetch.account.priority);
+                self.categories.get_mut(category).dequeue(fetch.account.caller(), place);
+            }
+            CallState::Begun { category, payer, limit, at } => {
+                // A request without a response may still be on its way: TCP repeats what is lost.
+                let leaves_at = now + if is_answered { WINDOW } else { 2 * WINDOW };
+                let queue = self.categories.get_mut(category);
+                queue.end(payer, leaves_at);
+                if is_answered {
+                    queue.observe(now.saturating_duration_since(at));
+                }
+                if let Some(user) = self.users.get_mut(&fetch.user) {
+                    user.end(leaves_at);
+                }
+                let caller = payer.and_then(|payer| self.callers.get_mut(&payer));
+                if let (Some(caller), Some(limit)) = (caller, limit) {
+                    caller.end_in_turn(limit, leaves_at);
+                }
+            }
         }
     }
 
     /// Removes the users that no call was about within the last second.
     pub(super) fn prune(&mut self, now: Instant) {
-        self.users.retain(|_, window| !window.is_empty(now));
+        self.users.retain(|_, log| log.empty_at(now).is_some());
     }
 
     /// Removes a user, or returns when it may be removed.
     pub(super) fn forget(&mut self, user: &Key, now: Instant) -> Option<Instant> {
-        let empty_at = self.users.get(user)?.empty_at().filter(|empty_at| *empty_at > now);
+        let empty_at = self.users.get(user)?.empty_at(now);
         if empty_at.is_none() {
             self.users.remove(user);
         }
         empty_at
     }
 
-    pub(super) fn allowance(&mut self, category: QuotaCategory) -> &mut Allowance {
-        match category {
-            QuotaCategory::GroupReads => &mut self.group_reads,
-            QuotaCategory::Lists => &mut self.lists,
-            QuotaCategory::UserReads => &mut self.user_reads,
+    /// Begins the waiting call of the fetch.
+    pub(super) fn begin(&mut self, id: FetchId, now: Instant) {
+        let Some(fetch) = self.fetches.get_mut(&id) else { return };
+        let CallState::Waiting(category, kind) = fetch.call else { return };
+        let Account { priority, caller_limit: CallerRateLimit { caller, misses_per_second } } = fetch.account;
+        let queue = self.categories.get_mut(category);
+        queue.dequeue(caller, Place::of(id, kind, priority));
+        let payer = (priority != Priority::Background).then_some(caller);
+        queue.begin(payer, now);
+        // Cognito failed: the retry is not another miss of the caller.
+        let limit = misses_per_second.filter(|_| payer.is_some() && kind != CallKind::Retry);
+        if limit.is_some() {
+            self.callers.entry(caller).or_default().begin(now);
         }
+        fetch.call = CallState::Begun { category, payer, limit, at: now };
+        fetch.woken.notify_one();
+        let user = fetch.user.clone();
+        // Prunes before the map grows, so that it has about as many users as one second's calls.
+        if self.users.len() == self.users.capacity() {
+            self.prune(now);
+        }
+        self.users.entry(user).or_default().begin(now);
     }
 }
 
@@ -121,4 +213,6 @@ impl LimiterState {
 pub(super) const READS_OF_ONE_USER: usize = 10;
 // AdminGetUser takes some tens of milliseconds; with less time left the caller would not see its
 // answer.
-pub(super) const CALL_TIME: Duration = Duration::from_millis(100);
+pub(in crate::users) const CALL_TIME: Duration = Duration::from_millis(100);
+// A call whose turn comes a little later than expected still begins.
+pub(in crate::users) const LEAST_TIME: Duration = Duration::from_millis(50);

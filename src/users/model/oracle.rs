@@ -9,6 +9,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) who: usize,
+    pub(super) account: Account,
     pub(super) lookup_key: LookupKey,
     /// Whether the groups are requested too.
     pub(super) groups: bool,
@@ -52,7 +53,10 @@ pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Tt
         Err(Failure::CircuitOpen(wait)) => {
             *wait <= Duration::from_secs(5) && world.saw(&[Hanging, Slow], outcome.at.timers - OPEN)
         }
-        Err(Failure::BudgetExhausted(wait)) => *wait <= Duration::from_secs(9),
+        Err(Failure::BudgetExhausted(wait)) => {
+            let is_limited = asking.account.caller_limit.misses_per_second.is_some();
+            *wait <= Duration::from_secs(9) && (is_limited || !world.is_calm(asking.who, outcome.at.timers))
+        }
         Err(Failure::Internal | Failure::Overloaded) => false,
     };
     let tale = || world.tale(asking.who);

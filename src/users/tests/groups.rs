@@ -98,7 +98,8 @@ async fn groups_have_a_rate_limit_of_their_own() {
             Err(other) => panic!("{other:?}"),
         }
     }
-    assert_eq!((found, refused), (12, 28), "4 a second for as long as the callers wait");
+    assert!((9..=12).contains(&found), "{found} found: 4 a second for as long as the callers wait");
+    assert_eq!(found + refused, 40);
     lab.assert_operation_within("AdminListGroupsForUser", 4);
 }
 

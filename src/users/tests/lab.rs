@@ -70,7 +70,7 @@ impl Lab {
     }
 
     pub(super) async fn ask(&self, sub: &str) -> Result<Found, Failure> {
-        self.ask_with(sub, FreshnessRequirement::Any, None, Duration::from_secs(3)).await
+        self.ask_with(sub, FreshnessRequirement::Any, account(0, None), Duration::from_secs(3)).await
     }
 
     pub(super) async fn ask_owned(&self, sub: String) -> Result<Found, Failure> {
@@ -79,7 +79,7 @@ impl Lab {
 
     pub(super) async fn ask_known(&self, sub: &str, lookup_key: LookupKey) -> Result<Found, Failure> {
         let subject = Subject { pool: Arc::clone(&self.pool), sub: sub.parse().unwrap(), lookup_key };
-        let request = self.users.request(&subject, FreshnessRequirement::Any, None);
+        let request = self.users.request(&subject, FreshnessRequirement::Any, account(0, None));
         self.users.find_user(&request, Instant::now() + Duration::from_secs(3)).await
     }
 
@@ -94,7 +94,7 @@ impl Lab {
     ) -> Result<Found, Failure> {
         let (pool, lookup_key) = (Arc::clone(&self.pool), LookupKey::Sub);
         let subject = Subject { pool, sub: sub.parse().unwrap(), lookup_key };
-        let request = self.users.request(&subject, requirement, None);
+        let request = self.users.request(&subject, requirement, account(0, None));
         self.users.find_with_groups(&request, Instant::now() + Duration::from_secs(3)).await
     }
 
@@ -102,14 +102,12 @@ impl Lab {
         &self,
         sub: &str,
         requirement: FreshnessRequirement,
-        caller_limit: Option<&CallerRateLimit>,
+        account: Account,
         time: Duration,
     ) -> Result<Found, Failure> {
         let sub: Sub = sub.parse().unwrap();
         let subject = Subject { pool: Arc::clone(&self.pool), sub, lookup_key: LookupKey::Sub };
-        self.users
-            .find_user(&self.users.request(&subject, requirement, caller_limit), Instant::now() + time)
-            .await
+        self.users.find_user(&self.users.request(&subject, requirement, account), Instant::now() + time).await
     }
 
     pub(super) fn erase(&self, sub: &str) -> Invalidated {

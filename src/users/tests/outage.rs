@@ -122,7 +122,8 @@ async fn a_caller_learns_before_its_deadline_that_cognito_hangs() {
     lab.respond(|_| (NEAR, Reply::Nothing));
     for milliseconds in [1900, 900, 520] {
         let (time, asked) = (Duration::from_millis(milliseconds), Instant::now());
-        let failure = lab.ask_with("ada", FreshnessRequirement::Any, None, time).await.unwrap_err();
+        let failure =
+            lab.ask_with("ada", FreshnessRequirement::Any, account(0, None), time).await.unwrap_err();
         assert_eq!(failure, Failure::Unavailable, "{milliseconds} ms");
         assert!(asked.elapsed() < time, "{:?} of {time:?}", asked.elapsed());
         sleep(Duration::from_secs(2)).await;
@@ -131,7 +132,10 @@ async fn a_caller_learns_before_its_deadline_that_cognito_hangs() {
     let lab = Lab::start(|_, _| {});
     lab.respond(|_| (NEAR, Reply::Nothing));
     let time = Duration::from_millis(400);
-    let asked = timeout_at(Instant::now() + time, lab.ask_with("bob", FreshnessRequirement::Any, None, time));
+    let asked = timeout_at(
+        Instant::now() + time,
+        lab.ask_with("bob", FreshnessRequirement::Any, account(0, None), time),
+    );
     assert!(asked.await.is_err(), "the deadline of the call ends it");
 }
 
@@ -216,7 +220,8 @@ async fn with_the_rate_limit_exhausted_a_stale_entry_is_served_with_that_reason(
     let found = lab.ask("ada").now_or_never().expect("at once").unwrap();
     assert_eq!(found.freshness().stale_reason, Some(StaleReason::BudgetExhausted));
     let now = FreshnessRequirement::MaxAge(Duration::from_secs(1));
-    let bound = lab.ask_with("ada", now, None, Duration::from_secs(1)).now_or_never().expect("at once");
+    let bound =
+        lab.ask_with("ada", now, account(0, None), Duration::from_secs(1)).now_or_never().expect("at once");
     assert!(matches!(bound, Err(Failure::BudgetExhausted(_))), "a requirement is a hard bound");
     sleep(Duration::from_secs(4)).await;
     assert_eq!(
@@ -256,8 +261,10 @@ async fn a_short_deadline_is_not_noted_as_an_outage() {
     lab.ask("ada").await.unwrap();
     sleep(Duration::from_secs(70)).await;
     lab.respond(|request| (Duration::from_millis(300), Lab::found(request).1));
-    let hasty =
-        lab.ask_with("ada", FreshnessRequirement::Any, None, Duration::from_millis(200)).await.unwrap();
+    let hasty = lab
+        .ask_with("ada", FreshnessRequirement::Any, account(0, None), Duration::from_millis(200))
+        .await
+        .unwrap();
     assert_eq!(hasty.freshness().stale_reason, Some(StaleReason::UpstreamUnavailable));
     let patient = lab.ask("ada").await.unwrap();
     assert_eq!((patient.freshness().stale_reason, lab.calls()), (None, 2));
