@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::{either::Either, io::InspectWriter};
 
-use self::{refused::ResetFinder, socket::SocketFile};
+use self::socket::SocketFile;
 use crate::{
     auth::Address,
     config::{Config, ListenAddress},
@@ -122,9 +122,7 @@ impl Accepted {
         Ok(match self.stream {
             Either::Left(stream) => Either::Left(TcpStream::from_std(stream)?),
             Either::Right(stream) => {
-                let mut finder = ResetFinder::default();
-                let stream = UnixStream::from_std(stream)?;
-                Either::Right(InspectWriter::new(stream, move |bytes: &[u8]| finder.inspect(bytes)))
+                Either::Right(InspectWriter::new(UnixStream::from_std(stream)?, refused::explainer()))
             }
         })
     }
