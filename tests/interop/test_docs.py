@@ -41,7 +41,7 @@ def test_only_the_page_of_errors_says_when_a_session_ends() -> None:
     files = [path for path in TEXTS if path.name not in {"errors.md", "CHANGELOG.md"} and path.parent.name != "benches"]
     files += [path for path in ROOT.glob("examples/*/**/*") if path.suffix in {".go", ".java", ".mjs", ".py", ".rs"}]
     files += [*ROOT.glob("proto/userlookup/**/*.proto"), *ROOT.glob("src/cli/**/*.rs")]
-    rule = r"(?i)\b(?:log|sign)(?:s|ged|ed)? (?:\S+ ){0,2}out\b|\blog-?out\b|\bsessions?\b"
+    rule = r"(?i)\b(?:log|sign)(?:s|ged|ed)? (?:\S+ ){0,2}out\b|\blog-?out\b|\b(?:the|their|users?'s?) sessions?\b"
     for path in files:
         for paragraph in path.read_text().split("\n\n"):
             if re.search(rule, paragraph.replace("TagSession", "").replace("SESSION_TOKEN", "")):
