@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::{slice::from_ref, time::SystemTime};
 
 use cognito_lookup::{
     config::{BareSub, CallerSettings},
@@ -241,12 +241,12 @@ async fn a_local_user_is_looked_for_on_further_pages() {
         (entry("Google_1", "EXTERNAL_PROVIDER", 5), entry("Facebook_2", "EXTERNAL_PROVIDER", 4));
     let table = [
         (
-            vec![page(&[google.clone()], Some("a")), page(&[], Some("b")), page(&[local.clone()], Some("c"))],
+            vec![page(from_ref(&google), Some("a")), page(&[], Some("b")), page(from_ref(&local), Some("c"))],
             "ada",
             3,
         ),
-        (vec![page(&[local.clone()], Some("a"))], "ada", 1),
-        (vec![page(&[google.clone()], Some("a")), page(&[facebook.clone()], Some(""))], "Facebook_2", 2),
+        (vec![page(from_ref(&local), Some("a"))], "ada", 1),
+        (vec![page(from_ref(&google), Some("a")), page(from_ref(&facebook), Some(""))], "Facebook_2", 2),
         (vec![page(&[google], Some("a")); 5], "Google_1", 5),
     ];
     for (pages, expected, calls) in table {
@@ -276,7 +276,7 @@ async fn an_answer_that_contradicts_itself_is_an_internal_error() {
     }
 }
 
-/// Returns the counts of AnotherUser, Garbled and Mismatch.
+/// Returns the counts of `AnotherUser`, `Garbled` and `Mismatch`.
 async fn unusable(app: &App) -> [f64; 3] {
     let mut counts = [0.0; 3];
     for (count, flaw) in counts.iter_mut().zip(["AnotherUser", "Garbled", "Mismatch"]) {
