@@ -15,7 +15,6 @@ use tracing::{
     callsite::Identifier,
     event,
     field::{Field, Visit},
-    subscriber::Interest,
 };
 use tracing_subscriber::layer::{Context, Filter};
 
@@ -121,11 +120,6 @@ impl LogLimit {
 impl<S: Subscriber> Filter<S> for LogLimit {
     fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         true
-    }
-
-    /// It decides for each event, not for its place.
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
