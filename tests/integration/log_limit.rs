@@ -19,10 +19,12 @@ async fn failed_calls_write_a_few_lines_a_second_and_one_that_counts_the_rest() 
     const CALLS: u64 = 300;
     let cognito = standin();
     let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[cache]\nfresh_for = \"1s\"");
-    let mut users = UserServiceClient::new(connect(process.address.parse().unwrap()).await);
+    let address = process.address.parse().unwrap();
     cognito.inject("AdminGetUser", Fault::AccessDenied);
     let began = Instant::now();
     for _ in 0..CALLS {
+        // A connection of many refused calls is cut.
+        let mut users = UserServiceClient::new(connect(address).await);
         users.get_user(with_token("not.a.token", about(ADA))).await.unwrap_err();
         users.get_user(Request::new(about(ADA))).await.unwrap_err();
     }
