@@ -9,9 +9,9 @@ mod transport;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri, header::PROXY_AUTHORIZATION};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{self, Client},
@@ -129,17 +129,20 @@ pub struct HttpClient {
 /// Why there is no response.
 #[derive(Debug, Error)]
 pub enum SendError {
-    /// The response ended early or was too large.
-    #[error("the response ended early or is too large")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The response ended early.
+    #[error("the response ended early")]
+    Body(#[source] hyper::Error),
     /// There was no connection, or it failed.
     #[error("the connection failed")]
     Connection(#[from] legacy::Error),
+    /// The response was too large.
+    #[error("the response is larger than {0} bytes")]
+    TooLarge(usize),
 }
 
 impl HttpClient {
-    /// Sends a request and reads the whole response, of at most `max_bytes`. Has no time limit but
-    /// that of the TCP handshake, 1 s. Follows no redirects.
+    /// Sends a request and reads the response. A body of more than `max_bytes` is cut after one byte
+    /// more. Has no time limit but that of the TCP handshake, 1 s. Follows no redirects.
     pub async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
@@ -148,16 +151,24 @@ impl HttpClient {
         if let Some(authorization) = self.proxies.forward_authorization(request.uri()) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
         }
-        let (head, body) = self.client.request(request).await?.into_parts();
-        let body = Limited::new(body, max_bytes).collect().await.map_err(SendError::Body)?;
-        Ok(Response::from_parts(head, body.to_bytes()))
+        let (head, mut body) = self.client.request(request).await?.into_parts();
+        let mut read = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            read.extend(frame.map_err(SendError::Body)?.into_data().unwrap_or_default());
+            if read.len() > max_bytes {
+                read.truncate(max_bytes + 1);
+                break;
+            }
+        }
+        Ok(Response::from_parts(head, read.freeze()))
     }
 
-    /// As [`send`](Self::send), for a GET of `url`.
+    /// As [`send`](Self::send), for a GET of `url`; fails if the response is too large.
     pub async fn get(&self, url: &Uri, max_bytes: usize) -> Result<Response<Bytes>, SendError> {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = url.clone();
-        self.send(request, max_bytes).await
+        let response = self.send(request, max_bytes).await?;
+        if response.body().len() > max_bytes { Err(SendError::TooLarge(max_bytes)) } else { Ok(response) }
     }
 }
 

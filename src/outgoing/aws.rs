@@ -25,8 +25,8 @@ use tokio::time::timeout;
 use super::{HttpClient, Outgoing, SendError};
 
 impl Outgoing {
-    /// Returns a client for the AWS SDK, with a connection pool of its own. Responses may have at
-    /// most 1 MiB.
+    /// Returns a client for the AWS SDK, with a connection pool of its own. A response of more than
+    /// 1 MiB is cut after one byte more.
     pub fn aws_client(&self) -> SharedHttpClient {
         let pool = Pool { number: 0, client: self.http_client() };
         SharedHttpClient::new(AwsClient { outgoing: self.clone(), pool: Arc::new(Mutex::new(pool)) })

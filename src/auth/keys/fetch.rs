@@ -39,7 +39,7 @@ pub(super) enum FetchError {
 impl FetchError {
     pub(super) fn outcome(&self) -> JwksFetchOutcome {
         match self {
-            Self::Send(SendError::Body(_)) => JwksFetchOutcome::Body,
+            Self::Send(SendError::Body(_) | SendError::TooLarge(_)) => JwksFetchOutcome::Body,
             Self::Send(SendError::Connection(_)) => JwksFetchOutcome::Connection,
             Self::Set(_) => JwksFetchOutcome::Keys,
             Self::Status(_) => JwksFetchOutcome::Status,
