@@ -23,7 +23,8 @@ impl LimiterState {
 
     /// Adds an account to those that wait for the fetch, and returns when its call is expected to
     /// begin; none if it does not wait for one. If the account would be served earlier than the
-    /// one that the fetch is on, and in time for `deadline`, the fetch goes over to it.
+    /// one that the fetch is on, and in time for `deadline`, the fetch goes over to it. If neither
+    /// is in time, returns the earlier of the two.
     pub(super) fn join(
         &mut self,
         id: FetchId,
@@ -39,8 +40,11 @@ impl LimiterState {
         let fetch = self.fetches.get(&id)?;
         let CallState::Waiting(category, kind) = fetch.call else { return None };
         let own_at = self.expected_on(account, fetch, id, now)?;
-        let is_in_time = expected_at.min(own_at) + CALL_TIME <= deadline;
-        if own_at < expected_at && is_in_time {
+        let earliest = expected_at.min(own_at);
+        if earliest + CALL_TIME > deadline {
+            return Some(earliest);
+        }
+        if own_at < expected_at {
             let fetch = self.fetches.get_mut(&id)?;
             let queue = self.categories.get_mut(category);
             queue.dequeue(fetch.account.caller(), Place::of(id, kind, fetch.account.priority));
@@ -49,7 +53,7 @@ impl LimiterState {
             self.dispatch(category, now);
         }
         let fetch = self.fetches.get_mut(&id)?;
-        if is_in_time && kind == CallKind::First {
+        if kind == CallKind::First {
             fetch.deadline = fetch.deadline.max(deadline);
         }
         self.expected_at(id, now)

@@ -55,7 +55,11 @@ pub(super) fn check(asking: &Asking, outcome: &Outcome, world: &World, ttls: &Tt
         }
         Err(Failure::BudgetExhausted(wait)) => {
             let is_limited = asking.account.caller_limit.misses_per_second.is_some();
-            *wait <= Duration::from_secs(9) && (is_limited || !world.is_calm(asking.who, outcome.at.timers))
+            let is_calm = world.is_calm(asking.who, outcome.at.timers);
+            // The calls of a few requests at once are spread evenly, which may be too late for a short deadline.
+            let is_too_late = outcome.at.timers + *wait + CALL_TIME > asking.deadline;
+            let is_spread = *wait <= Duration::from_millis(250) && is_too_late;
+            *wait <= Duration::from_secs(9) && (is_limited || !is_calm || is_spread)
         }
         Err(Failure::Internal | Failure::Overloaded) => false,
     };
@@ -146,5 +150,7 @@ fn ever(history: &[(BootTime, Truth)], from: BootTime, to: BootTime, is_so: impl
     history.iter().zip(ends).any(|((begin, truth), end)| *begin <= to && end >= from && is_so(*truth))
 }
 
+// The time that the rate limiter leaves for a call.
+const CALL_TIME: Duration = Duration::from_millis(100);
 // The longest time from the start of a fetch to its result, if the machine does not sleep.
 const LONGEST_FETCH: Duration = Duration::from_millis(2100);
