@@ -41,7 +41,7 @@ pub enum Risk {
     )]
     Loopback,
     /// It matches what a proxy forwards.
-    #[error("whoever reaches the proxy of a caller with proxied = true needs no credential")]
+    #[error("a client of the proxy needs no credential to be a caller with proxied = true")]
     Proxied,
 }
 

@@ -44,7 +44,7 @@ pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning>
             || has(caller, Risk::RemoteNetwork).then_some("on a remote network needs no credential");
         let of_proxy = || {
             has(caller, Risk::Proxied)
-                .then_some("with proxied = true is whoever reaches the proxy, without a credential")
+                .then_some("with proxied = true is any client of the proxy, without a credential")
         };
         let problem = of_caller(config, caller).or_else(of_proxy).or_else(of_network)?;
         let name = &caller.name;

@@ -2,7 +2,7 @@
 //! time, further ones fail at once, until a probe is answered.
 //!
 //! The probe is the next call that a request needs. A call of our own would be about a dormant
-//! user, whom Cognito would bill as active.
+//! user, and Cognito would bill that user as active.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

@@ -132,7 +132,7 @@ impl Search {
         }
     }
 
-    /// Makes every provider anew, so that all files are read again.
+    /// Creates every provider again, so that all files are read again.
     async fn search(&self) -> provider::Result {
         let search = async {
             let own = own(&self.pool, self.http.clone()).load().await;

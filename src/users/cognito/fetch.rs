@@ -24,7 +24,7 @@ use crate::telemetry::{
     traces,
 };
 
-/// What a fetch calls with: its ticket of the rate limiter, and whom it tells.
+/// What a fetch calls with: its ticket of the rate limiter, and the channel to its waiters.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::users) struct Access<'a> {
     pub(in crate::users) ticket: &'a Ticket,

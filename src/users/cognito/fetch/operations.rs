@@ -45,7 +45,7 @@ impl Fetch<'_> {
     }
 
     /// Returns the user looked up, if it is the one with this name. None if another user has the
-    /// name: the user was deleted and made anew, was linked, or the `sub` is another's name.
+    /// name: the user was deleted and created again, was linked, or the `sub` is another's name.
     pub(in super::super) async fn admin_get_user(&mut self, name: &str) -> Result<Option<User>, Failure> {
         match self.named(name).await? {
             Err(Flaw::AnotherUser) => Ok(None),
