@@ -8,6 +8,7 @@ use crate::{
     cache::{self, Cache},
     clock::BootTime,
     freshness::StaleReason,
+    policy::Subject,
     pool::PoolId,
     telemetry::metrics::{
         Metrics,
@@ -35,6 +36,11 @@ pub(super) enum EntryKind {
 }
 
 impl Key {
+    /// Returns the key of a user's attributes and status.
+    pub(super) fn of(subject: &Subject) -> Self {
+        Self { pool: subject.pool.id.clone(), sub: subject.sub.clone(), kind: EntryKind::Profile }
+    }
+
     /// Returns the key of another kind of entry of the same user.
     pub(super) fn with_kind(&self, kind: EntryKind) -> Self {
         Self { kind, ..self.clone() }

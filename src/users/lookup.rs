@@ -233,12 +233,6 @@ impl Users {
     }
 }
 
-impl Key {
-    pub(super) fn of(subject: &Subject) -> Self {
-        Self { pool: subject.pool.id.clone(), sub: subject.sub.clone(), kind: EntryKind::Profile }
-    }
-}
-
 impl From<&LookupKey> for LookupMethod {
     fn from(lookup_key: &LookupKey) -> Self {
         match lookup_key {
