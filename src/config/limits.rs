@@ -18,7 +18,8 @@ pub struct LimitSettings {
     /// The timeout of the TLS handshake and the HTTP/2 preface together; default `5s`.
     #[serde(with = "Bounded::<Duration, SHORTEST, MINUTE>")]
     pub handshake_timeout: Duration,
-    /// The time after which unread answers close a connection, or twice that; default `10s`.
+    /// The time for which a response may stay unread. Between once and twice this time, the server
+    /// closes the connection; default `10s`.
     #[serde(with = "Bounded::<Duration, SHORTEST, { 10 * MINUTE }>")]
     pub stall_timeout: Duration,
     /// The age at which a connection is closed gracefully, give or take a tenth; default `5min`.
@@ -30,8 +31,9 @@ pub struct LimitSettings {
     /// The timeout of the answer to a keepalive ping; default `10s`.
     #[serde(with = "Bounded::<Duration, SHORTEST, { 10 * MINUTE }>")]
     pub keepalive_timeout: Duration,
-    /// The most concurrent connections. They are fewer if `ulimit -n` has no room for them beside
-    /// 128 other files and 4 for each thread; default `10000`.
+    /// The most concurrent connections. They are fewer if `memory` has no room for them (some 2,400
+    /// by default, 1,300 with TLS), or `ulimit -n` beside 128 other files and 4 for each thread;
+    /// default `10000`.
     #[serde(with = "Bounded::<usize, 1, 1_000_000>")]
     pub connections: usize,
     /// The most concurrent connections of one IPv4 address or IPv6 /64 network; default `1000`.
@@ -87,7 +89,7 @@ impl Default for LimitSettings {
             // Below the idle timeout of AWS's load balancers (60 s for ALB, 350 s for NLB).
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
-            // Some 60 KiB each with TLS, so that all of them fit in 1 GiB.
+            // 72 KiB each with TLS: for all of them, raise `memory` to 1 GiB.
             connections: 10_000,
             // A tenth of all; enough for a load balancer that hides its clients' addresses.
             connections_per_peer: 1_000,

@@ -197,7 +197,7 @@ pub enum LogLevel {
     Info,
     /// Also each call that succeeds.
     Debug,
-    /// Also the begin of each call, and each call to Cognito.
+    /// Also the start of each call, and each call to Cognito.
     Trace,
 }
 

@@ -85,7 +85,7 @@ fn fixed(config: &Config, components: &Components) -> [(bool, [&'static str; 2],
         (
             cache.fresh_for > LONG_TTL,
             ["cache.fresh_for", ""],
-            "cache.fresh_for is longer than an hour: so long a disabled user is served as enabled",
+            "cache.fresh_for is longer than an hour, and a disabled user is served as enabled for that time",
         ),
         (
             audit.sink == AuditSink::Off,

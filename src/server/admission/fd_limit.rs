@@ -53,7 +53,7 @@ fn available(limit: u64, threads: usize) -> Option<usize> {
 const RESERVED: usize = 128;
 // For the epoll, event and signal descriptors of each serving thread's runtime.
 const PER_THREAD: usize = 4;
-// With fewer connections a server is of no use, unless the setting says so.
+// A server with fewer connections cannot serve its clients, unless the setting asks for fewer.
 const FEWEST: usize = 32;
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use super::EnumFamily;
 metric_set! {
     /// Metrics of the user cache; cheap to clone.
     pub struct CacheMetrics {
-        /// Lookups in the user cache, by outcome. Only a Miss waited for Cognito.
+        /// Lookups in the user cache, by outcome. A Miss waited for Cognito; a Stale one up to half a
+        /// second.
         lookups: EnumFamily<LookupOutcome, Counter> = "cache_lookups",
         /// Refreshes begun in the background.
         pub refreshes: Counter = "cache_refreshes",

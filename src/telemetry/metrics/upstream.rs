@@ -25,7 +25,7 @@ metric_set! {
         pub unusable: EnumFamily<UnusableResponse, Counter> = "upstream_unusable_answers",
         /// Whether calls fail at once (1) because Cognito has not answered the last ones in time.
         circuit_open: Family<CircuitLabels, Gauge> = "upstream_circuit_open",
-        /// Calls to Cognito that may begin at once. No other may begin within a second after them.
+        /// Calls to Cognito that may still begin within this second; they are spread over it.
         left: Family<BudgetLabels, Gauge> = "upstream_budget_left",
         /// Calls to Cognito that the rate limiter allows per second; fewer while Cognito throttles.
         allowed: Family<BudgetLabels, Gauge> = "upstream_budget_per_second",
