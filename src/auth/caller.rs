@@ -123,6 +123,7 @@ pub struct TokenUser {
     pub sub: Sub,
     /// The pool's name for the user.
     pub username: Username,
-    /// The groups of the user when the token was issued (`cognito:groups`).
-    pub groups: Groups,
+    /// The groups of the user when the token was issued (`cognito:groups`). None if the claim cannot
+    /// be read: it then says nothing about the groups.
+    pub groups: Option<Groups>,
 }

@@ -11,7 +11,6 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tracing::debug;
 
 pub(super) use self::validity::Validity;
 use self::{
@@ -159,18 +158,14 @@ fn text(claim: &Option<Typed<String>>) -> Option<&str> {
     }
 }
 
-/// A missing claim means no groups. So does one that is not a list of group names, which a
-/// pre-token-generation trigger can make: none of it is believed, and the token stays valid.
-fn groups(claim: &Option<Typed<Vec<String>>>) -> Groups {
-    let names = match claim {
-        None => return Groups::default(),
+/// A missing claim means no groups. One that is not a list of group names, which a
+/// pre-token-generation trigger can make, means nothing, and the token stays valid.
+fn groups(claim: &Option<Typed<Vec<String>>>) -> Option<Groups> {
+    match claim {
+        None => Some(Groups::default()),
         Some(Typed::Expected(names)) => Groups::try_from(names.clone()).ok(),
         Some(Typed::Other(_)) => None,
-    };
-    names.unwrap_or_else(|| {
-        debug!("a token's cognito:groups is not a list of group names and counts as empty");
-        Groups::default()
-    })
+    }
 }
 
 #[cfg(test)]

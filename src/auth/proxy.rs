@@ -15,6 +15,10 @@ fn is_mark(name: &str) -> bool {
         | "x-real-ip"
         | "x-original-forwarded-for"
         | "true-client-ip"
+        | "x-client-ip"
+        | "x-cluster-client-ip"
+        | "x-azure-clientip"
+        | "fastly-client-ip"
         | "cf-connecting-ip" => true,
         // The de facto standard, Envoy's and Linkerd's.
         _ => ["x-forwarded-", "x-envoy-", "l5d-"].iter().any(|prefix| name.starts_with(prefix)),
@@ -37,6 +41,8 @@ mod tests {
             ("x-envoy-attempt-count", true),
             ("x-real-ip", true),
             ("l5d-client-id", true),
+            ("x-client-ip", true),
+            ("x-azure-clientip", true),
             ("x-forwarded", false),
             ("x-request-id", false),
             ("traceparent", false),

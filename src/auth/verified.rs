@@ -19,7 +19,7 @@ use crate::{
     epochs::{Epoch, Epochs},
     pool::PoolId,
     telemetry::metrics::{Counter, Metrics, TokenLookupResult, TokenMetrics},
-    user::Sub,
+    user::{Groups, Sub},
 };
 
 /// A token that was verified, and what its validity depends on.
@@ -157,7 +157,7 @@ fn heap_bytes(_: &Digest, token: &Arc<VerifiedToken>) -> usize {
     let user = user.as_deref().map_or(0, |user| {
         let TokenUser { sub, username, groups, .. } = user;
         let names = shared_allocation(sub.as_str().len()) + username.heap_bytes(sub);
-        shared_allocation(size_of::<TokenUser>()) + names + groups.heap_bytes()
+        shared_allocation(size_of::<TokenUser>()) + names + groups.as_ref().map_or(0, Groups::heap_bytes)
     });
     let scopes = shared_allocation(client.scopes.as_str().len());
     shared_allocation(size_of::<VerifiedToken>()) + shared_allocation(size_of::<Client>()) + scopes + user

@@ -126,9 +126,13 @@ impl Taken {
     fn evict_largest(&mut self) -> bool {
         let now = Instant::now();
         let (begun, count) = self.evictions.filter(|(begun, _)| now - *begun < SECOND).unwrap_or((now, 0));
+        // Before the scan, which holds the lock.
+        if count >= EVICTIONS_PER_SECOND {
+            return false;
+        }
         let largest =
             self.evictable.iter().max_by_key(|(number, stranger)| (stranger.bytes, Reverse(**number)));
-        let largest = largest.map(|(number, _)| *number).filter(|_| count < EVICTIONS_PER_SECOND);
+        let largest = largest.map(|(number, _)| *number);
         let Some(stranger) = largest.and_then(|number| self.evictable.remove(&number)) else { return false };
         self.evictions = Some((begun, count + 1));
         stranger.evicted.notify_one();
@@ -143,7 +147,8 @@ impl Share {
         let (mut taken, whole) = (limit.taken(), limit.0.bytes);
         let most = if self.is_known { whole / 4 } else { whole / 64 };
         let fits = self.bytes + more <= most
-            && taken.all + more <= whole
+            // The rest is for new connections, each with room for a few calls.
+            && taken.all + more <= whole - whole / 8
             && (self.is_known || taken.strangers + more <= limit.0.of_strangers());
         if !fits {
             return Err(Exhausted);

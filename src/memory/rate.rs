@@ -24,7 +24,8 @@ impl ReadRate {
         let now = Instant::now();
         let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tokens = bucket.map_or(BURST, |Bucket { tokens, at }| tokens + (now - at).as_secs_f64() * rate);
-        let tokens = tokens.min(BURST) - bytes as f64;
+        // At most a second's debt: what was read without a wait must not delay others for longer.
+        let tokens = (tokens.min(BURST) - bytes as f64).max(-rate);
         *bucket = Some(Bucket { tokens, at: now });
         // Jitter, or all that wait would try at once.
         let wait = (-tokens / rate).min(MAX_WAIT) + MIN_WAIT * (1.0 + fastrand::f64());

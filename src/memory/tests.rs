@@ -59,7 +59,7 @@ async fn no_connection_takes_all_and_strangers_take_two_thirds() {
     let strangers: Vec<_> = (0..100).map(|_| open()).map(|one| (fill(&one), one)).collect();
     let all: usize = strangers.iter().map(|(held, _)| held.len()).sum();
     assert!((100..171).contains(&all), "two thirds of the limit: {all}");
-    assert!(fill(&known).len() > 60, "the rest is left");
+    assert!(fill(&known).len() > 40, "the rest is left, but an eighth for new connections");
     assert!(metrics.server.memory_refusals.get() > 100);
 }
 

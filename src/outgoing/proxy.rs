@@ -85,6 +85,10 @@ impl Proxies {
 impl Proxy {
     fn named(variables: &[&'static str]) -> Result<Option<Self>, VariableError> {
         let Some((variable, value)) = environment_variable(variables) else { return Ok(None) };
+        Self::parse(variable, &value).map(Some)
+    }
+
+    fn parse(variable: &'static str, value: &str) -> Result<Self, VariableError> {
         let failed = || {
             let problem = "is no URL of an HTTP proxy such as http://proxy.example.com:3128";
             VariableError { variable, problem: problem.to_owned() }
@@ -92,9 +96,14 @@ impl Proxy {
         // It also decodes the user name and password. Any target will do.
         let matcher = Matcher::builder().all(value).build();
         let intercept = matcher.intercept(&Uri::from_static("http://localhost/")).ok_or_else(failed)?;
-        let is_http = matches!(intercept.uri().scheme_str(), Some("http" | "https"));
+        // A password with a raw `@` or `/` leaves a part of itself in the URI, which is logged.
+        let is_whole = intercept.uri().authority().is_some_and(|authority| {
+            let has_port = authority.port_u16().is_some() || authority.as_str() == authority.host();
+            !authority.as_str().contains('@') && has_port
+        });
+        let is_http = matches!(intercept.uri().scheme_str(), Some("http" | "https")) && is_whole;
         let (uri, authorization) = (intercept.uri().clone(), intercept.basic_auth().cloned());
-        if is_http { Ok(Some(Self { variable, uri, authorization })) } else { Err(failed()) }
+        if is_http { Ok(Self { variable, uri, authorization }) } else { Err(failed()) }
     }
 }
 
@@ -164,6 +173,14 @@ mod tests {
         assert!(authorization.is_sensitive());
         assert!(proxies.forward_authorization(&Uri::from_static("https://a.test/")).is_none(), "a tunnel");
         assert!(!format!("{proxies:?}").contains("cret"), "{proxies:?}");
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_refused_and_not_shown() {
+        for url in ["http://user:s@cret@proxy.corp:3128", "http://user:s/cret@proxy.corp:3128"] {
+            let problem = Proxy::parse("HTTPS_PROXY", url).unwrap_err().problem;
+            assert!(!problem.contains("cret"), "{problem}");
+        }
     }
 
     fn proxies(http: &str, https: &str) -> Proxies {

@@ -92,13 +92,16 @@ impl<'a> CallerRule<'a> {
         Ok(Subject { pool: self.pool(query.pool.as_ref())?, sub, lookup_key: LookupKey::Sub })
     }
 
-    /// Prefers the groups in the token: they date from its issue, but cost no call to Cognito.
+    /// Prefers the groups in the token, if they can be read: they date from its issue, but cost no
+    /// call to Cognito.
     fn groups_source(&self, query: &Query) -> Result<GroupsSource, Denied> {
         match (query.include_groups, self.caller.token_users().next()) {
             (false, _) => Ok(GroupsSource::NotRequested),
             (true, _) if !self.rule.groups => Err(Denied::AttributesNotAllowed(vec!["groups".into()])),
-            (true, Some(user)) => Ok(GroupsSource::Token(user.groups.clone())),
-            (true, None) => Ok(GroupsSource::Cognito),
+            (true, user) => {
+                let of_token = user.and_then(|user| user.groups.clone());
+                Ok(of_token.map_or(GroupsSource::Cognito, GroupsSource::Token))
+            }
         }
     }
 }

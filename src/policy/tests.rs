@@ -619,7 +619,7 @@ fn token_user(sub: &str) -> TokenUser {
         pool: read_pool("eu-west-1_A"),
         sub: sub.parse().unwrap(),
         username: sub.parse().unwrap(),
-        groups: Groups::default(),
+        groups: Some(Groups::default()),
     }
 }
 

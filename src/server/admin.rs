@@ -18,6 +18,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Mutex,
     task::{AbortHandle, JoinSet, spawn_blocking},
     time::{sleep, timeout},
 };
@@ -31,6 +32,8 @@ pub(super) struct Admin {
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
     pub(super) workers: Arc<Workers>,
+    /// Held while metrics are written: one at a time, because a thread cannot be cancelled.
+    pub(super) writing: Arc<Mutex<()>>,
 }
 
 impl Admin {
@@ -89,8 +92,13 @@ impl Admin {
         let accepted = headers.get_all(header::ACCEPT).iter().map(HeaderValue::to_str);
         let accepted: Vec<_> = accepted.filter_map(Result::ok).collect();
         let (metrics, format) = (self.metrics.clone(), Format::accepted(&accepted.join(",")));
+        let writing = Arc::clone(&self.writing).lock_owned().await;
         // Writing the sizes of the caches maintains them, which may take long.
-        let Ok(metrics) = spawn_blocking(move || metrics.text_in(format)).await else {
+        let write = move || {
+            let _writing = writing;
+            metrics.text_in(format)
+        };
+        let Ok(metrics) = spawn_blocking(write).await else {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n");
         };
         let mut response = text(StatusCode::OK, metrics);

@@ -70,7 +70,8 @@ impl RunningServer {
         let (address, admin_address) = (listeners.grpc()?, listeners.admin()?);
 
         let (mut acceptor, mut background) = (JoinSet::new(), JoinSet::new());
-        let admin = Admin { metrics: metrics.clone(), readiness, workers: Arc::clone(&workers) };
+        let (metrics_of_admin, writing) = (metrics.clone(), Arc::default());
+        let admin = Admin { metrics: metrics_of_admin, readiness, workers: Arc::clone(&workers), writing };
         background.spawn(admin.run(listeners.admin));
         acceptor.spawn(Acceptor { listener: listeners.grpc, limiter, metrics, drain, workers }.run());
         if let Some(tls) = components.tls.clone() {

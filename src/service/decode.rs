@@ -51,7 +51,7 @@ where
     Ok(message)
 }
 
-/// Gathers a message that comes in several parts. All of it counts once its length is known.
+/// Gathers a message that comes in several parts.
 async fn gather<B>(first: Bytes, body: &mut B, max_bytes: usize, charge: &mut Charge) -> Result<Bytes, Error>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -62,11 +62,14 @@ where
         if missing == 0 {
             return Ok(gathered.freeze());
         }
-        if missing > gathered.capacity() - gathered.len() {
-            charge.grow(gathered.len() + missing)?;
-            gathered.reserve(missing);
+        let next = next_bytes(body).await.ok_or(Error::Unreadable)?;
+        if next.len() > gathered.capacity() - gathered.len() {
+            // Twice what has come, so that a declared length alone takes no memory.
+            let room = missing.min(2 * (gathered.len() + next.len())).max(next.len());
+            charge.grow(gathered.len() + room)?;
+            gathered.reserve(room);
         }
-        gathered.extend_from_slice(&next_bytes(body).await.ok_or(Error::Unreadable)?);
+        gathered.extend_from_slice(&next);
     }
 }
 

@@ -70,7 +70,9 @@ impl Cognito {
     ) -> Self {
         let (shared, credentials) = credentials::configure(&pool, outgoing.aws_client()).await;
         if let (None, Some(url)) = (&pool.endpoint_url, shared.endpoint_url()) {
-            warn!(pool.id = %pool.id, url, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls to another endpoint");
+            // Without the rest, because a URL may hold a password.
+            let host = url.parse::<http::Uri>().ok().and_then(|url| url.host().map(ToOwned::to_owned));
+            warn!(pool.id = %pool.id, host, "AWS_ENDPOINT_URL or the AWS profile sends this pool's calls to another endpoint");
         }
         Self { credentials: Some(credentials), ..Self::over(&shared, pool, limiter, metrics) }
     }

@@ -247,7 +247,6 @@ async fn a_local_user_is_looked_for_on_further_pages() {
         ),
         (vec![page(from_ref(&local), Some("a"))], "ada", 1),
         (vec![page(from_ref(&google), Some("a")), page(from_ref(&facebook), Some(""))], "Facebook_2", 2),
-        (vec![page(&[google], Some("a")); 5], "Google_1", 5),
     ];
     for (pages, expected, calls) in table {
         let app = app(true).await;
@@ -255,6 +254,10 @@ async fn a_local_user_is_looked_for_on_further_pages() {
         assert_eq!(app.get_by_sub(GRACE).await.unwrap().user.unwrap().username, expected);
         assert_eq!(app.cognito.calls("ListUsers"), calls);
     }
+    // The local user, which may be disabled, may be on a later page.
+    let app = app(true).await;
+    app.cognito.inject("ListUsers", page(&[google], Some("a")));
+    assert_failure(app.get_by_sub(GRACE).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
 }
 
 /// Only this pages an operator.

@@ -33,7 +33,7 @@ def test_logs_contain_no_token_attribute_value_or_sub(pool: Pool, tmp_path: Path
         for bad in [tokens.id, stranger.access, tokens.access[:-9]]:
             assert get_user(service.address, bad).code == "UNAUTHENTICATED"
         assert get_user(service.address, accessToken=tokens.access).code == "OK"
-        assert get_user(service.address, sub=user.username).code == "INTERNAL"
+        assert get_user(service.address, sub=user.username).code == "NOT_FOUND"
         assert service.child.stop() == 0
         log = service.child.output()
     assert '"outcome":"released"' in log

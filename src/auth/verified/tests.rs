@@ -82,7 +82,8 @@ fn the_cache_is_bounded_in_bytes_and_its_entries_are_a_metric() {
     for n in 0..400 {
         let mut held = verified(&format!("user-{n}"));
         let groups = Groups::try_from(vec!["g".repeat(128); 100]).unwrap();
-        held.identity.user = held.identity.user.map(|own| Arc::new(TokenUser { groups, ..(*own).clone() }));
+        held.identity.user =
+            held.identity.user.map(|own| Arc::new(TokenUser { groups: Some(groups), ..(*own).clone() }));
         put(&tokens, &format!("a.b.{n}"), held);
     }
     assert!(tokens.cache.size().bytes <= 1 << 20);
@@ -106,7 +107,7 @@ fn the_memory_of_tokens_matches_their_weight() {
             pool: Arc::clone(&pool),
             sub,
             username: format!("user-{n}").parse().unwrap(),
-            groups,
+            groups: Some(groups),
         };
         let identity =
             TokenIdentity { client: Arc::new(Client { id: id.clone(), scopes }), user: Some(Arc::new(user)) };
@@ -209,7 +210,7 @@ fn known(tokens: &VerifiedTokens, text: &str) -> bool {
 
 fn verified(name: &str) -> VerifiedToken {
     let (sub, username) = (name.parse().unwrap(), name.parse().unwrap());
-    let user = TokenUser { pool: pool("eu-west-1_A"), sub, username, groups: Groups::default() };
+    let user = TokenUser { pool: pool("eu-west-1_A"), sub, username, groups: Some(Groups::default()) };
     let client = Arc::new(Client { id: "client1".parse().unwrap(), scopes: Scopes::default() });
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let (keys, key, _) = test_keys();

@@ -1,6 +1,6 @@
 //! Exports spans by OTLP, over gRPC or HTTP, as OpenTelemetry's environment variables say.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
@@ -9,7 +9,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{
     Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tracing::{info, warn};
 
@@ -87,9 +87,10 @@ struct OtlpClient {
 impl HttpClient for OtlpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let client = self.client.clone();
-        let sent = async move { client.send(request.map(Full::new), MAX_BODY_BYTES).await };
-        // The exporter waits for it, and has its own time limit.
-        Ok(self.runtime.spawn(sent).await??)
+        // The exporter does not limit the time of a client that it has not made.
+        let sent =
+            async move { timeout(SEND_TIMEOUT, client.send(request.map(Full::new), MAX_BODY_BYTES)).await };
+        Ok(self.runtime.spawn(sent).await???)
     }
 }
 
@@ -102,6 +103,8 @@ const HTTP: &str = "http/protobuf";
 const DEFAULT_ENDPOINT: &str = "http://localhost:4317";
 const HTTP_PORT: u16 = 4318;
 const MAX_BODY_BYTES: usize = 1 << 20;
+// The default of OTEL_EXPORTER_OTLP_TIMEOUT.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

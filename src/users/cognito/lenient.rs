@@ -26,6 +26,8 @@ pub(super) fn answer(text: &str, left_out: &mut Vec<String>) -> Result<Option<St
 pub(super) fn error(body: &[u8]) -> String {
     let members: Members<'_> = serde_json::from_slice(body).unwrap_or_default();
     let code = ["code", "__type", "Code"].into_iter().find_map(|name| scalar(members.get(name)?));
+    // It is logged, and a gateway may send anything.
+    let code = code.filter(|code| code.len() <= MAX_CODE_BYTES);
     json!({"__type": code}).to_string()
 }
 
@@ -137,6 +139,8 @@ fn without_nan(json: &str) -> Cow<'_, str> {
     text.into()
 }
 
+// Longer than any code of AWS.
+const MAX_CODE_BYTES: usize = 256;
 const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 // The years 1 to 9999, protobuf's `Timestamp`.
 const SECONDS: RangeInclusive<f64> = -62_135_596_800.0..=253_402_300_799.999;

@@ -126,7 +126,8 @@ impl Fetch<'_> {
                 break;
             }
         }
-        if entries.is_empty() && token.is_some() {
+        // The local user may be on a page that was not read.
+        if token.is_some() && entries.iter().all(response::is_external) {
             return Err(Failure::Unavailable);
         }
         self.usable(response::linked(entries))
