@@ -44,7 +44,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r'("message":\s*"serving")')
         (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())
-        yield Sandbox(line["address"], token, child.find(r"Cognito stand-in (http://\S+)"))
+        yield Sandbox(line["address"], token, child.find(r"Cognito emulator (http://\S+)"))
 
 
 @pytest.fixture(scope="session")
