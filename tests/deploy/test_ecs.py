@@ -22,7 +22,8 @@ def test_the_binary_accepts_the_environment(tmp_path: Path) -> None:
     checked = run([binary(), "config", "check"], tmp_path, **environment)
     assert checked.returncode == 0, checked.stderr
     printed = run([binary(), "config", "print"], tmp_path, **environment).stdout
-    (delay, grace) = re.findall(r"(?m)^shutdown\.(?:delay|grace) = \"?(\d+)s\"?  # environment", printed)
+    table = printed.partition("[shutdown]\n")[2].partition("\n[")[0]
+    (delay, grace) = re.findall(r"(?m)^(?:delay|grace) = \"(\d+)s\"  # environment", table)
     assert container["StopTimeout"] == int(delay) + int(grace) + 5 <= 120
 
 
