@@ -111,7 +111,7 @@ impl Error {
                 if is_useless { MetadataValue::from_static("-1") } else { MetadataValue::from(wait) };
             metadata.insert("grpc-retry-pushback-ms", pushback);
         } else if self.code() == Code::Unavailable {
-            // Clients retry UNAVAILABLE unless they are told not to (gRFC A6).
+            // A negative pushback stops the retries of UNAVAILABLE (gRFC A6).
             metadata.insert("grpc-retry-pushback-ms", MetadataValue::from_static("-1"));
         }
         Status::with_error_details_and_metadata(code, text, details, metadata)

@@ -1,25 +1,18 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
 use cognito_lookup::proto::health::health_check_response::ServingStatus;
 use cognito_standin::{Fault, HttpResponse, SigningKey, StandIn};
 use futures_util::future::join_all;
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, pem::PemObject as _},
-};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
-use tokio_rustls::TlsAcceptor;
 use tonic::Code;
 
 use crate::{
@@ -206,14 +199,7 @@ async fn the_certificate_of_the_key_server_is_verified() {
 
 /// Serves a JWKS over TLS and returns the port.
 async fn key_server(identity: &Identity, body: String) -> u16 {
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-    let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![identity.der().into()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = identity.acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     #[expect(clippy::disallowed_methods, reason = "ends with its test")]

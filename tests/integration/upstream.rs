@@ -9,11 +9,6 @@ use std::{
 
 use cognito_lookup::proto::{GetUserResponse, user_service_client::UserServiceClient};
 use cognito_standin::{Pool, StandIn};
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs,
-    pki_types::{PrivateKeyDer, pem::PemObject as _},
-};
 use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
@@ -176,14 +171,7 @@ impl TlsProxy {
     }
 
     fn set_certificate(&self, identity: &Identity) {
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-        let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![identity.der().into()], key)
-            .unwrap();
-        self.current.lock().unwrap().0 = Some(TlsAcceptor::from(Arc::new(config)));
+        self.current.lock().unwrap().0 = Some(identity.acceptor());
     }
 
     fn connections(&self) -> usize {

@@ -98,7 +98,7 @@ async fn a_panic_over_one_users_answer_fails_no_other_user() {
         assert_eq!(answer.err(), (n == 7).then_some(Failure::Internal), "user-{n}");
     }
     lab.respond(Lab::found);
-    assert!(lab.ask("user-7").await.is_ok(), "the next fetch starts anew");
+    assert!(lab.ask("user-7").await.is_ok(), "a panic does not block the next fetch");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-use std::{fs, path::PathBuf, time::SystemTime};
+use std::{fs, path::PathBuf, sync::Arc, time::SystemTime};
 
 use cognito_lookup::config::{ClientCertificate, Config, TlsSettings};
 use rcgen::{
@@ -6,11 +6,12 @@ use rcgen::{
     KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::{
-    ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion,
+    ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -27,6 +28,18 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn der(&self) -> Vec<u8> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap().to_vec()
+    }
+
+    /// Accepts TLS connections with this certificate and requests none of the client.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der().into()], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 
