@@ -35,6 +35,7 @@ pub mod audit;
 pub mod auth;
 pub mod query;
 pub mod epochs;
+pub mod shared_cache;
 pub mod freshness;
 pub mod pool;
 pub mod user;
