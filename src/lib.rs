@@ -44,6 +44,7 @@ pub mod unix_time;
 pub mod clock;
 pub mod cache;
 pub mod memory;
+pub mod key_file;
 pub mod telemetry;
 pub mod background;
 pub mod outgoing;

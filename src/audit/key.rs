@@ -1,11 +1,10 @@
 //! The keyed hash that replaces a user's `sub` in the records.
 
-use std::{collections::BTreeSet, fmt, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fmt, path::Path};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use zeroize::Zeroizing;
 
-use crate::{pool::PoolId, user::Sub};
+use crate::{key_file::KeyFile, pool::PoolId, user::Sub};
 
 /// The key that hashes each `sub`. Its memory is wiped when it is dropped, and its `Debug` output
 /// does not show it.
@@ -16,25 +15,11 @@ pub struct Key {
 }
 
 impl Key {
-    /// Reads a key from a file of 32 bytes to 4 KiB. A line end is not part of the key, if 32 bytes
-    /// are left without it.
+    /// Reads a key from a file, as [`KeyFile::read`] does.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let error = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
-        let found = fs::metadata(path).map_err(|cause| error(&cause))?;
-        if !found.is_file() || found.len() > MAX_BYTES {
-            return Err(error(&"is not a file of at most 4 KiB"));
-        }
-        let bytes = Zeroizing::new(fs::read(path).map_err(|cause| error(&cause))?);
-        let key = without_line_end(&bytes);
-        if key.len() < MIN_BYTES {
-            return Err(error(&"has fewer than 32 bytes; create a key with `openssl rand -hex 32`"));
-        }
-        if key.iter().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT {
-            return Err(error(&"has fewer than 8 different bytes; create a key with `openssl rand -hex 32`"));
-        }
-        let is_world_readable = found.permissions().mode() & OTHERS_READ != 0;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-        Ok(Self { key, warning: is_world_readable.then_some(WORLD_READABLE) })
+        let file = KeyFile::read(path)?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, file.bytes());
+        Ok(Self { key, warning: file.is_world_readable().then_some(WORLD_READABLE) })
     }
 
     /// Creates a random key; fails if the system has no random numbers.
@@ -84,54 +69,15 @@ const fn digit(number: u8) -> u8 {
     if number < 10 { b'0' + number } else { b'a' + number - 10 }
 }
 
-fn without_line_end(bytes: &[u8]) -> &[u8] {
-    let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    line.filter(|line| line.len() >= MIN_BYTES).unwrap_or(bytes)
-}
-
 const RANDOM: &str =
     "audit.key_file is not set: the sub_hash of a user differs between processes and changes with each start";
 const WORLD_READABLE: &str = "all users of this machine can read audit.key_file";
-// The length of the hash. A shorter key would weaken it (RFC 2104, section 3).
-const MIN_BYTES: usize = 32;
-// Fewer are too regular to be random: 64 random hexadecimal digits have about 15 distinct values.
-const MIN_DIFFERENT: usize = 8;
-const MAX_BYTES: u64 = 4096;
-const OTHERS_READ: u32 = 0o004;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
-    #[test]
-    fn a_key_is_read_or_its_problem_is_returned() {
-        let (hex, shorter) = ("00112233445566778899aabbccddeeff", "00112233445566778899aabbccddeef");
-        let few = Some("fewer than 32 bytes");
-        let same = Some("fewer than 8 different");
-        let table = [
-            (hex.into(), None),
-            (format!("{hex}\n").into_bytes(), None),
-            (format!("{shorter}\n").into_bytes(), None),
-            ((0..32).collect(), None),
-            (shorter.into(), few),
-            (Vec::new(), few),
-            ("a".repeat(32).into_bytes(), same),
-            ("changeme".repeat(8).into_bytes(), same),
-            (vec![7; 4097], Some("is not a file of at most 4 KiB")),
-        ];
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        for (n, (bytes, problem)) in table.into_iter().enumerate() {
-            fs::write(&path, &bytes).unwrap();
-            match (Key::read(&path), problem) {
-                (Ok(_), None) => {}
-                (Err(error), Some(problem)) => assert!(error.contains(problem), "{n}: {error}"),
-                (read, _) => panic!("{n}: {read:?}"),
-            }
-        }
-        assert!(Key::read(folder.path()).unwrap_err().contains("is not a file"));
-        assert!(Key::read(&folder.path().join("none")).unwrap_err().contains("No such file"));
-    }
+    use super::*;
 
     #[test]
     fn a_key_that_all_users_can_read_is_warned_about() {
