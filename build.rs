@@ -1,4 +1,5 @@
-//! Generates the server side of `proto/` without protoc, and the descriptors for server reflection.
+//! Generates the server side of `proto/` without protoc, the descriptors for server reflection, and the
+//! messages that the shared cache stores.
 #![expect(
     clippy::disallowed_methods,
     reason = "cargo passes the output directory to a build script in the environment"
@@ -15,6 +16,9 @@ const PROTO_FILES: [&str; 4] = [
     "userlookup/v1/user_service.proto",
 ];
 
+// Never in the descriptors that the server offers.
+const STORED_FILES: [&str; 2] = ["userlookup/stored/v1/entry.proto", "userlookup/stored/v1/event.proto"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(PROTO_FILES, ["proto"])?;
@@ -26,5 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".grpc.health.v1", "::cognito_lookup_client::health")
         .extern_path(".userlookup.v1", "::cognito_lookup_client")
         .compile_fds(descriptors)?;
+    // Derived, it would show users in a log line.
+    let personal = ["User", "Attribute", "Groups", "Event"];
+    tonic_prost_build::configure()
+        .skip_debug(personal.map(|name| format!(".userlookup.stored.v1.{name}")))
+        .compile_fds(protox::compile(STORED_FILES, ["proto"])?)?;
     Ok(())
 }

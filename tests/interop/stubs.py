@@ -8,7 +8,7 @@ from types import ModuleType
 from grpc_tools import protoc
 
 PROTO = Path(__file__).resolve().parents[2] / "proto"
-FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup").rglob("*.proto"))
+FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup/v1").glob("*.proto"))
 
 
 def generate(directory: Path) -> None:

@@ -11,7 +11,7 @@ from grpc_tools import protoc
 ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
 WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
-FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup").rglob("*.proto"))
+FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup/v1").glob("*.proto"))
 # grpc-go enables retries by default from 1.40 on.
 GO_ENVIRONMENT = {"GRPC_GO_RETRY": "on"}
 
