@@ -2,20 +2,36 @@
 //!
 //! The store sees no user: its keys are hashes, and its values and events are sealed.
 
+mod args;
 mod call;
+mod entries;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod index;
 mod keys;
+mod kind;
+mod lease;
+#[cfg(test)]
+pub(crate) mod model;
 mod namespace;
+pub mod scripts;
 mod seal;
 mod secret;
+mod server_time;
 pub mod stored;
+mod stream;
 
 pub use self::{
     call::{Call, CallError, Event, Events, Reply, Script, StreamPosition, Transport},
+    entries::{
+        Invalidate, LeaseState, Look, LookOutcome, Looked, NewLease, OldValue, Put, Release, Renew,
+    },
     index::{IndexKey, UserKey},
     keys::ValueKeys,
+    kind::ValueKind,
+    lease::LeaseToken,
     namespace::{InvalidNamespace, Namespace},
-    seal::{Binding, KeyAge, MAX_PLAIN_BYTES, NotSealed, Opened, Sealer, Unreadable, ValueKind},
+    seal::{Binding, KeyAge, MAX_PLAIN_BYTES, NotSealed, Opened, Sealer, Unreadable},
+    server_time::ServerTime,
+    stream::{EventKeys, Publish, Published, StreamEnd},
 };

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::{
     keys::{ValueKey, ValueKeys},
+    kind::ValueKind,
     namespace::Namespace,
     secret::KeyId,
 };
@@ -37,15 +38,6 @@ pub enum Binding<'a> {
     },
     /// An event. It says itself whom it is about.
     Event,
-}
-
-/// What a value is about.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ValueKind {
-    /// The user's profile, or that there is none.
-    Profile,
-    /// The user's groups.
-    Groups,
 }
 
 /// A text that was opened.

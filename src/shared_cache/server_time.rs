@@ -1,0 +1,40 @@
+//! The clock of the store's server.
+
+use std::{ops::Add, time::Duration};
+
+/// A time by the clock of the store's server, in whole microseconds since 1970. It is comparable with
+/// other times of the same server only, and a failover may set the clock back.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ServerTime(u64);
+
+impl ServerTime {
+    /// Before all others: "never".
+    pub const ZERO: Self = Self(0);
+
+    /// After all others.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// Returns the time that is this many microseconds after 1970.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Returns the microseconds since 1970.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the time since `earlier`, or 0 if `earlier` is later.
+    pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The time this much later, in whole microseconds, at most the last one.
+impl Add<Duration> for ServerTime {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
