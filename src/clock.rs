@@ -2,6 +2,7 @@
 
 use std::{
     ops::{Add, Sub},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -10,7 +11,9 @@ use std::{
 /// An `Instant` stands still meanwhile (`CLOCK_MONOTONIC` on Linux), so that after a suspend all
 /// data would look as fresh as before. The system clock counts the sleep but also steps. Timeouts
 /// and deadlines use `Instant`, as Tokio's timers do.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+///
+/// The default is when the machine started, which is before every other point.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct BootTime {
     nanos: u64,
 }
@@ -34,6 +37,22 @@ impl BootTime {
     /// Returns the time since then.
     pub fn elapsed(self) -> Duration {
         Self::now() - self
+    }
+}
+
+/// The latest of the points in time that threads set.
+#[derive(Debug, Default)]
+pub struct LatestTime(AtomicU64);
+
+impl LatestTime {
+    /// Sets it, unless it is later already.
+    pub fn advance(&self, to: BootTime) {
+        self.0.fetch_max(to.nanos, Ordering::Release);
+    }
+
+    /// Returns it: one load.
+    pub fn get(&self) -> BootTime {
+        BootTime { nanos: self.0.load(Ordering::Acquire) }
     }
 }
 

@@ -17,7 +17,8 @@ use crate::{
     policy::Denied,
     proto::{self, ErrorReason},
     query::InvalidQuery,
-    users::Failure,
+    shared_cache::CallError,
+    users::{Failure, InvalidationFailure},
 };
 
 /// Why a call failed. Its text is for the log; callers get a constant text instead.
@@ -42,6 +43,8 @@ pub enum Error {
     MemoryExhausted,
     #[error("the call panicked")]
     Panicked,
+    #[error("the shared cache did not confirm the invalidation: {0}")]
+    SharedCache(CallError),
     #[error(transparent)]
     Rejected(#[from] Rejected),
     #[error("the audit record of the call could not be written")]
@@ -163,6 +166,7 @@ impl Error {
             Self::Failure(
                 Failure::Unreadable | Failure::AccessDenied | Failure::Unavailable | Failure::CircuitOpen(_),
             ) => Reason::UpstreamUnavailable,
+            Self::SharedCache(_) => Reason::SharedCacheUnavailable,
             Self::DeadlineExceeded => Reason::Deadline,
             Self::Denied(Denied::OtherUserFound)
             | Self::Failure(Failure::Internal | Failure::WrongUser)
@@ -219,6 +223,15 @@ impl Error {
             // The same request would exceed the size, or get the same answer of Cognito, again.
             Self::BatchFull | Self::TooLarge | Self::Failure(Failure::Unreadable) => None,
             _ => self.error_reason().is_retryable().then_some(RETRY_AFTER),
+        }
+    }
+}
+
+impl From<InvalidationFailure> for Error {
+    fn from(failure: InvalidationFailure) -> Self {
+        match failure {
+            InvalidationFailure::SharedCache(error) => Self::SharedCache(error),
+            InvalidationFailure::Panicked => Self::Panicked,
         }
     }
 }

@@ -97,6 +97,8 @@ pub enum Source {
     Cache,
     /// Cognito, by a fetch that this request started or joined.
     Cognito,
+    /// The cache that the replicas share, by a fetch that this request started or joined.
+    SharedCache,
 }
 
 const CLOCK_SKEW: Duration = Duration::from_secs(10);

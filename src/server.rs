@@ -166,8 +166,9 @@ async fn build_service(
     };
     let (pools, metrics, outgoing) = (pools.clone(), metrics.clone(), outgoing.clone());
     let (cache, budget) = (config.cache.clone(), config.budget.clone());
-    let users = upstream
-        .spawn(async move { Users::connect(&pools, &cache, &budget, tokens, &metrics, &outgoing).await });
+    let users = upstream.spawn(async move {
+        Users::connect(&pools, &cache, &budget, tokens, None, &metrics, &outgoing).await
+    });
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(policy), users })
 }

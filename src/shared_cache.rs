@@ -18,14 +18,13 @@ pub mod scripts;
 mod seal;
 mod secret;
 mod server_time;
+mod store;
 pub mod stored;
 mod stream;
 
 pub use self::{
     call::{Call, CallError, Event, Events, Reply, Script, StreamPosition, Transport},
-    entries::{
-        Invalidate, LeaseState, Look, LookOutcome, Looked, NewLease, OldValue, Put, Release, Renew,
-    },
+    entries::{Invalidate, LeaseState, Look, LookOutcome, Looked, NewLease, OldValue, Put, Release, Renew},
     index::{IndexKey, UserKey},
     keys::ValueKeys,
     kind::ValueKind,
@@ -33,5 +32,6 @@ pub use self::{
     namespace::{InvalidNamespace, Namespace},
     seal::{Binding, KeyAge, MAX_PLAIN_BYTES, NotSealed, Opened, Sealer, Unreadable},
     server_time::ServerTime,
+    store::SharedCache,
     stream::{EventKeys, Publish, Published, StreamEnd},
 };

@@ -12,6 +12,7 @@ mod limiter;
 mod lookup;
 #[cfg(test)]
 mod model;
+mod shared;
 mod single_flight;
 
 use std::{collections::HashMap, sync::Arc};
@@ -22,7 +23,8 @@ use tokio::time::Instant;
 pub use self::{
     admin::{EntryInfo, EntryState},
     found::{Failure, Found},
-    invalidation::{Invalidated, Invalidation},
+    invalidation::{Invalidated, Invalidation, InvalidationFailure},
+    shared::{SharedEntryInfo, SharedState},
 };
 use self::{
     cache::UserCache,
@@ -30,6 +32,7 @@ use self::{
     entry::Ttls,
     limiter::{Account, Priority, RateLimiter},
     lookup::LookupRequest,
+    shared::Shared,
     single_flight::SingleFlight,
 };
 use crate::{
@@ -42,6 +45,7 @@ use crate::{
     outgoing::Outgoing,
     policy::Permit,
     pool::{PoolId, Pools},
+    shared_cache::SharedCache,
     telemetry::metrics::{Metrics, cache::CacheMetrics},
 };
 
@@ -56,6 +60,7 @@ struct Inner {
     tokens: Arc<VerifiedTokens>,
     single_flight: SingleFlight,
     cache: UserCache,
+    shared: Option<Arc<Shared>>,
     ttls: Ttls,
     cache_metrics: CacheMetrics,
 }
@@ -69,6 +74,7 @@ impl Users {
         cache: &CacheSettings,
         budget: &BudgetSettings,
         tokens: Arc<VerifiedTokens>,
+        shared: Option<SharedCache>,
         metrics: &Metrics,
         outgoing: &Outgoing,
     ) -> Self {
@@ -88,8 +94,12 @@ impl Users {
             }
             cognito.insert(pool.id.clone(), client);
         }
-        let users = Self::new(cognito, cache, limiters.len(), tokens, metrics.cache.clone());
+        let users = Self::new(cognito, cache, limiters.len(), tokens, shared, metrics.cache.clone());
         users.0.cache.register_metrics(metrics);
+        if users.0.shared.is_some() {
+            #[expect(clippy::disallowed_methods, reason = "ends with the users")]
+            tokio::spawn(shared::follow(Arc::downgrade(&users.0)));
+        }
         #[expect(clippy::disallowed_methods, reason = "ends with the users")]
         tokio::spawn(maintain(Arc::downgrade(&users.0), MAINTENANCE_INTERVAL, Inner::maintain));
         users
@@ -155,13 +165,15 @@ impl Users {
         cache: &CacheSettings,
         limiters: usize,
         tokens: Arc<VerifiedTokens>,
+        shared: Option<SharedCache>,
         cache_metrics: CacheMetrics,
     ) -> Self {
         let ttls = Ttls { fresh: cache.fresh_for, usable: cache.usable_for, absent: cache.absent_for };
         let cache = UserCache::new(cache.max_bytes, cache.max_absent_bytes, ttls, &cache_metrics);
         let single_flight = SingleFlight::new(MAX_FETCHES * limiters.max(1));
         let epochs = Arc::clone(tokens.epochs());
-        Self(Arc::new(Inner { cognito, epochs, tokens, single_flight, cache, ttls, cache_metrics }))
+        let shared = shared.map(|store| Arc::new(Shared::new(store, ttls)));
+        Self(Arc::new(Inner { cognito, epochs, tokens, single_flight, cache, shared, ttls, cache_metrics }))
     }
 
     async fn find_user(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Found, Failure> {

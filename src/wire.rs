@@ -116,6 +116,7 @@ fn freshness(freshness: Freshness) -> proto::Freshness {
     let source = match freshness.source {
         Source::Cache => proto::Source::Cache,
         Source::Cognito => proto::Source::Cognito,
+        Source::SharedCache => proto::Source::SharedCache,
     };
     proto::Freshness {
         source: source.into(),

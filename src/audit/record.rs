@@ -64,6 +64,7 @@ fn put_freshness(line: &mut JsonLine<'_>, freshness: Freshness) {
     let source = match freshness.source {
         Source::Cache => "CACHE",
         Source::Cognito => "COGNITO",
+        Source::SharedCache => "SHARED_CACHE",
     };
     let stale_reason = freshness.stale_reason.map(|reason| match reason {
         StaleReason::BudgetExhausted => "BUDGET_EXHAUSTED",
@@ -102,6 +103,7 @@ mod tests {
             absences: 0,
             verdicts: 2,
             fetches: 3,
+            ..EraseUserResponse::default()
         };
         let stale = Freshness { stale_reason: Some(StaleReason::UpstreamThrottled), ..fresh };
         let table = [

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::proto::{
     AttributeAccess, EntryState, EraseUserRequest, EraseUserResponse, ExpireUserRequest,
-    ExplainAccessRequest, ExplainAccessResponse, InspectUserRequest, InspectUserResponse,
+    ExplainAccessRequest, ExplainAccessResponse, InspectUserRequest, InspectUserResponse, SharedEntry,
+    SharedEntryState,
 };
 
 /// The user, the output format and the service.
@@ -72,7 +73,7 @@ pub(super) async fn expire(target: Target) -> Result<(), CommandError> {
     let answer = connection.finish(connection.admin().expire_user(request).await).await?;
     target.output.print("ExpireUserResponse", &answer, |answer| {
         let outcome = if answer.held { EXPIRED } else { "the user was not cached" };
-        outcome.to_owned()
+        format!("{outcome}{}", if answer.reached_all_replicas { ON_ALL } else { "" })
     })
 }
 
@@ -126,9 +127,25 @@ fn format_entry(answer: &InspectUserResponse) -> String {
         ("groups", if answer.groups_held { "cached too".to_owned() } else { String::new() }),
         ("size", size.unwrap_or_default()),
         ("fetch", if answer.fetch_in_flight { "in flight".to_owned() } else { String::new() }),
+        ("shared cache", answer.shared_entry.as_ref().map(format_shared_entry).unwrap_or_default()),
     ];
     rows.retain(|(_, value)| !value.is_empty());
     print::format_rows(&rows)
+}
+
+fn format_shared_entry(entry: &SharedEntry) -> String {
+    let state = match entry.state() {
+        SharedEntryState::Unspecified => "a state that this version does not know",
+        SharedEntryState::Unavailable => "does not answer",
+        SharedEntryState::NotCached => "not cached",
+        SharedEntryState::Fetching => "a replica fetches the user",
+        SharedEntryState::Cached => "cached",
+        SharedEntryState::Expired => "expired: served only while Cognito cannot answer",
+        SharedEntryState::Absent => "absent: Cognito has no such user",
+        SharedEntryState::Unreadable => "this replica cannot read the entry",
+    };
+    let freshness = entry.freshness.as_ref().map(print::format_freshness);
+    freshness.map_or_else(|| state.to_owned(), |freshness| format!("{state}, {freshness}"))
 }
 
 fn format_receipt(answer: &EraseUserResponse) -> String {
@@ -139,6 +156,10 @@ fn format_receipt(answer: &EraseUserResponse) -> String {
         ("negative entries", answer.absences.to_string()),
         ("verified tokens", answer.verdicts.to_string()),
         ("in-flight fetches", answer.fetches.to_string()),
+        (
+            "all replicas told",
+            if answer.reached_all_replicas { "yes" } else { "no: no shared cache" }.to_owned(),
+        ),
     ])
 }
 
@@ -152,4 +173,5 @@ fn format_explanation(answer: &ExplainAccessResponse) -> String {
     print::format_rows(&rows)
 }
 
+const ON_ALL: &str = "; all replicas were told";
 const EXPIRED: &str = "the user was cached; the next lookup fetches from Cognito";

@@ -35,22 +35,21 @@ impl Service {
 
     pub(super) async fn inspect(&self, message: &InspectUserRequest, context: CallContext<'_>) -> Reply {
         let permit = self.admin_permit(context, wire::target(&message.sub, &message.user_pool_id)).await?;
-        Ok(Encoded::from_message(&wire::entry_info(self.users.inspect(&permit))))
+        Ok(Encoded::from_message(&wire::entry_info(self.users.inspect(&permit).await)))
     }
 
     pub(super) async fn expire(&self, message: &ExpireUserRequest, context: CallContext<'_>) -> Reply {
         let permit = self.admin_permit(context, wire::target(&message.sub, &message.user_pool_id)).await?;
         let Subject { pool, sub, .. } = permit.subject();
-        let expired = self.users.invalidate(&pool.id, sub, Invalidation::Expire).await;
-        let held = expired.map_err(|_| Error::Panicked)?.entry;
-        Ok(Encoded::from_message(&ExpireUserResponse { held }))
+        let expired = self.users.invalidate(&pool.id, sub, Invalidation::Expire).await?;
+        let (held, reached_all_replicas) = (expired.entry, expired.reached_all_replicas);
+        Ok(Encoded::from_message(&ExpireUserResponse { held, reached_all_replicas }))
     }
 
     pub(super) async fn erase(&self, message: &EraseUserRequest, context: CallContext<'_>) -> Reply {
         let permit = self.admin_permit(context, wire::target(&message.sub, &message.user_pool_id)).await?;
         let Subject { pool, sub, .. } = permit.subject();
-        let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase).await;
-        let erased = erased.map_err(|_| Error::Panicked)?;
+        let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase).await?;
         let receipt = wire::erased(&Uuid::now_v7().to_string(), SystemTime::now(), erased);
         context.audit.set_erasure(&receipt);
         Ok(Encoded::from_message(&receipt))

@@ -113,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_is_framed_and_followed_by_the_status_ok() {
-        let message = Encoded::from_message(&ExpireUserResponse { held: true });
+        let message = Encoded::from_message(&ExpireUserResponse { held: true, reached_all_replicas: false });
         let response = ResponseBody::response(message, &ConnectionMemory::for_test()).unwrap();
         assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc");
         let mut body = response.into_body();

@@ -10,6 +10,7 @@ mod scrape_callbacks;
 pub mod cache;
 pub mod callers;
 pub mod rpc;
+pub mod shared_entries;
 pub mod upstream;
 mod server;
 mod tokens;
@@ -20,7 +21,7 @@ use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry}
 
 use self::{
     cache::CacheMetrics, callers::CallerMetrics, process::ProcessMetrics, rpc::RpcMetrics,
-    upstream::UpstreamMetrics,
+    shared_entries::SharedEntryMetrics, upstream::UpstreamMetrics,
 };
 pub use self::{
     declare::{DurationHistogram, EnumFamily, Label},
@@ -42,6 +43,8 @@ pub struct Metrics {
     pub callers: CallerMetrics,
     /// Calls by method.
     pub rpcs: RpcMetrics,
+    /// Entries and events of the cache that replicas share.
+    pub shared_entries: SharedEntryMetrics,
     /// Calls to Cognito.
     pub upstream: UpstreamMetrics,
     /// Access tokens and signing keys.
@@ -85,6 +88,7 @@ impl Metrics {
         registry.register("build", "The running binary", build);
         self.server.register(registry);
         self.cache.register(registry);
+        self.shared_entries.register(registry);
         self.upstream.register(registry);
         self.tokens.register(registry);
         registry.register_collector(Box::new(self.callers.clone()));

@@ -1,9 +1,12 @@
 //! What an administrator can see of one user's cache entry.
 
+use futures_util::future::OptionFuture;
+
 use super::{
     Users,
     cache::{EntryKind, Key, UserCache},
     entry::{CacheEntry, Content, Decision, LookupMethod},
+    shared::SharedEntryInfo,
 };
 use crate::{
     clock::BootTime,
@@ -26,6 +29,8 @@ pub struct EntryInfo {
     pub bytes: u64,
     /// Whether a fetch of the user, or of its groups, is in flight.
     pub in_flight: bool,
+    /// What the shared cache has of the user; none without a shared cache.
+    pub shared: Option<SharedEntryInfo>,
 }
 
 /// The state of a cache entry.
@@ -43,9 +48,12 @@ pub enum EntryState {
 }
 
 impl Users {
-    /// Describes what is cached of the permit's user, without changing it.
-    pub fn inspect(&self, permit: &AdminPermit) -> EntryInfo {
-        self.entry_info(&Key::of(permit.subject()))
+    /// Describes what is cached of the permit's user, here and in the shared cache, without changing
+    /// it. Waits for one call of the shared cache. Cancel safe.
+    pub async fn inspect(&self, permit: &AdminPermit) -> EntryInfo {
+        let user = Key::of(permit.subject());
+        let shared = OptionFuture::from(self.0.shared.as_ref().map(|shared| shared.inspect(&user))).await;
+        EntryInfo { shared, ..self.entry_info(&user) }
     }
 
     pub(super) fn entry_info(&self, user: &Key) -> EntryInfo {
@@ -67,6 +75,7 @@ impl Users {
             },
             groups: groups.is_some(),
             bytes,
+            shared: None,
             in_flight: EntryKind::ALL.iter().any(|kind| self.0.single_flight.has(&user.with_kind(*kind))),
         }
     }

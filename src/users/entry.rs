@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     clock::{BootTime, TimePoint},
     freshness::{Freshness, FreshnessRequirement, Source, StaleReason},
+    shared_cache::ServerTime,
     user::{Groups, User},
 };
 
@@ -14,6 +15,14 @@ pub(super) struct CacheEntry {
     pub(super) content: Content,
     /// Read before the request was sent, so the content includes whatever was written before it.
     pub(super) began: TimePoint,
+    /// What the content came from: Cognito, or the shared cache.
+    pub(super) origin: Source,
+    /// When the fetch began by the clock of the shared cache, which invalidations are timed by; zero
+    /// if it had no lease.
+    pub(super) since: ServerTime,
+    /// When the shared cache last confirmed that no invalidation is newer than this entry; the
+    /// default if it never has.
+    pub(super) checked: BootTime,
     /// Why the last fetch since then failed; none if it did not.
     pub(super) failure: Option<StaleReason>,
     /// When the failed fetch ended, in milliseconds after `began`: 4 bytes, because every cached
@@ -114,10 +123,20 @@ impl Ttls {
 }
 
 impl CacheEntry {
-    /// Makes the entry of a fetch that began then, with TTLs of its own.
+    /// Makes the entry of a fetch that began then, with TTLs of its own. The shared cache has no part
+    /// in it yet.
     pub(super) fn new(content: Content, began: TimePoint) -> Self {
-        let ttl_jitter = fastrand::u8(90..=110);
-        Self { content, began, failure: None, failed_after: 0, expired: false, ttl_jitter }
+        Self {
+            content,
+            began,
+            origin: Source::Cognito,
+            since: ServerTime::default(),
+            checked: BootTime::default(),
+            failure: None,
+            failed_after: 0,
+            expired: false,
+            ttl_jitter: fastrand::u8(90..=110),
+        }
     }
 
     /// Returns the same entry with a failed fetch noted on it.

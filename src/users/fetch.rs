@@ -1,4 +1,5 @@
-//! One fetch: acquire the rate limit, call Cognito, cache the result. No request owns it.
+//! One fetch: look in the shared cache, acquire the rate limit, call Cognito, cache the result. No
+//! request owns it.
 
 use std::sync::Arc;
 
@@ -10,12 +11,13 @@ use super::{
     cognito::Access,
     entry::{CacheEntry, Content, LookupMethod},
     limiter::{Account, CallKind, QuotaCategory, Ticket},
-    single_flight::{FetchError, FetchResult, Reporter},
+    shared::{Lease, Stored, Turn},
+    single_flight::{FetchError, FetchResult, Fetched, Reporter},
 };
 use crate::{
     clock::TimePoint,
     epochs::Epoch,
-    freshness::StaleReason,
+    freshness::{FreshnessRequirement, StaleReason},
     policy::LookupKey,
     user::{User, Username},
 };
@@ -27,6 +29,8 @@ pub(super) struct FetchRequest {
     pub(super) lookup_key: LookupKey,
     /// The user's name, if the groups are fetched and not the user.
     pub(super) username_for_groups: Option<Username>,
+    pub(super) method: LookupMethod,
+    pub(super) requirement: FreshnessRequirement,
     pub(super) account: Account,
     /// When the request arrived: an invalidation since then keeps the result out of the cache.
     pub(super) epoch: Epoch,
@@ -37,10 +41,34 @@ pub(super) struct FetchRequest {
 }
 
 impl Users {
-    /// Fetches and caches. Fails at once, before its first wait, if the rate limit has no call left
+    /// Gets the user from the shared cache, or from Cognito for all replicas, and caches it. Without
+    /// a shared cache it fails at once, before its first wait, if the rate limit has no call left
     /// before the deadline.
     pub(super) async fn fetch(self, request: FetchRequest) -> FetchResult {
-        let ticket = self.queue(&request)?;
+        let turn = match &self.0.shared {
+            Some(shared) if shared.is_available() => self.turn(&request, shared).await,
+            Some(_) | None => Turn::Fetch(None),
+        };
+        match turn {
+            Turn::Found(fetched) => Ok(fetched),
+            Turn::Failed(error) => Err(error),
+            Turn::Fetch(None) => {
+                let answer = self.fetch_from_cognito(&request).await?;
+                self.finish(&request, answer, None).await
+            }
+            Turn::Fetch(Some(lease)) => {
+                let answer = lease.held_while(self.fetch_from_cognito(&request)).await?;
+                self.finish(&request, answer, Some(lease)).await
+            }
+        }
+    }
+
+    /// Waits for the rate limit, and asks Cognito.
+    async fn fetch_from_cognito(
+        &self,
+        request: &FetchRequest,
+    ) -> Result<(LookupMethod, Result<CacheEntry, Failure>), Failure> {
+        let ticket = self.queue(request)?;
         let access = Access { ticket: &ticket, reporter: &request.reporter };
         access.reporter.queued();
         // The request polls only up to here; a task runs the rest.
@@ -48,26 +76,54 @@ impl Users {
         ticket.begun().await?;
         access.reporter.calling();
         let began = TimePoint::now();
-        let (method, fetched) = self.ask_cognito(&request, access).await;
-        let (epochs, key) = (&self.0.epochs, request.key);
+        let (method, fetched) = self.ask_cognito(request, access).await;
+        Ok((method, fetched.map(|content| CacheEntry::new(content, began))))
+    }
+
+    /// Caches what Cognito answered, here and, with the lease, for all replicas.
+    async fn finish(
+        &self,
+        request: &FetchRequest,
+        (method, fetched): (LookupMethod, Result<CacheEntry, Failure>),
+        lease: Option<Lease>,
+    ) -> FetchResult {
         match fetched {
-            Ok(content) => {
-                let entry = CacheEntry::new(content, began);
-                let put = || self.0.cache.put(key.clone(), entry.clone());
-                let is_put = epochs.if_current(request.epoch, put).is_some();
-                if entry.content.is_gone() && !(is_put && self.is_cached_as_gone(&key)) {
-                    self.forget(&key, &request.reporter);
+            Ok(mut entry) => {
+                let stored = match lease {
+                    Some(lease) => lease.put(&mut entry).await,
+                    None => Stored::Accepted,
+                };
+                match stored {
+                    Stored::Accepted => self.keep(request, &entry),
+                    Stored::Refused if entry.content.is_gone() => {
+                        self.forget(&request.key, &request.reporter)
+                    }
+                    Stored::Refused => {}
                 }
-                Ok(entry)
+                Ok(Fetched::from_origin(entry))
             }
             Err(failure) => {
+                let error = FetchError { failure, method: Some(method) };
                 // The cached name belongs to another user now, or to none, so the cached user is gone.
-                if matches!(failure, Failure::WrongUser | Failure::NoSuchUser) {
-                    self.forget(&key, &request.reporter);
+                if error.says_gone() {
+                    self.forget(&request.key, &request.reporter);
                 }
-                epochs.if_current(request.epoch, || self.note_failure(&key, failure));
-                Err(FetchError { failure, method: Some(method) })
+                self.0.epochs.if_current(request.epoch, || self.note_failure(&request.key, failure));
+                if let Some(lease) = lease {
+                    lease.fail(error);
+                }
+                Err(error)
             }
+        }
+    }
+
+    /// Caches the result of a fetch in this process, unless the user was invalidated since the
+    /// request arrived. If that result says that the user is gone, nothing older stays.
+    pub(super) fn keep(&self, request: &FetchRequest, entry: &CacheEntry) {
+        let put = || self.0.cache.put(request.key.clone(), entry.clone());
+        let is_put = self.0.epochs.if_current(request.epoch, put).is_some();
+        if entry.content.is_gone() && !(is_put && self.is_cached_as_gone(&request.key)) {
+            self.forget(&request.key, &request.reporter);
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use thiserror::Error;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
     Users,
     cache::{EntryKind, Key},
 };
-use crate::{pool::PoolId, user::Sub};
+use crate::{pool::PoolId, shared_cache::CallError, user::Sub};
 
 /// How to invalidate the cached data of one user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,17 +34,71 @@ pub struct Invalidated {
     pub fetches: usize,
     /// The user's verified tokens that were removed.
     pub tokens: usize,
+    /// Whether all replicas were told. Without a shared cache there is no way to tell others.
+    pub reached_all_replicas: bool,
+}
+
+/// Why an invalidation was not completed. It may be repeated.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum InvalidationFailure {
+    /// This replica's data is invalidated, but the shared cache did not confirm that of the others.
+    #[error(
+        "this replica invalidated the user, but the shared cache did not confirm that of the others: {0}"
+    )]
+    SharedCache(#[from] CallError),
+    /// A task panicked, or the runtime shuts down.
+    #[error("the task of the invalidation panicked")]
+    Panicked,
+}
+
+impl From<JoinError> for InvalidationFailure {
+    fn from(_: JoinError) -> Self {
+        Self::Panicked
+    }
+}
+
+impl Invalidated {
+    /// Adds what a second pass found.
+    fn and(self, other: Self) -> Self {
+        Self {
+            entry: self.entry | other.entry,
+            absence: self.absence | other.absence,
+            fetches: self.fetches + other.fetches,
+            tokens: self.tokens + other.tokens,
+            reached_all_replicas: self.reached_all_replicas | other.reached_all_replicas,
+        }
+    }
 }
 
 impl Users {
-    /// Invalidates one user, and on erasure its verified tokens. The result of a fetch in flight is
-    /// not cached and answers only the callers that wait for it. A request that arrived before this
-    /// call caches nothing either.
+    /// Invalidates one user on all replicas, and on erasure its verified tokens. The result of a fetch
+    /// in flight is not cached and answers only the callers that wait for it. A request that arrived
+    /// before this call caches nothing either.
     ///
-    /// Expiry takes microseconds; erasure also waits for a scan of the verified tokens. Cancel
-    /// safe: a dropped future may have done all of it, goes on in the background, and may be repeated. Fails only if
-    /// the scan panics or the runtime shuts down.
+    /// Takes microseconds and two calls of the shared cache, if there is one; an erasure also waits
+    /// for a scan of the verified tokens. Cancel safe: a dropped future may have done all of it, goes
+    /// on in the background, and may be repeated.
     pub async fn invalidate(
+        &self,
+        pool: &PoolId,
+        sub: &Sub,
+        invalidation: Invalidation,
+    ) -> Result<Invalidated, InvalidationFailure> {
+        let here = self.invalidate_here(pool, sub, invalidation).await?;
+        let Some(shared) = self.0.shared.clone() else { return Ok(here) };
+        let (users, pool, sub) = (self.clone(), pool.clone(), sub.clone());
+        let everywhere = async move {
+            let at = shared.invalidate(&pool, &sub, invalidation).await?;
+            // What was read from the shared cache in between.
+            let again = users.invalidate_entries(&pool, &sub, invalidation);
+            shared.publish(&pool, &sub, invalidation, at).await?;
+            Ok(Invalidated { reached_all_replicas: true, ..here.and(again) })
+        };
+        self.0.single_flight.run(everywhere).await?
+    }
+
+    /// Invalidates one user in this process.
+    pub(super) async fn invalidate_here(
         &self,
         pool: &PoolId,
         sub: &Sub,
@@ -92,6 +147,6 @@ impl Users {
             Invalidation::Expire => (self.0.cache.expire(&user), false),
             Invalidation::Forget => self.0.cache.remove(&user),
         };
-        Invalidated { entry, absence, fetches, tokens: 0 }
+        Invalidated { entry, absence, fetches, ..Invalidated::default() }
     }
 }

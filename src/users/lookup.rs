@@ -12,7 +12,7 @@ use super::{
     fetch::FetchRequest,
     found::Answer,
     limiter::{Account, FetchId, Priority},
-    single_flight::Reporter,
+    single_flight::{Fetched, Reporter},
 };
 use crate::{
     clock::BootTime,
@@ -67,6 +67,8 @@ impl LookupRequest<'_> {
             key: self.key.clone(),
             lookup_key: self.subject.lookup_key.clone(),
             username_for_groups: self.username_for_groups.clone(),
+            method: self.method,
+            requirement: self.requirement,
             account,
             epoch: self.epoch,
             deadline,
@@ -106,9 +108,26 @@ impl Users {
                 Ok(answer)
             }
             // Boxed, to keep the future of a hit small.
-            CacheLookup::Miss => Box::pin(self.fetched(request, deadline)).await,
+            CacheLookup::Miss => Box::pin(self.fetched_or_shared(request, deadline, counting)).await,
             CacheLookup::Stale => Box::pin(self.fetched_or_stale(request, deadline, counting)).await,
         }
+    }
+
+    /// A fetch that fails may have left an entry of the shared cache that is past its TTL.
+    async fn fetched_or_shared(
+        &self,
+        request: &LookupRequest<'_>,
+        deadline: Instant,
+        counting: PendingLookup<'_>,
+    ) -> Result<Answer, Failure> {
+        let failure = match self.fetched(request, deadline).await {
+            Err(failure) if self.0.shared.is_some() => failure,
+            fetched => return fetched,
+        };
+        let stale = failure.stale_reason().and_then(|reason| self.stale(request, reason));
+        let stale = stale.ok_or(failure)?;
+        counting.end(LookupOutcome::Stale);
+        Ok(stale)
     }
 
     async fn fetched_or_stale(
@@ -167,11 +186,11 @@ impl Users {
             let fetched = self.0.single_flight.join(key, caller, deadline, cached, expected_at, fetch).await;
             let now = BootTime::now();
             match fetched {
-                Ok(entry)
-                    if now - entry.began.boot < LONGEST_FETCH
+                Ok(Fetched { entry, source })
+                    if (source != Source::Cognito || now - entry.began.boot < LONGEST_FETCH)
                         && entry.satisfies(request.method, request.requirement, now) =>
                 {
-                    return Ok(Answer::of(&entry, Source::Cognito, None, now));
+                    return Ok(Answer::of(&entry, source, None, now));
                 }
                 Err(error) if error.is_final_for(request.method) => return Err(error.failure),
                 Ok(_) | Err(_) => {}
@@ -211,7 +230,7 @@ impl Users {
     fn stale(&self, request: &LookupRequest<'_>, reason: StaleReason) -> Option<Answer> {
         let now = BootTime::now();
         let entry = self.0.cache.get(&request.key)?.failed(now, reason);
-        let stale_reason = match self.decide(request, &entry, now) {
+        let stale_reason = match self.0.ttls.decide(&entry, request.method, request.requirement, now) {
             Decision::Fetch | Decision::FetchOrStale => return None,
             Decision::Serve | Decision::ServeAndRefresh => None,
             Decision::ServeStale(reason) => Some(reason),
@@ -228,8 +247,14 @@ impl Users {
         }
     }
 
+    /// Decides what to do with an entry. One that may have been invalidated elsewhere is confirmed by
+    /// the shared cache first; a fetch does so.
     fn decide(&self, request: &LookupRequest<'_>, entry: &CacheEntry, now: BootTime) -> Decision {
-        self.0.ttls.decide(entry, request.method, request.requirement, now)
+        let decision = self.0.ttls.decide(entry, request.method, request.requirement, now);
+        match &self.0.shared {
+            Some(shared) if decision != Decision::Fetch && shared.is_suspect(entry) => Decision::FetchOrStale,
+            Some(_) | None => decision,
+        }
     }
 }
 

@@ -150,6 +150,7 @@ impl Scene {
             &cache,
             1,
             no_tokens(),
+            None,
             CacheMetrics::default(),
         );
         Self { ttls: users.0.ttls, users, world, pool, own_limit: fastrand::usize(1..10) }

@@ -10,11 +10,11 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, task::JoinError, time::Instant};
 use tracing::Instrument as _;
 
 use self::in_flight::InFlight;
-pub(super) use self::in_flight::{FetchError, FetchResult, Reporter};
+pub(super) use self::in_flight::{FetchError, FetchResult, Fetched, Reporter};
 use super::{Failure, cache::Key, entry::CacheEntry, limiter::FetchId};
 
 /// The fetches in flight; cheap to clone.
@@ -64,7 +64,7 @@ impl SingleFlight {
         let mut refusals = 0;
         loop {
             let in_flight = match self.join_or_lead(&key, &cached, Some(caller))? {
-                Join::Cached(entry) => return Ok(entry),
+                Join::Cached(entry) => return Ok(Fetched::from_origin(entry)),
                 Join::Leader(slot, reporter) => {
                     let in_flight = slot.in_flight.clone();
                     self.launch(slot, reporter, fetch);
@@ -98,6 +98,15 @@ impl SingleFlight {
     /// Runs a task on the runtime of the fetches. The task must be bounded in time.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.upstream.spawn(task);
+    }
+
+    /// Runs a task on the runtime of the fetches, and waits for its result. The task goes on if its
+    /// caller leaves, so it must be bounded in time.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
+        self.upstream.spawn(task).await
     }
 
     /// Detaches the fetch of `key` in flight: new callers start their own. Callers already waiting

@@ -7,3 +7,5 @@ mod admin;
 mod lab;
 mod load;
 mod outage;
+mod replica_faults;
+mod replicas;

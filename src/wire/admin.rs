@@ -7,7 +7,7 @@ use crate::{
     policy::{Access, Explanation},
     proto,
     query::{AccessQuery, InvalidQuery},
-    users::{EntryInfo, EntryState, Invalidated},
+    users::{EntryInfo, EntryState, Invalidated, SharedEntryInfo, SharedState},
 };
 
 /// Makes the reply to `InspectUser`.
@@ -25,7 +25,22 @@ pub fn entry_info(entry_info: EntryInfo) -> proto::InspectUserResponse {
         groups_held: entry_info.groups,
         size_bytes: i64::try_from(entry_info.bytes).unwrap_or(i64::MAX),
         fetch_in_flight: entry_info.in_flight,
+        shared_entry: entry_info.shared.map(shared_entry),
     }
+}
+
+fn shared_entry(entry_info: SharedEntryInfo) -> proto::SharedEntry {
+    use proto::SharedEntryState as State;
+    let state = match entry_info.state {
+        SharedState::Unavailable => State::Unavailable,
+        SharedState::NotCached => State::NotCached,
+        SharedState::Fetching => State::Fetching,
+        SharedState::Cached => State::Cached,
+        SharedState::Expired => State::Expired,
+        SharedState::Absent => State::Absent,
+        SharedState::Unreadable => State::Unreadable,
+    };
+    proto::SharedEntry { state: state.into(), freshness: entry_info.freshness.map(freshness) }
 }
 
 /// Makes the reply to `EraseUser`, the receipt of what was removed.
@@ -38,6 +53,7 @@ pub fn erased(receipt_id: &str, at: SystemTime, erased: Invalidated) -> proto::E
         absences: erased.absence.into(),
         verdicts: number(erased.tokens),
         fetches: number(erased.fetches),
+        reached_all_replicas: erased.reached_all_replicas,
     }
 }
 

@@ -142,6 +142,7 @@ table! {
     UpstreamUnavailable: Unavailable, 503, Keep, true, Operator, "Cognito is unavailable; retry";
     Deadline: DeadlineExceeded, 504, Keep, false, Developer, "the deadline passed";
     Internal: Internal, 500, Keep, false, Operator, "internal error";
+    SharedCacheUnavailable: Unavailable, 503, Keep, true, Operator, "this replica did it, but the shared cache did not confirm it for the others; repeat the call";
 }
 
 #[cfg(test)]

@@ -12,9 +12,25 @@ use super::super::{
     entry::{CacheEntry, LookupMethod},
     limiter::{CALL_TIME, FetchId, LEAST_TIME},
 };
+use crate::freshness::Source;
 
 /// What a fetch returned. A failure is shared by its waiters and never cached.
-pub(in crate::users) type FetchResult = Result<CacheEntry, FetchError>;
+pub(in crate::users) type FetchResult = Result<Fetched, FetchError>;
+
+/// The entry that a fetch found.
+#[derive(Clone, Debug)]
+pub(in crate::users) struct Fetched {
+    pub(in crate::users) entry: CacheEntry,
+    /// Where this fetch found it.
+    pub(in crate::users) source: Source,
+}
+
+impl Fetched {
+    /// The entry that a fetch has just cached.
+    pub(in crate::users) fn from_origin(entry: CacheEntry) -> Self {
+        Self { source: entry.origin, entry }
+    }
+}
 
 /// Why a fetch returned nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,6 +45,11 @@ impl FetchError {
     /// a user that a lookup by name finds.
     pub(in crate::users) fn is_final_for(self, method: LookupMethod) -> bool {
         self.method.is_none_or(|used| used == LookupMethod::ByUsername || method == LookupMethod::BySub)
+    }
+
+    /// Returns whether Cognito said that the user is gone, or that its name belongs to another.
+    pub(in crate::users) fn says_gone(self) -> bool {
+        matches!(self.failure, Failure::WrongUser | Failure::NoSuchUser)
     }
 }
 

@@ -85,7 +85,8 @@ async fn refreshes_use_at_most_half_of_the_permits() {
         single_flight.refresh(key, |_| counted(&count, &gate));
     }
     assert_eq!(single_flight.len(), MAX_FETCHES / 2);
-    let waited_for = single_flight.join(key(), 0, later(), || None, no_wait, |_| async { Ok(entry()) }).await;
+    let waited_for =
+        single_flight.join(key(), 0, later(), || None, no_wait, |_| async { Ok(fetched()) }).await;
     assert!(waited_for.is_ok());
 }
 
@@ -97,7 +98,9 @@ async fn a_failure_is_shared_and_not_cached() {
     };
     let (one, two) = tokio::join!(fail(), fail());
     assert_eq!([one.unwrap_err().failure, two.unwrap_err().failure], [Failure::Throttled; 2]);
-    assert!(single_flight.join(key(), 0, later(), || None, no_wait, |_| async { Ok(entry()) }).await.is_ok());
+    assert!(
+        single_flight.join(key(), 0, later(), || None, no_wait, |_| async { Ok(fetched()) }).await.is_ok()
+    );
 }
 
 #[tokio::test]
@@ -106,7 +109,9 @@ async fn a_fetch_that_panics_fails_its_waiters_and_is_removed() {
     let wait = || single_flight.join(key(), 0, later(), || None, no_wait, |_| async { panic!("a bug") });
     let (first, follower) = tokio::join!(wait(), wait());
     assert_eq!([first.unwrap_err().failure, follower.unwrap_err().failure], [Failure::Internal; 2]);
-    assert!(single_flight.join(key(), 0, later(), || None, no_wait, |_| async { Ok(entry()) }).await.is_ok());
+    assert!(
+        single_flight.join(key(), 0, later(), || None, no_wait, |_| async { Ok(fetched()) }).await.is_ok()
+    );
 }
 
 #[tokio::test]
@@ -170,7 +175,7 @@ async fn a_fetch_that_begins_too_late_is_refused_at_once_or_when_too_little_time
     let fetch = move |reporter: Reporter| async move {
         reporter.queued();
         sleep_until(begin + second).await;
-        Ok(entry())
+        Ok(fetched())
     };
     let second_fetch = |_| async { panic!("fetched twice") };
     let expected_at = |_| Some(begin + second);
@@ -213,7 +218,7 @@ async fn a_waiter_does_not_take_a_refusal_by_its_leaders_limits_for_its_own() {
             Err(refusal.into())
         };
         assert!(single_flight.refresh(key(), refuse), "it is not refused at once");
-        let waiter = single_flight.join(key(), 0, later(), || None, no_wait, |_| async { Ok(entry()) });
+        let waiter = single_flight.join(key(), 0, later(), || None, no_wait, |_| async { Ok(fetched()) });
         let open = async {
             yield_now().await;
             gate.notify_one();
@@ -247,8 +252,12 @@ fn counted(count: &Arc<AtomicUsize>, gate: &Arc<Notify>) -> impl Future<Output =
     async move {
         count.fetch_add(1, Ordering::SeqCst);
         gate.notified().await;
-        Ok(entry())
+        Ok(fetched())
     }
+}
+
+fn fetched() -> Fetched {
+    Fetched::from_origin(entry())
 }
 
 fn entry() -> CacheEntry {

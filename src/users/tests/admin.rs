@@ -12,13 +12,19 @@ use super::{
 async fn a_fetch_in_flight_does_not_restore_an_erased_user() {
     let lab = Lab::start(|_, _| {});
     lab.ask("ada").await.unwrap();
-    assert_eq!(lab.erase("ada"), Invalidated { entry: true, absence: false, fetches: 0, tokens: 0 });
+    assert_eq!(
+        lab.erase("ada"),
+        Invalidated { entry: true, absence: false, fetches: 0, tokens: 0, ..Invalidated::default() }
+    );
     lab.respond(|request| (Duration::from_millis(800), Lab::user(request, true, Some("old"))));
     let before = lab.ask("ada");
     let erasing = async {
         sleep(Duration::from_millis(400)).await;
         let erased = lab.erase("ada");
-        assert_eq!(erased, Invalidated { entry: false, absence: false, fetches: 1, tokens: 0 });
+        assert_eq!(
+            erased,
+            Invalidated { entry: false, absence: false, fetches: 1, tokens: 0, ..Invalidated::default() }
+        );
         lab.respond(|request| (Duration::from_millis(100), Lab::user(request, true, Some("new"))));
         // A later request does not join the earlier fetch, which is still in flight.
         assert_eq!(plan(&lab.ask("ada").await.unwrap()), "new");

@@ -62,7 +62,8 @@ async fn pools_of_one_account_and_region_share_a_rate_limit() {
     let config = config::Config { pools, ..config::Config::default() };
     let pools = Pools::read(&config, &mut config::ErrorCollector::new(&config)).unwrap();
     let (metrics, outgoing) = (Metrics::new(), Outgoing::default());
-    let users = Users::connect(&pools, &config.cache, &config.budget, no_tokens(), &metrics, &outgoing).await;
+    let users =
+        Users::connect(&pools, &config.cache, &config.budget, no_tokens(), None, &metrics, &outgoing).await;
     let budget = |id: &str| Arc::as_ptr(users.0.cognito[&id.parse().unwrap()].limiter());
     assert_eq!(budget("eu-west-1_A"), budget("eu-west-1_B"));
     assert_eq!(budget("eu-west-1_C"), budget("eu-west-1_D"));

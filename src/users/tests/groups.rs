@@ -152,7 +152,9 @@ async fn a_deleted_user_is_removed_from_the_cache() {
 }
 
 /// A user in this many groups, in pages of 60.
-fn with_groups(groups: usize) -> impl Fn(&cognito::fixtures::Request) -> (Duration, Reply) + Send + 'static {
+pub(super) fn with_groups(
+    groups: usize,
+) -> impl Fn(&cognito::fixtures::Request) -> (Duration, Reply) + Send + 'static {
     move |request| {
         if request.operation != "AdminListGroupsForUser" {
             return Lab::found(request);

@@ -12,6 +12,7 @@ use super::super::{
 };
 use crate::{
     pool::{BareSubLookup, Pool},
+    shared_cache::SharedCache,
     user::Sub,
 };
 
@@ -43,8 +44,24 @@ impl Lab {
     ) -> Self {
         let (mut cache, mut budget) = (CacheSettings::default(), BudgetSettings::default());
         change(&mut cache, &mut budget);
-        let pool = Arc::new(test_pool(bare_sub));
         let world = Arc::new(Mutex::new(World { responder: Box::new(Self::found), calls: Vec::new() }));
+        Self::before(world, bare_sub, &cache, &budget, None)
+    }
+
+    /// Another replica in front of the same Cognito.
+    pub(super) fn replica(&self, shared: SharedCache) -> Self {
+        let (cache, budget) = (CacheSettings::default(), BudgetSettings::default());
+        Self::before(Arc::clone(&self.world), self.pool.bare_sub, &cache, &budget, Some(shared))
+    }
+
+    fn before(
+        world: Arc<Mutex<World>>,
+        bare_sub: BareSubLookup,
+        cache: &CacheSettings,
+        budget: &BudgetSettings,
+        shared: Option<SharedCache>,
+    ) -> Self {
+        let pool = Arc::new(test_pool(bare_sub));
         let seen = Arc::clone(&world);
         let peer: Peer = Arc::new(move |request| {
             let mut world = seen.lock().unwrap();
@@ -57,10 +74,10 @@ impl Lab {
             .boxed()
         });
         let metrics = Metrics::new();
-        let budget = Arc::new(RateLimiter::new(&budget, &metrics.upstream));
+        let budget = Arc::new(RateLimiter::new(budget, &metrics.upstream));
         let cognito = Cognito::before(&peer, Arc::clone(&pool), budget);
         let cognito = HashMap::from([(pool.id.clone(), cognito)]);
-        let users = Users::new(cognito, &cache, 1, no_tokens(), metrics.cache);
+        let users = Users::new(cognito, cache, 1, no_tokens(), shared, metrics.cache);
         Self { users, pool, world }
     }
 

@@ -1,0 +1,155 @@
+//! The shared cache, as the rest of the service uses it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Binding, Call, CallError, EventKeys, Events, IndexKey, Invalidate, KeyAge, LeaseState, Look, Looked,
+    Namespace, NotSealed, Publish, Published, Put, Release, Renew, Reply, Sealer, ServerTime, StreamEnd,
+    StreamPosition, Transport, Unreadable, UserKey,
+};
+use crate::{
+    pool::PoolId,
+    telemetry::metrics::shared_entries::{SealKey, SharedEntryMetrics, UnreadableReason},
+    user::Sub,
+};
+
+/// The users of all replicas, sealed, and the stream of what was invalidated. Cheap to clone.
+///
+/// Every call ends within `shared_cache.timeout`. One that fails may have had its effect. All of them
+/// are cancel safe in the same sense.
+#[derive(Clone, Debug)]
+pub struct SharedCache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    transport: Arc<dyn Transport>,
+    namespace: Namespace,
+    index: IndexKey,
+    sealer: Sealer,
+    events: EventKeys,
+    replica: [u8; 16],
+    metrics: SharedEntryMetrics,
+}
+
+impl SharedCache {
+    /// Makes it from its keys and what carries the calls. This replica gets a random id.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        namespace: Namespace,
+        index: IndexKey,
+        sealer: Sealer,
+        metrics: SharedEntryMetrics,
+    ) -> Self {
+        let events = EventKeys::new(namespace.as_str());
+        let replica = fastrand::u128(..).to_le_bytes();
+        Self(Arc::new(Inner { transport, namespace, index, sealer, events, replica, metrics }))
+    }
+
+    /// Returns whether calls are made at present: one atomic load.
+    pub fn is_available(&self) -> bool {
+        self.0.transport.is_available()
+    }
+
+    /// Returns the random id of this process.
+    pub fn replica(&self) -> [u8; 16] {
+        self.0.replica
+    }
+
+    /// Returns the metrics.
+    pub fn metrics(&self) -> &SharedEntryMetrics {
+        &self.0.metrics
+    }
+
+    /// Returns the key of a user in the store.
+    pub fn user(&self, pool: &PoolId, sub: &Sub) -> UserKey {
+        self.0.index.user(&self.0.namespace, pool, sub)
+    }
+
+    /// Seals a text.
+    pub fn seal(&self, binding: Binding<'_>, plain: &[u8]) -> Result<Vec<u8>, NotSealed> {
+        self.0.sealer.seal(binding, plain)
+    }
+
+    /// Opens a sealed text, and counts the result.
+    pub fn open(&self, binding: Binding<'_>, sealed: &[u8]) -> Result<Vec<u8>, Unreadable> {
+        let opened = self.0.sealer.open(binding, sealed);
+        match &opened {
+            Ok(opened) => self.0.metrics.opened.get(opened.key.into()).inc(),
+            Err(unreadable) => self.0.metrics.unreadable.get((*unreadable).into()).inc(),
+        };
+        opened.map(|opened| opened.plain)
+    }
+
+    /// Reads one kind of a user's hash, and takes the lease if it is free and wanted.
+    pub async fn look(&self, user: &UserKey, look: &Look<'_>) -> Result<Looked, CallError> {
+        Looked::parse(self.call(look.call(user.as_str())).await?)
+    }
+
+    /// Extends a lease. Returns whether it is still held.
+    pub async fn renew(&self, user: &UserKey, renew: &Renew<'_>) -> Result<bool, CallError> {
+        Self::is_held(self.call(renew.call(user.as_str())).await?)
+    }
+
+    /// Puts a value under a lease, and ends the lease. Returns whether it was accepted.
+    pub async fn put(&self, user: &UserKey, put: &Put<'_>) -> Result<bool, CallError> {
+        Self::is_held(self.call(put.call(user.as_str())).await?)
+    }
+
+    /// Ends a lease without a value. Returns whether it was still held.
+    pub async fn release(&self, user: &UserKey, release: &Release<'_>) -> Result<bool, CallError> {
+        Self::is_held(self.call(release.call(user.as_str())).await?)
+    }
+
+    /// Notes that everything about a user that was fetched until now is invalid. Returns that time.
+    pub async fn invalidate(&self, user: &UserKey, invalidate: Invalidate) -> Result<ServerTime, CallError> {
+        Invalidate::invalidated(self.call(invalidate.call(user.as_str())).await?)
+    }
+
+    /// Appends a sealed event to the stream.
+    pub async fn publish(&self, sealed: &[u8]) -> Result<(), CallError> {
+        let publish = Publish { sealed, keep: EVENTS_KEPT_FOR, max_len: MAX_EVENTS };
+        Published::parse(self.call(publish.call(&self.0.events)).await?).map(drop)
+    }
+
+    /// Waits up to `wait` for the events after a position.
+    pub async fn events(&self, after: &StreamPosition, wait: Duration) -> Result<Events, CallError> {
+        self.0.transport.read(self.0.events.stream(), after, wait).await
+    }
+
+    /// Returns where the stream of events ends.
+    pub async fn stream_end(&self) -> Result<StreamEnd, CallError> {
+        StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(&self.0.events)).await?)
+    }
+
+    async fn call(&self, call: Call) -> Result<Reply, CallError> {
+        self.0.transport.call(call).await
+    }
+
+    fn is_held(reply: Reply) -> Result<bool, CallError> {
+        Ok(LeaseState::parse(reply)? == LeaseState::Held)
+    }
+}
+
+impl From<KeyAge> for SealKey {
+    fn from(key: KeyAge) -> Self {
+        match key {
+            KeyAge::Current => Self::Current,
+            KeyAge::Previous => Self::Previous,
+        }
+    }
+}
+
+impl From<Unreadable> for UnreadableReason {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Binding => Self::Binding,
+            Unreadable::Format => Self::Format,
+            Unreadable::Key => Self::Key,
+        }
+    }
+}
+
+// Longer than an entry from before an event is usable.
+const EVENTS_KEPT_FOR: Duration = Duration::from_secs(20 * 60);
+// Some 20 MB. A replica that is further behind confirms its entries one by one.
+const MAX_EVENTS: u32 = 100_000;

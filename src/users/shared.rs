@@ -1,0 +1,103 @@
+//! The shared cache as `users` needs it: which replica fetches a user, what the others fetched, and
+//! what they invalidated.
+//!
+//! A fetch that finds nothing here takes a lease, so that one replica alone calls Cognito. Every
+//! entry is timed by the clock of the store: an invalidation is newer than an entry, or it is not,
+//! whatever the replicas' own clocks say. When the store fails, each replica goes on as if it were
+//! alone.
+
+mod events;
+mod failure;
+mod follower;
+mod invalidation;
+mod lease;
+mod recent;
+mod state;
+mod turn;
+mod value;
+
+use std::time::Duration;
+
+pub use self::state::{SharedEntryInfo, SharedState};
+pub(super) use self::{
+    events::follow,
+    lease::{Lease, Stored},
+    turn::Turn,
+};
+use self::{invalidation::Publications, recent::RecentInvalidations};
+use super::{
+    cache::{EntryKind, Key},
+    entry::{CacheEntry, Ttls},
+};
+use crate::{
+    clock::{BootTime, LatestTime},
+    pool::PoolId,
+    shared_cache::{SharedCache, UserKey, ValueKind},
+    user::Sub,
+};
+
+/// The shared cache, and what this process knows of its invalidations.
+#[derive(Debug)]
+pub(super) struct Shared {
+    store: SharedCache,
+    /// Events may have been missed until then. An entry that was not confirmed since must be
+    /// confirmed before it is served.
+    suspect_since: LatestTime,
+    recent: RecentInvalidations,
+    publications: Publications,
+    /// How long a user's hash is kept.
+    ttl: Duration,
+}
+
+impl Shared {
+    /// Uses this store. Every entry that is cached before the first event is read is suspect.
+    pub(super) fn new(store: SharedCache, ttls: Ttls) -> Self {
+        let shared = Self {
+            store,
+            suspect_since: LatestTime::default(),
+            recent: RecentInvalidations::new(ttls.usable),
+            publications: Publications::default(),
+            ttl: ttls.usable * 11 / 10 + MARGIN,
+        };
+        shared.suspect_all();
+        shared
+    }
+
+    /// Returns whether the store is asked at present. No hit and no readiness depends on it.
+    pub(super) fn is_available(&self) -> bool {
+        self.store.is_available()
+    }
+
+    /// Returns whether an entry must be confirmed before it is served, because an invalidation of it
+    /// may have been missed. While the store cannot confirm it, its TTLs alone decide.
+    pub(super) fn is_suspect(&self, entry: &CacheEntry) -> bool {
+        entry.checked < self.suspect_since.get() && self.is_available()
+    }
+
+    /// Makes every entry that was confirmed before now suspect.
+    fn suspect_all(&self) {
+        self.suspect_since.advance(BootTime::now());
+    }
+
+    /// Returns whether no invalidation that this process has heard of is newer than the entry. The
+    /// store may have lost one in a failover.
+    fn is_current(&self, key: &Key, entry: &CacheEntry) -> bool {
+        self.recent.of(&key.pool, &key.sub).is_none_or(|invalidated| entry.since > invalidated)
+    }
+
+    fn user(&self, pool: &PoolId, sub: &Sub) -> UserKey {
+        self.store.user(pool, sub)
+    }
+}
+
+impl From<EntryKind> for ValueKind {
+    fn from(kind: EntryKind) -> Self {
+        match kind {
+            EntryKind::Groups => Self::Groups,
+            EntryKind::Profile => Self::Profile,
+        }
+    }
+}
+
+// For the clocks, and for a fetch that ends late.
+const MARGIN: Duration = Duration::from_secs(60);

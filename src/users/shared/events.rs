@@ -1,0 +1,118 @@
+//! Applies the invalidations of the other replicas, and notices when some may have been missed.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use prost::Message as _;
+use tokio::time::sleep;
+
+use super::{
+    super::{Inner, Invalidation, Users},
+    Shared,
+    follower::{Follower, Seen},
+};
+use crate::shared_cache::{Binding, CallError, Event, Events, ServerTime, Unreadable, stored};
+
+/// Follows the stream of invalidations until the users are dropped. It waits for the store without
+/// a time limit.
+pub(in crate::users) async fn follow(users: Weak<Inner>) {
+    let mut place = Place::default();
+    while let Some(inner) = users.upgrade() {
+        let users = Users(inner);
+        let Some(shared) = users.0.shared.clone() else { return };
+        if users.follow_once(&shared, &mut place).await.is_err() {
+            // Blind: until events are read again, every entry must be confirmed at each interval.
+            shared.suspect_all();
+            place.is_unsure = true;
+            drop(users);
+            sleep(BLIND_INTERVAL).await;
+        }
+    }
+}
+
+/// How far the stream has been read.
+#[derive(Debug, Default)]
+struct Place {
+    follower: Option<Follower>,
+    /// Whether the connection may have changed, and the server with it.
+    is_unsure: bool,
+}
+
+impl Users {
+    /// Reads the stream once, or finds its end.
+    async fn follow_once(&self, shared: &Arc<Shared>, place: &mut Place) -> Result<(), CallError> {
+        let Some(follower) = place.follower.as_mut() else {
+            place.follower = Some(Follower::at(shared.store.stream_end().await?));
+            // What was cached before may have been invalidated before.
+            shared.suspect_all();
+            return Ok(());
+        };
+        let events = match place.is_unsure {
+            true => Events::default(),
+            false => shared.store.events(&follower.position, WAIT).await?,
+        };
+        for event in &events.0 {
+            let seen = follower.read(event);
+            self.apply(shared, event).await;
+            self.act_on(shared, seen).await;
+        }
+        if events.0.is_empty() {
+            let seen = follower.found_nothing_until(shared.store.stream_end().await?);
+            place.is_unsure = false;
+            self.act_on(shared, seen).await;
+        }
+        Ok(())
+    }
+
+    async fn act_on(&self, shared: &Shared, seen: Seen) {
+        match seen {
+            Seen::Whole => {}
+            Seen::Gap => {
+                shared.store.metrics().gaps.inc();
+                shared.suspect_all();
+            }
+            Seen::NewRun => {
+                shared.store.metrics().gaps.inc();
+                shared.suspect_all();
+                shared.republish().await;
+            }
+        }
+    }
+
+    /// Applies the event of another replica. One that cannot be read may be about any user.
+    async fn apply(&self, shared: &Shared, event: &Event) {
+        let Ok(event) = read(shared, event) else {
+            shared.suspect_all();
+            return;
+        };
+        let at = u64::try_from(event.invalidated_us).map(ServerTime::from_micros);
+        let (Ok(pool), Ok(sub), Ok(at)) = (event.pool.parse(), event.sub.parse(), at) else {
+            return shared.suspect_all();
+        };
+        shared.note(&pool, &sub, at);
+        if event.origin == shared.store.replica() {
+            return;
+        }
+        let invalidation = match event.kind() {
+            stored::EventKind::Erase => Invalidation::Erase,
+            stored::EventKind::Expire => Invalidation::Expire,
+            stored::EventKind::Forget => Invalidation::Forget,
+            // Of a later version.
+            stored::EventKind::Unspecified => return shared.suspect_all(),
+        };
+        shared.store.metrics().applied.get(invalidation.into()).inc();
+        // Of the tokens, the erasure goes on in the background.
+        drop(self.invalidate_here(&pool, &sub, invalidation).await);
+    }
+}
+
+fn read(shared: &Shared, event: &Event) -> Result<stored::Event, Unreadable> {
+    let plain = shared.store.open(Binding::Event, &event.sealed)?;
+    stored::Event::decode(&*plain).map_err(|_| Unreadable::Format)
+}
+
+/// How long a read waits for the next event; then the replica asks whether it missed one.
+const WAIT: Duration = Duration::from_secs(1);
+const BLIND_INTERVAL: Duration = Duration::from_millis(500);

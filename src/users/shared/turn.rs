@@ -1,0 +1,239 @@
+//! Whether this replica fetches a user, or gets what another one fetched.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    super::{
+        Failure, Users,
+        entry::{CacheEntry, Content, Decision},
+        fetch::FetchRequest,
+        limiter::Priority,
+        single_flight::{FetchError, Fetched},
+    },
+    Shared, failure,
+    lease::{LEASE, LONGEST_LEASE, Lease},
+    value::{self, OpenError},
+};
+use crate::{
+    clock::{BootTime, TimePoint},
+    freshness::{FreshnessRequirement, Source},
+    shared_cache::{LeaseToken, Look, LookOutcome, Looked, NewLease, OldValue, ServerTime, UserKey},
+    telemetry::metrics::shared_entries::{LeaseEnd, SharedLookup},
+};
+
+/// What the shared cache says about a fetch.
+#[derive(Debug)]
+pub(in crate::users) enum Turn {
+    /// There is an entry: of another replica, or of this one and confirmed.
+    Found(Fetched),
+    /// Another replica's fetch failed, or takes too long.
+    Failed(FetchError),
+    /// This replica fetches; with a lease, for all of them.
+    Fetch(Option<Lease>),
+}
+
+/// A fetch that looks for an entry or a lease.
+struct Looking<'a> {
+    users: &'a Users,
+    request: &'a FetchRequest,
+    shared: &'a Arc<Shared>,
+    user: UserKey,
+    /// An entry must be newer to be of use.
+    newer_than: ServerTime,
+    /// The lease of another replica that this fetch waited for, to learn how it ended.
+    waited_for: Option<LeaseToken>,
+}
+
+enum Step {
+    Done(Turn),
+    LookAgain,
+    Wait,
+}
+
+impl Users {
+    /// Looks in the shared cache until there is an entry or this replica has the lease. Waits for
+    /// another replica's lease until shortly before the deadline of the request.
+    pub(in crate::users) async fn turn(&self, request: &FetchRequest, shared: &Arc<Shared>) -> Turn {
+        let user = shared.user(&request.key.pool, &request.key.sub);
+        let newer_than = shared.recent.of(&request.key.pool, &request.key.sub).unwrap_or_default();
+        let mut looking = Looking { users: self, request, shared, user, newer_than, waited_for: None };
+        if let Some(entry) = looking.confirmed().await {
+            looking.count(SharedLookup::Confirmed);
+            return Turn::Found(Fetched { entry, source: Source::Cache });
+        }
+        // Bounded by the deadline, and should the store lie, by the number of looks.
+        for _ in 0..MAX_LOOKS {
+            match looking.look().await {
+                Step::Done(turn) => return turn,
+                Step::LookAgain => {}
+                Step::Wait => sleep(poll_delay()).await,
+            }
+        }
+        Turn::Fetch(None)
+    }
+}
+
+impl Looking<'_> {
+    /// Returns the entry of this process, if it was suspect and the store knows of no later
+    /// invalidation. Removes it if the store does: it cannot be told from an erased one.
+    async fn confirmed(&self) -> Option<CacheEntry> {
+        let (key, cache) = (&self.request.key, &self.users.0.cache);
+        let entry = cache.get(key).filter(|entry| self.shared.is_suspect(entry) && self.is_good(entry))?;
+        let sent = BootTime::now();
+        let looked = self.shared.store.look(&self.user, &self.wanted(sent)).await.ok()?;
+        if looked.invalidated > ServerTime::default() && looked.invalidated >= entry.since {
+            self.shared.recent.note(&key.pool, &key.sub, looked.invalidated);
+            cache.remove_if(key, |cached| cached.since <= looked.invalidated);
+            return None;
+        }
+        cache.confirm(key, entry.began.boot, sent);
+        Some(CacheEntry { checked: sent, ..entry })
+    }
+
+    async fn look(&mut self) -> Step {
+        let (sent, token) = (TimePoint::now(), LeaseToken::random());
+        let lease = NewLease { token: &token, lasts: LEASE, ttl: self.shared.ttl };
+        let look = Look { lease: Some(lease), ..self.wanted(sent.boot) };
+        // Without the store, this replica is alone.
+        let Ok(looked) = self.shared.store.look(&self.user, &look).await else {
+            return self.alone(SharedLookup::Unavailable);
+        };
+        match &looked.outcome {
+            LookOutcome::Value(sealed) => self.read(sealed, looked.now, sent),
+            LookOutcome::Busy { token, since, .. } => {
+                self.wait(token, looked.now.saturating_duration_since(*since))
+            }
+            LookOutcome::Failed(reason) => self.failed(failure::from_text(reason)),
+            LookOutcome::Leased { since, old } => {
+                if let Some(old) = old {
+                    self.keep_for_an_outage(old, &looked, sent);
+                }
+                self.count(SharedLookup::Miss);
+                Step::Done(Turn::Fetch(Some(self.lease(token, *since))))
+            }
+            // Not for a look with a lease.
+            LookOutcome::Nothing { .. } => self.alone(SharedLookup::Unavailable),
+        }
+    }
+
+    /// Reads the entry of another replica. Without the key, this replica fetches for itself alone:
+    /// it must not replace what the others can read.
+    fn read(&mut self, sealed: &[u8], now: ServerTime, sent: TimePoint) -> Step {
+        match value::open(&self.shared.store, &self.request.key, sealed, sent, now) {
+            Ok(entry) if self.is_good(&entry) && entry.since > self.newer_than => {
+                let is_absent = matches!(entry.content, Content::Absent(_));
+                self.count(if is_absent { SharedLookup::Absent } else { SharedLookup::Hit });
+                if self.waited_for.is_some() {
+                    self.shared.store.metrics().leases.get(LeaseEnd::Followed).inc();
+                }
+                self.users.keep(self.request, &entry);
+                Step::Done(Turn::Found(Fetched { entry, source: Source::SharedCache }))
+            }
+            Ok(entry) if entry.since > self.newer_than => {
+                self.newer_than = entry.since;
+                Step::LookAgain
+            }
+            Err(OpenError::UnknownKey | OpenError::TooNew) => self.alone(SharedLookup::Unreadable),
+            // Older than the store says, or nobody's: to be replaced.
+            Ok(_) | Err(OpenError::Invalid) => {
+                self.newer_than = ServerTime::MAX;
+                Step::LookAgain
+            }
+        }
+    }
+
+    /// Waits for the lease of another replica, if there is time and if it can be a true one.
+    fn wait(&mut self, token: &LeaseToken, held_for: Duration) -> Step {
+        if held_for > LONGEST_LEASE + LEASE {
+            return self.alone(SharedLookup::Unreadable);
+        }
+        let is_late = Instant::now() + LEAST_LEFT >= self.request.deadline;
+        if is_late || self.request.account.priority == Priority::Background {
+            return self.failed(Failure::Unavailable.into());
+        }
+        self.waited_for = Some(token.clone());
+        Step::Wait
+    }
+
+    /// Fetches for this replica alone.
+    fn alone(&self, why: SharedLookup) -> Step {
+        self.count(why);
+        Step::Done(Turn::Fetch(None))
+    }
+
+    fn failed(&self, error: FetchError) -> Step {
+        self.count(SharedLookup::Failed);
+        Step::Done(Turn::Failed(error))
+    }
+
+    fn count(&self, outcome: SharedLookup) {
+        self.shared.store.metrics().lookups.get(outcome).inc();
+    }
+
+    /// Caches an entry past its TTL, or from before an expiry, if nothing else of the user is
+    /// cached: it is served only if Cognito fails.
+    fn keep_for_an_outage(&self, old: &OldValue, looked: &Looked, sent: TimePoint) {
+        let FetchRequest { key, epoch, .. } = self.request;
+        let opened = value::open(&self.shared.store, key, &old.sealed, sent, looked.now);
+        let Ok(entry) = opened else { return };
+        let entry = if old.since <= looked.invalidated { entry.expired() } else { entry };
+        let is_useful = !entry.content.is_gone() && self.shared.is_current(key, &entry);
+        if is_useful && self.users.0.cache.get(key).is_none() {
+            self.users.0.epochs.if_current(*epoch, || self.users.0.cache.put(key.clone(), entry));
+        }
+    }
+
+    fn lease(&self, token: LeaseToken, since: ServerTime) -> Lease {
+        Lease {
+            shared: Arc::clone(self.shared),
+            runtime: self.users.0.single_flight.clone(),
+            key: self.request.key.clone(),
+            user: self.user.clone(),
+            token,
+            since,
+            failure: None,
+            is_over: false,
+        }
+    }
+
+    /// What is looked for, without taking a lease.
+    fn wanted(&self, now: BootTime) -> Look<'_> {
+        let ttl = match self.request.account.priority {
+            // Another replica's entry ends a refresh only if it needs none itself.
+            Priority::Background => self.users.0.ttls.fresh / 2,
+            Priority::Batch | Priority::Single => self.users.0.ttls.fresh,
+        };
+        // Below the least that jitter makes of a TTL.
+        let ttl = ttl * 9 / 10;
+        let max_age = match self.request.requirement {
+            FreshnessRequirement::Any => ttl,
+            FreshnessRequirement::MaxAge(age) => ttl.min(age),
+            FreshnessRequirement::FetchedSince(time) => ttl.min(now - time),
+        };
+        Look {
+            kind: self.request.key.kind.into(),
+            lease: None,
+            max_age,
+            newer_than: self.newer_than,
+            waited_for: self.waited_for.as_ref(),
+        }
+    }
+
+    fn is_good(&self, entry: &CacheEntry) -> bool {
+        let FetchRequest { method, requirement, .. } = self.request;
+        let decision = self.users.0.ttls.decide(entry, *method, *requirement, BootTime::now());
+        matches!(decision, Decision::Serve | Decision::ServeAndRefresh)
+    }
+}
+
+/// The time between two looks, with jitter so that replicas do not ask in step.
+fn poll_delay() -> Duration {
+    POLL.mul_f64(0.8 + 0.4 * fastrand::f64())
+}
+
+const POLL: Duration = Duration::from_millis(25);
+// A look and the reply still fit.
+const LEAST_LEFT: Duration = Duration::from_millis(100);
+const MAX_LOOKS: usize = 1000;

@@ -1,0 +1,150 @@
+//! Replicas whose store is slow, cut off, restarted, or in the wrong hands.
+
+use futures_util::FutureExt as _;
+use tokio::time::sleep;
+
+use super::{
+    super::*,
+    lab::{Lab, NEAR},
+    replicas::Fleet,
+};
+
+#[tokio::test(start_paused = true)]
+async fn without_the_store_each_replica_is_alone_and_no_hit_notices() {
+    let fleet = Fleet::start(3).await;
+    fleet.lab(0).ask("ada").await.unwrap();
+    fleet.links.iter().for_each(|link| link.change(|faults| faults.is_cut_off = true));
+    sleep(Duration::from_secs(5)).await;
+    fleet.lab(0).ask("ada").now_or_never().expect("a hit").unwrap();
+    for lab in &fleet.labs {
+        assert_eq!(lab.ask("bob").await.unwrap().freshness().source, Source::Cognito);
+    }
+    assert_eq!(fleet.lab(0).calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_store_costs_a_miss_its_timeout_and_a_hit_nothing() {
+    let fleet = Fleet::start(2).await;
+    fleet.lab(0).ask("ada").await.unwrap();
+    fleet.store.freeze();
+    fleet.lab(0).ask("ada").now_or_never().expect("a hit").unwrap();
+    let begun = Instant::now();
+    fleet.lab(0).ask("bob").await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_millis(50) + NEAR);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_dies_is_replaced_once_its_lease_ends() {
+    let fleet = Fleet::start(2).await;
+    fleet.lab(0).respond(|request| (Duration::from_millis(900), Lab::found(request).1));
+    let dying = async {
+        sleep(Duration::from_millis(100)).await;
+        // What it sends from now on does not arrive.
+        fleet.links[0].change(|faults| faults.dropped_requests = 100);
+        fleet.lab(0).respond(Lab::found);
+        let begun = Instant::now();
+        fleet.lab(1).ask("ada").await.unwrap();
+        begun.elapsed()
+    };
+    let (_, took) = tokio::join!(fleet.lab(0).ask("ada"), dying);
+    assert!((800..1100).contains(&took.as_millis()), "{took:?}");
+    assert_eq!(fleet.lab(0).calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_fetch_keeps_its_lease() {
+    let fleet = Fleet::start(2).await;
+    fleet.lab(0).respond(|request| (Duration::from_millis(900), Lab::found(request).1));
+    let waiting = async {
+        sleep(Duration::from_millis(100)).await;
+        fleet.lab(1).ask("ada").await.unwrap().freshness().source
+    };
+    // The rate limit delays it for longer than a lease lasts without renewal.
+    let (_, source) = tokio::join!(fleet.lab(0).ask("ada"), waiting);
+    assert_eq!((source, fleet.lab(0).calls()), (Source::SharedCache, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_lost_events_an_entry_is_confirmed_before_it_is_served() {
+    for is_invalidated in [false, true] {
+        let fleet = Fleet::start(2).await;
+        for lab in &fleet.labs {
+            lab.ask("ada").await.unwrap();
+        }
+        fleet.links[1].change(|faults| faults.is_held = true);
+        sleep(Duration::from_millis(10)).await;
+        if is_invalidated {
+            fleet.invalidate(0, "ada", Invalidation::Expire).await.unwrap();
+        }
+        fleet.invalidate(0, "bob", Invalidation::Expire).await.unwrap();
+        fleet.store.trim(0);
+        fleet.links[1].change(|faults| faults.is_held = false);
+        sleep(Duration::from_secs(3)).await;
+        let source = fleet.lab(1).ask("ada").await.unwrap().freshness().source;
+        let expected = if is_invalidated { Source::Cognito } else { Source::Cache };
+        assert_eq!(source, expected);
+        assert_eq!(fleet.lab(0).calls(), if is_invalidated { 2 } else { 1 });
+        // Once is enough.
+        fleet.lab(1).ask("ada").now_or_never().expect("a hit").unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_that_loses_an_invalidation_does_not_bring_the_old_user_back() {
+    let fleet = Fleet::start(3).await;
+    fleet.lab(0).ask("ada").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    fleet.lab(0).respond(|request| (NEAR, Lab::user(request, true, Some("new"))));
+    fleet.invalidate(0, "ada", Invalidation::Expire).await.unwrap();
+    fleet.store.failover(Duration::from_millis(500));
+    sleep(Duration::from_secs(3)).await;
+    for lab in &fleet.labs {
+        let found = lab.ask("ada").await.unwrap();
+        assert_eq!(found.user().attributes.get("custom:plan"), Some("new"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_without_its_data_is_a_cold_cache() {
+    let fleet = Fleet::start(2).await;
+    for lab in &fleet.labs {
+        lab.ask("ada").await.unwrap();
+    }
+    fleet.store.restart_empty();
+    sleep(Duration::from_secs(3)).await;
+    for lab in &fleet.labs {
+        assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cache);
+    }
+    assert_eq!(fleet.lab(0).calls(), 1, "nothing was invalidated");
+    fleet.lab(1).ask("bob").await.unwrap();
+    assert_eq!(fleet.lab(0).ask("bob").await.unwrap().freshness().source, Source::SharedCache);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_shares_nothing_and_harms_nothing() {
+    let fleet = Fleet::start(2).await;
+    fleet.store.set_full(true);
+    for lab in &fleet.labs {
+        assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cognito);
+    }
+    fleet.invalidate(0, "ada", Invalidation::Expire).await.unwrap_err();
+    fleet.store.set_full(false);
+    fleet.invalidate(0, "ada", Invalidation::Expire).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_with_another_key_fetches_for_itself_and_replaces_nothing() {
+    let mut fleet = Fleet::start(2).await;
+    let (link, lab) = fleet.connect(fleet.lab(0), "another value");
+    fleet.links.push(link);
+    fleet.labs.push(lab);
+    sleep(Duration::from_millis(1)).await;
+    fleet.lab(0).ask("ada").await.unwrap();
+    assert_eq!(fleet.lab(2).ask("ada").await.unwrap().freshness().source, Source::Cognito);
+    assert_eq!(fleet.lab(1).ask("ada").await.unwrap().freshness().source, Source::SharedCache);
+    // It cannot read the event either, so that it confirms what it has.
+    fleet.invalidate(0, "ada", Invalidation::Expire).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    fleet.lab(2).ask("ada").await.unwrap();
+    assert_eq!(fleet.lab(2).calls(), 3);
+}
