@@ -7,6 +7,7 @@
 //! by default there are 1,000.
 
 mod oracle;
+mod replicas;
 mod world;
 
 use std::{collections::HashMap, ops::Range, panic, sync::Arc, thread};
@@ -30,20 +31,25 @@ use crate::{
 
 #[test]
 fn every_answer_was_true_within_its_bounds() {
-    let seeds = seeds();
-    let lanes = thread::available_parallelism().map_or(1, usize::from).min(4) as u64;
-    thread::scope(|scope| {
-        for lane in 0..lanes {
-            let seeds = seeds.clone().filter(move |seed| seed % lanes == lane);
-            scope.spawn(move || seeds.for_each(replay));
-        }
-    });
+    every_seed(play);
 }
 
 /// A request with a short deadline, whose stale entry becomes unusable while it waits.
 #[test]
 fn a_brief_wait_goes_on_when_the_stale_entry_becomes_unusable() {
-    [2274, 2331].into_iter().for_each(replay);
+    [2274, 2331].into_iter().for_each(|seed| replay(seed, play));
+}
+
+/// Plays each seed on a runtime and a paused clock of its own.
+fn every_seed<F: Future<Output = ()>>(play: fn() -> F) {
+    let seeds = seeds();
+    let lanes = thread::available_parallelism().map_or(1, usize::from).min(4) as u64;
+    thread::scope(|scope| {
+        for lane in 0..lanes {
+            let seeds = seeds.clone().filter(move |seed| seed % lanes == lane);
+            scope.spawn(move || seeds.for_each(|seed| replay(seed, play)));
+        }
+    });
 }
 
 /// The range in `MODEL_SEEDS`, or the first thousand.
@@ -54,7 +60,7 @@ fn seeds() -> Range<u64> {
     first.parse().expect("a first seed")..end.parse().expect("an end")
 }
 
-fn replay(seed: u64) {
+fn replay<F: Future<Output = ()>>(seed: u64, play: fn() -> F) {
     let played = panic::catch_unwind(|| {
         fastrand::seed(seed);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -144,7 +150,7 @@ impl Scene {
         };
         let world = Arc::new(World::new(per_second));
         let budget = Arc::new(RateLimiter::new(&budget, &UpstreamMetrics::default()));
-        let cognito = Cognito::before(&World::peer(&world), Arc::clone(&pool), budget);
+        let cognito = Cognito::before(&World::peer(&world, 0), Arc::clone(&pool), budget);
         let users = Users::new(
             HashMap::from([(pool.id.clone(), cognito)]),
             &cache,

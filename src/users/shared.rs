@@ -85,6 +85,17 @@ impl Shared {
         self.recent.of(&key.pool, &key.sub).is_none_or(|invalidated| entry.since > invalidated)
     }
 
+    /// Returns when the user was last invalidated, as far as this process has heard.
+    #[cfg(test)]
+    pub(super) fn heard(&self, pool: &PoolId, sub: &Sub) -> Option<crate::shared_cache::ServerTime> {
+        self.recent.of(pool, sub)
+    }
+
+    #[cfg(test)]
+    pub(super) fn user_key(&self, pool: &PoolId, sub: &Sub) -> UserKey {
+        self.user(pool, sub)
+    }
+
     fn user(&self, pool: &PoolId, sub: &Sub) -> UserKey {
         self.store.user(pool, sub)
     }

@@ -90,7 +90,7 @@ fn check_found(asking: &Asking, found: &Found, moment: Moment, world: &World, tt
         truth.exists && truth.enabled == user.enabled && text == told
     };
     // Nor is a user enabled that a fetch has since found disabled or deleted.
-    let known = world.known_gone(asking.who, asking.begun).filter(|_| user.enabled);
+    let known = world.known_gone(0, asking.who, asking.begun).filter(|_| user.enabled);
     assert!(
         ever(&world.history(asking.who), known.map_or(began, |known| known.max(began)), at, was_so),
         "not a state of the user since the fetch began, or since it was gone at {known:?}: {freshness:?}"
@@ -145,7 +145,7 @@ fn is_absent(asking: &Asking, at: BootTime, world: &World, ttls: &Ttls, lookup: 
     is_unseen || gone.any(|end| end >= oldest && is_satisfied(end))
 }
 
-fn ever(history: &[(BootTime, Truth)], from: BootTime, to: BootTime, is_so: impl Fn(Truth) -> bool) -> bool {
+pub(super) fn ever(history: &[(BootTime, Truth)], from: BootTime, to: BootTime, is_so: impl Fn(Truth) -> bool) -> bool {
     let ends = history.iter().skip(1).map(|(end, _)| *end).chain([to]);
     history.iter().zip(ends).any(|((begin, truth), end)| *begin <= to && end >= from && is_so(*truth))
 }

@@ -69,8 +69,8 @@ struct State {
     questions: Vec<(Moment, usize)>,
     erasures: Vec<(BootTime, usize)>,
     expiries: Vec<(BootTime, usize)>,
-    /// When a response said that a user is disabled or deleted.
-    gone: Vec<(BootTime, usize)>,
+    /// When a response said to a replica that a user is disabled or deleted.
+    gone: Vec<(BootTime, usize, usize)>,
     /// When the machine woke up.
     sleeps: Vec<BootTime>,
 }
@@ -107,12 +107,13 @@ impl World {
         }))
     }
 
-    pub(super) fn peer(world: &Arc<Self>) -> Peer {
+    /// The Cognito of one replica.
+    pub(super) fn peer(world: &Arc<Self>, replica: usize) -> Peer {
         let world = Arc::clone(world);
-        Arc::new(move |request| Box::pin(Arc::clone(&world).reply(request)))
+        Arc::new(move |request| Box::pin(Arc::clone(&world).reply(replica, request)))
     }
 
-    async fn reply(self: Arc<Self>, request: Request) -> Reply {
+    async fn reply(self: Arc<Self>, replica: usize, request: Request) -> Reply {
         let (fault, slowness) = self.send();
         let (world, travel) = (Arc::clone(&self), random(slowness));
         // A request arrives even if the service has given it up.
@@ -126,7 +127,7 @@ impl World {
         let (request, truth) = arrival.await.unwrap();
         sleep(random(slowness)).await;
         if matches!(fault, None | Some(Fault::Slow)) {
-            self.state().note_gone(&request, &truth);
+            self.state().note_gone(replica, &request, &truth);
         }
         match fault {
             None | Some(Fault::Lie | Fault::Slow) => truth,
@@ -237,10 +238,11 @@ impl World {
         last(&self.state().expiries, who, before)
     }
 
-    /// When a response last said, before then, that this user is disabled or deleted.
-    pub(super) fn known_gone(&self, who: usize, before: BootTime) -> Option<BootTime> {
+    /// When a response last said to a replica, before then, that this user is disabled or deleted.
+    pub(super) fn known_gone(&self, replica: usize, who: usize, before: BootTime) -> Option<BootTime> {
         let state = self.state();
-        state.gone.iter().filter(|(at, other)| *other == who && *at < before).map(|(at, _)| *at).max()
+        let said = state.gone.iter().filter(|(at, to, other)| *to == replica && *other == who && *at < before);
+        said.map(|(at, ..)| *at).max()
     }
 
     /// Whether the machine slept since then.
@@ -366,7 +368,7 @@ impl State {
 
     /// Notes what the service learns from this response. A name that several users had says nothing
     /// about one of them.
-    fn note_gone(&mut self, request: &Request, reply: &Reply) {
+    fn note_gone(&mut self, replica: usize, request: &Request, reply: &Reply) {
         let Reply::Answer(_, body) = reply else { return };
         let body: Value = serde_json::from_str(body).unwrap();
         let user = if body["Users"][0].is_object() { &body["Users"][0] } else { &body };
@@ -379,7 +381,7 @@ impl State {
             (is_disabled || is_deleted) && !self.shares_name(*who)
         };
         let now = BootTime::now();
-        let gone = (0..PEOPLE).filter(is_gone).map(|who| (now, who)).collect::<Vec<_>>();
+        let gone = (0..PEOPLE).filter(is_gone).map(|who| (now, replica, who)).collect::<Vec<_>>();
         self.gone.extend(gone);
     }
 

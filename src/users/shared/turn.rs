@@ -42,6 +42,8 @@ struct Looking<'a> {
     user: UserKey,
     /// An entry must be newer to be of use.
     newer_than: ServerTime,
+    /// When the fetch of this replica's own entry began.
+    own_began: Option<BootTime>,
     /// The lease of another replica that this fetch waited for, to learn how it ended.
     waited_for: Option<LeaseToken>,
 }
@@ -58,7 +60,9 @@ impl Users {
     pub(in crate::users) async fn turn(&self, request: &FetchRequest, shared: &Arc<Shared>) -> Turn {
         let user = shared.user(&request.key.pool, &request.key.sub);
         let newer_than = shared.recent.of(&request.key.pool, &request.key.sub).unwrap_or_default();
-        let mut looking = Looking { users: self, request, shared, user, newer_than, waited_for: None };
+        let own_began = self.0.cache.get(&request.key).map(|entry| entry.began.boot);
+        let mut looking =
+            Looking { users: self, request, shared, user, newer_than, own_began, waited_for: None };
         if let Some(entry) = looking.confirmed().await {
             looking.count(SharedLookup::Confirmed);
             return Turn::Found(Fetched { entry, source: Source::Cache });
@@ -212,6 +216,8 @@ impl Looking<'_> {
             FreshnessRequirement::MaxAge(age) => ttl.min(age),
             FreshnessRequirement::FetchedSince(time) => ttl.min(now - time),
         };
+        // Nor is an older entry of use, which may not know that the user is gone.
+        let max_age = self.own_began.map_or(max_age, |began| max_age.min(now - began));
         Look {
             kind: self.request.key.kind.into(),
             lease: None,
