@@ -91,16 +91,6 @@ where
         matches!(self.0.entry_by_ref(key).and_compute_with(|_| Op::Remove), CompResult::Removed(_))
     }
 
-    /// Removes `key` if its value matches; returns whether it was removed. No other write of the key
-    /// comes between.
-    pub fn remove_if(&self, key: &K, matches: impl FnOnce(&V) -> bool) -> bool {
-        let removed = self.0.entry_by_ref(key).and_compute_with(|entry| match entry {
-            Some(entry) if matches(entry.value()) => Op::Remove,
-            Some(_) | None => Op::Nop,
-        });
-        matches!(removed, CompResult::Removed(_))
-    }
-
     /// Removes all entries that match, and returns how many. Scans every entry without blocking
     /// reads or writes; too slow for a serving thread.
     pub fn remove_where(&self, matches: impl Fn(&V) -> bool) -> usize {

@@ -104,12 +104,6 @@ impl UserCache {
         (present.contains(&true), self.absent.remove(user))
     }
 
-    /// Removes the entry of one kind, or the negative entry, if it matches.
-    pub(super) fn remove_if(&self, key: &Key, matches: impl Fn(&CacheEntry) -> bool) {
-        self.present.remove_if(key, &matches);
-        self.absent.remove_if(key, &matches);
-    }
-
     /// Notes that the shared cache confirmed, at `checked`, the entry of the fetch that began then.
     pub(super) fn confirm(&self, key: &Key, began: BootTime, checked: BootTime) {
         let confirm = |entry: CacheEntry| match entry.began.boot == began {

@@ -40,13 +40,20 @@ pub(super) struct FetchRequest {
     pub(super) reporter: Reporter,
 }
 
+/// What Cognito answered to a fetch.
+struct Answered {
+    began: TimePoint,
+    method: LookupMethod,
+    fetched: Result<Content, Failure>,
+}
+
 impl Users {
     /// Gets the user from the shared cache, or from Cognito for all replicas, and caches it. Without
     /// a shared cache it fails at once, before its first wait, if the rate limit has no call left
     /// before the deadline.
-    pub(super) async fn fetch(self, request: FetchRequest) -> FetchResult {
+    pub(super) async fn fetch(self, mut request: FetchRequest) -> FetchResult {
         let turn = match &self.0.shared {
-            Some(shared) if shared.is_available() => self.turn(&request, shared).await,
+            Some(shared) if shared.is_available() => self.turn(&mut request, shared).await,
             Some(_) | None => Turn::Fetch(None),
         };
         match turn {
@@ -64,10 +71,7 @@ impl Users {
     }
 
     /// Waits for the rate limit, and asks Cognito.
-    async fn fetch_from_cognito(
-        &self,
-        request: &FetchRequest,
-    ) -> Result<(LookupMethod, Result<CacheEntry, Failure>), Failure> {
+    async fn fetch_from_cognito(&self, request: &FetchRequest) -> Result<Answered, Failure> {
         let ticket = self.queue(request)?;
         let access = Access { ticket: &ticket, reporter: &request.reporter };
         access.reporter.queued();
@@ -77,18 +81,22 @@ impl Users {
         access.reporter.calling();
         let began = TimePoint::now();
         let (method, fetched) = self.ask_cognito(request, access).await;
-        Ok((method, fetched.map(|content| CacheEntry::new(content, began))))
+        Ok(Answered { began, method, fetched })
     }
 
     /// Caches what Cognito answered, here and, with the lease, for all replicas.
     async fn finish(
         &self,
         request: &FetchRequest,
-        (method, fetched): (LookupMethod, Result<CacheEntry, Failure>),
+        Answered { began, method, fetched }: Answered,
         lease: Option<Lease>,
     ) -> FetchResult {
         match fetched {
-            Ok(mut entry) => {
+            Ok(content) => {
+                let mut entry = CacheEntry::new(content, began);
+                if entry.content.is_gone() {
+                    self.note_gone(&request.key, began);
+                }
                 let stored = match lease {
                     Some(lease) => lease.put(&mut entry).await,
                     None => Stored::Accepted,
@@ -106,6 +114,7 @@ impl Users {
                 let error = FetchError { failure, method: Some(method) };
                 // The cached name belongs to another user now, or to none, so the cached user is gone.
                 if error.says_gone() {
+                    self.note_gone(&request.key, began);
                     self.forget(&request.key, &request.reporter);
                 }
                 self.0.epochs.if_current(request.epoch, || self.note_failure(&request.key, failure));
@@ -114,6 +123,13 @@ impl Users {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Notes that the user is gone for what is read from the shared cache.
+    fn note_gone(&self, key: &Key, began: TimePoint) {
+        if let Some(shared) = &self.0.shared {
+            shared.note_gone(key, began.boot);
         }
     }
 

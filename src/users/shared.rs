@@ -24,7 +24,10 @@ pub(super) use self::{
     lease::{Lease, Stored},
     turn::Turn,
 };
-use self::{invalidation::Publications, recent::RecentInvalidations};
+use self::{
+    invalidation::Publications,
+    recent::{Change, RecentChanges},
+};
 use super::{
     cache::{EntryKind, Key},
     entry::{CacheEntry, Ttls},
@@ -43,7 +46,7 @@ pub(super) struct Shared {
     /// Events may have been missed until then. An entry that was not confirmed since must be
     /// confirmed before it is served.
     suspect_since: LatestTime,
-    recent: RecentInvalidations,
+    recent: RecentChanges,
     publications: Publications,
     /// How long a user's hash is kept.
     ttl: Duration,
@@ -55,7 +58,7 @@ impl Shared {
         let shared = Self {
             store,
             suspect_since: LatestTime::default(),
-            recent: RecentInvalidations::new(ttls.usable),
+            recent: RecentChanges::new(ttls.usable),
             publications: Publications::default(),
             ttl: ttls.usable * 11 / 10 + MARGIN,
         };
@@ -71,7 +74,7 @@ impl Shared {
     /// Returns whether an entry must be confirmed before it is served, because an invalidation of it
     /// may have been missed. While the store cannot confirm it, its TTLs alone decide.
     pub(super) fn is_suspect(&self, entry: &CacheEntry) -> bool {
-        entry.checked < self.suspect_since.get() && self.is_available()
+        entry.checked <= self.suspect_since.get() && self.is_available()
     }
 
     /// Makes every entry that was confirmed before now suspect.
@@ -79,16 +82,26 @@ impl Shared {
         self.suspect_since.advance(BootTime::now());
     }
 
-    /// Returns whether no invalidation that this process has heard of is newer than the entry. The
-    /// store may have lost one in a failover.
+    /// Returns whether an entry of the store, or for it, is newer than all that this process has heard
+    /// of the user. The store may have lost an invalidation in a failover.
     fn is_current(&self, key: &Key, entry: &CacheEntry) -> bool {
-        self.recent.of(&key.pool, &key.sub).is_none_or(|invalidated| entry.since > invalidated)
+        let Change { invalidated, gone } = self.recent.of(&key.pool, &key.sub);
+        entry.since > invalidated && entry.began.boot >= gone
+    }
+
+    /// Notes that a fetch that began then found a user disabled or deleted. No older entry of another
+    /// replica is used after it.
+    pub(super) fn note_gone(&self, key: &Key, began: BootTime) {
+        let gone = Change { gone: began, ..Change::default() };
+        if self.recent.note(&key.pool, &key.sub, gone) {
+            self.suspect_all();
+        }
     }
 
     /// Returns when the user was last invalidated, as far as this process has heard.
     #[cfg(test)]
     pub(super) fn heard(&self, pool: &PoolId, sub: &Sub) -> Option<crate::shared_cache::ServerTime> {
-        self.recent.of(pool, sub)
+        Some(self.recent.of(pool, sub).invalidated)
     }
 
     #[cfg(test)]

@@ -145,7 +145,12 @@ fn is_absent(asking: &Asking, at: BootTime, world: &World, ttls: &Ttls, lookup: 
     is_unseen || gone.any(|end| end >= oldest && is_satisfied(end))
 }
 
-pub(super) fn ever(history: &[(BootTime, Truth)], from: BootTime, to: BootTime, is_so: impl Fn(Truth) -> bool) -> bool {
+pub(super) fn ever(
+    history: &[(BootTime, Truth)],
+    from: BootTime,
+    to: BootTime,
+    is_so: impl Fn(Truth) -> bool,
+) -> bool {
     let ends = history.iter().skip(1).map(|(end, _)| *end).chain([to]);
     history.iter().zip(ends).any(|((begin, truth), end)| *begin <= to && end >= from && is_so(*truth))
 }

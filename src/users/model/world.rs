@@ -201,6 +201,13 @@ impl World {
         state.set(who, Truth { version: truth.version + 1, ..truth });
     }
 
+    /// Changes a user's attributes.
+    pub(super) fn change(&self, who: usize) {
+        let mut state = self.state();
+        let truth = state.people[who].now();
+        state.set(who, Truth { version: truth.version + 1, ..truth });
+    }
+
     /// The name in the token of a user that has, or had, one.
     pub(super) fn token_of(&self, who: usize) -> Option<Username> {
         let state = self.state();
@@ -241,7 +248,8 @@ impl World {
     /// When a response last said to a replica, before then, that this user is disabled or deleted.
     pub(super) fn known_gone(&self, replica: usize, who: usize, before: BootTime) -> Option<BootTime> {
         let state = self.state();
-        let said = state.gone.iter().filter(|(at, to, other)| *to == replica && *other == who && *at < before);
+        let said =
+            state.gone.iter().filter(|(at, to, other)| *to == replica && *other == who && *at < before);
         said.map(|(at, ..)| *at).max()
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use prost::Message as _;
 
-use super::{super::Invalidation, Shared};
+use super::{super::Invalidation, Shared, recent::Change};
 use crate::{
     clock::BootTime,
     pool::PoolId,
@@ -89,7 +89,8 @@ impl Shared {
 
     /// Notes an invalidation, of this replica or of another.
     pub(super) fn note(&self, pool: &PoolId, sub: &Sub, at: ServerTime) {
-        if self.recent.note(pool, sub, at) {
+        let invalidated = Change { invalidated: at, ..Change::default() };
+        if self.recent.note(pool, sub, invalidated) {
             self.suspect_all();
         }
     }

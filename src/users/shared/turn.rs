@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
-        Failure, Users,
+        Failure, Invalidation, Users,
+        cache::{EntryKind, Key},
         entry::{CacheEntry, Content, Decision},
         fetch::FetchRequest,
         limiter::Priority,
@@ -14,6 +15,7 @@ use super::{
     },
     Shared, failure,
     lease::{LEASE, LONGEST_LEASE, Lease},
+    recent::Change,
     value::{self, OpenError},
 };
 use crate::{
@@ -42,10 +44,18 @@ struct Looking<'a> {
     user: UserKey,
     /// An entry must be newer to be of use.
     newer_than: ServerTime,
-    /// When the fetch of this replica's own entry began.
-    own_began: Option<BootTime>,
+    /// When the fetch began of what this replica knows itself. An older entry may not know that the
+    /// user is gone.
+    newer_than_own: BootTime,
     /// The lease of another replica that this fetch waited for, to learn how it ended.
     waited_for: Option<LeaseToken>,
+}
+
+enum Confirmation {
+    Confirmed(CacheEntry),
+    Invalidated,
+    /// The entry is not suspect, or of no use, or the store does not answer.
+    NotNeeded,
 }
 
 enum Step {
@@ -57,16 +67,18 @@ enum Step {
 impl Users {
     /// Looks in the shared cache until there is an entry or this replica has the lease. Waits for
     /// another replica's lease until shortly before the deadline of the request.
-    pub(in crate::users) async fn turn(&self, request: &FetchRequest, shared: &Arc<Shared>) -> Turn {
-        let user = shared.user(&request.key.pool, &request.key.sub);
-        let newer_than = shared.recent.of(&request.key.pool, &request.key.sub).unwrap_or_default();
-        let own_began = self.0.cache.get(&request.key).map(|entry| entry.began.boot);
-        let mut looking =
-            Looking { users: self, request, shared, user, newer_than, own_began, waited_for: None };
-        if let Some(entry) = looking.confirmed().await {
-            looking.count(SharedLookup::Confirmed);
-            return Turn::Found(Fetched { entry, source: Source::Cache });
+    pub(in crate::users) async fn turn(&self, request: &mut FetchRequest, shared: &Arc<Shared>) -> Turn {
+        match Looking::new(self, request, shared).confirm().await {
+            Confirmation::Confirmed(entry) => {
+                return Turn::Found(Fetched { entry, source: Source::Cache });
+            }
+            // What is found from now on is newer.
+            Confirmation::Invalidated => {
+                request.epoch = self.0.epochs.of(&request.key.pool, &request.key.sub);
+            }
+            Confirmation::NotNeeded => {}
         }
+        let mut looking = Looking::new(self, request, shared);
         // Bounded by the deadline, and should the store lie, by the number of looks.
         for _ in 0..MAX_LOOKS {
             match looking.look().await {
@@ -79,21 +91,40 @@ impl Users {
     }
 }
 
-impl Looking<'_> {
-    /// Returns the entry of this process, if it was suspect and the store knows of no later
-    /// invalidation. Removes it if the store does: it cannot be told from an erased one.
-    async fn confirmed(&self) -> Option<CacheEntry> {
+impl<'a> Looking<'a> {
+    fn new(users: &'a Users, request: &'a FetchRequest, shared: &'a Arc<Shared>) -> Self {
+        let Key { pool, sub, .. } = &request.key;
+        let Change { invalidated, gone } = shared.recent.of(pool, sub);
+        let own = users.0.cache.get(&request.key).map(|entry| entry.began.boot);
+        Self {
+            users,
+            request,
+            shared,
+            user: shared.user(pool, sub),
+            newer_than: invalidated,
+            newer_than_own: own.unwrap_or_default().max(gone),
+            waited_for: None,
+        }
+    }
+
+    /// Asks the store about the entry of this process, if it is suspect. If the store knows of a later
+    /// invalidation, it is applied as after its event: an expiry cannot be told from an erasure.
+    async fn confirm(&self) -> Confirmation {
         let (key, cache) = (&self.request.key, &self.users.0.cache);
-        let entry = cache.get(key).filter(|entry| self.shared.is_suspect(entry) && self.is_good(entry))?;
+        let entry = cache.get(key).filter(|entry| self.shared.is_suspect(entry) && self.is_good(entry));
+        let Some(entry) = entry else { return Confirmation::NotNeeded };
         let sent = BootTime::now();
-        let looked = self.shared.store.look(&self.user, &self.wanted(sent)).await.ok()?;
-        if looked.invalidated > ServerTime::default() && looked.invalidated >= entry.since {
-            self.shared.recent.note(&key.pool, &key.sub, looked.invalidated);
-            cache.remove_if(key, |cached| cached.since <= looked.invalidated);
-            return None;
+        let Ok(looked) = self.shared.store.look(&self.user, &self.wanted(sent)).await else {
+            return Confirmation::NotNeeded;
+        };
+        if looked.invalidated > ServerTime::ZERO && looked.invalidated >= entry.since {
+            self.shared.note(&key.pool, &key.sub, looked.invalidated);
+            self.users.invalidate_entries(&key.pool, &key.sub, Invalidation::Forget);
+            return Confirmation::Invalidated;
         }
         cache.confirm(key, entry.began.boot, sent);
-        Some(CacheEntry { checked: sent, ..entry })
+        self.count(SharedLookup::Confirmed);
+        Confirmation::Confirmed(CacheEntry { checked: sent, ..entry })
     }
 
     async fn look(&mut self) -> Step {
@@ -104,6 +135,7 @@ impl Looking<'_> {
         let Ok(looked) = self.shared.store.look(&self.user, &look).await else {
             return self.alone(SharedLookup::Unavailable);
         };
+        self.forget_what_was_missed(&looked);
         match &looked.outcome {
             LookOutcome::Value(sealed) => self.read(sealed, looked.now, sent),
             LookOutcome::Busy { token, since, .. } => {
@@ -122,11 +154,24 @@ impl Looking<'_> {
         }
     }
 
+    /// Removes a suspect entry that is past its TTL if the store knows of a later invalidation. It may
+    /// have been an erasure, after which Cognito's failure is no reason to serve the entry.
+    fn forget_what_was_missed(&self, looked: &Looked) {
+        let (key, cache) = (&self.request.key, &self.users.0.cache);
+        let missed = cache.get(key).filter(|entry| {
+            let is_older = looked.invalidated > ServerTime::ZERO && entry.since <= looked.invalidated;
+            is_older && self.shared.is_suspect(entry)
+        });
+        if missed.is_some() {
+            cache.remove(&key.with_kind(EntryKind::Profile));
+        }
+    }
+
     /// Reads the entry of another replica. Without the key, this replica fetches for itself alone:
     /// it must not replace what the others can read.
     fn read(&mut self, sealed: &[u8], now: ServerTime, sent: TimePoint) -> Step {
         match value::open(&self.shared.store, &self.request.key, sealed, sent, now) {
-            Ok(entry) if self.is_good(&entry) && entry.since > self.newer_than => {
+            Ok(entry) if self.is_good(&entry) && self.shared.is_current(&self.request.key, &entry) => {
                 let is_absent = matches!(entry.content, Content::Absent(_));
                 self.count(if is_absent { SharedLookup::Absent } else { SharedLookup::Hit });
                 if self.waited_for.is_some() {
@@ -216,8 +261,7 @@ impl Looking<'_> {
             FreshnessRequirement::MaxAge(age) => ttl.min(age),
             FreshnessRequirement::FetchedSince(time) => ttl.min(now - time),
         };
-        // Nor is an older entry of use, which may not know that the user is gone.
-        let max_age = self.own_began.map_or(max_age, |began| max_age.min(now - began));
+        let max_age = max_age.min(now - self.newer_than_own);
         Look {
             kind: self.request.key.kind.into(),
             lease: None,

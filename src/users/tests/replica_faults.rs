@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use tokio::time::sleep;
 
 use super::{
-    super::*,
+    super::{cognito::fixtures::Reply, *},
     lab::{Lab, NEAR},
     replicas::Fleet,
 };
@@ -147,4 +147,83 @@ async fn a_replica_with_another_key_fetches_for_itself_and_replaces_nothing() {
     sleep(Duration::from_millis(1)).await;
     fleet.lab(2).ask("ada").await.unwrap();
     assert_eq!(fleet.lab(2).calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_refuses_is_not_cached_even_if_the_event_is_late() {
+    let fleet = Fleet::start(2).await;
+    fleet.lab(0).respond(|request| (Duration::from_millis(300), Lab::user(request, true, Some("old"))));
+    let changing = async {
+        sleep(Duration::from_millis(100)).await;
+        fleet.lab(0).respond(|request| (NEAR, Lab::user(request, true, Some("new"))));
+        fleet.invalidate_silently(1, "ada").await;
+    };
+    let (before, ()) = tokio::join!(fleet.lab(0).ask("ada"), changing);
+    assert_eq!(plan(&before.unwrap()), "old", "it asked before");
+    assert_eq!(plan(&fleet.lab(0).ask("ada").await.unwrap()), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_forgot_an_invalidation_does_not_bring_the_old_user_back() {
+    let fleet = Fleet::start(3).await;
+    fleet.lab(0).respond(|request| (NEAR, Lab::user(request, true, Some("old"))));
+    fleet.lab(0).ask("ada").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    fleet.lab(0).respond(|request| (NEAR, Lab::user(request, true, Some("new"))));
+    fleet.invalidate(0, "ada", Invalidation::Expire).await.unwrap();
+    // The publisher cannot repeat it.
+    fleet.links[0].change(|faults| faults.is_cut_off = true);
+    fleet.store.failover(Duration::from_millis(500));
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(plan(&fleet.lab(1).ask("ada").await.unwrap()), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_a_failover_lost_is_published_again() {
+    let fleet = Fleet::start(2).await;
+    fleet.lab(0).respond(|request| (NEAR, Lab::user(request, true, Some("old"))));
+    for lab in &fleet.labs {
+        lab.ask("ada").await.unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    fleet.lab(0).respond(|request| (NEAR, Lab::user(request, true, Some("new"))));
+    fleet.links[1].change(|faults| faults.is_held = true);
+    fleet.invalidate(0, "ada", Invalidation::Expire).await.unwrap();
+    fleet.store.failover(Duration::from_millis(500));
+    fleet.links[1].change(|faults| faults.is_held = false);
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(plan(&fleet.lab(1).ask("ada").await.unwrap()), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_entry_of_another_replica_does_not_replace_a_newer_one() {
+    let fleet = Fleet::start(2).await;
+    fleet.lab(1).ask("ada").await.unwrap();
+    fleet.links[0].change(|faults| faults.is_cut_off = true);
+    sleep(Duration::from_secs(1)).await;
+    fleet.lab(0).respond(|request| (NEAR, Lab::user(request, false, None)));
+    assert!(!fleet.lab(0).ask("ada").await.unwrap().user().enabled);
+    fleet.lab(0).expire("ada");
+    fleet.links[0].change(|faults| faults.is_cut_off = false);
+    assert!(!fleet.lab(0).ask("ada").await.unwrap().user().enabled, "it was known to be disabled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_erased_user_is_not_served_in_an_outage_although_its_event_was_lost() {
+    let fleet = Fleet::start(2).await;
+    for lab in &fleet.labs {
+        lab.ask("ada").await.unwrap();
+    }
+    fleet.links[1].change(|faults| faults.is_held = true);
+    fleet.invalidate(0, "ada", Invalidation::Erase).await.unwrap();
+    fleet.store.trim(0);
+    fleet.invalidate(0, "ada", Invalidation::Expire).await.unwrap();
+    fleet.links[1].change(|faults| faults.is_held = false);
+    sleep(Duration::from_secs(3)).await;
+    fleet.lab(0).respond(|_| (NEAR, Reply::Answer(500, "{}".to_owned())));
+    assert_eq!(fleet.lab(1).ask("ada").await.unwrap_err(), Failure::Unavailable);
+}
+
+fn plan(found: &Found) -> &str {
+    found.user().attributes.get("custom:plan").unwrap()
 }

@@ -198,6 +198,13 @@ impl Fleet {
         &self.labs[replica]
     }
 
+    /// Invalidates a user in the store, and tells no other replica.
+    pub(super) async fn invalidate_silently(&self, replica: usize, sub: &str) {
+        let lab = self.lab(replica);
+        let shared = lab.users.0.shared.as_ref().unwrap();
+        shared.invalidate(&lab.pool.id, &sub.parse().unwrap(), Invalidation::Expire).await.unwrap();
+    }
+
     pub(super) async fn invalidate(
         &self,
         replica: usize,
