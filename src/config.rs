@@ -11,6 +11,7 @@ mod file;
 mod limits;
 mod listen;
 mod settings;
+mod shared_cache;
 mod single_pool;
 mod service_links;
 mod sources;
@@ -36,6 +37,7 @@ pub use self::{
         AwsCredentials, BareSub, BudgetSettings, CacheSettings, CallerSettings, LogFormat, LogLevel,
         LogSettings, PoolSettings, Reads, ShutdownSettings,
     },
+    shared_cache::{IamSettings, SharedCacheMode, SharedCacheSettings},
     sources::{Flag, Sources, access_token, environment_variable, is_tracing_configured},
     tls::{ClientCertificate, TlsSettings},
     value_source::ValueSource,
@@ -78,6 +80,8 @@ pub struct Config {
     /// The rate limit of calls to Cognito, in each account and Region. The defaults are 80 % of the
     /// quota, or a fixed rate if Cognito does not report its quota.
     pub budget: BudgetSettings,
+    /// The cache that all replicas share, in Valkey 7.2 or Redis 7.0 or later.
+    pub shared_cache: SharedCacheSettings,
     /// The audit trail: who read what about which user.
     pub audit: AuditSettings,
     /// The encryption of connections and the verification of client certificates.
@@ -158,6 +162,7 @@ impl Default for Config {
             callers: Vec::new(),
             cache: CacheSettings::default(),
             budget: BudgetSettings::default(),
+            shared_cache: SharedCacheSettings::default(),
             audit: AuditSettings::default(),
             tls: TlsSettings::default(),
             limits: LimitSettings::default(),

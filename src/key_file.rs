@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 /// shows nothing.
 pub struct KeyFile {
     bytes: Zeroizing<Vec<u8>>,
-    is_world_readable: bool,
 }
 
 impl KeyFile {
@@ -29,21 +28,21 @@ impl KeyFile {
         if bytes.iter().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT {
             return Err(error(&"has fewer than 8 different bytes; create a key with `openssl rand -hex 32`"));
         }
-        Ok(Self { bytes, is_world_readable: found.permissions().mode() & OTHERS_READ != 0 })
+        Ok(Self { bytes })
     }
 
     /// Returns the key.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-
-    /// Returns whether all users of this machine can read the file.
-    pub fn is_world_readable(&self) -> bool {
-        self.is_world_readable
-    }
 }
 
 redacted_debug!(KeyFile);
+
+/// Returns whether all users of this machine can read a file.
+pub fn is_world_readable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.permissions().mode() & OTHERS_READ != 0)
+}
 
 fn without_line_end(bytes: &[u8]) -> &[u8] {
     let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -92,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_all_users_can_read_is_noticed() {
+    fn a_file_that_all_users_can_read_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         fs::write(&path, "00112233445566778899aabbccddeeff").unwrap();
         for (mode, expected) in [(0o600, false), (0o640, false), (0o644, true)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(KeyFile::read(&path).unwrap().is_world_readable(), expected, "{mode:o}");
+            assert_eq!(is_world_readable(&path), expected, "{mode:o}");
         }
     }
 

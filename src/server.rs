@@ -40,6 +40,7 @@ use crate::{
     background::BackgroundRuntime,
     config::{Config, ConfigErrors},
     service::Service,
+    shared_cache::ValueKeys,
     users::Users,
 };
 
@@ -55,17 +56,22 @@ pub struct Server {
 pub struct Reloader {
     audit: Audit,
     tls: Option<Arc<Tls>>,
+    value_keys: Option<Arc<ValueKeys>>,
 }
 
 impl Reloader {
-    /// Loads the TLS files if they changed, and reopens the audit file. If a file is invalid, the
-    /// server logs why and keeps using the previous one.
+    /// Loads the TLS files and the value keys of the shared cache if they changed, and reopens the
+    /// audit file. If a file is invalid, the server logs why and keeps using the previous one.
     pub fn reload(&self) {
         let reopening = self.audit.reopen();
-        match &self.tls {
-            Some(tls) => tls.reload(),
-            None if !reopening => info!("there is nothing to reload"),
-            None => {}
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
+        if let Some(keys) = &self.value_keys {
+            keys.reload();
+        }
+        if !reopening && self.tls.is_none() && self.value_keys.is_none() {
+            info!("there is nothing to reload");
         }
     }
 }
@@ -83,7 +89,8 @@ impl Server {
 
     /// Returns a handle that reloads the files of this server.
     pub fn reloader(&self) -> Reloader {
-        Reloader { audit: self.components.audit.clone(), tls: self.components.tls.clone() }
+        let Components { audit, tls, .. } = &self.components;
+        Reloader { audit: audit.clone(), tls: tls.clone(), value_keys: self.components.value_keys() }
     }
 
     /// Serves until `shutdown` completes, then drains.

@@ -2,8 +2,10 @@
 //!
 //! The store sees no user: its keys are hashes, and its values and events are sealed.
 
+mod address;
 mod args;
 mod call;
+mod config;
 mod entries;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -14,6 +16,8 @@ mod lease;
 #[cfg(test)]
 pub(crate) mod model;
 mod namespace;
+mod password;
+mod reader;
 pub mod scripts;
 mod seal;
 mod secret;
@@ -21,9 +25,12 @@ mod server_time;
 mod store;
 pub mod stored;
 mod stream;
+mod target;
+mod tls;
 
 pub use self::{
     call::{Call, CallError, Event, Events, Reply, Script, StreamPosition, Transport},
+    config::SharedCacheConfig,
     entries::{Invalidate, LeaseState, Look, LookOutcome, Looked, NewLease, OldValue, Put, Release, Renew},
     index::{IndexKey, UserKey},
     keys::ValueKeys,
@@ -34,4 +41,5 @@ pub use self::{
     server_time::ServerTime,
     store::SharedCache,
     stream::{EventKeys, Publish, Published, StreamEnd},
+    target::{Address, Auth, ClientFiles, Iam, Mode, Target, Tls},
 };

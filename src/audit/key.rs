@@ -4,7 +4,11 @@ use std::{fmt, path::Path};
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
 
-use crate::{key_file::KeyFile, pool::PoolId, user::Sub};
+use crate::{
+    key_file::{KeyFile, is_world_readable},
+    pool::PoolId,
+    user::Sub,
+};
 
 /// The key that hashes each `sub`. Its memory is wiped when it is dropped, and its `Debug` output
 /// does not show it.
@@ -19,7 +23,7 @@ impl Key {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let file = KeyFile::read(path)?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, file.bytes());
-        Ok(Self { key, warning: file.is_world_readable().then_some(WORLD_READABLE) })
+        Ok(Self { key, warning: is_world_readable(path).then_some(WORLD_READABLE) })
     }
 
     /// Creates a random key; fails if the system has no random numbers.

@@ -140,6 +140,13 @@ fresh_for = "90s"
 max_bytes = 2097153
 [budget]
 lists_per_second = 5
+[shared_cache]
+urls = ["rediss://a.example", "rediss://b.example"]
+mode = "cluster"
+timeout = "20ms"
+[shared_cache.iam]
+cache = "lookup"
+serverless = true
 [[pools]]
 id = "eu-west-1_A"
 app_clients = ["a", "b"]

@@ -11,6 +11,7 @@ use crate::{
     outgoing::Outgoing,
     policy::{Policy, Risk},
     pool::Pools,
+    shared_cache::{SharedCacheConfig, ValueKeys},
     telemetry::metrics::Metrics,
 };
 
@@ -22,6 +23,8 @@ pub(super) struct Components {
     pub(super) outgoing: Outgoing,
     pub(super) pools: Pools,
     pub(super) policy: Arc<Policy>,
+    /// None if replicas share nothing.
+    pub(super) shared_cache: Option<SharedCacheConfig>,
     pub(super) tls: Option<Arc<Tls>>,
 }
 
@@ -35,6 +38,7 @@ impl Components {
         metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
         let tls = Tls::read(config, &metrics, &mut errors).map(Arc::new);
         let audit = Audit::read(config, pools.as_ref(), &metrics, &mut errors);
+        let shared_cache = SharedCacheConfig::read(config, &mut errors);
         let outgoing = Outgoing::read(&mut errors);
         let read = pools.zip(policy.map(Arc::new)).zip(audit).zip(outgoing);
         errors.finish(read.map(|(((pools, policy), audit), outgoing)| Self {
@@ -43,8 +47,14 @@ impl Components {
             outgoing,
             pools,
             policy,
+            shared_cache,
             tls,
         }))
+    }
+
+    /// Returns the keys of the shared cache that can be reloaded; none if nothing is shared.
+    pub(super) fn value_keys(&self) -> Option<Arc<ValueKeys>> {
+        self.shared_cache.as_ref().map(|shared| Arc::clone(&shared.value_keys))
     }
 
     /// Logs how other servers are connected to, and what local proxies may do.

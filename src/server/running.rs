@@ -32,7 +32,7 @@ use crate::{
 /// The tasks and threads that take connections. Dropping it ends all of them at once.
 pub(super) struct RunningServer {
     acceptor: JoinSet<()>,
-    /// The admin port and the checks of the TLS files, which run until the end of the drain.
+    /// The admin port and the checks of files for changes, which run until the end of the drain.
     background: JoinSet<()>,
     phase: watch::Sender<DrainPhase>,
     workers_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -76,6 +76,9 @@ impl RunningServer {
         acceptor.spawn(Acceptor { listener: listeners.grpc, limiter, metrics, drain, workers }.run());
         if let Some(tls) = components.tls.clone() {
             background.spawn(async move { tls.watch().await });
+        }
+        if let Some(keys) = components.value_keys() {
+            background.spawn(async move { keys.watch().await });
         }
         let (tls, version) = (components.tls.is_some(), env!("CARGO_PKG_VERSION"));
         info!(%address, admin.address = %admin_address, tls, version, "listening");

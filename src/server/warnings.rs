@@ -8,6 +8,7 @@ use super::components::Components;
 use crate::{
     config::{AuditSink, CallerSettings, Config, ListenAddress, ValueSource},
     policy::Risk,
+    shared_cache::SharedCacheConfig,
 };
 
 /// A setting that is valid but unwise.
@@ -52,7 +53,9 @@ pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning>
     });
     let of_key =
         components.audit.warning().map(|warning| ("audit.key_file".to_owned(), warning.to_owned(), None));
-    let all = of_urls.chain(of_fixed).chain(of_callers).chain(of_key);
+    let of_shared_cache = components.shared_cache.iter().flat_map(SharedCacheConfig::warnings);
+    let of_shared_cache = of_shared_cache.cloned().map(|(key, message)| (key, message, None));
+    let all = of_urls.chain(of_fixed).chain(of_callers).chain(of_key).chain(of_shared_cache);
     all.map(|(key, message, caller)| Warning { message, value_source: config.value_source(&key), caller })
         .collect()
 }

@@ -11,7 +11,7 @@ use crate::{key_file::KeyFile, pool::PoolId, user::Sub};
 
 /// The key that hashes users into keys of the store. Its memory is wiped when it is dropped, and
 /// its `Debug` output does not show it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IndexKey {
     key: hmac::Key,
     id: KeyId,

@@ -1,6 +1,6 @@
 //! What is stored in the shared cache: the messages of `proto/userlookup/stored/v1/`, which are
 //! internal to this service. Their `Debug` shows no user.
-#![expect(clippy::allow_attributes_without_reason, clippy::doc_markdown, reason = "generated")]
+#![expect(clippy::doc_markdown, reason = "generated")]
 
 tonic::include_proto!("userlookup.stored.v1");
 

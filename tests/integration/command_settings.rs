@@ -1,6 +1,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
     process::Stdio,
 };
 
@@ -131,6 +132,42 @@ attributes = []
         "callers[1]:",
     ] {
         assert!(said.contains(expected), "{expected} is missing in:\n{said}");
+    }
+}
+
+#[test]
+fn the_shared_cache_is_checked_with_everything_else() {
+    let (folder, file) = settings(&format!(
+        "reflection = 3\n[shared_cache]\nurl = \"redis://cache.example:6379\"\nusername = \"lookup\"\n\
+         [shared_cache.iam]\ncache = \"lookup-1\"\n{GOOD}"
+    ));
+    let said = stderr(&run(&["config", "check", "--config", &file], &[]));
+    for expected in [
+        "reflection:",
+        "shared_cache.iam.cache: is in place of shared_cache.username and shared_cache.password_file",
+        "settings.toml line 6)",
+        "shared_cache.iam.user: must be set to authenticate with IAM (not set)",
+        "shared_cache.index_key_file: must be set",
+        "shared_cache.value_key_files: must be set",
+    ] {
+        assert!(said.contains(expected), "{expected} is missing in:\n{said}");
+    }
+    let [index, value] = ["index", "value"].map(|name| {
+        let path = folder.path().join(name).display().to_string();
+        fs::write(&path, format!("00112233445566778899aabbccddeeff {name}")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    });
+    for (url, warning) in
+        [("redis://127.0.0.1", None), ("redis://cache.example", Some("is without TLS to another machine"))]
+    {
+        let keys = format!("index_key_file = {index:?}\nvalue_key_files = [{value:?}]");
+        fs::write(&file, format!("[shared_cache]\nurl = {url:?}\n{keys}\n{GOOD}")).unwrap();
+        let output = run(&["config", "check", "--strict", "--config", &file], &[]);
+        let said = stderr(&output);
+        assert_eq!(code(&output), if warning.is_some() { 2 } else { 0 }, "{url}: {said}");
+        let expected = warning.map(|warning| format!("warning: shared_cache.url {warning}"));
+        assert!(expected.is_none_or(|expected| said.contains(&expected)), "{url}: {said}");
     }
 }
 

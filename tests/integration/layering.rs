@@ -80,12 +80,12 @@ fn a_circle_of_files_is_found() {
 #[test]
 fn every_large_external_crate_has_one_owner() {
     let owners: [(&str, &[&str]); 30] = [
-        ("arc_swap", &["server/tls"]),
+        ("arc_swap", &["server/tls", "shared_cache/keys"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito", "pool/partition"]),
         ("aws_config", &["users/cognito"]),
         ("aws_credential_types", &["users/cognito/credentials"]),
         ("aws_smithy_runtime_api", &["outgoing/aws", "users/cognito/fixtures"]),
-        ("aws_lc_rs", &["audit/key", "auth/verified"]),
+        ("aws_lc_rs", &["audit/key", "auth/verified", "shared_cache"]),
         ("clap", &["cli", "sandbox"]),
         ("clap_complete", &["cli/pages"]),
         ("clap_mangen", &["cli/pages"]),
@@ -100,7 +100,7 @@ fn every_large_external_crate_has_one_owner() {
         ("prost_reflect", &["cli/print"]),
         ("prometheus_client", &["telemetry/metrics"]),
         ("moka", &["cache"]),
-        ("rustls", &["server/tls", "auth/certificate", "outgoing"]),
+        ("rustls", &["server/tls", "auth/certificate", "outgoing", "shared_cache/tls"]),
         ("rustls_native_certs", &["outgoing/roots"]),
         ("schemars", &["config"]),
         ("sd_notify", &["server/running"]),

@@ -42,6 +42,33 @@ fn sighup_reloads_the_files() {
 }
 
 #[test]
+fn sighup_reloads_the_value_keys_of_the_shared_cache() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str, key: &str| fs::write(path(name), key).unwrap();
+    write("index", "00112233445566778899aabbccddeeff index");
+    write("value", "00112233445566778899aabbccddeeff one");
+    // No store answers there, and serving does not depend on it.
+    let settings = format!(
+        "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"\n[shared_cache]\nurl = \"unix:{}\"\n\
+         index_key_file = {:?}\nvalue_key_files = [{:?}]",
+        path("no-store"),
+        path("index"),
+        path("value")
+    );
+    let cognito = standin();
+    let process = Process::serve(&cognito, &settings);
+    write("value", "00112233445566778899aabbccddeeff index");
+    process.signal("HUP");
+    process.wait_for_log("the new value keys are invalid; the previous ones stay in use");
+    write("value", "00112233445566778899aabbccddeeff two");
+    process.signal("HUP");
+    process.wait_for_log("the value keys of the shared cache were reloaded");
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(0));
+}
+
+#[test]
 fn sighup_without_files_is_ignored() {
     let cognito = standin();
     let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");

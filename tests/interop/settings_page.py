@@ -43,9 +43,18 @@ def sections(schema: Json) -> Iterator[str]:
     fields = {name: resolved(schema, field) for name, field in schema["properties"].items()}
     yield from table("At the top", "", {n: f for n, f in fields.items() if not table_kind(f)}, schema)
     for name, field in fields.items():
-        if kind := table_kind(field):
-            heading = f"`[[{name}]]`" if kind == "array" else f"`[{name}]`"
-            yield from table(heading, text(field), members(schema, field), schema)
+        if table_kind(field):
+            yield from section(name, field, schema)
+
+
+def section(name: str, field: Json, schema: Json) -> Iterator[str]:
+    """The section of a table, and those of the tables in it."""
+    heading = f"`[[{name}]]`" if table_kind(field) == "array" else f"`[{name}]`"
+    fields = {inner: resolved(schema, member) for inner, member in members(schema, field).items()}
+    yield from table(heading, text(field), {n: f for n, f in fields.items() if not table_kind(f)}, schema)
+    for inner, member in fields.items():
+        if table_kind(member):
+            yield from section(f"{name}.{inner}", member, schema)
 
 
 def table(heading: str, words: str, fields: dict[str, Json], schema: Json) -> Iterator[str]:

@@ -72,7 +72,7 @@ def test_every_setting_named_in_the_docs_exists(tmp_path: Path) -> None:
     known = dict(keys(schema(tmp_path)))
     tables = {key.split(".")[0] for key in known if "." in key}
     for text in TEXTS:
-        for key in re.findall(r"`([a-z]+(?:\[\])?\.[a-z_]+)(?: = [^`]*)?`", text.read_text()):
+        for key in re.findall(r"`([a-z_]+(?:\[\])?(?:\.[a-z_]+)+)(?: = [^`]*)?`", text.read_text()):
             assert key in known or key.split(".")[0] not in tables, (text, key)
 
 
@@ -127,15 +127,18 @@ def schema(directory: Path) -> dict[str, Any]:
 
 def keys(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Returns each key, such as `pools[].id`, with its schema."""
-    for name, field in schema["properties"].items():
+    return inner_keys("", schema["properties"], schema)
+
+
+def inner_keys(prefix: str, fields: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, field in fields.items():
         field = settings_page.resolved(schema, field)
         match settings_page.table_kind(field):
             case "":
-                yield name, field
+                yield f"{prefix}{name}", field
             case kind:
                 separator = "[]." if kind == "array" else "."
-                for inner, member in settings_page.members(schema, field).items():
-                    yield f"{name}{separator}{inner}", member
+                yield from inner_keys(f"{prefix}{name}{separator}", settings_page.members(schema, field), schema)
 
 
 def anchors(text: Path) -> Iterator[str]:

@@ -1,6 +1,7 @@
 use std::fs;
 
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::*;
 use crate::shared_cache::{
@@ -94,12 +95,10 @@ fn an_invalid_file_leaves_all_previous_keys_in_use() {
 #[tokio::test(start_paused = true)]
 async fn changed_files_are_found_without_a_signal() {
     let files = Files::new();
-    let keys = Arc::clone(&files.keys);
-    let watch = tokio::spawn(async move { keys.watch().await });
     files.write(0, &secret("three"));
-    sleep(CHECK_INTERVAL - Duration::from_millis(1)).await;
+    let run = async |time| timeout(time, files.keys.watch()).await.unwrap_err();
+    run(CHECK_INTERVAL - Duration::from_millis(1)).await;
     assert_eq!(files.open("three"), UNKNOWN);
-    sleep(Duration::from_millis(2)).await;
+    run(CHECK_INTERVAL + Duration::from_millis(1)).await;
     assert_eq!(files.open("three"), CURRENT);
-    watch.abort();
 }

@@ -62,8 +62,8 @@ fn a_text_does_not_open_elsewhere() {
 
 #[test]
 fn any_key_of_the_list_opens_and_the_first_one_seals() {
-    let table: [(&[&str], &[&str], Result<KeyAge, Unreadable>); 7] = [
-        (&["one"], &["one"], Ok(KeyAge::Current)),
+    let table = [
+        (&["one"][..], &["one"][..], Ok(KeyAge::Current)),
         (&["one"], &["one", "two"], Ok(KeyAge::Current)),
         (&["one"], &["two", "one"], Ok(KeyAge::Previous)),
         (&["one"], &["three", "two", "one"], Ok(KeyAge::Previous)),
