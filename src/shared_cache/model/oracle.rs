@@ -98,7 +98,6 @@ impl Oracle {
             return reply("BUSY", &[text(&lease.token), int(lease.since), int(lease.until - now)]);
         }
         if let Some((failed, reason)) = &kind.failure
-            && !waited.is_empty()
             && failed == waited
         {
             return reply("FAILED", &[text(reason)]);

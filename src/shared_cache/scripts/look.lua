@@ -16,7 +16,7 @@ if owner and owner ~= token and tonumber(ends) > now and tonumber(began) <= now 
   return {now, x, 'BUSY', owner, tonumber(began), tonumber(ends) - now}
 end
 local waited = ARGV[7] .. ':'
-if #waited > 1 and held[5] and string.sub(held[5], 1, #waited) == waited then
+if held[5] and string.sub(held[5], 1, #waited) == waited then
   return {now, x, 'FAILED', string.sub(held[5], #waited + 1)}
 end
 -- A nil ends the reply.
