@@ -98,6 +98,8 @@ mod sandbox;
 mod personal_data;
 // Signals, systemd and Unix sockets.
 mod signals;
+// The scripts of the shared cache.
+mod scripts;
 // Servers of the shared cache, and a proxy with faults.
 mod store;
 // Helpers, and the tests of the search for personal data.
