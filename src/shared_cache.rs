@@ -4,20 +4,25 @@
 
 mod address;
 mod args;
+mod breaker;
 mod call;
 mod config;
 mod entries;
+mod fault;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod index;
 mod keys;
 mod kind;
+mod lane;
 mod lease;
+mod link;
 #[cfg(test)]
 pub(crate) mod model;
 mod namespace;
 mod password;
 mod reader;
+mod script_errors;
 pub mod scripts;
 mod seal;
 mod secret;
@@ -25,6 +30,7 @@ mod server_time;
 mod store;
 pub mod stored;
 mod stream;
+mod supervisor;
 mod target;
 mod tls;
 
@@ -36,6 +42,7 @@ pub use self::{
     keys::ValueKeys,
     kind::ValueKind,
     lease::LeaseToken,
+    link::Link,
     namespace::{InvalidNamespace, Namespace},
     seal::{Binding, KeyAge, MAX_PLAIN_BYTES, NotSealed, Opened, Sealer, Unreadable},
     server_time::ServerTime,

@@ -45,7 +45,7 @@ fn read(settings: &SharedCacheSettings, mut report: Report<'_, '_>) -> Option<Sh
         auth: auth?,
         timeout: settings.timeout,
         connect_timeout: settings.connect_timeout,
-        namespace: settings.namespace.clone(),
+        namespace: namespace.clone()?,
     };
     Some(SharedCacheConfig {
         target,

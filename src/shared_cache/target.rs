@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, slice, time::Duration};
 
+use super::namespace::Namespace;
+
 /// The store, as configured. Files are read at each connect.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -15,8 +17,8 @@ pub struct Target {
     pub timeout: Duration,
     /// The time limit of connecting to one server.
     pub connect_timeout: Duration,
-    /// The prefix of all keys, without a colon.
-    pub namespace: String,
+    /// The first part of all keys.
+    pub namespace: Namespace,
 }
 
 /// How many servers there are, and how to find the right one.

@@ -10,6 +10,7 @@ mod scrape_callbacks;
 pub mod cache;
 pub mod callers;
 pub mod rpc;
+pub mod shared_cache;
 pub mod shared_entries;
 pub mod upstream;
 mod server;
@@ -21,7 +22,7 @@ use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry}
 
 use self::{
     cache::CacheMetrics, callers::CallerMetrics, process::ProcessMetrics, rpc::RpcMetrics,
-    shared_entries::SharedEntryMetrics, upstream::UpstreamMetrics,
+    shared_cache::SharedCacheMetrics, shared_entries::SharedEntryMetrics, upstream::UpstreamMetrics,
 };
 pub use self::{
     declare::{DurationHistogram, EnumFamily, Label},
@@ -45,6 +46,8 @@ pub struct Metrics {
     pub rpcs: RpcMetrics,
     /// Entries and events of the cache that replicas share.
     pub shared_entries: SharedEntryMetrics,
+    /// Calls of the store of the cache that replicas share.
+    pub shared_cache: SharedCacheMetrics,
     /// Calls to Cognito.
     pub upstream: UpstreamMetrics,
     /// Access tokens and signing keys.
@@ -89,6 +92,7 @@ impl Metrics {
         self.server.register(registry);
         self.cache.register(registry);
         self.shared_entries.register(registry);
+        self.shared_cache.register(registry);
         self.upstream.register(registry);
         self.tokens.register(registry);
         registry.register_collector(Box::new(self.callers.clone()));

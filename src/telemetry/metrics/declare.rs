@@ -115,6 +115,11 @@ impl<L: Label, M: EncodeMetric + TypedMetric> EncodeMetric for EnumFamily<L, M> 
 pub struct DurationHistogram(Histogram);
 
 impl DurationHistogram {
+    /// Returns a histogram with buckets of its own: their upper bounds, in seconds.
+    pub(super) fn with_bounds(bounds: &[f64]) -> Self {
+        Self(Histogram::new(bounds.iter().copied()))
+    }
+
     /// Counts an event that took this long.
     pub fn observe(&self, duration: Duration) {
         self.0.observe(duration.as_secs_f64());

@@ -1,0 +1,4 @@
+//! The cache that replicas share, against real servers.
+
+mod link;
+mod store;
