@@ -40,7 +40,7 @@ use crate::{
     background::BackgroundRuntime,
     config::{Config, ConfigErrors},
     service::Service,
-    shared_cache::ValueKeys,
+    shared_cache::{SharedCache, ValueKeys},
     users::Users,
 };
 
@@ -165,16 +165,21 @@ async fn build_service(
     config: &Config,
     upstream: &Handle,
 ) -> Result<Service, Error> {
-    let Components { pools, metrics, outgoing, policy, .. } = components;
-    let (authenticator, tokens) = {
+    let Components { pools, metrics, outgoing, policy, shared_cache, .. } = components;
+    let (authenticator, tokens, shared) = {
         let _context = upstream.enter();
+        let shared = shared_cache.as_ref().map(|config| SharedCache::start(config, metrics, outgoing));
         let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, metrics));
-        (Arc::new(Authenticator::start(pools, Arc::clone(&tokens), &metrics.tokens, outgoing)), tokens)
+        (
+            Arc::new(Authenticator::start(pools, Arc::clone(&tokens), &metrics.tokens, outgoing)),
+            tokens,
+            shared,
+        )
     };
     let (pools, metrics, outgoing) = (pools.clone(), metrics.clone(), outgoing.clone());
     let (cache, budget) = (config.cache.clone(), config.budget.clone());
     let users = upstream.spawn(async move {
-        Users::connect(&pools, &cache, &budget, tokens, None, &metrics, &outgoing).await
+        Users::connect(&pools, &cache, &budget, tokens, shared, &metrics, &outgoing).await
     });
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(policy), users })

@@ -6,6 +6,7 @@ mod cache;
 mod cognito;
 mod entry;
 mod fetch;
+mod fetch_request;
 mod found;
 mod invalidation;
 mod limiter;

@@ -50,7 +50,8 @@ impl Components {
             let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
             let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
             let users =
-                Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics, &outgoing).await;
+                Users::connect(&pools, &config.cache, &config.budget, tokens, None, &metrics, &outgoing)
+                    .await;
             let service = Service { authenticator: Arc::new(authenticator), policy, users };
             service.ready(&pools.only().unwrap().id).await;
             service

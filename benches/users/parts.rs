@@ -42,7 +42,8 @@ impl Parts {
         let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
         let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
         authenticator.ready(&pools.only().unwrap().id).await;
-        let users = Users::connect(&pools, &config.cache, &config.budget, tokens, &metrics, &outgoing).await;
+        let users =
+            Users::connect(&pools, &config.cache, &config.budget, tokens, None, &metrics, &outgoing).await;
         Self { cognito, users, authenticator, policy, metrics }
     }
 

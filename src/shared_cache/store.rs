@@ -3,13 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Binding, Call, CallError, EventKeys, Events, IndexKey, Invalidate, KeyAge, LeaseState, Look, Looked,
-    Namespace, NotSealed, Publish, Published, Put, Release, Renew, Reply, Sealer, ServerTime, StreamEnd,
-    StreamPosition, Transport, Unreadable, UserKey,
+    Binding, Call, CallError, EventKeys, Events, IndexKey, Invalidate, KeyAge, LeaseState, Link, Look,
+    Looked, Namespace, NotSealed, Publish, Published, Put, Release, Renew, Reply, Sealer, ServerTime,
+    SharedCacheConfig, StreamEnd, StreamPosition, Transport, Unreadable, UserKey,
 };
 use crate::{
+    outgoing::Outgoing,
     pool::PoolId,
-    telemetry::metrics::shared_entries::{SealKey, SharedEntryMetrics, UnreadableReason},
+    telemetry::metrics::{
+        Metrics,
+        shared_entries::{SealKey, SharedEntryMetrics, UnreadableReason},
+    },
     user::Sub,
 };
 
@@ -32,6 +36,14 @@ struct Inner {
 }
 
 impl SharedCache {
+    /// Begins to connect to the store, and returns at once. Must be called in the runtime in which the
+    /// connections are to live.
+    pub fn start(config: &SharedCacheConfig, metrics: &Metrics, outgoing: &Outgoing) -> Self {
+        let link = Link::start(config.target.clone(), &metrics.shared_cache, outgoing);
+        let (namespace, index) = (config.namespace.clone(), config.index_key.clone());
+        Self::new(link, namespace, index, config.sealer(), metrics.shared_entries.clone())
+    }
+
     /// Makes it from its keys and what carries the calls. This replica gets a random id.
     pub fn new(
         transport: Arc<dyn Transport>,

@@ -9,7 +9,7 @@ use super::{
     Failure, Users,
     cache::{EntryKind, Key},
     entry::{CacheEntry, Content, Decision, LookupMethod},
-    fetch::FetchRequest,
+    fetch_request::FetchRequest,
     found::Answer,
     limiter::{Account, FetchId, Priority},
     single_flight::{Fetched, Reporter},

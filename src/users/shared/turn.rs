@@ -9,7 +9,7 @@ use super::{
         Failure, Invalidation, Users,
         cache::{EntryKind, Key},
         entry::{CacheEntry, Content, Decision},
-        fetch::FetchRequest,
+        fetch_request::FetchRequest,
         limiter::Priority,
         single_flight::{FetchError, Fetched},
     },
