@@ -1,9 +1,9 @@
 """A `UserService` with scripted responses, for errors that the sandbox cannot produce on demand."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +14,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+import grpc_server
 import stubs
 
 SERVICE = "userlookup.v1.UserService"
@@ -67,15 +68,12 @@ def scripted(*script: Failure | None, serving: bool = True) -> Iterator[Scripted
     servicer, states = Scripted(script), health.HealthServicer()
     state = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
     states.set(SERVICE, state)
-    server = grpc.server(ThreadPoolExecutor(4))
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {"GetUser": handler(servicer)})])
-    health_pb2_grpc.add_HealthServicer_to_server(states, server)
-    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    try:
+    methods = grpc.method_handlers_generic_handler(SERVICE, {"GetUser": handler(servicer)})
+    with grpc_server.serving(
+        lambda server: server.add_generic_rpc_handlers([methods]),
+        partial(health_pb2_grpc.add_HealthServicer_to_server, states),
+    ) as servicer.address:
         yield servicer
-    finally:
-        server.stop(None)
 
 
 def handler(servicer: Scripted) -> grpc.RpcMethodHandler:

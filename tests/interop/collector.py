@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as services
 
 from child import poll
+from grpc_server import serving
 
 Span = dict[str, Any]
 
@@ -41,14 +42,9 @@ class Collector(services.TraceServiceServicer):
 @contextmanager
 def collecting() -> Iterator[Collector]:
     """Runs a collector for the duration of the block."""
-    collector, server = Collector(), grpc.server(ThreadPoolExecutor(max_workers=2))
-    services.add_TraceServiceServicer_to_server(collector, server)
-    collector.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    try:
+    collector = Collector()
+    with serving(partial(services.add_TraceServiceServicer_to_server, collector)) as collector.address:
         yield collector
-    finally:
-        server.stop(None)
 
 
 @contextmanager
