@@ -44,6 +44,8 @@ pub struct VariableError {
     pub variable: &'static str,
     /// What is wrong with its value. It never quotes a proxy's URL, which may hold a password.
     pub problem: String,
+    /// Whether it may pass without a change of the variable, because a file is missing.
+    pub may_pass: bool,
 }
 
 impl Outgoing {
@@ -61,7 +63,7 @@ impl Outgoing {
     /// As [`from_environment`](Self::from_environment). Returns none after adding to `errors`.
     pub fn read(errors: &mut ErrorCollector<'_>) -> Option<Self> {
         let outgoing = Self::from_environment();
-        let add = |error: VariableError| errors.add_variable(error.variable, error.problem);
+        let add = |error: VariableError| errors.add_variable(error.variable, error.problem, error.may_pass);
         outgoing.map_err(|found| found.into_iter().for_each(add)).ok()
     }
 

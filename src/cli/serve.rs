@@ -50,11 +50,14 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
 /// supervisors restart.
 async fn read(arguments: &settings::Arguments) -> Result<(Config, TelemetryGuard, Server), CommandError> {
     let config = arguments.load().map_err(CommandError::start)?;
-    let telemetry = telemetry::start(&config.log);
     let (give_up, mut reported) = (Instant::now() + PATIENCE, None);
     loop {
         let errors = match Server::read(config.clone()) {
-            Ok(server) => return Ok((config, telemetry, server)),
+            Ok(server) => {
+                // Only now, because traces are exported with the same root certificates.
+                let telemetry = telemetry::start(&config.log);
+                return Ok((config, telemetry, server));
+            }
             Err(errors) => errors,
         };
         if !errors.may_pass() || Instant::now() >= give_up {

@@ -14,8 +14,8 @@ pub struct ConfigError {
     pub message: String,
     /// Where the value came from; [`ValueSource::Default`] is shown as `not set`.
     pub value_source: ValueSource,
-    /// Whether it may pass without a change of the settings, because it is about the contents of a
-    /// file or the time.
+    /// Whether it may pass without a change of the settings, because it is about a file that they
+    /// name, or about the time.
     pub may_pass: bool,
 }
 
@@ -75,11 +75,12 @@ impl<'a> ErrorCollector<'a> {
         self.errors.is_empty()
     }
 
-    /// Adds an error in an environment variable that is not one of the settings.
-    pub fn add_variable(&mut self, variable: &str, message: impl Display) {
+    /// Adds an error in an environment variable that is not one of the settings. `may_pass` is
+    /// [`ConfigError::may_pass`].
+    pub fn add_variable(&mut self, variable: &str, message: impl Display, may_pass: bool) {
         let (key, message) = (variable.to_owned(), message.to_string());
         let value_source = ValueSource::Environment(key.clone());
-        self.errors.push(ConfigError { value_source, message, key, may_pass: false });
+        self.errors.push(ConfigError { value_source, message, key, may_pass });
     }
 
     /// Parses the value of `key`; adds an error and returns none if that fails.

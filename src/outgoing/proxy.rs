@@ -91,7 +91,7 @@ impl Proxy {
     fn parse(variable: &'static str, value: &str) -> Result<Self, VariableError> {
         let failed = || {
             let problem = "is no URL of an HTTP proxy such as http://proxy.example.com:3128";
-            VariableError { variable, problem: problem.to_owned() }
+            VariableError { variable, problem: problem.to_owned(), may_pass: false }
         };
         // It also decodes the user name and password. Any target will do.
         let matcher = Matcher::builder().all(value).build();

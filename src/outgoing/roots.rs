@@ -1,9 +1,9 @@
 //! The root certificates that servers' certificates must lead to.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use rustls::{ClientConfig, RootCertStore};
-use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
+use rustls_native_certs::{CertificateResult, Error, ErrorKind, load_certs_from_paths, load_native_certs};
 
 use super::VariableError;
 use crate::config::environment_variable;
@@ -21,7 +21,11 @@ impl Roots {
     /// those of the system. `AWS_CA_BUNDLE` replaces the others, as in AWS's own tools.
     pub(super) fn from_environment() -> Result<Self, VariableError> {
         if let Some((variable, file)) = environment_variable(&["AWS_CA_BUNDLE"]) {
-            return Self::named(variable, load_certs_from_paths(Some(Path::new(&file)), None));
+            let loaded = load_certs_from_paths(Some(Path::new(&file)), None);
+            // An operator's file, which may be mounted after the start. What the other variables name
+            // comes with the system.
+            let may_pass = loaded.errors.iter().any(is_missing);
+            return Self::named(variable, loaded).map_err(|error| VariableError { may_pass, ..error });
         }
         let [file, folders] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| environment_variable(&[name]));
         match file.or(folders) {
@@ -31,7 +35,7 @@ impl Roots {
     }
 
     fn named(variable: &'static str, loaded: CertificateResult) -> Result<Self, VariableError> {
-        let failed = |problem| Err(VariableError { variable, problem });
+        let failed = |problem| Err(VariableError { variable, problem, may_pass: false });
         if let Some(error) = loaded.errors.first() {
             return failed(error.to_string());
         }
@@ -56,6 +60,10 @@ impl Default for Roots {
     fn default() -> Self {
         Self { store: RootCertStore::empty(), source: None }
     }
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(&error.kind, ErrorKind::Io { inner, .. } if inner.kind() == io::ErrorKind::NotFound)
 }
 
 /// Leaves out certificates that cannot be parsed, as a system's list may have some.

@@ -29,11 +29,10 @@ pub(super) struct Tls {
     last_read: Mutex<LastRead>,
 }
 
-/// The result of the last read, so that a reload does nothing while the files stay the same.
+/// The last read, valid or not, so that a reload does nothing while the files stay the same.
 #[derive(Debug)]
 struct LastRead {
-    /// What the files contained, valid or not; `None` if they could not be read.
-    contents: Option<FileContents>,
+    contents: FileContents,
     /// When the same contents may become valid.
     retry_at: Option<SystemTime>,
 }
@@ -43,18 +42,18 @@ impl Tls {
     /// to `errors`.
     pub(super) fn read(config: &Config, metrics: &Metrics, errors: &mut ErrorCollector<'_>) -> Option<Self> {
         let files = TlsFiles::from_settings(&config.tls, errors)?;
-        let mut report = |InvalidTlsFiles { problems, .. }| {
+        let report = |InvalidTlsFiles { problems, .. }| {
             problems.into_iter().for_each(|(key, problem)| errors.add_file_error(key, problem));
         };
         let read = (0..START_ATTEMPTS).find_map(|_| files.read_together());
-        let contents = read.unwrap_or_else(|| files.read()).map_err(&mut report).ok()?;
+        let contents = read.unwrap_or_else(|| files.read());
         let (config, expiry) = files.load(&contents, SystemTime::now()).map_err(report).ok()?;
         metrics.server.tls_loaded(expiry);
         Some(Self {
             files,
             metrics: metrics.clone(),
             current: ArcSwap::from_pointee(config),
-            last_read: Mutex::new(LastRead { contents: Some(contents), retry_at: None }),
+            last_read: Mutex::new(LastRead { contents, retry_at: None }),
         })
     }
 
@@ -72,15 +71,15 @@ impl Tls {
     fn reload_at(&self, now: SystemTime) {
         let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         // If they are being replaced, the next check decides.
-        let Some(read) = self.files.read_together() else { return };
+        let Some(contents) = self.files.read_together() else { return };
         let is_due = last_read.retry_at.is_some_and(|at| now >= at);
-        if read.as_ref().ok() == last_read.contents.as_ref() && !is_due {
+        if contents == last_read.contents && !is_due {
             return;
         }
-        let loaded = read.as_ref().map_err(Clone::clone).and_then(|read| self.files.load(read, now));
+        let loaded = self.files.load(&contents, now);
         let retry_at = loaded.as_ref().err().and_then(|invalid| invalid.retry_at);
         self.apply(loaded);
-        *last_read = LastRead { contents: read.ok(), retry_at };
+        *last_read = LastRead { contents, retry_at };
     }
 
     fn apply(&self, loaded: Result<(ServerConfig, SystemTime), InvalidTlsFiles>) {

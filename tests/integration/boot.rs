@@ -29,6 +29,18 @@ fn files_that_come_late_are_waited_for() {
 }
 
 #[test]
+fn root_certificates_that_come_late_are_waited_for() {
+    let authority = Authority::new("servers");
+    let (_files, folder, file) = tls_settings(&authority, "");
+    let bundle = folder.path().join("bundle.pem");
+    let starting = Starting::serve_with(&file, &[("AWS_CA_BUNDLE", bundle.to_str().unwrap())]);
+    let said = starting.until("AWS_CA_BUNDLE:");
+    assert!(said.contains("waiting for up to 60 s"), "{said}");
+    fs::write(&bundle, &authority.pem).unwrap();
+    starting.until("\"message\":\"listening\"");
+}
+
+#[test]
 fn a_certificate_whose_time_has_not_come_is_waited_for() {
     let authority = Authority::new("servers");
     let (files, _settings, file) = tls_settings(&authority, "");
@@ -89,7 +101,12 @@ struct Starting {
 
 impl Starting {
     fn serve(file: &str) -> Self {
-        let mut process = command(&["serve", "--config", file]).stderr(Stdio::piped()).spawn().unwrap();
+        Self::serve_with(file, &[])
+    }
+
+    fn serve_with(file: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = command(&["serve", "--config", file]);
+        let mut process = command.envs(environment.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
         let errors = BufReader::new(process.stderr.take().unwrap());
         Self { process, errors: errors.into() }
     }

@@ -126,7 +126,9 @@ fn a_variable_that_cannot_be_used_is_named() {
         ("ALL_PROXY", "socks5://user:s3cret@127.0.0.1:1080"),
     ];
     for (variable, value) in table {
-        for command in [&["config", "check"][..], &["serve"]] {
+        // The bundle may come later: `boot` tests that.
+        let waits = variable == "AWS_CA_BUNDLE" && value == missing;
+        for command in [&["config", "check"][..], &["serve"]].into_iter().take(if waits { 1 } else { 2 }) {
             let output = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
                 .args(command)
                 .args(["--config", &settings])

@@ -251,6 +251,29 @@ fn invalid_settings_are_named() {
             &["tls.certificate: is not valid before 3000-01-01T00:00:00Z by this machine's clock"],
         ),
         (
+            "all wrong",
+            TlsSettings {
+                certificate: name("late"),
+                key: name("other.key"),
+                client_ca: name("empty"),
+                ..good()
+            },
+            &[
+                "tls.certificate: is not valid after",
+                "tls.client_ca: contains no certificate",
+                "tls.key: does not match",
+            ],
+        ),
+        (
+            "one cannot be read and others are wrong",
+            TlsSettings { certificate: name("gone"), key: name("empty"), client_ca: name("empty"), ..good() },
+            &[
+                "gone: No such file",
+                "tls.client_ca: contains no certificate",
+                "tls.key: contains no private key",
+            ],
+        ),
+        (
             "no authority",
             TlsSettings { client_ca: None, ..good() },
             &["tls.client_ca: must be set to verify"],

@@ -35,13 +35,16 @@ struct ClientCa {
     is_required: bool,
 }
 
-/// What the files contain. `Debug` prints nothing of it, because it includes the private key.
+/// What each file contains, or why it cannot be read. `Debug` prints nothing of it, because it
+/// includes the private key.
 #[derive(Eq, PartialEq)]
 pub(super) struct FileContents {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    client_ca: Option<Vec<u8>>,
+    certificate: ReadFile,
+    key: ReadFile,
+    client_ca: Option<ReadFile>,
 }
+
+type ReadFile = Result<Vec<u8>, String>;
 
 impl fmt::Debug for FileContents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,13 +52,19 @@ impl fmt::Debug for FileContents {
     }
 }
 
-/// What is wrong with the files.
-#[derive(Clone, Debug)]
+/// Everything that is wrong with the files.
+#[derive(Debug, Default)]
 pub(super) struct InvalidTlsFiles {
-    /// Each with the setting that names the file.
+    /// At most one for each file, with the setting that names the file.
     pub(super) problems: Vec<(&'static str, String)>,
     /// When the same files may become valid; `None` if never.
     pub(super) retry_at: Option<SystemTime>,
+}
+
+impl InvalidTlsFiles {
+    fn collect<T>(&mut self, key: &'static str, checked: Result<T, impl ToString>) -> Option<T> {
+        checked.map_err(|problem| self.problems.push((key, problem.to_string()))).ok()
+    }
 }
 
 impl TlsFiles {
@@ -91,21 +100,17 @@ impl TlsFiles {
 
     /// Reads all files twice. Returns `None` if the reads differ, because then the files are being
     /// replaced: the certificate may be of one set and the key of another.
-    pub(super) fn read_together(&self) -> Option<Result<FileContents, InvalidTlsFiles>> {
+    pub(super) fn read_together(&self) -> Option<FileContents> {
         let (first, second) = (self.read(), self.read());
-        (first.as_ref().ok() == second.as_ref().ok()).then_some(second)
+        (first == second).then_some(second)
     }
 
-    /// Reads all files, or returns everything that cannot be read.
-    pub(super) fn read(&self) -> Result<FileContents, InvalidTlsFiles> {
-        let client_ca = self.client_ca.as_ref().map(|ca| read_file(CLIENT_CA, &ca.path)).transpose();
-        match (read_file(CERTIFICATE, &self.certificate), read_file(KEY, &self.key), client_ca) {
-            (Ok(certificate), Ok(key), Ok(client_ca)) => Ok(FileContents { certificate, key, client_ca }),
-            (certificate, key, client_ca) => {
-                let errors = [certificate.err(), key.err(), client_ca.err()].into_iter().flatten();
-                let problems = errors.flat_map(|error| error.problems).collect();
-                Err(InvalidTlsFiles { problems, retry_at: None })
-            }
+    /// Reads all files.
+    pub(super) fn read(&self) -> FileContents {
+        FileContents {
+            certificate: read_file(&self.certificate),
+            key: read_file(&self.key),
+            client_ca: self.client_ca.as_ref().map(|ca| read_file(&ca.path)),
         }
     }
 
@@ -116,76 +121,104 @@ impl TlsFiles {
         contents: &FileContents,
         now: SystemTime,
     ) -> Result<(ServerConfig, SystemTime), InvalidTlsFiles> {
-        let chain = certificates(CERTIFICATE, &contents.certificate)?;
-        // Clients may have newer copies of the rest of the chain, so only the first one counts.
-        let expiry = chain.first().ok_or(NotValid::Malformed).and_then(|first| expiry(first, now));
-        let expiry = expiry.map_err(|error| InvalidTlsFiles {
-            retry_at: if let NotValid::NotYet(from) = error { Some(from) } else { None },
-            ..invalid(CERTIFICATE, error)
-        });
-        // The parser's error is dropped, because it may quote the key.
-        let key = PrivateKeyDer::from_pem_slice(&contents.key)
-            .map_err(|_| invalid(KEY, "contains no private key in PEM (are its line breaks lost?)"))?;
+        let mut wrong = InvalidTlsFiles::default();
+        let chain = wrong.collect(CERTIFICATE, of_file(&contents.certificate, certificates));
+        let key = wrong.collect(KEY, of_file(&contents.key, private_key));
         // Named, because the process-wide default depends on what other crates enable in rustls.
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = self.client_verifier(contents, &provider)?;
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(|error| invalid(KEY, error))?;
-        let config = config.with_client_cert_verifier(verifier).with_single_cert(chain, key);
-        let mut config = config.map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => invalid(KEY, "does not match tls.certificate"),
-            error => invalid(KEY, error),
-        })?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        if contents.client_ca.is_some() {
-            // A resumed session would accept a client certificate that has expired since.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
+        let verifier = wrong.collect(CLIENT_CA, self.client_verifier(contents, &provider));
+        // Clients may have newer copies of the rest of the chain, so only the first one counts.
+        let expiry = chain
+            .as_ref()
+            .map(|chain| chain.first().ok_or(NotValid::Malformed).and_then(|first| expiry(first, now)));
+        if let Some(Err(NotValid::NotYet(from))) = expiry {
+            wrong.retry_at = Some(from);
         }
-        Ok((config, expiry?))
+        let expiry = expiry.and_then(|expiry| wrong.collect(CERTIFICATE, expiry));
+        let is_verifying = contents.client_ca.is_some();
+        let config = chain.zip(key).and_then(|(chain, key)| {
+            // Without a verifier too, to find out whether the key matches.
+            let verifier = verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth);
+            wrong.collect(KEY, server_config(provider, verifier, is_verifying, chain, key))
+        });
+        match config.zip(expiry) {
+            Some(loaded) if wrong.problems.is_empty() => return Ok(loaded),
+            _ => {}
+        }
+        wrong.retry_at = wrong.retry_at.filter(|_| wrong.problems.len() == 1);
+        Err(wrong)
     }
 
     fn client_verifier(
         &self,
         contents: &FileContents,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ClientCertVerifier>, InvalidTlsFiles> {
+    ) -> Result<Arc<dyn ClientCertVerifier>, String> {
         let (ClientCa { is_required, .. }, client_ca) = match (&self.client_ca, &contents.client_ca) {
             (None, _) => return Ok(WebPkiClientVerifier::no_client_auth()),
-            (Some(_), None) => return Err(invalid(CLIENT_CA, "was not read")),
+            (Some(_), None) => return Err("was not read".to_owned()),
             (Some(ca), Some(contents)) => (ca, contents),
         };
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(CLIENT_CA, client_ca)? {
-            roots.add(certificate).map_err(|error| invalid(CLIENT_CA, error))?;
+        for certificate in of_file(client_ca, certificates)? {
+            roots.add(certificate).map_err(|error| error.to_string())?;
         }
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
         let verifier = if *is_required { verifier } else { verifier.allow_unauthenticated() };
-        verifier.build().map_err(|error| invalid(CLIENT_CA, error))
+        verifier.build().map_err(|error| error.to_string())
     }
 }
 
+/// Fails if the key does not match the certificate.
+fn server_config(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    is_verifying: bool,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, String> {
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(|error| error.to_string())?;
+    let config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key);
+    let mut config = config.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => "does not match tls.certificate".to_owned(),
+        error => error.to_string(),
+    })?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    if is_verifying {
+        // A resumed session would accept a client certificate that has expired since.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
+}
+
 /// Reads a regular file. Reading a pipe or a device might never end.
-fn read_file(key: &'static str, path: &Path) -> Result<Vec<u8>, InvalidTlsFiles> {
+fn read_file(path: &Path) -> ReadFile {
     let contents = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
         true if metadata.len() <= MAX_BYTES => fs::read(path),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file of at most 1 MiB")),
     });
-    contents.map_err(|error| invalid(key, format_args!("{}: {error}", path.display())))
+    contents.map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidTlsFiles> {
+fn of_file<T>(file: &ReadFile, parse: fn(&[u8]) -> Result<T, &'static str>) -> Result<T, String> {
+    file.as_ref().map_err(Clone::clone).and_then(|bytes| parse(bytes).map_err(str::to_owned))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|_| invalid(key, "contains invalid PEM"))?;
-    if certificates.is_empty() {
-        return Err(invalid(key, "contains no certificate in PEM"));
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err("contains no certificate in PEM"),
+        Ok(certificates) => Ok(certificates),
+        Err(_) => Err("contains invalid PEM"),
     }
-    Ok(certificates)
 }
 
-fn invalid(key: &'static str, problem: impl ToString) -> InvalidTlsFiles {
-    InvalidTlsFiles { problems: vec![(key, problem.to_string())], retry_at: None }
+/// The parser's error is dropped, because it may quote the key.
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
+    let key = PrivateKeyDer::from_pem_slice(pem);
+    key.map_err(|_| "contains no private key in PEM (are its line breaks lost?)")
 }
 
 const CERTIFICATE: &str = "tls.certificate";
