@@ -87,6 +87,13 @@ impl Server {
         warnings::warnings(&self.config, &self.components)
     }
 
+    /// Logs [`Self::warnings`].
+    pub fn log_warnings(&self) {
+        for Warning { message, value_source, caller, .. } in self.warnings() {
+            warn!(from = %value_source, caller.name = caller, "{message}");
+        }
+    }
+
     /// Returns a handle that reloads the files of this server.
     pub fn reloader(&self) -> Reloader {
         let Components { audit, tls, .. } = &self.components;
@@ -99,10 +106,7 @@ impl Server {
     /// more. Calls in progress then have `shutdown.grace` to end, and the rest is cut.
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { config, components } = self;
-        components.log(&config);
-        for Warning { message, value_source, caller } in warnings::warnings(&config, &components) {
-            warn!(from = %value_source, caller.name = caller, "{message}");
-        }
+        components.outgoing.log();
         let audit_writer = components.audit.start()?;
         let result = Self::run(&config, &components, listeners, shutdown).await;
         audit_writer.end().await;

@@ -22,6 +22,8 @@ pub(super) async fn run(arguments: settings::Arguments) -> Result<(), CommandErr
         () = signals.stop(|| {}) => return Ok(()),
         read = read(&arguments) => read?,
     };
+    // The sandbox does not: what it warns of there is the sandbox's choice, and harmless.
+    server.log_warnings();
     serve(signals, server, Listeners::bind(&config).await.map_err(CommandError::failed)?).await
 }
 

@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::{CommandError, print_line, report};
 use crate::{
-    config::{self, Config, ConfigErrors, ErrorCollector, Flag, Sources, ValueSource},
+    config::{self, Config, ConfigErrors, ErrorCollector, Flag, Sources},
     pool::{Pool, Pools},
-    server::Server,
+    server::{Server, Warning},
 };
 
 /// The sources of the settings: a flag wins over the environment, the environment over the file.
@@ -75,7 +75,7 @@ pub(super) enum Command {
 /// The settings to check.
 #[derive(Args, Debug)]
 pub(super) struct Check {
-    /// Fail on warnings too (exit code 2), except on those of a default
+    /// Fail on warnings too (exit code 2), except on those of defaults and of callers on loopback
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -97,7 +97,7 @@ fn check(Check { strict, settings }: &Check) -> Result<(), CommandError> {
     for warning in &warnings {
         report(&format!("warning: {warning}"));
     }
-    if *strict && warnings.iter().any(|warning| warning.value_source != ValueSource::Default) {
+    if *strict && warnings.iter().any(Warning::fails_strict_check) {
         return Err(CommandError::usage("the settings are valid but unwise"));
     }
     print_line("the settings are valid")

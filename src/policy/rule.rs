@@ -4,8 +4,6 @@ mod reader;
 
 use std::sync::Arc;
 
-use thiserror::Error;
-
 use self::reader::Reader;
 use super::{CallerRateLimit, network::Network};
 use crate::{
@@ -30,18 +28,13 @@ pub(super) struct Rule {
 }
 
 /// What is risky about a rule that requires no credential.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Risk {
     /// It matches a network beyond this machine.
-    #[error("a caller on a remote network needs no credential")]
     RemoteNetwork,
     /// It matches loopback, where a local proxy calls from too.
-    #[error(
-        "a caller on loopback needs no credential, and a proxy on this machine that leaves no marks in a call makes its remote clients this caller; serve a Unix socket, or require a credential"
-    )]
     Loopback,
     /// It matches what a proxy forwards.
-    #[error("a client of the proxy needs no credential to be a caller with proxied = true")]
     Proxied,
 }
 

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tracing::warn;
-
 use super::tls::Tls;
 use crate::{
     audit::Audit,
-    config::{Config, ConfigErrors, ErrorCollector, ListenAddress},
+    config::{Config, ConfigErrors, ErrorCollector},
     outgoing::Outgoing,
-    policy::{Policy, Risk},
+    policy::Policy,
     pool::Pools,
     shared_cache::{SharedCacheConfig, ValueKeys},
     telemetry::metrics::Metrics,
@@ -55,15 +53,5 @@ impl Components {
     /// Returns the keys of the shared cache that can be reloaded; none if nothing is shared.
     pub(super) fn value_keys(&self) -> Option<Arc<ValueKeys>> {
         self.shared_cache.as_ref().map(|shared| Arc::clone(&shared.value_keys))
-    }
-
-    /// Logs how other servers are connected to, and what local proxies may do.
-    pub(super) fn log(&self, config: &Config) {
-        self.outgoing.log();
-        let is_tcp = matches!(config.listen, ListenAddress::Tcp(_));
-        // No caller of a Unix socket has an address on loopback.
-        for (caller, risk) in self.policy.risks().filter(|(_, risk)| is_tcp && *risk == Risk::Loopback) {
-            warn!(caller.name = caller, "{risk}");
-        }
     }
 }

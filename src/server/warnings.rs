@@ -7,7 +7,8 @@ use thiserror::Error;
 use super::components::Components;
 use crate::{
     config::{AuditSink, CallerSettings, Config, ListenAddress, ValueSource},
-    policy::Risk,
+    policy::{Policy, Risk},
+    pool::Pools,
     shared_cache::SharedCacheConfig,
 };
 
@@ -21,43 +22,54 @@ pub struct Warning {
     pub value_source: ValueSource,
     /// The name of the caller that it is about, if it is about one.
     pub caller: Option<String>,
+    /// Whether the choice is often right, and an operator only has to know its risk.
+    pub is_usual: bool,
+}
+
+impl Warning {
+    /// Returns whether a strict check of the settings fails on it.
+    pub fn fails_strict_check(&self) -> bool {
+        !self.is_usual && self.value_source != ValueSource::Default
+    }
 }
 
 /// Returns a warning for each setting that is valid but unwise.
 pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning> {
-    let pools = components.pools.iter().enumerate();
-    let urls = pools.flat_map(|(n, pool)| pool.unusual_urls().into_iter().map(move |url| (n, pool, url)));
-    let of_urls = urls.map(|(n, pool, url)| {
-        let name = if pool.endpoint_url.as_ref() == Some(&url) { "endpoint_url" } else { "jwks_url" };
-        let message = format!("{url} is an endpoint of {} that is not AWS's own over HTTPS", pool.id);
-        (format!("pools[{n}].{name}"), message, None)
-    });
+    let warning = |key: String, message| Warning {
+        message,
+        value_source: config.value_source(&key),
+        caller: None,
+        is_usual: false,
+    };
+    let of_urls = of_urls(&components.pools).map(|(key, message)| warning(key, message));
     let fixed = fixed(config, components).into_iter().filter(|(is_unwise, ..)| *is_unwise);
     let of_fixed = fixed.map(|(_, keys, message)| {
         let is_set = |key: &&str| config.value_source(key) != ValueSource::Default;
         let key = keys.into_iter().find(is_set).unwrap_or_default();
-        (key.to_owned(), message.to_owned(), None)
+        warning(key.to_owned(), message.to_owned())
     });
-    let risks: Vec<_> = components.policy.risks().collect();
-    let has = |caller: &CallerSettings, risk| risks.contains(&(&*caller.name, risk));
-    let of_callers = config.callers.iter().enumerate().filter_map(|(n, caller)| {
-        let of_network =
-            || has(caller, Risk::RemoteNetwork).then_some("on a remote network needs no credential");
-        let of_proxy = || {
-            has(caller, Risk::Proxied)
-                .then_some("with proxied = true is any client of the proxy, without a credential")
-        };
-        let problem = of_caller(config, caller).or_else(of_proxy).or_else(of_network)?;
-        let name = &caller.name;
-        Some((format!("callers[{n}].network"), format!("caller {name:?} {problem}"), Some(name.clone())))
+    let of_key = components.audit.warning().map(|text| warning("audit.key_file".to_owned(), text.to_owned()));
+    let of_callers = config.callers.iter().enumerate().flat_map(|(n, caller)| {
+        of_caller(config, caller, &components.policy).into_iter().map(move |(problem, is_usual)| {
+            let message = format!("caller {:?} {problem}", caller.name);
+            let warning = warning(format!("callers[{n}].network"), message);
+            Warning { caller: Some(caller.name.clone()), is_usual, ..warning }
+        })
     });
-    let of_key =
-        components.audit.warning().map(|warning| ("audit.key_file".to_owned(), warning.to_owned(), None));
     let of_shared_cache = components.shared_cache.iter().flat_map(SharedCacheConfig::warnings);
-    let of_shared_cache = of_shared_cache.cloned().map(|(key, message)| (key, message, None));
-    let all = of_urls.chain(of_fixed).chain(of_callers).chain(of_key).chain(of_shared_cache);
-    all.map(|(key, message, caller)| Warning { message, value_source: config.value_source(&key), caller })
-        .collect()
+    let of_shared_cache = of_shared_cache.cloned().map(|(key, message)| warning(key, message));
+    of_urls.chain(of_fixed).chain(of_callers).chain(of_key).chain(of_shared_cache).collect()
+}
+
+/// Returns the key and the message of each URL that is not AWS's own over HTTPS.
+fn of_urls(pools: &Pools) -> impl Iterator<Item = (String, String)> {
+    let urls = pools.iter().enumerate();
+    let urls = urls.flat_map(|(n, pool)| pool.unusual_urls().into_iter().map(move |url| (n, pool, url)));
+    urls.map(|(n, pool, url)| {
+        let name = if pool.endpoint_url.as_ref() == Some(&url) { "endpoint_url" } else { "jwks_url" };
+        let message = format!("{url} is an endpoint of {} that is not AWS's own over HTTPS", pool.id);
+        (format!("pools[{n}].{name}"), message)
+    })
 }
 
 /// Returns warnings of single settings: whether it applies, the keys that may cause it, the text.
@@ -98,8 +110,19 @@ fn fixed(config: &Config, components: &Components) -> [(bool, [&'static str; 2],
     ]
 }
 
-/// Returns what is unwise about the networks of a caller.
-fn of_caller(config: &Config, caller: &CallerSettings) -> Option<&'static str> {
+/// Returns what is unwise about the networks of a caller, and whether it is usual.
+fn of_caller(config: &Config, caller: &CallerSettings, policy: &Policy) -> Vec<(&'static str, bool)> {
+    let has = |risk| policy.risks().any(|found| found == (&*caller.name, risk));
+    let unwise = of_networks(config, caller)
+        .or_else(|| has(Risk::Proxied).then_some(PROXIED))
+        .or_else(|| has(Risk::RemoteNetwork).then_some("on a remote network needs no credential"));
+    // No caller of a Unix socket has an address on loopback.
+    let is_tcp = matches!(config.listen, ListenAddress::Tcp(_));
+    let usual = (is_tcp && has(Risk::Loopback)).then_some((LOOPBACK, true));
+    unwise.map(|problem| (problem, false)).into_iter().chain(usual).collect()
+}
+
+fn of_networks(config: &Config, caller: &CallerSettings) -> Option<&'static str> {
     let is_unix = matches!(config.listen, ListenAddress::Unix(_));
     let is_useless = |network: &String| (network == "unix") != is_unix;
     if caller.network.is_empty() {
@@ -125,6 +148,9 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && (is_any || one.ip() == other.ip())
 }
 
+const PROXIED: &str = "with proxied = true is any client of the proxy, without a credential";
+const LOOPBACK: &str = "on loopback needs no credential, and a proxy on this machine that leaves no marks in a call \
+                        makes its remote clients this caller; serve a Unix socket, or require a credential";
 // The timeout of one attempt.
 const COGNITO_TIMEOUT: Duration = Duration::from_secs(1);
 const LONG_TTL: Duration = Duration::from_secs(60 * 60);

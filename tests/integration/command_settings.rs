@@ -267,6 +267,22 @@ fn a_strict_check_fails_on_what_is_valid_but_unwise() {
     }
 }
 
+#[test]
+fn a_strict_check_passes_with_usual_risks_and_defaults_and_lists_them() {
+    let network = "[[callers]]\nname = \"net\"\nreads = \"any\"\nattributes = [\"*\"]\nnetwork = ";
+    for (text, warning, is_listed) in [
+        (format!("{GOOD}{network}[\"127.0.0.1/32\"]"), "\"net\" on loopback needs no credential", true),
+        (format!("{GOOD}{network}[\"127.0.0.1/32\"]\nproxied = true"), "on loopback", false),
+        (format!("listen = \"unix:/run/x\"\n{GOOD}{network}[\"unix\", \"::1/128\"]"), "on loopback", false),
+    ] {
+        let (_folder, file) = settings(&text);
+        let output = run(&["config", "check", "--strict", "--config", &file], &[]);
+        let (said, code) = (stderr(&output), code(&output));
+        assert_eq!(said.contains(warning), is_listed, "{text}: {said}");
+        assert!(!is_listed || code == 0, "{text}: {said}");
+    }
+}
+
 /// Kubernetes sets them in every pod of a namespace with a Service `cognito-lookup`.
 #[test]
 fn the_variables_of_a_kubernetes_service_are_ignored() {

@@ -11,6 +11,8 @@ use crate::{
 #[test]
 fn the_sandbox_answers_and_drains() {
     let sandbox = Sandbox::start(&[]);
+    let warnings: Vec<_> = sandbox.start.iter().filter(|line| !line["from"].is_null()).collect();
+    assert!(warnings.is_empty(), "the settings are its own choice: {warnings:?}");
     let address = &sandbox.address;
     assert_eq!(stdout(&run(&["healthcheck", "--address", address], &[])).trim(), "SERVING");
 

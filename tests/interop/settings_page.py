@@ -24,7 +24,7 @@ unknown key is an error, wherever it comes from. Only the variables that Kuberne
 (`COGNITO_LOOKUP_SERVICE_HOST`, `COGNITO_LOOKUP_PORT` and so on) are ignored.
 
 - `cognito-lookup config check` reports all mistakes at once, each with its key and the line, variable or flag it came from.
-  It warns of what is valid but unwise, and with `--strict` fails on that too.
+  It warns of what is valid but unwise. With `--strict` it fails on that too, unless it is a default or often right.
 - `cognito-lookup config print` prints every value with its source, as a settings file. What follows from other settings is
   in comments.
 - `cognito-lookup config schema` prints a JSON Schema, with which editors complete and check the TOML file.

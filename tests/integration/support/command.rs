@@ -4,6 +4,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Settings with one pool and one caller.
@@ -29,6 +30,8 @@ pub(crate) struct Sandbox {
     /// The URL of the admin port.
     pub(crate) admin: String,
     exports: Vec<(String, String)>,
+    /// The lines of its log up to `serving`.
+    pub(crate) start: Vec<Value>,
 }
 
 impl Sandbox {
@@ -41,8 +44,14 @@ impl Sandbox {
             .unwrap();
         let banner = BufReader::new(process.stdout.take().unwrap());
         let log = BufReader::new(process.stderr.take().unwrap());
-        let serving = log.lines().map_while(Result::ok).any(|line| line.contains("\"message\":\"serving\""));
-        assert!(serving, "the sandbox ended before it served");
+        let mut start: Vec<Value> = Vec::new();
+        for line in log.lines().map_while(Result::ok) {
+            start.extend(serde_json::from_str(&line).ok());
+            if start.last().is_some_and(|line: &Value| line["message"] == "serving") {
+                break;
+            }
+        }
+        assert!(start.iter().any(|line| line["message"] == "serving"), "the sandbox ended before it served");
         let lines =
             banner.lines().map_while(Result::ok).take_while(|line| !line.starts_with("# by access token"));
         let lines: Vec<String> = lines.collect();
@@ -54,7 +63,7 @@ impl Sandbox {
         let admin = admin.unwrap().trim().to_owned();
         let exports = lines.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let exports = exports.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { address: format!("http://{}", address.unwrap()), admin, exports, process }
+        Self { address: format!("http://{}", address.unwrap()), admin, exports, start, process }
     }
 
     pub(crate) fn export(&self, name: &str) -> &str {
