@@ -1,6 +1,6 @@
 //! What is valid in the settings but unwise.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -8,7 +8,7 @@ use super::components::Components;
 use crate::{
     config::{AuditSink, CallerSettings, Config, ListenAddress, ValueSource},
     policy::{Policy, Risk},
-    pool::Pools,
+    pool::{Pool, Pools},
     shared_cache::SharedCacheConfig,
 };
 
@@ -42,6 +42,8 @@ pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning>
         is_usual: false,
     };
     let of_urls = of_urls(&components.pools).map(|(key, message)| warning(key, message));
+    let of_accounts = of_accounts(&components.pools).map(|(key, message)| warning(key, message));
+    let of_accounts = of_accounts.map(|warning| Warning { is_usual: true, ..warning });
     let fixed = fixed(config, components).into_iter().filter(|(is_unwise, ..)| *is_unwise);
     let of_fixed = fixed.map(|(_, keys, message)| {
         let is_set = |key: &&str| config.value_source(key) != ValueSource::Default;
@@ -58,7 +60,7 @@ pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning>
     });
     let of_shared_cache = components.shared_cache.iter().flat_map(SharedCacheConfig::warnings);
     let of_shared_cache = of_shared_cache.cloned().map(|(key, message)| warning(key, message));
-    of_urls.chain(of_fixed).chain(of_callers).chain(of_key).chain(of_shared_cache).collect()
+    of_urls.chain(of_accounts).chain(of_fixed).chain(of_callers).chain(of_key).chain(of_shared_cache).collect()
 }
 
 /// Returns the key and the message of each URL that is not AWS's own over HTTPS.
@@ -69,6 +71,22 @@ fn of_urls(pools: &Pools) -> impl Iterator<Item = (String, String)> {
         let name = if pool.endpoint_url.as_ref() == Some(&url) { "endpoint_url" } else { "jwks_url" };
         let message = format!("{url} is an endpoint of {} that is not AWS's own over HTTPS", pool.id);
         (format!("pools[{n}].{name}"), message)
+    })
+}
+
+/// Returns the key and the message of each pool whose account is not known, beside one of the same
+/// Region whose account is: if it is the same one, the account's quotas are used by two rate limits.
+fn of_accounts(pools: &Pools) -> impl Iterator<Item = (String, String)> {
+    let unknown = pools.iter().enumerate().filter(|(_, pool)| pool.account.is_none());
+    unknown.filter_map(|(n, pool)| {
+        let is_known = |other: &&Arc<Pool>| other.account.is_some() && other.region == pool.region;
+        let other = pools.iter().find(is_known)?;
+        let message = format!(
+            "pool {} has no account and {} of the same Region has one, so each has a rate limit of its own: \
+             set pools[{n}].account",
+            pool.id, other.id
+        );
+        Some((format!("pools[{n}].account"), message))
     })
 }
 

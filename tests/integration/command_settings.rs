@@ -270,10 +270,22 @@ fn a_strict_check_fails_on_what_is_valid_but_unwise() {
 #[test]
 fn a_strict_check_passes_with_usual_risks_and_defaults_and_lists_them() {
     let network = "[[callers]]\nname = \"net\"\nreads = \"any\"\nattributes = [\"*\"]\nnetwork = ";
+    let other = |region, more| {
+        format!("{GOOD}[[pools]]\nid = \"{region}_Other\"\napp_clients = [\"other\"]\n{more}\n")
+    };
+    let account = "account = \"123456789012\"";
     for (text, warning, is_listed) in [
         (format!("{GOOD}{network}[\"127.0.0.1/32\"]"), "\"net\" on loopback needs no credential", true),
         (format!("{GOOD}{network}[\"127.0.0.1/32\"]\nproxied = true"), "on loopback", false),
         (format!("listen = \"unix:/run/x\"\n{GOOD}{network}[\"unix\", \"::1/128\"]"), "on loopback", false),
+        (other("eu-west-1", account), "set pools[0].account", true),
+        (
+            other("eu-west-1", "role_arn = \"arn:aws:iam::123456789012:role/lookup\""),
+            "set pools[0].account",
+            true,
+        ),
+        (other("eu-west-1", ""), "a rate limit of its own", false),
+        (other("eu-west-2", account), "a rate limit of its own", false),
     ] {
         let (_folder, file) = settings(&text);
         let output = run(&["config", "check", "--strict", "--config", &file], &[]);
