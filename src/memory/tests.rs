@@ -86,6 +86,29 @@ async fn strangers_are_read_at_a_bounded_rate() {
     assert!(bytes < 6 * MIB, "512 KiB a second, not {bytes}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_strangers_have_sent_delays_new_ones_for_a_second_at_most() {
+    let limit = limit(&Metrics::new());
+    let open = || ConnectionMemory::open(&limit).unwrap();
+    assert!(open().read(1024 * MIB) < Some(Duration::from_millis(1200)));
+    sleep(Duration::from_millis(1200)).await;
+    assert_eq!(open().read(1), None);
+}
+
+#[test]
+fn known_connections_leave_room_for_new_ones() {
+    let limit = limit(&Metrics::new());
+    let known: Vec<_> = (0..4).map(|_| ConnectionMemory::open(&limit).unwrap()).collect();
+    known.iter().for_each(ConnectionMemory::set_known);
+    let mut held = Vec::new();
+    for one in &known {
+        held.extend(std::iter::from_fn(|| one.charge(48 << 10).ok()));
+    }
+    assert!(held.len() > 1000, "they have taken what they get: {}", held.len());
+    let newcomers: Vec<_> = (0..100).map(|_| ConnectionMemory::open(&limit).unwrap()).collect();
+    assert!(newcomers.iter().all(|one| one.charge(1 << 10).is_ok()), "and room for a first call");
+}
+
 #[tokio::test]
 async fn a_new_connection_evicts_the_stranger_with_most() {
     let metrics = Metrics::new();

@@ -92,13 +92,8 @@ impl Admin {
         let accepted = headers.get_all(header::ACCEPT).iter().map(HeaderValue::to_str);
         let accepted: Vec<_> = accepted.filter_map(Result::ok).collect();
         let (metrics, format) = (self.metrics.clone(), Format::accepted(&accepted.join(",")));
-        let writing = Arc::clone(&self.writing).lock_owned().await;
         // Writing the sizes of the caches maintains them, which may take long.
-        let write = move || {
-            let _writing = writing;
-            metrics.text_in(format)
-        };
-        let Ok(metrics) = spawn_blocking(write).await else {
+        let Some(metrics) = one_at_a_time(&self.writing, move || metrics.text_in(format)).await else {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n");
         };
         let mut response = text(StatusCode::OK, metrics);
@@ -107,6 +102,20 @@ impl Admin {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
         response
     }
+}
+
+/// Runs `write` on a thread of its own, after those before it. None if it panicked. If this is
+/// dropped, it still ends before the next one begins.
+async fn one_at_a_time<T: Send + 'static>(
+    writing: &Arc<Mutex<()>>,
+    write: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let writing = Arc::clone(writing).lock_owned().await;
+    let write = move || {
+        let _writing = writing;
+        write()
+    };
+    spawn_blocking(write).await.ok()
 }
 
 /// An open connection of the admin port.
@@ -142,3 +151,35 @@ const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_millis(500);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    /// A scraper that gives up and tries again must not start a second thread.
+    #[tokio::test]
+    async fn metrics_are_written_one_at_a_time_even_if_nobody_waits_for_them() {
+        let (writing, is_running) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let (begun, has_begun) = mpsc::channel();
+        let first = {
+            let (writing, is_running) = (Arc::clone(&writing), Arc::clone(&is_running));
+            let write = move || {
+                is_running.store(true, Relaxed);
+                begun.send(()).unwrap();
+                // Long enough for another one to begin.
+                thread::sleep(Duration::from_millis(200));
+                is_running.store(false, Relaxed);
+            };
+            tokio::spawn(async move { one_at_a_time(&writing, write).await })
+        };
+        while has_begun.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        let ran_beside = one_at_a_time(&writing, move || is_running.load(Relaxed)).await;
+        assert_eq!(ran_beside, Some(false));
+    }
+}

@@ -108,7 +108,21 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use tokio::{net::TcpListener, time::Instant};
+
     use super::*;
+
+    /// The thread of the exporter would wait for ever, and a stop with it.
+    #[tokio::test(start_paused = true)]
+    async fn a_collector_that_does_not_answer_is_given_up() {
+        let collector = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/traces", collector.local_addr().unwrap());
+        let client = OtlpClient { client: Outgoing::default().http_client(), runtime: Handle::current() };
+        let begun = Instant::now();
+        let sent = client.send_bytes(Request::post(url).body(Bytes::new()).unwrap());
+        assert!(timeout(2 * SEND_TIMEOUT, sent).await.expect("it ends").is_err());
+        assert!(begun.elapsed() >= SEND_TIMEOUT);
+    }
 
     #[test]
     fn the_protocol_is_the_one_named_or_else_that_of_the_port() {

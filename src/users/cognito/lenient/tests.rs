@@ -159,6 +159,8 @@ fn only_the_code_of_an_error_is_kept() {
         ("<html>", Value::Null),
         ("", Value::Null),
         ("[]", Value::Null),
+        (&format!(r#"{{"__type": "{}"}}"#, "a".repeat(256)), json!("a".repeat(256))),
+        (&format!(r#"{{"__type": "{}"}}"#, "a".repeat(257)), Value::Null),
     ] {
         assert_eq!(error(body.as_bytes()), json!({"__type": code}).to_string(), "{body}");
     }
