@@ -1,8 +1,10 @@
 //! `Users` under load and in outages, on a paused clock: "at once" is then exactly no time.
 
+mod caller_limits;
 mod change;
 mod cost;
 mod groups;
+mod herd;
 mod admin;
 mod lab;
 mod load;
