@@ -21,9 +21,15 @@ pub(super) enum ApiError {
     AccessDenied,
     UnrecognizedClient,
     Internal,
+    CodeMismatch,
+    /// An error that only CloudTrail has: its name and message.
+    CloudTrail(&'static str, &'static str),
 }
 
 impl ApiError {
+    pub(super) const DISABLED: Self = Self::NotAuthorized("User is disabled.");
+    pub(super) const WRONG_PASSWORD: Self = Self::NotAuthorized("Incorrect username or password.");
+
     pub(super) fn immutable_sub() -> Self {
         Self::InvalidParameter("Cannot modify the non-mutable attribute sub".to_owned())
     }
@@ -56,6 +62,10 @@ impl ApiError {
                 "The security token included in the request is invalid.".into(),
             ),
             Self::Internal => ("InternalErrorException", "Internal server error".into()),
+            Self::CodeMismatch => {
+                ("CodeMismatchException", "Invalid verification code provided, please try again.".into())
+            }
+            Self::CloudTrail(name, message) => (name, (*message).into()),
         }
     }
 }

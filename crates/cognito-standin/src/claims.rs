@@ -13,7 +13,8 @@ pub(super) struct SignIn {
     pub(super) username: String,
     pub(super) client_id: String,
     event_id: String,
-    origin_jti: String,
+    /// Names the family of all tokens of this sign-in.
+    pub(super) origin_jti: String,
     auth_time: u64,
 }
 
@@ -79,7 +80,8 @@ fn claim_value(name: &str, value: &str) -> Value {
     }
 }
 
-fn now() -> u64 {
+/// The current time in seconds since 1970.
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

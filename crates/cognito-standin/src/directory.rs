@@ -1,21 +1,19 @@
 //! The users of the pool and their sessions.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::time::SystemTime;
 
-use uuid::Uuid;
+use super::{api_error::ApiError, sessions::Sessions, user::User};
 
-use super::{api_error::ApiError, claims::SignIn, user::User};
-
-/// Users in order of creation, and sign-ins by refresh token.
+/// Users in order of creation, and their sessions.
 #[derive(Default)]
 pub(super) struct Directory {
     users: Vec<User>,
-    sessions: HashMap<String, SignIn>,
+    pub(super) sessions: Sessions,
 }
 
 impl Directory {
     pub(super) fn new(users: Vec<User>) -> Self {
-        Self { users, sessions: HashMap::new() }
+        Self { users, sessions: Sessions::default() }
     }
 
     pub(super) fn users(&self) -> &[User] {
@@ -52,28 +50,23 @@ impl Directory {
         }
     }
 
+    /// Changes every user that `is_concerned` selects, and sets its modification time.
+    pub(super) fn edit_all(
+        &mut self,
+        is_concerned: impl Fn(&User) -> bool,
+        mut change: impl FnMut(&mut User),
+    ) {
+        for user in self.users.iter_mut().filter(|user| is_concerned(user)) {
+            change(user);
+            user.modified_at = SystemTime::now();
+        }
+    }
+
     /// Removes a user and its sessions.
     pub(super) fn remove(&mut self, name: &str) -> Result<User, ApiError> {
         let user = self.users.remove(self.position(name)?);
-        self.revoke_sessions(&user.username);
+        self.sessions.end_all(&user.username);
         Ok(user)
-    }
-
-    /// Adds a session and returns its refresh token.
-    pub(super) fn add_session(&mut self, sign_in: SignIn) -> String {
-        let token = format!("{}.{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        self.sessions.insert(token.clone(), sign_in);
-        token
-    }
-
-    /// Returns the sign-in of a refresh token.
-    pub(super) fn session(&self, token: &str) -> Option<&SignIn> {
-        self.sessions.get(token)
-    }
-
-    /// Ends every session of a user for good.
-    pub(super) fn revoke_sessions(&mut self, username: &str) {
-        self.sessions.retain(|_, sign_in| sign_in.username != username);
     }
 
     fn position(&self, name: &str) -> Result<usize, ApiError> {
@@ -86,7 +79,7 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::claims::SignIn, *};
 
     fn directory() -> Directory {
         Directory::new(vec![User::local("eve", "p"), User::federated("Google_1")])
@@ -113,11 +106,11 @@ mod tests {
     #[test]
     fn removing_a_user_frees_the_name_and_ends_the_sessions() {
         let mut directory = directory();
-        let token = directory.add_session(SignIn::new("eve", "client"));
-        assert!(directory.session(&token).is_some());
+        let token = directory.sessions.add(SignIn::new("eve", "client"));
+        assert!(directory.sessions.get(&token).is_some());
         assert!(matches!(directory.add(User::local("eve", "q")), Err(ApiError::UsernameExists)));
         directory.remove("eve").expect("eve");
-        assert!(directory.session(&token).is_none());
+        assert!(directory.sessions.get(&token).is_none());
         assert!(directory.add(User::local("eve", "q")).is_ok());
     }
 }

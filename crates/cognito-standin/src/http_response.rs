@@ -34,15 +34,25 @@ impl HttpResponse {
         self
     }
 
+    /// A response in AWS JSON 1.1, which Cognito and CloudTrail speak.
     pub(super) fn aws_json(status: u16, body: &Value) -> Self {
-        Self::new(status, "application/x-amz-json-1.1", body.to_string())
-            .header("x-amzn-requestid", Uuid::new_v4().to_string())
+        Self::with_request_id(status, "application/x-amz-json-1.1", body)
+    }
+
+    /// A response in AWS JSON 1.0, which SQS speaks.
+    pub(super) fn aws_json_1_0(status: u16, body: &Value) -> Self {
+        Self::with_request_id(status, "application/x-amz-json-1.0", body)
     }
 
     /// Splits the body in two halves.
     pub(super) fn split_body(mut self) -> (Bytes, Bytes) {
         let rest = self.body.split_off(self.body.len() / 2);
         (self.body.into(), rest.into())
+    }
+
+    fn with_request_id(status: u16, content_type: &str, body: &Value) -> Self {
+        Self::new(status, content_type, body.to_string())
+            .header("x-amzn-requestid", Uuid::new_v4().to_string())
     }
 
     fn build(self) -> Result<Response<Body>, axum::http::Error> {

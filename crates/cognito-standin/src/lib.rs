@@ -4,8 +4,12 @@ mod api_error;
 mod apply_fault;
 mod call;
 mod claims;
+mod cloudtrail;
 mod control;
 mod directory;
+mod event_control;
+mod event_delivery;
+mod events;
 mod fault_plan;
 mod faults;
 mod filter;
@@ -17,12 +21,16 @@ mod oauth;
 mod operations;
 mod page;
 mod pool;
+mod queue;
 mod resettable;
 mod router;
 mod server;
+mod sessions;
+mod sqs;
 mod state;
 mod sts;
 mod tokens;
+mod trail;
 mod user;
 mod users_file;
 
@@ -35,6 +43,7 @@ use std::{
 use tokio::net::TcpSocket;
 
 pub use self::{
+    event_delivery::EventDelivery,
     faults::{Fault, Hold},
     http_response::HttpResponse,
     keys::{Keys, SigningKey},
@@ -148,6 +157,9 @@ impl fmt::Debug for StandIn {
         f.debug_struct("StandIn").field("issuer", &self.state.issuer).finish_non_exhaustive()
     }
 }
+
+/// The AWS account that everything is in.
+const ACCOUNT: &str = "123456789012";
 
 enum Phase {
     Serving(#[expect(dead_code, reason = "it serves until it is dropped")] Server),

@@ -1,5 +1,5 @@
-//! The HTTP endpoints: the AWS JSON protocol, STS, OAuth's token endpoint and the two well-known
-//! documents.
+//! The HTTP endpoints: the AWS JSON protocol of Cognito, SQS and CloudTrail, STS, OAuth's token
+//! endpoint and the two well-known documents.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,10 +18,12 @@ use super::{
     api_error::ApiError,
     apply_fault::{apply_fault, redirect},
     call::Call,
+    cloudtrail,
     http_response::HttpResponse,
     lock::lock,
     oauth, operations,
     resettable::ResetHandle,
+    sqs,
     state::State,
     sts,
 };
@@ -42,22 +44,33 @@ async fn api(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some(operation) = target(&headers) else { return query(&state, &reset_handle, &body).await };
+    let Some((service, operation)) = target(&headers) else {
+        return query(&state, &reset_handle, &body).await;
+    };
     let mut input: Value = match serde_json::from_slice(&body) {
         Ok(input) => input,
         Err(error) => return ApiError::Serialization(error.to_string()).response().into_response(),
     };
-    respond(&state, &reset_handle, operation, input.clone(), |call| {
-        redirect(call, &mut input);
-        if !sts::is_authorized(state.pool.role.as_ref(), &headers) {
-            return ApiError::UnrecognizedClient.response();
-        }
-        match operations::execute(&state, operation, &input) {
-            Ok(output) => HttpResponse::aws_json(200, &output),
-            Err(error) => error.response(),
-        }
-    })
-    .await
+    let call = match begin(&state, &reset_handle, operation, input.clone()).await {
+        Ok(call) => call,
+        Err(response) => return response,
+    };
+    redirect(&call, &mut input);
+    let response = if sts::is_authorized(state.pool.role.as_ref(), &headers) {
+        execute(&state, service, operation, &input).await
+    } else {
+        ApiError::UnrecognizedClient.response()
+    };
+    response.into_response()
+}
+
+async fn execute(state: &State, service: Service, operation: &str, input: &Value) -> HttpResponse {
+    let result = match service {
+        Service::Cognito => operations::execute(state, operation, input),
+        Service::CloudTrail => cloudtrail::execute(state, operation, input),
+        Service::Sqs => return sqs::execute(state, operation, input).await,
+    };
+    result.map_or_else(|error| error.response(), |output| HttpResponse::aws_json(200, &output))
 }
 
 async fn query(state: &State, reset_handle: &ResetHandle, body: &Bytes) -> Response {
@@ -116,18 +129,43 @@ async fn respond(
     input: Value,
     execute: impl FnOnce(&Call) -> HttpResponse,
 ) -> Response {
-    let travel_time = state.fault_plan.travel_time();
-    if !travel_time.is_zero() {
-        sleep(travel_time).await;
-    }
-    match apply_fault(state.fault_plan.begin_call(operation, input), reset_handle).await {
+    match begin(state, reset_handle, operation, input).await {
         Ok(call) => execute(&call).into_response(),
         Err(response) => response,
     }
 }
 
-fn target(headers: &HeaderMap) -> Option<&str> {
-    headers.get("x-amz-target")?.to_str().ok()?.strip_prefix("AWSCognitoIdentityProviderService.")
+/// Records a call, and returns it if it is to be executed, or the response of its fault.
+async fn begin(
+    state: &State,
+    reset_handle: &ResetHandle,
+    operation: &str,
+    input: Value,
+) -> Result<Call, Response> {
+    let travel_time = state.fault_plan.travel_time();
+    if !travel_time.is_zero() {
+        sleep(travel_time).await;
+    }
+    apply_fault(state.fault_plan.begin_call(operation, input), reset_handle).await
+}
+
+/// The services of the AWS JSON protocol.
+#[derive(Clone, Copy)]
+enum Service {
+    Cognito,
+    CloudTrail,
+    Sqs,
+}
+
+fn target(headers: &HeaderMap) -> Option<(Service, &str)> {
+    let (service, operation) = headers.get("x-amz-target")?.to_str().ok()?.rsplit_once('.')?;
+    let service = match service {
+        "AWSCognitoIdentityProviderService" => Service::Cognito,
+        "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101" => Service::CloudTrail,
+        "AmazonSQS" => Service::Sqs,
+        _ => return None,
+    };
+    Some((service, operation))
 }
 
 /// Reads a form. An unreadable one is empty, so that the endpoint refuses it as incomplete.

@@ -1,9 +1,13 @@
 //! Tests of the stand-in over its socket, and their helpers.
 
+mod cloudtrail;
+mod events;
 mod faults;
 mod lifecycle;
 mod reading;
+mod sign_out;
 mod signin;
+mod sqs;
 
 use std::{
     io::{self, Read, Write},
@@ -40,8 +44,12 @@ fn head(operation: &str) -> String {
 }
 
 fn call(standin: &StandIn, operation: &str, input: &Value) -> (u16, Value) {
-    let (status, body) =
-        exchange(standin.address(), &head(operation), &input.to_string()).expect("a response");
+    call_service(standin, "AWSCognitoIdentityProviderService", operation, input)
+}
+
+fn call_service(standin: &StandIn, service: &str, operation: &str, input: &Value) -> (u16, Value) {
+    let head = format!("POST / HTTP/1.1\r\nx-amz-target: {service}.{operation}");
+    let (status, body) = exchange(standin.address(), &head, &input.to_string()).expect("a response");
     (status, serde_json::from_str(&body).expect("JSON"))
 }
 

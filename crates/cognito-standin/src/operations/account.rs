@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        api_error::ApiError,
         state::State,
         user::{Status, User},
     },
@@ -47,17 +46,14 @@ pub(super) fn update_attributes(state: &State, input: &Value) -> OperationResult
 }
 
 pub(super) fn delete_attributes(state: &State, input: &Value) -> OperationResult {
-    let names: Vec<String> = member(input, "UserAttributeNames")?;
-    if names.iter().any(|name| name == "sub") {
-        return Err(ApiError::immutable_sub());
-    }
+    let names = shape::attribute_names(member(input, "UserAttributeNames")?)?;
     edit(state, input, |user| user.attributes.retain(|name, _| !names.contains(name)))
 }
 
 pub(super) fn disable(state: &State, input: &Value) -> OperationResult {
     let mut directory = state.directory();
     let username = directory.edit(&username(input)?, |user| user.enabled = false)?.username.clone();
-    directory.revoke_sessions(&username);
+    directory.sessions.revoke_all(&username);
     Ok(json!({}))
 }
 

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{page::page, state::State},
+    super::{page::page, state::State, user::User},
     OperationResult, edit, list_output, member, shape, username,
 };
 
@@ -31,4 +31,12 @@ pub(super) fn add(state: &State, input: &Value) -> OperationResult {
 pub(super) fn remove(state: &State, input: &Value) -> OperationResult {
     let group: String = member(input, "GroupName")?;
     edit(state, input, |user| user.groups.retain(|name| *name != group))
+}
+
+/// Removes the group from all its members.
+pub(super) fn delete(state: &State, input: &Value) -> OperationResult {
+    let group: String = member(input, "GroupName")?;
+    let is_member = |user: &User| user.groups.contains(&group);
+    state.directory().edit_all(is_member, |user| user.groups.retain(|name| *name != group));
+    Ok(json!({}))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{api_error::ApiError, filter::Filter, page::page, state::State},
+    super::{ACCOUNT, filter::Filter, page::page, state::State},
     OperationResult, list_output, member, shape, username,
 };
 
@@ -27,11 +27,11 @@ pub(super) fn list_users(state: &State, input: &Value) -> OperationResult {
 
 pub(super) fn describe_user_pool(state: &State, _input: &Value) -> OperationResult {
     let id = &state.pool.id;
-    let (region, _) = id.split_once('_').ok_or(ApiError::Internal)?;
+    let region = state.region();
     Ok(json!({"UserPool": {
         "Id": id,
         "Name": "sandbox",
-        "Arn": format!("arn:aws:cognito-idp:{region}:123456789012:userpool/{id}"),
+        "Arn": format!("arn:aws:cognito-idp:{region}:{ACCOUNT}:userpool/{id}"),
         "EstimatedNumberOfUsers": state.directory().users().len(),
         "MfaConfiguration": "OFF",
     }}))

@@ -57,6 +57,11 @@ pub(super) fn attribute_map(attributes: Vec<Attribute>) -> Result<BTreeMap<Strin
     if map.contains_key("sub") { Err(ApiError::immutable_sub()) } else { Ok(map) }
 }
 
+/// Checks a list of attribute names. Fails if `sub` is among them.
+pub(super) fn attribute_names(names: Vec<String>) -> Result<Vec<String>, ApiError> {
+    if names.iter().any(|name| name == "sub") { Err(ApiError::immutable_sub()) } else { Ok(names) }
+}
+
 fn user_json(user: &User, attributes_name: &str, attributes: Vec<Value>) -> Value {
     json!({
         "Username": user.username,

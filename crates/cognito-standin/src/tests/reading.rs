@@ -55,7 +55,7 @@ fn invalid_calls_get_the_errors_of_the_api() {
     assert_eq!(kind("AdminGetUser", json!({"Username": "nobody"})), "UserNotFoundException");
     assert_eq!(kind("AdminGetUser", json!({})), "InvalidParameterException");
     assert_eq!(kind("ListUsers", json!({"Filter": "sub = x"})), "InvalidParameterException");
-    assert_eq!(kind("AdminResetUserPassword", json!({"Username": "ada"})), "UnknownOperationException");
+    assert_eq!(kind("AdminListDevices", json!({"Username": "ada"})), "UnknownOperationException");
     let other = json!({"Username": "ada", "UserPoolId": "eu-west-1_Other"});
     let (kind, message) = refused(&standin, "AdminGetUser", other);
     assert_eq!(
