@@ -21,6 +21,19 @@ def test_the_policy_allows_only_admin_get_user() -> None:
     assert allowed(combined) == {"cognito-idp:AdminGetUser"}, "denied even if the role allows it"
 
 
+def test_the_policy_with_events_adds_only_the_queue_and_the_trail() -> None:
+    document = json.loads((DEPLOY / "iam/policy-events.json").read_text())
+    lint(document)
+    queue = {f"sqs:{action}" for action in ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"]}
+    expected = queue | {"cognito-idp:AdminGetUser", "cloudtrail:LookupEvents"}
+    assert allowed(document) == expected
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    combined = document | {"Statement": [*document["Statement"], everything]}
+    assert allowed(combined) == expected, "the rest is denied even if the role allows it"
+    added = [statement for statement in document["Statement"] if "Event" in statement["Sid"]]
+    assert all(statement in SHOWN for statement in added)
+
+
 @pytest.mark.parametrize("document", SHOWN, ids=range(len(SHOWN)))
 def test_a_policy_in_the_guide_is_valid(document: dict) -> None:
     if "Version" not in document:

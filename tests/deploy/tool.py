@@ -7,6 +7,7 @@ from pathlib import Path
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm/cognito-lookup"
 TEMPLATE = DEPLOY / "ecs/cognito-lookup.yaml"
+EVENTS = DEPLOY / "events/events.yaml"
 # The path of the binary in every file of deploy/.
 INSTALLED = "/usr/local/bin/cognito-lookup"
 
