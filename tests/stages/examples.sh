@@ -1,4 +1,4 @@
-# the clients of examples/ against the sandbox; Go and Java only on Debian 12 with a JDK
+# the clients of examples/ against the sandbox, and the Lambda function; Go and Java only on Debian 12 with a JDK
 
 install_python tests/interop/requirements.txt "$tools/python"
 install_node examples/node "$tools/examples-node"
