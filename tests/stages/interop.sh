@@ -8,5 +8,6 @@ install_debian_clients
 # The same build as in the unit stage, so that nothing is compiled twice.
 cargo test --locked --workspace --no-run
 INTEROP_BINARY=$target/debug/cognito-lookup INTEROP_RUST=$target/debug/examples/matrix_client \
+  INTEROP_STANDIN=$target/debug/examples/emulator \
   INTEROP_NODE_MODULES=$tools/node/node_modules EXAMPLES_NODE_MODULES=$tools/examples-node/node_modules \
   PYTHONPYCACHEPREFIX=$tools/pycache "$tools/python/bin/python" -m pytest tests/interop

@@ -5,6 +5,7 @@ mod record;
 use std::{sync::Arc, time::SystemTime};
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 pub(super) use self::record::Occurrence;
 use super::{event_delivery::EventDelivery, lock::lock, queue::Queue, state::State};
@@ -28,7 +29,7 @@ pub(super) fn event(state: &State, occurrence: &Occurrence<'_>) -> Value {
 fn envelope(record: &Value) -> Value {
     json!({
         "version": "0",
-        "id": record["requestID"],
+        "id": Uuid::new_v4().to_string(),
         "detail-type": "AWS API Call via CloudTrail",
         "source": "aws.cognito-idp",
         "account": record["recipientAccountId"],
@@ -56,7 +57,6 @@ fn send(queue: &Queue, delivery: &EventDelivery, body: &str) {
 
 /// One of the `len + 1` places in a queue of `len` messages.
 fn random_place(len: usize) -> usize {
-    let random =
-        usize::from_le_bytes(uuid::Uuid::new_v4().into_bytes().first_chunk().copied().unwrap_or_default());
+    let random = usize::from_le_bytes(Uuid::new_v4().into_bytes().first_chunk().copied().unwrap_or_default());
     random % (len + 1)
 }
