@@ -152,7 +152,7 @@ fn defaults_and_bounds_are_those_of_the_documentation() {
     let SharedCacheConfig { target, namespace, replicas_at_most, .. } = config.unwrap();
     let millis = Duration::from_millis;
     assert_eq!((target.timeout, target.connect_timeout), (millis(50), millis(500)));
-    assert_eq!((namespace.as_str(), &*target.namespace, replicas_at_most), ("cl", "cl", 8));
+    assert_eq!((namespace.as_str(), target.namespace.as_str(), replicas_at_most), ("cl", "cl", 8));
     for (line, bounds) in [
         ("timeout = 4ms", "expected 5ms to 1s"),
         ("timeout = 1001ms", "expected 5ms to 1s"),
