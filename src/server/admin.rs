@@ -172,6 +172,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(200));
                 is_running.store(false, Relaxed);
             };
+            #[expect(clippy::disallowed_methods, reason = "joined below")]
             tokio::spawn(async move { one_at_a_time(&writing, write).await })
         };
         while has_begun.try_recv().is_err() {

@@ -19,7 +19,7 @@ const USERS: usize = 3;
 
 #[test]
 fn no_replica_serves_what_it_heard_was_invalidated() {
-    every_seed(play);
+    every_seed(150, play);
 }
 
 async fn play() {
