@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::auth::InvalidReason;
+use crate::{auth::InvalidReason, shared_cache::CallError};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]

@@ -60,7 +60,13 @@ pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning>
     });
     let of_shared_cache = components.shared_cache.iter().flat_map(SharedCacheConfig::warnings);
     let of_shared_cache = of_shared_cache.cloned().map(|(key, message)| warning(key, message));
-    of_urls.chain(of_accounts).chain(of_fixed).chain(of_callers).chain(of_key).chain(of_shared_cache).collect()
+    of_urls
+        .chain(of_accounts)
+        .chain(of_fixed)
+        .chain(of_callers)
+        .chain(of_key)
+        .chain(of_shared_cache)
+        .collect()
 }
 
 /// Returns the key and the message of each URL that is not AWS's own over HTTPS.

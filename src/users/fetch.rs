@@ -76,7 +76,7 @@ impl Users {
             Ok(content) => {
                 let mut entry = CacheEntry::new(content, began);
                 if entry.content.is_gone() {
-                    self.note_gone(&request.key, began);
+                    self.note_gone(&request.key);
                 }
                 let stored = match lease {
                     Some(lease) => lease.put(&mut entry).await,
@@ -95,7 +95,7 @@ impl Users {
                 let error = FetchError { failure, method: Some(method) };
                 // The cached name belongs to another user now, or to none, so the cached user is gone.
                 if error.says_gone() {
-                    self.note_gone(&request.key, began);
+                    self.note_gone(&request.key);
                     self.forget(&request.key, &request.reporter);
                 }
                 self.0.epochs.if_current(request.epoch, || self.note_failure(&request.key, failure));
@@ -108,9 +108,9 @@ impl Users {
     }
 
     /// Notes that the user is gone for what is read from the shared cache.
-    fn note_gone(&self, key: &Key, began: TimePoint) {
+    fn note_gone(&self, key: &Key) {
         if let Some(shared) = &self.0.shared {
-            shared.note_gone(key, began.boot);
+            shared.note_gone(key);
         }
     }
 

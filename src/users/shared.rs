@@ -86,13 +86,13 @@ impl Shared {
     /// of the user. The store may have lost an invalidation in a failover.
     fn is_current(&self, key: &Key, entry: &CacheEntry) -> bool {
         let Change { invalidated, gone } = self.recent.of(&key.pool, &key.sub);
-        entry.since > invalidated && entry.began.boot >= gone
+        entry.since > invalidated && (entry.content.is_gone() || entry.began.boot >= gone)
     }
 
-    /// Notes that a fetch that began then found a user disabled or deleted. No older entry of another
-    /// replica is used after it.
-    pub(super) fn note_gone(&self, key: &Key, began: BootTime) {
-        let gone = Change { gone: began, ..Change::default() };
+    /// Notes that a response just said that a user is disabled or deleted. No fetch of another replica
+    /// that began before is used to say otherwise.
+    pub(super) fn note_gone(&self, key: &Key) {
+        let gone = Change { gone: BootTime::now(), ..Change::default() };
         if self.recent.note(&key.pool, &key.sub, gone) {
             self.suspect_all();
         }

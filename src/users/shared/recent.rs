@@ -19,12 +19,13 @@ pub(super) struct RecentChanges {
     evicted: Counter,
 }
 
-/// Fetches of a user that began until then are outdated. Each time is the default if there is none.
+/// What outdates the entries of a user. Each time is the default if there is none.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Change {
-    /// When the user was last invalidated.
+    /// When the user was last invalidated: fetches that began until then are outdated.
     pub(super) invalidated: ServerTime,
-    /// When the fetch began that last found the user disabled or deleted.
+    /// When a response last said that the user is disabled or deleted. A fetch that began before may
+    /// have read the user earlier, even if it began later than the one that got this response.
     pub(super) gone: BootTime,
 }
 

@@ -15,7 +15,6 @@ use super::{
     },
     Shared, failure,
     lease::{LEASE, LONGEST_LEASE, Lease},
-    recent::Change,
     value::{self, OpenError},
 };
 use crate::{
@@ -44,8 +43,8 @@ struct Looking<'a> {
     user: UserKey,
     /// An entry must be newer to be of use.
     newer_than: ServerTime,
-    /// When the fetch began of what this replica knows itself. An older entry may not know that the
-    /// user is gone.
+    /// When the fetch began of this replica's own entry. An older one may not know that the user is
+    /// gone.
     newer_than_own: BootTime,
     /// The lease of another replica that this fetch waited for, to learn how it ended.
     waited_for: Option<LeaseToken>,
@@ -94,15 +93,14 @@ impl Users {
 impl<'a> Looking<'a> {
     fn new(users: &'a Users, request: &'a FetchRequest, shared: &'a Arc<Shared>) -> Self {
         let Key { pool, sub, .. } = &request.key;
-        let Change { invalidated, gone } = shared.recent.of(pool, sub);
         let own = users.0.cache.get(&request.key).map(|entry| entry.began.boot);
         Self {
             users,
             request,
             shared,
             user: shared.user(pool, sub),
-            newer_than: invalidated,
-            newer_than_own: own.unwrap_or_default().max(gone),
+            newer_than: shared.recent.of(pool, sub).invalidated,
+            newer_than_own: own.unwrap_or_default(),
             waited_for: None,
         }
     }
