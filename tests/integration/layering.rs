@@ -79,7 +79,7 @@ fn a_circle_of_files_is_found() {
 
 #[test]
 fn every_large_external_crate_has_one_owner() {
-    let owners: [(&str, &[&str]); 30] = [
+    let owners: [(&str, &[&str]); 31] = [
         ("arc_swap", &["server/tls", "shared_cache/keys"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito", "pool/partition"]),
         ("aws_config", &["users/cognito"]),
@@ -100,13 +100,14 @@ fn every_large_external_crate_has_one_owner() {
         ("prost_reflect", &["cli/print"]),
         ("prometheus_client", &["telemetry/metrics"]),
         ("moka", &["cache"]),
-        ("rustls", &["server/tls", "auth/certificate", "outgoing", "shared_cache/tls"]),
+        ("redis", &["shared_cache/link"]),
+        ("rustls", &["server/tls", "auth/certificate", "outgoing", "shared_cache/link", "shared_cache/tls"]),
         ("rustls_native_certs", &["outgoing/roots"]),
         ("schemars", &["config"]),
         ("sd_notify", &["server/running"]),
         ("strsim", &["config/builder"]),
         ("tikv_jemallocator", &["main", "users/cache/tests/memory"]),
-        ("tokio_rustls", &["server/tls"]),
+        ("tokio_rustls", &["server/tls", "shared_cache/link"]),
         ("tonic_prost", &[]),
         ("toml", &["config"]),
         ("tracing_opentelemetry", &["telemetry"]),
