@@ -60,8 +60,7 @@ impl Fleet {
         let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
         authenticator.ready(&pools.only().unwrap().id).await;
         let (cache, budget) = (&config.cache, &config.budget);
-        let users =
-            Users::connect(&pools, cache, budget, tokens, shared.clone(), &metrics, &outgoing).await;
+        let users = Users::connect(&pools, cache, budget, tokens, shared.clone(), &metrics, &outgoing).await;
         let replica = Replica { users, shared, authenticator, policy };
         replica.connected().await;
         replica

@@ -24,6 +24,12 @@ impl ServerTime {
         self.0
     }
 
+    /// Returns the microsecond before.
+    #[must_use]
+    pub const fn just_before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// Returns the time since `earlier`, or 0 if `earlier` is later.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

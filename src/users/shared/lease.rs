@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
+        Invalidation,
         cache::Key,
         entry::{CacheEntry, Content},
         single_flight::{FetchError, SingleFlight},
@@ -30,6 +31,8 @@ pub(in crate::users) struct Lease {
     pub(super) token: LeaseToken,
     /// When it was granted, which is before its fetch begins.
     pub(super) since: ServerTime,
+    /// Whether the entry that it replaces says that the user is enabled.
+    pub(super) replaces_enabled: bool,
     /// What the replicas that wait for it are told at its end.
     pub(super) failure: Option<FetchError>,
     pub(super) is_over: bool,
@@ -80,6 +83,9 @@ impl Lease {
                 }
                 self.count(LeaseEnd::Led);
                 entry.checked = sent;
+                if entry.content.is_gone() && self.replaces_enabled {
+                    self.tell_that_gone();
+                }
                 Stored::Accepted
             }
             // It may be there or not. The entry stays unconfirmed.
@@ -90,6 +96,16 @@ impl Lease {
     /// Ends the lease with a failure, which the replicas that wait for it share.
     pub(in crate::users) fn fail(mut self, error: FetchError) {
         self.failure = Some(error);
+    }
+
+    /// Tells the other replicas in the background that the user is disabled or deleted. They drop what
+    /// they have, and find the new entry in the store. If they do not hear of it, their TTLs end.
+    fn tell_that_gone(&self) {
+        let (shared, key) = (Arc::clone(&self.shared), self.key.clone());
+        let at = self.since.just_before();
+        self.runtime.spawn(async move {
+            let _bounded_by_ttls = shared.publish(&key.pool, &key.sub, Invalidation::Forget, at).await;
+        });
     }
 
     fn count(&self, end: LeaseEnd) {

@@ -141,11 +141,9 @@ impl<'a> Looking<'a> {
             }
             LookOutcome::Failed(reason) => self.failed(failure::from_text(reason)),
             LookOutcome::Leased { since, old } => {
-                if let Some(old) = old {
-                    self.keep_for_an_outage(old, &looked, sent);
-                }
+                let old = old.as_ref().and_then(|old| self.open_old(old, &looked, sent));
                 self.count(SharedLookup::Miss);
-                Step::Done(Turn::Fetch(Some(self.lease(token, *since))))
+                Step::Done(Turn::Fetch(Some(self.lead(token, *since, old))))
             }
             // Not for a look with a lease.
             LookOutcome::Nothing { .. } => self.alone(SharedLookup::Unavailable),
@@ -219,30 +217,37 @@ impl<'a> Looking<'a> {
         self.shared.store.metrics().lookups.get(outcome).inc();
     }
 
-    /// Caches an entry past its TTL, or from before an expiry, if nothing else of the user is
-    /// cached: it is served only if Cognito fails.
-    fn keep_for_an_outage(&self, old: &OldValue, looked: &Looked, sent: TimePoint) {
-        let FetchRequest { key, epoch, .. } = self.request;
-        let opened = value::open(&self.shared.store, key, &old.sealed, sent, looked.now);
-        let Ok(entry) = opened else { return };
-        let entry = if old.since <= looked.invalidated { entry.expired() } else { entry };
-        let is_useful = !entry.content.is_gone() && self.shared.is_current(key, &entry);
-        if is_useful && self.users.0.cache.get(key).is_none() {
-            self.users.0.epochs.if_current(*epoch, || self.users.0.cache.put(key.clone(), entry));
-        }
+    /// Opens an entry past its TTL, or from before an expiry.
+    fn open_old(&self, old: &OldValue, looked: &Looked, sent: TimePoint) -> Option<CacheEntry> {
+        let opened = value::open(&self.shared.store, &self.request.key, &old.sealed, sent, looked.now);
+        let is_expired = old.since <= looked.invalidated;
+        opened.ok().map(|entry| if is_expired { entry.expired() } else { entry })
     }
 
-    fn lease(&self, token: LeaseToken, since: ServerTime) -> Lease {
+    fn lead(&self, token: LeaseToken, since: ServerTime, old: Option<CacheEntry>) -> Lease {
+        let (key, cache) = (&self.request.key, &self.users.0.cache);
+        let known = [old.clone(), cache.get(key)];
+        let replaces_enabled = known.iter().flatten().any(|entry| !entry.content.is_gone());
+        self.keep_for_an_outage(old);
         Lease {
             shared: Arc::clone(self.shared),
             runtime: self.users.0.single_flight.clone(),
-            key: self.request.key.clone(),
+            key: key.clone(),
             user: self.user.clone(),
             token,
             since,
+            replaces_enabled,
             failure: None,
             is_over: false,
         }
+    }
+
+    /// Caches an old entry if nothing else of the user is cached: it is served only if Cognito fails.
+    fn keep_for_an_outage(&self, old: Option<CacheEntry>) {
+        let FetchRequest { key, epoch, .. } = self.request;
+        let useful = old.filter(|old| !old.content.is_gone() && self.shared.is_current(key, old));
+        let Some(old) = useful.filter(|_| self.users.0.cache.get(key).is_none()) else { return };
+        self.users.0.epochs.if_current(*epoch, || self.users.0.cache.put(key.clone(), old));
     }
 
     /// What is looked for, without taking a lease.

@@ -142,6 +142,29 @@ async fn a_fetch_from_before_an_invalidation_is_cached_nowhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_that_one_replica_found_disabled_or_deleted_is_gone_on_all() {
+    for reply in [None, Some("UserNotFoundException")] {
+        let fleet = Fleet::start(3).await;
+        for lab in &fleet.labs {
+            lab.ask("ada").await.unwrap();
+        }
+        fleet.lab(0).respond(move |request| match reply {
+            None => (NEAR, Lab::user(request, false, None)),
+            Some(error) => (NEAR, Lab::error(error)),
+        });
+        let since = FreshnessRequirement::FetchedSince(BootTime::now());
+        let found = fleet.lab(0).ask_with("ada", since, account(0, None), NEAR * 50).await;
+        assert!(found.is_ok_and(|found| !found.user().enabled) == reply.is_none());
+        sleep(Duration::from_millis(1)).await;
+        for lab in &fleet.labs {
+            let found = lab.ask("ada").await;
+            assert!(found.as_ref().is_err() || !found.as_ref().unwrap().user().enabled, "{found:?}");
+        }
+        assert_eq!(fleet.lab(0).calls(), 2, "the others find it in the store");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_starts_in_an_outage_of_cognito_serves_what_is_shared_as_stale() {
     let fleet = Fleet::start(2).await;
     fleet.lab(0).ask("ada").await.unwrap();
