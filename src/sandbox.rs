@@ -2,15 +2,20 @@
 //! loopback.
 
 mod banner;
+mod shared_cache;
 
 use std::{fmt::Display, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, value_parser};
 use cognito_standin::{Pool, StandIn};
 use thiserror::Error;
 
+use self::shared_cache::SharedCache;
 use crate::{
-    config::{AwsCredentials, CallerSettings, Config, ListenAddress, PoolSettings, Reads, ShutdownSettings},
+    config::{
+        AwsCredentials, CallerSettings, Config, ListenAddress, PoolSettings, Reads, ShutdownSettings,
+        ValueSource,
+    },
     server::Listeners,
 };
 
@@ -29,13 +34,22 @@ pub struct Arguments {
     /// A JSON file of the users to start with, instead of Ada, Grace and Bob
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
+    /// The number of replicas, each a whole server, on consecutive ports from --listen and
+    /// --admin-listen on
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=16))]
+    replicas: u16,
+    /// The Valkey or Redis server through which the replicas share their caches, such as
+    /// redis://127.0.0.1:6379; its keys are made for this process
+    #[arg(long, value_name = "URL")]
+    shared_cache: Option<String>,
 }
 
-/// A running emulator and the addresses of its server. Dropping it stops the emulator.
+/// A running emulator and the addresses of its servers. Dropping it stops the emulator.
 #[derive(Debug)]
 pub struct Sandbox {
-    listen: SocketAddr,
-    admin_listen: SocketAddr,
+    /// Those of gRPC and of probes and metrics, for each replica.
+    addresses: Vec<(SocketAddr, SocketAddr)>,
+    shared_cache: Option<SharedCache>,
     standin: StandIn,
 }
 
@@ -47,15 +61,28 @@ impl Sandbox {
                 return Err(Error::NotLoopback(address));
             }
         }
+        let addresses = addresses(arguments)?;
+        let shared_cache = arguments.shared_cache.clone().map(SharedCache::new).transpose();
+        let shared_cache = shared_cache.map_err(Error::Keys)?;
         let pool = arguments.users.as_ref().map_or_else(|| Ok(Pool::sandbox()), read_pool)?;
         let standin = StandIn::start_at(pool, arguments.cognito)
             .map_err(|error| Error::Listener(arguments.cognito, error))?;
-        Ok(Self { listen: arguments.listen, admin_listen: arguments.admin_listen, standin })
+        Ok(Self { addresses, shared_cache, standin })
     }
 
-    /// Returns the settings of the server. A user's token may read that user; a caller on this
+    /// Returns the settings of each replica. A user's token may read that user; a caller on this
     /// machine may read any user by `sub` and may administer.
-    pub fn config(&self) -> Config {
+    pub fn configs(&self) -> Vec<Config> {
+        let config = self.config();
+        let of_replica = |(listen, admin_listen): &(SocketAddr, SocketAddr)| Config {
+            listen: ListenAddress::Tcp(*listen),
+            admin_listen: *admin_listen,
+            ..config.clone()
+        };
+        self.addresses.iter().map(of_replica).collect()
+    }
+
+    fn config(&self) -> Config {
         let web = self.standin.pool().web_clients.iter().enumerate().map(|(n, client)| CallerSettings {
             name: if n == 0 { "web".to_owned() } else { format!("web-{}", n + 1) },
             app_client: Some(client.clone()),
@@ -72,20 +99,25 @@ impl Sandbox {
             admin: true,
             ..CallerSettings::default()
         };
+        let flag = ValueSource::Flag("--shared-cache".to_owned());
+        let replicas = self.addresses.len().try_into().unwrap_or(u16::MAX);
+        let shared_cache = self.shared_cache.as_ref().map(|shared| shared.settings(replicas));
         Config {
-            listen: ListenAddress::Tcp(self.listen),
-            admin_listen: self.admin_listen,
             pools: vec![self.pool()],
             callers: web.chain([sidecar]).collect(),
             shutdown: ShutdownSettings { delay: Duration::ZERO, ..ShutdownSettings::default() },
+            shared_cache: shared_cache.unwrap_or_default(),
+            value_sources: [("shared_cache.url".to_owned(), flag)].into(),
             ..Config::default()
         }
     }
 
     /// Returns the text to print at the start: the addresses, each user's token, and calls to
     /// paste.
-    pub fn banner(&self, listeners: &Listeners) -> io::Result<String> {
-        Ok(banner::text(&self.standin, &listeners.grpc()?, listeners.admin()?))
+    pub fn banner<'a>(&self, replicas: impl Iterator<Item = &'a Listeners>) -> io::Result<String> {
+        let addresses = replicas.map(|listeners| Ok((listeners.grpc()?, listeners.admin()?)));
+        let addresses = addresses.collect::<io::Result<Vec<_>>>()?;
+        Ok(banner::text(&self.standin, &addresses, self.shared_cache.as_ref().map(SharedCache::url)))
     }
 
     fn pool(&self) -> PoolSettings {
@@ -100,6 +132,19 @@ impl Sandbox {
             ..PoolSettings::default()
         }
     }
+}
+
+/// Returns the addresses of gRPC and of probes and metrics, for each replica.
+fn addresses(arguments: &Arguments) -> Result<Vec<(SocketAddr, SocketAddr)>, Error> {
+    let Arguments { listen, admin_listen, replicas, .. } = *arguments;
+    (0..replicas).map(|n| Ok((nth(listen, n)?, nth(admin_listen, n)?))).collect()
+}
+
+/// Returns the address whose port is the n-th after this one. Port 0, for which the system chooses
+/// one, is that of all replicas.
+fn nth(first: SocketAddr, n: u16) -> Result<SocketAddr, Error> {
+    let port = if first.port() == 0 { Some(0) } else { first.port().checked_add(n) };
+    Ok(SocketAddr::new(first.ip(), port.ok_or(Error::NoPort(first))?))
 }
 
 fn read_pool(path: &PathBuf) -> Result<Pool, Error> {
@@ -120,6 +165,12 @@ pub enum Error {
     /// The emulator could not listen.
     #[error("the Cognito emulator cannot listen on {0}: {1}; choose another with --cognito")]
     Listener(SocketAddr, io::Error),
+    /// There are not as many ports as replicas.
+    #[error("{0} leaves too few ports above it for all replicas")]
+    NoPort(SocketAddr),
+    /// The keys of the shared cache could not be made.
+    #[error("the keys of the shared cache cannot be written: {0}")]
+    Keys(io::Error),
     /// The users file cannot be read or is invalid.
     #[error("{path}: {1}", path = .0.display())]
     UsersFile(PathBuf, String),

@@ -2,16 +2,17 @@
 
 use std::{io, time::Duration};
 
+use futures_util::future::try_join_all;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::watch,
     time::{Instant, sleep},
 };
 
 use super::{CommandError, report, settings};
 use crate::{
     config::Config,
-    server::{Listeners, Server},
+    server::{Listeners, Reloader, Server},
     telemetry::{self, TelemetryGuard},
 };
 
@@ -24,24 +25,32 @@ pub(super) async fn run(arguments: settings::Arguments) -> Result<(), CommandErr
     };
     // The sandbox does not: what it warns of there is the sandbox's choice, and harmless.
     server.log_warnings();
-    serve(signals, server, Listeners::bind(&config).await.map_err(CommandError::failed)?).await
+    let listeners = Listeners::bind(&config).await.map_err(CommandError::failed)?;
+    serve(signals, vec![(server, listeners)]).await
 }
 
-/// Serves with an emulated Cognito.
+/// Serves with an emulated Cognito: one server, or several as replicas of each other.
 #[cfg(feature = "sandbox")]
 pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), CommandError> {
-    use crate::sandbox::{Error, Sandbox};
+    use crate::{
+        config::LogSettings,
+        sandbox::{Error, Sandbox},
+    };
 
     let signals = Signals::new().map_err(CommandError::failed)?;
     let sandbox = Sandbox::start(&arguments).map_err(|error| match error {
-        Error::Listener(..) => CommandError::failed(error),
-        Error::NotLoopback(_) | Error::UsersFile(..) => CommandError::usage(error),
+        Error::Keys(_) | Error::Listener(..) => CommandError::failed(error),
+        Error::NoPort(_) | Error::NotLoopback(_) | Error::UsersFile(..) => CommandError::usage(error),
     })?;
-    let config = sandbox.config();
-    let _telemetry = telemetry::start(&config.log);
-    let listeners = Listeners::bind(&config).await.map_err(CommandError::failed)?;
-    super::print_line(sandbox.banner(&listeners).map_err(CommandError::failed)?)?;
-    serve(signals, Server::read(config).map_err(CommandError::config)?, listeners).await
+    let _telemetry = telemetry::start(&LogSettings::default());
+    let mut replicas = Vec::new();
+    for config in sandbox.configs() {
+        let server = Server::read(config.clone()).map_err(CommandError::config)?;
+        replicas.push((server, Listeners::bind(&config).await.map_err(CommandError::failed)?));
+    }
+    let banner = sandbox.banner(replicas.iter().map(|(_, listeners)| listeners));
+    super::print_line(banner.map_err(CommandError::failed)?)?;
+    serve(signals, replicas).await
 }
 
 /// Reads the settings and the files that they name, before the ports are bound: a start with wrong
@@ -78,22 +87,28 @@ async fn read(arguments: &settings::Arguments) -> Result<(Config, TelemetryGuard
 ///
 /// One stop may arrive as several signals: a supervisor signals the process and then its group, or
 /// both a terminal and a supervisor send one.
-async fn serve(mut signals: Signals, server: Server, listeners: Listeners) -> Result<(), CommandError> {
-    let reloader = server.reloader();
-    let (stop, stopped) = oneshot::channel::<()>();
+async fn serve(mut signals: Signals, servers: Vec<(Server, Listeners)>) -> Result<(), CommandError> {
+    let reloaders: Vec<_> = servers.iter().map(|(server, _)| server.reloader()).collect();
+    let reload = || reloaders.iter().for_each(Reloader::reload);
+    let (stop, stopped) = watch::channel(());
     let signalled = async {
-        signals.stop(|| reloader.reload()).await;
+        signals.stop(reload).await;
         drop(stop);
         let first = Instant::now();
         loop {
-            signals.stop(|| reloader.reload()).await;
+            signals.stop(reload).await;
             if first.elapsed() > SAME_STOP {
                 break;
             }
         }
     };
+    let serving = servers.into_iter().map(|(server, listeners)| {
+        let mut stopped = stopped.clone();
+        // Nothing is sent: the channel closes.
+        server.serve(listeners, async move { drop(stopped.changed().await) })
+    });
     tokio::select! {
-        ended = server.serve(listeners, async { drop(stopped.await) }) => ended.map_err(CommandError::failed),
+        ended = try_join_all(serving) => ended.map(drop).map_err(CommandError::failed),
         () = signalled => Err(CommandError::failed("stopped at once by a second signal")),
     }
 }

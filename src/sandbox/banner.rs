@@ -6,27 +6,54 @@ use cognito_standin::{StandIn, User};
 
 use crate::config::ListenAddress;
 
+/// The addresses of a replica: of gRPC, and of probes and metrics.
+type Replica = (ListenAddress, SocketAddr);
+
 /// Returns the banner: a warning, the addresses, each user's token, and calls to paste.
-pub(super) fn text(standin: &StandIn, listen: &ListenAddress, admin: SocketAddr) -> String {
+pub(super) fn text(standin: &StandIn, replicas: &[Replica], shared_cache: Option<&str>) -> String {
     let users = standin.users();
     let mut text = format!(
         "cognito-lookup sandbox: NOT FOR PRODUCTION; its users are fictitious and all changes are lost when it stops
 
-  gRPC             {listen} (plaintext, reflection on)
-  Probes, metrics  http://{admin}/readyz, /livez, /metrics
-  Cognito emulator {cognito} (user pool {pool})
+{}  Cognito emulator {cognito} (user pool {pool})
 ",
+        replica_lines(replicas, shared_cache),
         cognito = standin.endpoint_url(),
         pool = standin.pool_id(),
     );
     let names = shell_names(&users);
     let named = || users.iter().zip(&names);
     text.extend(named().map(|(user, name)| format!("\n{}", user_lines(standin, user, name))));
-    match named().find(|(user, _)| user.enabled) {
-        Some((user, name)) => text.push_str(&format!("\n{}", example_calls(standin, listen, user, name))),
-        None => text.push_str("\n# no user of the pool is enabled, so there are no calls to paste\n"),
+    let Some((user, name)) = named().find(|(user, _)| user.enabled) else {
+        return text + "\n# no user of the pool is enabled, so there are no calls to paste\n";
+    };
+    if let Some((first, _)) = replicas.first() {
+        text.push_str(&format!("\n{}", example_calls(standin, first, user, name)));
+    }
+    if let ([(first, _), (second, _), ..], Some(_)) = (replicas, shared_cache) {
+        text.push_str(&format!("\n{}", shared_calls(first, second, user)));
     }
     text
+}
+
+/// Returns the addresses, and what the replicas share if there are several.
+fn replica_lines(replicas: &[Replica], shared_cache: Option<&str>) -> String {
+    let address = |(n, (listen, admin)): (usize, &Replica)| {
+        let number = if replicas.len() > 1 { format!(" of replica {}", n + 1) } else { String::new() };
+        format!(
+            "  gRPC             {listen}{number} (plaintext, reflection on)
+  Probes, metrics  http://{admin}/readyz, /livez, /metrics\n"
+        )
+    };
+    let mut lines: String = replicas.iter().enumerate().map(address).collect();
+    match shared_cache {
+        Some(url) => lines.push_str(&format!("  Shared cache     {url}, with keys of this process\n")),
+        None if replicas.len() > 1 => lines.push_str(
+            "  Shared cache     none: each replica has a cache of its own; to share one, give --shared-cache URL\n",
+        ),
+        None => {}
+    }
+    lines
 }
 
 fn user_lines(standin: &StandIn, user: &User, name: &str) -> String {
@@ -52,13 +79,32 @@ AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws cognito-idp admin-update-user-at
   --endpoint-url {cognito} --user-pool-id {pool} --username {username} --user-attributes Name=name,Value=Changed
 grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" -d '{{\"max_age\": \"0s\"}}' {listen} {method}
 ",
-        program = std::env::args().next().as_deref().map_or_else(|| "cognito-lookup".into(), shell_quoted),
+        program = program(),
         sub = user.sub,
         region = standin.pool_id().split('_').next().unwrap_or_default(),
         cognito = standin.endpoint_url(),
         pool = standin.pool_id(),
         username = shell_quoted(&user.username),
     )
+}
+
+/// Returns the calls that show what two replicas share.
+fn shared_calls(first: &ListenAddress, second: &ListenAddress, user: &User) -> String {
+    let method = "userlookup.v1.UserService/GetUser";
+    format!(
+        "# replica 1 expires the user on all replicas and fetches it; replica 2 then answers with SOURCE_SHARED_CACHE
+{program} expire --address http://{first} {sub}
+grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {first} {method}
+grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {second} {method}
+",
+        program = program(),
+        sub = user.sub,
+    )
+}
+
+/// Returns this program as a shell runs it.
+fn program() -> String {
+    std::env::args().next().as_deref().map_or_else(|| "cognito-lookup".into(), shell_quoted)
 }
 
 /// Quotes a text for a shell if necessary.
@@ -119,10 +165,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn several_replicas_are_listed_with_what_they_share() {
+        let users = r#"[{"username": "a"}]"#;
+        let (url, shared) = ("redis://127.0.0.1:6379", "SOURCE_SHARED_CACHE");
+        for (replicas, shared_cache, expected, others) in [
+            (1, None, &["127.0.0.1:50051 (plain"][..], &["replica", "Shared cache", shared][..]),
+            (1, Some(url), &[url, "with keys of this process"], &["replica 1", shared]),
+            (2, None, &["127.0.0.1:50052 of replica 2", "http://127.0.0.1:9091/", "none: each"], &[shared]),
+            (2, Some(url), &["127.0.0.1:50051 of replica 1", url, shared, "127.0.0.1:50052 user"], &["none"]),
+        ] {
+            let text = banner_of(users, replicas, shared_cache);
+            for expected in expected {
+                assert!(text.contains(expected), "{expected}: {text}");
+            }
+            for other in others {
+                assert!(!text.contains(other), "{other}: {text}");
+            }
+        }
+        assert!(!banner_of("[]", 2, Some(url)).contains(shared), "there is nobody to look up");
+    }
+
     fn banner(users: &str) -> String {
+        banner_of(users, 1, None)
+    }
+
+    fn banner_of(users: &str, replicas: u16, shared_cache: Option<&str>) -> String {
         let pool = Pool::from_json(&format!(r#"{{"users": {users}}}"#)).unwrap();
-        let [listen, admin] = [50051, 9090].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        text(&StandIn::start(pool).unwrap(), &ListenAddress::Tcp(listen), admin)
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let replica = |n| (ListenAddress::Tcp(address(50051 + n)), address(9090 + n));
+        let replicas: Vec<_> = (0..replicas).map(replica).collect();
+        text(&StandIn::start(pool).unwrap(), &replicas, shared_cache)
     }
 
     const NO_CALLS: &str = "# no user of the pool is enabled, so there are no calls to paste";

@@ -1,9 +1,16 @@
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    net::TcpListener,
+    process::Output,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    store::server::{Engine, Server},
     support::GRACE,
     support::command::{GOOD, Sandbox, code, run, settings, stderr, stdout},
 };
@@ -34,6 +41,80 @@ fn the_sandbox_answers_and_drains() {
     assert_eq!(code(&refused), 5);
     assert!(stderr(&refused).contains("USER_DISABLED"));
     assert_eq!(sandbox.terminate(), Some(0));
+}
+
+#[tokio::test]
+async fn replicas_of_the_sandbox_share_a_cache() {
+    let store = Server::start(Engine::Valkey).await;
+    let url = format!("redis://{}", store.address);
+    let sandbox = Sandbox::start(&["--replicas", "2", "--shared-cache", &url]);
+    let [first, second] = &sandbox.replicas[..] else { panic!("{:?}", sandbox.banner) };
+    assert!(sandbox.banner.iter().any(|line| line.contains(&url)), "{:?}", sandbox.banner);
+    // A replica serves before it is connected to the store.
+    for replica in [second, first] {
+        let said = until(|| Some(expire(replica)).filter(|expired| code(expired) == 0));
+        assert!(stdout(&said).contains("all replicas were told"), "{said:?}");
+    }
+    assert_eq!(source(first), "SOURCE_COGNITO");
+    assert_eq!(source(second), "SOURCE_SHARED_CACHE");
+    assert_eq!(source(second), "SOURCE_CACHE");
+    assert_eq!(code(&expire(first)), 0);
+    // The event takes a moment.
+    let source = until(|| Some(source(second)).filter(|source| source != "SOURCE_CACHE"));
+    assert_eq!(source, "SOURCE_COGNITO");
+    assert_eq!(sandbox.terminate(), Some(0));
+}
+
+#[test]
+fn without_a_shared_cache_the_replicas_of_the_sandbox_share_nothing_and_say_so() {
+    let sandbox = Sandbox::start(&["--replicas", "2"]);
+    let said = "Shared cache     none: each replica has a cache of its own";
+    assert!(sandbox.banner.iter().any(|line| line.contains(said)), "{:?}", sandbox.banner);
+    for replica in &sandbox.replicas {
+        assert_eq!(source(replica), "SOURCE_COGNITO");
+    }
+    let said = stdout(&expire(&sandbox.address));
+    assert!(!said.contains("all replicas"), "{said}");
+    assert_eq!(sandbox.terminate(), Some(0));
+}
+
+/// Looks a user up at a replica, and returns where the answer came from.
+fn source(address: &str) -> String {
+    let got = run(&["get", "--address", address, "--json", "--sub", GRACE], &[]);
+    let user: Value = serde_json::from_slice(&got.stdout).unwrap();
+    user["freshness"]["source"].as_str().unwrap().to_owned()
+}
+
+fn expire(address: &str) -> Output {
+    run(&["expire", "--address", address, GRACE], &[])
+}
+
+/// Repeats something until it returns a value, for at most a minute.
+fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it takes too long");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn wrong_replicas_and_shared_caches_of_the_sandbox_are_refused() {
+    for (arguments, expected) in [
+        (["--replicas", "0"], "0 is not in 1..=16"),
+        (["--replicas", "17"], "17 is not in 1..=16"),
+        (["--replicas=2", "--listen=127.0.0.1:65535"], "127.0.0.1:65535 leaves too few ports"),
+        (["--shared-cache", "redis://ada:secret@127.0.0.1"], "(from flag --shared-cache)"),
+        (["--shared-cache", "127.0.0.1:6379"], "expected rediss://HOST:PORT, redis://HOST:PORT or unix:PATH"),
+    ] {
+        let output = run(&[&["sandbox", "--cognito", "127.0.0.1:0"], &arguments[..]].concat(), &[]);
+        let said = stderr(&output);
+        assert_eq!(code(&output), 2, "{arguments:?}: {said}");
+        assert!(said.contains(expected) && !said.contains("secret@"), "{arguments:?}: {said}");
+    }
 }
 
 #[test]

@@ -26,12 +26,17 @@ pub(crate) const ANY_PORT: &[&str] =
 /// A process of the `sandbox` command, killed on drop.
 pub(crate) struct Sandbox {
     process: Child,
+    /// The URL of the first replica.
     pub(crate) address: String,
-    /// The URL of the admin port.
+    /// The URL of every replica.
+    pub(crate) replicas: Vec<String>,
+    /// The URL of the first admin port.
     pub(crate) admin: String,
     exports: Vec<(String, String)>,
-    /// The lines of its log up to `serving`.
+    /// The lines of its log up to the last `serving`.
     pub(crate) start: Vec<Value>,
+    /// What it printed before the calls to paste.
+    pub(crate) banner: Vec<String>,
 }
 
 impl Sandbox {
@@ -45,25 +50,30 @@ impl Sandbox {
         let banner = BufReader::new(process.stdout.take().unwrap());
         let log = BufReader::new(process.stderr.take().unwrap());
         let mut start: Vec<Value> = Vec::new();
+        let mut replicas = replicas(arguments);
         for line in log.lines().map_while(Result::ok) {
             start.extend(serde_json::from_str(&line).ok());
             if start.last().is_some_and(|line: &Value| line["message"] == "serving") {
-                break;
+                replicas -= 1;
+                if replicas == 0 {
+                    break;
+                }
             }
         }
-        assert!(start.iter().any(|line| line["message"] == "serving"), "the sandbox ended before it served");
+        assert_eq!(replicas, 0, "the sandbox ended before it served");
         let lines =
             banner.lines().map_while(Result::ok).take_while(|line| !line.starts_with("# by access token"));
         let lines: Vec<String> = lines.collect();
-        let address =
-            lines.iter().find_map(|line| line.trim().strip_prefix("gRPC")?.trim().split(' ').next());
+        let addresses =
+            lines.iter().filter_map(|line| line.trim().strip_prefix("gRPC")?.trim().split(' ').next());
+        let replicas: Vec<_> = addresses.map(|address| format!("http://{address}")).collect();
         let admin = lines
             .iter()
             .find_map(|line| line.trim().strip_prefix("Probes, metrics")?.split("/readyz").next());
         let admin = admin.unwrap().trim().to_owned();
         let exports = lines.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
         let exports = exports.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { address: format!("http://{}", address.unwrap()), admin, exports, start, process }
+        Self { address: replicas[0].clone(), replicas, admin, exports, start, banner: lines, process }
     }
 
     pub(crate) fn export(&self, name: &str) -> &str {
@@ -75,6 +85,12 @@ impl Sandbox {
         assert!(Command::new("kill").arg(process).status().unwrap().success());
         self.process.wait().unwrap().code()
     }
+}
+
+/// Returns how many replicas the arguments ask for.
+fn replicas(arguments: &[&str]) -> usize {
+    let mut arguments = arguments.iter().skip_while(|argument| **argument != "--replicas");
+    arguments.nth(1).map_or(1, |count| count.parse().unwrap())
 }
 
 impl Drop for Sandbox {
