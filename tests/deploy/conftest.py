@@ -34,15 +34,15 @@ def cognito(compose: dict, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def ports() -> dict[str, int]:
-    """Two free ports, for settings that need a port number.
+def ports() -> list[int]:
+    """Four free ports, for settings that need a port number.
 
     Another process could take them before the service binds them.
     """
-    sockets = {name: socket.socket() for name in ["grpc", "admin"]}
-    for listener in sockets.values():
+    sockets = [socket.socket() for _ in range(4)]
+    for listener in sockets:
         listener.bind(("127.0.0.1", 0))
-    ports = {name: listener.getsockname()[1] for name, listener in sockets.items()}
-    for listener in sockets.values():
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
         listener.close()
     return ports
