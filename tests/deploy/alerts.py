@@ -42,6 +42,14 @@ HEALTHY = {
     'cognito_lookup_pool_ready{pool="eu-west-1_A",instance="new"}': "1x86 0x2 1x12",
     'cognito_lookup_pool_ready{pool="eu-west-1_A",instance="old"}': "1x100",
     'cognito_lookup_upstream_refusals_total{category="UserRead"}': "0x100",
+    # The store was restarted: a minute without it, one gap, and new connections.
+    "cognito_lookup_shared_cache_open": "0x85 1x1 0x14",
+    "cognito_lookup_shared_cache_gaps_total": "0x85 1x15",
+    'cognito_lookup_shared_cache_unreadable_total{reason="Binding"}': "0x100",
+    'cognito_lookup_shared_cache_unreadable_total{reason="Key"}': "0x100",
+    'cognito_lookup_shared_cache_unreadable_total{reason="TooNew"}': "0+6x100",
+    'cognito_lookup_shared_cache_reconnects_total{reason="Age"}': "0+1x100",
+    'cognito_lookup_shared_cache_reconnects_total{reason="Closed"}': "0x85 2x15",
     'cognito_lookup_cache_lookups_total{outcome="Fresh"}': "0+6000x100",
     'cognito_lookup_cache_lookups_total{outcome="Stale"}': "0x100",
     'cognito_lookup_cache_evictions_total{store="Users"}': "0+30x100",
@@ -97,6 +105,16 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     "CognitoLookupBudgetExhausted": (
         {'cognito_lookup_upstream_refusals_total{category="UserRead"}': "0+6x100"},
         [{"category": "UserRead"}],
+    ),
+    "CognitoLookupSharedCacheDown": ({"cognito_lookup_shared_cache_open": "0x84 1x16"}, [{}]),
+    "CognitoLookupSharedCacheGaps": ({"cognito_lookup_shared_cache_gaps_total": "0x70 0+1x30"}, [{}]),
+    "CognitoLookupSharedCacheUnreadable": (
+        {'cognito_lookup_shared_cache_unreadable_total{reason="Key"}': "0x80 1x20"},
+        [{"reason": "Key"}],
+    ),
+    "CognitoLookupSharedCacheReconnects": (
+        {'cognito_lookup_shared_cache_reconnects_total{reason="Timeouts"}': "0x70 0+1x30"},
+        [{"reason": "Timeouts"}],
     ),
     "CognitoLookupCacheTooSmall": ({'cognito_lookup_cache_evictions_total{store="Users"}': "0+120x100"}, [{}]),
     "CognitoLookupConnectionsRefused": (

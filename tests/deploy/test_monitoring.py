@@ -1,6 +1,7 @@
 """Checks alerts and dashboard against the metrics of a running service and a real Prometheus."""
 
 import json
+import os
 import re
 import subprocess
 import urllib.parse
@@ -40,9 +41,13 @@ class Sample:
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The admin address of a sandbox that serves calls in the background."""
-    directory = tmp_path_factory.mktemp("sandbox")
-    with running([binary(), "sandbox", *EPHEMERAL_PORTS], directory) as child:
+    """The admin address of a sandbox that serves calls in the background, with a shared cache."""
+    store, directory = (tmp_path_factory.mktemp(name) for name in ["store", "sandbox"])
+    socket = store / "socket"
+    options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", store]
+    sandbox = [binary(), "sandbox", *EPHEMERAL_PORTS, "--shared-cache", f"unix:{socket}"]
+    with running([os.environ["DEPLOY_STORE"], *options], store), running(sandbox, directory) as child:
+        child.find("(the shared cache is used)")
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r"(admin-update-user-attributes)")
         (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())
