@@ -1,5 +1,6 @@
 """The Helm chart: valid objects, clear errors, and settings that the binary accepts."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 MINIMUM = CHART / "ci/minimum-values.yaml"
 # The oldest version that Chart.yaml allows, and the newest one that the validator supports.
 KUBERNETES = ["1.27", "1.37"]
+# The folders of Secrets under /run.
+MOUNTED = ["tls", "audit", "shared-cache"]
 
 
 @pytest.fixture(params=VALUES, ids=lambda file: file.stem)
@@ -47,10 +50,47 @@ def test_the_binary_accepts_the_settings(rendering: Rendering, tmp_path: Path) -
     checked = run_binary([binary(), "config", "check"], tmp_path, **environment)
     # The Secrets are not mounted here, so the files that they contain are missing.
     lines = checked.stderr.splitlines()
-    other_errors = [line for line in lines if "/run/tls/" not in line and "/run/audit/" not in line]
+    other_errors = [line for line in lines if not any(f"/run/{name}/" in line for name in MOUNTED)]
     assert checked.returncode == 0 or (
         rendering.has_tls() and other_errors == ["cognito-lookup: the settings are wrong:"]
     ), checked
+
+
+def test_every_file_that_the_settings_name_is_mounted(rendering: Rendering) -> None:
+    named = re.findall(r'"(/run/[^"]+)"', rendering.object("ConfigMap", "lookup")["data"]["settings.toml"])
+    pod = next(rendering.pods())
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounted = {}
+    for mount in rendering.container()["volumeMounts"]:
+        match volumes[mount["name"]]:
+            case {"secret": _}:
+                mounted[mount["mountPath"]] = ["tls.crt", "tls.key", "ca.crt", "key"]
+            case {"projected": {"sources": sources}}:
+                items = [item for source in sources for item in source["secret"]["items"]]
+                mounted[mount["mountPath"]] = [item["path"] for item in items]
+    assert bool(named) == rendering.has_tls()
+    for path in named:
+        folder, _, file = path.rpartition("/")
+        assert file in mounted[folder], path
+
+
+def test_the_store_is_reached_on_its_ports_only(tmp_path: Path) -> None:
+    for shared_cache, ports in [
+        ("", None),
+        ("url: unix:/run/valkey.sock", None),
+        ("url: rediss://cache.example.com", [6379]),
+        ("url: rediss://cache.example.com:6380/", [6380]),
+        ("url: 'redis://[fd00::6]'", [6379]),
+        ("{urls: ['redis://a:7000', 'redis://b:7000', 'redis://c:7001'], mode: cluster}", [7000, 7001]),
+        ("{urls: ['redis://a', 'redis://b:26380'], mode: sentinel, sentinel_name: main}", [6379, 26379, 26380]),
+    ]:
+        values = tmp_path / "values.yaml"
+        table = shared_cache if shared_cache.startswith("{") else f"{{{shared_cache}}}"
+        secret = "sharedCache: {keySecretName: keys}\n" if shared_cache else ""
+        values.write_text(f"settings: {{shared_cache: {table}}}\n{secret}")
+        policy = render(MINIMUM, "--values", values).object("NetworkPolicy", "lookup")
+        rules = policy["spec"]["egress"][3:]
+        assert [[port["port"] for port in rule["ports"]] for rule in rules] == ([ports] if ports else []), shared_cache
 
 
 def test_service_links_are_disabled(rendering: Rendering) -> None:
@@ -112,6 +152,19 @@ def test_selectors_and_ports_match_the_pods(rendering: Rendering) -> None:
             ["--values", MINIMUM, "--set", "tls.clientCertificate=required"],
             "tls.clientCertificate: needs tls.secretName",
         ),
+        (
+            ["--values", MINIMUM, "--set", "settings.shared_cache.index_key_file=/k"],
+            "settings.shared_cache.index_key_file: set sharedCache.keySecretName",
+        ),
+        (
+            ["--values", MINIMUM, "--set", "settings.shared_cache.url=rediss://cache.example.com"],
+            "sharedCache.keySecretName: name the Secret",
+        ),
+        (
+            ["--values", MINIMUM, "--set", "sharedCache.keySecretName=keys"],
+            "sharedCache: set settings.shared_cache.url",
+        ),
+        (["--values", MINIMUM, "--set", "sharedCache.valueKeys[0]=a/b"], "'/sharedCache/valueKeys/0'"),
         (["--values", MINIMUM, "--set", "replicas=3"], "additional properties 'replicas' not allowed"),
         (["--values", MINIMUM, "--set", "image.digest=latest"], "'/image/digest'"),
         (["--values", MINIMUM, "--set", "extraEnv[0].name=A,extraEnv[0].value=5"], "'/extraEnv/0/value'"),

@@ -80,13 +80,58 @@ seccompProfile:
 {{- $audit := $settings.audit | default dict }}
 {{- if hasKey $audit "key_file" }}{{ fail "settings.audit.key_file: set audit.keySecretName instead" }}{{ end }}
 {{- if .Values.audit.keySecretName }}{{ $_ := set $audit "key_file" "/run/audit/key" }}{{ end }}
+{{- $shared := include "cognito-lookup.sharedCache" . | fromJson }}
 {{- $replicas := .Values.autoscaling.enabled | ternary .Values.autoscaling.maxReplicas .Values.replicaCount | int }}
 {{- $budget := dict }}
 {{- range $key, $value := dict "user_reads_per_second" .Values.budget.userReadsPerSecond "lists_per_second" .Values.budget.listsPerSecond "group_reads_per_second" .Values.budget.groupReadsPerSecond }}
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $budget $key (max 1 (div (int $value) (max 1 $replicas))) }}{{ end }}
 {{- end }}
 {{- $shutdown := dict "delay" (printf "%ds" (int .Values.shutdown.delaySeconds)) "grace" (printf "%ds" (int .Values.shutdown.graceSeconds)) }}
-{{- toJson (merge $settings (dict "audit" $audit "tls" $tls "budget" $budget "shutdown" $shutdown)) }}
+{{- if $shared.index_key_file }}
+{{- /* A rollout starts one replica more. */}}
+{{- $shared = merge $shared (dict "replicas_at_most" (add1 $replicas)) }}
+{{- end }}
+{{- toJson (merge $settings (dict "audit" $audit "tls" $tls "shared_cache" $shared "budget" $budget "shutdown" $shutdown)) }}
+{{- end }}
+
+{{- /* The settings of the shared cache, with the files of its Secrets. */}}
+{{- define "cognito-lookup.sharedCache" -}}
+{{- $settings := deepCopy (.Values.settings.shared_cache | default dict) }}
+{{- range $key, $instead := dict "index_key_file" "keySecretName" "value_key_files" "keySecretName" "password_file" "passwordSecretName" "ca_file" "caSecretName" "certificate" "certificateSecretName" "key" "certificateSecretName" }}
+{{- if hasKey $settings $key }}{{ fail (printf "settings.shared_cache.%s: set sharedCache.%s instead" $key $instead) }}{{ end }}
+{{- end }}
+{{- $secrets := .Values.sharedCache }}
+{{- $files := dict }}
+{{- if $secrets.keySecretName }}
+{{- $values := list }}
+{{- range $secrets.valueKeys }}{{ $values = append $values (printf "/run/shared-cache/%s" .) }}{{ end }}
+{{- $files = dict "index_key_file" "/run/shared-cache/index" "value_key_files" $values }}
+{{- end }}
+{{- if $secrets.passwordSecretName }}{{ $_ := set $files "password_file" "/run/shared-cache/password" }}{{ end }}
+{{- if $secrets.caSecretName }}{{ $_ := set $files "ca_file" "/run/shared-cache/ca.crt" }}{{ end }}
+{{- if $secrets.certificateSecretName }}
+{{- $files = merge $files (dict "certificate" "/run/shared-cache/tls.crt" "key" "/run/shared-cache/tls.key") }}
+{{- end }}
+{{- if and (or $settings.url $settings.urls) (not $secrets.keySecretName) }}
+{{- fail "sharedCache.keySecretName: name the Secret with the keys of settings.shared_cache (docs/replicas.md)" }}
+{{- end }}
+{{- if and $files (not (or $settings.url $settings.urls)) }}
+{{- fail "sharedCache: set settings.shared_cache.url too" }}
+{{- end }}
+{{- toJson (merge $settings $files) }}
+{{- end }}
+
+{{- /* The ports of the URLs of the shared cache, and behind sentinels that of the primary. */}}
+{{- define "cognito-lookup.sharedCachePorts" -}}
+{{- $settings := .Values.settings.shared_cache | default dict }}
+{{- $sentinel := eq ($settings.mode | default "") "sentinel" }}
+{{- $ports := $sentinel | ternary (list "6379") list }}
+{{- range concat ($settings.urls | default list) (compact (list $settings.url)) }}
+{{- if not (hasPrefix "unix:" .) }}
+{{- $ports = append $ports (regexFind ":[0-9]+/?$" . | trimAll ":/" | default ($sentinel | ternary "26379" "6379")) }}
+{{- end }}
+{{- end }}
+{{- uniq $ports | toJson }}
 {{- end }}
 
 {{- /* A table in TOML. JSON strings, numbers, and lists of them are valid TOML. */}}
