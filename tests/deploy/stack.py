@@ -61,6 +61,8 @@ class Stack:
                 return self._evaluate(left) == self._evaluate(right)
             case {"Fn::Not": [inner]}:
                 return not self._evaluate(inner)
+            case {"Fn::And": parts}:
+                return all(self._evaluate(part) for part in parts)
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(self._evaluate(parts))
             case {"Fn::Split": [separator, text]}:

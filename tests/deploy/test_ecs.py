@@ -1,5 +1,6 @@
 """The CloudFormation template: valid, accepted by the binary, and with minimal permissions."""
 
+import os
 import re
 from pathlib import Path
 
@@ -25,6 +26,85 @@ def test_the_binary_accepts_the_environment(tmp_path: Path) -> None:
     table = printed.partition("[shutdown]\n")[2].partition("\n[")[0]
     (delay, grace) = re.findall(r"(?m)^(?:delay|grace) = \"(\d+)s\"  # environment", table)
     assert container["StopTimeout"] == int(delay) + int(grace) + 5 <= 120
+
+
+KEYS = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:lookup-keys-AbCdEf"
+PASSWORD = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:lookup-store-AbCdEf"
+SHARED = {"SharedCacheUrl": "rediss://cache.example.com:6379", "SharedCacheKeysArn": KEYS}
+SHARED_BY_IAM = {**SHARED, "SharedCacheMode": "cluster", "SharedCacheIamCache": "lookup", "SharedCacheUser": "reader"}
+
+
+@pytest.mark.parametrize(
+    "parameters, secrets, files",
+    [
+        (SHARED, {"INDEX": f"{KEYS}:index::", "VALUE": f"{KEYS}:value::"}, {"index", "value"}),
+        (
+            {**SHARED, "SharedCacheHasOtherKey": "true", "SharedCacheUser": "me", "SharedCachePasswordArn": PASSWORD},
+            {
+                "INDEX": f"{KEYS}:index::",
+                "VALUE": f"{KEYS}:value::",
+                "OTHER": f"{KEYS}:other::",
+                "PASSWORD": PASSWORD,
+            },
+            {"index", "value", "other", "password"},
+        ),
+        (SHARED_BY_IAM, {"INDEX": f"{KEYS}:index::", "VALUE": f"{KEYS}:value::"}, {"index", "value"}),
+    ],
+)
+def test_the_keys_of_the_shared_cache_reach_the_service_as_files(
+    parameters: dict[str, str], secrets: dict[str, str], files: set[str], tmp_path: Path
+) -> None:
+    """Runs the script of the first container, and then the binary with the environment of the second one."""
+    service, keys = task(**parameters)["ContainerDefinitions"]
+    assert service["DependsOn"] == [{"ContainerName": keys["Name"], "Condition": "SUCCESS"}]
+    (mounted,) = {mount["ContainerPath"] for container in [service, keys] for mount in container["MountPoints"]}
+    assert {secret["Name"]: secret["ValueFrom"] for secret in keys["Secrets"]} == secrets
+    folder, tools = tmp_path / "folder", tmp_path / "tools"
+    for directory in [folder, tools]:
+        directory.mkdir()
+    # Only root may give files away.
+    (tools / "chown").symlink_to("/bin/true")
+    (script,) = keys["Command"]
+    values = {name: os.urandom(32).hex() for name in secrets}
+    path = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    done = run([*keys["EntryPoint"], script.replace(mounted, str(folder))], tmp_path, **values, **path)
+    assert done.returncode == 0, done.stderr
+    assert {file.name: file.read_text() for file in folder.iterdir()} == {
+        name.lower(): value for name, value in values.items()
+    }
+    assert {file.name for file in folder.iterdir()} == files
+    assert all(file.stat().st_mode & 0o777 == 0o400 for file in folder.iterdir())
+    environment = {
+        variable["Name"]: str(variable["Value"]).replace(mounted, str(folder)) for variable in service["Environment"]
+    }
+    checked = run([binary(), "config", "check", "--strict"], tmp_path, **environment)
+    assert "shared_cache" not in checked.stderr, checked.stderr
+
+
+def test_the_stack_connects_tasks_and_shared_cache_but_nothing_else() -> None:
+    stack = Stack(**SHARED, SharedCacheSecurityGroup="sg-1", SharedCachePort=6380)
+    out, into = stack.resource("ToSharedCache"), stack.resource("SharedCacheFromTasks")
+    assert (out["DestinationSecurityGroupId"], into["GroupId"]) == ("sg-1", "sg-1")
+    assert out["GroupId"] == into["SourceSecurityGroupId"] == "<TaskSecurityGroup>"
+    assert {rule[port] for rule in [out, into] for port in ["FromPort", "ToPort"]} == {6380}
+
+
+def test_iam_allows_one_user_of_one_cache() -> None:
+    account = "arn:aws:elasticache:eu-west-1:123456789012"
+    for serverless, cache in [("false", "replicationgroup:lookup"), ("true", "serverlesscache:lookup")]:
+        (policy,) = Stack(**SHARED_BY_IAM, SharedCacheIsServerless=serverless).resource("TaskRole")["Policies"]
+        lint(policy["PolicyDocument"])
+        (statement,) = [
+            each for each in policy["PolicyDocument"]["Statement"] if each["Action"] == "elasticache:Connect"
+        ]
+        assert statement["Resource"] == [f"{account}:{cache}", f"{account}:user:reader"]
+
+
+def test_the_replicas_of_a_deployment_are_expected() -> None:
+    stack = Stack()
+    assert stack.parameter("SharedCacheReplicasAtMost") == 2 * stack.parameter("MaxTasks")
+    deployment = stack.resource("Service")["DeploymentConfiguration"]
+    assert deployment["MaximumPercent"] == 200
 
 
 def test_the_container_is_hardened() -> None:
@@ -81,6 +161,12 @@ def test_a_pool_of_any_partition_is_accepted(partition: str, region: str, tmp_pa
     assert checked.returncode == 0, checked.stderr
 
 
+def test_the_execution_role_reads_the_secrets_of_the_shared_cache_only() -> None:
+    (policy,) = Stack(**SHARED, SharedCachePasswordArn=PASSWORD).resource("ExecutionRole")["Policies"]
+    (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if "secrets" in str(each["Action"])]
+    assert statement["Action"] == "secretsmanager:GetSecretValue" and statement["Resource"] == [KEYS, PASSWORD]
+
+
 def test_the_execution_role_is_limited_to_one_image_and_one_log_group() -> None:
     (policy,) = Stack(ImageRepositoryArn="arn:aws:ecr:eu-west-1:123456789012:repository/lookup").resource(
         "ExecutionRole"
@@ -88,5 +174,6 @@ def test_the_execution_role_is_limited_to_one_image_and_one_log_group() -> None:
     document = policy["PolicyDocument"]
     document["Statement"][0]["Resource"] = "arn:aws:logs:eu-west-1:123456789012:log-group:lookup:*"
     lint(document)
+    assert not any("secretsmanager" in str(statement["Action"]) for statement in document["Statement"])
     unrestricted = [statement["Action"] for statement in document["Statement"] if statement["Resource"] == "*"]
     assert unrestricted == ["ecr:GetAuthorizationToken"]
