@@ -11,6 +11,7 @@ mod entries;
 mod fault;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod iam;
 mod index;
 mod keys;
 mod kind;

@@ -34,6 +34,8 @@ pub(super) enum FaultKind {
     Settings,
     /// The store refused this command for a reason that may pass.
     Busy,
+    /// One node of a cluster failed, which says nothing about the others.
+    Node,
     /// The script failed. This says nothing about the store's health.
     Script,
 }
@@ -62,7 +64,7 @@ impl FaultKind {
     /// Returns whether the breaker opens at the first one, because further calls would fail too.
     pub(super) fn is_certain(self) -> bool {
         match self {
-            Self::Timeout | Self::Busy | Self::Script => false,
+            Self::Timeout | Self::Busy | Self::Node | Self::Script => false,
             Self::Closed
             | Self::ReadOnly
             | Self::NotReady
@@ -81,7 +83,7 @@ impl FaultKind {
             Self::ReadOnly => Some(ReconnectReason::ReadOnly),
             Self::NotReady | Self::Mode => Some(ReconnectReason::NotReady),
             Self::Credentials => Some(ReconnectReason::Credentials),
-            Self::Timeout | Self::Full | Self::Busy | Self::Script => None,
+            Self::Timeout | Self::Full | Self::Busy | Self::Node | Self::Script => None,
         }
     }
 

@@ -36,7 +36,7 @@ struct State<C> {
     connection: Option<C>,
     /// Counts the connections, so that a late result of an earlier one changes nothing.
     number: u64,
-    timeouts_in_a_row: u32,
+    unanswered_in_a_row: u32,
     last_answer: Instant,
     /// Why the supervisor must replace the connection.
     replacement: Option<ReconnectReason>,
@@ -65,7 +65,7 @@ impl<C: Clone> Lane<C> {
             breaker,
             connection: None,
             number: 0,
-            timeouts_in_a_row: 0,
+            unanswered_in_a_row: 0,
             last_answer: Instant::now(),
             replacement: None,
         };
@@ -113,7 +113,7 @@ impl<C: Clone> Lane<C> {
         let mut state = self.state();
         state.connection = Some(connection);
         state.number += 1;
-        state.timeouts_in_a_row = 0;
+        state.unanswered_in_a_row = 0;
         state.last_answer = Instant::now();
         state.replacement = None;
         if !state.breaker.as_ref().is_some_and(Breaker::is_open) {
@@ -143,11 +143,14 @@ impl<C: Clone> Lane<C> {
         if let Some(reason) = reason {
             state.replacement.get_or_insert(reason);
         }
+        let has_breaker = state.breaker.is_some();
         if opens {
             self.is_available.store(false, Relaxed);
-            self.report_open(state.breaker.is_some(), fault);
         }
         drop(state);
+        if opens {
+            self.report_open(has_breaker, fault);
+        }
         if opens || reason.is_some() {
             self.changed.notify_one();
         }
@@ -170,6 +173,14 @@ impl<C: Clone> Lane<C> {
             self.metrics.set_open(false);
         }
         closes
+    }
+
+    /// Stops the calls, if that has not happened yet: the connection must be replaced, and no other
+    /// can be established.
+    pub(super) fn lose(&self, fault: &Fault) {
+        let number = self.state().number;
+        let fault = Fault { kind: FaultKind::Closed, cause: fault.cause.clone() };
+        self.record(number, Some(&fault), Duration::ZERO);
     }
 
     /// Records that the present connection has ended, perhaps without any call.
@@ -199,13 +210,13 @@ impl<C> State<C> {
         match failure {
             // TCP keeps a half-open connection for minutes, and the `redis` crate never gives up one
             // whose calls time out.
-            Some(FaultKind::Timeout) => {
-                self.timeouts_in_a_row += 1;
-                let limit = if self.breaker.is_some() { MAX_TIMEOUTS } else { 1 };
-                (self.timeouts_in_a_row >= limit).then_some(ReconnectReason::Timeouts)
+            Some(FaultKind::Timeout | FaultKind::Node) => {
+                self.unanswered_in_a_row += 1;
+                let limit = if self.breaker.is_some() { MAX_UNANSWERED } else { 1 };
+                (self.unanswered_in_a_row >= limit).then_some(ReconnectReason::Timeouts)
             }
             failure => {
-                self.timeouts_in_a_row = 0;
+                self.unanswered_in_a_row = 0;
                 self.last_answer = Instant::now();
                 failure.and_then(FaultKind::replaces)
             }
@@ -219,5 +230,5 @@ impl<C> Taken<C> {
     }
 }
 
-const MAX_TIMEOUTS: u32 = 3;
+const MAX_UNANSWERED: u32 = 3;
 const SLOW: &str = "most of its answers took longer than half of shared_cache.timeout";

@@ -11,6 +11,7 @@ mod sentinel;
 mod server;
 mod socket;
 mod tls;
+mod token_stream;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -26,10 +27,12 @@ use super::{
     breaker::Breaker,
     call::{Call, CallError, Events, Reply, StreamPosition, Transport},
     fault::Fault,
+    iam::IamTokens,
     lane::{Lane, Taken},
     script_errors::ScriptErrors,
+    scripts,
     supervisor::Supervisor,
-    target::{self, Target},
+    target::{Auth, Target},
 };
 use crate::{
     outgoing::Outgoing,
@@ -57,10 +60,15 @@ impl Link {
         let commands = Arc::new(Lane::new("commands", Some(breaker), metrics));
         let events = Arc::new(Lane::new("events", None, metrics));
         metrics.set_open(true);
+        scripts::ALL.iter().for_each(|script| metrics.prepare(script.name));
         let (time_limit, system_roots) = (target.timeout, outgoing.trust_anchors());
+        let tokens = match &target.auth {
+            Auth::Iam(iam) => Some(Arc::new(IamTokens::start(iam, outgoing))),
+            Auth::None | Auth::Password { .. } => None,
+        };
         let connector = |node_time_limit| {
-            let (target, system_roots) = (target.clone(), system_roots.clone());
-            Arc::new(StoreConnector { target, system_roots, node_time_limit })
+            let (target, system_roots, tokens) = (target.clone(), system_roots.clone(), tokens.clone());
+            Arc::new(StoreConnector { target, system_roots, tokens, node_time_limit })
         };
         let supervisors = [
             Supervisor {

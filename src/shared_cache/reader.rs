@@ -11,7 +11,9 @@ use self::{
     report::Report,
     servers::Servers,
 };
-use super::{config::SharedCacheConfig, index::IndexKey, keys::ValueKeys, target::Target};
+use super::{
+    config::SharedCacheConfig, index::IndexKey, keys::ValueKeys, namespace::Namespace, target::Target,
+};
 use crate::{
     config::{Config, ErrorCollector, SharedCacheMode, SharedCacheSettings},
     key_file::KeyFile,
@@ -39,17 +41,18 @@ fn read(settings: &SharedCacheSettings, mut report: Report<'_, '_>) -> Option<Sh
     let namespace = report.errors.parsed("shared_cache.namespace", &settings.namespace);
     let index_key = index_key(settings, &mut report);
     let value_keys = value_keys(settings, index_key.as_ref(), &mut report);
+    let namespace: Namespace = namespace?;
     let target = Target {
         mode: mode?,
         tls,
         auth: auth?,
         timeout: settings.timeout,
         connect_timeout: settings.connect_timeout,
-        namespace: namespace.clone()?,
+        namespace: namespace.clone(),
     };
     Some(SharedCacheConfig {
         target,
-        namespace: namespace?,
+        namespace,
         index_key: index_key?,
         value_keys: Arc::new(value_keys?),
         replicas_at_most: settings.replicas_at_most,

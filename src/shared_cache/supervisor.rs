@@ -39,25 +39,27 @@ pub(super) struct Supervisor<K: Connector> {
 impl<K: Connector> Supervisor<K> {
     /// Runs until it is aborted.
     pub(super) async fn run(self) {
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut reason) = (Backoff::default(), None);
         loop {
-            let connection = self.connect(&mut backoff).await;
+            let connection = self.connect(&mut backoff, reason).await;
             let connected = Instant::now();
-            let reason = self.keep(&connection).await;
+            let replaced = self.keep(&connection).await;
+            reason = Some(replaced);
             if connected.elapsed() >= MAX_WAIT {
                 backoff = Backoff::after_success();
             }
-            self.metrics.reconnects.get(reason).inc();
-            debug!(connection = self.lane.purpose, ?reason, "replacing a connection to the shared cache");
+            self.metrics.reconnects.get(replaced).inc();
+            debug!(connection = self.lane.purpose, ?replaced, "replacing a connection to the shared cache");
             if let (ReconnectReason::ReadOnly | ReconnectReason::NotReady, Some(follower)) =
-                (reason, &self.follower)
+                (replaced, &self.follower)
             {
-                follower.replace(reason);
+                follower.replace(replaced);
             }
         }
     }
 
-    async fn connect(&self, backoff: &mut Backoff) -> K::Connection {
+    /// Connects, in as many attempts as it takes.
+    async fn connect(&self, backoff: &mut Backoff, reason: Option<ReconnectReason>) -> K::Connection {
         let mut last: Option<Fault> = None;
         loop {
             sleep(backoff.next()).await;
@@ -67,11 +69,16 @@ impl<K: Connector> Supervisor<K> {
                     debug!(connection = self.lane.purpose, "connected to the shared cache");
                     return connection;
                 }
-                Err(fault) if last.as_ref() == Some(&fault) => {}
                 Err(fault) => {
-                    let (connection, cause) = (self.lane.purpose, &fault.cause);
-                    warn!(connection, cause, "cannot connect to the shared cache; trying again");
-                    last = Some(fault);
+                    // An old connection may still be good.
+                    if reason != Some(ReconnectReason::Age) {
+                        self.lane.lose(&fault);
+                    }
+                    if last.as_ref() != Some(&fault) {
+                        let (connection, cause) = (self.lane.purpose, &fault.cause);
+                        warn!(connection, cause, "cannot connect to the shared cache; trying again");
+                        last = Some(fault);
+                    }
                 }
             }
         }
@@ -100,6 +107,10 @@ impl<K: Connector> Supervisor<K> {
                 () = &mut aged => return ReconnectReason::Age,
                 () = self.lane.changed() => {}
                 () = wait_until(next_probe) => {
+                    if !condition.is_open && self.lane.condition().idle < self.heartbeat.unwrap_or_default() {
+                        // A call was answered meanwhile.
+                        continue;
+                    }
                     last_probe = Some(Instant::now());
                     self.probe().await;
                 }
@@ -159,3 +170,6 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 // ElastiCache ends a connection with an IAM token after 12 h. This also picks up new passwords and
 // certificates.
 const MAX_AGE: Duration = Duration::from_secs(10 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

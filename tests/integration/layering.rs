@@ -79,11 +79,12 @@ fn a_circle_of_files_is_found() {
 
 #[test]
 fn every_large_external_crate_has_one_owner() {
-    let owners: [(&str, &[&str]); 31] = [
+    let owners: [(&str, &[&str]); 32] = [
         ("arc_swap", &["server/tls", "shared_cache/keys"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito", "pool/partition"]),
-        ("aws_config", &["users/cognito"]),
-        ("aws_credential_types", &["users/cognito/credentials"]),
+        ("aws_config", &["users/cognito", "shared_cache/iam"]),
+        ("aws_credential_types", &["users/cognito/credentials", "shared_cache/iam"]),
+        ("aws_sigv4", &["shared_cache/iam"]),
         ("aws_smithy_runtime_api", &["outgoing/aws", "users/cognito/fixtures"]),
         ("aws_lc_rs", &["audit/key", "auth/verified", "shared_cache"]),
         ("clap", &["cli", "sandbox"]),

@@ -119,3 +119,77 @@ fn io_source(error: &RedisError) -> Option<&io::Error> {
 
 const CREDENTIALS: &str = "the server does not accept the credentials: check shared_cache.username and shared_cache.password_file, or shared_cache.iam";
 const MAX_DETAIL: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use redis::parse_redis_value;
+    use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+    use super::*;
+
+    #[test]
+    fn an_error_reply_is_classified_by_its_code() {
+        for (reply, kind, named) in [
+            ("READONLY You can't write against a read only replica.", FaultKind::ReadOnly, "replica"),
+            ("UNBLOCKED force unblock from blocking operation", FaultKind::ReadOnly, "replica"),
+            ("LOADING Redis is loading the dataset in memory", FaultKind::NotReady, "LOADING"),
+            ("MASTERDOWN Link with MASTER is down", FaultKind::NotReady, "MASTERDOWN"),
+            ("CLUSTERDOWN The cluster is down", FaultKind::NotReady, "CLUSTERDOWN"),
+            ("OOM command not allowed", FaultKind::Full, "maxmemory"),
+            ("MISCONF Redis is configured to save RDB snapshots", FaultKind::Full, "MISCONF"),
+            ("NOREPLICAS Not enough good replicas to write.", FaultKind::Full, "NOREPLICAS"),
+            ("NOAUTH Authentication required.", FaultKind::Credentials, "shared_cache.password_file"),
+            ("WRONGPASS invalid username-password pair", FaultKind::Credentials, "shared_cache.iam"),
+            ("MOVED 3999 127.0.0.1:6381", FaultKind::Mode, "shared_cache.mode"),
+            ("BUSY Redis is busy running a script.", FaultKind::Busy, "BUSY"),
+            ("ERR max number of clients reached", FaultKind::Busy, "too many clients"),
+            ("NOPERM User cl has no permissions", FaultKind::Script, "shared_cache.username"),
+            ("WRONGTYPE Operation against a key", FaultKind::Script, "WRONGTYPE"),
+            ("ERR user_script:1: attempt to index a nil value", FaultKind::Script, "user_script:1"),
+        ] {
+            let value = parse_redis_value(format!("-{reply}\r\n").as_bytes()).unwrap();
+            let found = fault(&value.extract_error().unwrap_err());
+            assert_eq!(found.kind, kind, "{reply}");
+            assert!(found.cause.contains(named), "{reply}: {found}");
+        }
+    }
+
+    #[test]
+    fn no_argument_of_a_command_is_shown() {
+        let reply = "-ERR unknown command 'EVALSHA', with args beginning with: 'sha' '1' 'cl:1:{secret}'\r\n";
+        let found = fault(&parse_redis_value(reply.as_bytes()).unwrap().extract_error().unwrap_err());
+        assert!(found.cause.contains("EVALSHA") && !found.cause.contains("secret"), "{found}");
+    }
+
+    #[test]
+    fn an_error_of_tls_names_what_to_check() {
+        let certificate = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        for (error, named) in [
+            (certificate, "shared_cache.ca_file"),
+            (rustls::Error::AlertReceived(AlertDescription::CertificateRequired), "shared_cache.certificate"),
+            (rustls::Error::AlertReceived(AlertDescription::UnknownCA), "shared_cache.certificate"),
+            (rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType), "shared_cache.url"),
+            (rustls::Error::DecryptError, "TLS failed"),
+        ] {
+            // As the `redis` crate returns it after the handshake, and as rustls does within it.
+            let io = || io::Error::new(io::ErrorKind::InvalidData, error.clone());
+            for found in [fault(&RedisError::from(io())), tls_handshake_fault(&io())] {
+                assert!(found.kind == FaultKind::Closed && found.cause.contains(named), "{found}");
+            }
+        }
+        let ended = tls_handshake_fault(&io::ErrorKind::UnexpectedEof.into());
+        assert!(ended.cause.contains("shared_cache.url"), "{ended}");
+    }
+
+    #[test]
+    fn an_error_of_the_socket_is_a_timeout_or_a_closed_connection() {
+        for (kind, expected) in [
+            (io::ErrorKind::TimedOut, FaultKind::Timeout),
+            (io::ErrorKind::BrokenPipe, FaultKind::Closed),
+            (io::ErrorKind::ConnectionReset, FaultKind::Closed),
+            (io::ErrorKind::ConnectionRefused, FaultKind::Closed),
+        ] {
+            assert_eq!(fault(&RedisError::from(io::Error::from(kind))).kind, expected, "{kind}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Connections to all nodes of a cluster, which the `redis` crate keeps.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::{
     ClientTlsConfig, ConnectionAddr, ProtocolVersion, TlsCertificates,
@@ -10,14 +10,17 @@ use redis::{
 };
 
 use super::{
-    super::fault::{Fault, FaultKind},
+    super::{
+        fault::{Fault, FaultKind},
+        iam::IamTokens,
+        target::Address,
+    },
     classify,
     connection::Connection,
     credentials::Credentials,
     server::Dialer,
-    socket,
-    target::Address,
-    tls,
+    socket, tls,
+    token_stream::TokenStream,
 };
 
 /// What the connections to all nodes have in common.
@@ -25,6 +28,8 @@ pub(super) struct Nodes<'a> {
     pub(super) seeds: &'a [Address],
     pub(super) tls: Option<&'a tls::Contents>,
     pub(super) credentials: Option<&'a Credentials>,
+    /// Signs the tokens of each connection, instead of the credentials.
+    pub(super) tokens: Option<&'a Arc<IamTokens>>,
     /// The time limit of one command at one node; none for the reader of events, which waits.
     pub(super) time_limit: Option<Duration>,
 }
@@ -80,8 +85,10 @@ impl Nodes<'_> {
         if let Some(limit) = self.time_limit {
             builder = builder.response_timeout(limit);
         }
-        if let Some(credentials) = self.credentials {
-            builder = builder.password(String::from_utf8_lossy(&credentials.secret));
+        if let Some(tokens) = self.tokens {
+            builder = builder.set_credentials_provider(TokenStream(Arc::clone(tokens)));
+        } else if let Some(credentials) = self.credentials {
+            builder = builder.password(credentials.secret.as_str());
             if let Some(user) = &credentials.user {
                 builder = builder.username(user);
             }

@@ -118,12 +118,12 @@ impl Connection {
     }
 }
 
-/// A node that fails says nothing about the others, and the cluster connection itself replaces its
-/// connection.
+/// A node that fails says nothing about the others, and the `redis` crate replaces its connection
+/// itself, with the password that it was given first.
 fn of_one_node(fault: Fault) -> Fault {
     match fault.kind {
         FaultKind::Closed | FaultKind::ReadOnly | FaultKind::NotReady | FaultKind::Mode => {
-            Fault { kind: FaultKind::Busy, ..fault }
+            Fault { kind: FaultKind::Node, ..fault }
         }
         _ => fault,
     }

@@ -1,20 +1,27 @@
 //! Connecting to the store in its mode.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::try_join_all;
+use futures_util::{
+    FutureExt as _,
+    future::{select_ok, try_join_all},
+};
 use rustls::pki_types::TrustAnchor;
 use tokio::time::timeout;
 
 use super::{
-    super::{fault::Fault, supervisor::Connector},
+    super::{
+        fault::{Fault, FaultKind},
+        iam::IamTokens,
+        supervisor::Connector,
+        target::{Address, Auth, Mode, Target},
+    },
     cluster::Nodes,
     command::{self, SLOT_TAGS},
     connection::Connection,
     credentials::Credentials,
     sentinel,
     server::Dialer,
-    target::{Address, Auth, Mode, Target},
     tls,
 };
 
@@ -22,6 +29,8 @@ use super::{
 pub(super) struct StoreConnector {
     pub(super) target: Target,
     pub(super) system_roots: Vec<TrustAnchor<'static>>,
+    /// Signs the tokens of [`Auth::Iam`].
+    pub(super) tokens: Option<Arc<IamTokens>>,
     /// The time limit of a command at a node of a cluster; none for the reader of events.
     pub(super) node_time_limit: Option<Duration>,
 }
@@ -30,29 +39,13 @@ impl Connector for StoreConnector {
     type Connection = Connection;
 
     async fn connect(&self) -> Result<Connection, Fault> {
-        let credentials = self.credentials()?;
-        let contents = self.target.tls.as_ref().map(tls::read).transpose()?;
-        let config = contents.as_ref().map(|contents| tls::client_config(contents, &self.system_roots));
-        let config = config.transpose()?;
-        let dialer = || Dialer::new(config.clone(), self.target.connect_timeout);
-        match &self.target.mode {
-            Mode::Standalone(address) => self.connect_to(&dialer(), address, credentials.as_ref()).await,
-            Mode::Sentinel { addresses, name } => {
-                let address = sentinel::primary(dialer, addresses, name, credentials.as_ref()).await?;
-                self.connect_to(&dialer(), &address, credentials.as_ref()).await
-            }
-            Mode::Cluster(seeds) => {
-                let nodes = Nodes {
-                    seeds,
-                    tls: contents.as_ref(),
-                    credentials: credentials.as_ref(),
-                    time_limit: self.node_time_limit,
-                };
-                let connection = nodes.connect(dialer).await?;
-                dialer().first(self.probe_all(&connection)).await?;
-                Ok(connection)
-            }
+        let connected = self.connect_in_mode().await;
+        if let (Err(fault), Some(tokens)) = (&connected, &self.tokens)
+            && fault.kind == FaultKind::Credentials
+        {
+            tokens.refused();
         }
+        connected
     }
 
     async fn probe(&self, connection: &Connection) -> Result<(), Fault> {
@@ -68,6 +61,33 @@ impl Connector for StoreConnector {
 }
 
 impl StoreConnector {
+    async fn connect_in_mode(&self) -> Result<Connection, Fault> {
+        let credentials = self.credentials().await?;
+        let contents = self.target.tls.as_ref().map(tls::read).transpose()?;
+        let config = contents.as_ref().map(|contents| tls::client_config(contents, &self.system_roots));
+        let config = config.transpose()?;
+        let dialer = || Dialer::new(config.clone(), self.target.connect_timeout);
+        match &self.target.mode {
+            Mode::Standalone(address) => self.connect_to(&dialer(), address, credentials.as_ref()).await,
+            Mode::Sentinel { addresses, name } => {
+                let address = sentinel::primary(dialer, addresses, name, credentials.as_ref()).await?;
+                self.connect_to(&dialer(), &address, credentials.as_ref()).await
+            }
+            Mode::Cluster(seeds) => {
+                let nodes = Nodes {
+                    seeds,
+                    tls: contents.as_ref(),
+                    credentials: credentials.as_ref(),
+                    tokens: self.tokens.as_ref(),
+                    time_limit: self.node_time_limit,
+                };
+                let connection = nodes.connect(dialer).await?;
+                dialer().first(self.probe_any(&connection)).await?;
+                Ok(connection)
+            }
+        }
+    }
+
     async fn connect_to(
         &self,
         dialer: &Dialer,
@@ -86,13 +106,25 @@ impl StoreConnector {
         try_join_all(commands.iter().map(|command| connection.send(command))).await.map(drop)
     }
 
-    fn credentials(&self) -> Result<Option<Credentials>, Fault> {
-        match &self.target.auth {
-            Auth::None => Ok(None),
-            Auth::Password { username, password_file } => {
+    /// Writes in all parts of a cluster. It is used if one of them works, because another may be in the
+    /// middle of a failover.
+    async fn probe_any(&self, connection: &Connection) -> Result<(), Fault> {
+        let commands = SLOT_TAGS.map(|tag| command::probe(&self.target.namespace, tag));
+        select_ok(commands.iter().map(|command| connection.send(command).boxed())).await.map(drop)
+    }
+
+    /// Reads the password again, or signs a token. Waits for AWS credentials without counting that as
+    /// connecting.
+    async fn credentials(&self) -> Result<Option<Credentials>, Fault> {
+        match (&self.target.auth, &self.tokens) {
+            (Auth::Password { username, password_file }, _) => {
                 Credentials::read(username.as_deref(), password_file).map(Some)
             }
-            Auth::Iam(_) => Ok(None),
+            (Auth::Iam(_), Some(tokens)) => {
+                let secret = tokens.token().await?;
+                Ok(Some(Credentials { user: Some(tokens.user().to_owned()), secret }))
+            }
+            (Auth::None | Auth::Iam(_), _) => Ok(None),
         }
     }
 }

@@ -1,31 +1,30 @@
 //! The credentials of one connection.
 
+use std::path::Path;
+
 use redis::cmd;
 use zeroize::Zeroizing;
 
 use super::{
-    super::fault::{Fault, FaultKind},
+    super::{
+        fault::{Fault, FaultKind},
+        password,
+    },
     connection::Connection,
-    tls::read_file,
 };
 
 /// A user and its password or token.
 pub(super) struct Credentials {
     /// None for the default user.
     pub(super) user: Option<String>,
-    pub(super) secret: Zeroizing<Vec<u8>>,
+    pub(super) secret: Zeroizing<String>,
 }
 
 impl Credentials {
-    /// Reads the password of a user. A line end is not part of it.
-    pub(super) fn read(user: Option<&str>, password_file: &std::path::Path) -> Result<Self, Fault> {
-        let mut secret = Zeroizing::new(read_file(PASSWORD_FILE, password_file)?);
-        while secret.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-            secret.pop();
-        }
-        if secret.is_empty() {
-            return Err(Fault::new(FaultKind::Settings, format_args!("{PASSWORD_FILE}: the file is empty")));
-        }
+    /// Reads the password of a user.
+    pub(super) fn read(user: Option<&str>, password_file: &Path) -> Result<Self, Fault> {
+        let secret = password::read(password_file)
+            .map_err(|problem| Fault::new(FaultKind::Settings, format_args!("{PASSWORD_FILE}: {problem}")))?;
         Ok(Self { user: user.map(ToOwned::to_owned), secret })
     }
 
@@ -35,7 +34,7 @@ impl Credentials {
         if let Some(user) = &self.user {
             command.arg(user);
         }
-        command.arg(self.secret.as_slice());
+        command.arg(self.secret.as_str());
         match connection.send(&command).await {
             Ok(_) => Ok(()),
             // Any other error reply is about the credentials too, for example that the server has none.
@@ -48,4 +47,5 @@ impl Credentials {
 }
 
 const PASSWORD_FILE: &str = "shared_cache.password_file";
-const REFUSED: &str = "the server does not accept the credentials of shared_cache.password_file";
+const REFUSED: &str =
+    "the server does not accept the credentials of shared_cache.password_file or shared_cache.iam";

@@ -3,11 +3,13 @@
 use redis::{Value, cmd};
 
 use super::{
-    super::fault::{Fault, FaultKind},
+    super::{
+        fault::{Fault, FaultKind},
+        target::Address,
+    },
     connection::Connection,
     credentials::Credentials,
     server::Dialer,
-    target::Address,
 };
 
 /// Asks the sentinels for the address of a primary, in random order, because one of them may be out

@@ -11,12 +11,14 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    super::fault::{Fault, FaultKind},
+    super::{
+        fault::{Fault, FaultKind},
+        target::Address,
+    },
     classify,
     connection::Connection,
     credentials::Credentials,
     socket,
-    target::Address,
 };
 
 /// How to connect to each server of the store.

@@ -80,7 +80,7 @@ label! {
         NotReady,
         /// The store became a replica.
         ReadOnly,
-        /// Calls in a row had no answer in time.
+        /// Calls in a row had no answer in time, or failed at a node of the cluster.
         Timeouts,
     }
 }

@@ -1,0 +1,208 @@
+//! IAM tokens of Amazon ElastiCache. The AWS credentials that sign them are found and renewed by a
+//! task of their own, because a source of credentials may take longer than connecting may.
+
+mod token;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials as _, error::CredentialsError},
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    fault::{Fault, FaultKind},
+    target::Iam,
+};
+use crate::{outgoing::Outgoing, telemetry::error_chain};
+
+/// Signs tokens. Dropping it ends its task.
+#[derive(Debug)]
+pub(super) struct IamTokens {
+    iam: Iam,
+    found: watch::Receiver<Found>,
+    renewal: Arc<Notify>,
+    task: AbortHandle,
+}
+
+/// What the last search for credentials has found.
+#[derive(Clone, Debug)]
+enum Found {
+    NotYet,
+    Nothing(Fault),
+    Signer(Signer),
+}
+
+/// What signs a token.
+#[derive(Clone, Debug)]
+struct Signer {
+    credentials: Credentials,
+    region: String,
+}
+
+impl IamTokens {
+    /// Begins to search for credentials. Must be called in the runtime in which the link lives.
+    pub(super) fn start(iam: &Iam, outgoing: &Outgoing) -> Self {
+        let (sender, found) = watch::channel(Found::NotYet);
+        let renewal = Arc::new(Notify::new());
+        let search = Search {
+            iam: iam.clone(),
+            outgoing: outgoing.clone(),
+            found: sender,
+            renewal: Arc::clone(&renewal),
+        };
+        #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
+        let task = tokio::spawn(search.run()).abort_handle();
+        Self { iam: iam.clone(), found, renewal, task }
+    }
+
+    /// The name of the user.
+    pub(super) fn user(&self) -> &str {
+        &self.iam.user
+    }
+
+    /// Signs a token that is valid from now on, for 15 min. Waits for the first search, up to 30 s.
+    pub(super) async fn token(&self) -> Result<Zeroizing<String>, Fault> {
+        let mut found = self.found.clone();
+        let searched = found.wait_for(|found| !matches!(found, Found::NotYet)).await;
+        let found = searched.map(|found| found.clone()).unwrap_or(Found::NotYet);
+        match found {
+            Found::Signer(Signer { credentials, region }) => {
+                token::sign(&self.iam, &region, credentials, SystemTime::now())
+            }
+            Found::Nothing(fault) => Err(fault),
+            Found::NotYet => Err(invalid("no credentials")),
+        }
+    }
+
+    /// Has the credentials renewed, because the store refused a token.
+    pub(super) fn refused(&self) {
+        self.renewal.notify_one();
+    }
+}
+
+impl Drop for IamTokens {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The task that finds the credentials.
+struct Search {
+    iam: Iam,
+    outgoing: Outgoing,
+    found: watch::Sender<Found>,
+    renewal: Arc<Notify>,
+}
+
+impl Search {
+    async fn run(self) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.search().await {
+                Ok(signer) => {
+                    wait = FIRST_WAIT;
+                    let renew_in = renew_in(signer.credentials.expiry(), SystemTime::now());
+                    self.found.send_replace(Found::Signer(signer));
+                    sleep(MIN_INTERVAL).await;
+                    drop(timeout(renew_in.saturating_sub(MIN_INTERVAL), self.renewal.notified()).await);
+                }
+                Err(fault) => {
+                    self.found.send_if_modified(|found| found.set_nothing(fault));
+                    sleep(wait).await;
+                    wait = (wait * 2).min(LAST_WAIT);
+                }
+            }
+        }
+    }
+
+    /// Creates every provider again, so that all files are read again.
+    async fn search(&self) -> Result<Signer, Fault> {
+        let mut loader =
+            aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(self.outgoing.aws_client());
+        if let Some(region) = &self.iam.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        let search = async {
+            let config = loader.load().await;
+            let region = config.region().map(ToString::to_string).ok_or_else(|| {
+                invalid("there is no AWS Region: set shared_cache.iam.region or AWS_REGION")
+            })?;
+            let provider = config
+                .credentials_provider()
+                .ok_or_else(|| no_source(&CredentialsError::not_loaded_no_source()))?;
+            let credentials = provider.provide_credentials().await.map_err(|error| no_source(&error))?;
+            Ok(Signer { credentials, region })
+        };
+        // Boxed, because the futures of the SDK are large.
+        let searched = timeout(SEARCH_TIMEOUT, Box::pin(search)).await;
+        searched.unwrap_or_else(|_| Err(no_source(&CredentialsError::provider_timed_out(SEARCH_TIMEOUT))))
+    }
+}
+
+impl Found {
+    /// Replaces what is not a signer. Old credentials stay in use, as AWS may have extended them.
+    fn set_nothing(&mut self, fault: Fault) -> bool {
+        let is_replaced = !matches!(self, Self::Signer(_));
+        if is_replaced {
+            *self = Self::Nothing(fault);
+        }
+        is_replaced
+    }
+}
+
+/// Returns when to renew credentials: every 5 min, as a source may change, or before they expire.
+fn renew_in(expiry: Option<SystemTime>, now: SystemTime) -> Duration {
+    let left = expiry.map(|expiry| expiry.duration_since(now).unwrap_or_default());
+    left.map_or(REREAD, |left| (left / 2).min(REREAD))
+}
+
+fn no_source(error: &CredentialsError) -> Fault {
+    invalid(format_args!("no AWS credentials: {}", error_chain(error)))
+}
+
+fn invalid(problem: impl std::fmt::Display) -> Fault {
+    Fault::new(FaultKind::Settings, format_args!("shared_cache.iam: {problem}"))
+}
+
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_secs(30);
+const MIN_INTERVAL: Duration = Duration::from_secs(5);
+const REREAD: Duration = Duration::from_secs(5 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_renewed_before_they_expire() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (left, expected) in [(3600, 300), (600, 300), (360, 180), (10, 5), (0, 0)] {
+            let expiry = now + Duration::from_secs(left);
+            assert_eq!(renew_in(Some(expiry), now), Duration::from_secs(expected), "{left}");
+        }
+        assert_eq!(renew_in(Some(now - REREAD), now), Duration::ZERO, "expired");
+        assert_eq!(renew_in(None, now), REREAD);
+    }
+
+    #[test]
+    fn old_credentials_stay_in_use_while_no_others_are_found() {
+        let credentials = Credentials::new("id", "key", None, None, "test");
+        let mut found = Found::Signer(Signer { credentials, region: "eu-west-1".to_owned() });
+        assert!(!found.set_nothing(invalid("gone")) && matches!(found, Found::Signer(_)));
+        for mut found in [Found::NotYet, Found::Nothing(invalid("still"))] {
+            assert!(found.set_nothing(invalid("gone")) && matches!(found, Found::Nothing(_)));
+        }
+    }
+}
