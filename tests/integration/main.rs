@@ -96,8 +96,8 @@ mod rotation;
 mod sandbox;
 // No log has personal data.
 mod personal_data;
-// The cache that replicas share.
-mod shared_cache;
+// The link to the store of the shared cache.
+mod link;
 // Signals, systemd and Unix sockets.
 mod signals;
 // The scripts of the shared cache.

@@ -219,6 +219,7 @@ pub(crate) fn tls_settings(files: &Files, requires_certificate: bool) -> String 
     )
 }
 
-fn free_address() -> SocketAddr {
+/// An address at which nothing listens.
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }

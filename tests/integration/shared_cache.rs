@@ -1,4 +1,0 @@
-//! The cache that replicas share, against real servers.
-
-mod link;
-mod store;
