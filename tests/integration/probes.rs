@@ -1,6 +1,6 @@
 use cognito_lookup::proto::health::health_check_response::ServingStatus;
 use http::Request;
-use std::time::Duration;
+use std::{io::ErrorKind::WouldBlock, time::Duration};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
@@ -127,6 +127,15 @@ async fn silent_connections_to_the_admin_port_keep_no_probe_out() {
         }
     }
     assert!(silent.len() > 100, "{}", silent.len());
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(app.admin).await.unwrap());
+    }
+    // Accepted after all of them.
+    assert_eq!(http_get(app.admin, "/livez").await.0, 200);
+    let is_open =
+        |stream: &&TcpStream| stream.try_read(&mut [0]).is_err_and(|error| error.kind() == WouldBlock);
+    let open = silent.iter().filter(is_open).count();
+    assert!(open <= 64, "{open} are open");
 }
 
 /// Returns the gRPC code that the health check of an application load balancer gets.

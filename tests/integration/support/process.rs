@@ -94,9 +94,10 @@ impl Process {
         Self { child, log, start: Vec::new(), address: String::new(), admin: nowhere, _folder: folder }
     }
 
-    /// Waits until it has ended, and returns its exit code and what it logged.
+    /// Waits until it has ended, and returns its exit code and what it logged. Panics if it does not
+    /// end in time.
     pub(crate) fn failed(mut self) -> (Option<i32>, Vec<Value>) {
-        let code = self.child.wait().unwrap().code();
+        let code = self.ended();
         (code, self.log.iter().collect())
     }
 
@@ -154,6 +155,10 @@ impl Process {
 
     /// Waits until it has ended, and returns the exit code. Panics if it does not end in time.
     pub(crate) fn wait(mut self) -> Option<i32> {
+        self.ended()
+    }
+
+    fn ended(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
