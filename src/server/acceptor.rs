@@ -11,7 +11,7 @@ use super::{
     listener::{Accepted, Listener},
     worker::Workers,
 };
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{ConnectionLimit, Metrics};
 
 /// The accept loop.
 #[derive(Debug)]
@@ -30,7 +30,13 @@ impl Acceptor {
         let mut last_warning = None;
         while let Some(accepted) = self.listener.next(self.drain.reached(DrainPhase::PortClosed)).await {
             match accepted {
-                Ok(accepted) => self.admit(accepted),
+                Ok(accepted) => {
+                    if self.admit(accepted) == Err(ConnectionLimit::Memory) {
+                        // Clients that are refused may come again at once. In the system's backlog
+                        // they cost nothing, and come to their turn in the order of their arrival.
+                        sleep(MEMORY_PAUSE).await;
+                    }
+                }
                 Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
                     self.metrics.server.accept_failures.inc();
@@ -43,15 +49,14 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, accepted: Accepted) {
-        match self.limiter.admit(accepted.address) {
-            Ok(permit) => self.workers.dispatch(accepted, permit),
-            // The connection closes at once, so that the client can try another replica.
-            Err(limit) => {
-                debug!(?limit, "connection refused");
-                self.metrics.server.connections_refused.get(limit).inc();
-            }
-        }
+    /// Dispatches the connection, or closes it at once, so that the client can try another replica.
+    fn admit(&self, accepted: Accepted) -> Result<(), ConnectionLimit> {
+        let permit = self.limiter.admit(accepted.address).inspect_err(|limit| {
+            debug!(?limit, "connection refused");
+            self.metrics.server.connections_refused.get(*limit).inc();
+        })?;
+        self.workers.dispatch(accepted, permit);
+        Ok(())
     }
 }
 
@@ -70,5 +75,7 @@ fn warn_rarely(last: &mut Option<Instant>, error: &io::Error) {
     }
 }
 
+// The time in which one stranger may be replaced.
+const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
