@@ -86,12 +86,23 @@ impl Add<Duration> for BootTime {
 impl TimePoint {
     /// Reads both clocks.
     pub fn now() -> Self {
-        Self { system: SystemTime::now(), boot: BootTime::now() }
+        Self { system: system_time(), boot: BootTime::now() }
     }
 }
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(not(test))]
+fn system_time() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The system clock of the tests' servers: it follows Tokio's clock.
+#[cfg(test)]
+pub(crate) fn system_time() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000) + since_boot() - tests::ASLEEP.get()
 }
 
 /// Returns the time since the machine started, time asleep included.

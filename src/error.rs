@@ -230,7 +230,7 @@ impl Error {
 impl From<InvalidationFailure> for Error {
     fn from(failure: InvalidationFailure) -> Self {
         match failure {
-            InvalidationFailure::SharedCache(error) => Self::SharedCache(error),
+            InvalidationFailure::SharedCache { error, .. } => Self::SharedCache(error),
             InvalidationFailure::Panicked => Self::Panicked,
         }
     }

@@ -46,7 +46,7 @@ pub use self::{
     link::Link,
     namespace::{InvalidNamespace, Namespace},
     seal::{Binding, KeyAge, MAX_PLAIN_BYTES, NotSealed, Opened, Sealer, Unreadable},
-    server_time::ServerTime,
+    server_time::{MAX_SKEW, ServerTime},
     store::SharedCache,
     stream::{EventKeys, Publish, Published, StreamEnd},
     target::{Address, Auth, ClientFiles, Iam, Mode, Target, Tls},

@@ -13,7 +13,7 @@ use crate::{
         EraseUserRequest, ExpireUserRequest, ExpireUserResponse, ExplainAccessRequest, InspectUserRequest,
     },
     query::{InvalidQuery, Target},
-    users::Invalidation,
+    users::{Invalidation, InvalidationFailure},
     wire::{self, Encoded},
 };
 
@@ -49,8 +49,18 @@ impl Service {
     pub(super) async fn erase(&self, message: &EraseUserRequest, context: CallContext<'_>) -> Reply {
         let permit = self.admin_permit(context, wire::target(&message.sub, &message.user_pool_id)).await?;
         let Subject { pool, sub, .. } = permit.subject();
-        let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase).await?;
-        let receipt = wire::erased(&Uuid::now_v7().to_string(), SystemTime::now(), erased);
+        let erased = self.users.invalidate(&pool.id, sub, Invalidation::Erase).await;
+        let receipt = |erased| wire::erased(&Uuid::now_v7().to_string(), SystemTime::now(), erased);
+        let receipt = match erased {
+            Ok(erased) => receipt(erased),
+            Err(failure) => {
+                // The record says what was erased here, though the caller gets an error.
+                if let InvalidationFailure::SharedCache { here, .. } = failure {
+                    context.audit.set_erasure(&receipt(here));
+                }
+                return Err(failure.into());
+            }
+        };
         context.audit.set_erasure(&receipt);
         Ok(Encoded::from_message(&receipt))
     }

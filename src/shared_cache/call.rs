@@ -50,6 +50,9 @@ pub enum CallError {
     /// The connection ended, or the server refuses commands at present.
     #[error("the shared cache failed")]
     Failed,
+    /// The clocks of the store and of this replica differ by too much.
+    #[error("the clocks of the shared cache and of this replica differ by more than 10 s")]
+    Clock,
     /// The script failed, or returned what cannot be read: a bug, or not the server we expect.
     #[error("a script of the shared cache failed")]
     Script,

@@ -1,6 +1,9 @@
 //! The clock of the store's server.
 
-use std::{ops::Add, time::Duration};
+use std::{
+    ops::Add,
+    time::{Duration, SystemTime},
+};
 
 /// A time by the clock of the store's server, in whole microseconds since 1970. It is comparable with
 /// other times of the same server only, and a failover may set the clock back.
@@ -24,6 +27,12 @@ impl ServerTime {
         self.0
     }
 
+    /// Returns whether it differs from a system clock by at most [`MAX_SKEW`].
+    pub fn is_near(self, system: SystemTime) -> bool {
+        let since_1970 = system.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Duration::from_micros(self.0).abs_diff(since_1970) <= MAX_SKEW
+    }
+
     /// Returns the microsecond before.
     #[must_use]
     pub const fn just_before(self) -> Self {
@@ -44,3 +53,8 @@ impl Add<Duration> for ServerTime {
         Self(self.0.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
     }
 }
+
+/// By how much the clocks of the store and of a replica may differ. A replica does not share what a
+/// store with another clock says: by a time far ahead it could make old entries outlive an
+/// invalidation.
+pub const MAX_SKEW: Duration = Duration::from_secs(10);

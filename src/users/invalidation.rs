@@ -42,10 +42,13 @@ pub struct Invalidated {
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum InvalidationFailure {
     /// This replica's data is invalidated, but the shared cache did not confirm that of the others.
-    #[error(
-        "this replica invalidated the user, but the shared cache did not confirm that of the others: {0}"
-    )]
-    SharedCache(#[from] CallError),
+    #[error("this replica invalidated the user, but not the others for certain: {error}")]
+    SharedCache {
+        /// What was found on this replica.
+        here: Invalidated,
+        /// Why the shared cache did not confirm it.
+        error: CallError,
+    },
     /// A task panicked, or the runtime shuts down.
     #[error("the task of the invalidation panicked")]
     Panicked,
@@ -88,10 +91,12 @@ impl Users {
         let Some(shared) = self.0.shared.clone() else { return Ok(here) };
         let (users, pool, sub) = (self.clone(), pool.clone(), sub.clone());
         let everywhere = async move {
-            let at = shared.invalidate(&pool, &sub, invalidation).await?;
+            let failed = |error| InvalidationFailure::SharedCache { here, error };
+            let at = shared.invalidate(&pool, &sub, invalidation).await.map_err(failed)?;
             // What was read from the shared cache in between.
             let again = users.invalidate_entries(&pool, &sub, invalidation);
-            shared.publish(&pool, &sub, invalidation, at).await?;
+            shared.note_publication(&pool, &sub, invalidation);
+            shared.publish(&pool, &sub, invalidation, at).await.map_err(failed)?;
             Ok(Invalidated { reached_all_replicas: true, ..here.and(again) })
         };
         self.0.single_flight.run(everywhere).await?

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{sync::watch, time::Instant};
@@ -13,8 +13,9 @@ use super::{
     link::ModelLink,
     oracle::{Item, Oracle},
 };
+use crate::clock::system_time;
 
-/// A store that all links share; cheap to clone. Its clock is the paused one plus a skew.
+/// A store that all links share; cheap to clone. Its clock is the system clock of the tests plus a skew.
 #[derive(Clone, Debug)]
 pub(crate) struct ModelStore(Arc<Inner>);
 
@@ -30,7 +31,6 @@ struct State {
     oracle: Oracle,
     /// What the changed keys had before each change of the last seconds.
     undo: VecDeque<(Instant, Before)>,
-    started: Instant,
     skew_micros: i64,
     last_micros: u64,
     run: u64,
@@ -48,7 +48,6 @@ impl ModelStore {
         let state = State {
             oracle: Oracle::default(),
             undo: VecDeque::new(),
-            started: Instant::now(),
             skew_micros: 0,
             last_micros: 0,
             run: 1,
@@ -196,8 +195,9 @@ impl ModelStore {
 impl State {
     /// The server's time. It moves on with each call, as calls take time.
     fn micros(&mut self) -> u64 {
-        let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap();
-        let now = START_MICROS.checked_add_signed(self.skew_micros).unwrap() + elapsed;
+        let since_1970 = system_time().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now =
+            u64::try_from(since_1970.as_micros()).unwrap().checked_add_signed(self.skew_micros).unwrap();
         self.last_micros = now.max(self.last_micros + 1);
         self.last_micros
     }
@@ -219,7 +219,5 @@ impl State {
     }
 }
 
-/// The server's time at the start: some day in 2026.
-const START_MICROS: u64 = 1_790_000_000_000_000;
 /// How far back the writes are known.
 const UNDO: Duration = Duration::from_secs(5);

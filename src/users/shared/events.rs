@@ -13,7 +13,10 @@ use super::{
     Shared,
     follower::{Follower, Seen},
 };
-use crate::shared_cache::{Binding, CallError, Event, Events, ServerTime, Unreadable, stored};
+use crate::{
+    clock::BootTime,
+    shared_cache::{Binding, CallError, Event, Events, ServerTime, Unreadable, stored},
+};
 
 /// Follows the stream of invalidations until the users are dropped. It waits for the store without
 /// a time limit.
@@ -49,24 +52,31 @@ impl Users {
             shared.suspect_all();
             return Ok(());
         };
+        let asked = BootTime::now();
         let events = match place.is_unsure {
             true => Events::default(),
             false => shared.store.events(&follower.position, WAIT).await?,
         };
+        let mut is_whole = true;
         for event in &events.0 {
             let seen = follower.read(event);
             self.apply(shared, event).await;
-            self.act_on(shared, seen).await;
+            self.act_on(shared, seen);
+            is_whole &= seen == Seen::Whole;
         }
         if events.0.is_empty() {
             let seen = follower.found_nothing_until(shared.store.stream_end().await?);
             place.is_unsure = false;
-            self.act_on(shared, seen).await;
+            self.act_on(shared, seen);
+        }
+        // So that a store that answers at once, or the same again, does not keep this thread busy.
+        if !is_whole || (events.0.is_empty() && asked.elapsed() < LEAST_WAIT) {
+            sleep(LEAST_WAIT).await;
         }
         Ok(())
     }
 
-    async fn act_on(&self, shared: &Shared, seen: Seen) {
+    fn act_on(&self, shared: &Arc<Shared>, seen: Seen) {
         match seen {
             Seen::Whole => {}
             Seen::Gap => {
@@ -76,7 +86,9 @@ impl Users {
             Seen::NewRun => {
                 shared.store.metrics().gaps.inc();
                 shared.suspect_all();
-                shared.republish().await;
+                // Beside the events, which go on.
+                let shared = Arc::clone(shared);
+                self.0.single_flight.spawn(async move { shared.republish().await });
             }
         }
     }
@@ -115,4 +127,5 @@ fn read(shared: &Shared, event: &Event) -> Result<stored::Event, Unreadable> {
 
 /// How long a read waits for the next event; then the replica asks whether it missed one.
 const WAIT: Duration = Duration::from_secs(1);
+const LEAST_WAIT: Duration = Duration::from_millis(100);
 const BLIND_INTERVAL: Duration = Duration::from_millis(500);

@@ -23,13 +23,13 @@ pub(super) fn from_text(text: &str) -> FetchError {
     }
 }
 
-const FAILURES: [(&str, Failure); 6] = [
+/// All of them are about Cognito. That there is no such user is an entry, which is sealed; the store
+/// cannot say so.
+const FAILURES: [(&str, Failure); 4] = [
     ("denied", Failure::AccessDenied),
-    ("no-such-user", Failure::NoSuchUser),
     ("throttled", Failure::Throttled),
     ("unavailable", Failure::Unavailable),
     ("unreadable", Failure::Unreadable),
-    ("wrong-user", Failure::WrongUser),
 ];
 const BY_SUB: &str = "/sub";
 const BY_USERNAME: &str = "/username";
@@ -49,10 +49,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_one_replica_is_not_shared() {
+    fn a_refusal_of_one_replica_and_a_statement_about_the_user_are_not_shared() {
         let alone = [
             (Failure::BudgetExhausted(std::time::Duration::ZERO), Some(LookupMethod::BySub)),
             (Failure::Overloaded, Some(LookupMethod::BySub)),
+            (Failure::NoSuchUser, Some(LookupMethod::ByUsername)),
+            (Failure::WrongUser, Some(LookupMethod::BySub)),
             (Failure::Unavailable, None),
         ];
         for (failure, method) in alone {

@@ -34,7 +34,7 @@ impl Follower {
 
     /// Notes an event that was read.
     pub(super) fn read(&mut self, event: &Event) -> Seen {
-        let is_next = event.number == self.number + 1;
+        let is_next = self.number.checked_add(1) == Some(event.number);
         (self.number, self.position) = (event.number, event.position.clone());
         self.newest = self.newest.max(event.number);
         if is_next { Seen::Whole } else { Seen::Gap }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use prost::Message as _;
 
 use super::{super::Invalidation, Shared, recent::Change};
 use crate::{
-    clock::BootTime,
+    clock::{BootTime, TimePoint},
     pool::PoolId,
     shared_cache::{Binding, CallError, Invalidate, ServerTime, stored},
     telemetry::metrics::shared_entries::EventKind,
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Publications(Mutex<VecDeque<Publication>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Publication {
     at: BootTime,
     pool: PoolId,
@@ -45,6 +46,10 @@ impl Shared {
             .store
             .invalidate(&self.user(pool, sub), Invalidate { erase: !keeps_values, ttl: self.ttl })
             .await?;
+        // A time long past would invalidate nothing on the replicas that hear of it.
+        if !at.is_near(TimePoint::now().system) {
+            return Err(CallError::Clock);
+        }
         self.note(pool, sub, at);
         Ok(at)
     }
@@ -57,7 +62,6 @@ impl Shared {
         invalidation: Invalidation,
         at: ServerTime,
     ) -> Result<(), CallError> {
-        self.publications.note(pool, sub, invalidation);
         let kind = match invalidation {
             Invalidation::Erase => stored::EventKind::Erase,
             Invalidation::Expire => stored::EventKind::Expire,
@@ -77,10 +81,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Repeats what this replica has published lately, after a failover. What fails again is bounded
-    /// by the TTL.
+    /// Notes what this replica publishes, to repeat it after a failover.
+    pub(in crate::users) fn note_publication(&self, pool: &PoolId, sub: &Sub, invalidation: Invalidation) {
+        self.publications.note(pool, sub, invalidation);
+    }
+
+    /// Repeats once what this replica has published lately, after a failover. What fails again is
+    /// bounded by the TTL. Takes two calls for each user.
     pub(super) async fn republish(&self) {
-        for Publication { pool, sub, invalidation, .. } in self.publications.recent() {
+        for Publication { pool, sub, invalidation, .. } in self.publications.take() {
             if let Ok(at) = self.invalidate(&pool, &sub, invalidation).await {
                 let _repeated = self.publish(&pool, &sub, invalidation, at).await;
             }
@@ -109,14 +118,20 @@ impl From<Invalidation> for EventKind {
 impl Publications {
     fn note(&self, pool: &PoolId, sub: &Sub, invalidation: Invalidation) {
         let (mut publications, at) = (self.lock(), BootTime::now());
-        publications.retain(|publication| publication.at.elapsed() < KEPT_FOR);
+        publications.retain(|old| {
+            let is_same = old.sub == *sub && old.pool == *pool && old.invalidation == invalidation;
+            !is_same && old.at.elapsed() < KEPT_FOR
+        });
         if publications.len() < MAX_PUBLICATIONS {
             publications.push_back(Publication { at, pool: pool.clone(), sub: sub.clone(), invalidation });
         }
     }
 
-    fn recent(&self) -> Vec<Publication> {
-        self.lock().iter().filter(|publication| publication.at.elapsed() < KEPT_FOR).cloned().collect()
+    /// Removes and returns the recent ones, so that a store that fails over again and again has each
+    /// once.
+    fn take(&self) -> Vec<Publication> {
+        let all = mem::take(&mut *self.lock());
+        all.into_iter().filter(|publication| publication.at.elapsed() < KEPT_FOR).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Publication>> {

@@ -53,8 +53,10 @@ struct Looking<'a> {
 enum Confirmation {
     Confirmed(CacheEntry),
     Invalidated,
-    /// The entry is not suspect, or of no use, or the store does not answer.
+    /// The entry is not suspect, or of no use.
     NotNeeded,
+    /// The store does not answer, so that the TTL of the entry alone decides.
+    Unanswered(CacheEntry),
 }
 
 enum Step {
@@ -68,7 +70,7 @@ impl Users {
     /// another replica's lease until shortly before the deadline of the request.
     pub(in crate::users) async fn turn(&self, request: &mut FetchRequest, shared: &Arc<Shared>) -> Turn {
         match Looking::new(self, request, shared).confirm().await {
-            Confirmation::Confirmed(entry) => {
+            Confirmation::Confirmed(entry) | Confirmation::Unanswered(entry) => {
                 return Turn::Found(Fetched { entry, source: Source::Cache });
             }
             // What is found from now on is newer.
@@ -78,11 +80,12 @@ impl Users {
             Confirmation::NotNeeded => {}
         }
         let mut looking = Looking::new(self, request, shared);
-        // Bounded by the deadline, and should the store lie, by the number of looks.
-        for _ in 0..MAX_LOOKS {
+        let mut useless_entries = 0;
+        // The deadline bounds the waits.
+        while useless_entries < MAX_USELESS_ENTRIES {
             match looking.look().await {
                 Step::Done(turn) => return turn,
-                Step::LookAgain => {}
+                Step::LookAgain => useless_entries += 1,
                 Step::Wait => sleep(poll_delay()).await,
             }
         }
@@ -113,7 +116,8 @@ impl<'a> Looking<'a> {
         let Some(entry) = entry else { return Confirmation::NotNeeded };
         let sent = BootTime::now();
         let Ok(looked) = self.shared.store.look(&self.user, &self.wanted(sent)).await else {
-            return Confirmation::NotNeeded;
+            self.count(SharedLookup::Unavailable);
+            return Confirmation::Unanswered(entry);
         };
         if looked.invalidated > ServerTime::ZERO && looked.invalidated >= entry.since {
             self.shared.note(&key.pool, &key.sub, looked.invalidated);
@@ -130,7 +134,8 @@ impl<'a> Looking<'a> {
         let lease = NewLease { token: &token, lasts: LEASE, ttl: self.shared.ttl };
         let look = Look { lease: Some(lease), ..self.wanted(sent.boot) };
         // Without the store, this replica is alone.
-        let Ok(looked) = self.shared.store.look(&self.user, &look).await else {
+        let looked = self.shared.store.look(&self.user, &look).await;
+        let Some(looked) = looked.ok().filter(|looked| looked.now.is_near(sent.system)) else {
             return self.alone(SharedLookup::Unavailable);
         };
         self.forget_what_was_missed(&looked);
@@ -140,13 +145,13 @@ impl<'a> Looking<'a> {
                 self.wait(token, looked.now.saturating_duration_since(*since))
             }
             LookOutcome::Failed(reason) => self.failed(failure::from_text(reason)),
-            LookOutcome::Leased { since, old } => {
+            LookOutcome::Leased { since, old } if *since <= looked.now => {
                 let old = old.as_ref().and_then(|old| self.open_old(old, &looked, sent));
                 self.count(SharedLookup::Miss);
                 Step::Done(Turn::Fetch(Some(self.lead(token, *since, old))))
             }
-            // Not for a look with a lease.
-            LookOutcome::Nothing { .. } => self.alone(SharedLookup::Unavailable),
+            // No answer to this look.
+            LookOutcome::Leased { .. } | LookOutcome::Nothing { .. } => self.alone(SharedLookup::Unavailable),
         }
     }
 
@@ -289,4 +294,5 @@ fn poll_delay() -> Duration {
 const POLL: Duration = Duration::from_millis(25);
 // A look and the reply still fit.
 const LEAST_LEFT: Duration = Duration::from_millis(100);
-const MAX_LOOKS: usize = 1000;
+// An entry too old for the request, one that is replaced, and a store that lies.
+const MAX_USELESS_ENTRIES: usize = 4;

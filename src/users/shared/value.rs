@@ -17,7 +17,7 @@ use crate::{
     clock::TimePoint,
     freshness::Source,
     shared_cache::{
-        Binding, ServerTime, SharedCache, Unreadable,
+        Binding, MAX_SKEW, ServerTime, SharedCache, Unreadable,
         stored::{self, entry},
     },
     telemetry::metrics::shared_entries::UnreadableReason,
@@ -77,7 +77,7 @@ pub(super) fn open(
     }
     let (content, since) = from_message(key, &message).ok_or(OpenError::Invalid)?;
     let by_system_clocks = sent.system.duration_since(began(&message)).unwrap_or_default();
-    let age = now.saturating_duration_since(since).max(by_system_clocks.saturating_sub(CLOCK_SKEW));
+    let age = now.saturating_duration_since(since).max(by_system_clocks.saturating_sub(MAX_SKEW));
     let began = TimePoint { system: sent.system - age, boot: sent.boot - age };
     Ok(CacheEntry {
         origin: Source::SharedCache,
@@ -203,5 +203,3 @@ const STATUSES: [(UserStatus, stored::UserStatus); 8] = [
 ];
 // The largest user of Cognito has some 140 KB. Few users have more than 1 KB.
 const MAX_BYTES: usize = 64 * 1024;
-// As for `not_older_than`: replicas' system clocks may differ by so much.
-const CLOCK_SKEW: Duration = Duration::from_secs(10);

@@ -247,7 +247,8 @@ async fn without_the_store_an_invalidation_fails_after_the_local_part() {
     }
     fleet.links[0].change(|faults| faults.is_cut_off = true);
     let failed = fleet.invalidate(0, "ada", Invalidation::Erase).await.unwrap_err();
-    assert_eq!(failed, InvalidationFailure::SharedCache(CallError::Unavailable));
+    let here = Invalidated { entry: true, ..Invalidated::default() };
+    assert_eq!(failed, InvalidationFailure::SharedCache { here, error: CallError::Unavailable });
     let states: Vec<_> = fleet.labs.iter().map(|lab| lab.users.entry_info(&lab.key("ada")).state).collect();
     assert_eq!(states, [EntryState::NotCached, EntryState::Fresh]);
     fleet.links[0].change(|faults| faults.is_cut_off = false);
