@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,10 +93,13 @@ def test_settings_files_in_the_docs_are_valid(tmp_path: Path) -> None:
     assert len(settings_files()) >= 2
     authority = Authority(tmp_path, "ca")
     certificate, key = authority.issue("tls")
-    files = {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.pem}
+    files = {"tls/tls.crt": certificate, "tls/tls.key": key, "tls/ca.crt": authority.pem}
+    for name in ["index", "value-1", "password"]:
+        files[f"shared-cache/{name}"] = tmp_path / name
+        (tmp_path / name).write_text(secrets.token_hex(32))
     for block in settings_files():
         for name, path in files.items():
-            block = block.replace(f"/etc/cognito-lookup/tls/{name}", str(path))
+            block = block.replace(f"/etc/cognito-lookup/{name}", str(path))
         file = tmp_path / "settings.toml"
         file.write_text(block)
         done = command(tmp_path, "config", "check", "--config", file)

@@ -55,6 +55,20 @@ async fn every_command_of_the_acl_is_needed() {
     }
 }
 
+#[test]
+fn the_page_about_replicas_has_the_same_acl() {
+    let page = include_str!("../../../docs/replicas.md");
+    let shown = page.lines().find(|line| line.starts_with("user cognito-lookup on ")).unwrap();
+    let mut shown: Vec<_> = shown.split(" +").skip(1).collect();
+    let mut expected: Vec<_> = commands(Engine::Valkey).collect();
+    shown.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(shown, expected);
+    for rule in ["resetkeys ~cl:* resetchannels -@all", "`client|setinfo`, and refuses"] {
+        assert!(page.contains(rule), "{rule}");
+    }
+}
+
 #[tokio::test]
 async fn a_script_is_sent_again_after_the_server_forgot_it() {
     for engine in Engine::ALL {
