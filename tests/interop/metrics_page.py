@@ -10,6 +10,8 @@ from pathlib import Path
 from child import running
 from service import binary
 
+# Nothing listens there, but the series of the shared cache exist.
+SHARED_CACHE = ["--shared-cache", "unix:/nowhere/valkey.sock"]
 EPHEMERAL_PORTS = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
 # The page lists the values of a label, unless there are more than this or they depend on the
 # deployment.
@@ -21,7 +23,8 @@ HEAD = """# Metrics
 This page is for operators who look up a metric.
 
 `/metrics` on the admin port serves these in the Prometheus text format 0.0.4, or in OpenMetrics 1.0.0 to scrapers that
-accept it. Every series exists from the start, so that `rate()` works on the first event. No label comes from a request.
+accept it. Every series exists from the start, so that `rate()` works on the first event; those with the label `script` only
+with a shared cache. No label comes from a request.
 [operations.md](operations.md#alert-and-react) says which to alert on, and how to react.
 
 | metric | type | labels | what it is |
@@ -36,7 +39,7 @@ def render(directory: Path) -> str:
 
 def exported(directory: Path) -> str:
     """Returns the text of `/metrics` of a sandbox that has served no calls."""
-    with running([binary(), "sandbox", *EPHEMERAL_PORTS], directory) as child:
+    with running([binary(), "sandbox", *EPHEMERAL_PORTS, *SHARED_CACHE], directory) as child:
         child.find(r'("message":\s*"serving")')
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         with urllib.request.urlopen(f"http://{line['admin.address']}/metrics") as response:
