@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=16))]
     replicas: u16,
     /// The Valkey or Redis server through which the replicas share their caches, such as
-    /// redis://127.0.0.1:6379; its keys are made for this process
+    /// `redis://127.0.0.1:6379`; its keys are made for this process
     #[arg(long, value_name = "URL")]
     shared_cache: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! The CPU of a hit with a shared cache, against one without.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::{
     replica::{Fleet, Replica},

@@ -2,6 +2,7 @@
 //! `valkey-server`, which `tests/run unit` installs, or `redis-server`.
 #![allow(
     clippy::cast_precision_loss,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,

@@ -1,13 +1,8 @@
-use std::{
-    fs,
-    net::TcpListener,
-    process::Output,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, net::TcpListener, process::Output, thread, time::Duration};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::{
     store::server::{Engine, Server},
