@@ -34,8 +34,8 @@ pub use self::{
     limits::LimitSettings,
     listen::ListenAddress,
     settings::{
-        AwsCredentials, BareSub, BudgetSettings, CacheSettings, CallerSettings, LogFormat, LogLevel,
-        LogSettings, PoolSettings, Reads, ShutdownSettings,
+        AwsCredentials, BareSub, BudgetScope, BudgetSettings, CacheSettings, CallerSettings, LogFormat,
+        LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings,
     },
     shared_cache::{IamSettings, SharedCacheMode, SharedCacheSettings},
     sources::{Flag, Sources, access_token, environment_variable, is_tracing_configured},

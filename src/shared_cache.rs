@@ -22,6 +22,7 @@ mod link;
 pub(crate) mod model;
 mod namespace;
 mod password;
+pub mod rate_limit;
 mod reader;
 mod script_errors;
 pub mod scripts;

@@ -145,6 +145,8 @@ impl Default for CacheSettings {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetSettings {
+    /// Whose calls are limited, those of all replicas or of one; default `shared`.
+    pub scope: BudgetScope,
     /// The calls per second of `AdminGetUser`; default 80 % of the quota, or 96.
     #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
     pub user_reads_per_second: Option<usize>,
@@ -154,6 +156,17 @@ pub struct BudgetSettings {
     /// The calls per second of `AdminListGroupsForUser`; default 80 % of the quota, or 40.
     #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
     pub group_reads_per_second: Option<usize>,
+}
+
+/// Whose calls the rate limit is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetScope {
+    /// Those of all replicas together, which need `shared_cache.url`; without it, as `own`.
+    #[default]
+    Shared,
+    /// Those of each replica, whose rates the operator must divide.
+    Own,
 }
 
 /// The graceful shutdown. `[shutdown]`

@@ -57,6 +57,17 @@ impl Parts {
         String::from_utf8(self.bytes()?).map_err(|_| CallError::Script)
     }
 
+    /// Returns a text, or none where the script returned nothing.
+    pub(super) fn optional_text(&mut self) -> Result<Option<String>, CallError> {
+        match self.0.as_slice().first() {
+            Some(Reply::Nil) => {
+                self.0.next();
+                Ok(None)
+            }
+            _ => self.text().map(Some),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.as_slice().is_empty()
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{index::IndexKey, keys::ValueKeys, namespace::Namespace, seal::Sealer, target::Target};
+use super::{
+    index::IndexKey, keys::ValueKeys, namespace::Namespace, rate_limit::RateLimitSharing, seal::Sealer,
+    target::Target,
+};
 
 /// The shared cache as configured, and validated. Nothing is connected yet.
 #[derive(Debug)]
@@ -15,8 +18,8 @@ pub struct SharedCacheConfig {
     pub index_key: IndexKey,
     /// The keys that seal values and events.
     pub value_keys: Arc<ValueKeys>,
-    /// The most replicas that there will be; at least 1.
-    pub replicas_at_most: usize,
+    /// None if each replica has a rate limit of its own.
+    pub rate_limit: Option<RateLimitSharing>,
     /// What is valid but unwise: a setting's key, and why.
     pub(super) warnings: Vec<(String, String)>,
 }

@@ -35,14 +35,17 @@ impl IndexKey {
     }
 
     /// Returns the key of a user of a pool. The hash is the first 16 bytes of an HMAC-SHA-256 of
-    /// all three, with zero bytes between them, which are in none.
+    /// all three, with zero bytes between them.
     pub fn user(&self, namespace: &Namespace, pool: &PoolId, sub: &Sub) -> UserKey {
-        let mut context = hmac::Context::with_key(&self.key);
-        for part in [namespace.as_str(), "\0", pool.as_str(), "\0", sub.as_str()] {
-            context.update(part.as_bytes());
-        }
-        let hash: Vec<u8> = context.sign().as_ref().iter().copied().take(HASH_BYTES).collect();
-        UserKey(format!("{namespace}:1:{{{}}}", URL_SAFE_NO_PAD.encode(hash)))
+        let hash = self.hash(&[namespace.as_str(), pool.as_str(), sub.as_str()]);
+        UserKey(format!("{namespace}:1:{{{hash}}}"))
+    }
+
+    /// Returns the hash of these parts, which have no zero bytes.
+    pub(super) fn hash(&self, parts: &[&str]) -> String {
+        let mac = hmac::sign(&self.key, parts.join("\0").as_bytes());
+        let hash: Vec<u8> = mac.as_ref().iter().copied().take(HASH_BYTES).collect();
+        URL_SAFE_NO_PAD.encode(hash)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod link;
 mod oracle;
+pub(crate) mod rate_limit;
 mod store;
 mod tests;
 

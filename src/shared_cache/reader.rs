@@ -12,10 +12,11 @@ use self::{
     servers::Servers,
 };
 use super::{
-    config::SharedCacheConfig, index::IndexKey, keys::ValueKeys, namespace::Namespace, target::Target,
+    config::SharedCacheConfig, index::IndexKey, keys::ValueKeys, namespace::Namespace,
+    rate_limit::RateLimitSharing, target::Target,
 };
 use crate::{
-    config::{Config, ErrorCollector, SharedCacheMode, SharedCacheSettings},
+    config::{BudgetScope, Config, ErrorCollector, SharedCacheMode, SharedCacheSettings},
     key_file::KeyFile,
 };
 
@@ -26,7 +27,9 @@ impl SharedCacheConfig {
         let settings = &config.shared_cache;
         let mut report = Report::new(errors);
         if settings.url.is_some() || !settings.urls.is_empty() {
-            read(settings, report)
+            let shared = read(settings, report)?;
+            let is_shared = config.budget.scope == BudgetScope::Shared;
+            Some(Self { rate_limit: is_shared.then(|| sharing(config)), ..shared })
         } else if has_other_settings(settings) {
             report.refuse("url", "must be set to use the other shared_cache settings")
         } else {
@@ -55,9 +58,14 @@ fn read(settings: &SharedCacheSettings, mut report: Report<'_, '_>) -> Option<Sh
         namespace,
         index_key: index_key?,
         value_keys: Arc::new(value_keys?),
-        replicas_at_most: settings.replicas_at_most,
+        rate_limit: None,
         warnings: report.warnings,
     })
+}
+
+fn sharing(config: &Config) -> RateLimitSharing {
+    let callers = config.callers.iter().map(|caller| caller.name.clone()).collect();
+    RateLimitSharing { callers, replicas_at_most: config.shared_cache.replicas_at_most }
 }
 
 /// Returns whether a setting is set that has no effect without a URL. Those that only bound

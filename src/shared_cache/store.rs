@@ -6,6 +6,7 @@ use super::{
     Binding, Call, CallError, EventKeys, Events, IndexKey, Invalidate, KeyAge, LeaseState, Link, Look,
     Looked, Namespace, NotSealed, Publish, Published, Put, Release, Renew, Reply, Sealer, ServerTime,
     SharedCacheConfig, StreamEnd, StreamPosition, Transport, Unreadable, UserKey,
+    rate_limit::{RateLimitSharing, SharedRateLimit},
 };
 use crate::{
     outgoing::Outgoing,
@@ -32,6 +33,8 @@ struct Inner {
     sealer: Sealer,
     events: EventKeys,
     replica: [u8; 16],
+    /// None if each replica has a rate limit of its own.
+    rate_limit: Option<RateLimitSharing>,
     metrics: SharedEntryMetrics,
 }
 
@@ -41,25 +44,34 @@ impl SharedCache {
     pub fn start(config: &SharedCacheConfig, metrics: &Metrics, outgoing: &Outgoing) -> Self {
         let link = Link::start(config.target.clone(), &metrics.shared_cache, outgoing);
         let (namespace, index) = (config.namespace.clone(), config.index_key.clone());
-        Self::new(link, namespace, index, config.sealer(), metrics.shared_entries.clone())
+        let rate_limit = config.rate_limit.clone();
+        Self::new(link, (namespace, index, config.sealer()), rate_limit, metrics.shared_entries.clone())
     }
 
-    /// Makes it from its keys and what carries the calls. This replica gets a random id.
+    /// Makes it from its keys and what carries the calls. This replica gets a random id. Without
+    /// `rate_limit`, each replica has one of its own.
     pub fn new(
         transport: Arc<dyn Transport>,
-        namespace: Namespace,
-        index: IndexKey,
-        sealer: Sealer,
+        (namespace, index, sealer): (Namespace, IndexKey, Sealer),
+        rate_limit: Option<RateLimitSharing>,
         metrics: SharedEntryMetrics,
     ) -> Self {
         let events = EventKeys::new(namespace.as_str());
         let replica = fastrand::u128(..).to_le_bytes();
-        Self(Arc::new(Inner { transport, namespace, index, sealer, events, replica, metrics }))
+        let inner = Inner { transport, namespace, index, sealer, events, replica, rate_limit, metrics };
+        Self(Arc::new(inner))
     }
 
     /// Returns whether calls are made at present: one atomic load.
     pub fn is_available(&self) -> bool {
         self.0.transport.is_available()
+    }
+
+    /// Returns the rate limit of an account and Region; none if each replica has one of its own.
+    pub fn rate_limit(&self, account: &str, region: &str) -> Option<SharedRateLimit> {
+        let Inner { transport, namespace, index, rate_limit, .. } = &*self.0;
+        let (transport, namespace, index) = (Arc::clone(transport), namespace.clone(), index.clone());
+        Some(SharedRateLimit::new(transport, namespace, index, rate_limit.as_ref()?, (account, region)))
     }
 
     /// Returns the random id of this process.

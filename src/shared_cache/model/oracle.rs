@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::{Call, CallError, Event, Reply, StreamPosition};
+use super::{Call, CallError, Event, Reply, StreamPosition, rate_limit::RateStore};
 
 /// The data of a store. Times are in microseconds.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ enum Value {
     User(Box<User>),
     Counter(u64),
     Stream(VecDeque<Entry>),
+    /// All keys of one rate limit, under that of its state.
+    RateLimit(Box<RateStore>),
 }
 
 /// The hash of one user.
@@ -74,8 +76,21 @@ impl Oracle {
             "invalidate" => Ok(self.invalidate(now, key, &args)),
             "publish" => Ok(self.publish(now, &call.keys, &args)),
             "position" => Ok(self.position(now, &call.keys, run)),
+            "sync" | "take" | "end" | "tune" => self.limit_rate(now, run, call),
             _ => Err(CallError::Script),
         }
+    }
+
+    fn limit_rate(&mut self, now: u64, run: &str, call: &Call) -> Result<Reply, CallError> {
+        let mut store = match self.item(&call.keys[0]).map(|item| item.value) {
+            Some(Value::RateLimit(store)) => store,
+            None => Box::default(),
+            Some(_) => panic!("{} is no rate limit", call.keys[0]),
+        };
+        let reply = store.run(now, run, call);
+        let item = Item { value: Value::RateLimit(store), expires: now + DAY };
+        self.set(call.keys[0].clone(), Some(item));
+        reply
     }
 
     fn look(&mut self, now: u64, key: &str, args: &Args<'_>) -> Reply {

@@ -149,7 +149,8 @@ fn shown(target: &Target) -> String {
 fn defaults_and_bounds_are_those_of_the_documentation() {
     let files = Files::new();
     let (config, _) = files.read(&format!("{KEYS}url = redis://localhost"));
-    let SharedCacheConfig { target, namespace, replicas_at_most, .. } = config.unwrap();
+    let SharedCacheConfig { target, namespace, rate_limit, .. } = config.unwrap();
+    let replicas_at_most = rate_limit.unwrap().replicas_at_most;
     let millis = Duration::from_millis;
     assert_eq!((target.timeout, target.connect_timeout), (millis(50), millis(500)));
     assert_eq!((namespace.as_str(), target.namespace.as_str(), replicas_at_most), ("cl", "cl", 8));

@@ -268,6 +268,7 @@ impl Replica {
             user_reads_per_second: rate,
             lists_per_second: rate,
             group_reads_per_second: rate,
+            ..BudgetSettings::default()
         };
         let limiter = Arc::new(RateLimiter::new(&budget, &UpstreamMetrics::default()));
         let cognito = Cognito::before(&World::peer(world, n), Arc::clone(pool), limiter);
@@ -276,9 +277,8 @@ impl Replica {
         let transport: Arc<ModelLink> = Arc::clone(&link);
         let shared = SharedCache::new(
             transport,
-            "cl".parse().unwrap(),
-            index_key("index"),
-            sealer("cl", &["value"]),
+            ("cl".parse().unwrap(), index_key("index"), sealer("cl", &["value"])),
+            None,
             Metrics::new().shared_entries,
         );
         let users = Users::new(cognito, cache, 1, no_tokens(), Some(shared), CacheMetrics::default());

@@ -214,7 +214,8 @@ impl Fleet {
 
     fn shared_cache(&self, link: Arc<ModelLink>, value_key: &str) -> SharedCache {
         let (namespace, metrics) = ("cl".parse().unwrap(), Metrics::new().shared_entries);
-        SharedCache::new(link, namespace, index_key("index"), sealer("cl", &[value_key]), metrics)
+        let keys = (namespace, index_key("index"), sealer("cl", &[value_key]));
+        SharedCache::new(link, keys, None, metrics)
     }
 
     pub(super) fn lab(&self, replica: usize) -> &Lab {

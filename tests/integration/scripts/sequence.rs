@@ -13,6 +13,9 @@ use cognito_lookup::shared_cache::{
 use self::oracle::Oracle;
 use crate::store::client::{Answer, Client, list};
 
+#[path = "../../../src/shared_cache/model/rate_limit.rs"]
+#[expect(dead_code, reason = "the model of the store uses all of it")]
+mod rate_limit;
 #[path = "../../../src/shared_cache/model/oracle.rs"]
 #[expect(dead_code, reason = "the model of the store uses all of it")]
 mod oracle;
