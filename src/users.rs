@@ -83,8 +83,14 @@ impl Users {
         for pool in pools.iter() {
             let scope = (pool.account.as_deref(), pool.region.as_str());
             let known = limiters.get(&scope).map(Arc::clone);
-            let limiter =
-                known.clone().unwrap_or_else(|| Arc::new(RateLimiter::new(budget, &metrics.upstream)));
+            let limiter = known.clone().unwrap_or_else(|| {
+                let shared = shared.as_ref();
+                let store = shared.and_then(|cache| cache.rate_limit(scope.0.unwrap_or_default(), scope.1));
+                match store {
+                    Some(store) => RateLimiter::shared(budget, store, &metrics.upstream),
+                    None => Arc::new(RateLimiter::new(budget, &metrics.upstream)),
+                }
+            });
             let client =
                 Cognito::connect(Arc::clone(pool), Arc::clone(&limiter), &metrics.upstream, outgoing).await;
             if known.is_none() {

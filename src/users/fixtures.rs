@@ -1,5 +1,6 @@
 //! Shared parts of the tests of `users`.
 
+use std::ops::Range;
 pub(super) use std::time::Duration;
 
 #[expect(unused_imports, reason = "each test module uses some of them")]
@@ -55,4 +56,12 @@ pub(crate) fn no_tokens() -> std::sync::Arc<VerifiedTokens> {
 /// The account of a request about one user, of a caller with this index and limit of its own.
 pub(super) fn account(caller: usize, misses_per_second: Option<usize>) -> Account {
     Account { priority: Priority::Single, caller_limit: CallerRateLimit { caller, misses_per_second } }
+}
+
+/// Returns the range in `MODEL_SEEDS`, or the first seeds.
+pub(super) fn model_seeds(by_default: u64) -> Range<u64> {
+    #[expect(clippy::disallowed_methods, reason = "an option of tests, no setting of the service")]
+    let Ok(text) = std::env::var("MODEL_SEEDS") else { return 0..by_default };
+    let (first, end) = text.split_once("..").expect("MODEL_SEEDS=FIRST..END");
+    first.parse().expect("a first seed")..end.parse().expect("an end")
 }

@@ -9,6 +9,7 @@ mod pace;
 mod queue;
 mod retry_budget;
 mod schedule;
+mod shared;
 mod sliding_log;
 mod state;
 mod ticket;
@@ -24,20 +25,21 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::state::LimiterState;
 pub(super) use self::{
     category::QuotaCategory,
     queue::FetchId,
     state::{CALL_TIME, LEAST_TIME},
     ticket::Ticket,
 };
+use self::{shared::Scope, state::LimiterState};
 use super::{Failure, cache::Key};
 use crate::{
     config::BudgetSettings,
     policy::CallerRateLimit,
+    shared_cache::rate_limit::SharedRateLimit,
     telemetry::metrics::{
         Metrics,
-        upstream::{BudgetLabels, UpstreamMetrics},
+        upstream::{BudgetLabels, LimitScope, UpstreamMetrics},
     },
 };
 
@@ -49,7 +51,9 @@ use crate::{
 pub(super) struct RateLimiter {
     state: Mutex<LimiterState>,
     /// Wakes the task that begins waiting calls.
-    queued: Notify,
+    queued: Arc<Notify>,
+    /// The log of all replicas; none if the rate is of this process alone.
+    store: Option<SharedRateLimit>,
     metrics: UpstreamMetrics,
 }
 
@@ -104,7 +108,22 @@ impl RateLimiter {
             metrics.prepare(category.as_str(), category.operation());
         }
         let state = Mutex::new(LimiterState::new(settings));
-        Self { state, queued: Notify::new(), metrics: metrics.clone() }
+        Self { state, queued: Arc::default(), store: None, metrics: metrics.clone() }
+    }
+
+    /// As [`new`](Self::new), with rates that are those of all replicas together, whose log is in
+    /// `store`. Must be called in the runtime that calls Cognito. Its task ends with the limiter.
+    pub(super) fn shared(
+        settings: &BudgetSettings,
+        store: SharedRateLimit,
+        metrics: &UpstreamMetrics,
+    ) -> Arc<Self> {
+        let limiter = Self { store: Some(store.clone()), ..Self::new(settings, metrics) };
+        limiter.state().share(store.replicas_at_most(), Instant::now());
+        let limiter = Arc::new(limiter);
+        #[expect(clippy::disallowed_methods, reason = "ends with the limiter")]
+        tokio::spawn(shared::drive(Arc::downgrade(&limiter), store));
+        limiter
     }
 
     /// Returns the ticket of a fetch of `user`, for as long as the fetch takes.
@@ -131,9 +150,14 @@ impl RateLimiter {
         deadline: Instant,
     ) -> Result<(), Failure> {
         let mut state = self.state();
+        if let (Some(gate), Some(store)) = (&mut state.shared, &self.store) {
+            gate.set_available(store.is_available());
+        }
         let queued = state.queue(id, category, kind, deadline, Instant::now());
         match queued {
             Err(_) => self.metrics.count_refusal(category.as_str()),
+            // The task that calls the store begins it.
+            Ok(()) if self.store.is_some() => self.queued.notify_one(),
             Ok(()) if state.waits_in(id).is_none() => {}
             Ok(()) if mem::replace(&mut state.is_driven, true) => self.queued.notify_one(),
             Ok(()) => {
@@ -150,6 +174,13 @@ impl RateLimiter {
             let turn = self.state().dispatch_all(Instant::now());
             let Some(turn) = turn else { return };
             drop(timeout_at(turn, self.queued.notified()).await);
+        }
+    }
+
+    /// Lets the store know that calls have ended.
+    fn ended(&self) {
+        if self.store.is_some() {
+            self.queued.notify_one();
         }
     }
 
@@ -185,18 +216,25 @@ impl RateLimiter {
             let (account, region) = (account.to_owned(), region.to_owned());
             (category, BudgetLabels { account, region, category: category.as_str() })
         });
+        let scope_of = (account.to_owned(), region.to_owned());
         metrics.scrape_callbacks.add(move || {
             let Some(limiter) = limiter.upgrade() else { return };
             for (category, of) in &all {
                 let (left, allowed) = limiter.state().left(*category, Instant::now());
                 upstream.set_budget(of, left, allowed);
             }
+            upstream.set_budget_scope(&scope_of, limiter.scope());
         });
     }
 
     /// Slows down after Cognito throttled a call.
     pub(super) fn throttled(&self, category: QuotaCategory) {
-        let cut = self.state().categories.get_mut(category).allowance.aimd.throttled(Instant::now());
+        let mut state = self.state();
+        let cut = state.categories.get_mut(category).allowance.aimd.throttled(Instant::now());
+        if let Some(gate) = &mut state.shared {
+            gate.tell_throttled(category);
+            self.queued.notify_one();
+        }
         if cut {
             warn!(
                 quota.category = category.as_str(),
@@ -211,10 +249,23 @@ impl RateLimiter {
         let allowance = &mut state.categories.get_mut(category).allowance;
         allowance.report_quota(quota);
         let per_second = allowance.per_second();
+        if let Some(gate) = &mut state.shared {
+            gate.tell_quota(category, quota);
+            self.queued.notify_one();
+        }
         info!(
             quota.category = category.as_str(),
             quota, per_second, "the rate limit follows Cognito's quota"
         );
+    }
+
+    fn scope(&self) -> LimitScope {
+        let scope = self.state().shared.as_ref().map(|gate| gate.scope(Instant::now()));
+        scope.map_or(LimitScope::Own, |scope| match scope {
+            Scope::CutOff => LimitScope::CutOff,
+            Scope::Shared => LimitScope::Shared,
+            Scope::Warm => LimitScope::Warm,
+        })
     }
 
     #[cfg(test)]

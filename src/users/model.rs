@@ -10,7 +10,7 @@ mod oracle;
 mod replicas;
 mod world;
 
-use std::{collections::HashMap, ops::Range, panic, sync::Arc, thread};
+use std::{collections::HashMap, panic, sync::Arc, thread};
 
 use tokio::{
     task::JoinSet,
@@ -42,7 +42,7 @@ fn a_brief_wait_goes_on_when_the_stale_entry_becomes_unusable() {
 
 /// Plays each seed of the range in `MODEL_SEEDS`, or as many as `first`, on a runtime and a paused clock of its own.
 fn every_seed<F: Future<Output = ()>>(first: u64, play: fn() -> F) {
-    let seeds = seeds(first);
+    let seeds = model_seeds(first);
     let lanes = thread::available_parallelism().map_or(1, usize::from).min(4) as u64;
     thread::scope(|scope| {
         for lane in 0..lanes {
@@ -50,14 +50,6 @@ fn every_seed<F: Future<Output = ()>>(first: u64, play: fn() -> F) {
             scope.spawn(move || seeds.for_each(|seed| replay(seed, play)));
         }
     });
-}
-
-/// The range in `MODEL_SEEDS`, or the first ones.
-fn seeds(first: u64) -> Range<u64> {
-    #[expect(clippy::disallowed_methods, reason = "an option of this test, no setting of the service")]
-    let Ok(text) = std::env::var("MODEL_SEEDS") else { return 0..first };
-    let (first, end) = text.split_once("..").expect("MODEL_SEEDS=FIRST..END");
-    first.parse().expect("a first seed")..end.parse().expect("an end")
 }
 
 fn replay<F: Future<Output = ()>>(seed: u64, play: fn() -> F) {
@@ -140,6 +132,7 @@ impl Scene {
             user_reads_per_second: rate,
             lists_per_second: rate,
             group_reads_per_second: rate,
+            ..BudgetSettings::default()
         };
         let fresh_for = Duration::from_millis(fastrand::u64(500..20_000));
         let cache = CacheSettings {

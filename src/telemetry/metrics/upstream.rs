@@ -29,6 +29,10 @@ metric_set! {
         left: Family<BudgetLabels, Gauge> = "upstream_budget_left",
         /// Calls to Cognito that the rate limiter allows per second; fewer while Cognito throttles.
         allowed: Family<BudgetLabels, Gauge> = "upstream_budget_per_second",
+        /// Whether calls to Cognito are counted (1) by the log of all replicas (Shared), by this
+        /// replica's cut-off allowance because the shared cache fails (CutOff) or its log is new (Warm),
+        /// or by this replica alone as configured (Own).
+        scopes: Family<ScopeLabels, Gauge> = "upstream_budget_scope",
     }
 }
 
@@ -58,6 +62,14 @@ impl UpstreamMetrics {
     /// Counts a call that the rate limiter refused.
     pub fn count_refusal(&self, category: &'static str) {
         self.refusals.get_or_create(&[("category", category)]).inc();
+    }
+
+    /// Sets what counts the calls of the rate limiter of an account and Region.
+    pub fn set_budget_scope(&self, (account, region): &(String, String), scope: LimitScope) {
+        for (other, name) in LimitScope::ALL {
+            let labels = ScopeLabels { account: account.clone(), region: region.clone(), scope: name };
+            self.scopes.get_or_create(&labels).set((*other == scope).into());
+        }
     }
 
     /// Sets how many calls a rate limiter allows now, and how many per second.
@@ -120,6 +132,28 @@ label! {
         /// It contradicts itself: another user than its filter names, or several.
         Mismatch,
     }
+}
+
+label! {
+    /// What counts the calls of a rate limiter.
+    pub enum LimitScope = "scope" {
+        /// The log of all replicas.
+        Shared,
+        /// The cut-off allowance, because the shared cache fails.
+        CutOff,
+        /// The cut-off allowance, because the log of all replicas is new.
+        Warm,
+        /// This replica alone.
+        Own,
+    }
+}
+
+/// The labels of the scope of a rate limit.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ScopeLabels {
+    account: String,
+    region: String,
+    scope: &'static str,
 }
 
 /// The labels of one circuit breaker.

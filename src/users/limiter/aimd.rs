@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::shared_cache::{ServerTime, rate_limit::Cut};
+
 /// The factor on a rate. Other clients spend the account's quota too, so a fixed rate can still be
 /// throttled.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +21,15 @@ impl Aimd {
         let Some((at, factor)) = self.cut else { return 1.0 };
         let recovered = now.saturating_duration_since(at).as_secs_f64() / RECOVERY.as_secs_f64();
         (factor + recovered).min(1.0)
+    }
+
+    /// Follows a cut that all replicas share, at this time of the store.
+    pub(super) fn adopt(&mut self, cut: Cut, server_now: ServerTime, now: Instant) {
+        let ago = server_now.saturating_duration_since(cut.at).as_secs_f64();
+        let factor = f64::from(cut.factor) / 1e6 + ago / RECOVERY.as_secs_f64();
+        if factor < self.factor(now) {
+            self.cut = Some((now, factor));
+        }
     }
 
     /// Halves the factor and returns whether it did. Not twice within a second: calls sent before

@@ -73,6 +73,11 @@ impl CategoryQueue {
         self.callers.iter().map(|(caller, queue)| (*caller, queue))
     }
 
+    /// Returns the calls of a caller that wait, the first first.
+    pub(super) fn waiting_of(&self, caller: usize) -> impl Iterator<Item = &Place> {
+        self.callers.get(&caller).into_iter().flat_map(|queue| &queue.waiting)
+    }
+
     pub(super) fn has_waiting(&self) -> bool {
         self.callers.values().any(|queue| !queue.waiting.is_empty())
     }
@@ -98,17 +103,31 @@ impl CategoryQueue {
         }
     }
 
-    /// Returns when a call with this place in the caller's queue is expected to begin: after those
-    /// before it, and after those of the other callers that have fewer calls until then.
+    /// Returns when the log has room for another foreground call, whatever the pace.
+    pub(super) fn wall_opens_at(&self, now: Instant) -> Instant {
+        self.log.opens_at(self.allowance.rate(Priority::Single, now), 0, WINDOW, now)
+    }
+
+    /// Returns when a call with this place in the caller's queue is expected to begin.
     pub(super) fn expected_at(&self, caller: usize, place: Place, now: Instant) -> Instant {
+        self.expected_at_rate(caller, place, self.allowance.rate(Priority::Single, now), now)
+    }
+
+    /// As [`expected_at`](Self::expected_at), at this many calls a second.
+    pub(super) fn expected_at_rate(&self, caller: usize, place: Place, rate: usize, now: Instant) -> Instant {
+        self.opens_after(rate, self.before_all(caller, place, now), now)
+    }
+
+    /// Returns how many calls begin before the one with this place in the caller's queue: those before
+    /// it, and those of the other callers that have fewer calls until then.
+    pub(super) fn before_all(&self, caller: usize, place: Place, now: Instant) -> usize {
         let before = self.before(caller, place);
         let turn = self.callers.get(&caller).map_or(0, |own| own.log.count(now)) + before + 1;
         let of_others = self.callers.iter().filter(|(other, _)| **other != caller).map(|(_, other)| {
             let waiting = other.waiting.len().min(other.limit.unwrap_or(usize::MAX));
             waiting.min(turn.saturating_sub(other.log.count(now)))
         });
-        let rate = self.allowance.rate(Priority::Single, now);
-        self.opens_after(rate, before + of_others.sum::<usize>(), now)
+        before + of_others.sum::<usize>()
     }
 
     /// Logs the start of a call, on the account of `caller`; none for a background call.

@@ -6,6 +6,7 @@ use super::{
     Account, CallKind, Priority,
     category::QuotaCategory,
     queue::{FetchId, Place},
+    shared::Payment,
     sliding_log::WINDOW,
     state::{CALL_TIME, CallState, FetchState, LEAST_TIME, LimiterState, READS_OF_ONE_USER},
 };
@@ -62,6 +63,9 @@ impl LimiterState {
     /// Returns until when the call of the fetch may wait; none if it has begun. Fails, and gives
     /// up its place, if that has passed.
     pub(super) fn waits_until(&mut self, id: FetchId, now: Instant) -> Result<Option<Instant>, Failure> {
+        if let Some(CallState::Refused(_, failure)) = self.fetches.get(&id).map(|fetch| fetch.call) {
+            return Err(failure);
+        }
         let Some(expected_at) = self.expected_at(id, now) else { return Ok(None) };
         let deadline = self.fetches.get(&id).ok_or(Failure::Internal)?.deadline;
         let latest = deadline.checked_sub(LEAST_TIME).filter(|latest| *latest > now);
@@ -77,12 +81,16 @@ impl LimiterState {
     pub(super) fn left(&self, category: QuotaCategory, now: Instant) -> (usize, usize) {
         let queue = self.categories.get(category);
         let rate = queue.allowance.rate(Priority::Single, now);
+        let rate = self.shared.as_ref().map_or(rate, |gate| gate.rate(category, &queue.allowance, now));
         (rate.saturating_sub(queue.count(now)), rate)
     }
 
     /// Begins the waiting calls of a category whose turn it is. Returns when the next one's turn
     /// may come; none if none waits.
     pub(super) fn dispatch(&mut self, category: QuotaCategory, now: Instant) -> Option<Instant> {
+        if self.shared.is_some() {
+            return self.dispatch_shared(category, now);
+        }
         loop {
             let queue = self.categories.get(category);
             if !queue.has_waiting() {
@@ -93,7 +101,7 @@ impl LimiterState {
                 return Some(opens_at);
             }
             match self.next(category, now) {
-                Ok(fetch) => self.begin(fetch, now),
+                Ok(fetch) => self.begin(fetch, Payment::Own, now),
                 Err(allowed_at) => return allowed_at,
             }
         }
@@ -102,7 +110,7 @@ impl LimiterState {
     /// Returns the fetch whose turn it is: of the caller with the fewest calls that count, the
     /// first that its user and its caller's own limit allow. Fails with the time at which one is
     /// allowed.
-    fn next(&self, category: QuotaCategory, now: Instant) -> Result<FetchId, Option<Instant>> {
+    pub(super) fn next(&self, category: QuotaCategory, now: Instant) -> Result<FetchId, Option<Instant>> {
         let (mut next, mut allowed_at) = (None, None::<Instant>);
         for (_, queue) in self.categories.get(category).callers() {
             for place in &queue.waiting {
@@ -157,6 +165,12 @@ impl LimiterState {
         now: Instant,
     ) -> Option<Instant> {
         let CallState::Waiting(category, kind) = fetch.call else { return None };
+        if self.shared.is_some() {
+            let place = Place::of(id, kind, account.priority);
+            let queued = self.categories.get(category).before(account.caller(), place);
+            let allowed_at = self.limits_allow(account, kind, &fetch.user, queued, now);
+            return Some(self.expected_shared(account, category, place, now).max(allowed_at));
+        }
         if account.priority == Priority::Background {
             let opens_at = self.categories.get(category).opens_at(account.priority, now);
             return Some(opens_at.max(self.limits_allow(account, kind, &fetch.user, 0, now)));

@@ -14,6 +14,8 @@ pub(super) struct SlidingLog {
     in_flight: usize,
     /// When each call that has ended leaves the window, in order.
     leaves: VecDeque<Instant>,
+    /// Until when the log of all replicas is full.
+    closed_until: Option<Instant>,
 }
 
 impl SlidingLog {
@@ -37,6 +39,11 @@ impl SlidingLog {
         self.end(earlier.map_or(leaves_at, |earlier| leaves_at.max(*earlier + WINDOW)));
     }
 
+    /// Lets no call begin before then.
+    pub(super) fn close_until(&mut self, at: Instant) {
+        self.closed_until = Some(at);
+    }
+
     /// Returns how many calls count at `now`.
     pub(super) fn count(&self, now: Instant) -> usize {
         self.in_flight + self.leaves.len() - self.gone(now)
@@ -56,12 +63,13 @@ impl SlidingLog {
                 .copied()
                 .unwrap_or_else(|| now + if queued == 0 { WINDOW } else { turnover }),
         };
+        let first = self.closed_until.map_or(first, |at| at.max(first));
         first + turnover.saturating_mul(turns)
     }
 
     /// Returns when no call counts any more, if none begins; none if none counts at `now`.
     pub(super) fn empty_at(&self, now: Instant) -> Option<Instant> {
-        let last = self.leaves.back().copied().filter(|at| *at > now);
+        let last = self.leaves.back().copied().max(self.closed_until).filter(|at| *at > now);
         if self.in_flight > 0 { Some(now + WINDOW) } else { last }
     }
 

@@ -14,6 +14,7 @@ use super::{
     category::QuotaCategory,
     queue::{FetchId, Place},
     retry_budget::RetryBudget,
+    shared::{Gate, Payment},
     sliding_log::{SlidingLog, WINDOW},
 };
 use crate::{
@@ -31,6 +32,8 @@ pub(super) struct LimiterState {
     /// The calls of the callers that have a limit of their own.
     pub(super) callers: HashMap<usize, SlidingLog>,
     pub(super) fetches: HashMap<FetchId, FetchState>,
+    /// None if the rate is of this process alone.
+    pub(super) shared: Option<Gate>,
     retry_budget: RetryBudget,
     /// Whether a task begins waiting calls.
     pub(super) is_driven: bool,
@@ -44,6 +47,8 @@ pub(super) struct FetchState {
     /// Its call begins before this, or never.
     pub(super) deadline: Instant,
     pub(super) call: CallState,
+    /// The number of the request to the store for the call.
+    pub(super) asked: Option<u64>,
     /// Wakes the fetch when its call begins.
     woken: Arc<Notify>,
 }
@@ -54,12 +59,15 @@ pub(super) enum CallState {
     /// It has none at present.
     None,
     Waiting(QuotaCategory, CallKind),
+    /// It lost its place, and does not know yet.
+    Refused(QuotaCategory, Failure),
     Begun {
         category: QuotaCategory,
         /// The caller on whose account it is; none for a background call.
         payer: Option<usize>,
         /// The limit of its own that it is charged to.
         limit: Option<usize>,
+        payment: Payment,
         at: Instant,
     },
 }
@@ -71,8 +79,17 @@ impl LimiterState {
             users: HashMap::new(),
             callers: HashMap::new(),
             fetches: HashMap::new(),
+            shared: None,
             retry_budget: RetryBudget::default(),
             is_driven: false,
+        }
+    }
+
+    /// Makes the rates those of all replicas together, at most so many.
+    pub(super) fn share(&mut self, replicas_at_most: usize, now: Instant) {
+        self.shared = Some(Gate::new(now));
+        for category in QuotaCategory::ALL {
+            self.categories.get_mut(category).allowance.share(replicas_at_most);
         }
     }
 
@@ -85,7 +102,8 @@ impl LimiterState {
         woken: Arc<Notify>,
         now: Instant,
     ) {
-        self.fetches.insert(id, FetchState { account, user, deadline: now, call: CallState::None, woken });
+        let (call, asked) = (CallState::None, None);
+        self.fetches.insert(id, FetchState { account, user, deadline: now, call, asked, woken });
     }
 
     /// Removes a fetch. A call that has not ended counts as unanswered.
@@ -117,8 +135,11 @@ impl LimiterState {
         self.dispatch(category, now);
         if let Some(begins_at) = self.expected_at(id, now) {
             if priority == Priority::Background && begins_at <= now {
-                self.begin(id, now);
-            } else if self.categories.get(category).is_throttled(priority, now) {
+                if let Err(failure) = self.begin_background(id, category, now) {
+                    self.end(id, false, now);
+                    return Err(failure);
+                }
+            } else if self.is_throttled(category, priority, begins_at, now) {
                 self.end(id, false, now);
                 // Not our own limit, and waiting rarely helps.
                 return Err(Failure::Throttled);
@@ -136,8 +157,45 @@ impl LimiterState {
     /// Returns the category in which the fetch waits for a call, if it does.
     pub(super) fn waits_in(&self, id: FetchId) -> Option<QuotaCategory> {
         match self.fetches.get(&id)?.call {
-            CallState::Waiting(category, _) => Some(category),
+            CallState::Waiting(category, _) | CallState::Refused(category, _) => Some(category),
             CallState::None | CallState::Begun { .. } => None,
+        }
+    }
+
+    /// Takes the place of a waiting call, and lets its fetch know why.
+    pub(super) fn refuse(&mut self, id: FetchId, failure: Failure) {
+        let Some(fetch) = self.fetches.get_mut(&id) else { return };
+        let CallState::Waiting(category, kind) = fetch.call else { return };
+        fetch.call = CallState::Refused(category, failure);
+        let place = Place::of(id, kind, fetch.account.priority);
+        self.categories.get_mut(category).dequeue(fetch.account.caller(), place);
+        fetch.woken.notify_one();
+    }
+
+    fn begin_background(
+        &mut self,
+        id: FetchId,
+        category: QuotaCategory,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        if self.shared.is_some() {
+            return self.begin_in_background(id, category, now);
+        }
+        self.begin(id, Payment::Own, now);
+        Ok(())
+    }
+
+    fn is_throttled(
+        &self,
+        category: QuotaCategory,
+        priority: Priority,
+        begins_at: Instant,
+        now: Instant,
+    ) -> bool {
+        let queue = self.categories.get(category);
+        match self.shared {
+            Some(_) => queue.allowance.aimd.factor(now) < 1.0 && begins_at > now,
+            None => queue.is_throttled(priority, now),
         }
     }
 
@@ -145,14 +203,18 @@ impl LimiterState {
     pub(super) fn end(&mut self, id: FetchId, is_answered: bool, now: Instant) {
         let Some(fetch) = self.fetches.get_mut(&id) else { return };
         match mem::replace(&mut fetch.call, CallState::None) {
-            CallState::None => {}
+            CallState::None | CallState::Refused(..) => {}
             CallState::Waiting(category, kind) => {
                 let place = Place::of(id, kind, fetch.account.priority);
                 self.categories.get_mut(category).dequeue(fetch.account.caller(), place);
             }
-            CallState::Begun { category, payer, limit, at } => {
+            CallState::Begun { category, payer, limit, payment, at } => {
                 // A request without a response may still be on its way: TCP repeats what is lost.
-                let leaves_at = now + if is_answered { WINDOW } else { 2 * WINDOW };
+                let counts_for = if is_answered { WINDOW } else { 2 * WINDOW };
+                let leaves_at = now + counts_for;
+                if let Some(gate) = &mut self.shared {
+                    gate.end(payment, category, (&fetch.user, payer.zip(limit)), (counts_for, now));
+                }
                 let queue = self.categories.get_mut(category);
                 queue.end(payer, leaves_at);
                 if is_answered {
@@ -184,7 +246,7 @@ impl LimiterState {
     }
 
     /// Begins the waiting call of the fetch.
-    pub(super) fn begin(&mut self, id: FetchId, now: Instant) {
+    pub(super) fn begin(&mut self, id: FetchId, payment: Payment, now: Instant) {
         let Some(fetch) = self.fetches.get_mut(&id) else { return };
         let CallState::Waiting(category, kind) = fetch.call else { return };
         let Account { priority, caller_limit: CallerRateLimit { caller, misses_per_second } } = fetch.account;
@@ -197,9 +259,12 @@ impl LimiterState {
         if limit.is_some() {
             self.callers.entry(caller).or_default().begin(now);
         }
-        fetch.call = CallState::Begun { category, payer, limit, at: now };
+        fetch.call = CallState::Begun { category, payer, limit, payment, at: now };
         fetch.woken.notify_one();
         let user = fetch.user.clone();
+        if let Some(gate) = self.shared.as_mut().filter(|_| payment == Payment::CutOff) {
+            gate.begin_cut_off(category, now);
+        }
         // Prunes before the map grows, so that it has about as many users as one second's calls.
         if self.users.len() == self.users.capacity() {
             self.prune(now);

@@ -45,11 +45,13 @@ impl Ticket {
     /// counted.
     pub(in crate::users) fn end(&self, is_answered: bool) {
         self.limiter.state().end(self.id, is_answered, Instant::now());
+        self.limiter.ended();
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.limiter.state().close(self.id, Instant::now());
+        self.limiter.ended();
     }
 }

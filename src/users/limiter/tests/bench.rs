@@ -37,6 +37,7 @@ impl Bench {
             user_reads_per_second: Some(rate),
             lists_per_second: Some(rate),
             group_reads_per_second: Some(rate),
+            ..BudgetSettings::default()
         };
         Self {
             state: LimiterState::new(&settings),
