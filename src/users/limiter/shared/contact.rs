@@ -156,7 +156,9 @@ impl Contact {
     pub(super) fn failed(&mut self, error: CallError) {
         match error {
             CallError::Unavailable => self.is_available = false,
-            CallError::Timeout | CallError::Failed | CallError::Script => self.failures += 1,
+            CallError::Timeout | CallError::Failed | CallError::Clock | CallError::Script => {
+                self.failures += 1
+            }
         }
     }
 
