@@ -76,6 +76,12 @@ where
         self.0.entry(key).and_upsert_with(|_| value);
     }
 
+    /// Sets the value of `key` to what `value` makes of the present one, if any. No other write of the
+    /// key comes between.
+    pub fn upsert(&self, key: K, value: impl FnOnce(Option<V>) -> V) {
+        self.0.entry(key).and_upsert_with(|present| value(present.map(moka::Entry::into_value)));
+    }
+
     /// Replaces the value of `key`, if any, by the result of `change`; returns whether there was
     /// one. No other write of the key comes between.
     pub fn update(&self, key: &K, change: impl FnOnce(V) -> V) -> bool {

@@ -35,7 +35,7 @@ use super::{
 use crate::{
     clock::{BootTime, LatestTime},
     pool::PoolId,
-    shared_cache::{SharedCache, UserKey, ValueKind},
+    shared_cache::{OldValue, ServerTime, SharedCache, UserKey, ValueKind},
     user::Sub,
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     suspect_since: LatestTime,
     recent: RecentChanges,
     publications: Publications,
+    /// How long an entry is used, at most.
+    usable_for: Duration,
     /// How long a user's hash is kept.
     ttl: Duration,
 }
@@ -55,12 +57,14 @@ pub(super) struct Shared {
 impl Shared {
     /// Uses this store. Every entry that is cached before the first event is read is suspect.
     pub(super) fn new(store: SharedCache, ttls: Ttls) -> Self {
+        let usable_for = ttls.usable * 11 / 10;
         let shared = Self {
             store,
             suspect_since: LatestTime::default(),
-            recent: RecentChanges::new(ttls.usable),
+            recent: RecentChanges::new(usable_for),
             publications: Publications::default(),
-            ttl: ttls.usable * 11 / 10 + MARGIN,
+            usable_for,
+            ttl: usable_for + MARGIN,
         };
         shared.suspect_all();
         shared
@@ -89,19 +93,36 @@ impl Shared {
         entry.since > invalidated && (entry.content.is_gone() || entry.began.boot >= gone)
     }
 
+    /// Returns whether no replica uses a value of the store any more, however old it really is. The key
+    /// that opens it may have been removed since.
+    fn is_outdated(&self, old: &OldValue, now: ServerTime) -> bool {
+        now.saturating_duration_since(old.since) > self.usable_for
+    }
+
     /// Notes that a response just said that a user is disabled or deleted. No fetch of another replica
     /// that began before is used to say otherwise.
     pub(super) fn note_gone(&self, key: &Key) {
         let gone = Change { gone: BootTime::now(), ..Change::default() };
-        if self.recent.note(&key.pool, &key.sub, gone) {
+        self.recent.note(&key.pool, &key.sub, gone);
+        self.suspect_what_was_forgotten();
+    }
+
+    /// Makes the entries suspect whose invalidations this process may have forgotten.
+    fn suspect_what_was_forgotten(&self) {
+        if self.recent.has_forgotten() {
             self.suspect_all();
         }
     }
 
     /// Returns when the user was last invalidated, as far as this process has heard.
     #[cfg(test)]
-    pub(super) fn heard(&self, pool: &PoolId, sub: &Sub) -> Option<crate::shared_cache::ServerTime> {
+    pub(super) fn heard(&self, pool: &PoolId, sub: &Sub) -> Option<ServerTime> {
         Some(self.recent.of(pool, sub).invalidated)
+    }
+
+    #[cfg(test)]
+    pub(super) fn metrics(&self) -> &crate::telemetry::metrics::shared_entries::SharedEntryMetrics {
+        self.store.metrics()
     }
 
     #[cfg(test)]

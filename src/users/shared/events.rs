@@ -73,6 +73,7 @@ impl Users {
         if !is_whole || (events.0.is_empty() && asked.elapsed() < LEAST_WAIT) {
             sleep(LEAST_WAIT).await;
         }
+        shared.suspect_what_was_forgotten();
         Ok(())
     }
 

@@ -99,9 +99,8 @@ impl Shared {
     /// Notes an invalidation, of this replica or of another.
     pub(super) fn note(&self, pool: &PoolId, sub: &Sub, at: ServerTime) {
         let invalidated = Change { invalidated: at, ..Change::default() };
-        if self.recent.note(pool, sub, invalidated) {
-            self.suspect_all();
-        }
+        self.recent.note(pool, sub, invalidated);
+        self.suspect_what_was_forgotten();
     }
 }
 

@@ -67,7 +67,7 @@ impl Shared {
 
     fn describe(&self, key: &Key, looked: &Looked, sent: TimePoint) -> SharedEntryInfo {
         let old = match &looked.outcome {
-            LookOutcome::Nothing { old: Some(old) } => old,
+            LookOutcome::Nothing { old: Some(old) } if !self.is_outdated(old, looked.now) => old,
             LookOutcome::Busy { .. } => return SharedEntryInfo::without_entry(SharedState::Fetching),
             _ => return SharedEntryInfo::without_entry(SharedState::NotCached),
         };

@@ -224,6 +224,9 @@ impl<'a> Looking<'a> {
 
     /// Opens an entry past its TTL, or from before an expiry.
     fn open_old(&self, old: &OldValue, looked: &Looked, sent: TimePoint) -> Option<CacheEntry> {
+        if self.shared.is_outdated(old, looked.now) {
+            return None;
+        }
         let opened = value::open(&self.shared.store, &self.request.key, &old.sealed, sent, looked.now);
         let is_expired = old.since <= looked.invalidated;
         opened.ok().map(|entry| if is_expired { entry.expired() } else { entry })

@@ -203,3 +203,6 @@ const STATUSES: [(UserStatus, stored::UserStatus); 8] = [
 ];
 // The largest user of Cognito has some 140 KB. Few users have more than 1 KB.
 const MAX_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use super::{
     lab::{Lab, NEAR},
     replicas::Fleet,
 };
+use crate::telemetry::metrics::shared_entries::UnreadableReason;
 
 #[tokio::test(start_paused = true)]
 async fn without_the_store_each_replica_is_alone_and_no_hit_notices() {
@@ -147,6 +148,27 @@ async fn a_replica_with_another_key_fetches_for_itself_and_replaces_nothing() {
     sleep(Duration::from_millis(1)).await;
     fleet.lab(2).ask("ada").await.unwrap();
     assert_eq!(fleet.lab(2).calls(), 3);
+}
+
+/// A removed key leaves nothing behind that counts as unreadable, or the operator would be warned.
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_is_not_used_any_more_needs_no_key() {
+    // In minutes. The store keeps an entry for 17.5 min, and a replica uses it for 16.5 min.
+    for (age, unreadable) in [(16, true), (17, false)] {
+        let fleet = Fleet::start(1).await;
+        fleet.lab(0).ask("ada").await.unwrap();
+        sleep(Duration::from_secs(60 * age)).await;
+        let (_link, lab) = fleet.connect(fleet.lab(0), "another value");
+        sleep(Duration::from_millis(1)).await;
+        let shared = lab.users.0.shared.as_ref().unwrap();
+        let state = shared.inspect(&lab.key("ada")).await.state;
+        let expected = if unreadable { SharedState::Unreadable } else { SharedState::NotCached };
+        assert_eq!(state, expected, "after {age} min");
+        assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cognito);
+        let count = shared.metrics().unreadable.get(UnreadableReason::Key).get();
+        assert_eq!(count > 0, unreadable, "after {age} min");
+        assert_eq!(fleet.store.users().len(), 1, "the store has it");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -212,7 +212,7 @@ impl Fleet {
         (link, lab)
     }
 
-    fn shared_cache(&self, link: Arc<ModelLink>, value_key: &str) -> SharedCache {
+    pub(super) fn shared_cache(&self, link: Arc<ModelLink>, value_key: &str) -> SharedCache {
         let (namespace, metrics) = ("cl".parse().unwrap(), Metrics::new().shared_entries);
         let keys = (namespace, index_key("index"), sealer("cl", &[value_key]));
         SharedCache::new(link, keys, None, metrics)
