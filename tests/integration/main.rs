@@ -84,6 +84,8 @@ mod memory;
 mod metrics;
 // Outages of Cognito and of the key server, and wrong responses.
 mod outage;
+// Processes that share a cache, and the faults of their store.
+mod replicas;
 // Every RPC requires a credential.
 mod authorization;
 // Several pools in one server.

@@ -1,7 +1,7 @@
 //! The scripts of the shared cache, run by Valkey and by Redis.
 
 mod behaviour;
-mod commands;
+pub(crate) mod commands;
 mod model;
 mod sequence;
 mod tour;

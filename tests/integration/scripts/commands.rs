@@ -88,12 +88,20 @@ async fn a_script_is_sent_again_after_the_server_forgot_it() {
 /// Makes a user who may use these commands on keys of the namespace `cl`, and logs in.
 async fn user(server: &Server, commands: &[&str]) -> Client {
     let mut admin = server.client().await;
-    let commands: String = commands.iter().map(|command| format!(" +{command}")).collect();
-    let rules = format!("reset on >secret resetkeys ~cl:* resetchannels -@all{commands}");
-    assert_eq!(admin.text(&format!("ACL SETUSER app {rules}")).await, "OK");
+    assert_eq!(admin.text(&format!("ACL SETUSER app {}", rules(commands))).await, "OK");
     let mut client = server.client().await;
     assert_eq!(client.text("AUTH app secret").await, "OK");
     client
+}
+
+/// Returns the documented rules of a user with the password `secret`.
+pub(crate) fn acl(engine: Engine) -> String {
+    rules(&commands(engine).collect::<Vec<_>>())
+}
+
+fn rules(commands: &[&str]) -> String {
+    let commands: String = commands.iter().map(|command| format!(" +{command}")).collect();
+    format!("reset on >secret resetkeys ~cl:* resetchannels -@all{commands}")
 }
 
 fn commands(engine: Engine) -> impl Iterator<Item = &'static str> {

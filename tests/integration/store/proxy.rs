@@ -2,7 +2,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     HoldRequests,
     /// As `Hold`, for what the server sends.
     HoldReplies,
+    /// As `HoldReplies`, on connections that have sent an `XREAD` only.
+    HoldEvents,
     /// Passes on this many bytes at a time.
     Slice(usize),
     /// Closes all connections, and refuses new ones.
@@ -37,9 +39,10 @@ pub(crate) enum Fault {
 /// Passes TCP connections on to a server, with faults.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
+    // Dropped first, as its tasks use the state.
+    _serving: JoinSet<()>,
     state: watch::Sender<State>,
     connections: Arc<AtomicUsize>,
-    _serving: JoinSet<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,6 +56,14 @@ struct State {
 enum Direction {
     Request,
     Reply,
+}
+
+/// What one direction of a connection carries.
+#[derive(Clone)]
+struct Traffic {
+    direction: Direction,
+    /// Whether the client of the connection reads events.
+    has_events: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -87,10 +98,13 @@ impl Proxy {
 }
 
 impl Fault {
-    fn holds(self, direction: Direction) -> bool {
-        match direction {
-            Direction::Request => matches!(self, Self::Hold | Self::HoldRequests),
-            Direction::Reply => matches!(self, Self::Hold | Self::HoldReplies),
+    fn holds(self, traffic: &Traffic) -> bool {
+        match (self, traffic.direction) {
+            (Self::Hold, _) => true,
+            (Self::HoldRequests, direction) => matches!(direction, Direction::Request),
+            (Self::HoldReplies, direction) => matches!(direction, Direction::Reply),
+            (Self::HoldEvents, Direction::Reply) => traffic.has_events.load(Ordering::SeqCst),
+            _ => false,
         }
     }
 
@@ -135,9 +149,12 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
     server.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let has_events = Arc::default();
+    let [requests, replies] = [Direction::Request, Direction::Reply]
+        .map(|direction| Traffic { direction, has_events: Arc::clone(&has_events) });
     tokio::select! {
-        _ = pump(from_client, to_server, Direction::Request, state.clone()) => {}
-        _ = pump(from_server, to_client, Direction::Reply, state.clone()) => {}
+        _ = pump(from_client, to_server, requests, state.clone()) => {}
+        _ = pump(from_server, to_client, replies, state.clone()) => {}
         _ = state.wait_for(|state| state.cuts != cuts) => {}
     }
 }
@@ -146,19 +163,23 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    direction: Direction,
+    traffic: Traffic,
     mut state: watch::Receiver<State>,
 ) {
     let (sender, mut chunks) = mpsc::unbounded_channel();
+    let has_events = Arc::clone(&traffic.has_events);
     let read = async move {
         let mut buffer = vec![0; 65_536];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            if buffer[..length].windows(EVENTS.len()).any(|part| part == EVENTS) {
+                has_events.store(true, Ordering::SeqCst);
+            }
             sender.send((Instant::now(), buffer[..length].to_vec())).unwrap();
         }
     };
     let write = async {
         while let Some((read_at, chunk)) = chunks.recv().await {
-            let fault = state.wait_for(|state| !state.fault.holds(direction)).await.unwrap().fault;
+            let fault = state.wait_for(|state| !state.fault.holds(&traffic)).await.unwrap().fault;
             sleep_until(read_at + fault.delay()).await;
             for part in chunk.chunks(fault.slice()) {
                 // The other side may have closed the connection.
@@ -168,3 +189,6 @@ async fn pump(
     };
     join(read, write).await;
 }
+
+/// The command that reads events. No script has its name in capitals in a request.
+const EVENTS: &[u8] = b"XREAD";

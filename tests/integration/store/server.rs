@@ -95,6 +95,11 @@ impl Server {
         self.folder.path().join("socket")
     }
 
+    /// Where it keeps its data.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Stops the process. Its sockets stay open, and take what comes.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);

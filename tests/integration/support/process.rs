@@ -53,12 +53,16 @@ impl Process {
         settings: &str,
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut process = Self::start_with_shell(line, cognito, settings, environment);
-        process.start = process.log_until("listening");
-        let listening = process.start.last().unwrap();
-        process.address = listening["address"].as_str().unwrap().to_owned();
-        process.admin = listening["admin.address"].as_str().unwrap().parse().unwrap();
-        process
+        Self::start_with_shell(line, cognito, settings, environment).listening()
+    }
+
+    /// Waits until it listens, and notes its addresses.
+    pub(crate) fn listening(mut self) -> Self {
+        self.start = self.log_until("listening");
+        let listening = self.start.last().unwrap();
+        self.address = listening["address"].as_str().unwrap().to_owned();
+        self.admin = listening["admin.address"].as_str().unwrap().parse().unwrap();
+        self
     }
 
     /// As [`listen_with_shell`](Self::listen_with_shell), without waiting until it listens.
@@ -68,17 +72,23 @@ impl Process {
         settings: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        let settings = format!("{settings}\n{}", pool(cognito, "name"));
+        Self::start_with_settings(line, &settings, environment)
+    }
+
+    /// As [`start_with_shell`](Self::start_with_shell), with these settings only.
+    pub(crate) fn start_with_settings(line: &str, settings: &str, environment: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("settings.toml");
-        fs::write(&file, format!("{settings}\n{}", pool(cognito, "name"))).unwrap();
+        fs::write(&file, settings).unwrap();
         let mut child = Command::new("sh")
             .args(["-c", line, env!("CARGO_BIN_EXE_cognito-lookup"), "serve", "--config"])
             .arg(&file)
             .env_clear()
             .envs([("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")])
             .env("COGNITO_LOOKUP_ADMIN_LISTEN", "127.0.0.1:0")
-            .envs(environment.iter().copied())
             .env("COGNITO_LOOKUP_LOG__LEVEL", "trace")
+            .envs(environment.iter().copied())
             .stdout(canary::stdout())
             .stderr(Stdio::piped())
             .spawn()

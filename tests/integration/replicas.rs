@@ -1,0 +1,16 @@
+//! Three processes of the service in front of one stand-in, which share a real store: what they share,
+//! and that nothing gets worse when the store is slow, wrong or gone.
+
+mod failover;
+mod fleet;
+mod insider;
+mod invalidation;
+mod load;
+mod outage;
+mod privacy;
+mod reads;
+mod replica;
+mod rotation;
+mod settings;
+mod start;
+mod upgrade;
