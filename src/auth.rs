@@ -9,18 +9,23 @@ mod json;
 mod keys;
 mod proxy;
 mod rejected;
+mod revocations;
 mod verified;
 
 use std::{collections::HashMap, future::pending, net::IpAddr, sync::Arc, time::SystemTime};
 
 use tonic::metadata::MetadataMap;
 
-use self::{caller::TokenIdentity, claims::Unverified, keys::Keys, verified::VerifiedToken};
+use self::{
+    caller::TokenIdentity, claims::Unverified, keys::Keys, revocations::CheckedVersion,
+    verified::VerifiedToken,
+};
 pub use self::{
     caller::{Caller, Client, Identity, Scopes, TokenUser},
     certificate::{AlternativeName, Certificate, InvalidName},
     claims::Inspection,
     rejected::{InvalidReason, Rejected},
+    revocations::{Revocation, Revocations, RevokedTokens, TokenFamily},
     verified::VerifiedTokens,
 };
 use crate::{
@@ -65,6 +70,7 @@ pub struct Authenticator {
     pools: Pools,
     keys: HashMap<PoolId, Arc<Keys>>,
     verified: Arc<VerifiedTokens>,
+    metrics: TokenMetrics,
 }
 
 impl Authenticator {
@@ -78,12 +84,14 @@ impl Authenticator {
     ) -> Self {
         let keys = pools.iter().map(|pool| {
             let keys = Keys::start(pool, metrics.jwks(pool.id.as_str()), outgoing.http_client());
+            // All series are there from the start.
+            drop(metrics.revoked(pool.id.as_str()));
             (pool.id.clone(), Arc::new(keys))
         });
         let keys = keys.collect();
         #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
         tokio::spawn(maintain(Arc::downgrade(&verified), MAINTENANCE_INTERVAL, VerifiedTokens::maintain));
-        Self { keys, pools: pools.clone(), verified }
+        Self { keys, pools: pools.clone(), verified, metrics: metrics.clone() }
     }
 
     /// Waits until the keys of a pool are loaded, without a time limit. An unknown pool has none.
@@ -111,9 +119,28 @@ impl Authenticator {
         Ok(Caller::new(credentials.peer, credentials.metadata, bearer, presented))
     }
 
+    /// Returns the user of an access token, which may be revoked: revoking it again is no error.
+    /// Cancel safe. Waits for the network only if the token names an unknown key id.
+    pub async fn token_user(&self, access_token: &str) -> Result<Arc<TokenUser>, Rejected> {
+        let token = self.verify_ignoring_revocations(bearer::bounded(access_token.as_bytes())?).await?;
+        token.identity.user.clone().ok_or(Rejected::WrongType)
+    }
+
     async fn verify(&self, token: &[u8]) -> Result<TokenIdentity, Rejected> {
+        let token = self.verify_ignoring_revocations(token).await?;
+        if self.verified.is_revoked(&token) {
+            if let Some(user) = &token.identity.user {
+                self.metrics.revoked(user.pool.id.as_str()).inc();
+            }
+            return Err(Rejected::Revoked);
+        }
+        Ok(token.identity.clone())
+    }
+
+    /// Verifies a token that may be revoked.
+    async fn verify_ignoring_revocations(&self, token: &[u8]) -> Result<Arc<VerifiedToken>, Rejected> {
         match self.verified.look_up(token) {
-            Ok(identity) => Ok(identity),
+            Ok(verified) => Ok(verified),
             // Boxed to keep the future of a hit small.
             Err(pending) => Ok(pending.insert(Box::pin(self.verify_uncached(token)).await?)),
         }
@@ -127,8 +154,10 @@ impl Authenticator {
         let pool = pool.ok_or(Rejected::Invalid(InvalidReason::Issuer))?;
         let keys = self.keys.get(&pool.id).ok_or(Rejected::KeysUnavailable)?;
         let key = keys.key(unverified.unverified_key_id()).await?;
-        let (identity, validity) = unverified.verify(&key, pool, SystemTime::now())?;
-        Ok(VerifiedToken { identity, validity, key, keys: Arc::clone(keys) })
+        let token_lifetime = self.verified.revocations().token_lifetime();
+        let (identity, validity) = unverified.verify(&key, pool, token_lifetime, SystemTime::now())?;
+        let (keys, checked) = (Arc::clone(keys), CheckedVersion::default());
+        Ok(VerifiedToken { identity, validity, key, keys, checked })
     }
 }
 

@@ -10,6 +10,7 @@ mod healthcheck;
 mod pages;
 mod print;
 mod probe;
+mod revoke;
 mod serve;
 mod settings;
 mod token;
@@ -73,6 +74,8 @@ enum Command {
     Expire(admin::Target),
     /// Erase everything that is cached about one user (administrators only)
     Erase(admin::Erase),
+    /// Refuse access tokens of one user that were already issued (administrators only)
+    Revoke(revoke::Arguments),
     /// Show what a caller may read of one user, and by which rule (administrators only)
     Explain(admin::Explain),
     /// Inspect an access token
@@ -104,6 +107,7 @@ impl Command {
             Self::Inspect(target) => admin::inspect(target).await,
             Self::Expire(target) => admin::expire(target).await,
             Self::Erase(arguments) => admin::erase(arguments).await,
+            Self::Revoke(arguments) => revoke::run(arguments).await,
             Self::Explain(arguments) => admin::explain(arguments).await,
             Self::Token(command) => token::run(command).await,
             Self::Healthcheck(arguments) => healthcheck::run(arguments).await,

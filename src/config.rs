@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod limits;
 mod listen;
+mod revocation;
 mod settings;
 mod shared_cache;
 mod single_pool;
@@ -33,6 +34,7 @@ pub use self::{
     error::{ConfigError, ConfigErrors, ErrorCollector},
     limits::LimitSettings,
     listen::ListenAddress,
+    revocation::RevocationSettings,
     settings::{
         AwsCredentials, BareSub, BudgetScope, BudgetSettings, CacheSettings, CallerSettings, LogFormat,
         LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings,
@@ -82,6 +84,8 @@ pub struct Config {
     pub budget: BudgetSettings,
     /// The cache that all replicas share, in Valkey 7.2 or Redis 7.0 or later.
     pub shared_cache: SharedCacheSettings,
+    /// The revocation of access tokens, which is always on.
+    pub revocation: RevocationSettings,
     /// The audit trail: who read what about which user.
     pub audit: AuditSettings,
     /// The encryption of connections and the verification of client certificates.
@@ -163,6 +167,7 @@ impl Default for Config {
             cache: CacheSettings::default(),
             budget: BudgetSettings::default(),
             shared_cache: SharedCacheSettings::default(),
+            revocation: RevocationSettings::default(),
             audit: AuditSettings::default(),
             tls: TlsSettings::default(),
             limits: LimitSettings::default(),

@@ -142,6 +142,7 @@ impl Error {
             Self::Denied(Denied::MachineTokenAlone) | Self::Rejected(Rejected::WrongType) => {
                 Reason::TokenWrongType
             }
+            Self::Rejected(Rejected::Revoked) => Reason::TokenRevoked,
             Self::Rejected(Rejected::Expired) => Reason::TokenExpired,
             Self::Rejected(Rejected::NotYetValid) => Reason::TokenNotYetValid,
             Self::Rejected(Rejected::KeysUnavailable) => Reason::KeysUnavailable,

@@ -173,7 +173,7 @@ async fn build_service(
     let (authenticator, tokens, shared) = {
         let _context = upstream.enter();
         let shared = shared_cache.as_ref().map(|config| SharedCache::start(config, metrics, outgoing));
-        let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, metrics));
+        let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &config.revocation, metrics));
         (
             Arc::new(Authenticator::start(pools, Arc::clone(&tokens), &metrics.tokens, outgoing)),
             tokens,

@@ -13,7 +13,7 @@ use crate::{attribute::Attributes, cache::shared_allocation, unix_time::UnixTime
 /// always a UUID.
 ///
 /// See the Cognito developer guide, "Understanding the access token". Its `Debug` shows nothing.
-#[derive(Clone, Eq, Hash, PartialEq)]
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Sub(Arc<str>);
 
 impl Sub {

@@ -13,6 +13,7 @@ mod limiter;
 mod lookup;
 #[cfg(test)]
 mod model;
+mod revocation;
 mod shared;
 mod single_flight;
 
@@ -25,6 +26,7 @@ pub use self::{
     admin::{EntryInfo, EntryState},
     found::{Failure, Found},
     invalidation::{Invalidated, Invalidation, InvalidationFailure},
+    revocation::Revoked,
     shared::{SharedEntryInfo, SharedState},
 };
 use self::{

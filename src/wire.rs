@@ -8,7 +8,7 @@ mod reply;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use self::{
-    admin::{access_query, entry_info, erased, explanation},
+    admin::{access_query, entry_info, erased, explanation, issued_until, token_to_revoke},
     batch::{batch, batch_reply},
     encoded::{Encoded, FRAME_HEADER_BYTES},
     reply::reply,

@@ -47,7 +47,8 @@ impl Components {
         let upstream = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let service = upstream.block_on(async {
             let outgoing = Outgoing::default();
-            let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
+            let tokens =
+                Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &config.revocation, &metrics));
             let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
             let users =
                 Users::connect(&pools, &config.cache, &config.budget, tokens, None, &metrics, &outgoing)

@@ -39,7 +39,8 @@ impl Parts {
         let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
         let metrics = Metrics::new();
         let outgoing = Outgoing::default();
-        let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &metrics));
+        let tokens =
+            Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &config.revocation, &metrics));
         let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
         authenticator.ready(&pools.only().unwrap().id).await;
         let users =

@@ -16,13 +16,14 @@ const FILES: [&str; 4] = [
 ];
 
 // `lib.rs` implements Debug for these: a derived one would print tokens, subs and attribute values.
-const PERSONAL: [&str; 7] = [
+const PERSONAL: [&str; 8] = [
     "BatchGetUsersRequest",
     "EraseUserRequest",
     "ExpireUserRequest",
     "ExplainAccessRequest",
     "GetUserRequest",
     "InspectUserRequest",
+    "RevokeTokensRequest",
     "User",
 ];
 

@@ -14,7 +14,7 @@ use super::{
     recorder::{Queue, WriteAck},
 };
 use crate::{
-    auth::{Caller, TokenUser},
+    auth::{Caller, Revocation, TokenUser},
     freshness::Freshness,
     pool::PoolId,
     proto::EraseUserResponse,
@@ -79,6 +79,11 @@ impl OpenRecord<'_> {
     /// Sets what was erased, as the response reports it.
     pub fn set_erasure(&self, erasure: &EraseUserResponse) {
         self.update(|pending| pending.erasure = Some(erasure.clone()));
+    }
+
+    /// Sets which tokens are revoked.
+    pub fn set_revocation(&self, revocation: &Revocation) {
+        self.update(|pending| pending.revocation = Some(revocation.clone()));
     }
 
     /// Sets the users of a batch. All of them count as denied until
@@ -168,6 +173,7 @@ impl OpenRecord<'_> {
             attributes: released.map_or(&pending.requested, |(names, _)| names),
             freshness: released.map(|(_, freshness)| *freshness),
             erasure: pending.erasure.as_ref(),
+            revocation: pending.revocation.as_ref(),
             outcome: match scope.outcome {
                 Ok(()) if released.is_some() => "released",
                 Ok(()) => "answered",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::names::AttributeNames;
-use crate::{freshness::Freshness, pool::PoolId, proto::EraseUserResponse, user::Sub};
+use crate::{auth::Revocation, freshness::Freshness, pool::PoolId, proto::EraseUserResponse, user::Sub};
 
 /// The data collected for the records of a call.
 #[derive(Debug, Default)]
@@ -11,6 +11,7 @@ pub(super) struct PendingRecord {
     pub(super) caller: Option<Arc<str>>,
     pub(super) requested: AttributeNames,
     pub(super) erasure: Option<EraseUserResponse>,
+    pub(super) revocation: Option<Revocation>,
     pub(super) pool: Option<PoolId>,
     pub(super) sub: Option<Sub>,
     pub(super) released: Option<Release>,

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::{key::SubHash, line::JsonLine, names::AttributeNames};
 use crate::{
+    auth::{Revocation, RevokedTokens},
     freshness::{Freshness, Source, StaleReason},
     proto::EraseUserResponse,
 };
@@ -24,6 +25,7 @@ pub(super) struct Record<'a> {
     pub(super) attributes: &'a AttributeNames,
     pub(super) freshness: Option<Freshness>,
     pub(super) erasure: Option<&'a EraseUserResponse>,
+    pub(super) revocation: Option<&'a Revocation>,
     pub(super) outcome: &'static str,
 }
 
@@ -55,8 +57,21 @@ impl Record<'_> {
             line.number("verdicts", verdicts);
             line.number("fetches", fetches);
         }
+        if let Some(revocation) = self.revocation {
+            put_revocation(&mut line, revocation);
+        }
         line.text("outcome", self.outcome);
         line.end();
+    }
+}
+
+fn put_revocation(line: &mut JsonLine<'_>, revocation: &Revocation) {
+    match revocation.tokens {
+        RevokedTokens::OfFamily(_) => line.text("revoked", "family"),
+        RevokedTokens::OfUser(_) => {
+            line.text("revoked", "issued_until");
+            line.time("issued_until", revocation.at);
+        }
     }
 }
 
@@ -81,7 +96,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::{audit::names::tests::requested, clock::TimePoint};
+    use crate::{audit::names::tests::requested, auth::TokenFamily, clock::TimePoint};
 
     #[test]
     fn a_record_is_one_line_of_json() {
@@ -143,6 +158,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_record_of_a_revocation_says_which_tokens() {
+        let at = UNIX_EPOCH + Duration::from_secs(1_795_614_746);
+        let table = [
+            (
+                RevokedTokens::OfUser("ada".parse().unwrap()),
+                r#""revoked":"issued_until","issued_until":"2026-11-25T13:52:26.000Z","#,
+            ),
+            (RevokedTokens::OfFamily(TokenFamily::of("a sign-in")), r#""revoked":"family","#),
+        ];
+        for (tokens, expected) in table {
+            let revocation = Revocation { pool: "p_1".parse().unwrap(), tokens, at };
+            let (mut line, none) = (Vec::new(), AttributeNames::default());
+            Record { revocation: Some(&revocation), ..record(&none, "answered") }.append_to(&mut line);
+            let line = String::from_utf8(line).unwrap();
+            assert!(
+                line.contains(&format!("\"attributes\":[],{expected}\"outcome\":\"answered\"}}")),
+                "{line}"
+            );
+        }
+    }
+
     fn record<'a>(attributes: &'a AttributeNames, outcome: &'static str) -> Record<'a> {
         Record {
             time: UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900),
@@ -155,6 +192,7 @@ mod tests {
             attributes,
             freshness: None,
             erasure: None,
+            revocation: None,
             outcome,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::metadata::MetadataMap;
 
-use super::{Address, Certificate, Peer, proxy};
+use super::{Address, Certificate, Peer, TokenFamily, proxy};
 use crate::{
     pool::{ClientId, Pool},
     user::{Groups, Sub, Username},
@@ -126,4 +126,7 @@ pub struct TokenUser {
     /// The groups of the user when the token was issued (`cognito:groups`). None if the claim cannot
     /// be read: it then says nothing about the groups.
     pub groups: Option<Groups>,
+    /// The family of the token. None without `origin_jti`, which Cognito writes only for app clients
+    /// with token revocation enabled.
+    pub family: Option<TokenFamily>,
 }

@@ -5,7 +5,10 @@ mod header;
 mod part;
 mod validity;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
@@ -18,7 +21,7 @@ use self::{
     part::{Typed, json},
 };
 use super::{
-    InvalidReason, Rejected,
+    InvalidReason, Rejected, TokenFamily,
     bearer::{BearerToken, bounded},
     caller::{Client, TokenIdentity, TokenUser},
     keys::Key,
@@ -85,10 +88,12 @@ impl<'a> Unverified<'a> {
     }
 
     /// Checks the signature and then every claim. Returns what the token identifies, and when.
+    /// A user's token may be valid for `token_lifetime`.
     pub(super) fn verify(
         self,
         key: &Key,
         pool: &Arc<Pool>,
+        token_lifetime: Duration,
         now: SystemTime,
     ) -> Result<(TokenIdentity, Validity), Rejected> {
         let good = crypto::verify(
@@ -100,7 +105,7 @@ impl<'a> Unverified<'a> {
         if !good.unwrap_or_default() {
             return Err(Rejected::Invalid(InvalidReason::Signature));
         }
-        self.claims.check(pool, now)
+        self.claims.check(pool, token_lifetime, now)
     }
 }
 
@@ -116,12 +121,18 @@ struct Claims {
     iat: Option<Typed<f64>>,
     nbf: Option<Typed<f64>>,
     scope: Option<Typed<String>>,
+    origin_jti: Option<Typed<String>>,
     #[serde(rename = "cognito:groups")]
     groups: Option<Typed<Vec<String>>>,
 }
 
 impl Claims {
-    fn check(&self, pool: &Arc<Pool>, now: SystemTime) -> Result<(TokenIdentity, Validity), Rejected> {
+    fn check(
+        &self,
+        pool: &Arc<Pool>,
+        token_lifetime: Duration,
+        now: SystemTime,
+    ) -> Result<(TokenIdentity, Validity), Rejected> {
         if !text(&self.iss).is_some_and(|iss| pool.issuers.iter().any(|own| own == iss)) {
             return Err(Rejected::Invalid(InvalidReason::Issuer));
         }
@@ -138,7 +149,12 @@ impl Claims {
         let sub: Option<Sub> = text(&self.sub).and_then(|sub| sub.parse().ok());
         let sub = sub.ok_or(Rejected::Invalid(InvalidReason::Subject))?;
         let machine = self.username.is_none() || sub.as_str() == client.as_str();
-        let user = if machine { None } else { Some(Arc::new(self.user(pool, sub)?)) };
+        let user = if machine {
+            None
+        } else {
+            validity.check_lifetime(token_lifetime)?;
+            Some(Arc::new(self.user(pool, sub)?))
+        };
         let scopes = text(&self.scope).unwrap_or_default().into();
         let client = Arc::new(Client { id: client.clone(), scopes });
         Ok((TokenIdentity { client, user }, validity))
@@ -147,7 +163,8 @@ impl Claims {
     fn user(&self, pool: &Arc<Pool>, sub: Sub) -> Result<TokenUser, Rejected> {
         let username = text(&self.username).and_then(|name| Username::of(name, &sub).ok());
         let username = username.ok_or(Rejected::Invalid(InvalidReason::Subject))?;
-        Ok(TokenUser { pool: Arc::clone(pool), sub, username, groups: groups(&self.groups) })
+        let family = text(&self.origin_jti).map(TokenFamily::of);
+        Ok(TokenUser { pool: Arc::clone(pool), sub, username, groups: groups(&self.groups), family })
     }
 }
 

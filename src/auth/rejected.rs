@@ -21,6 +21,8 @@ pub enum Rejected {
     Missing,
     #[error("the token is not valid yet")]
     NotYetValid,
+    #[error("the token was revoked")]
+    Revoked,
     #[error("the token is of the wrong type")]
     WrongType,
 }
@@ -41,7 +43,7 @@ pub enum InvalidReason {
     Key,
     #[error("the pool's key with its kid cannot be used: it is not for RS256, weak or ambiguous")]
     UnusableKey,
-    #[error("its exp is missing or more than a day after its iat")]
+    #[error("its exp is missing or too long after its iat, or a user's token has no iat")]
     Lifetime,
     #[error("its signature was not made with the pool's key")]
     Signature,

@@ -13,9 +13,11 @@ use super::{
     caller::{Client, TokenIdentity, TokenUser},
     claims::Validity,
     keys::{Key, Keys},
+    revocations::{CheckedVersion, Revocations, TokenOrigin},
 };
 use crate::{
     cache::{Cache, shared_allocation},
+    config::RevocationSettings,
     epochs::{Epoch, Epochs},
     pool::PoolId,
     telemetry::metrics::{Counter, Metrics, TokenLookupResult, TokenMetrics},
@@ -30,11 +32,22 @@ pub(super) struct VerifiedToken {
     /// The key that verified it: the token is valid only as long as its pool publishes this key.
     pub(super) key: Arc<Key>,
     pub(super) keys: Arc<Keys>,
+    pub(super) checked: CheckedVersion,
 }
 
 impl VerifiedToken {
     fn is_valid(&self, now: SystemTime) -> bool {
         self.keys.is_current(&self.key) && self.validity.check(now).is_ok()
+    }
+
+    /// Returns whether the token is revoked. One of a machine never is.
+    fn is_revoked(&self, revocations: &Revocations) -> bool {
+        self.identity.user.as_deref().is_some_and(|user| {
+            let TokenUser { pool, sub, family, .. } = user;
+            let issued_at = self.validity.issued_at();
+            let origin = TokenOrigin { pool: &pool.id, sub, family: *family, issued_at };
+            revocations.is_revoked(&origin, &self.checked)
+        })
     }
 
     fn is_of(&self, pool: &PoolId, sub: &Sub) -> bool {
@@ -47,6 +60,7 @@ impl VerifiedToken {
 pub struct VerifiedTokens {
     cache: Cache<Digest, Arc<VerifiedToken>>,
     epochs: Arc<Epochs>,
+    revocations: Revocations,
     /// Allows one removal at a time, because each one scans the cache.
     removal: Arc<Mutex<()>>,
     hits: Counter,
@@ -61,8 +75,8 @@ pub(super) struct PendingInsert<'a> {
 }
 
 impl VerifiedTokens {
-    /// Makes an empty cache of at most `max_bytes`.
-    pub fn new(max_bytes: u64, metrics: &Metrics) -> Self {
+    /// Makes an empty cache of at most `max_bytes`, and no revocations.
+    pub fn new(max_bytes: u64, revocation: &RevocationSettings, metrics: &Metrics) -> Self {
         let time_left = |token: &Arc<VerifiedToken>| token.validity.time_left(SystemTime::now());
         let cache = Cache::new(max_bytes, heap_bytes, time_left, Counter::default());
         let TokenMetrics { lookups, entries, .. } = metrics.tokens.clone();
@@ -72,7 +86,8 @@ impl VerifiedTokens {
         metrics.scrape_callbacks.add(move || {
             entries.set(measured.size().entries);
         });
-        Self { cache, epochs: Arc::default(), removal: Arc::default(), hits, misses }
+        let revocations = Revocations::new(revocation, &metrics.tokens);
+        Self { cache, epochs: Arc::default(), revocations, removal: Arc::default(), hits, misses }
     }
 
     /// Returns the epochs of every user, which the cache of users shares.
@@ -80,14 +95,24 @@ impl VerifiedTokens {
         &self.epochs
     }
 
-    /// Looks a token up by all of its bytes, and returns what it identifies. One that is no longer
-    /// valid is removed.
-    pub(super) fn look_up(&self, token: &[u8]) -> Result<TokenIdentity, PendingInsert<'_>> {
+    /// Returns the revocations of tokens.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Returns whether a token is revoked.
+    pub(super) fn is_revoked(&self, token: &VerifiedToken) -> bool {
+        token.is_revoked(&self.revocations)
+    }
+
+    /// Looks a token up by all of its bytes. One that is no longer valid is removed; one that is
+    /// revoked is not.
+    pub(super) fn look_up(&self, token: &[u8]) -> Result<Arc<VerifiedToken>, PendingInsert<'_>> {
         let digest = Digest::of(token);
         if let Some(verified) = self.cache.get(&digest) {
             if verified.is_valid(SystemTime::now()) {
                 self.hits.inc();
-                return Ok(verified.identity.clone());
+                return Ok(verified);
             }
             self.cache.remove(&digest);
         }
@@ -117,20 +142,19 @@ impl VerifiedTokens {
         removed
     }
 
-    /// Frees the tokens that have expired.
+    /// Frees the tokens that have expired, and the revocations of such.
     pub(super) fn maintain(&self) {
         self.cache.maintain();
+        self.revocations.maintain();
     }
 }
 
 impl PendingInsert<'_> {
-    /// Inserts a token, unless some user was invalidated since the lookup, and returns its
-    /// identity.
-    pub(super) fn insert(self, token: VerifiedToken) -> TokenIdentity {
-        let Self { tokens, digest, epoch } = self;
-        let identity = token.identity.clone();
-        tokens.epochs.if_current(epoch, || tokens.cache.insert(digest, Arc::new(token)));
-        identity
+    /// Inserts a token, unless some user was invalidated since the lookup, and returns it.
+    pub(super) fn insert(self, token: VerifiedToken) -> Arc<VerifiedToken> {
+        let (Self { tokens, digest, epoch }, token) = (self, Arc::new(token));
+        tokens.epochs.if_current(epoch, || tokens.cache.insert(digest, Arc::clone(&token)));
+        token
     }
 }
 

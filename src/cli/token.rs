@@ -140,8 +140,8 @@ async fn verify(
     pools: &Pools,
 ) -> Result<Result<String, Rejected>, CommandError> {
     let metrics = Metrics::new();
-    let tokens = Arc::new(VerifiedTokens::new(Config::default().cache.max_token_bytes, &metrics));
     let config = Config::default();
+    let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &config.revocation, &metrics));
     let mut errors = ErrorCollector::new(&config);
     let outgoing = Outgoing::read(&mut errors);
     let outgoing = errors.finish(outgoing).map_err(CommandError::config)?;

@@ -230,4 +230,4 @@ pub enum LogFormat {
 // Beyond any quota, and few enough to log the instants of one second's calls in memory.
 const PER_SECOND: u64 = 100_000;
 // More than any machine has.
-const MOST_BYTES: u64 = 1024 * TIB;
+pub(super) const MOST_BYTES: u64 = 1024 * TIB;

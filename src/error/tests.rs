@@ -16,6 +16,7 @@ fn every_error_has_its_code_and_reason() {
         (Rejected::Invalid(InvalidReason::Issuer).into(), Unauthenticated, "TOKEN_INVALID"),
         (Rejected::IdToken.into(), Unauthenticated, "ID_TOKEN_REFUSED"),
         (Rejected::WrongType.into(), Unauthenticated, "TOKEN_WRONG_TYPE"),
+        (Rejected::Revoked.into(), Unauthenticated, "TOKEN_REVOKED"),
         (Rejected::Expired.into(), Unauthenticated, "TOKEN_EXPIRED"),
         (Rejected::NotYetValid.into(), Unauthenticated, "TOKEN_NOT_YET_VALID"),
         (Rejected::KeysUnavailable.into(), Unavailable, "KEYS_UNAVAILABLE"),

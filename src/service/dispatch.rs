@@ -150,6 +150,7 @@ impl Shared {
             Rpc::InspectUser => Box::pin(answer!(inspect)).await,
             Rpc::ExpireUser => Box::pin(answer!(expire)).await,
             Rpc::EraseUser => Box::pin(answer!(erase)).await,
+            Rpc::RevokeTokens => Box::pin(answer!(revoke)).await,
             Rpc::ExplainAccess => Box::pin(answer!(explain)).await,
         };
         Ok(ResponseBody::response(reply?, context.memory)?)

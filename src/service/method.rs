@@ -30,6 +30,7 @@ pub(super) enum Rpc {
     InspectUser,
     ExpireUser,
     EraseUser,
+    RevokeTokens,
     ExplainAccess,
 }
 
@@ -74,6 +75,7 @@ methods! {
     Handler::Ours(Rpc::InspectUser), "unary" "userlookup.v1.AdminService" "InspectUser";
     Handler::Ours(Rpc::ExpireUser), "unary" "userlookup.v1.AdminService" "ExpireUser";
     Handler::Ours(Rpc::EraseUser), "unary" "userlookup.v1.AdminService" "EraseUser";
+    Handler::Ours(Rpc::RevokeTokens), "unary" "userlookup.v1.AdminService" "RevokeTokens";
     Handler::Ours(Rpc::ExplainAccess), "unary" "userlookup.v1.AdminService" "ExplainAccess";
     Handler::Builtin, "bidi_stream" "grpc.reflection.v1.ServerReflection" "ServerReflectionInfo";
     Handler::Builtin, "bidi_stream" "grpc.reflection.v1alpha.ServerReflection" "ServerReflectionInfo";

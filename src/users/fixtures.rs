@@ -50,7 +50,11 @@ pub(crate) fn test_user(sub: &str) -> User {
 
 /// An empty cache of verified tokens.
 pub(crate) fn no_tokens() -> std::sync::Arc<VerifiedTokens> {
-    std::sync::Arc::new(VerifiedTokens::new(1 << 20, &Metrics::new()))
+    std::sync::Arc::new(VerifiedTokens::new(
+        1 << 20,
+        &crate::config::RevocationSettings::default(),
+        &Metrics::new(),
+    ))
 }
 
 /// The account of a request about one user, of a caller with this index and limit of its own.

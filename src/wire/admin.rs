@@ -1,11 +1,11 @@
 //! The messages of the `AdminService`.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::{attribute_names, freshness};
+use super::{attribute_names, freshness, time_from};
 use crate::{
     policy::{Access, Explanation},
-    proto,
+    proto::{self, revoke_tokens_request::Tokens},
     query::{AccessQuery, InvalidQuery},
     users::{EntryInfo, EntryState, Invalidated, SharedEntryInfo, SharedState},
 };
@@ -57,6 +57,25 @@ pub fn erased(receipt_id: &str, at: SystemTime, erased: Invalidated) -> proto::E
     }
 }
 
+/// Returns the token whose family a request revokes, if it names one.
+pub fn token_to_revoke(message: &proto::RevokeTokensRequest) -> Option<&str> {
+    match &message.tokens {
+        Some(Tokens::AccessToken(token)) => Some(token),
+        Some(Tokens::IssuedUntil(_)) | None => None,
+    }
+}
+
+/// Reads until when the tokens were issued that a request revokes. A time before 1970 becomes 1970.
+pub fn issued_until(
+    message: &proto::RevokeTokensRequest,
+    now: SystemTime,
+) -> Result<SystemTime, InvalidQuery> {
+    let Some(Tokens::IssuedUntil(time)) = &message.tokens else { return Ok(now) };
+    // A later time would refuse tokens that are still to be issued.
+    let time = time_from(*time).filter(|time| *time <= now + MAX_AHEAD);
+    time.ok_or_else(|| InvalidQuery::field("issued_until", "must be a time at most 10 s in the future"))
+}
+
 /// Reads an `ExplainAccessRequest`, except for the user that it names.
 pub fn access_query(message: &proto::ExplainAccessRequest) -> Result<AccessQuery, InvalidQuery> {
     if !(1..=MAX_CALLER_CHARACTERS).contains(&message.caller.chars().count()) {
@@ -82,3 +101,4 @@ pub fn explanation(explanation: Explanation) -> proto::ExplainAccessResponse {
 }
 
 const MAX_CALLER_CHARACTERS: usize = 64;
+const MAX_AHEAD: Duration = Duration::from_secs(10);

@@ -182,7 +182,7 @@ fn completions_and_manual_pages_cover_the_commands() {
 
 #[test]
 fn help_describes_every_option() {
-    for command in ["get", "batch", "inspect", "expire", "erase", "explain"] {
+    for command in ["get", "batch", "inspect", "expire", "erase", "revoke", "explain"] {
         let help = stdout(&run(&[command, "--help"], &[]));
         for option in ["--address", "--ca-file", "--certificate-file", "--key-file", "--token-file", "--json"]
         {
@@ -222,6 +222,7 @@ fn a_reader_that_has_read_enough_ends_the_command_quietly() {
         called(&["inspect", ADA]),
         called(&["expire", ADA]),
         called(&["erase", ADA, "--yes"]),
+        called(&["revoke", ADA]),
         called(&["explain", "web", ADA]),
         called(&["healthcheck"]),
     ] {

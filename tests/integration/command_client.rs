@@ -57,6 +57,18 @@ fn commands_print_text_or_json() {
         stdout(&ask(&["expire", ADA])).trim(),
         "the user was cached; the next lookup fetches from Cognito"
     );
+    let revoked: Value = serde_json::from_str(&stdout(&ask(&[
+        "revoke",
+        ADA,
+        "--issued-until",
+        "2026-01-01T00:00:00Z",
+        "--json",
+    ])))
+    .unwrap();
+    // A day and twice the leeway.
+    assert_eq!(revoked["refusedUntil"], "2026-01-02T00:00:20Z");
+    assert!(stdout(&ask(&["revoke", ADA])).contains("only the one that answered"));
+    assert_eq!(code(&ask(&["revoke"])), 2, "neither a sub nor a token");
     let refused = ask(&["erase", ADA]);
     assert!(code(&refused) == 2 && stderr(&refused).contains("--yes"), "there is no terminal to confirm on");
     let receipt: Value = serde_json::from_str(&stdout(&ask(&["erase", ADA, "--yes", "--json"]))).unwrap();

@@ -93,6 +93,7 @@ mod pools;
 // The admin port: probes, load balancers and Prometheus.
 mod probes;
 // Rotation of signing keys.
+mod revocation;
 mod rotation;
 // The sandbox.
 mod sandbox;

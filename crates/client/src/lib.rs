@@ -45,7 +45,7 @@ pub mod health {
 pub const DOMAIN: &str = "userlookup.v1";
 
 macro_rules! redacted {
-    ($($message:ident),*) => {$(
+    ($($message:path),*) => {$(
         impl std::fmt::Debug for $message {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(concat!(stringify!($message), "(redacted)"))
@@ -63,7 +63,9 @@ redacted!(
     ExplainAccessRequest,
     GetUserRequest,
     InspectUserRequest,
-    User
+    RevokeTokensRequest,
+    User,
+    revoke_tokens_request::Tokens
 );
 
 #[cfg(test)]
@@ -87,11 +89,14 @@ mod tests {
             format!("{:?}", ExplainAccessRequest { sub: sub.clone(), ..Default::default() }),
             format!("{:?}", GetUserRequest { access_token: sub.clone(), ..Default::default() }),
             format!("{:?}", InspectUserRequest { sub: sub.clone(), ..Default::default() }),
+            format!("{:?}", RevokeTokensRequest { sub: sub.clone(), ..Default::default() }),
             format!("{user:?}"),
         ];
         for text in &shown {
             assert!(text.ends_with("(redacted)"), "{text}");
         }
+        let tokens = revoke_tokens_request::Tokens::AccessToken(sub.clone());
+        assert!(!format!("{tokens:?}").contains(&sub));
         assert!(!format!("{:?}", GetUserResponse { user: Some(user), freshness: None }).contains(&sub));
         let named = shown.iter().filter_map(|text| text.strip_suffix("(redacted)"));
         assert_eq!(named.collect::<BTreeSet<_>>(), personal().iter().map(String::as_str).collect());

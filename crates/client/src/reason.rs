@@ -126,6 +126,7 @@ table! {
     TokenWrongType: Unauthenticated, 400, Keep, false, Developer, "a user's access token is required";
     TokenExpired: Unauthenticated, 401, RefreshOrEnd, false, App, "the token has expired";
     TokenNotYetValid: Unauthenticated, 503, Keep, false, Operator, "the token is not valid yet";
+    TokenRevoked: Unauthenticated, 401, RefreshOrEnd, false, App, "the token was revoked";
     KeysUnavailable: Unavailable, 503, Keep, true, Operator, "the token cannot be verified at present; retry";
     CallerNotAllowed: PermissionDenied, 500, Keep, false, Operator, "no rule allows this caller to call the method";
     SubjectNotAllowed: PermissionDenied, 500, Keep, false, Developer, "the caller may read only the user whose access token it presents";

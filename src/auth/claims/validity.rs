@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Claims, part::Typed};
-use crate::auth::{InvalidReason, Rejected};
+use crate::auth::{InvalidReason, Rejected, revocations::LEEWAY};
 
 /// The times of a token (`exp`, `iat`, `nbf`), since 1970, and the leeway for them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,6 +42,21 @@ impl Validity {
         }
     }
 
+    /// Checks that a revocation outlives a user's token: `exp` is at most `lifetime` after `iat`,
+    /// which is required. Without it the token may have been issued at any time.
+    pub(in crate::auth) fn check_lifetime(&self, lifetime: Duration) -> Result<(), Rejected> {
+        let latest = self.issued_at.map(|issued| issued.saturating_add(lifetime).saturating_add(LEEWAY));
+        match latest {
+            Some(latest) if self.expires_at <= latest => Ok(()),
+            _ => Err(Rejected::Invalid(InvalidReason::Lifetime)),
+        }
+    }
+
+    /// Returns when the token was issued, since 1970.
+    pub(in crate::auth) fn issued_at(&self) -> Option<Duration> {
+        self.issued_at
+    }
+
     /// Returns how long the token is valid from `now` on; zero once it has expired.
     pub(in crate::auth) fn time_left(&self, now: SystemTime) -> Duration {
         self.end().saturating_sub(since_1970(now))
@@ -68,5 +83,4 @@ fn numeric_date(claim: &Option<Typed<f64>>) -> Result<Option<Duration>, Rejected
     }
 }
 
-const LEEWAY: Duration = Duration::from_secs(10);
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);

@@ -78,7 +78,7 @@ fn an_expired_token_is_freed() {
 #[test]
 fn the_cache_is_bounded_in_bytes_and_its_entries_are_a_metric() {
     let metrics = Metrics::new();
-    let tokens = VerifiedTokens::new(1 << 20, &metrics);
+    let tokens = VerifiedTokens::new(1 << 20, &RevocationSettings::default(), &metrics);
     for n in 0..400 {
         let mut held = verified(&format!("user-{n}"));
         let groups = Groups::try_from(vec!["g".repeat(128); 100]).unwrap();
@@ -95,7 +95,7 @@ fn the_cache_is_bounded_in_bytes_and_its_entries_are_a_metric() {
 #[test]
 #[ignore = "its memory must be the process's: `cargo test --lib memory -- --ignored --nocapture --test-threads 1`"]
 fn the_memory_of_tokens_matches_their_weight() {
-    let tokens = VerifiedTokens::new(1 << 30, &Metrics::new());
+    let tokens = VerifiedTokens::new(1 << 30, &RevocationSettings::default(), &Metrics::new());
     let before = resident();
     let (like, id) = (verified("ada"), "client1".parse::<ClientId>().unwrap());
     let pool = pool("eu-west-1_A");
@@ -108,11 +108,16 @@ fn the_memory_of_tokens_matches_their_weight() {
             sub,
             username: format!("user-{n}").parse().unwrap(),
             groups: Some(groups),
+            family: None,
         };
         let identity =
             TokenIdentity { client: Arc::new(Client { id: id.clone(), scopes }), user: Some(Arc::new(user)) };
         let (validity, key, keys) = (like.validity, Arc::clone(&like.key), Arc::clone(&like.keys));
-        put(&tokens, &format!("a.b.{n}"), VerifiedToken { identity, validity, key, keys });
+        put(
+            &tokens,
+            &format!("a.b.{n}"),
+            VerifiedToken { identity, validity, key, keys, checked: CheckedVersion::default() },
+        );
     }
     assert_eq!(entries(&tokens), 200_000);
     let (taken, weight) = (resident() - before, tokens.cache.size().bytes);
@@ -175,8 +180,8 @@ fn a_token_verified_during_a_removal_is_not_cached() {
     let tokens = verified_tokens();
     let Err(before) = tokens.look_up(b"a.b.c") else { panic!("known") };
     assert_eq!(tokens.scan(&"eu-west-1_A".parse().unwrap(), &"ada".parse().unwrap()), 0);
-    let identity = before.insert(verified("ada"));
-    assert!(identity.user.is_some() && !known(&tokens, "a.b.c"));
+    let token = before.insert(verified("ada"));
+    assert!(token.identity.user.is_some() && !known(&tokens, "a.b.c"));
     put(&tokens, "a.b.c", verified("ada"));
     assert!(known(&tokens, "a.b.c"), "a later verification is cached");
 }
@@ -190,7 +195,7 @@ fn debug_output_has_no_personal_data() {
 }
 
 fn verified_tokens() -> VerifiedTokens {
-    VerifiedTokens::new(1 << 20, &Metrics::new())
+    VerifiedTokens::new(1 << 20, &RevocationSettings::default(), &Metrics::new())
 }
 
 fn entries(tokens: &VerifiedTokens) -> i64 {
@@ -210,7 +215,8 @@ fn known(tokens: &VerifiedTokens, text: &str) -> bool {
 
 fn verified(name: &str) -> VerifiedToken {
     let (sub, username) = (name.parse().unwrap(), name.parse().unwrap());
-    let user = TokenUser { pool: pool("eu-west-1_A"), sub, username, groups: Some(Groups::default()) };
+    let user =
+        TokenUser { pool: pool("eu-west-1_A"), sub, username, groups: Some(Groups::default()), family: None };
     let client = Arc::new(Client { id: "client1".parse().unwrap(), scopes: Scopes::default() });
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let (keys, key, _) = test_keys();
@@ -219,6 +225,7 @@ fn verified(name: &str) -> VerifiedToken {
         validity: Validity::for_test(None, now + Duration::from_secs(3600)),
         key,
         keys,
+        checked: CheckedVersion::default(),
     }
 }
 

@@ -20,10 +20,23 @@ metric_set! {
         /// Unix time in seconds at which the signing keys in use of a user pool were fetched; 0 if
         /// never.
         jwks_fetched: Family<PoolLabel, Gauge<f64, AtomicU64>> = "jwks_fetched_timestamp_seconds",
+        /// Access tokens that were presented and refused because they were revoked, by user pool.
+        revoked: Family<PoolLabel, Counter> = "tokens_revoked",
+        /// Revocations of access tokens in memory, each of a user or of a session.
+        pub marks: Gauge = "revocation_marks",
+        /// Revocations dropped before their end because there are too many. Tokens that they refused
+        /// are accepted again.
+        pub marks_dropped: Counter = "revocation_marks_dropped",
     }
 }
 
 impl TokenMetrics {
+    /// Returns the counter of a configured pool's tokens that were refused because they were
+    /// revoked.
+    pub fn revoked(&self, pool: &str) -> Counter {
+        self.revoked.get_or_create_owned(&[("pool", pool.to_owned())])
+    }
+
     /// Returns the metrics of the signing keys of a configured pool, with all of their series.
     pub fn jwks(&self, pool: &str) -> JwksMetrics {
         let pool = [("pool", pool.to_owned())];
