@@ -17,7 +17,11 @@ const PROTO_FILES: [&str; 4] = [
 ];
 
 // Never in the descriptors that the server offers.
-const STORED_FILES: [&str; 2] = ["userlookup/stored/v1/entry.proto", "userlookup/stored/v1/event.proto"];
+const STORED_FILES: [&str; 3] = [
+    "userlookup/stored/v1/entry.proto",
+    "userlookup/stored/v1/event.proto",
+    "userlookup/stored/v1/revocation.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -31,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".userlookup.v1", "::cognito_lookup_client")
         .compile_fds(descriptors)?;
     // Derived, it would show users in a log line.
-    let personal = ["User", "Attribute", "Groups", "Event"];
+    let personal = ["User", "Attribute", "Groups", "Event", "Revocation"];
     tonic_prost_build::configure()
         .skip_debug(personal.map(|name| format!(".userlookup.stored.v1.{name}")))
         .compile_fds(protox::compile(STORED_FILES, ["proto"])?)?;

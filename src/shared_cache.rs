@@ -11,6 +11,7 @@ mod entries;
 mod fault;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod follower;
 mod iam;
 mod index;
 mod keys;
@@ -40,6 +41,7 @@ pub use self::{
     call::{Call, CallError, Event, Events, Reply, Script, StreamPosition, Transport},
     config::SharedCacheConfig,
     entries::{Invalidate, LeaseState, Look, LookOutcome, Looked, NewLease, OldValue, Put, Release, Renew},
+    follower::{Follower, Seen},
     index::{IndexKey, UserKey},
     keys::ValueKeys,
     kind::ValueKind,

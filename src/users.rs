@@ -105,6 +105,7 @@ impl Users {
         }
         let users = Self::new(cognito, cache, limiters.len(), tokens, shared, metrics.cache.clone());
         users.0.cache.register_metrics(metrics);
+        users.register_caught_up(metrics);
         if users.0.shared.is_some() {
             #[expect(clippy::disallowed_methods, reason = "ends with the users")]
             tokio::spawn(shared::follow(Arc::downgrade(&users.0)));
@@ -114,11 +115,13 @@ impl Users {
         users
     }
 
-    /// Waits, without a time limit, for the credentials for a pool. Call it in the runtime that calls
+    /// Waits, without a time limit, for the credentials for a pool, and up to 5 s for the revocations of
+    /// other replicas. Call it in the runtime that calls
     /// Cognito.
     pub async fn ready(&self, pool: &PoolId) {
+        let caught_up = OptionFuture::from(self.0.shared.as_ref().map(|shared| shared.caught_up()));
         if let Some(cognito) = self.0.cognito.get(pool) {
-            cognito.ready().await;
+            join(cognito.ready(), caught_up).await;
         }
     }
 

@@ -122,6 +122,13 @@ impl Revocations {
         is_revoked
     }
 
+    /// Returns whether a token of this user would be refused.
+    #[cfg(test)]
+    pub(crate) fn refuses(&self, pool: &PoolId, sub: &Sub, issued_at: SystemTime) -> bool {
+        let token = TokenOrigin { pool, sub, family: None, issued_at: Some(since_1970(issued_at)) };
+        self.is_revoked(&token, &CheckedVersion::default())
+    }
+
     /// Returns how long a user's access token may be valid.
     pub(super) fn token_lifetime(&self) -> Duration {
         self.token_lifetime

@@ -58,9 +58,16 @@ pub enum CallError {
     Script,
 }
 
-/// The place of an event in the stream of invalidations: the id that the server gave it.
+/// The place of an event in its stream: the id that the server gave it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StreamPosition(pub String);
+
+impl StreamPosition {
+    /// Returns the position before all events.
+    pub fn start() -> Self {
+        Self("0-0".to_owned())
+    }
+}
 
 /// One event of the stream.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -41,6 +41,7 @@ pub(super) struct ValueKey {
     pub(super) id: KeyId,
     pub(super) values: RandomizedNonceKey,
     pub(super) events: RandomizedNonceKey,
+    pub(super) revocations: RandomizedNonceKey,
 }
 
 impl ValueKeys {
@@ -146,7 +147,8 @@ impl ValueKey {
     fn of(file: &KeyFile) -> Result<Self, Unspecified> {
         let secret = Secret::of(file);
         let key = |purpose| RandomizedNonceKey::new(&AES_256_GCM_SIV, &*secret.derive(purpose)?);
-        Ok(Self { id: secret.id()?, values: key(Purpose::Values)?, events: key(Purpose::Events)? })
+        let [values, events, revocations] = [Purpose::Values, Purpose::Events, Purpose::Revocations].map(key);
+        Ok(Self { id: secret.id()?, values: values?, events: events?, revocations: revocations? })
     }
 }
 

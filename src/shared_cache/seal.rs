@@ -38,6 +38,8 @@ pub enum Binding<'a> {
     },
     /// An event. It says itself whom it is about.
     Event,
+    /// A revocation. It says itself which tokens it is about.
+    Revocation,
 }
 
 /// A text that was opened.
@@ -125,7 +127,7 @@ impl Sealer {
             Binding::Value { pool, sub, kind } => {
                 &[pool.as_str().as_bytes(), sub.as_str().as_bytes(), slice::from_ref(kind.code())]
             }
-            Binding::Event => &[],
+            Binding::Event | Binding::Revocation => &[],
         };
         let parts = fixed.iter().chain(own);
         parts.flat_map(|part| [&(part.len() as u64).to_be_bytes()[..], part].concat()).collect()
@@ -137,6 +139,7 @@ impl Binding<'_> {
         match self {
             Self::Value { .. } => b"cognito-lookup value",
             Self::Event => b"cognito-lookup event",
+            Self::Revocation => b"cognito-lookup revocation",
         }
     }
 
@@ -145,6 +148,7 @@ impl Binding<'_> {
         match self {
             Self::Value { .. } => &key.values,
             Self::Event => &key.events,
+            Self::Revocation => &key.revocations,
         }
     }
 }

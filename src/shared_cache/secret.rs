@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Values,
     /// To seal events.
     Events,
+    /// To seal revocations.
+    Revocations,
 }
 
 /// The public name of a key file's secret, in front of everything that was sealed with it.
@@ -53,6 +55,7 @@ impl Purpose {
             Self::KeyId => b"cognito-lookup key id",
             Self::Values => b"cognito-lookup value",
             Self::Events => b"cognito-lookup event",
+            Self::Revocations => b"cognito-lookup revocation",
         }
     }
 }

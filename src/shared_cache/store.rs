@@ -32,6 +32,7 @@ struct Inner {
     index: IndexKey,
     sealer: Sealer,
     events: EventKeys,
+    revocations: EventKeys,
     replica: [u8; 16],
     /// None if each replica has a rate limit of its own.
     rate_limit: Option<RateLimitSharing>,
@@ -57,8 +58,10 @@ impl SharedCache {
         metrics: SharedEntryMetrics,
     ) -> Self {
         let events = EventKeys::new(namespace.as_str());
+        let revocations = EventKeys::of_revocations(namespace.as_str());
         let replica = fastrand::u128(..).to_le_bytes();
-        let inner = Inner { transport, namespace, index, sealer, events, replica, rate_limit, metrics };
+        let inner =
+            Inner { transport, namespace, index, sealer, events, revocations, replica, rate_limit, metrics };
         Self(Arc::new(inner))
     }
 
@@ -145,6 +148,22 @@ impl SharedCache {
         StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(&self.0.events)).await?)
     }
 
+    /// Appends a sealed revocation to their stream.
+    pub async fn publish_revocation(&self, sealed: &[u8]) -> Result<(), CallError> {
+        let publish = Publish { sealed, keep: REVOCATIONS_KEPT_FOR, max_len: MAX_EVENTS };
+        Published::parse(self.call(publish.call(&self.0.revocations)).await?).map(drop)
+    }
+
+    /// Waits up to `wait` for the revocations after a position.
+    pub async fn revocations(&self, after: &StreamPosition, wait: Duration) -> Result<Events, CallError> {
+        self.0.transport.read(self.0.revocations.stream(), after, wait).await
+    }
+
+    /// Returns where the stream of revocations ends.
+    pub async fn revocations_end(&self) -> Result<StreamEnd, CallError> {
+        StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(&self.0.revocations)).await?)
+    }
+
     async fn call(&self, call: Call) -> Result<Reply, CallError> {
         self.0.transport.call(call).await
     }
@@ -175,5 +194,7 @@ impl From<Unreadable> for UnreadableReason {
 
 // Longer than an entry from before an event is usable.
 const EVENTS_KEPT_FOR: Duration = Duration::from_secs(20 * 60);
+// Longer than any token lives.
+const REVOCATIONS_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60 + 60);
 // Some 20 MB. A replica that is further behind confirms its entries one by one.
 const MAX_EVENTS: u32 = 100_000;

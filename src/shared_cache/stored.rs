@@ -4,7 +4,13 @@
 
 tonic::include_proto!("userlookup.stored.v1");
 
-redacted_debug!(User, Attribute, Groups, Event);
+redacted_debug!(User, Attribute, Groups, Event, Revocation);
+
+impl std::fmt::Debug for revocation::Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens(redacted)")
+    }
+}
 
 /// The version of this reader. It understands an [`Entry`] whose `min_reader` is at most this.
 pub const READER: u32 = 1;
@@ -29,6 +35,9 @@ mod tests {
         }
         let event = Event { pool: secret(), sub: secret(), ..Event::default() };
         assert!(!format!("{event:?}").contains("secret"), "{event:?}");
+        let tokens = Some(revocation::Tokens::Sub(secret()));
+        let revocation = Revocation { tokens, ..Revocation::default() };
+        assert!(!format!("{revocation:?}").contains("secret"), "{revocation:?}");
     }
 
     /// An entry of a later version, with fields, a status and a method that this one does not know.

@@ -9,7 +9,7 @@ use super::{
     server_time::ServerTime,
 };
 
-/// The keys of the stream of events, in one slot.
+/// The keys of a stream of events, in one slot.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EventKeys {
     counter: String,
@@ -17,9 +17,14 @@ pub struct EventKeys {
 }
 
 impl EventKeys {
-    /// Returns the keys of a namespace.
+    /// Returns the keys of a namespace's invalidations.
     pub fn new(namespace: &str) -> Self {
         Self { counter: format!("{namespace}:e1:{{e}}:n"), stream: format!("{namespace}:e1:{{e}}:s") }
+    }
+
+    /// Returns the keys of a namespace's revocations.
+    pub fn of_revocations(namespace: &str) -> Self {
+        Self { counter: format!("{namespace}:r1:{{r}}:n"), stream: format!("{namespace}:r1:{{r}}:s") }
     }
 
     /// Returns the key of the stream, for [`Transport::read`](super::Transport::read).

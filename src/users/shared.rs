@@ -8,15 +8,19 @@
 
 mod events;
 mod failure;
-mod follower;
 mod invalidation;
 mod lease;
+mod publications;
 mod recent;
+mod revocations;
 mod state;
 mod turn;
 mod value;
 
 use std::time::Duration;
+
+use tokio::{sync::watch, time::timeout};
+use tracing::warn;
 
 pub use self::state::{SharedEntryInfo, SharedState};
 pub(super) use self::{
@@ -25,7 +29,8 @@ pub(super) use self::{
     turn::Turn,
 };
 use self::{
-    invalidation::Publications,
+    invalidation::Publication,
+    publications::Publications,
     recent::{Change, RecentChanges},
 };
 use super::{
@@ -33,6 +38,7 @@ use super::{
     entry::{CacheEntry, Ttls},
 };
 use crate::{
+    auth::Revocation,
     clock::{BootTime, LatestTime},
     pool::PoolId,
     shared_cache::{OldValue, ServerTime, SharedCache, UserKey, ValueKind},
@@ -47,7 +53,10 @@ pub(super) struct Shared {
     /// confirmed before it is served.
     suspect_since: LatestTime,
     recent: RecentChanges,
-    publications: Publications,
+    publications: Publications<Publication>,
+    recent_revocations: Publications<Revocation>,
+    /// Whether the revocations were read since the start.
+    caught_up: watch::Sender<bool>,
     /// How long an entry is used, at most.
     usable_for: Duration,
     /// How long a user's hash is kept.
@@ -63,6 +72,8 @@ impl Shared {
             suspect_since: LatestTime::default(),
             recent: RecentChanges::new(usable_for),
             publications: Publications::default(),
+            recent_revocations: Publications::default(),
+            caught_up: watch::Sender::new(false),
             usable_for,
             ttl: usable_for + MARGIN,
         };
@@ -79,6 +90,24 @@ impl Shared {
     /// may have been missed. While the store cannot confirm it, its TTLs alone decide.
     pub(super) fn is_suspect(&self, entry: &CacheEntry) -> bool {
         entry.checked <= self.suspect_since.get() && self.is_available()
+    }
+
+    /// Waits until the revocations of all replicas were read since the start, but not for long: the
+    /// store may be down. Cancel safe.
+    pub(super) async fn caught_up(&self) {
+        let mut caught_up = self.caught_up.subscribe();
+        if timeout(MAX_CATCH_UP, caught_up.wait_for(|is_so| *is_so)).await.is_err() {
+            warn!("the revocations of the shared cache cannot be read: revoked tokens may be accepted");
+        }
+    }
+
+    /// Returns whether the revocations were read since the start.
+    pub(super) fn is_caught_up(&self) -> bool {
+        *self.caught_up.borrow()
+    }
+
+    fn set_caught_up(&self) {
+        self.caught_up.send_if_modified(|is_so| !std::mem::replace(is_so, true));
     }
 
     /// Makes every entry that was confirmed before now suspect.
@@ -146,3 +175,5 @@ impl From<EntryKind> for ValueKind {
 
 // For the clocks, and for a fetch that ends late.
 const MARGIN: Duration = Duration::from_secs(60);
+// How long a start may wait for the revocations.
+const MAX_CATCH_UP: Duration = Duration::from_secs(5);

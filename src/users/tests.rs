@@ -12,4 +12,5 @@ mod outage;
 mod replica_events;
 mod replica_faults;
 mod replica_trace;
+mod replica_revocations;
 mod replicas;

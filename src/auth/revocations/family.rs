@@ -17,6 +17,16 @@ impl TokenFamily {
         let digest = digest(&SHA256, origin_jti.as_bytes());
         Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
     }
+
+    /// Returns the family with these bytes; none if they are not 16.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// Returns the bytes, which name the family in all processes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 const BYTES: usize = 16;

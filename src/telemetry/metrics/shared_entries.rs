@@ -16,9 +16,9 @@ metric_set! {
         pub unreadable: EnumFamily<UnreadableReason, Counter> = "shared_cache_unreadable",
         /// Sealed entries and events that this replica opened, by the age of their key.
         pub opened: EnumFamily<SealKey, Counter> = "shared_cache_opened",
-        /// Invalidations that this replica published.
+        /// Invalidations and revocations that this replica published.
         pub published: EnumFamily<EventKind, Counter> = "shared_cache_events_published",
-        /// Invalidations of other replicas that this replica applied.
+        /// Invalidations and revocations of other replicas that this replica heard of.
         pub applied: EnumFamily<EventKind, Counter> = "shared_cache_events_applied",
         /// Times that this replica may have missed invalidations and confirms its entries one by one.
         pub gaps: Counter = "shared_cache_gaps",
@@ -84,7 +84,7 @@ label! {
 }
 
 label! {
-    /// The kind of an invalidation.
+    /// The kind of an invalidation, or a revocation.
     pub enum EventKind = "kind" {
         /// An administrator erased the user.
         Erase,
@@ -92,5 +92,7 @@ label! {
         Expire,
         /// A fetch found the user disabled or deleted.
         Forget,
+        /// Access tokens were revoked.
+        Revoke,
     }
 }

@@ -24,6 +24,9 @@ metric_set! {
         revoked: Family<PoolLabel, Counter> = "tokens_revoked",
         /// Revocations of access tokens in memory, each of a user or of a session.
         pub marks: Gauge = "revocation_marks",
+        /// 1 if the revocations of the other replicas were read since the start, or if there is no
+        /// shared cache; else 0, and a token that was revoked before the start may be accepted.
+        pub caught_up: Gauge = "revocations_caught_up",
         /// Revocations dropped before their end because there are too many. Tokens that they refused
         /// are accepted again.
         pub marks_dropped: Counter = "revocation_marks_dropped",

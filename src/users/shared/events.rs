@@ -11,11 +11,12 @@ use tokio::time::sleep;
 use super::{
     super::{Inner, Invalidation, Users},
     Shared,
-    follower::{Follower, Seen},
+    revocations::RevocationPlace,
 };
 use crate::{
     clock::BootTime,
-    shared_cache::{Binding, CallError, Event, Events, ServerTime, Unreadable, stored},
+    shared_cache::{Binding, CallError, Event, Events, Follower, Seen, ServerTime, Unreadable, stored},
+    telemetry::metrics::shared_entries::EventKind,
 };
 
 /// Follows the stream of invalidations until the users are dropped. It waits for the store without
@@ -25,10 +26,13 @@ pub(in crate::users) async fn follow(users: Weak<Inner>) {
     while let Some(inner) = users.upgrade() {
         let users = Users(inner);
         let Some(shared) = users.0.shared.clone() else { return };
-        if users.follow_once(&shared, &mut place).await.is_err() {
+        let followed = users.follow_once(&shared, &mut place).await;
+        users.catch_up_on_revocations(&shared, &mut place.revocations).await;
+        if followed.is_err() {
             // Blind: until events are read again, every entry must be confirmed at each interval.
             shared.suspect_all();
             place.is_unsure = true;
+            place.revocations.is_behind = true;
             drop(users);
             sleep(BLIND_INTERVAL).await;
         }
@@ -41,6 +45,7 @@ struct Place {
     follower: Option<Follower>,
     /// Whether the connection may have changed, and the server with it.
     is_unsure: bool,
+    revocations: RevocationPlace,
 }
 
 impl Users {
@@ -60,13 +65,15 @@ impl Users {
         let mut is_whole = true;
         for event in &events.0 {
             let seen = follower.read(event);
-            self.apply(shared, event).await;
+            place.revocations.is_behind |= seen != Seen::Whole;
+            place.revocations.is_behind |= self.apply(shared, event).await;
             self.act_on(shared, seen);
             is_whole &= seen == Seen::Whole;
         }
         if events.0.is_empty() {
             let seen = follower.found_nothing_until(shared.store.stream_end().await?);
             place.is_unsure = false;
+            place.revocations.is_behind |= seen != Seen::Whole;
             self.act_on(shared, seen);
         }
         // So that a store that answers at once, or the same again, does not keep this thread busy.
@@ -94,30 +101,51 @@ impl Users {
         }
     }
 
-    /// Applies the event of another replica. One that cannot be read may be about any user.
-    async fn apply(&self, shared: &Shared, event: &Event) {
+    /// Applies the event of another replica. Returns whether there may be a new revocation. An event
+    /// that cannot be read may be about any user, and about anything.
+    async fn apply(&self, shared: &Shared, event: &Event) -> bool {
         let Ok(event) = read(shared, event) else {
             shared.suspect_all();
-            return;
+            return true;
         };
+        let is_own = event.origin == shared.store.replica();
+        let invalidation = match event.kind() {
+            stored::EventKind::Erase => Invalidation::Erase,
+            stored::EventKind::Expire => Invalidation::Expire,
+            stored::EventKind::Forget => Invalidation::Forget,
+            stored::EventKind::Revoke => {
+                if !is_own {
+                    shared.store.metrics().applied.get(EventKind::Revoke).inc();
+                }
+                return !is_own;
+            }
+            // Of a later version.
+            stored::EventKind::Unspecified => {
+                shared.suspect_all();
+                return true;
+            }
+        };
+        self.apply_invalidation(shared, &event, invalidation, is_own).await;
+        false
+    }
+
+    async fn apply_invalidation(
+        &self,
+        shared: &Shared,
+        event: &stored::Event,
+        invalidation: Invalidation,
+        is_own: bool,
+    ) {
         let at = u64::try_from(event.invalidated_us).map(ServerTime::from_micros);
         let (Ok(pool), Ok(sub), Ok(at)) = (event.pool.parse(), event.sub.parse(), at) else {
             return shared.suspect_all();
         };
         shared.note(&pool, &sub, at);
-        if event.origin == shared.store.replica() {
-            return;
+        if !is_own {
+            shared.store.metrics().applied.get(invalidation.into()).inc();
+            // Of the tokens, the erasure goes on in the background.
+            drop(self.invalidate_here(&pool, &sub, invalidation).await);
         }
-        let invalidation = match event.kind() {
-            stored::EventKind::Erase => Invalidation::Erase,
-            stored::EventKind::Expire => Invalidation::Expire,
-            stored::EventKind::Forget => Invalidation::Forget,
-            // Of a later version.
-            stored::EventKind::Unspecified => return shared.suspect_all(),
-        };
-        shared.store.metrics().applied.get(invalidation.into()).inc();
-        // Of the tokens, the erasure goes on in the background.
-        drop(self.invalidate_here(&pool, &sub, invalidation).await);
     }
 }
 

@@ -1,31 +1,19 @@
 //! How an invalidation reaches the other replicas.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-
 use prost::Message as _;
 
 use super::{super::Invalidation, Shared, recent::Change};
 use crate::{
-    clock::{BootTime, TimePoint},
+    clock::TimePoint,
     pool::PoolId,
     shared_cache::{Binding, CallError, Invalidate, ServerTime, stored},
     telemetry::metrics::shared_entries::EventKind,
     user::Sub,
 };
 
-/// The invalidations that this replica has published lately. A failover of the store may lose the
-/// last ones, so a new primary gets them again.
-#[derive(Debug, Default)]
-pub(super) struct Publications(Mutex<VecDeque<Publication>>);
-
-#[derive(Debug)]
-struct Publication {
-    at: BootTime,
+/// An invalidation that this replica has published.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Publication {
     pool: PoolId,
     sub: Sub,
     invalidation: Invalidation,
@@ -74,22 +62,26 @@ impl Shared {
             invalidated_us: i64::try_from(at.as_micros()).unwrap_or(i64::MAX),
             origin: self.store.replica().to_vec(),
         };
-        let sealed =
-            self.store.seal(Binding::Event, &event.encode_to_vec()).map_err(|_| CallError::Failed)?;
-        self.store.publish(&sealed).await?;
+        self.publish_event(&event).await?;
         self.store.metrics().published.get(invalidation.into()).inc();
         Ok(())
     }
 
     /// Notes what this replica publishes, to repeat it after a failover.
     pub(in crate::users) fn note_publication(&self, pool: &PoolId, sub: &Sub, invalidation: Invalidation) {
-        self.publications.note(pool, sub, invalidation);
+        self.publications.note(Publication { pool: pool.clone(), sub: sub.clone(), invalidation });
+    }
+
+    /// Tells the other replicas of an event.
+    pub(super) async fn publish_event(&self, event: &stored::Event) -> Result<(), CallError> {
+        let sealed = self.store.seal(Binding::Event, &event.encode_to_vec());
+        self.store.publish(&sealed.map_err(|_| CallError::Failed)?).await
     }
 
     /// Repeats once what this replica has published lately, after a failover. What fails again is
     /// bounded by the TTL. Takes two calls for each user.
     pub(super) async fn republish(&self) {
-        for Publication { pool, sub, invalidation, .. } in self.publications.take() {
+        for Publication { pool, sub, invalidation } in self.publications.take() {
             if let Ok(at) = self.invalidate(&pool, &sub, invalidation).await {
                 let _repeated = self.publish(&pool, &sub, invalidation, at).await;
             }
@@ -113,31 +105,3 @@ impl From<Invalidation> for EventKind {
         }
     }
 }
-
-impl Publications {
-    fn note(&self, pool: &PoolId, sub: &Sub, invalidation: Invalidation) {
-        let (mut publications, at) = (self.lock(), BootTime::now());
-        publications.retain(|old| {
-            let is_same = old.sub == *sub && old.pool == *pool && old.invalidation == invalidation;
-            !is_same && old.at.elapsed() < KEPT_FOR
-        });
-        if publications.len() < MAX_PUBLICATIONS {
-            publications.push_back(Publication { at, pool: pool.clone(), sub: sub.clone(), invalidation });
-        }
-    }
-
-    /// Removes and returns the recent ones, so that a store that fails over again and again has each
-    /// once.
-    fn take(&self) -> Vec<Publication> {
-        let all = mem::take(&mut *self.lock());
-        all.into_iter().filter(|publication| publication.at.elapsed() < KEPT_FOR).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Publication>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// Replication is behind by less.
-const KEPT_FOR: Duration = Duration::from_secs(10);
-const MAX_PUBLICATIONS: usize = 10_000;

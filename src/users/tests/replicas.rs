@@ -197,7 +197,7 @@ impl Fleet {
     }
 
     /// Adds a replica.
-    async fn join(&self) -> Lab {
+    pub(super) async fn join(&self) -> Lab {
         let (_, lab) = self.connect(&self.labs[0], "value");
         sleep(Duration::from_millis(1)).await;
         lab

@@ -175,7 +175,8 @@ async fn what_is_too_large_or_from_before_1970_is_not_shared() {
 fn store(value_key: &str) -> SharedCache {
     let (link, namespace) = (Arc::new(ModelStore::new().link()), "cl".parse().unwrap());
     let metrics = Metrics::new().shared_entries;
-    SharedCache::new(link, namespace, index_key("index"), sealer("cl", &[value_key]), metrics)
+    let keys = (namespace, index_key("index"), sealer("cl", &[value_key]));
+    SharedCache::new(link, keys, None, metrics)
 }
 
 fn key(kind: EntryKind) -> Key {

@@ -1,12 +1,12 @@
-//! The place of this replica in the stream of invalidations, and whether it missed one. Pure.
+//! The place of this replica in a stream of events, and whether it missed one. Pure.
 
-use crate::shared_cache::{Event, StreamEnd, StreamPosition};
+use super::{Event, StreamEnd, StreamPosition};
 
 /// Follows the numbers of the events, each one more than the last.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Follower {
+pub struct Follower {
     /// The last event that was read.
-    pub(super) position: StreamPosition,
+    pub position: StreamPosition,
     number: u64,
     /// The run of the server that gave out the numbers.
     run: String,
@@ -16,7 +16,7 @@ pub(super) struct Follower {
 
 /// What the follower learns from the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Seen {
+pub enum Seen {
     /// Nothing was missed.
     Whole,
     /// Events were missed, or may have been.
@@ -27,13 +27,13 @@ pub(super) enum Seen {
 
 impl Follower {
     /// Begins at the end of the stream.
-    pub(super) fn at(end: StreamEnd) -> Self {
+    pub fn at(end: StreamEnd) -> Self {
         let StreamEnd { number, position, run, .. } = end;
         Self { position, number, run, newest: number }
     }
 
     /// Notes an event that was read.
-    pub(super) fn read(&mut self, event: &Event) -> Seen {
+    pub fn read(&mut self, event: &Event) -> Seen {
         let is_next = self.number.checked_add(1) == Some(event.number);
         (self.number, self.position) = (event.number, event.position.clone());
         self.newest = self.newest.max(event.number);
@@ -42,7 +42,7 @@ impl Follower {
 
     /// Notes the end of the stream, after a read that found nothing or after a reconnect. An event
     /// that was published in between is read next; it is missing only if it is not.
-    pub(super) fn found_nothing_until(&mut self, end: StreamEnd) -> Seen {
+    pub fn found_nothing_until(&mut self, end: StreamEnd) -> Seen {
         let seen = match () {
             () if end.run != self.run => Seen::NewRun,
             () if end.number < self.number || self.newest > self.number => Seen::Gap,
@@ -106,6 +106,6 @@ mod tests {
 
     fn end(run: &str, number: u64) -> StreamEnd {
         let position = StreamPosition(format!("{number}-0"));
-        StreamEnd { now: crate::shared_cache::ServerTime::default(), number, position, run: run.to_owned() }
+        StreamEnd { now: super::super::ServerTime::default(), number, position, run: run.to_owned() }
     }
 }
