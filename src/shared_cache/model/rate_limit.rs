@@ -140,6 +140,7 @@ impl RateStore {
         (epoch, self.open.is_some())
     }
 
+    #[expect(clippy::too_many_lines, reason = "the steps of one script, in its order")]
     pub(crate) fn take(&mut self, now: u64, run: u64, bounds: Bounds, request: &TakeRequest) -> TakeReply {
         let judged = self.judge(now, run, bounds);
         let category = &mut self.categories[request.category];
@@ -192,10 +193,10 @@ impl RateStore {
         let opens_at = category.log.opens_at(rate, before, at, now).max(paced_at);
         let count = category.log.count(at);
         if opens_at > now {
-            if let Some(place) = request.caller {
-                if category.line.insert(place, (turn, opens_at + GRACE)).is_none() {
-                    category.turns_of.insert(place.0, turn + 1);
-                }
+            if let Some(place) = request.caller
+                && category.line.insert(place, (turn, opens_at + GRACE)).is_none()
+            {
+                category.turns_of.insert(place.0, turn + 1);
             }
             if !bounds.is_watched && now - at > MILLION {
                 return TakeReply::Warm;

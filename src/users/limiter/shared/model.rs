@@ -154,6 +154,7 @@ fn play(seeds: Range<u64>, off: Option<Rule>) -> Totals {
     };
     let mut totals = Totals::default();
     thread::scope(|scope| {
+        #[expect(clippy::needless_collect, reason = "the lanes run at the same time")]
         let lanes: Vec<_> = (0..lanes).map(|lane| scope.spawn(of_lane(lane))).collect();
         let reports = lanes.into_iter().flat_map(|lane| lane.join().expect("a lane of schedules"));
         reports.for_each(|(seed, report)| totals.add(seed, report));

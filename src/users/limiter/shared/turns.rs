@@ -66,13 +66,12 @@ impl LimiterState {
     /// Asks for the calls of each caller, the first first.
     fn ask_for_all(&mut self, category: QuotaCategory, now: Instant) -> Option<Instant> {
         let gate = self.shared.as_ref()?;
-        if gate.contact.clock(now).is_none() {
-            return None;
-        }
+        gate.contact.clock(now)?;
         let wall_opens_at = self.categories.get(category).wall_opens_at(now);
         if wall_opens_at > now {
             return Some(wall_opens_at);
         }
+        #[expect(clippy::needless_collect, reason = "each call changes the queues")]
         let callers: Vec<_> = self.categories.get(category).callers().map(|(caller, _)| caller).collect();
         callers.into_iter().filter_map(|caller| self.ask_for_caller(category, caller, now)).min()
     }
@@ -343,6 +342,7 @@ impl LimiterState {
             let is_late = is_throttled || opens_at + LEAST_TIME > fetch.deadline;
             (is_late && is_concerned(place.fetch, fetch.call)).then_some(place.fetch)
         });
+        #[expect(clippy::needless_collect, reason = "each refusal changes the queues")]
         for fetch in waiting.collect::<Vec<_>>() {
             self.refuse(
                 fetch,
