@@ -55,11 +55,11 @@ async fn use_everything(fleet: &Fleet) -> Vec<String> {
     let tokens: Vec<_> =
         (0..PEOPLE).map(|n| fleet.cognito.access_token(&format!("member-{n}")).unwrap()).collect();
     let [first, second, third] = &fleet.replicas[..] else { panic!() };
-    for n in 0..PEOPLE {
+    for (n, token) in tokens.iter().enumerate() {
         let with_groups = GetUserRequest { include_groups: true, ..about(&sub(n)) };
         first.get_user(with_groups.clone()).await.unwrap();
         assert_eq!(source(&second.get_user(with_groups).await.unwrap()), Source::SharedCache);
-        let request = with_token(&tokens[n], GetUserRequest::default());
+        let request = with_token(token, GetUserRequest::default());
         third.get_user(request).await.unwrap();
     }
     first.get("5eeded00-5a4d-4b0c-8000-nobody").await.unwrap_err();
