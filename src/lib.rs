@@ -29,6 +29,7 @@ pub mod server;
 pub mod service;
 pub mod error;
 pub mod wire;
+pub mod events;
 pub mod users;
 pub mod policy;
 pub mod audit;

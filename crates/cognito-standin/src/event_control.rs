@@ -52,10 +52,16 @@ impl StandIn {
     }
 
     fn sample_input(&self, operation: &str) -> Value {
-        if operation.starts_with("Admin") || operation == "DeleteGroup" {
-            json!({"UserPoolId": self.pool_id(), "Username": "", "GroupName": "engineers"})
-        } else {
-            json!({"AccessToken": ""})
+        let (pool, group) = (self.pool_id(), "engineers");
+        let challenge = "NEW_PASSWORD_REQUIRED";
+        match operation {
+            "RespondToAuthChallenge" => json!({"ClientId": "", "ChallengeName": challenge}),
+            "AdminRespondToAuthChallenge" => json!({"UserPoolId": pool, "ChallengeName": challenge}),
+            "DeleteGroup" => json!({"UserPoolId": pool, "GroupName": group}),
+            _ if operation.starts_with("Admin") => {
+                json!({"UserPoolId": pool, "Username": "", "GroupName": group})
+            }
+            _ => json!({"AccessToken": ""}),
         }
     }
 }

@@ -158,9 +158,6 @@ impl fmt::Debug for StandIn {
     }
 }
 
-/// The AWS account that everything is in.
-const ACCOUNT: &str = "123456789012";
-
 enum Phase {
     Serving(#[expect(dead_code, reason = "it serves until it is dropped")] Server),
     Stopped(TcpSocket),

@@ -67,6 +67,9 @@ impl Pool {
 /// disabled `bob`. Each `sub` is fixed, so examples can name it.
 pub const SANDBOX_USERS: &str = include_str!("sandbox_users.json");
 
+/// The AWS account that everything is in.
+pub(super) const ACCOUNT: &str = "123456789012";
+
 /// An app client for the client-credentials grant.
 #[derive(Clone)]
 pub struct MachineClient {

@@ -6,8 +6,14 @@ use std::{
 };
 
 use super::{
-    ACCOUNT, directory::Directory, event_delivery::EventDelivery, fault_plan::FaultPlan, keys::Keys,
-    lock::lock, pool::Pool, queue::Queue, trail::Trail,
+    directory::Directory,
+    event_delivery::EventDelivery,
+    fault_plan::FaultPlan,
+    keys::Keys,
+    lock::lock,
+    pool::{ACCOUNT, Pool},
+    queue::Queue,
+    trail::Trail,
 };
 
 pub(super) struct State {

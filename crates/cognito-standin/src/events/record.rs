@@ -9,7 +9,7 @@ use humantime::format_rfc3339_seconds;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::{ACCOUNT, api_error::ApiError, json::insert, state::State};
+use super::super::{api_error::ApiError, json::insert, pool::ACCOUNT, state::State};
 
 /// One call of an operation that changes something.
 pub(crate) struct Occurrence<'a> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{ACCOUNT, filter::Filter, page::page, state::State},
+    super::{filter::Filter, page::page, pool::ACCOUNT, state::State},
     OperationResult, list_output, member, shape, username,
 };
 

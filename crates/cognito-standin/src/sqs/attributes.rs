@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::super::{
-    ACCOUNT,
+    pool::ACCOUNT,
     queue::Message,
     state::{QUEUE_NAME, State},
 };

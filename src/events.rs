@@ -1,0 +1,18 @@
+//! Changes of users that AWS or an application reports through a queue.
+//!
+//! A message is a hint, never an answer: no value of a user is read from it.
+
+mod change;
+mod cloudtrail;
+mod fields;
+mod message;
+mod names;
+mod user_change;
+
+pub use self::{
+    change::{Change, ChangeKind, ChangedPools, Ignored, Reason, Subject},
+    message::parse,
+};
+
+#[cfg(test)]
+mod tests;

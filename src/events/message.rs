@@ -1,0 +1,47 @@
+//! The body of a message: an EventBridge event, or one in the envelope of Amazon SNS.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::{
+    change::{Change, Ignored},
+    cloudtrail, fields, user_change,
+};
+use crate::pool::PoolId;
+
+/// Reads the body of a message that was received at `now`. `is_served` says whether the service
+/// serves a pool.
+///
+/// It is a pure function: no message causes a call, and a message that cannot be read only says so.
+/// A time that is more than 10 s ahead becomes `now`, so that a wrong clock cannot invalidate the
+/// future.
+pub fn parse(body: &str, now: SystemTime, is_served: impl Fn(&PoolId) -> bool) -> Result<Change, Ignored> {
+    let mut event = json(body)?;
+    if fields::text(&event, "/Type") == Some("Notification") {
+        event = json(fields::text(&event, "/Message").ok_or_else(Ignored::malformed)?)?;
+    }
+    if !event.get("detail").is_some_and(Value::is_object) {
+        return Err(Ignored::malformed());
+    }
+    let mut change = match fields::text(&event, "/detail-type") {
+        Some(user_change::DETAIL_TYPE) => user_change::read(&event, is_served)?,
+        _ => cloudtrail::read(&event, is_served)?,
+    };
+    if change.at.duration_since(now).is_ok_and(|ahead| ahead > CLOCK_TOLERANCE) {
+        change.at = now;
+    }
+    Ok(change)
+}
+
+fn json(text: &str) -> Result<Value, Ignored> {
+    if text.len() > MAX_BYTES {
+        return Err(Ignored::malformed());
+    }
+    serde_json::from_str(text).map_err(|_| Ignored::malformed())
+}
+
+/// The longest event of EventBridge (EventBridge user guide, "Quotas").
+const MAX_BYTES: usize = 256 * 1024;
+/// How far the clock of a host of Cognito may be ahead of this one's.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(10);
