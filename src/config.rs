@@ -7,6 +7,7 @@ mod audit;
 mod bounded;
 mod builder;
 mod error;
+mod events;
 mod file;
 mod limits;
 mod listen;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     audit::{AuditSettings, AuditSink},
     error::{ConfigError, ConfigErrors, ErrorCollector},
+    events::{CatchUp, EventScope, EventsSettings},
     limits::LimitSettings,
     listen::ListenAddress,
     revocation::RevocationSettings,
@@ -84,6 +86,8 @@ pub struct Config {
     pub budget: BudgetSettings,
     /// The cache that all replicas share, in Valkey 7.2 or Redis 7.0 or later.
     pub shared_cache: SharedCacheSettings,
+    /// The queue of changes of users, by which cached users expire within seconds.
+    pub events: EventsSettings,
     /// The revocation of access tokens, which is always on.
     pub revocation: RevocationSettings,
     /// The audit trail: who read what about which user.
@@ -167,6 +171,7 @@ impl Default for Config {
             cache: CacheSettings::default(),
             budget: BudgetSettings::default(),
             shared_cache: SharedCacheSettings::default(),
+            events: EventsSettings::default(),
             revocation: RevocationSettings::default(),
             audit: AuditSettings::default(),
             tls: TlsSettings::default(),

@@ -4,14 +4,18 @@
 
 mod change;
 mod cloudtrail;
+mod config;
 mod fields;
 mod message;
 mod names;
+mod queue_url;
 mod user_change;
 
 pub use self::{
     change::{Change, ChangeKind, ChangedPools, Ignored, Reason, Subject},
+    config::EventsConfig,
     message::parse,
+    queue_url::{InvalidQueueUrl, QueueUrl},
 };
 
 #[cfg(test)]

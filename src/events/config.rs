@@ -1,0 +1,197 @@
+//! Reads the settings of the queue, and reports everything that is wrong with them.
+
+use std::{fmt::Display, time::Duration};
+
+use http::Uri;
+
+use super::{fields, queue_url::QueueUrl};
+use crate::config::{CatchUp, Config, ErrorCollector, EventScope, EventsSettings};
+
+/// The validated settings of `[events]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventsConfig {
+    /// The queue.
+    pub queue_url: QueueUrl,
+    /// The Region that calls are signed for.
+    pub region: String,
+    /// The endpoint of SQS and CloudTrail, where it is not that of the Region.
+    pub endpoint_url: Option<String>,
+    /// Which replicas a message reaches.
+    pub scope: EventScope,
+    /// By how much clocks may differ.
+    pub skew: Duration,
+    /// How to learn of changes that were missed.
+    pub catch_up: CatchUp,
+    /// How long no receive may succeed before the service warns.
+    pub stale_after: Duration,
+}
+
+impl EventsConfig {
+    /// Reads the settings. Returns none if no queue is set, and on errors, which are added to
+    /// `errors`.
+    pub fn read(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Self> {
+        let settings = &config.events;
+        let Some(url) = &settings.queue_url else {
+            if has_other_settings(settings) {
+                errors.add("events.queue_url", "must be set to use the other events settings");
+            }
+            return None;
+        };
+        let scope = scope(config, errors);
+        let queue_url: Option<QueueUrl> = errors.parsed("events.queue_url", url);
+        let endpoint_url = settings.endpoint_url.as_deref().map(|url| endpoint(url, errors));
+        let region = region(settings, queue_url.as_ref(), errors);
+        Some(Self {
+            queue_url: queue_url?,
+            region: region?,
+            endpoint_url: endpoint_url.map_or(Some(None), |url| url.map(Some))?,
+            scope: scope?,
+            skew: settings.skew,
+            catch_up: settings.catch_up,
+            stale_after: settings.stale_after,
+        })
+    }
+}
+
+/// Returns whether a setting is set that has no effect without a queue. Those that only bound
+/// something do not count, as in the other sections.
+fn has_other_settings(settings: &EventsSettings) -> bool {
+    let EventsSettings { region, endpoint_url, scope, catch_up, .. } = settings;
+    region.is_some() || endpoint_url.is_some() || *scope != EventScope::Shared || *catch_up != CatchUp::Off
+}
+
+/// A message reaches one replica only. So with one queue for all of them, that one must be able to
+/// tell the others.
+fn scope(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<EventScope> {
+    let (scope, shared) = (config.events.scope, &config.shared_cache);
+    if scope == EventScope::Shared && shared.url.is_none() && shared.urls.is_empty() {
+        return refuse(errors, "scope", NOT_SHARED);
+    }
+    Some(scope)
+}
+
+fn region(
+    settings: &EventsSettings,
+    queue_url: Option<&QueueUrl>,
+    errors: &mut ErrorCollector<'_>,
+) -> Option<String> {
+    if let Some(region) = settings.region.as_deref() {
+        let known = fields::region(region).map(ToOwned::to_owned);
+        return known.or_else(|| {
+            refuse(errors, "region", format!("{region:?} is not a Region; expected one such as eu-west-1"))
+        });
+    }
+    let region = queue_url?.region().map(ToOwned::to_owned);
+    region.or_else(|| refuse(errors, "region", "must be set: events.queue_url does not name a Region"))
+}
+
+fn endpoint(url: &str, errors: &mut ErrorCollector<'_>) -> Option<String> {
+    let uri = url.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    let Some(authority) = uri.as_ref().and_then(Uri::authority) else {
+        return refuse(errors, "endpoint_url", "is not an http or https URL");
+    };
+    // They would be logged with the URL.
+    if authority.as_str().contains('@') {
+        return refuse(errors, "endpoint_url", "must not hold a user name or password");
+    }
+    Some(url.to_owned())
+}
+
+fn refuse<T>(errors: &mut ErrorCollector<'_>, field: &str, problem: impl Display) -> Option<T> {
+    errors.add(format!("events.{field}"), problem);
+    None
+}
+
+const NOT_SHARED: &str = "is \"shared\", which needs shared_cache.url, because a message reaches one replica only; \
+                          set \"own\" if there is one replica, or each has a queue of its own";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    /// Loads settings, a line each, and reads them.
+    fn read(lines: &str) -> (Option<EventsConfig>, Vec<String>) {
+        let lines = lines.lines().filter_map(|line| line.trim().split_once(" = "));
+        let environment = lines.map(|(key, value)| {
+            (format!("COGNITO_LOOKUP_{}", key.to_uppercase().replace('.', "__")).into(), value.into())
+        });
+        let config =
+            Config::load(Sources { environment: environment.collect(), ..Sources::default() }).unwrap();
+        let mut errors = ErrorCollector::new(&config);
+        let read = EventsConfig::read(&config, &mut errors);
+        let keys = errors.into_errors().into_iter().map(|error| format!("{}: {}", error.key, error.message));
+        (read, keys.collect())
+    }
+
+    const QUEUE: &str = "events.queue_url = https://sqs.eu-west-1.amazonaws.com/123456789012/q\n";
+    const OWN: &str = "events.scope = own\n";
+
+    #[test]
+    fn a_queue_and_a_scope_suffice() {
+        let (config, errors) = read(&format!("{QUEUE}{OWN}"));
+        let config = config.unwrap_or_else(|| panic!("{errors:?}"));
+        assert_eq!(
+            (config.region.as_str(), config.scope, config.catch_up),
+            ("eu-west-1", EventScope::Own, CatchUp::Off)
+        );
+        assert_eq!((config.skew, config.stale_after), (Duration::from_secs(2), Duration::from_secs(600)));
+        let shared = "shared_cache.url = redis://127.0.0.1:1";
+        assert_eq!(read(&format!("{QUEUE}{shared}")).0.map(|config| config.scope), Some(EventScope::Shared));
+    }
+
+    #[test]
+    fn every_setting_is_read() {
+        let lines =
+            "events.queue_url = http://127.0.0.1:9229/123456789012/user-changes\nevents.region = eu-west-2
+            events.endpoint_url = http://127.0.0.1:9229\nevents.scope = own\nevents.skew = 5s
+            events.catch_up = cloudtrail\nevents.stale_after = 2min";
+        let (config, errors) = read(lines);
+        let config = config.unwrap_or_else(|| panic!("{errors:?}"));
+        assert_eq!(config.endpoint_url.as_deref(), Some("http://127.0.0.1:9229"));
+        assert_eq!((config.region.as_str(), config.catch_up), ("eu-west-2", CatchUp::Cloudtrail));
+        assert_eq!((config.skew, config.stale_after), (Duration::from_secs(5), Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn without_a_queue_there_are_no_events() {
+        for harmless in ["", "events.skew = 1s\nevents.stale_after = 1h"] {
+            assert_eq!(read(harmless), (None, Vec::new()));
+        }
+        for useless in [
+            OWN,
+            "events.region = eu-west-1",
+            "events.catch_up = cloudtrail",
+            "events.endpoint_url = http://a",
+        ] {
+            let expected = "events.queue_url: must be set to use the other events settings";
+            assert_eq!(read(useless), (None, vec![expected.to_owned()]), "{useless}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported() {
+        let cases = [
+            (QUEUE.to_owned(), "events.scope: is \"shared\", which needs shared_cache.url"),
+            (
+                format!("{OWN}events.queue_url = queue"),
+                "events.queue_url: \"queue\" is not the URL of a queue",
+            ),
+            (
+                format!("{OWN}events.queue_url = http://127.0.0.1/123456789012/q"),
+                "events.region: must be set",
+            ),
+            (format!("{QUEUE}{OWN}events.region = Ireland"), "events.region: \"Ireland\" is not a Region"),
+            (format!("{QUEUE}{OWN}events.endpoint_url = ftp://a"), "events.endpoint_url: is not an http"),
+            (
+                format!("{QUEUE}{OWN}events.endpoint_url = http://u:p@a"),
+                "events.endpoint_url: must not hold a user",
+            ),
+        ];
+        for (lines, expected) in cases {
+            let (config, errors) = read(&lines);
+            assert!(config.is_none() && errors.len() == 1, "{errors:?}");
+            assert!(errors[0].starts_with(expected), "{errors:?}");
+        }
+    }
+}
