@@ -37,6 +37,7 @@ pub mod auth;
 pub mod query;
 pub mod epochs;
 pub mod shared_cache;
+pub mod aws_credentials;
 pub mod freshness;
 pub mod pool;
 pub mod user;

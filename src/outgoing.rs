@@ -21,7 +21,7 @@ use rustls::{ClientConfig, pki_types::TrustAnchor};
 use thiserror::Error;
 use tracing::{info, warn};
 
-pub use self::transport::Transport;
+pub use self::{aws::SharedHttpClient, transport::Transport};
 use self::{proxy::Proxies, roots::Roots};
 use crate::config::ErrorCollector;
 

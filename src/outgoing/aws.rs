@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::{
     http::{
         HttpClient as AwsHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
-        SharedHttpClient, SharedHttpConnector,
+        SharedHttpConnector,
     },
     orchestrator::{HttpRequest, HttpResponse},
     result::ConnectorError,
@@ -26,10 +27,10 @@ use super::{HttpClient, Outgoing, SendError};
 
 impl Outgoing {
     /// Returns a client for the AWS SDK, with a connection pool of its own. A response of more than
-    /// 1 MiB is cut after one byte more.
-    pub fn aws_client(&self) -> SharedHttpClient {
-        let pool = Pool { number: 0, client: self.http_client() };
-        SharedHttpClient::new(AwsClient { outgoing: self.clone(), pool: Arc::new(Mutex::new(pool)) })
+    /// `max_bytes` is cut after one byte more; the SDK itself has no limit.
+    pub fn aws_client(&self, max_bytes: usize) -> SharedHttpClient {
+        let pool = Arc::new(Mutex::new(Pool { number: 0, client: self.http_client() }));
+        SharedHttpClient::new(AwsClient { outgoing: self.clone(), pool, max_bytes })
     }
 }
 
@@ -40,6 +41,7 @@ impl Outgoing {
 struct AwsClient {
     outgoing: Outgoing,
     pool: Arc<Mutex<Pool>>,
+    max_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -76,9 +78,10 @@ struct Connector {
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let (mut attempt, limit) = (Attempt::begin(&self.client), self.limit);
+        let max_bytes = self.client.max_bytes;
         HttpConnectorFuture::new(async move {
             let request = convert(request).map_err(ConnectorError::user)?;
-            let sent = attempt.pool.client.send(request, MAX_BODY_BYTES);
+            let sent = attempt.pool.client.send(request, max_bytes);
             let sent = match limit {
                 None => sent.await,
                 Some(limit) => {
@@ -147,6 +150,3 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
     }
     false
 }
-
-// The largest user has some 140 KB, and the SDK itself has no limit.
-const MAX_BODY_BYTES: usize = 1 << 20;

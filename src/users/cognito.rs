@@ -3,7 +3,6 @@
 
 mod body;
 mod breaker;
-mod credentials;
 mod error;
 mod fetch;
 #[cfg(test)]
@@ -27,10 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 pub(super) use self::fetch::Access;
-use self::{
-    body::BodyReader, breaker::Breakers, credentials::PoolCredentials, error::Alarm, fetch::Fetch,
-    flaw::FieldLog,
-};
+use self::{body::BodyReader, breaker::Breakers, error::Alarm, fetch::Fetch, flaw::FieldLog};
 use super::{
     Failure,
     cache::Key,
@@ -38,6 +34,7 @@ use super::{
     limiter::{QuotaCategory, RateLimiter},
 };
 use crate::{
+    aws_credentials::{self, CredentialSource, RenewedCredentials},
     outgoing::Outgoing,
     policy::LookupKey,
     pool::{BareSubLookup, Pool},
@@ -50,7 +47,7 @@ use crate::{
 pub(super) struct Cognito {
     client: Client,
     /// None in a test without a network.
-    credentials: Option<PoolCredentials>,
+    credentials: Option<RenewedCredentials>,
     pool: Arc<Pool>,
     limiter: Arc<RateLimiter>,
     metrics: UpstreamMetrics,
@@ -68,7 +65,18 @@ impl Cognito {
         metrics: &UpstreamMetrics,
         outgoing: &Outgoing,
     ) -> Self {
-        let (shared, credentials) = credentials::configure(&pool, outgoing.aws_client()).await;
+        let source = CredentialSource {
+            credentials: pool.credentials,
+            region: pool.region.clone(),
+            role: pool.role.clone(),
+            pool: Some(pool.id.clone()),
+        };
+        let (shared, credentials) = aws_credentials::configure(
+            source,
+            pool.endpoint_url.as_deref(),
+            outgoing.aws_client(MAX_BODY_BYTES),
+        )
+        .await;
         if let (None, Some(url)) = (&pool.endpoint_url, shared.endpoint_url()) {
             // Without the rest, because a URL may hold a password.
             let host = url.parse::<http::Uri>().ok().and_then(|url| url.host().map(ToOwned::to_owned));
@@ -193,3 +201,5 @@ impl Cognito {
 // A retry must fit into the total, and the total into the 3 s that a caller waits by default.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(2);
+// The largest user has some 140 KB.
+const MAX_BODY_BYTES: usize = 1 << 20;

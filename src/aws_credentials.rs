@@ -1,4 +1,4 @@
-//! The AWS credentials that sign the calls to one pool, found and renewed by a task of their own.
+//! The AWS credentials that sign calls, found and renewed by a task of their own.
 //!
 //! Within a call, a source that is slower than the call's time limit would never be read. And the
 //! SDK reads the AWS profile once, so it would not see a source that appears or changes later.
@@ -13,7 +13,6 @@ use aws_credential_types::{
     Credentials,
     provider::{self, ProvideCredentials, error::CredentialsError, future},
 };
-use aws_sdk_cognitoidentityprovider::config::SharedHttpClient;
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
@@ -21,22 +20,45 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::{config::AwsCredentials, pool::Pool, telemetry::error_chain};
+use crate::{
+    config::AwsCredentials,
+    outgoing::SharedHttpClient,
+    pool::{PoolId, Role},
+    telemetry::error_chain,
+};
 
-/// Returns the SDK configuration for a pool, and the credentials in it. It connects to nothing yet.
-/// Must be called in the runtime that calls Cognito.
-pub(super) async fn configure(pool: &Arc<Pool>, http: SharedHttpClient) -> (SdkConfig, PoolCredentials) {
-    let credentials = PoolCredentials::start(Arc::clone(pool), http.clone());
-    let mut loader = own(pool, http).credentials_provider(credentials.clone());
-    if let Some(url) = &pool.endpoint_url {
+/// What signs calls, and for what.
+#[derive(Clone, Debug)]
+pub struct CredentialSource {
+    /// Whether the credentials are those of the AWS chain.
+    pub credentials: AwsCredentials,
+    /// The Region that calls are signed for.
+    pub region: String,
+    /// The role to assume; none to use the service's own credentials.
+    pub role: Option<Role>,
+    /// The pool whose API they are for, for the log; none for the queue of changes.
+    pub pool: Option<PoolId>,
+}
+
+/// Returns the SDK configuration of an API, at `endpoint_url` if it is not that of the Region, and the
+/// credentials in it. It connects to nothing yet. Must be called in the runtime that makes the calls.
+pub async fn configure(
+    source: CredentialSource,
+    endpoint_url: Option<&str>,
+    http: SharedHttpClient,
+) -> (SdkConfig, RenewedCredentials) {
+    let loader = source.own(http.clone());
+    let credentials = RenewedCredentials::start(source, http);
+    let mut loader = loader.credentials_provider(credentials.clone());
+    if let Some(url) = endpoint_url {
         loader = loader.endpoint_url(url);
     }
     (loader.load().await, credentials)
 }
 
-/// The credentials of a pool; cheap to clone. The last clone ends the task that renews them.
+/// Credentials that a task keeps fresh; cheap to clone. The last clone ends the task.
 #[derive(Clone, Debug)]
-pub(super) struct PoolCredentials {
+pub struct RenewedCredentials {
     found: watch::Receiver<Found>,
     renewal: Arc<Notify>,
     _task: Arc<Task>,
@@ -50,18 +72,18 @@ enum Found {
     Credentials(Credentials),
 }
 
-impl PoolCredentials {
-    fn start(pool: Arc<Pool>, http: SharedHttpClient) -> Self {
+impl RenewedCredentials {
+    fn start(source: CredentialSource, http: SharedHttpClient) -> Self {
         let (sender, found) = watch::channel(Found::NotYet);
         let renewal = Arc::new(Notify::new());
-        let search = Search { pool, http, found: sender, renewal: Arc::clone(&renewal) };
+        let search = Search { source, http, found: sender, renewal: Arc::clone(&renewal) };
         #[expect(clippy::disallowed_methods, reason = "ends with the credentials")]
         let task = tokio::spawn(search.run()).abort_handle();
         Self { found, renewal, _task: Arc::new(Task(task)) }
     }
 
     /// Waits, without a time limit, until there are credentials. Cancel safe.
-    pub(super) async fn ready(&self) {
+    pub async fn ready(&self) {
         let found = |found: &Found| matches!(found, Found::Credentials(_));
         if self.found.clone().wait_for(found).await.is_err() {
             std::future::pending::<()>().await;
@@ -70,7 +92,7 @@ impl PoolCredentials {
 
     /// Has them renewed, because AWS refused these: they were rotated or revoked. At most one
     /// renewal in 5 s.
-    pub(super) fn refused(&self) {
+    pub fn refused(&self) {
         self.renewal.notify_one();
     }
 
@@ -84,7 +106,7 @@ impl PoolCredentials {
     }
 }
 
-impl ProvideCredentials for PoolCredentials {
+impl ProvideCredentials for RenewedCredentials {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -104,7 +126,7 @@ impl Drop for Task {
 
 /// The task that finds the credentials, and renews them before they expire.
 struct Search {
-    pool: Arc<Pool>,
+    source: CredentialSource,
     http: SharedHttpClient,
     found: watch::Sender<Found>,
     renewal: Arc<Notify>,
@@ -135,8 +157,8 @@ impl Search {
     /// Creates every provider again, so that all files are read again.
     async fn search(&self) -> provider::Result {
         let search = async {
-            let own = own(&self.pool, self.http.clone()).load().await;
-            let Some(role) = &self.pool.role else {
+            let own = self.source.own(self.http.clone()).load().await;
+            let Some(role) = &self.source.role else {
                 let provider = own.credentials_provider();
                 return provider
                     .ok_or_else(CredentialsError::not_loaded_no_source)?
@@ -160,32 +182,41 @@ impl Search {
         *credentials.expiry_mut() = None;
         let previous = self.found.send_replace(Found::Credentials(credentials));
         if !matches!(previous, Found::Credentials(_)) {
-            info!(pool.id = %self.pool.id, "AWS credentials found");
+            info!(pool.id = self.source.pool(), "AWS credentials found");
         }
     }
 
     fn report(&self, error: &CredentialsError) {
-        let (pool, cause) = (&self.pool.id, error_chain(error));
+        let (pool, cause) = (self.source.pool(), error_chain(error));
         if matches!(*self.found.borrow(), Found::Credentials(_)) {
-            warn!(pool.id = %pool, cause, "the AWS credentials cannot be renewed, and the previous ones stay in use");
+            warn!(
+                pool.id = pool,
+                cause, "the AWS credentials cannot be renewed, and the previous ones stay in use"
+            );
         } else {
-            warn!(pool.id = %pool, cause, "no AWS credentials yet");
+            warn!(pool.id = pool, cause, "no AWS credentials yet");
             self.found.send_replace(Found::Nothing);
         }
     }
 }
 
-/// The service's own credentials, in the pool's Region. The pool's endpoint is not that of AWS STS.
-fn own(pool: &Pool, http: SharedHttpClient) -> ConfigLoader {
-    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http)
-        .region(Region::new(pool.region.clone()));
-    match pool.credentials {
-        AwsCredentials::DefaultChain => loader,
-        AwsCredentials::Placeholder => {
-            let word = "placeholder";
-            loader.credentials_provider(Credentials::new(word, word, None, None, word))
+impl CredentialSource {
+    /// The service's own credentials, in the Region. The endpoint of the API is not that of AWS STS.
+    fn own(&self, http: SharedHttpClient) -> ConfigLoader {
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(http)
+            .region(Region::new(self.region.clone()));
+        match self.credentials {
+            AwsCredentials::DefaultChain => loader,
+            AwsCredentials::Placeholder => {
+                let word = "placeholder";
+                loader.credentials_provider(Credentials::new(word, word, None, None, word))
+            }
         }
+    }
+
+    fn pool(&self) -> Option<&str> {
+        self.pool.as_ref().map(PoolId::as_str)
     }
 }
 
