@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     audit::{AuditSettings, AuditSink},
     error::{ConfigError, ConfigErrors, ErrorCollector},
-    events::{CatchUp, EventScope, EventsSettings},
+    events::{EventScope, EventsSettings},
     limits::LimitSettings,
     listen::ListenAddress,
     revocation::RevocationSettings,

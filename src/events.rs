@@ -1,19 +1,27 @@
 //! Changes of users that AWS or an application reports through a queue.
 //!
-//! A message is a hint, never an answer: no value of a user is read from it.
+//! A message is a hint, never an answer: no value of a user is read from it, and it causes no call to
+//! Cognito. It only makes cached users expire.
 
+mod applied;
+mod applier;
 mod change;
 mod cloudtrail;
 mod config;
+mod consumer;
 mod fields;
 mod message;
 mod names;
+mod notices;
+mod queue;
 mod queue_url;
+mod repeats;
 mod user_change;
 
 pub use self::{
     change::{Change, ChangeKind, ChangedPools, Ignored, Reason, Subject},
     config::EventsConfig,
+    consumer::Consumer,
     message::parse,
     queue_url::{InvalidQueueUrl, QueueUrl},
 };

@@ -249,3 +249,10 @@ mod tests {
         errors.finish(pools).map_err(|errors| errors.iter().map(|fault| fault.key.clone()).collect())
     }
 }
+
+#[cfg(test)]
+impl Pools {
+    pub(crate) fn of(pools: impl IntoIterator<Item = Arc<Pool>>) -> Self {
+        Self(pools.into_iter().collect())
+    }
+}

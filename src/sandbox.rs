@@ -13,8 +13,8 @@ use thiserror::Error;
 use self::shared_cache::SharedCache;
 use crate::{
     config::{
-        AwsCredentials, CallerSettings, Config, ListenAddress, PoolSettings, Reads, ShutdownSettings,
-        ValueSource,
+        AwsCredentials, CallerSettings, Config, EventScope, EventsSettings, ListenAddress, PoolSettings,
+        Reads, ShutdownSettings, ValueSource,
     },
     server::Listeners,
 };
@@ -107,6 +107,7 @@ impl Sandbox {
             callers: web.chain([sidecar]).collect(),
             shutdown: ShutdownSettings { delay: Duration::ZERO, ..ShutdownSettings::default() },
             shared_cache: shared_cache.unwrap_or_default(),
+            events: self.events(),
             value_sources: [("shared_cache.url".to_owned(), flag)].into(),
             ..Config::default()
         }
@@ -118,6 +119,23 @@ impl Sandbox {
         let addresses = replicas.map(|listeners| Ok((listeners.grpc()?, listeners.admin()?)));
         let addresses = addresses.collect::<io::Result<Vec<_>>>()?;
         Ok(banner::text(&self.standin, &addresses, self.shared_cache.as_ref().map(SharedCache::url)))
+    }
+
+    /// The queue of the emulator. Replicas that share nothing have none, because a message reaches one
+    /// of them only.
+    fn events(&self) -> EventsSettings {
+        let scope = if self.shared_cache.is_some() { EventScope::Shared } else { EventScope::Own };
+        if self.addresses.len() > 1 && scope == EventScope::Own {
+            return EventsSettings::default();
+        }
+        EventsSettings {
+            queue_url: Some(self.standin.queue_url()),
+            region: self.standin.pool_id().split('_').next().map(ToOwned::to_owned),
+            endpoint_url: Some(self.standin.endpoint_url()),
+            scope,
+            credentials: AwsCredentials::Placeholder,
+            ..EventsSettings::default()
+        }
     }
 
     fn pool(&self) -> PoolSettings {

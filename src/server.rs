@@ -39,6 +39,7 @@ use crate::{
     auth::{Authenticator, VerifiedTokens},
     background::BackgroundRuntime,
     config::{Config, ConfigErrors},
+    events::Consumer,
     service::Service,
     shared_cache::{SharedCache, ValueKeys},
     users::Users,
@@ -124,6 +125,7 @@ impl Server {
         let (_upstream, handle) = BackgroundRuntime::start("upstream")?;
         let service = build_service(components, config, &handle).await?;
         let (pools, metrics) = (&components.pools, &components.metrics.server);
+        let consumer = start_consumer(components, &service, &handle).await?;
         let (ready, readiness) = Readiness::channel(pools, config.require_all_pools);
         let mut running = RunningServer::start(config, components, listeners, service.clone(), readiness)?;
         let mut ready_pools = JoinSet::new();
@@ -150,6 +152,8 @@ impl Server {
             () = become_ready => {}
             () = shutdown => {}
         }
+        // Another replica receives what arrives from now on.
+        drop(consumer);
         running.drain(ready, &config.shutdown).await;
         Ok(())
     }
@@ -187,6 +191,21 @@ async fn build_service(
     });
     let users = users.await.map_err(|_| Error::Upstream)?;
     Ok(Service { authenticator, policy: Arc::clone(policy), users })
+}
+
+/// Begins to receive the changes of users on `upstream`; none if there is no queue.
+async fn start_consumer(
+    components: &Components,
+    service: &Service,
+    upstream: &Handle,
+) -> Result<Option<Consumer>, Error> {
+    let Components { events, pools, metrics, outgoing, .. } = components;
+    let Some(config) = events.clone() else { return Ok(None) };
+    let (users, pools) = (service.users.clone(), pools.clone());
+    let (metrics, outgoing) = (metrics.events.clone(), outgoing.clone());
+    let starting =
+        upstream.spawn(async move { Consumer::start(&config, users, pools, metrics, &outgoing).await });
+    starting.await.map(Some).map_err(|_| Error::Upstream)
 }
 
 // Less than the interval of any probe.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bounded::{Bounded, DAY, MINUTE};
+use super::{
+    bounded::{Bounded, DAY, MINUTE},
+    settings::AwsCredentials,
+};
 
 /// The Amazon SQS queue from which changes of users come, by which cached users expire. `[events]`
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -16,20 +19,20 @@ pub struct EventsSettings {
     pub queue_url: Option<String>,
     /// The AWS Region of the queue; default that of `queue_url`.
     pub region: Option<String>,
-    /// The endpoint of SQS and CloudTrail, for emulators and private endpoints; default that of the
-    /// Region.
+    /// The endpoint of SQS, for emulators and private endpoints; default that of the Region.
     pub endpoint_url: Option<String>,
     /// Which replicas a message reaches; default `shared`.
     pub scope: EventScope,
     /// How far the clocks of this machine and of AWS may differ. A user that was fetched less than
-    /// 1 s and this time after a change is fetched again; default `2s`.
+    /// 1 s and this time after a change expires; default `2s`.
     #[serde(with = "Bounded::<Duration, 0, MINUTE>")]
     pub skew: Duration,
-    /// How to learn at the start of changes that were missed; default `off`.
-    pub catch_up: CatchUp,
     /// How long no receive may succeed before the service warns; default `10min`.
     #[serde(with = "Bounded::<Duration, MINUTE, DAY>")]
     pub stale_after: Duration,
+    /// The credentials that sign calls. Not a setting, so that none can come from a file.
+    #[serde(skip)]
+    pub credentials: AwsCredentials,
 }
 
 impl Default for EventsSettings {
@@ -40,8 +43,8 @@ impl Default for EventsSettings {
             endpoint_url: None,
             scope: EventScope::Shared,
             skew: Duration::from_secs(2),
-            catch_up: CatchUp::Off,
             stale_after: Duration::from_secs(10 * 60),
+            credentials: AwsCredentials::DefaultChain,
         }
     }
 }
@@ -55,15 +58,4 @@ pub enum EventScope {
     Shared,
     /// This replica has a queue of its own, or is the only one.
     Own,
-}
-
-/// How to learn of changes that were missed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum CatchUp {
-    /// Not at all. Marks of revoked tokens then come from the `shared_cache` only.
-    #[default]
-    Off,
-    /// By CloudTrail's `LookupEvents`: sign-outs, and users that were disabled or deleted.
-    Cloudtrail,
 }

@@ -5,7 +5,7 @@ use std::{fmt::Display, time::Duration};
 use http::Uri;
 
 use super::{fields, queue_url::QueueUrl};
-use crate::config::{CatchUp, Config, ErrorCollector, EventScope, EventsSettings};
+use crate::config::{AwsCredentials, Config, ErrorCollector, EventScope, EventsSettings};
 
 /// The validated settings of `[events]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,16 +14,16 @@ pub struct EventsConfig {
     pub queue_url: QueueUrl,
     /// The Region that calls are signed for.
     pub region: String,
-    /// The endpoint of SQS and CloudTrail, where it is not that of the Region.
+    /// The endpoint of SQS, where it is not that of the Region.
     pub endpoint_url: Option<String>,
     /// Which replicas a message reaches.
     pub scope: EventScope,
     /// By how much clocks may differ.
     pub skew: Duration,
-    /// How to learn of changes that were missed.
-    pub catch_up: CatchUp,
     /// How long no receive may succeed before the service warns.
     pub stale_after: Duration,
+    /// The credentials that sign calls.
+    pub credentials: AwsCredentials,
 }
 
 impl EventsConfig {
@@ -47,8 +47,8 @@ impl EventsConfig {
             endpoint_url: endpoint_url.map_or(Some(None), |url| url.map(Some))?,
             scope: scope?,
             skew: settings.skew,
-            catch_up: settings.catch_up,
             stale_after: settings.stale_after,
+            credentials: settings.credentials,
         })
     }
 }
@@ -56,8 +56,8 @@ impl EventsConfig {
 /// Returns whether a setting is set that has no effect without a queue. Those that only bound
 /// something do not count, as in the other sections.
 fn has_other_settings(settings: &EventsSettings) -> bool {
-    let EventsSettings { region, endpoint_url, scope, catch_up, .. } = settings;
-    region.is_some() || endpoint_url.is_some() || *scope != EventScope::Shared || *catch_up != CatchUp::Off
+    let EventsSettings { region, endpoint_url, scope, .. } = settings;
+    region.is_some() || endpoint_url.is_some() || *scope != EventScope::Shared
 }
 
 /// A message reaches one replica only. So with one queue for all of them, that one must be able to
@@ -131,10 +131,7 @@ mod tests {
     fn a_queue_and_a_scope_suffice() {
         let (config, errors) = read(&format!("{QUEUE}{OWN}"));
         let config = config.unwrap_or_else(|| panic!("{errors:?}"));
-        assert_eq!(
-            (config.region.as_str(), config.scope, config.catch_up),
-            ("eu-west-1", EventScope::Own, CatchUp::Off)
-        );
+        assert_eq!((config.region.as_str(), config.scope), ("eu-west-1", EventScope::Own));
         assert_eq!((config.skew, config.stale_after), (Duration::from_secs(2), Duration::from_secs(600)));
         let shared = "shared_cache.url = redis://127.0.0.1:1";
         assert_eq!(read(&format!("{QUEUE}{shared}")).0.map(|config| config.scope), Some(EventScope::Shared));
@@ -144,12 +141,11 @@ mod tests {
     fn every_setting_is_read() {
         let lines =
             "events.queue_url = http://127.0.0.1:9229/123456789012/user-changes\nevents.region = eu-west-2
-            events.endpoint_url = http://127.0.0.1:9229\nevents.scope = own\nevents.skew = 5s
-            events.catch_up = cloudtrail\nevents.stale_after = 2min";
+            events.endpoint_url = http://127.0.0.1:9229\nevents.scope = own\nevents.skew = 5s\nevents.stale_after = 2min";
         let (config, errors) = read(lines);
         let config = config.unwrap_or_else(|| panic!("{errors:?}"));
         assert_eq!(config.endpoint_url.as_deref(), Some("http://127.0.0.1:9229"));
-        assert_eq!((config.region.as_str(), config.catch_up), ("eu-west-2", CatchUp::Cloudtrail));
+        assert_eq!((config.region.as_str(), config.scope), ("eu-west-2", EventScope::Own));
         assert_eq!((config.skew, config.stale_after), (Duration::from_secs(5), Duration::from_secs(120)));
     }
 
@@ -158,12 +154,7 @@ mod tests {
         for harmless in ["", "events.skew = 1s\nevents.stale_after = 1h"] {
             assert_eq!(read(harmless), (None, Vec::new()));
         }
-        for useless in [
-            OWN,
-            "events.region = eu-west-1",
-            "events.catch_up = cloudtrail",
-            "events.endpoint_url = http://a",
-        ] {
+        for useless in [OWN, "events.region = eu-west-1", "events.endpoint_url = http://a"] {
             let expected = "events.queue_url: must be set to use the other events settings";
             assert_eq!(read(useless), (None, vec![expected.to_owned()]), "{useless}");
         }

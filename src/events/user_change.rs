@@ -72,4 +72,4 @@ impl From<Kind> for ChangeKind {
 }
 
 /// The name in metrics.
-const EVENT: &str = "UserChange";
+pub(super) const EVENT: &str = "UserChange";

@@ -6,6 +6,7 @@ use super::tls::Tls;
 use crate::{
     audit::Audit,
     config::{Config, ConfigErrors, ErrorCollector},
+    events::EventsConfig,
     outgoing::Outgoing,
     policy::Policy,
     pool::Pools,
@@ -17,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Components {
     pub(super) audit: Audit,
+    /// None if changes arrive by the TTL only.
+    pub(super) events: Option<EventsConfig>,
     pub(super) metrics: Metrics,
     pub(super) outgoing: Outgoing,
     pub(super) pools: Pools,
@@ -37,10 +40,12 @@ impl Components {
         let tls = Tls::read(config, &metrics, &mut errors).map(Arc::new);
         let audit = Audit::read(config, pools.as_ref(), &metrics, &mut errors);
         let shared_cache = SharedCacheConfig::read(config, &mut errors);
+        let events = EventsConfig::read(config, &mut errors);
         let outgoing = Outgoing::read(&mut errors);
         let read = pools.zip(policy.map(Arc::new)).zip(audit).zip(outgoing);
         errors.finish(read.map(|(((pools, policy), audit), outgoing)| Self {
             audit,
+            events,
             metrics,
             outgoing,
             pools,

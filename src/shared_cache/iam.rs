@@ -128,8 +128,8 @@ impl Search {
 
     /// Creates every provider again, so that all files are read again.
     async fn search(&self) -> Result<Signer, Fault> {
-        let mut loader =
-            aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(self.outgoing.aws_client());
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(self.outgoing.aws_client(MAX_BODY_BYTES));
         if let Some(region) = &self.iam.region {
             loader = loader.region(Region::new(region.clone()));
         }
@@ -180,6 +180,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LAST_WAIT: Duration = Duration::from_secs(30);
 const MIN_INTERVAL: Duration = Duration::from_secs(5);
 const REREAD: Duration = Duration::from_secs(5 * 60);
+// The responses of AWS's credential services are far smaller.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

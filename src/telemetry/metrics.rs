@@ -9,6 +9,7 @@ mod process;
 mod scrape_callbacks;
 pub mod cache;
 pub mod callers;
+pub mod events;
 pub mod rpc;
 pub mod shared_cache;
 pub mod shared_entries;
@@ -21,8 +22,9 @@ use std::time::SystemTime;
 use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry};
 
 use self::{
-    cache::CacheMetrics, callers::CallerMetrics, process::ProcessMetrics, rpc::RpcMetrics,
-    shared_cache::SharedCacheMetrics, shared_entries::SharedEntryMetrics, upstream::UpstreamMetrics,
+    cache::CacheMetrics, callers::CallerMetrics, events::EventMetrics, process::ProcessMetrics,
+    rpc::RpcMetrics, shared_cache::SharedCacheMetrics, shared_entries::SharedEntryMetrics,
+    upstream::UpstreamMetrics,
 };
 pub use self::{
     declare::{DurationHistogram, EnumFamily, Label},
@@ -42,6 +44,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// Calls by caller.
     pub callers: CallerMetrics,
+    /// The queue of changes.
+    pub events: EventMetrics,
     /// Calls by method.
     pub rpcs: RpcMetrics,
     /// Entries and events of the cache that replicas share.
@@ -93,6 +97,7 @@ impl Metrics {
         self.cache.register(registry);
         self.shared_entries.register(registry);
         self.shared_cache.register(registry);
+        self.events.register(registry);
         self.upstream.register(registry);
         self.tokens.register(registry);
         registry.register_collector(Box::new(self.callers.clone()));

@@ -69,3 +69,36 @@ pub(super) fn model_seeds(by_default: u64) -> Range<u64> {
     let (first, end) = text.split_once("..").expect("MODEL_SEEDS=FIRST..END");
     first.parse().expect("a first seed")..end.parse().expect("an end")
 }
+
+impl super::Users {
+    /// Users of a pool that are cached, by fetches that began at these times of the system clock. There
+    /// is no Cognito.
+    pub(crate) fn with_cached(pool: &crate::pool::PoolId, began: &[(Sub, std::time::SystemTime)]) -> Self {
+        let cache = crate::config::CacheSettings::default();
+        let users = Self::new(
+            std::collections::HashMap::new(),
+            &cache,
+            1,
+            no_tokens(),
+            None,
+            CacheMetrics::default(),
+        );
+        for (sub, system) in began {
+            users.cache_fetched(pool, sub, *system);
+        }
+        users
+    }
+
+    /// Caches a user as fetched at a time of the system clock.
+    pub(crate) fn cache_fetched(&self, pool: &crate::pool::PoolId, sub: &Sub, at: std::time::SystemTime) {
+        let key = Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile };
+        let user = std::sync::Arc::new(test_user(sub.as_str()));
+        let began = TimePoint { system: at, boot: BootTime::now() };
+        self.0.cache.put(key, CacheEntry::new(Content::Present(user), began));
+    }
+
+    /// Returns the state of a user's entry.
+    pub(crate) fn state_of(&self, pool: &crate::pool::PoolId, sub: &Sub) -> super::EntryState {
+        self.entry_info(&Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile }).state
+    }
+}

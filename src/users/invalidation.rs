@@ -1,6 +1,6 @@
 //! Invalidates all cached data of a user. There is no other way to do so.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 use tokio::task::{JoinError, spawn_blocking};
@@ -8,6 +8,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::{
     Users,
     cache::{EntryKind, Key},
+    entry::CacheEntry,
 };
 use crate::{pool::PoolId, shared_cache::CallError, user::Sub};
 
@@ -100,6 +101,32 @@ impl Users {
             Ok(Invalidated { reached_all_replicas: true, ..here.and(again) })
         };
         self.0.single_flight.run(everywhere).await?
+    }
+
+    /// Returns whether everything cached of a user comes from fetches that began at `time` or later by
+    /// the system clock, so that an earlier change is in it. Returns false if nothing is cached or a
+    /// fetch is in flight. With a shared cache it always returns false, because this process does not
+    /// know what the others have cached.
+    pub fn has_only_newer(&self, pool: &PoolId, sub: &Sub, time: SystemTime) -> bool {
+        let user = Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile };
+        let is_older = |entry: &CacheEntry| entry.began.system < time;
+        let keys = EntryKind::ALL.map(|kind| user.with_kind(kind));
+        let entries: Vec<_> = keys.iter().filter_map(|key| self.0.cache.get(key)).collect();
+        self.0.shared.is_none()
+            && !keys.iter().any(|key| self.0.single_flight.has(key))
+            && !entries.is_empty()
+            && !entries.iter().any(is_older)
+    }
+
+    /// Returns whether replicas share a cache, through which an invalidation reaches all of them.
+    pub fn shares_invalidations(&self) -> bool {
+        self.0.shared.is_some()
+    }
+
+    /// Returns whether an invalidation can reach all replicas at present; always without a shared
+    /// cache, because then it reaches this process only.
+    pub fn can_invalidate(&self) -> bool {
+        self.0.shared.as_ref().is_none_or(|shared| shared.is_available())
     }
 
     /// Invalidates one user in this process.

@@ -79,13 +79,14 @@ fn a_circle_of_files_is_found() {
 
 #[test]
 fn every_large_external_crate_has_one_owner() {
-    let owners: [(&str, &[&str]); 32] = [
+    let owners: [(&str, &[&str]); 33] = [
         ("arc_swap", &["server/tls", "shared_cache/keys"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito", "pool/partition"]),
-        ("aws_config", &["users/cognito", "shared_cache/iam"]),
-        ("aws_credential_types", &["users/cognito/credentials", "shared_cache/iam"]),
+        ("aws_config", &["users/cognito", "shared_cache/iam", "aws_credentials", "events/queue"]),
+        ("aws_credential_types", &["aws_credentials", "shared_cache/iam"]),
         ("aws_sigv4", &["shared_cache/iam"]),
         ("aws_smithy_runtime_api", &["outgoing/aws", "users/cognito/fixtures"]),
+        ("aws_sdk_sqs", &["events/queue"]),
         ("aws_lc_rs", &["audit/key", "auth/verified", "sandbox/shared_cache", "shared_cache"]),
         ("clap", &["cli", "sandbox"]),
         ("clap_complete", &["cli/pages"]),

@@ -54,6 +54,8 @@ mod single_flight;
 mod credentials;
 // Graceful shutdown under load, and with clients that keep their connections open.
 mod drain;
+// The queue of changes of users.
+mod events;
 // ExplainAccess.
 mod explain;
 // Requirements of freshness, `max_age` and `not_older_than`, and the clocks behind them.

@@ -1,0 +1,156 @@
+//! Receives the messages of the queue, applies them, and deletes them.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
+use tracing::{info, warn};
+
+use super::{
+    applied::Applied,
+    applier::Applier,
+    change::OTHER,
+    config::EventsConfig,
+    names,
+    notices::Notices,
+    queue::{Queue, QueueError, Received},
+    repeats::Repeats,
+    user_change,
+};
+use crate::{
+    outgoing::Outgoing,
+    pool::Pools,
+    telemetry::metrics::events::{EventMetrics, PollOutcome},
+    users::Users,
+};
+
+/// Receives messages until it is dropped. Those that it has received by then and not deleted return
+/// after the visibility timeout of the queue.
+#[derive(Debug)]
+pub struct Consumer(AbortHandle);
+
+impl Consumer {
+    /// Begins to receive. Must be called in the runtime that calls AWS. Without credentials, or if the
+    /// queue refuses, it logs why and tries again.
+    pub async fn start(
+        config: &EventsConfig,
+        users: Users,
+        pools: Pools,
+        metrics: EventMetrics,
+        outgoing: &Outgoing,
+    ) -> Self {
+        let events = names::EVENTS.into_iter().map(|(event, _)| event).chain([OTHER, user_change::EVENT]);
+        events.for_each(|event| metrics.prepare(event));
+        let queue = Queue::connect(config, outgoing).await;
+        info!(queue = %config.queue_url, "receiving the changes of users");
+        #[expect(clippy::disallowed_methods, reason = "ends with the consumer")]
+        let task = tokio::spawn(Self::run(queue, config.clone(), users, pools, metrics));
+        Self(task.abort_handle())
+    }
+
+    async fn run(queue: Queue, config: EventsConfig, users: Users, pools: Pools, metrics: EventMetrics) {
+        let (repeats, pending) = Repeats::channel();
+        let (applied, notices, repeated) = (Applied::default(), Notices::default(), users.clone());
+        let applier = Applier { users, pools, skew: config.skew, metrics, applied, notices, repeats };
+        let watch = StaleWatch { after: config.stale_after, last: Instant::now(), warned: Instant::now() };
+        join(Loop { queue, applier, watch }.run(), pending.run(repeated)).await;
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Loop {
+    queue: Queue,
+    applier: Applier,
+    watch: StaleWatch,
+}
+
+impl Loop {
+    async fn run(mut self) {
+        self.queue.ready().await;
+        let mut failures = 0;
+        loop {
+            // What cannot be told to the other replicas is better kept in the queue.
+            if !self.applier.users.can_invalidate() {
+                self.watch.check();
+                sleep(PAUSE).await;
+                continue;
+            }
+            // After a failure one, in case that the response was too long.
+            let most = if failures == 0 { MAX_MESSAGES } else { 1 };
+            match self.queue.receive(most).await {
+                Ok(messages) => {
+                    failures = 0;
+                    self.watch.last = Instant::now();
+                    self.handle(messages).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.applier.metrics.polled(PollOutcome::Failed);
+                    self.watch.check();
+                    report("receive", &error);
+                    sleep(backoff(failures)).await;
+                }
+            }
+        }
+    }
+
+    async fn handle(&self, messages: Vec<Received>) {
+        let outcome = if messages.is_empty() { PollOutcome::Empty } else { PollOutcome::Messages };
+        self.applier.metrics.polled(outcome);
+        let handled = join_all(messages.into_iter().map(async |Received { body, receipt, receives }| {
+            self.applier.handle(&body, receives).await.then_some(receipt)
+        }));
+        let receipts: Vec<_> = handled.await.into_iter().flatten().collect();
+        if receipts.is_empty() {
+            return;
+        }
+        // Those that are left return, and are then applied again.
+        if let Err(error) = self.queue.delete(receipts).await {
+            report("delete", &error);
+        }
+    }
+}
+
+/// Warns if no receive succeeds for a time.
+struct StaleWatch {
+    after: Duration,
+    last: Instant,
+    warned: Instant,
+}
+
+impl StaleWatch {
+    fn check(&mut self) {
+        let silent = self.last.elapsed();
+        if silent >= self.after && self.warned.elapsed() >= self.after {
+            self.warned = Instant::now();
+            let seconds = silent.as_secs();
+            warn!(
+                seconds,
+                "no receive at the queue of changes has succeeded; changes arrive by the TTL only"
+            );
+        }
+    }
+}
+
+fn report(call: &str, error: &QueueError) {
+    let QueueError { code, cause } = error;
+    warn!(call, aws.code = code, cause, "a call to the queue of changes failed");
+}
+
+/// Returns how long to wait after so many failures in a row: 1 s, then twice as long each time, up to
+/// 32 s, and up to a quarter less, so that replicas do not call together.
+fn backoff(failures: u32) -> Duration {
+    let most = Duration::from_secs(1 << (failures.saturating_sub(1)).min(5));
+    most * fastrand::u32(75..=100) / 100
+}
+
+const MAX_MESSAGES: i32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
