@@ -127,6 +127,13 @@ impl Pools {
 }
 
 #[cfg(test)]
+impl Pools {
+    pub(crate) fn of(pools: impl IntoIterator<Item = Arc<Pool>>) -> Self {
+        Self(pools.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{BareSub, PoolSettings};
@@ -247,12 +254,5 @@ mod tests {
         let mut errors = ErrorCollector::new(config);
         let pools = Pools::read(config, &mut errors);
         errors.finish(pools).map_err(|errors| errors.iter().map(|fault| fault.key.clone()).collect())
-    }
-}
-
-#[cfg(test)]
-impl Pools {
-    pub(crate) fn of(pools: impl IntoIterator<Item = Arc<Pool>>) -> Self {
-        Self(pools.into_iter().collect())
     }
 }

@@ -84,7 +84,7 @@ fn body(base: SystemTime, pool: &PoolId, message: &Sent) -> String {
         "change": message.change, "time": format_rfc3339_millis(time).to_string(),
     });
     let text = json!({"detail-type": "User Change", "detail": detail}).to_string();
-    if message.is_garbled { text[..text.len() / 2].to_owned() } else { text }
+    if message.is_garbled { text.chars().take(text.len() / 2).collect() } else { text }
 }
 
 fn moved(base: SystemTime, seconds: i64) -> SystemTime {
