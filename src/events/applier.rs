@@ -15,6 +15,7 @@ use super::{
     repeats::Repeats,
 };
 use crate::{
+    auth::{Revocation, RevokedTokens},
     pool::{BareSubLookup, Pool, Pools},
     telemetry::metrics::events::{EventMetrics, EventOutcome},
     user::Sub,
@@ -76,16 +77,33 @@ impl Applier {
         if pools.is_empty() {
             return EventOutcome::Foreign;
         }
-        // The members of a group are known to Cognito only, and an event causes no call to it.
-        let (Subject::User(sub), Some(invalidation)) = (&change.subject, invalidation(change.kind)) else {
+        // The members of a group are known to Cognito only, and an event causes no call to it. Which
+        // tokens a revoked refresh token belongs to, the event hides.
+        let Subject::User(sub) = &change.subject else { return EventOutcome::Unused };
+        if change.kind == ChangeKind::TokenRevoked {
             return EventOutcome::Unused;
-        };
-        let since = change.at + RESOLUTION + self.skew;
-        let outcomes =
-            join_all(pools.into_iter().map(|pool| self.invalidate(pool, sub, invalidation, since)));
-        let outcomes = outcomes.await;
+        }
+        let outcomes = join_all(pools.into_iter().map(|pool| self.apply_in(pool, sub, change))).await;
         let by_weight = [EventOutcome::Retried, EventOutcome::Applied];
         by_weight.into_iter().find(|outcome| outcomes.contains(outcome)).unwrap_or(EventOutcome::Late)
+    }
+
+    /// Applies a change of one user in a pool.
+    async fn apply_in(&self, pool: &Arc<Pool>, sub: &Sub, change: &Change) -> EventOutcome {
+        let since = change.at + RESOLUTION + self.skew;
+        let invalidated = match invalidation(change.kind) {
+            Some(invalidation) => self.invalidate(pool, sub, invalidation, since).await,
+            None => EventOutcome::Late,
+        };
+        let ends_sessions =
+            matches!(change.kind, ChangeKind::Disabled | ChangeKind::Erased | ChangeKind::SignedOut);
+        if !ends_sessions || invalidated == EventOutcome::Retried {
+            return invalidated;
+        }
+        let tokens = RevokedTokens::OfUser(sub.clone());
+        let revocation = Revocation { pool: pool.id.clone(), tokens, at: change.at };
+        let revoked = self.users.revoke(revocation).await;
+        revoked.map_or(EventOutcome::Retried, |_| EventOutcome::Applied)
     }
 
     /// Invalidates what was fetched before `since`.
@@ -137,7 +155,8 @@ impl Change {
     }
 }
 
-/// Returns how a change invalidates the user; none if it changes nothing that is cached.
+/// Returns how a change invalidates the user; none if it changes nothing that is cached. A sign-out
+/// changes which tokens are valid.
 fn invalidation(kind: ChangeKind) -> Option<Invalidation> {
     match kind {
         ChangeKind::Attributes

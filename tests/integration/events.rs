@@ -7,8 +7,9 @@ use cognito_lookup::{
 use cognito_standin::StandIn;
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use tonic::Code;
 
-use crate::support::{ADA, App, BOB, source, standin};
+use crate::support::{ADA, App, BOB, assert_failure, source, standin};
 
 /// Settings of a replica that is the only one.
 fn own_queue(cognito: &StandIn) -> EventsSettings {
@@ -87,7 +88,8 @@ fn messages(cognito: &StandIn) -> Vec<(Value, &'static str, &'static str)> {
         (event("DeleteUser"), "DeleteUser", "Applied"),
         (event("AdminDisableUser"), "AdminDisableUser", "Applied"),
         (own("ATTRIBUTES"), "UserChange", "Applied"),
-        (event("GlobalSignOut"), "GlobalSignOut", "Unused"),
+        (event("GlobalSignOut"), "GlobalSignOut", "Applied"),
+        (event("RevokeToken"), "RevokeToken", "Unused"),
         (event("DeleteGroup"), "DeleteGroup", "Unused"),
         (event("AdminInitiateAuth"), "other", "Unknown"),
         (edited("/detail", "errorCode", json!("NotAuthorizedException")), name, "Failed"),
@@ -155,4 +157,15 @@ async fn the_service_is_ready_while_the_queue_refuses() {
     app.wait_for_metric("cognito_lookup_events_polls_total{outcome=\"Failed\"}", |failed| failed >= 1.0)
         .await;
     assert!(app.get_by_sub(ADA).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_sign_out_ends_the_tokens_issued_before_it() {
+    let app = app().await;
+    let token = app.token("ada");
+    app.get_by_token(&token).await.unwrap();
+    app.cognito.send_message(app.cognito.event("AdminUserGlobalSignOut", ADA).to_string());
+    app.wait_for_outcome("AdminUserGlobalSignOut", "Applied", 1.0).await;
+    assert_failure(app.get_by_token(&token).await, Code::Unauthenticated, "TOKEN_REVOKED");
+    assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache, "the user stays");
 }

@@ -57,7 +57,7 @@ impl EventMetrics {
 label! {
     /// What was done with a message.
     pub enum EventOutcome = "outcome" {
-        /// The user was invalidated, if it was cached.
+        /// The user was invalidated, if it was cached, or its tokens were revoked.
         Applied,
         /// The call that it reports failed.
         Failed,
@@ -73,7 +73,7 @@ label! {
         Retried,
         /// Its name is not in the table of events.
         Unknown,
-        /// It is about sessions or a whole group, which change nothing that is invalidated.
+        /// It is about a whole group or one refresh token, and does not say whom else to invalidate.
         Unused,
     }
 }
