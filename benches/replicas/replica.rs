@@ -56,7 +56,8 @@ impl Fleet {
         let shared = SharedCacheConfig::read(&config, &mut errors);
         let (metrics, outgoing) = (Metrics::new(), Outgoing::default());
         let shared = shared.map(|config| SharedCache::start(&config, &metrics, &outgoing));
-        let tokens = Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &config.revocation, &metrics));
+        let tokens =
+            Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &config.revocation, &metrics));
         let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
         authenticator.ready(&pools.only().unwrap().id).await;
         let (cache, budget) = (&config.cache, &config.budget);

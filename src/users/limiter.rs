@@ -13,6 +13,7 @@ mod shared;
 mod sliding_log;
 mod state;
 mod ticket;
+mod turns;
 
 use std::{
     mem,

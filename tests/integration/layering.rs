@@ -87,7 +87,16 @@ fn every_large_external_crate_has_one_owner() {
         ("aws_sigv4", &["shared_cache/iam"]),
         ("aws_smithy_runtime_api", &["outgoing/aws", "users/cognito/fixtures"]),
         ("aws_sdk_sqs", &["events/queue"]),
-        ("aws_lc_rs", &["audit/key", "auth/verified", "sandbox/shared_cache", "shared_cache"]),
+        (
+            "aws_lc_rs",
+            &[
+                "audit/key",
+                "auth/revocations/family",
+                "auth/verified",
+                "sandbox/shared_cache",
+                "shared_cache",
+            ],
+        ),
         ("clap", &["cli", "sandbox"]),
         ("clap_complete", &["cli/pages"]),
         ("clap_mangen", &["cli/pages"]),

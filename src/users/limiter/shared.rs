@@ -13,10 +13,10 @@ mod model;
 mod store_clock;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 pub(super) use self::{
     contact::Scope,
     driver::drive,
-    gate::{Gate, Payment},
+    gate::{Ask, AskingCaller, Gate, Outbox, Payment},
+    store_clock::Reading,
 };

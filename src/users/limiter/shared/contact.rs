@@ -41,7 +41,7 @@ pub(in crate::users::limiter) enum Scope {
 }
 
 impl Contact {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::users::limiter) fn new(now: Instant) -> Self {
         Self {
             clock: StoreClock::default(),
             epoch: String::new(),
@@ -56,7 +56,7 @@ impl Contact {
         }
     }
 
-    pub(super) fn scope(&self, now: Instant) -> Scope {
+    pub(in crate::users::limiter) fn scope(&self, now: Instant) -> Scope {
         if self.is_cut_off(now) {
             Scope::CutOff
         } else if self.warm_until.is_some_and(|until| until > now) {
@@ -67,7 +67,7 @@ impl Contact {
     }
 
     /// Returns when a replica that has had no answer yet gives up; none otherwise.
-    pub(super) fn gives_up_at(&self, now: Instant) -> Option<Instant> {
+    pub(in crate::users::limiter) fn gives_up_at(&self, now: Instant) -> Option<Instant> {
         self.first_answer_by.filter(|by| *by > now)
     }
 
@@ -81,30 +81,30 @@ impl Contact {
 
     /// Returns when the epoch opens, unless another replica opens it earlier; none if it is open, or
     /// not known.
-    pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
+    pub(in crate::users::limiter) fn opens_at(&self, now: Instant) -> Option<Instant> {
         let is_warm = self.scope(now) == Scope::Warm;
         self.clock.watched_at().filter(|_| is_warm)
     }
 
     /// Notes whether scripts can be called at all.
-    pub(super) fn set_available(&mut self, is_available: bool) {
+    pub(in crate::users::limiter) fn set_available(&mut self, is_available: bool) {
         self.is_available = is_available;
     }
 
     /// Returns what a script must know of the clock; none if the store must be synced with first.
-    pub(super) fn clock(&self, now: Instant) -> Option<ClockBounds<'_>> {
+    pub(in crate::users::limiter) fn clock(&self, now: Instant) -> Option<ClockBounds<'_>> {
         let bounds = self.clock.bounds(now).filter(|_| self.is_synced && self.is_available)?;
         let (earliest, latest) = (bounds.earliest, bounds.latest);
         Some(ClockBounds { epoch: &self.epoch, earliest, latest, is_watched: bounds.is_watched })
     }
 
     /// Returns when to sync next; none while it is under way.
-    pub(super) fn syncs_at(&self) -> Option<Instant> {
+    pub(in crate::users::limiter) fn syncs_at(&self) -> Option<Instant> {
         (!self.is_syncing).then_some(self.sync_at)
     }
 
     /// Begins to sync. Returns what is known of the clock, and whether it was set back.
-    pub(super) fn begin_sync(&mut self, now: Instant) -> (ClockBounds<'_>, bool) {
+    pub(in crate::users::limiter) fn begin_sync(&mut self, now: Instant) -> (ClockBounds<'_>, bool) {
         self.is_syncing = true;
         let bounds = self.clock.bounds(now);
         let clock = ClockBounds {
@@ -117,12 +117,12 @@ impl Contact {
     }
 
     /// Postpones a sync that cannot be sent.
-    pub(super) fn postpone_sync(&mut self, now: Instant) {
+    pub(in crate::users::limiter) fn postpone_sync(&mut self, now: Instant) {
         self.sync_at = now + RETRY_INTERVAL;
     }
 
     /// Notes the answer to a sync.
-    pub(super) fn synced(&mut self, reading: Reading, synced: &Synced) {
+    pub(in crate::users::limiter) fn synced(&mut self, reading: Reading, synced: &Synced) {
         (self.is_syncing, self.sync_at) = (false, reading.received + SYNC_INTERVAL);
         if synced.epoch != self.epoch {
             self.clock = StoreClock::default();
@@ -137,13 +137,13 @@ impl Contact {
     }
 
     /// Notes that a sync had no answer.
-    pub(super) fn sync_failed(&mut self, error: CallError, now: Instant) {
+    pub(in crate::users::limiter) fn sync_failed(&mut self, error: CallError, now: Instant) {
         (self.is_syncing, self.sync_at) = (false, now + RETRY_INTERVAL);
         self.failed(error);
     }
 
     /// Notes an answer of the store.
-    pub(super) fn answered(&mut self, reading: Reading) {
+    pub(in crate::users::limiter) fn answered(&mut self, reading: Reading) {
         (self.failures, self.is_available, self.first_answer_by) = (0, true, None);
         if self.clock.note(reading) == Step::Back {
             self.was_set_back = true;
@@ -153,7 +153,7 @@ impl Contact {
 
     /// Notes that a script had no answer. One may be late because this process is; the second in a
     /// row is the store's.
-    pub(super) fn failed(&mut self, error: CallError) {
+    pub(in crate::users::limiter) fn failed(&mut self, error: CallError) {
         match error {
             CallError::Unavailable => self.is_available = false,
             CallError::Timeout | CallError::Failed | CallError::Clock | CallError::Script => {
@@ -163,17 +163,17 @@ impl Contact {
     }
 
     /// Notes that the epoch is another one, so that the store must be synced with.
-    pub(super) fn lose_epoch(&mut self, now: Instant) {
+    pub(in crate::users::limiter) fn lose_epoch(&mut self, now: Instant) {
         (self.is_synced, self.sync_at) = (false, now);
     }
 
     /// Notes that the epoch is not open.
-    pub(super) fn warm(&mut self, now: Instant) {
+    pub(in crate::users::limiter) fn warm(&mut self, now: Instant) {
         self.warm_until = Some(now + WARM_TIME);
     }
 
     /// Notes that the epoch is open.
-    pub(super) fn opened(&mut self) {
+    pub(in crate::users::limiter) fn opened(&mut self) {
         self.warm_until = None;
     }
 }

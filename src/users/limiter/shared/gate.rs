@@ -24,20 +24,20 @@ use crate::{
 /// What lets the calls of all categories begin, and what the store is to be told.
 #[derive(Debug)]
 pub(in crate::users::limiter) struct Gate {
-    pub(super) contact: Contact,
+    pub(in crate::users::limiter) contact: Contact,
     pub(super) user_reads: CategoryGate,
-    pub(super) lists: CategoryGate,
-    pub(super) group_reads: CategoryGate,
+    pub(in crate::users::limiter) lists: CategoryGate,
+    pub(in crate::users::limiter) group_reads: CategoryGate,
     /// What was not sent yet.
-    pub(super) outbox: Outbox,
+    pub(in crate::users::limiter) outbox: Outbox,
     last_number: u64,
 }
 
 /// What lets the calls of one category begin.
 #[derive(Debug, Default)]
-pub(super) struct CategoryGate {
+pub(in crate::users::limiter) struct CategoryGate {
     /// The calls of the cut-off allowance.
-    pub(super) cut_off: SlidingLog,
+    pub(in crate::users::limiter) cut_off: SlidingLog,
     /// By the index of the caller's rule; none for background calls.
     lanes: BTreeMap<Option<usize>, Lane>,
     crowd: Option<Counted>,
@@ -53,51 +53,51 @@ struct Counted {
 
 /// What is to be sent to the store.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
-    pub(super) asks: Vec<Ask>,
-    pub(super) ends: Vec<EndedCall>,
-    pub(super) news: Vec<News>,
+pub(in crate::users::limiter) struct Outbox {
+    pub(in crate::users::limiter) asks: Vec<Ask>,
+    pub(in crate::users::limiter) ends: Vec<EndedCall>,
+    pub(in crate::users::limiter) news: Vec<News>,
 }
 
 /// A request for one call.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
-    pub(super) number: u64,
-    pub(super) fetch: FetchId,
-    pub(super) category: QuotaCategory,
+pub(in crate::users::limiter) struct Ask {
+    pub(in crate::users::limiter) number: u64,
+    pub(in crate::users::limiter) fetch: FetchId,
+    pub(in crate::users::limiter) category: QuotaCategory,
     /// The most calls a second.
-    pub(super) limit: usize,
-    pub(super) user: Key,
+    pub(in crate::users::limiter) limit: usize,
+    pub(in crate::users::limiter) user: Key,
     /// None for a background call.
-    pub(super) caller: Option<AskingCaller>,
+    pub(in crate::users::limiter) caller: Option<AskingCaller>,
 }
 
 /// The caller that a call is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AskingCaller {
-    pub(super) index: usize,
-    pub(super) own_limit: Option<OwnLimit>,
-    pub(super) others_wait: bool,
+pub(in crate::users::limiter) struct AskingCaller {
+    pub(in crate::users::limiter) index: usize,
+    pub(in crate::users::limiter) own_limit: Option<OwnLimit>,
+    pub(in crate::users::limiter) others_wait: bool,
 }
 
 /// A granted call that has ended, or was not made.
 #[derive(Clone, Debug)]
-pub(super) struct EndedCall {
-    pub(super) number: u64,
-    pub(super) category: QuotaCategory,
-    pub(super) user: Key,
+pub(in crate::users::limiter) struct EndedCall {
+    pub(in crate::users::limiter) number: u64,
+    pub(in crate::users::limiter) category: QuotaCategory,
+    pub(in crate::users::limiter) user: Key,
     /// The caller and its own limit, if the call is charged to it.
-    pub(super) charged: Option<(usize, usize)>,
+    pub(in crate::users::limiter) charged: Option<(usize, usize)>,
     /// How long it counts from now on; zero if it was not made.
-    pub(super) counts_for: Duration,
+    pub(in crate::users::limiter) counts_for: Duration,
 }
 
 /// What this replica has learned from Cognito.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct News {
-    pub(super) category: QuotaCategory,
-    pub(super) quota: Option<usize>,
-    pub(super) is_throttled: bool,
+pub(in crate::users::limiter) struct News {
+    pub(in crate::users::limiter) category: QuotaCategory,
+    pub(in crate::users::limiter) quota: Option<usize>,
+    pub(in crate::users::limiter) is_throttled: bool,
 }
 
 /// What a call is counted by, beside the log of this process.
@@ -156,7 +156,7 @@ impl Gate {
         }
     }
 
-    pub(super) fn of(&self, category: QuotaCategory) -> &CategoryGate {
+    pub(in crate::users::limiter) fn of(&self, category: QuotaCategory) -> &CategoryGate {
         match category {
             QuotaCategory::GroupReads => &self.group_reads,
             QuotaCategory::Lists => &self.lists,
@@ -164,7 +164,7 @@ impl Gate {
         }
     }
 
-    pub(super) fn of_mut(&mut self, category: QuotaCategory) -> &mut CategoryGate {
+    pub(in crate::users::limiter) fn of_mut(&mut self, category: QuotaCategory) -> &mut CategoryGate {
         match category {
             QuotaCategory::GroupReads => &mut self.group_reads,
             QuotaCategory::Lists => &mut self.lists,
@@ -172,7 +172,7 @@ impl Gate {
         }
     }
 
-    pub(super) fn new_number(&mut self) -> u64 {
+    pub(in crate::users::limiter) fn new_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
     }
@@ -207,23 +207,23 @@ impl Gate {
 }
 
 impl CategoryGate {
-    pub(super) fn lane(&mut self, caller: Option<usize>) -> &mut Lane {
+    pub(in crate::users::limiter) fn lane(&mut self, caller: Option<usize>) -> &mut Lane {
         self.lanes.entry(caller).or_default()
     }
 
     /// Returns when the store allows the next call of this lane, as far as it has said.
-    pub(super) fn expected_at(&self, caller: Option<usize>, now: Instant) -> Instant {
+    pub(in crate::users::limiter) fn expected_at(&self, caller: Option<usize>, now: Instant) -> Instant {
         self.lanes.get(&caller).map_or(now, |lane| lane.expected_at(now))
     }
 
     /// Notes how many calls all replicas have made, and how many of them this one.
-    pub(super) fn count(&mut self, crowd: Crowd, own: usize, now: Instant) {
+    pub(in crate::users::limiter) fn count(&mut self, crowd: Crowd, own: usize, now: Instant) {
         self.crowd = Some(Counted { at: now, crowd, own });
     }
 
     /// Returns how many calls a second this replica may expect of all `rate`, if `lanes` of its callers
     /// wait.
-    pub(super) fn expected_rate(&self, rate: usize, lanes: usize, now: Instant) -> usize {
+    pub(in crate::users::limiter) fn expected_rate(&self, rate: usize, lanes: usize, now: Instant) -> usize {
         let Some(Counted { at, crowd, own }) = self.crowd else { return rate };
         if now.saturating_duration_since(at) > WINDOW {
             return rate;
@@ -236,7 +236,7 @@ impl CategoryGate {
 
 impl Ask {
     /// Returns the call as one that was not made.
-    pub(super) fn unused(self) -> EndedCall {
+    pub(in crate::users::limiter) fn unused(self) -> EndedCall {
         let charged = self.caller.and_then(|caller| Some((caller.index, caller.own_limit?.per_second)));
         let (number, category, user) = (self.number, self.category, self.user);
         EndedCall { number, category, user, charged, counts_for: Duration::ZERO }

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 /// The calls of one caller in one category, or the background calls.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(in crate::users::limiter) struct Lane {
     /// How many calls the store is asked for.
     asked: usize,
     /// When it has said that the next may begin.
@@ -21,30 +21,30 @@ impl Default for Lane {
 
 impl Lane {
     /// Returns when the store may be asked for a call; none while it is asked for as many as it may.
-    pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
+    pub(in crate::users::limiter) fn opens_at(&self, now: Instant) -> Option<Instant> {
         (self.asked < self.window.max(1)).then(|| self.retry_at.map_or(now, |at| at.max(now)))
     }
 
     /// Returns when the next call may begin, as far as the store has said.
-    pub(super) fn expected_at(&self, now: Instant) -> Instant {
+    pub(in crate::users::limiter) fn expected_at(&self, now: Instant) -> Instant {
         self.retry_at.map_or(now, |at| at.max(now))
     }
 
-    pub(super) fn ask(&mut self) {
+    pub(in crate::users::limiter) fn ask(&mut self) {
         self.asked += 1;
     }
 
     /// Notes an answer, or that none came.
-    pub(super) fn answered(&mut self) {
+    pub(in crate::users::limiter) fn answered(&mut self) {
         self.asked = self.asked.saturating_sub(1);
     }
 
-    pub(super) fn granted(&mut self) {
+    pub(in crate::users::limiter) fn granted(&mut self) {
         self.retry_at = None;
         self.window = (self.window + 1).min(MOST_ASKED);
     }
 
-    pub(super) fn refused(&mut self, retry_at: Instant) {
+    pub(in crate::users::limiter) fn refused(&mut self, retry_at: Instant) {
         (self.retry_at, self.window) = (Some(retry_at), 0);
     }
 }

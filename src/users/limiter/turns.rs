@@ -5,16 +5,12 @@ use std::mem;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    super::{
-        Account, CallKind, Priority,
-        category::QuotaCategory,
-        queue::{FetchId, Place},
-        sliding_log::WINDOW,
-        state::{CallState, LEAST_TIME, LimiterState},
-    },
-    contact::Scope,
-    gate::{Ask, AskingCaller, Outbox, Payment},
-    store_clock::Reading,
+    Account, CallKind, Priority,
+    category::QuotaCategory,
+    queue::{FetchId, Place},
+    shared::{Ask, AskingCaller, Outbox, Payment, Reading, Scope},
+    sliding_log::WINDOW,
+    state::{CallState, LEAST_TIME, LimiterState},
 };
 use crate::{
     shared_cache::{
