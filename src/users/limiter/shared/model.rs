@@ -22,9 +22,14 @@ use crate::{
 
 #[test]
 fn no_second_has_more_calls_than_the_limit_and_the_cut_off_allowances() {
-    let totals = play(model_seeds(10_000), None);
+    let seeds = model_seeds(10_000);
+    let is_whole = seeds.end - seeds.start >= 10_000;
+    let totals = play(seeds, None);
     println!("{totals:#?}");
     assert!(totals.flaws.is_empty(), "{:?}", totals.flaws);
+    if !is_whole {
+        return;
+    }
     // The bounds are reached, so that less would be noticed.
     assert_eq!((totals.granted, totals.all), (1.0, 1.0));
     assert!(totals.used.mean() > 0.9 && totals.recovered.mean() > 0.8);
