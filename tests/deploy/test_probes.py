@@ -18,9 +18,9 @@ UNREACHABLE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-def rendering(ports: dict[str, int]) -> Rendering:
+def rendering(ports: list[int]) -> Rendering:
     pool = ["--set", "settings.user_pool_id=local_Example"]
-    port_values = [f"--set=service.{name}Port={port}" for name, port in ports.items()]
+    port_values = [f"--set=service.{name}Port={port}" for name, port in zip(["grpc", "admin"], ports, strict=False)]
     return render(MINIMUM, *pool, *port_values)
 
 
@@ -98,7 +98,7 @@ def run_command(command: list[str], directory: Path, **environment: str) -> subp
     return run([binary(), *command], directory, **environment)
 
 
-def test_the_ecs_health_command_reflects_readiness(cognito: str, ports: dict[str, int], tmp_path: Path) -> None:
+def test_the_ecs_health_command_reflects_readiness(cognito: str, ports: list[int], tmp_path: Path) -> None:
     """Runs it as ECS does: with the environment of the container."""
     container = task(UserPoolId="local_Example")["ContainerDefinitions"][0]
     form, program, *command = container["HealthCheck"]["Command"]
@@ -106,7 +106,7 @@ def test_the_ecs_health_command_reflects_readiness(cognito: str, ports: dict[str
     declared = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
     # These replace the addresses that the image sets.
     addresses = {
-        f"COGNITO_LOOKUP_{name}": f"0.0.0.0:{port}" for name, port in zip(["LISTEN", "ADMIN_LISTEN"], ports.values())
+        f"COGNITO_LOOKUP_{name}": f"0.0.0.0:{port}" for name, port in zip(["LISTEN", "ADMIN_LISTEN"], ports, strict=False)
     }
     for pool, expected in [(cognito, 0), (UNREACHABLE, 4)]:
         environment = declared | addresses | emulator_pool(pool)
