@@ -3,6 +3,8 @@
 //! Within a call, a source that is slower than the call's time limit would never be read. And the
 //! SDK reads the AWS profile once, so it would not see a source that appears or changes later.
 
+mod renewal;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -16,10 +18,10 @@ use aws_credential_types::{
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
-    time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
+pub use self::renewal::{Search as RenewedSearch, keep_renewed};
 use crate::{
     config::AwsCredentials,
     outgoing::SharedHttpClient,
@@ -76,9 +78,9 @@ impl RenewedCredentials {
     fn start(source: CredentialSource, http: SharedHttpClient) -> Self {
         let (sender, found) = watch::channel(Found::NotYet);
         let renewal = Arc::new(Notify::new());
-        let search = Search { source, http, found: sender, renewal: Arc::clone(&renewal) };
+        let search = Search { source, http, found: sender };
         #[expect(clippy::disallowed_methods, reason = "ends with the credentials")]
-        let task = tokio::spawn(search.run()).abort_handle();
+        let task = tokio::spawn(keep_renewed(search, Arc::clone(&renewal))).abort_handle();
         Self { found, renewal, _task: Arc::new(Task(task)) }
     }
 
@@ -124,59 +126,44 @@ impl Drop for Task {
     }
 }
 
-/// The task that finds the credentials, and renews them before they expire.
+/// Finds the credentials.
 struct Search {
     source: CredentialSource,
     http: SharedHttpClient,
     found: watch::Sender<Found>,
-    renewal: Arc<Notify>,
+}
+
+impl renewal::Search for Search {
+    type Found = Credentials;
+    type Error = CredentialsError;
+
+    async fn search(&self) -> provider::Result {
+        let own = self.source.own(self.http.clone()).load().await;
+        let Some(role) = &self.source.role else {
+            let provider = own.credentials_provider();
+            return provider.ok_or_else(CredentialsError::not_loaded_no_source)?.provide_credentials().await;
+        };
+        let mut provider = AssumeRoleProvider::builder(&role.arn).configure(&own).session_name(SESSION);
+        if let Some(id) = &role.external_id {
+            provider = provider.external_id(id);
+        }
+        provider.build().await.provide_credentials().await
+    }
+
+    fn renew_in(&self, credentials: &Credentials) -> Duration {
+        renew_in(credentials.expiry(), SystemTime::now())
+    }
+
+    fn publish(&self, result: provider::Result) {
+        match result {
+            Ok(credentials) => self.use_found(credentials),
+            Err(error) => self.report(&error),
+        }
+    }
 }
 
 impl Search {
-    async fn run(self) {
-        let mut wait = FIRST_WAIT;
-        loop {
-            match self.search().await {
-                Ok(credentials) => {
-                    wait = FIRST_WAIT;
-                    let renew_in = renew_in(credentials.expiry(), SystemTime::now());
-                    self.publish(credentials);
-                    sleep(MIN_INTERVAL).await;
-                    // Either is a reason to renew them.
-                    drop(timeout(renew_in.saturating_sub(MIN_INTERVAL), self.renewal.notified()).await);
-                }
-                Err(error) => {
-                    self.report(&error);
-                    sleep(wait).await;
-                    wait = (wait * 2).min(LAST_WAIT);
-                }
-            }
-        }
-    }
-
-    /// Creates every provider again, so that all files are read again.
-    async fn search(&self) -> provider::Result {
-        let search = async {
-            let own = self.source.own(self.http.clone()).load().await;
-            let Some(role) = &self.source.role else {
-                let provider = own.credentials_provider();
-                return provider
-                    .ok_or_else(CredentialsError::not_loaded_no_source)?
-                    .provide_credentials()
-                    .await;
-            };
-            let mut provider = AssumeRoleProvider::builder(&role.arn).configure(&own).session_name(SESSION);
-            if let Some(id) = &role.external_id {
-                provider = provider.external_id(id);
-            }
-            provider.build().await.provide_credentials().await
-        };
-        // Boxed, because the futures of the SDK are large.
-        let searched = timeout(SEARCH_TIMEOUT, Box::pin(search)).await;
-        searched.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(SEARCH_TIMEOUT)))
-    }
-
-    fn publish(&self, mut credentials: Credentials) {
+    fn use_found(&self, mut credentials: Credentials) {
         // An expired one is used until there is another. AWS may have extended it, as it does while
         // instance metadata cannot be reached.
         *credentials.expiry_mut() = None;
@@ -230,12 +217,6 @@ fn renew_in(expiry: Option<SystemTime>, now: SystemTime) -> Duration {
 
 // The session name by which CloudTrail distinguishes these calls from others of the role.
 const SESSION: &str = "cognito-lookup";
-// A process that asks for credentials may itself call AWS several times.
-const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
-// The credential endpoints of containers and instances may answer late while a machine starts.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LAST_WAIT: Duration = Duration::from_secs(30);
-const MIN_INTERVAL: Duration = Duration::from_secs(5);
 const REREAD: Duration = Duration::from_secs(15 * 60);
 const MARGIN: Duration = Duration::from_secs(5 * 60);
 

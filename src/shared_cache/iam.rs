@@ -16,7 +16,6 @@ use aws_credential_types::{
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
-    time::{sleep, timeout},
 };
 use zeroize::Zeroizing;
 
@@ -24,7 +23,11 @@ use super::{
     fault::{Fault, FaultKind},
     target::Iam,
 };
-use crate::{outgoing::Outgoing, telemetry::error_chain};
+use crate::{
+    aws_credentials::{RenewedSearch, keep_renewed},
+    outgoing::Outgoing,
+    telemetry::error_chain,
+};
 
 /// Signs tokens. Dropping it ends its task.
 #[derive(Debug)]
@@ -55,14 +58,9 @@ impl IamTokens {
     pub(super) fn start(iam: &Iam, outgoing: &Outgoing) -> Self {
         let (sender, found) = watch::channel(Found::NotYet);
         let renewal = Arc::new(Notify::new());
-        let search = Search {
-            iam: iam.clone(),
-            outgoing: outgoing.clone(),
-            found: sender,
-            renewal: Arc::clone(&renewal),
-        };
+        let search = Search { iam: iam.clone(), outgoing: outgoing.clone(), found: sender };
         #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
-        let task = tokio::spawn(search.run()).abort_handle();
+        let task = tokio::spawn(keep_renewed(search, Arc::clone(&renewal))).abort_handle();
         Self { iam: iam.clone(), found, renewal, task }
     }
 
@@ -97,56 +95,44 @@ impl Drop for IamTokens {
     }
 }
 
-/// The task that finds the credentials.
+/// Finds the credentials.
 struct Search {
     iam: Iam,
     outgoing: Outgoing,
     found: watch::Sender<Found>,
-    renewal: Arc<Notify>,
 }
 
-impl Search {
-    async fn run(self) {
-        let mut wait = FIRST_WAIT;
-        loop {
-            match self.search().await {
-                Ok(signer) => {
-                    wait = FIRST_WAIT;
-                    let renew_in = renew_in(signer.credentials.expiry(), SystemTime::now());
-                    self.found.send_replace(Found::Signer(signer));
-                    sleep(MIN_INTERVAL).await;
-                    drop(timeout(renew_in.saturating_sub(MIN_INTERVAL), self.renewal.notified()).await);
-                }
-                Err(fault) => {
-                    self.found.send_if_modified(|found| found.set_nothing(fault));
-                    sleep(wait).await;
-                    wait = (wait * 2).min(LAST_WAIT);
-                }
-            }
-        }
-    }
+impl RenewedSearch for Search {
+    type Found = Signer;
+    type Error = Fault;
 
-    /// Creates every provider again, so that all files are read again.
     async fn search(&self) -> Result<Signer, Fault> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(self.outgoing.aws_client(MAX_BODY_BYTES));
         if let Some(region) = &self.iam.region {
             loader = loader.region(Region::new(region.clone()));
         }
-        let search = async {
-            let config = loader.load().await;
-            let region = config.region().map(ToString::to_string).ok_or_else(|| {
-                invalid("there is no AWS Region: set shared_cache.iam.region or AWS_REGION")
-            })?;
-            let provider = config
-                .credentials_provider()
-                .ok_or_else(|| no_source(&CredentialsError::not_loaded_no_source()))?;
-            let credentials = provider.provide_credentials().await.map_err(|error| no_source(&error))?;
-            Ok(Signer { credentials, region })
-        };
-        // Boxed, because the futures of the SDK are large.
-        let searched = timeout(SEARCH_TIMEOUT, Box::pin(search)).await;
-        searched.unwrap_or_else(|_| Err(no_source(&CredentialsError::provider_timed_out(SEARCH_TIMEOUT))))
+        let config = loader.load().await;
+        let region = config
+            .region()
+            .map(ToString::to_string)
+            .ok_or_else(|| invalid("there is no AWS Region: set shared_cache.iam.region or AWS_REGION"))?;
+        let provider = config.credentials_provider().ok_or_else(CredentialsError::not_loaded_no_source)?;
+        let credentials = provider.provide_credentials().await?;
+        Ok(Signer { credentials, region })
+    }
+
+    fn renew_in(&self, signer: &Signer) -> Duration {
+        renew_in(signer.credentials.expiry(), SystemTime::now())
+    }
+
+    fn publish(&self, result: Result<Signer, Fault>) {
+        match result {
+            Ok(signer) => drop(self.found.send_replace(Found::Signer(signer))),
+            Err(fault) => {
+                self.found.send_if_modified(|found| found.set_nothing(fault));
+            }
+        }
     }
 }
 
@@ -167,18 +153,16 @@ fn renew_in(expiry: Option<SystemTime>, now: SystemTime) -> Duration {
     left.map_or(REREAD, |left| (left / 2).min(REREAD))
 }
 
-fn no_source(error: &CredentialsError) -> Fault {
-    invalid(format_args!("no AWS credentials: {}", error_chain(error)))
+impl From<CredentialsError> for Fault {
+    fn from(error: CredentialsError) -> Self {
+        invalid(format_args!("no AWS credentials: {}", error_chain(&error)))
+    }
 }
 
 fn invalid(problem: impl std::fmt::Display) -> Fault {
     Fault::new(FaultKind::Settings, format_args!("shared_cache.iam: {problem}"))
 }
 
-const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LAST_WAIT: Duration = Duration::from_secs(30);
-const MIN_INTERVAL: Duration = Duration::from_secs(5);
 const REREAD: Duration = Duration::from_secs(5 * 60);
 // The responses of AWS's credential services are far smaller.
 const MAX_BODY_BYTES: usize = 1 << 20;
