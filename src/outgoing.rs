@@ -2,6 +2,7 @@
 //! collectors. Environment variables choose their proxy and root certificates, for all alike.
 
 mod aws;
+mod aws_error;
 mod no_proxy;
 mod proxy;
 mod roots;
@@ -21,7 +22,11 @@ use rustls::{ClientConfig, pki_types::TrustAnchor};
 use thiserror::Error;
 use tracing::{info, warn};
 
-pub use self::{aws::SharedHttpClient, transport::Transport};
+pub use self::{
+    aws::SharedHttpClient,
+    aws_error::{sdk_error_kind, unsent_cause},
+    transport::Transport,
+};
 use self::{proxy::Proxies, roots::Roots};
 use crate::config::ErrorCollector;
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::{config::EventsConfig, queue_url::QueueUrl};
 use crate::{
     aws_credentials::{self, CredentialSource, RenewedCredentials},
-    outgoing::Outgoing,
+    outgoing::{Outgoing, sdk_error_kind, unsent_cause},
     telemetry::error_chain,
 };
 
@@ -115,14 +115,11 @@ impl Queue {
     }
 
     fn failure<E: ProvideErrorMetadata + Debug>(&self, error: &SdkError<E>) -> QueueError {
-        let code = error.code().unwrap_or_else(|| kind(error)).to_owned();
+        let code = error.code().unwrap_or_else(|| sdk_error_kind(error)).to_owned();
         if let Some(credentials) = self.credentials.as_ref().filter(|_| is_of_credentials(&code)) {
             credentials.refused();
         }
-        let cause = match error {
-            SdkError::DispatchFailure(cause) => cause.as_connector_error().map(|error| error_chain(error)),
-            _ => None,
-        };
+        let cause = unsent_cause(error).map(|error| error_chain(error));
         QueueError { code, cause: cause.unwrap_or_default() }
     }
 }
@@ -154,17 +151,6 @@ fn is_of_credentials(code: &str) -> bool {
         "UnrecognizedClientException",
     ];
     CODES.contains(&code)
-}
-
-fn kind<E>(error: &SdkError<E>) -> &'static str {
-    match error {
-        SdkError::ConstructionFailure(_) => "ConstructionFailure",
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => "ConnectTimeout",
-        SdkError::DispatchFailure(_) => "DispatchFailure",
-        SdkError::ResponseError(_) => "ResponseError",
-        SdkError::TimeoutError(_) => "Timeout",
-        _ => "Unhandled",
-    }
 }
 
 // The longest that SQS allows.

@@ -85,7 +85,7 @@ fn every_large_external_crate_has_one_owner() {
         ("aws_config", &["users/cognito", "shared_cache/iam", "aws_credentials", "events/queue"]),
         ("aws_credential_types", &["aws_credentials", "shared_cache/iam"]),
         ("aws_sigv4", &["shared_cache/iam"]),
-        ("aws_smithy_runtime_api", &["outgoing/aws", "users/cognito/fixtures"]),
+        ("aws_smithy_runtime_api", &["outgoing/aws", "outgoing/aws_error", "users/cognito/fixtures"]),
         ("aws_sdk_sqs", &["events/queue"]),
         (
             "aws_lc_rs",

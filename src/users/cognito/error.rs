@@ -15,6 +15,7 @@ use tracing::{debug, error, warn};
 
 use super::{super::Failure, flaw::Flaw};
 use crate::{
+    outgoing::{sdk_error_kind, unsent_cause},
     pool::PoolId,
     telemetry::{error_chain, metrics::upstream::CallOutcome},
 };
@@ -42,10 +43,10 @@ pub(super) fn classify<E: ProvideErrorMetadata>(
     alarm: &Alarm,
 ) -> Failure {
     let failure = failure(error);
-    let code = error.code().unwrap_or_else(|| kind(error));
+    let code = error.code().unwrap_or_else(|| sdk_error_kind(error));
     let request = error.meta().request_id().unwrap_or_default();
     let status = error.raw_response().map(|response| response.status().as_u16());
-    let cause = cause(error);
+    let cause = unsent_cause(error).map(|error| error_chain(error));
     macro_rules! log {
         ($level:ident) => {
             $level!(pool.id = %pool, aws.operation = operation, aws.code = code, aws.request_id = request, http.status = status, cause, "{failure}")
@@ -113,25 +114,6 @@ fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
             Failure::AccessDenied
         }
         _ => Failure::Unavailable,
-    }
-}
-
-/// Returns why no request was sent. Such an error cannot quote the request.
-fn cause<E>(error: &SdkError<E>) -> Option<String> {
-    match error {
-        SdkError::DispatchFailure(cause) => cause.as_connector_error().map(|error| error_chain(error)),
-        _ => None,
-    }
-}
-
-fn kind<E>(error: &SdkError<E>) -> &'static str {
-    match error {
-        SdkError::ConstructionFailure(_) => "ConstructionFailure",
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => "ConnectTimeout",
-        SdkError::DispatchFailure(_) => "DispatchFailure",
-        SdkError::ResponseError(_) => "ResponseError",
-        SdkError::TimeoutError(_) => "Timeout",
-        _ => "Unhandled",
     }
 }
 
