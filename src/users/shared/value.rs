@@ -54,8 +54,7 @@ pub(super) fn seal(store: &SharedCache, key: &Key, entry: &CacheEntry) -> Option
         since_us: i64::try_from(entry.since.as_micros()).ok()?,
         content: Some(to_message(&entry.content)),
     };
-    let plain = message.encode_to_vec();
-    (plain.len() <= MAX_BYTES).then(|| store.seal(binding(key), &plain).ok()).flatten()
+    store.seal(binding(key), &message.encode_to_vec()).ok()
 }
 
 /// Opens an entry that a replica sealed for this user and kind.
@@ -201,8 +200,6 @@ const STATUSES: [(UserStatus, stored::UserStatus); 8] = [
     (UserStatus::Unconfirmed, stored::UserStatus::Unconfirmed),
     (UserStatus::Unknown, stored::UserStatus::Unknown),
 ];
-// The largest user of Cognito has some 140 KB. Few users have more than 1 KB.
-const MAX_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests;

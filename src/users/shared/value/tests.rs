@@ -168,7 +168,7 @@ async fn what_is_too_large_or_from_before_1970_is_not_shared() {
     let now = TimePoint::now();
     let before = TimePoint { system: SystemTime::UNIX_EPOCH - Duration::from_secs(1), ..now };
     assert!(sealed(user(2_048), now).is_some());
-    assert!(sealed(user(MAX_BYTES), now).is_none());
+    assert!(sealed(user(crate::shared_cache::MAX_PLAIN_BYTES), now).is_none());
     assert!(sealed(user(1), before).is_none());
 }
 
