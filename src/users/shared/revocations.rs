@@ -5,7 +5,10 @@
 //! have been missed, or the server is another one, it reads again. Reading a revocation twice changes
 //! nothing.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use prost::Message as _;
 use tracing::{info, warn};
@@ -37,14 +40,18 @@ impl Default for RevocationPlace {
 impl Users {
     /// Reads the revocations that this replica has not read. One that cannot be reached is tried
     /// again with the next event, or within a second.
-    pub(super) async fn catch_up_on_revocations(&self, shared: &Shared, place: &mut RevocationPlace) {
+    pub(super) async fn catch_up_on_revocations(&self, shared: &Arc<Shared>, place: &mut RevocationPlace) {
         if place.is_behind && self.read_revocations(shared, place).await.is_ok() {
             place.is_behind = false;
             shared.set_caught_up();
         }
     }
 
-    async fn read_revocations(&self, shared: &Shared, place: &mut RevocationPlace) -> Result<(), CallError> {
+    async fn read_revocations(
+        &self,
+        shared: &Arc<Shared>,
+        place: &mut RevocationPlace,
+    ) -> Result<(), CallError> {
         if place.follower.is_none() {
             let read = self.read_all_revocations(shared, place).await?;
             info!(read, "the revocations of the shared cache were read");
@@ -57,7 +64,9 @@ impl Users {
             Seen::Whole => Ok(()),
             Seen::Gap => self.read_all_revocations(shared, place).await.map(drop),
             Seen::NewRun => {
-                shared.republish_revocations().await;
+                // Beside the events, which go on.
+                let repeated = Arc::clone(shared);
+                self.0.single_flight.spawn(async move { repeated.republish_revocations().await });
                 self.read_all_revocations(shared, place).await.map(drop)
             }
         }
