@@ -12,6 +12,8 @@
 
 mod hits;
 mod invalidation;
+#[path = "../users/lookups.rs"]
+mod lookups;
 mod misses;
 mod outage;
 mod replica;

@@ -1,25 +1,23 @@
-//! Replicas in one process: the components that look up users, with the stand-in as Cognito.
+//! Replicas in one process, with the stand-in as the Cognito of all.
 
-use std::{fs, net::Ipv4Addr, sync::Arc};
+use std::{fs, ops::Range};
 
 use cognito_lookup::{
-    attribute::Selection,
-    auth::{self, Authenticator, VerifiedTokens},
-    config::{AwsCredentials, CallerSettings, Config, ErrorCollector, PoolSettings, Reads},
+    config::ErrorCollector,
     freshness::FreshnessRequirement,
     outgoing::Outgoing,
-    policy::{Permit, Policy},
-    pool::{PoolId, Pools},
-    query::Query,
+    policy::Permit,
+    pool::PoolId,
     shared_cache::{SharedCache, SharedCacheConfig},
     telemetry::metrics::Metrics,
     user::Sub,
     users::Users,
 };
-use cognito_standin::{Pool, StandIn, User};
+use cognito_standin::StandIn;
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep};
-use tonic::metadata::MetadataMap;
+
+use super::lookups::{self, Lookups};
 
 /// The Cognito of all replicas, and their keys.
 pub(super) struct Fleet {
@@ -30,75 +28,41 @@ pub(super) struct Fleet {
 /// One replica.
 pub(super) struct Replica {
     pub(super) users: Users,
+    /// None if nothing is shared.
     shared: Option<SharedCache>,
-    authenticator: Authenticator,
-    policy: Policy,
+    lookups: Lookups,
 }
 
 impl Fleet {
     /// Starts a Cognito with this many users.
     pub(super) fn start(people: usize) -> Self {
-        let people = (0..people).map(|n| User { sub: text(n), ..User::local(format!("name-{n}"), "x") });
-        let cognito = StandIn::start(Pool { users: people.collect(), ..Pool::sandbox() }).unwrap();
-        cognito.set_quota("UserRead", 100_000);
         let keys = TempDir::new().unwrap();
         fs::write(keys.path().join("index"), "0123456789abcdef index 0123456789abcdef").unwrap();
         fs::write(keys.path().join("value"), "fedcba9876543210 value fedcba9876543210").unwrap();
-        Self { cognito, keys }
+        Self { cognito: lookups::cognito(people, PER_SECOND), keys }
     }
 
     /// Starts a replica that shares its cache, if there is a URL, and waits until it can.
     pub(super) async fn replica(&self, url: Option<String>) -> Replica {
-        let config = self.config(url);
-        let mut errors = ErrorCollector::new(&config);
-        let pools = Pools::read(&config, &mut errors).unwrap();
-        let policy = Policy::read(&config, Some(&pools), &mut errors).unwrap();
-        let shared = SharedCacheConfig::read(&config, &mut errors);
-        let (metrics, outgoing) = (Metrics::new(), Outgoing::default());
-        let shared = shared.map(|config| SharedCache::start(&config, &metrics, &outgoing));
-        let tokens =
-            Arc::new(VerifiedTokens::new(config.cache.max_token_bytes, &config.revocation, &metrics));
-        let authenticator = Authenticator::start(&pools, Arc::clone(&tokens), &metrics.tokens, &outgoing);
-        authenticator.ready(&pools.only().unwrap().id).await;
-        let (cache, budget) = (&config.cache, &config.budget);
-        let users = Users::connect(&pools, cache, budget, tokens, shared.clone(), &metrics, &outgoing).await;
-        let replica = Replica { users, shared, authenticator, policy };
-        replica.connected().await;
-        replica
-    }
-
-    pub(super) fn pool(&self) -> PoolId {
-        self.cognito.pool_id().parse().unwrap()
-    }
-
-    fn config(&self, url: Option<String>) -> Config {
-        let mut config = Config {
-            pools: vec![PoolSettings {
-                id: self.cognito.pool_id().into(),
-                app_clients: self.cognito.pool().web_clients.clone(),
-                issuer: Some(self.cognito.issuer().into()),
-                jwks_url: Some(self.cognito.jwks_url()),
-                endpoint_url: Some(self.cognito.endpoint_url()),
-                credentials: AwsCredentials::Placeholder,
-                ..PoolSettings::default()
-            }],
-            callers: vec![CallerSettings {
-                name: "bench".into(),
-                network: vec!["127.0.0.1/32".into()],
-                reads: Reads::Any,
-                attributes: vec!["*".into()],
-                ..CallerSettings::default()
-            }],
-            ..Config::default()
-        };
-        config.budget.user_reads_per_second = Some(100_000);
+        let mut config = lookups::config(&self.cognito);
+        config.budget.user_reads_per_second = usize::try_from(PER_SECOND).ok();
         if url.is_some() {
             let key = |name: &str| self.keys.path().join(name).display().to_string();
             config.shared_cache.url = url;
             config.shared_cache.index_key_file = Some(key("index"));
             config.shared_cache.value_key_files = vec![key("value")];
         }
-        config
+        let metrics = Metrics::new();
+        let shared = SharedCacheConfig::read(&config, &mut ErrorCollector::new(&config));
+        let shared = shared.map(|config| SharedCache::start(&config, &metrics, &Outgoing::default()));
+        let lookups = Lookups::start(&config, shared.clone(), &metrics).await;
+        let replica = Replica { users: lookups.users.clone(), shared, lookups };
+        replica.connected().await;
+        replica
+    }
+
+    pub(super) fn pool(&self) -> PoolId {
+        self.cognito.pool_id().parse().unwrap()
     }
 }
 
@@ -109,7 +73,7 @@ impl Replica {
     }
 
     /// Waits until calls of the store are made, and the first event can be heard.
-    pub(super) async fn connected(&self) {
+    async fn connected(&self) {
         while !self.is_connected() {
             sleep(Duration::from_millis(1)).await;
         }
@@ -117,31 +81,12 @@ impl Replica {
     }
 
     /// The permits to read these users.
-    pub(super) async fn permits(&self, people: std::ops::Range<usize>) -> Vec<Permit> {
+    pub(super) async fn permits(&self, people: Range<usize>) -> Vec<Permit> {
         let mut permits = Vec::with_capacity(people.len());
         for n in people {
-            permits.push(self.permit(n, FreshnessRequirement::Any).await);
+            permits.push(self.lookups.permit(n, FreshnessRequirement::Any).await);
         }
         permits
-    }
-
-    pub(super) async fn permit(&self, n: usize, freshness: FreshnessRequirement) -> Permit {
-        let metadata = MetadataMap::new();
-        let address = auth::Address::Ip(Ipv4Addr::LOCALHOST.into());
-        let peer = auth::Peer { address, certificate: None };
-        let caller = self.authenticator.authenticate(auth::Credentials {
-            metadata: &metadata,
-            access_token: "",
-            peer: &peer,
-        });
-        let query = Query {
-            sub: Some(sub(n)),
-            pool: None,
-            attributes: Selection::All,
-            include_groups: false,
-            freshness,
-        };
-        self.policy.rule(&caller.await.unwrap()).unwrap().permit(query).unwrap()
     }
 
     /// The time of each read, one after the other.
@@ -157,11 +102,7 @@ impl Replica {
 }
 
 pub(super) fn sub(n: usize) -> Sub {
-    text(n).parse().unwrap()
-}
-
-fn text(n: usize) -> String {
-    format!("b0b00000-5a4d-4b0c-8000-{n:012}")
+    lookups::sub(n).parse().unwrap()
 }
 
 /// The median and the 99th percentile, in milliseconds.
@@ -170,3 +111,6 @@ pub(super) fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
     let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1e3;
     (at(50), at(99))
 }
+
+// More than one machine makes.
+const PER_SECOND: u32 = 100_000;

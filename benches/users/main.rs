@@ -10,6 +10,7 @@
 )]
 
 mod herd;
+mod lookups;
 mod parts;
 mod zipf;
 
