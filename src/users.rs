@@ -116,8 +116,7 @@ impl Users {
     }
 
     /// Waits, without a time limit, for the credentials for a pool, and up to 5 s for the revocations of
-    /// other replicas. Call it in the runtime that calls
-    /// Cognito.
+    /// other replicas. Call it in the runtime that calls Cognito.
     pub async fn ready(&self, pool: &PoolId) {
         let caught_up = OptionFuture::from(self.0.shared.as_ref().map(|shared| shared.caught_up()));
         if let Some(cognito) = self.0.cognito.get(pool) {

@@ -36,7 +36,7 @@ pub enum Binding<'a> {
         /// What the value is about.
         kind: ValueKind,
     },
-    /// An event. It says itself whom it is about.
+    /// An event. It contains the user that it is about.
     Event,
     /// A revocation. It says itself which tokens it is about.
     Revocation,

@@ -8,6 +8,6 @@ local id = redis.call('XADD', KEYS[2], 'MINID', string.format('%.0f', oldest), '
   'n', string.format('%.0f', number), 'e', ARGV[1])
 redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], '86400000')
--- The stream ends with its last event, so that no event outlives its time for want of a next one.
+-- The stream expires with its last event, so that no event is kept longer if no next one comes.
 redis.call('PEXPIRE', KEYS[2], string.format('%.0f', math.ceil(ARGV[2] / 1000)))
 return {number, id}

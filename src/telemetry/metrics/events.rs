@@ -73,7 +73,7 @@ label! {
         Retried,
         /// Its name is not in the table of events.
         Unknown,
-        /// It is about a whole group or one refresh token, and does not say whom else to invalidate.
+        /// It is about a whole group or one refresh token, and does not name the users to invalidate.
         Unused,
     }
 }

@@ -30,7 +30,7 @@ pub enum SharedState {
     NotCached,
     /// A replica fetches the user at present.
     Fetching,
-    /// It has the user, of whom nothing was invalidated since.
+    /// It has the user, and nothing was invalidated since.
     Cached,
     /// It has Cognito's answer that there is no such user.
     Absent,

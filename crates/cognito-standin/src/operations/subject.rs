@@ -1,4 +1,4 @@
-//! Whom a call is about, for its CloudTrail event.
+//! The user that a call is about, for its CloudTrail event.
 
 use serde_json::Value;
 

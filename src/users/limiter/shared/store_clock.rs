@@ -113,7 +113,7 @@ impl Reading {
 pub(in crate::users::limiter) const WATCH: Duration = Duration::from_millis(2100);
 // NTP slews a clock by 500 ppm at most, and the other one may slew too.
 const DRIFT: u32 = 1000;
-// Of either clock, and of what a script is told.
+// The resolution of either clock, and of the times that a script gets as arguments.
 const RESOLUTION: Duration = Duration::from_millis(1);
 const LEAST_TRAVEL: Duration = Duration::from_millis(5);
 // A grant that takes longer is not used.
