@@ -51,6 +51,8 @@ async fn no_read_fails(outages: &[Outage]) {
     let fleet = Fleet::start(&store, &Settings::of_production()).await;
     let load = Load::start(&fleet).await;
     let mut unread = WARM..;
+    sleep(WHILE).await;
+    load.assert_none_failed("before").await;
     for outage in outages {
         // So that its stream is not empty.
         fleet.replicas[0].expire(&sub(1_999)).await.unwrap();
