@@ -36,7 +36,7 @@ pub use self::{
     events::{EventScope, EventsSettings},
     limits::LimitSettings,
     listen::ListenAddress,
-    revocation::RevocationSettings,
+    revocation::{RevocationCause, RevocationSettings},
     settings::{
         AwsCredentials, BareSub, BudgetScope, BudgetSettings, CacheSettings, CallerSettings, LogFormat,
         LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings,

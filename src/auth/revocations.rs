@@ -78,7 +78,7 @@ pub struct Revocations {
 impl Revocations {
     /// Makes an empty set.
     pub fn new(settings: &RevocationSettings, metrics: &TokenMetrics) -> Self {
-        let RevocationSettings { token_lifetime, max_bytes } = *settings;
+        let RevocationSettings { token_lifetime, max_bytes, .. } = *settings;
         Self {
             marks: RwLock::new(Marks::new(max_bytes)),
             // A new `CheckedVersion` is older.

@@ -15,6 +15,9 @@ use super::{
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RevocationSettings {
+    /// The changes of a user that revoke its access tokens when an event reports them; default
+    /// `signed_out`, `disabled` and `erased`.
+    pub on: Vec<RevocationCause>,
     /// The longest lifetime of users' access tokens, the largest of all app clients: a token that
     /// lives longer is refused. A revocation is kept for so long, and 20 s; default `24h`.
     #[serde(with = "Bounded::<Duration, { 5 * MINUTE }, DAY>")]
@@ -27,6 +30,28 @@ pub struct RevocationSettings {
 
 impl Default for RevocationSettings {
     fn default() -> Self {
-        Self { token_lifetime: Duration::from_millis(DAY), max_bytes: 16 * MIB }
+        use RevocationCause::{Disabled, Erased, SignedOut};
+        Self {
+            // What Cognito itself revokes tokens for.
+            on: vec![SignedOut, Disabled, Erased],
+            token_lifetime: Duration::from_millis(DAY),
+            max_bytes: 16 * MIB,
+        }
     }
+}
+
+/// A change of a user that can revoke its access tokens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RevocationCause {
+    /// It was signed out everywhere.
+    SignedOut,
+    /// An administrator disabled it.
+    Disabled,
+    /// It was deleted.
+    Erased,
+    /// Its password was changed or reset. Cognito keeps the refresh tokens then, so an app that has
+    /// one gets new access tokens, which are accepted.
+    Password,
 }

@@ -335,3 +335,14 @@ fn collect_keys(root: &Value, at: &Value, key: String, found: &mut Vec<String>) 
         _ => found.push(key),
     }
 }
+
+#[test]
+fn the_changes_that_revoke_tokens_are_a_list_of_words() {
+    use RevocationCause::{Erased, Password};
+    let on = |file, variables: &[_]| load(file, variables, &[]).unwrap().revocation.on;
+    assert_eq!(on("revocation.on = []", &[]), []);
+    assert_eq!(on("", &[("REVOCATION__ON", "password, erased")]), [Password, Erased]);
+    assert_eq!(on("", &[("REVOCATION__ON", "")]), []);
+    let wrong = "revocation.on[0]: unknown value `logout`, expected one of `signed_out`, `disabled`, `erased`, `password` (from settings.toml line 1)";
+    assert_eq!(errors("revocation.on = [\"logout\"]", &[], &[]), [wrong]);
+}

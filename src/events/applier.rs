@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     auth::{Revocation, RevokedTokens},
+    config::RevocationCause,
     pool::{BareSubLookup, Pool, Pools},
     telemetry::metrics::events::{EventMetrics, EventOutcome},
     user::Sub,
@@ -29,6 +30,8 @@ pub(super) struct Applier {
     pub(super) users: Users,
     pub(super) pools: Pools,
     pub(super) skew: Duration,
+    /// The changes that revoke the user's tokens.
+    pub(super) revoke_on: Vec<RevocationCause>,
     pub(super) metrics: EventMetrics,
     pub(super) applied: Applied,
     pub(super) notices: Notices,
@@ -95,9 +98,8 @@ impl Applier {
             Some(invalidation) => self.invalidate(pool, sub, invalidation, since).await,
             None => EventOutcome::Late,
         };
-        let ends_sessions =
-            matches!(change.kind, ChangeKind::Disabled | ChangeKind::Erased | ChangeKind::SignedOut);
-        if !ends_sessions || invalidated == EventOutcome::Retried {
+        let revokes = cause(change.kind).is_some_and(|cause| self.revoke_on.contains(&cause));
+        if !revokes || invalidated == EventOutcome::Retried {
             return invalidated;
         }
         let tokens = RevokedTokens::OfUser(sub.clone());
@@ -169,6 +171,22 @@ fn invalidation(kind: ChangeKind) -> Option<Invalidation> {
         ChangeKind::Disabled => Some(Invalidation::Forget),
         ChangeKind::Erased => Some(Invalidation::Erase),
         ChangeKind::SignedOut | ChangeKind::TokenRevoked => None,
+    }
+}
+
+/// Returns the word of `revocation.on` for a change; none if it never revokes tokens.
+fn cause(kind: ChangeKind) -> Option<RevocationCause> {
+    match kind {
+        ChangeKind::Credentials => Some(RevocationCause::Password),
+        ChangeKind::Disabled => Some(RevocationCause::Disabled),
+        ChangeKind::Erased => Some(RevocationCause::Erased),
+        ChangeKind::SignedOut => Some(RevocationCause::SignedOut),
+        ChangeKind::Attributes
+        | ChangeKind::Created
+        | ChangeKind::Enabled
+        | ChangeKind::Groups
+        | ChangeKind::Status
+        | ChangeKind::TokenRevoked => None,
     }
 }
 

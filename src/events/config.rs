@@ -5,7 +5,7 @@ use std::{fmt::Display, time::Duration};
 use http::Uri;
 
 use super::{fields, queue_url::QueueUrl};
-use crate::config::{AwsCredentials, Config, ErrorCollector, EventScope, EventsSettings};
+use crate::config::{AwsCredentials, Config, ErrorCollector, EventScope, EventsSettings, RevocationCause};
 
 /// The validated settings of `[events]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +22,8 @@ pub struct EventsConfig {
     pub skew: Duration,
     /// How long no receive may succeed before the service warns.
     pub stale_after: Duration,
+    /// The changes that revoke the user's tokens.
+    pub revoke_on: Vec<RevocationCause>,
     /// The credentials that sign calls.
     pub credentials: AwsCredentials,
 }
@@ -48,6 +50,7 @@ impl EventsConfig {
             scope: scope?,
             skew: settings.skew,
             stale_after: settings.stale_after,
+            revoke_on: config.revocation.on.clone(),
             credentials: settings.credentials,
         })
     }
@@ -135,6 +138,18 @@ mod tests {
         assert_eq!((config.skew, config.stale_after), (Duration::from_secs(2), Duration::from_secs(600)));
         let shared = "shared_cache.url = redis://127.0.0.1:1";
         assert_eq!(read(&format!("{QUEUE}{shared}")).0.map(|config| config.scope), Some(EventScope::Shared));
+    }
+
+    #[test]
+    fn the_changes_that_revoke_tokens_are_read() {
+        use RevocationCause::{Disabled, Erased, Password, SignedOut};
+        for (lines, expected) in [
+            ("", &[SignedOut, Disabled, Erased][..]),
+            ("revocation.on = password, signed_out", &[Password, SignedOut]),
+        ] {
+            let (config, errors) = read(&format!("{QUEUE}{OWN}{lines}"));
+            assert_eq!(config.unwrap_or_else(|| panic!("{errors:?}")).revoke_on, expected);
+        }
     }
 
     #[test]

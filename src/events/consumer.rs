@@ -54,7 +54,8 @@ impl Consumer {
     async fn run(queue: Queue, config: EventsConfig, users: Users, pools: Pools, metrics: EventMetrics) {
         let (repeats, pending) = Repeats::channel();
         let (applied, notices, repeated) = (Applied::default(), Notices::default(), users.clone());
-        let applier = Applier { users, pools, skew: config.skew, metrics, applied, notices, repeats };
+        let EventsConfig { skew, revoke_on, .. } = config;
+        let applier = Applier { users, pools, skew, revoke_on, metrics, applied, notices, repeats };
         let watch = StaleWatch { after: config.stale_after, last: Instant::now(), warned: Instant::now() };
         join(Loop { queue, applier, watch }.run(), pending.run(repeated)).await;
     }

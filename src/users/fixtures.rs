@@ -101,4 +101,9 @@ impl super::Users {
     pub(crate) fn state_of(&self, pool: &crate::pool::PoolId, sub: &Sub) -> super::EntryState {
         self.entry_info(&Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile }).state
     }
+
+    /// Returns whether a token of a user that was issued at this time is refused.
+    pub(crate) fn refuses(&self, pool: &crate::pool::PoolId, sub: &Sub, at: std::time::SystemTime) -> bool {
+        self.0.tokens.revocations().refuses(pool, sub, at)
+    }
 }

@@ -107,5 +107,6 @@ def bounds(field: Json) -> str:
 
 
 def choices(field: Json) -> str:
-    words = [f"`{choice['const']}`: {text(choice)}" for choice in field.get("oneOf", []) if "const" in choice]
+    known = field.get("items", field).get("oneOf", [])
+    words = [f"`{choice['const']}`: {text(choice)}" for choice in known if "const" in choice]
     return " " + " ".join(words) if words else ""

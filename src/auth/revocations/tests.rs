@@ -116,7 +116,7 @@ fn a_revocation_outlives_every_token_that_it_is_about_and_is_then_freed() {
 #[test]
 fn a_full_set_drops_what_would_end_next_and_counts_it() {
     let metrics = Metrics::new();
-    let settings = RevocationSettings { token_lifetime: DAY, max_bytes: 16 * 1024 };
+    let settings = RevocationSettings { max_bytes: 16 * 1024, ..RevocationSettings::default() };
     let revocations = Revocations::new(&settings, &metrics.tokens);
     for n in 0..100 {
         revocations.revoke(&of_user(&format!("user-{n}"), seconds(n - 100)));
@@ -175,7 +175,7 @@ fn any_revocation(random: &mut Rng) -> Revocation {
 }
 
 fn revocations(token_lifetime: Duration, max_bytes: u64) -> Revocations {
-    let settings = RevocationSettings { token_lifetime, max_bytes };
+    let settings = RevocationSettings { token_lifetime, max_bytes, ..RevocationSettings::default() };
     Revocations::new(&settings, &Metrics::new().tokens)
 }
 

@@ -1,6 +1,6 @@
 //! Any order and any repetition of messages ends in the same state.
 
-use std::{env, iter};
+use std::{env, iter, time::UNIX_EPOCH};
 
 use fastrand::Rng;
 use humantime::format_rfc3339_millis;
@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    config::RevocationSettings,
     pool::PoolId,
     users::{EntryState, test_pool},
 };
@@ -97,6 +98,7 @@ fn applier(users: &Users, pool: Arc<Pool>) -> Applier {
         users: users.clone(),
         pools: Pools::of([pool]),
         skew: Duration::from_secs(2),
+        revoke_on: RevocationSettings::default().on,
         metrics: EventMetrics::default(),
         applied: Applied::default(),
         notices: Notices::default(),
@@ -134,6 +136,46 @@ async fn a_user_of_a_pool_read_by_list_users_expires_again_after_five_seconds() 
     drop(applier);
     pending.run(users.clone()).await;
     assert_eq!(users.state_of(&id, &sub), EntryState::Stale);
+}
+
+#[tokio::test]
+async fn the_changes_in_revocation_on_revoke_the_tokens_issued_until_then() {
+    use RevocationCause::{Disabled, Erased, Password, SignedOut};
+    let by_default = RevocationSettings::default().on;
+    assert_eq!(by_default, [SignedOut, Disabled, Erased]);
+    let names = |cause| match cause {
+        SignedOut => ["GlobalSignOut", "AdminUserGlobalSignOut"].as_slice(),
+        Disabled => &["AdminDisableUser"],
+        Erased => &["DeleteUser", "AdminDeleteUser"],
+        Password => {
+            &["ChangePassword", "ConfirmForgotPassword", "AdminSetUserPassword", "AdminResetUserPassword"]
+        }
+    };
+    let causes = [SignedOut, Disabled, Erased, Password];
+    let never = ["AdminEnableUser", "AdminUpdateUserAttributes", "AdminAddUserToGroup", "RevokeToken"];
+    let (sub, at) = ("user-0".parse::<Sub>().unwrap(), moved(SystemTime::now(), -60));
+    let at = moved(UNIX_EPOCH, i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap());
+    for on in [&[][..], &by_default, &[Password], &causes] {
+        let of_causes = causes.iter().flat_map(|cause| names(*cause).iter().map(move |name| (Some(*cause), *name)));
+        for (cause, name) in of_causes.chain(never.map(|name| (None, name))) {
+            let users = Users::with_cached(&pool().id, &[]);
+            let applier = Applier { revoke_on: on.to_vec(), ..applier(&users, pool()) };
+            assert!(applier.handle(&cloudtrail_event(name, &applier.pool_id(), &sub, at), 1).await);
+            let refused = [-1, 0, 1].map(|after| users.refuses(&applier.pool_id(), &sub, moved(at, after)));
+            let is_on = cause.is_some_and(|cause| on.contains(&cause));
+            assert_eq!(refused, [is_on, is_on, false], "{name}, {on:?}");
+        }
+    }
+}
+
+fn cloudtrail_event(name: &str, pool: &PoolId, sub: &Sub, at: SystemTime) -> String {
+    let detail = json!({
+        "eventSource": "cognito-idp.amazonaws.com", "eventName": name,
+        "eventTime": format_rfc3339_millis(at).to_string(), "awsRegion": "eu-west-1",
+        "requestParameters": {"userPoolId": pool.as_str()}, "additionalEventData": {"sub": sub.as_str()},
+    });
+    let kind = "AWS API Call via CloudTrail";
+    json!({"detail-type": kind, "source": "aws.cognito-idp", "detail": detail}).to_string()
 }
 
 fn pool() -> Arc<Pool> {
