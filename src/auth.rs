@@ -10,6 +10,7 @@ mod keys;
 mod proxy;
 mod rejected;
 mod revocations;
+mod user_token;
 mod verified;
 
 use std::{collections::HashMap, future::pending, net::IpAddr, sync::Arc, time::SystemTime};
@@ -25,7 +26,8 @@ pub use self::{
     certificate::{AlternativeName, Certificate, InvalidName},
     claims::Inspection,
     rejected::{InvalidReason, Rejected},
-    revocations::{Revocation, Revocations, RevokedTokens, TokenFamily},
+    revocations::{OnlineChecking, Revocation, Revocations, RevokedTokens, TokenFamily},
+    user_token::UserToken,
     verified::VerifiedTokens,
 };
 use crate::{
@@ -37,6 +39,7 @@ use crate::{
 
 /// The credentials of a request. They are secrets, so there is no `Debug`.
 #[expect(missing_debug_implementations, reason = "it holds tokens")]
+#[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     /// The call's metadata, for `authorization`.
     pub metadata: &'a MetadataMap,
@@ -124,6 +127,15 @@ impl Authenticator {
     pub async fn token_user(&self, access_token: &str) -> Result<Arc<TokenUser>, Rejected> {
         let token = self.verify_ignoring_revocations(bearer::bounded(access_token.as_bytes())?).await?;
         token.identity.user.clone().ok_or(Rejected::WrongType)
+    }
+
+    /// Returns the users' tokens among credentials that were authenticated. One that was not cached, because
+    /// a user was invalidated meanwhile, is left out.
+    pub fn user_tokens<'a>(&self, credentials: Credentials<'a>) -> impl Iterator<Item = UserToken<'a>> {
+        let bearer = bearer::in_metadata(credentials.metadata).ok().flatten();
+        let presented = Some(credentials.access_token.as_bytes()).filter(|token| !token.is_empty());
+        let tokens = bearer.into_iter().chain(presented);
+        tokens.filter_map(|token| UserToken::of(token, &*self.verified.peek(token)?))
     }
 
     async fn verify(&self, token: &[u8]) -> Result<TokenIdentity, Rejected> {

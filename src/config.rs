@@ -33,10 +33,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     audit::{AuditSettings, AuditSink},
     error::{ConfigError, ConfigErrors, ErrorCollector},
-    events::{EventScope, EventsSettings},
+    events::{EventCatchUp, EventScope, EventsSettings},
     limits::LimitSettings,
     listen::ListenAddress,
-    revocation::{RevocationCause, RevocationSettings},
+    revocation::{OnlineCheck, RevocationCause, RevocationSettings},
     settings::{
         AwsCredentials, BareSub, BudgetScope, BudgetSettings, CacheSettings, CallerSettings, LogFormat,
         LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings,

@@ -18,7 +18,7 @@ use crate::{
     proto::{self, ErrorReason},
     query::InvalidQuery,
     shared_cache::CallError,
-    users::{Failure, InvalidationFailure},
+    users::{Failure, InvalidationFailure, RevocationFailure},
 };
 
 /// Why a call failed. Its text is for the log; callers get a constant text instead.
@@ -43,6 +43,8 @@ pub enum Error {
     MemoryExhausted,
     #[error("the call panicked")]
     Panicked,
+    #[error("revocation.max_bytes is full: the tokens are not revoked")]
+    RevocationsFull,
     #[error("the shared cache did not confirm the invalidation: {0}")]
     SharedCache(CallError),
     #[error(transparent)]
@@ -168,6 +170,7 @@ impl Error {
                 Failure::Unreadable | Failure::AccessDenied | Failure::Unavailable | Failure::CircuitOpen(_),
             ) => Reason::UpstreamUnavailable,
             Self::SharedCache(_) => Reason::SharedCacheUnavailable,
+            Self::RevocationsFull => Reason::RevocationsFull,
             Self::DeadlineExceeded => Reason::Deadline,
             Self::Denied(Denied::OtherUserFound)
             | Self::Failure(Failure::Internal | Failure::WrongUser)
@@ -233,6 +236,16 @@ impl From<InvalidationFailure> for Error {
         match failure {
             InvalidationFailure::SharedCache { error, .. } => Self::SharedCache(error),
             InvalidationFailure::Panicked => Self::Panicked,
+        }
+    }
+}
+
+impl From<RevocationFailure> for Error {
+    fn from(failure: RevocationFailure) -> Self {
+        match failure {
+            RevocationFailure::Full => Self::RevocationsFull,
+            RevocationFailure::SharedCache(error) => Self::SharedCache(error),
+            RevocationFailure::Panicked => Self::Panicked,
         }
     }
 }

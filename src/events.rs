@@ -5,6 +5,8 @@
 
 mod applied;
 mod applier;
+mod backoff;
+mod catch_up;
 mod change;
 mod cloudtrail;
 mod config;
@@ -16,9 +18,11 @@ mod notices;
 mod queue;
 mod queue_url;
 mod repeats;
+mod trail;
 mod user_change;
 
 pub use self::{
+    catch_up::CaughtUp,
     change::{Change, ChangeKind, ChangedPools, Ignored, Reason, Subject},
     config::EventsConfig,
     consumer::Consumer,

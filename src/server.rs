@@ -19,7 +19,7 @@ mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join;
+use futures_util::future::{OptionFuture, join};
 use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::sleep};
 use tracing::{info, warn};
 
@@ -39,7 +39,7 @@ use crate::{
     auth::{Authenticator, VerifiedTokens},
     background::BackgroundRuntime,
     config::{Config, ConfigErrors},
-    events::Consumer,
+    events::{CaughtUp, Consumer},
     service::Service,
     shared_cache::{SharedCache, ValueKeys},
     users::Users,
@@ -132,8 +132,9 @@ impl Server {
         for id in pools.iter().map(|pool| pool.id.clone()) {
             metrics.pool_ready(&id).set(0);
             let service = service.clone();
+            let caught_up = consumer.as_ref().and_then(Consumer::caught_up).map(CaughtUp::wait);
             let wait = async move {
-                service.ready(&id).await;
+                join(service.ready(&id), OptionFuture::from(caught_up)).await;
                 id
             };
             ready_pools.spawn_on(wait, &handle);
@@ -200,7 +201,10 @@ async fn start_consumer(
     upstream: &Handle,
 ) -> Result<Option<Consumer>, Error> {
     let Components { events, pools, metrics, outgoing, .. } = components;
-    let Some(config) = events.clone() else { return Ok(None) };
+    let Some(config) = events.clone() else {
+        metrics.events.caught_up.set(1);
+        return Ok(None);
+    };
     let (users, pools) = (service.users.clone(), pools.clone());
     let (metrics, outgoing) = (metrics.events.clone(), outgoing.clone());
     let starting =

@@ -10,6 +10,7 @@ mod dispatch;
 mod get;
 mod method;
 mod observe;
+mod online;
 mod request_id;
 mod respond;
 

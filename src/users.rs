@@ -13,6 +13,7 @@ mod limiter;
 mod lookup;
 #[cfg(test)]
 mod model;
+mod online;
 mod revocation;
 mod shared;
 mod single_flight;
@@ -26,7 +27,7 @@ pub use self::{
     admin::{EntryInfo, EntryState},
     found::{Failure, Found},
     invalidation::{Invalidated, Invalidation, InvalidationFailure},
-    revocation::Revoked,
+    revocation::{RevocationFailure, Revoked},
     shared::{SharedEntryInfo, SharedState},
 };
 use self::{
@@ -35,6 +36,7 @@ use self::{
     entry::Ttls,
     limiter::{Account, Priority, RateLimiter},
     lookup::LookupRequest,
+    online::OnlineChecks,
     shared::Shared,
     single_flight::SingleFlight,
 };
@@ -64,6 +66,7 @@ struct Inner {
     single_flight: SingleFlight,
     cache: UserCache,
     shared: Option<Arc<Shared>>,
+    online: OnlineChecks,
     ttls: Ttls,
     cache_metrics: CacheMetrics,
 }
@@ -105,7 +108,7 @@ impl Users {
         }
         let users = Self::new(cognito, cache, limiters.len(), tokens, shared, metrics.cache.clone());
         users.0.cache.register_metrics(metrics);
-        users.register_caught_up(metrics);
+        users.register_revocation_metrics(metrics);
         if users.0.shared.is_some() {
             #[expect(clippy::disallowed_methods, reason = "ends with the users")]
             tokio::spawn(shared::follow(Arc::downgrade(&users.0)));
@@ -183,8 +186,19 @@ impl Users {
         let cache = UserCache::new(cache.max_bytes, cache.max_absent_bytes, ttls, &cache_metrics);
         let single_flight = SingleFlight::new(MAX_FETCHES * limiters.max(1));
         let epochs = Arc::clone(tokens.epochs());
-        let shared = shared.map(|store| Arc::new(Shared::new(store, ttls)));
-        Self(Arc::new(Inner { cognito, epochs, tokens, single_flight, cache, shared, ttls, cache_metrics }))
+        let shared = shared.map(|store| Arc::new(Shared::new(store, ttls, tokens.revocations())));
+        let online = OnlineChecks::new(tokens.revocations());
+        Self(Arc::new(Inner {
+            cognito,
+            epochs,
+            tokens,
+            single_flight,
+            cache,
+            shared,
+            online,
+            ttls,
+            cache_metrics,
+        }))
     }
 
     async fn find_user(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Found, Failure> {
@@ -231,6 +245,7 @@ impl Inner {
     /// Frees expired cache entries and unused rate limits of users.
     fn maintain(&self) {
         self.cache.maintain();
+        self.online.maintain();
         self.cognito.values().for_each(|cognito| cognito.limiter().prune());
     }
 }

@@ -68,6 +68,7 @@ impl Record<'_> {
 fn put_revocation(line: &mut JsonLine<'_>, revocation: &Revocation) {
     match revocation.tokens {
         RevokedTokens::OfFamily(_) => line.text("revoked", "family"),
+        RevokedTokens::SuspectsOfUser(_) => line.text("revoked", "suspects"),
         RevokedTokens::OfUser(_) => {
             line.text("revoked", "issued_until");
             line.time("issued_until", revocation.at);

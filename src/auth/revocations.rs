@@ -24,9 +24,9 @@ use tracing::warn;
 pub use self::family::TokenFamily;
 use self::marks::Marks;
 use crate::{
-    config::RevocationSettings,
+    config::{OnlineCheck, RevocationSettings},
     pool::PoolId,
-    telemetry::metrics::{Counter, Gauge, TokenMetrics},
+    telemetry::metrics::{Counter, EnumFamily, Gauge, OnlineCheckOutcome, TokenMetrics},
     user::Sub,
 };
 
@@ -48,6 +48,9 @@ pub enum RevokedTokens {
     OfFamily(TokenFamily),
     /// The tokens of the user that were issued until the revocation.
     OfUser(Sub),
+    /// Perhaps some of the tokens of the user that were issued until then. None is refused for that, but
+    /// Cognito may be asked about them.
+    SuspectsOfUser(Sub),
 }
 
 /// The version of the revocations that a token was last checked against.
@@ -71,36 +74,77 @@ pub struct Revocations {
     /// Counts the changes of the marks after which a token may be refused that was not before.
     version: AtomicU64,
     token_lifetime: Duration,
+    online: OnlineChecking,
     gauge: Gauge,
     dropped: Counter,
+}
+
+/// How Cognito is asked about tokens.
+#[derive(Clone, Debug)]
+pub struct OnlineChecking {
+    /// About which.
+    pub which: OnlineCheck,
+    /// How often about those of one sign-in.
+    pub every: Duration,
+    /// How checks ended.
+    pub outcomes: EnumFamily<OnlineCheckOutcome, Counter>,
 }
 
 impl Revocations {
     /// Makes an empty set.
     pub fn new(settings: &RevocationSettings, metrics: &TokenMetrics) -> Self {
-        let RevocationSettings { token_lifetime, max_bytes, .. } = *settings;
+        let RevocationSettings { token_lifetime, max_bytes, online, online_every, .. } = *settings;
+        let outcomes = metrics.online_checks.clone();
         Self {
             marks: RwLock::new(Marks::new(max_bytes)),
             // A new `CheckedVersion` is older.
             version: AtomicU64::new(1),
             token_lifetime,
+            online: OnlineChecking { which: online, every: online_every, outcomes },
             gauge: metrics.marks.clone(),
             dropped: metrics.marks_dropped.clone(),
         }
     }
 
     /// Refuses these tokens in this process from now on. Returns until when: by then all of them have
-    /// expired. An earlier revocation of the same tokens changes nothing, and repeating one neither.
-    pub fn revoke(&self, revocation: &Revocation) -> SystemTime {
+    /// expired. None if the memory is full of revocations that end later: then they are accepted. An
+    /// earlier revocation of the same tokens changes nothing, and repeating one neither.
+    pub fn revoke(&self, revocation: &Revocation) -> Option<SystemTime> {
         let key = (revocation.pool.clone(), revocation.tokens.clone());
         let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
-        let latest = marks.set(key, since_1970(revocation.at));
+        let latest = marks.set(key.clone(), since_1970(revocation.at));
         if latest.is_moved {
             // While the marks are locked: a check that reads the new version also finds the mark.
             self.version.fetch_add(1, Release);
         }
-        self.tidy(marks);
-        UNIX_EPOCH.checked_add(latest.time.saturating_add(self.kept_for())).unwrap_or(UNIX_EPOCH)
+        let until = latest.time.saturating_add(self.kept_for());
+        let is_over = until <= since_1970(SystemTime::now());
+        let is_kept = self.tidy(marks, |marks| marks.get(&key).is_some());
+        (is_kept || is_over).then(|| UNIX_EPOCH.checked_add(until).unwrap_or(UNIX_EPOCH))
+    }
+
+    /// Returns whether this revocation, or a later one of the same tokens, is in memory.
+    pub fn has(&self, revocation: &Revocation) -> bool {
+        let key = (revocation.pool.clone(), revocation.tokens.clone());
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        marks.get(&key).is_some_and(|mark| mark >= since_1970(revocation.at))
+    }
+
+    /// Returns until when the tokens of a user were issued of which some may be revoked; none if none may.
+    pub fn suspected_until(&self, pool: &PoolId, sub: &Sub) -> Option<SystemTime> {
+        let key = (pool.clone(), RevokedTokens::SuspectsOfUser(sub.clone()));
+        let mark = self.marks.read().unwrap_or_else(PoisonError::into_inner).get(&key)?;
+        UNIX_EPOCH.checked_add(mark)
+    }
+
+    /// Returns how Cognito is asked about tokens.
+    pub fn online(&self) -> &OnlineChecking {
+        &self.online
+    }
+
+    /// Returns how many revocations there is room for.
+    pub fn max_count(&self) -> usize {
+        self.marks.read().unwrap_or_else(PoisonError::into_inner).max_count()
     }
 
     /// Returns whether a token is revoked. If no mark was set since the token was last checked, it
@@ -130,26 +174,28 @@ impl Revocations {
     }
 
     /// Returns how long a user's access token may be valid.
-    pub(super) fn token_lifetime(&self) -> Duration {
+    pub fn token_lifetime(&self) -> Duration {
         self.token_lifetime
     }
 
     /// Frees the marks whose tokens have all expired.
     pub(super) fn maintain(&self) {
         let marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
-        self.tidy(marks);
+        self.tidy(marks, |_| ());
     }
 
-    /// Removes the marks that have ended, and those that are too many.
-    fn tidy(&self, mut marks: RwLockWriteGuard<'_, Marks>) {
+    /// Removes the marks that have ended, and those that are too many. Returns what `look` finds then.
+    fn tidy<T>(&self, mut marks: RwLockWriteGuard<'_, Marks>, look: impl FnOnce(&Marks) -> T) -> T {
         marks.remove_until(since_1970(SystemTime::now()).checked_sub(self.kept_for()));
         let (dropped, count) = (marks.drop_over_bound(), marks.count());
         self.gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        let found = look(&marks);
         drop(marks);
         if dropped > 0 {
             self.dropped.inc_by(dropped as u64);
             warn!(dropped, "revocation.max_bytes is full: tokens that were revoked are accepted again");
         }
+        found
     }
 
     /// A token is issued up to the leeway ahead of our clock, and valid for the leeway after `exp`.

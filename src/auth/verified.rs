@@ -121,6 +121,11 @@ impl VerifiedTokens {
         Err(PendingInsert { tokens: self, digest, epoch: self.epochs.of_all() })
     }
 
+    /// Returns a token that is in the cache, without counting that.
+    pub(super) fn peek(&self, token: &[u8]) -> Option<Arc<VerifiedToken>> {
+        self.cache.get(&Digest::of(token))
+    }
+
     /// Removes every token of one user, and returns how many. A token whose verification is in
     /// flight is not inserted. Scans the cache on a blocking thread, one removal at a time. A scan
     /// that has begun continues if the future is dropped. Fails only if the scan panics or the

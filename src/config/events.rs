@@ -27,6 +27,11 @@ pub struct EventsSettings {
     /// 1 s and this time after a change expires; default `2s`.
     #[serde(with = "Bounded::<Duration, 0, MINUTE>")]
     pub skew: Duration,
+    /// Whether the sign-outs, disabled and deleted users of the last `revocation.token_lifetime` are looked
+    /// up at the start, so that their tokens stay refused; default `off`.
+    pub catch_up: EventCatchUp,
+    /// The endpoint of CloudTrail, for emulators and private endpoints; default that of the Region.
+    pub cloudtrail_endpoint_url: Option<String>,
     /// How long no receive may succeed before the service warns; default `10min`.
     #[serde(with = "Bounded::<Duration, MINUTE, DAY>")]
     pub stale_after: Duration,
@@ -43,10 +48,24 @@ impl Default for EventsSettings {
             endpoint_url: None,
             scope: EventScope::Shared,
             skew: Duration::from_secs(2),
+            catch_up: EventCatchUp::Off,
+            cloudtrail_endpoint_url: None,
             stale_after: Duration::from_secs(10 * 60),
             credentials: AwsCredentials::DefaultChain,
         }
     }
+}
+
+/// Where the changes before the start are looked up.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventCatchUp {
+    /// Nowhere. Without a shared cache, a start forgets which tokens were revoked.
+    #[default]
+    Off,
+    /// In CloudTrail, by its `LookupEvents`, which needs a permission. One replica does it for those that
+    /// share a cache.
+    Cloudtrail,
 }
 
 /// Which replicas a message reaches.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bounded::{Bounded, DAY, MINUTE},
+    bounded::{Bounded, DAY, HOUR, MINUTE},
     settings::MOST_BYTES,
 };
 
@@ -18,6 +18,13 @@ pub struct RevocationSettings {
     /// The changes of a user that revoke its access tokens when an event reports them; default
     /// `signed_out`, `disabled` and `erased`.
     pub on: Vec<RevocationCause>,
+    /// Which tokens Cognito is asked about, by `GetUser` with the token itself, so that one which no event
+    /// reports as revoked is refused too. Each such call counts towards the `budget`; default `off`.
+    pub online: OnlineCheck,
+    /// How long the answer counts for all tokens of the same sign-in, where `online` is `always`; default
+    /// `1min`.
+    #[serde(with = "Bounded::<Duration, 5_000, HOUR>")]
+    pub online_every: Duration,
     /// The longest lifetime of users' access tokens, the largest of all app clients: a token that
     /// lives longer is refused. A revocation is kept for so long, and 20 s; default `24h`.
     #[serde(with = "Bounded::<Duration, { 5 * MINUTE }, DAY>")]
@@ -34,10 +41,25 @@ impl Default for RevocationSettings {
         Self {
             // What Cognito itself revokes tokens for.
             on: vec![SignedOut, Disabled, Erased],
+            online: OnlineCheck::Off,
+            online_every: Duration::from_secs(60),
             token_lifetime: Duration::from_millis(DAY),
             max_bytes: 16 * MIB,
         }
     }
+}
+
+/// Which tokens Cognito is asked about.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnlineCheck {
+    /// None.
+    #[default]
+    Off,
+    /// Those of a user of whom an event says that a refresh token was revoked, which may be theirs.
+    Suspect,
+    /// All of users, each sign-in once in `online_every`.
+    Always,
 }
 
 /// A change of a user that can revoke its access tokens.

@@ -47,6 +47,7 @@ fn every_error_has_its_code_and_reason() {
         (Failure::WrongUser.into(), Internal, "INTERNAL"),
         (Failure::Internal.into(), Internal, "INTERNAL"),
         (Error::SharedCache(CallError::Timeout), Unavailable, "SHARED_CACHE_UNAVAILABLE"),
+        (Error::RevocationsFull, ResourceExhausted, "REVOCATIONS_FULL"),
         (Error::DeadlineExceeded, DeadlineExceeded, "DEADLINE"),
         (Error::Unimplemented, Unimplemented, "UNSPECIFIED"),
         (Error::Unreadable, InvalidArgument, "FIELD_INVALID"),

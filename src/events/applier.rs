@@ -80,20 +80,25 @@ impl Applier {
         if pools.is_empty() {
             return EventOutcome::Foreign;
         }
-        // The members of a group are known to Cognito only, and an event causes no call to it. Which
-        // tokens a revoked refresh token belongs to, the event hides.
+        // The members of a group are known to Cognito only, and an event causes no call to it.
         let Subject::User(sub) = &change.subject else { return EventOutcome::Unused };
-        if change.kind == ChangeKind::TokenRevoked {
-            return EventOutcome::Unused;
-        }
         let outcomes = join_all(pools.into_iter().map(|pool| self.apply_in(pool, sub, change))).await;
-        let by_weight = [EventOutcome::Retried, EventOutcome::Applied];
+        let by_weight =
+            [EventOutcome::Retried, EventOutcome::Applied, EventOutcome::Suspect, EventOutcome::Unused];
         by_weight.into_iter().find(|outcome| outcomes.contains(outcome)).unwrap_or(EventOutcome::Late)
     }
 
     /// Applies a change of one user in a pool.
     async fn apply_in(&self, pool: &Arc<Pool>, sub: &Sub, change: &Change) -> EventOutcome {
         let since = change.at + RESOLUTION + self.skew;
+        if change.kind == ChangeKind::TokenRevoked {
+            // Which tokens the refresh token belongs to, the event hides.
+            return match self.users.suspect(&pool.id, sub, since).await {
+                Ok(true) => EventOutcome::Suspect,
+                Ok(false) => EventOutcome::Unused,
+                Err(_) => EventOutcome::Retried,
+            };
+        }
         let invalidated = match invalidation(change.kind) {
             Some(invalidation) => self.invalidate(pool, sub, invalidation, since).await,
             None => EventOutcome::Late,
@@ -159,7 +164,7 @@ impl Change {
 
 /// Returns how a change invalidates the user; none if it changes nothing that is cached. A sign-out
 /// changes which tokens are valid.
-fn invalidation(kind: ChangeKind) -> Option<Invalidation> {
+pub(super) fn invalidation(kind: ChangeKind) -> Option<Invalidation> {
     match kind {
         ChangeKind::Attributes
         | ChangeKind::Created
@@ -175,7 +180,7 @@ fn invalidation(kind: ChangeKind) -> Option<Invalidation> {
 }
 
 /// Returns the word of `revocation.on` for a change; none if it never revokes tokens.
-fn cause(kind: ChangeKind) -> Option<RevocationCause> {
+pub(super) fn cause(kind: ChangeKind) -> Option<RevocationCause> {
     match kind {
         ChangeKind::Credentials => Some(RevocationCause::Password),
         ChangeKind::Disabled => Some(RevocationCause::Disabled),

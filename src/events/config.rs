@@ -5,7 +5,9 @@ use std::{fmt::Display, time::Duration};
 use http::Uri;
 
 use super::{fields, queue_url::QueueUrl};
-use crate::config::{AwsCredentials, Config, ErrorCollector, EventScope, EventsSettings, RevocationCause};
+use crate::config::{
+    AwsCredentials, Config, ErrorCollector, EventCatchUp, EventScope, EventsSettings, RevocationCause,
+};
 
 /// The validated settings of `[events]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,10 +24,23 @@ pub struct EventsConfig {
     pub skew: Duration,
     /// How long no receive may succeed before the service warns.
     pub stale_after: Duration,
+    /// How the changes before the start are looked up; none if they are not.
+    pub catch_up: Option<CatchUpConfig>,
     /// The changes that revoke the user's tokens.
     pub revoke_on: Vec<RevocationCause>,
     /// The credentials that sign calls.
     pub credentials: AwsCredentials,
+}
+
+/// The validated settings of the changes before the start.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CatchUpConfig {
+    /// The endpoint of CloudTrail, where it is not that of the Region.
+    pub endpoint_url: Option<String>,
+    /// How long ago a change may be.
+    pub since: Duration,
+    /// How long an entry is cached, at most.
+    pub cached_for: Duration,
 }
 
 impl EventsConfig {
@@ -41,7 +56,8 @@ impl EventsConfig {
         };
         let scope = scope(config, errors);
         let queue_url: Option<QueueUrl> = errors.parsed("events.queue_url", url);
-        let endpoint_url = settings.endpoint_url.as_deref().map(|url| endpoint(url, errors));
+        let endpoint_url = settings.endpoint_url.as_deref().map(|url| endpoint("endpoint_url", url, errors));
+        let catch_up = catch_up(config, errors);
         let region = region(settings, queue_url.as_ref(), errors);
         Some(Self {
             queue_url: queue_url?,
@@ -50,6 +66,7 @@ impl EventsConfig {
             scope: scope?,
             skew: settings.skew,
             stale_after: settings.stale_after,
+            catch_up: catch_up?,
             revoke_on: config.revocation.on.clone(),
             credentials: settings.credentials,
         })
@@ -59,8 +76,10 @@ impl EventsConfig {
 /// Returns whether a setting is set that has no effect without a queue. Those that only bound
 /// something do not count, as in the other sections.
 fn has_other_settings(settings: &EventsSettings) -> bool {
-    let EventsSettings { region, endpoint_url, scope, .. } = settings;
-    region.is_some() || endpoint_url.is_some() || *scope != EventScope::Shared
+    let EventsSettings { region, endpoint_url, scope, catch_up, cloudtrail_endpoint_url, .. } = settings;
+    [region, endpoint_url, cloudtrail_endpoint_url].into_iter().any(Option::is_some)
+        || *scope != EventScope::Shared
+        || *catch_up != EventCatchUp::Off
 }
 
 /// A message reaches one replica only. So with one queue for all of them, that one must be able to
@@ -88,14 +107,26 @@ fn region(
     region.or_else(|| refuse(errors, "region", "must be set: events.queue_url does not name a Region"))
 }
 
-fn endpoint(url: &str, errors: &mut ErrorCollector<'_>) -> Option<String> {
+/// Returns the settings of the changes before the start, if they are looked up; none on an error.
+fn catch_up(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Option<CatchUpConfig>> {
+    let field = "cloudtrail_endpoint_url";
+    let url = config.events.cloudtrail_endpoint_url.as_deref().map(|url| endpoint(field, url, errors));
+    let endpoint_url = url.map_or(Some(None), |url| url.map(Some))?;
+    // An event may be in CloudTrail a little later, and tokens are accepted with some leeway.
+    let since = config.revocation.token_lifetime + Duration::from_secs(60);
+    let cached_for = config.cache.usable_for * 11 / 10;
+    let is_on = config.events.catch_up == EventCatchUp::Cloudtrail;
+    Some(is_on.then_some(CatchUpConfig { endpoint_url, since, cached_for }))
+}
+
+fn endpoint(field: &str, url: &str, errors: &mut ErrorCollector<'_>) -> Option<String> {
     let uri = url.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
     let Some(authority) = uri.as_ref().and_then(Uri::authority) else {
-        return refuse(errors, "endpoint_url", "is not an http or https URL");
+        return refuse(errors, field, "is not an http or https URL");
     };
     // They would be logged with the URL.
     if authority.as_str().contains('@') {
-        return refuse(errors, "endpoint_url", "must not hold a user name or password");
+        return refuse(errors, field, "must not hold a user name or password");
     }
     Some(url.to_owned())
 }
@@ -141,6 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_up_at_the_start_is_as_old_as_a_token_can_be() {
+        let catch_up = |lines: &str| read(&format!("{QUEUE}{OWN}{lines}")).0.unwrap().catch_up;
+        assert_eq!(catch_up(""), None);
+        assert_eq!(catch_up("events.cloudtrail_endpoint_url = http://a"), None);
+        let lines = "events.catch_up = cloudtrail\nrevocation.token_lifetime = 1h\n\
+                     events.cloudtrail_endpoint_url = http://a";
+        let expected = CatchUpConfig {
+            endpoint_url: Some("http://a".to_owned()),
+            since: Duration::from_secs(3660),
+            cached_for: Duration::from_secs(990),
+        };
+        assert_eq!(catch_up(lines), Some(expected));
+        let (config, errors) = read(&format!("{QUEUE}{OWN}events.cloudtrail_endpoint_url = a"));
+        assert!(config.is_none());
+        assert_eq!(errors, ["events.cloudtrail_endpoint_url: is not an http or https URL"]);
+    }
+
+    #[test]
     fn the_changes_that_revoke_tokens_are_read() {
         use RevocationCause::{Disabled, Erased, Password, SignedOut};
         for (lines, expected) in [
@@ -169,7 +218,10 @@ mod tests {
         for harmless in ["", "events.skew = 1s\nevents.stale_after = 1h"] {
             assert_eq!(read(harmless), (None, Vec::new()));
         }
-        for useless in [OWN, "events.region = eu-west-1", "events.endpoint_url = http://a"] {
+        let useless = ["events.catch_up = cloudtrail", "events.cloudtrail_endpoint_url = http://a"];
+        let useless =
+            [OWN, "events.region = eu-west-1", "events.endpoint_url = http://a"].into_iter().chain(useless);
+        for useless in useless {
             let expected = "events.queue_url: must be set to use the other events settings";
             assert_eq!(read(useless), (None, vec![expected.to_owned()]), "{useless}");
         }

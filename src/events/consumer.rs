@@ -12,6 +12,8 @@ use tracing::{info, warn};
 use super::{
     applied::Applied,
     applier::Applier,
+    backoff::backoff,
+    catch_up::{CatchUp, CaughtUp},
     change::OTHER,
     config::EventsConfig,
     names,
@@ -30,7 +32,10 @@ use crate::{
 /// Receives messages until it is dropped. Those that it has received by then and not deleted return
 /// after the visibility timeout of the queue.
 #[derive(Debug)]
-pub struct Consumer(AbortHandle);
+pub struct Consumer {
+    tasks: Vec<AbortHandle>,
+    caught_up: Option<CaughtUp>,
+}
 
 impl Consumer {
     /// Begins to receive. Must be called in the runtime that calls AWS. Without credentials, or if the
@@ -44,11 +49,27 @@ impl Consumer {
     ) -> Self {
         let events = names::EVENTS.into_iter().map(|(event, _)| event).chain([OTHER, user_change::EVENT]);
         events.for_each(|event| metrics.prepare(event));
+        let mut caught_up = None;
+        let mut tasks = Vec::new();
+        metrics.caught_up.set(1);
+        if let Some(catch_up) = &config.catch_up {
+            let (catch_up, receiver) =
+                CatchUp::connect((catch_up, config), &users, &pools, &metrics, outgoing).await;
+            caught_up = Some(receiver);
+            #[expect(clippy::disallowed_methods, reason = "ends with the consumer")]
+            tasks.push(tokio::spawn(catch_up.run()).abort_handle());
+        }
         let queue = Queue::connect(config, outgoing).await;
         info!(queue = %config.queue_url, "receiving the changes of users");
         #[expect(clippy::disallowed_methods, reason = "ends with the consumer")]
         let task = tokio::spawn(Self::run(queue, config.clone(), users, pools, metrics));
-        Self(task.abort_handle())
+        tasks.push(task.abort_handle());
+        Self { tasks, caught_up }
+    }
+
+    /// Returns what waits for the changes before the start; none if they are not looked up.
+    pub fn caught_up(&self) -> Option<CaughtUp> {
+        self.caught_up.clone()
     }
 
     async fn run(queue: Queue, config: EventsConfig, users: Users, pools: Pools, metrics: EventMetrics) {
@@ -63,7 +84,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.0.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -144,13 +165,6 @@ impl StaleWatch {
 fn report(call: &str, error: &QueueError) {
     let QueueError { code, cause } = error;
     warn!(call, aws.code = code, cause, "a call to the queue of changes failed");
-}
-
-/// Returns how long to wait after so many failures in a row: 1 s, then twice as long each time, up to
-/// 32 s, and up to a quarter less, so that replicas do not call together.
-fn backoff(failures: u32) -> Duration {
-    let most = Duration::from_secs(1 << (failures.saturating_sub(1)).min(5));
-    most * fastrand::u32(75..=100) / 100
 }
 
 const MAX_MESSAGES: i32 = 10;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     change::{Change, Ignored},
@@ -24,14 +24,26 @@ pub fn parse(body: &str, now: SystemTime, is_served: impl Fn(&PoolId) -> bool) -
     if !event.get("detail").is_some_and(Value::is_object) {
         return Err(Ignored::malformed());
     }
-    let mut change = match fields::text(&event, "/detail-type") {
+    let change = match fields::text(&event, "/detail-type") {
         Some(user_change::DETAIL_TYPE) => user_change::read(&event, is_served)?,
         _ => cloudtrail::read(&event, is_served)?,
     };
-    if change.at.duration_since(now).is_ok_and(|ahead| ahead > CLOCK_TOLERANCE) {
-        change.at = now;
-    }
-    Ok(change)
+    Ok(not_ahead(change, now))
+}
+
+/// As [`parse`], for the record of a call as CloudTrail itself returns it.
+pub(super) fn parse_record(
+    record: &str,
+    now: SystemTime,
+    is_served: impl Fn(&PoolId) -> bool,
+) -> Result<Change, Ignored> {
+    let event = json!({"source": "aws.cognito-idp", "detail": json(record)?});
+    Ok(not_ahead(cloudtrail::read(&event, is_served)?, now))
+}
+
+fn not_ahead(change: Change, now: SystemTime) -> Change {
+    let is_ahead = change.at.duration_since(now).is_ok_and(|ahead| ahead > CLOCK_TOLERANCE);
+    Change { at: if is_ahead { now } else { change.at }, ..change }
 }
 
 fn json(text: &str) -> Result<Value, Ignored> {

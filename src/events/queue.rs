@@ -140,7 +140,7 @@ fn time_limit(limit: Duration) -> TimeoutConfig {
 
 /// Returns whether AWS refused the credentials themselves, which others might replace (Amazon SQS API
 /// reference, "Common Errors").
-fn is_of_credentials(code: &str) -> bool {
+pub(super) fn is_of_credentials(code: &str) -> bool {
     const CODES: [&str; 7] = [
         "ExpiredToken",
         "ExpiredTokenException",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{AdminPermit, Denied, LookupKey, Permit, Subject, permit::GroupsSource, rule::Rule};
+use super::{
+    AdminPermit, CallerRateLimit, Denied, LookupKey, Permit, Subject, permit::GroupsSource, rule::Rule,
+};
 use crate::{
     attribute::AttributeName,
     auth::{Caller, Identity},
@@ -28,6 +30,11 @@ impl<'a> CallerRule<'a> {
     /// Returns whether the caller may read only users whose access token it presents.
     pub fn requires_user_token(&self) -> bool {
         self.rule.reads == Reads::Token
+    }
+
+    /// Returns the caller, and the rate limit of the calls to Cognito that are made for it.
+    pub fn caller_limit(&self) -> CallerRateLimit {
+        self.rule.caller_limit
     }
 
     /// Decides, before anything is fetched, whether the caller may read what `query` requests.

@@ -26,7 +26,9 @@ impl Service {
         audit.set_token_user(&caller);
         let batch = wire::batch(message, TimePoint::now)?;
         audit.set_batch(&batch);
-        let permits = permits(rule?, &batch)?;
+        let rule = rule?;
+        let permits = permits(rule, &batch)?;
+        self.check_online(credentials, rule.caller_limit(), call.deadline).await?;
         audit.set_denials(permits.iter().map(|permit| permit.as_ref().err().map(Error::reason)));
         let users = self.find_all(permits, deadline::of_fetches(call.deadline)).await;
         let began = users.iter().flatten().map(|user| user.freshness().began.boot).min();

@@ -13,7 +13,9 @@ impl Service {
         audit.set_token_user(&caller);
         let query = wire::query(message, TimePoint::now)?;
         audit.set_query(&query);
-        let permit = rule?.permit(query)?;
+        let rule = rule?;
+        let permit = rule.permit(query)?;
+        self.check_online(credentials, rule.caller_limit(), call.deadline).await?;
         let found = self.users.find(&permit, call.deadline).await?;
         let disclosure = found.disclose(&permit)?;
         call.set_holds_until(permit.freshness().holds_until(disclosure.freshness().began.boot));

@@ -41,6 +41,12 @@ impl IndexKey {
         UserKey(format!("{namespace}:1:{{{hash}}}"))
     }
 
+    /// Returns the key of the task that one replica does for all. No pool has such an id.
+    pub(super) fn task(&self, namespace: &Namespace) -> UserKey {
+        let hash = self.hash(&[namespace.as_str(), "task", "revocations"]);
+        UserKey(format!("{namespace}:1:{{{hash}}}"))
+    }
+
     /// Returns the hash of these parts, which have no zero bytes.
     pub(super) fn hash(&self, parts: &[&str]) -> String {
         let mac = hmac::sign(&self.key, parts.join("\0").as_bytes());

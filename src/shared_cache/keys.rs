@@ -42,6 +42,7 @@ pub(super) struct ValueKey {
     pub(super) values: RandomizedNonceKey,
     pub(super) events: RandomizedNonceKey,
     pub(super) revocations: RandomizedNonceKey,
+    pub(super) tasks: RandomizedNonceKey,
 }
 
 impl ValueKeys {
@@ -147,8 +148,13 @@ impl ValueKey {
     fn of(file: &KeyFile) -> Result<Self, Unspecified> {
         let secret = Secret::of(file);
         let key = |purpose| RandomizedNonceKey::new(&AES_256_GCM_SIV, &*secret.derive(purpose)?);
-        let [values, events, revocations] = [Purpose::Values, Purpose::Events, Purpose::Revocations].map(key);
-        Ok(Self { id: secret.id()?, values: values?, events: events?, revocations: revocations? })
+        Ok(Self {
+            id: secret.id()?,
+            values: key(Purpose::Values)?,
+            events: key(Purpose::Events)?,
+            revocations: key(Purpose::Revocations)?,
+            tasks: key(Purpose::Tasks)?,
+        })
     }
 }
 

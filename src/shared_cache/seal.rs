@@ -40,6 +40,8 @@ pub enum Binding<'a> {
     Event,
     /// A revocation. It says itself which tokens it is about.
     Revocation,
+    /// When a replica did the task that it does for all.
+    Task,
 }
 
 /// A text that was opened.
@@ -127,7 +129,7 @@ impl Sealer {
             Binding::Value { pool, sub, kind } => {
                 &[pool.as_str().as_bytes(), sub.as_str().as_bytes(), slice::from_ref(kind.code())]
             }
-            Binding::Event | Binding::Revocation => &[],
+            Binding::Event | Binding::Revocation | Binding::Task => &[],
         };
         let parts = fixed.iter().chain(own);
         parts.flat_map(|part| [&(part.len() as u64).to_be_bytes()[..], part].concat()).collect()
@@ -140,6 +142,7 @@ impl Binding<'_> {
             Self::Value { .. } => b"cognito-lookup value",
             Self::Event => b"cognito-lookup event",
             Self::Revocation => b"cognito-lookup revocation",
+            Self::Task => b"cognito-lookup task",
         }
     }
 
@@ -149,6 +152,7 @@ impl Binding<'_> {
             Self::Value { .. } => &key.values,
             Self::Event => &key.events,
             Self::Revocation => &key.revocations,
+            Self::Task => &key.tasks,
         }
     }
 }

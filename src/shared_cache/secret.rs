@@ -23,6 +23,8 @@ pub(super) enum Purpose {
     Events,
     /// To seal revocations.
     Revocations,
+    /// To seal the time of a task.
+    Tasks,
 }
 
 /// The public name of a key file's secret, in front of everything that was sealed with it.
@@ -56,6 +58,7 @@ impl Purpose {
             Self::Values => b"cognito-lookup value",
             Self::Events => b"cognito-lookup event",
             Self::Revocations => b"cognito-lookup revocation",
+            Self::Tasks => b"cognito-lookup task",
         }
     }
 }

@@ -92,6 +92,11 @@ impl SharedCache {
         self.0.index.user(&self.0.namespace, pool, sub)
     }
 
+    /// Returns the key of the task that one replica does for all.
+    pub fn task(&self) -> UserKey {
+        self.0.index.task(&self.0.namespace)
+    }
+
     /// Seals a text.
     pub fn seal(&self, binding: Binding<'_>, plain: &[u8]) -> Result<Vec<u8>, NotSealed> {
         self.0.sealer.seal(binding, plain)
@@ -148,9 +153,11 @@ impl SharedCache {
         StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(&self.0.events)).await?)
     }
 
-    /// Appends a sealed revocation to their stream.
-    pub async fn publish_revocation(&self, sealed: &[u8]) -> Result<(), CallError> {
-        let publish = Publish { sealed, keep: REVOCATIONS_KEPT_FOR, max_len: MAX_EVENTS };
+    /// Appends a sealed revocation to their stream, which keeps the last `max_count`, and 100,000 at
+    /// least.
+    pub async fn publish_revocation(&self, sealed: &[u8], max_count: u32) -> Result<(), CallError> {
+        let max_len = max_count.max(MAX_EVENTS);
+        let publish = Publish { sealed, keep: REVOCATIONS_KEPT_FOR, max_len };
         Published::parse(self.call(publish.call(&self.0.revocations)).await?).map(drop)
     }
 

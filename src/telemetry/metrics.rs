@@ -31,7 +31,7 @@ pub use self::{
     format::Format,
     scrape_callbacks::ScrapeCallbacks,
     server::{ConnectionLimit, CutReason, ServerMetrics},
-    tokens::{JwksFetchOutcome, JwksMetrics, TokenLookupResult, TokenMetrics},
+    tokens::{JwksFetchOutcome, JwksMetrics, OnlineCheckOutcome, TokenLookupResult, TokenMetrics},
 };
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 

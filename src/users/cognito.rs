@@ -11,6 +11,7 @@ mod flaw;
 mod lenient;
 mod quotas;
 mod response;
+mod token_check;
 
 use std::{
     sync::{Arc, Mutex},
@@ -25,8 +26,11 @@ use aws_sdk_cognitoidentityprovider::{
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-pub(super) use self::fetch::Access;
 use self::{body::BodyReader, breaker::Breakers, error::Alarm, fetch::Fetch, flaw::FieldLog};
+pub(super) use self::{
+    fetch::Access,
+    token_check::{OPERATION as GET_USER, TokenCheck},
+};
 use super::{
     Failure,
     cache::Key,

@@ -14,10 +14,12 @@ mod publications;
 mod recent;
 mod revocations;
 mod state;
+mod task;
 mod turn;
+mod unpublished;
 mod value;
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 use tracing::warn;
@@ -32,13 +34,14 @@ use self::{
     invalidation::Publication,
     publications::Publications,
     recent::{Change, RecentChanges},
+    unpublished::UnpublishedRevocations,
 };
 use super::{
     cache::{EntryKind, Key},
     entry::{CacheEntry, Ttls},
 };
 use crate::{
-    auth::Revocation,
+    auth::{Revocation, Revocations},
     clock::{BootTime, LatestTime},
     pool::PoolId,
     shared_cache::{OldValue, ServerTime, SharedCache, UserKey, ValueKind},
@@ -55,6 +58,9 @@ pub(super) struct Shared {
     recent: RecentChanges,
     publications: Publications<Publication>,
     recent_revocations: Publications<Revocation>,
+    unpublished: UnpublishedRevocations,
+    /// The most revocations that the store keeps.
+    max_revocations: u32,
     /// Whether the revocations were read since the start.
     caught_up: watch::Sender<bool>,
     /// How long an entry is used, at most.
@@ -65,7 +71,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Uses this store. Every entry that is cached before the first event is read is suspect.
-    pub(super) fn new(store: SharedCache, ttls: Ttls) -> Self {
+    pub(super) fn new(store: SharedCache, ttls: Ttls, revocations: &Revocations) -> Self {
         let usable_for = ttls.usable * 11 / 10;
         let shared = Self {
             store,
@@ -73,6 +79,8 @@ impl Shared {
             recent: RecentChanges::new(usable_for),
             publications: Publications::default(),
             recent_revocations: Publications::default(),
+            unpublished: UnpublishedRevocations::default(),
+            max_revocations: u32::try_from(revocations.max_count()).unwrap_or(u32::MAX),
             caught_up: watch::Sender::new(false),
             usable_for,
             ttl: usable_for + MARGIN,
@@ -106,8 +114,23 @@ impl Shared {
         *self.caught_up.borrow()
     }
 
-    fn set_caught_up(&self) {
-        self.caught_up.send_if_modified(|is_so| !std::mem::replace(is_so, true));
+    /// Returns how many revocations of this replica the store has not confirmed.
+    pub(super) fn unpublished_revocations(&self) -> usize {
+        self.unpublished.count()
+    }
+
+    /// Returns whether they were not read before.
+    fn set_caught_up(&self) -> bool {
+        self.caught_up.send_if_modified(|is_so| !mem::replace(is_so, true))
+    }
+
+    /// Forgets what was published 10 s before this time, when the same server was asked. If it has yet to
+    /// be found out whether it has all revocations, those stay.
+    fn confirm_publications(&self, asked: BootTime, may_lack_revocations: bool) {
+        self.publications.confirm(asked);
+        if !may_lack_revocations {
+            self.recent_revocations.confirm(asked);
+        }
     }
 
     /// Makes every entry that was confirmed before now suspect.

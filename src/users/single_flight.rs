@@ -95,6 +95,13 @@ impl SingleFlight {
         !in_flight.has_failed()
     }
 
+    /// Returns an id that no fetch has, for calls of the rate limiter that are no fetch.
+    pub(super) fn next_id(&self) -> FetchId {
+        let mut flights = self.lock();
+        flights.last_id.0 += 1;
+        flights.last_id
+    }
+
     /// Runs a task on the runtime of the fetches. The task must be bounded in time.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.upstream.spawn(task);

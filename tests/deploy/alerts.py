@@ -50,6 +50,11 @@ HEALTHY = {
     'cognito_lookup_shared_cache_unreadable_total{reason="TooNew"}': "0+6x100",
     'cognito_lookup_shared_cache_reconnects_total{reason="Age"}': "0+1x100",
     'cognito_lookup_shared_cache_reconnects_total{reason="Closed"}': "0x85 2x15",
+    # The store was away, and a replica has started.
+    "cognito_lookup_revocations_unpublished": "0x85 3x2 0x13",
+    "cognito_lookup_revocations_caught_up": "1x85 0x2 1x13",
+    "cognito_lookup_events_caught_up": "1x85 0x2 1x13",
+    "cognito_lookup_revocation_marks_dropped_total": "0x100",
     'cognito_lookup_cache_lookups_total{outcome="Fresh"}': "0+6000x100",
     'cognito_lookup_cache_lookups_total{outcome="Stale"}': "0x100",
     'cognito_lookup_cache_evictions_total{store="Users"}': "0+30x100",
@@ -116,6 +121,8 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
         {'cognito_lookup_shared_cache_reconnects_total{reason="Timeouts"}': "0x70 0+1x30"},
         [{"reason": "Timeouts"}],
     ),
+    "CognitoLookupRevocationsMissing": ({"cognito_lookup_revocations_caught_up": "1x80 0x20"}, [{}]),
+    "CognitoLookupRevocationsDropped": ({"cognito_lookup_revocation_marks_dropped_total": "0x85 1x15"}, [{}]),
     "CognitoLookupCacheTooSmall": ({'cognito_lookup_cache_evictions_total{store="Users"}': "0+120x100"}, [{}]),
     "CognitoLookupConnectionsRefused": (
         {'cognito_lookup_connections_refused_total{limit="Connections"}': "0+6x100"},

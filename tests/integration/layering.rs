@@ -79,13 +79,17 @@ fn a_circle_of_files_is_found() {
 
 #[test]
 fn every_large_external_crate_has_one_owner() {
-    let owners: [(&str, &[&str]); 33] = [
+    let owners: [(&str, &[&str]); 34] = [
         ("arc_swap", &["server/tls", "shared_cache/keys"]),
         ("aws_sdk_cognitoidentityprovider", &["users/cognito", "pool/partition"]),
-        ("aws_config", &["users/cognito", "shared_cache/iam", "aws_credentials", "events/queue"]),
+        (
+            "aws_config",
+            &["users/cognito", "shared_cache/iam", "aws_credentials", "events/queue", "events/trail"],
+        ),
         ("aws_credential_types", &["aws_credentials", "shared_cache/iam"]),
         ("aws_sigv4", &["shared_cache/iam"]),
         ("aws_smithy_runtime_api", &["outgoing/aws", "outgoing/aws_error", "users/cognito/fixtures"]),
+        ("aws_sdk_cloudtrail", &["events/trail"]),
         ("aws_sdk_sqs", &["events/queue"]),
         (
             "aws_lc_rs",

@@ -38,6 +38,8 @@ mod batch;
 mod rate_limit;
 // Callers and their rules.
 mod callers;
+// What is looked up in CloudTrail at the start.
+mod catch_up;
 // The circuit breaker, and connections that died silently.
 mod circuit;
 // The command line: tokens, hashes, pages and pipes.
@@ -50,6 +52,8 @@ mod command_settings;
 mod boot;
 // Single flight: how many calls Cognito gets.
 mod single_flight;
+// Checks of tokens at Cognito.
+mod online;
 // The sources of AWS credentials.
 mod credentials;
 // Graceful shutdown under load, and with clients that keep their connections open.

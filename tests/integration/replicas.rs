@@ -10,6 +10,7 @@ mod outage;
 mod privacy;
 mod reads;
 mod replica;
+mod revocation;
 mod rotation;
 mod settings;
 mod start;

@@ -125,6 +125,25 @@ async fn what_cannot_be_revoked_is_refused() {
 }
 
 #[tokio::test]
+async fn a_revocation_without_room_is_not_confirmed() {
+    let app = App::start_with_config(|config| {
+        allow_admin(config);
+        // Room for one.
+        config.revocation.max_bytes = 320;
+    })
+    .await;
+    revoke(&app, of_user(ADA, None)).await.unwrap();
+    let hour_ago = Tokens::IssuedUntil((SystemTime::now() - Duration::from_secs(3600)).into());
+    let refused = revoke(&app, of_user(BOB, Some(hour_ago))).await;
+    assert_refused(refused, Code::ResourceExhausted, "REVOCATIONS_FULL");
+    assert_eq!(app.metric("cognito_lookup_revocation_marks_dropped_total").await, 1.0);
+    // What ends later takes the room.
+    revoke(&app, of_user(BOB, None)).await.unwrap();
+    app.get_by_token(&issued(&app, "ada", -1)).await.unwrap();
+    assert_eq!(app.metric("cognito_lookup_revocation_marks_dropped_total").await, 2.0);
+}
+
+#[tokio::test]
 async fn a_token_must_not_outlive_its_revocation() {
     let app = App::start_with_config(|config| {
         allow_admin(config);

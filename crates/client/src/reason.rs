@@ -144,6 +144,7 @@ table! {
     Deadline: DeadlineExceeded, 504, Keep, false, Developer, "the deadline passed";
     Internal: Internal, 500, Keep, false, Operator, "internal error";
     SharedCacheUnavailable: Unavailable, 503, Keep, true, Operator, "this replica did it, but the shared cache did not confirm it for the others; repeat the call";
+    RevocationsFull: ResourceExhausted, 503, Keep, true, Operator, "there is no room for the revocation, so the tokens are accepted; retry";
 }
 
 #[cfg(test)]

@@ -51,6 +51,21 @@ impl StandIn {
         )
     }
 
+    /// Signs a user out everywhere, as `AdminUserGlobalSignOut` does, without an event.
+    pub fn sign_out(&self, username: &str) {
+        self.state.directory().sessions.revoke_all(username);
+    }
+
+    /// Revokes the access tokens with this `origin_jti`, as `RevokeToken` does, without an event.
+    pub fn revoke_family(&self, origin_jti: &str) {
+        self.state.directory().sessions.revoke_family(origin_jti);
+    }
+
+    /// Adds an [`event`](Self::event) to CloudTrail only, as if the queue had lost it.
+    pub fn add_to_trail(&self, event: &Value) {
+        lock(&self.state.trail).add(event["detail"].clone());
+    }
+
     fn sample_input(&self, operation: &str) -> Value {
         let (pool, group) = (self.pool_id(), "engineers");
         let challenge = "NEW_PASSWORD_REQUIRED";

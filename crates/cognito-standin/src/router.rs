@@ -161,7 +161,10 @@ fn target(headers: &HeaderMap) -> Option<(Service, &str)> {
     let (service, operation) = headers.get("x-amz-target")?.to_str().ok()?.rsplit_once('.')?;
     let service = match service {
         "AWSCognitoIdentityProviderService" => Service::Cognito,
-        "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101" => Service::CloudTrail,
+        // The first is that of the newer SDKs.
+        "CloudTrail_20131101" | "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101" => {
+            Service::CloudTrail
+        }
         "AmazonSQS" => Service::Sqs,
         _ => return None,
     };

@@ -54,6 +54,12 @@ impl Sessions {
         }
     }
 
+    /// Revokes the access tokens of one sign-in.
+    pub(super) fn revoke_family(&mut self, origin_jti: &str) {
+        self.by_refresh_token.retain(|_, sign_in| sign_in.origin_jti != origin_jti);
+        self.revoked_families.insert(origin_jti.to_owned());
+    }
+
     /// Ends every session of a user.
     pub(super) fn end_all(&mut self, username: &str) {
         self.by_refresh_token.retain(|_, sign_in| sign_in.username != username);

@@ -57,6 +57,11 @@ impl Validity {
         self.issued_at
     }
 
+    /// Returns when the token expires, since 1970, without the leeway.
+    pub(in crate::auth) fn expires_at(&self) -> Duration {
+        self.expires_at
+    }
+
     /// Returns how long the token is valid from `now` on; zero once it has expired.
     pub(in crate::auth) fn time_left(&self, now: SystemTime) -> Duration {
         self.end().saturating_sub(since_1970(now))

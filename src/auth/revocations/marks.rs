@@ -67,6 +67,11 @@ impl Marks {
         self.remove_oldest_while(|marks, _| marks.count() > marks.max_count)
     }
 
+    /// Returns the bound on the number of marks.
+    pub(super) fn max_count(&self) -> usize {
+        self.max_count
+    }
+
     /// Returns the number of marks.
     pub(super) fn count(&self) -> usize {
         self.times.len()

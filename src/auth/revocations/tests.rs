@@ -99,12 +99,13 @@ fn a_revocation_outlives_every_token_that_it_is_about_and_is_then_freed() {
         let now = SystemTime::now();
         // The last token that it refuses expires after its lifetime, and 10 s of leeway for `exp`.
         // The verifier accepts it for 10 s more.
-        let until = revocations.revoke(&of_user("ada", now));
+        let until = revocations.revoke(&of_user("ada", now)).unwrap();
         assert_eq!(until.duration_since(now).unwrap().as_secs(), (lifetime + 2 * LEEWAY).as_secs());
         revocations.maintain();
         assert_eq!(count(&revocations), 1);
         let ended = now - lifetime - 2 * LEEWAY;
-        assert!(revocations.revoke(&of_user("bob", ended - Duration::from_secs(1))) <= now);
+        let over = revocations.revoke(&of_user("bob", ended - Duration::from_secs(1)));
+        assert!(over.unwrap() <= now, "its tokens have expired");
         assert_eq!(count(&revocations), 1, "one that is over is not kept");
         // As if that time had passed.
         let mut marks = revocations.marks.write().unwrap();
@@ -132,6 +133,19 @@ fn a_full_set_drops_what_would_end_next_and_counts_it() {
     ] {
         assert!(text.contains(&line), "{line}");
     }
+}
+
+#[test]
+fn a_revocation_without_room_is_refused() {
+    let revocations = revocations(DAY, 320);
+    let (first, later) = (of_user("ada", seconds(-10)), of_user("bob", seconds(-5)));
+    assert!(revocations.revoke(&first).is_some() && revocations.has(&first));
+    assert!(revocations.revoke(&later).is_some() && revocations.has(&later));
+    assert!(!revocations.has(&first), "it made room");
+    assert_eq!(revocations.revoke(&first), None);
+    assert!(!is_refused(&revocations, "ada", None, Some(seconds(-20))));
+    assert!(!revocations.has(&of_user("bob", seconds(-4))), "it would be a later one");
+    assert!(revocations.has(&of_user("bob", seconds(-6))), "the later one covers it");
 }
 
 #[test]

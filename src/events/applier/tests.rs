@@ -156,7 +156,8 @@ async fn the_changes_in_revocation_on_revoke_the_tokens_issued_until_then() {
     let (sub, at) = ("user-0".parse::<Sub>().unwrap(), moved(SystemTime::now(), -60));
     let at = moved(UNIX_EPOCH, i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap());
     for on in [&[][..], &by_default, &[Password], &causes] {
-        let of_causes = causes.iter().flat_map(|cause| names(*cause).iter().map(move |name| (Some(*cause), *name)));
+        let of_causes =
+            causes.iter().flat_map(|cause| names(*cause).iter().map(move |name| (Some(*cause), *name)));
         for (cause, name) in of_causes.chain(never.map(|name| (None, name))) {
             let users = Users::with_cached(&pool().id, &[]);
             let applier = Applier { revoke_on: on.to_vec(), ..applier(&users, pool()) };

@@ -23,6 +23,11 @@ metric_set! {
         polled: Gauge<f64, AtomicU64> = "events_polled_timestamp_seconds",
         /// Unix time in seconds of the newest change that an event reported; 0 if none has.
         last: Gauge<f64, AtomicU64> = "events_last_timestamp_seconds",
+        /// 1 if the changes before the start were looked up in CloudTrail, by this replica or another one,
+        /// or if `events.catch_up` is off; else 0, and a token that was revoked before may be accepted.
+        pub caught_up: Gauge = "events_caught_up",
+        /// Calls of CloudTrail's LookupEvents at the start, by outcome.
+        pub trail_calls: EnumFamily<TrailCallOutcome, Counter> = "events_trail_calls",
     }
 }
 
@@ -69,8 +74,11 @@ label! {
         Malformed,
         /// It does not say which user changed.
         NoSubject,
-        /// The shared cache did not confirm the invalidation, so the message returns.
+        /// The shared cache did not confirm it, or a revocation has no room, so the message returns.
         Retried,
+        /// A refresh token was revoked, which Cognito is asked about when one of the user's tokens is
+        /// presented.
+        Suspect,
         /// Its name is not in the table of events.
         Unknown,
         /// It is about a whole group or one refresh token, and does not name the users to invalidate.
@@ -87,6 +95,16 @@ label! {
         Failed,
         /// There were messages.
         Messages,
+    }
+}
+
+label! {
+    /// How a call of CloudTrail ended.
+    pub enum TrailCallOutcome = "outcome" {
+        /// CloudTrail returned events, or that there are none.
+        Answered,
+        /// CloudTrail did not answer, throttled or refused. The call is repeated.
+        Failed,
     }
 }
 

@@ -27,6 +27,11 @@ metric_set! {
         /// 1 if the revocations of the other replicas were read since the start, or if there is no
         /// shared cache; else 0, and a token that was revoked before the start may be accepted.
         pub caught_up: Gauge = "revocations_caught_up",
+        /// Revocations that this replica could not publish in the shared cache yet, and repeats. Other
+        /// replicas may accept their tokens.
+        pub unpublished: Gauge = "revocations_unpublished",
+        /// Checks of users' tokens at Cognito, by outcome.
+        pub online_checks: EnumFamily<OnlineCheckOutcome, Counter> = "revocation_online_checks",
         /// Revocations dropped before their end because there are too many. Tokens that they refused
         /// are accepted again.
         pub marks_dropped: Counter = "revocation_marks_dropped",
@@ -83,6 +88,28 @@ label! {
         Status,
         /// The response took too long.
         Timeout,
+    }
+}
+
+label! {
+    /// What a check of a user's token at Cognito found. Only revoked ones are refused.
+    pub enum OnlineCheckOutcome = "outcome" {
+        /// The token expires within seconds, so Cognito was not asked.
+        Expiring,
+        /// Cognito did not answer, or its answer says nothing.
+        Failed,
+        /// The answer came too late for the call that waited for it. It counts for the next one.
+        Late,
+        /// The rate limit, or the circuit breaker, had no call left.
+        Refused,
+        /// Cognito says that the token is revoked, or that its user is deleted.
+        Revoked,
+        /// Cognito throttled the call.
+        Throttled,
+        /// The token lacks the scope `aws.cognito.signin.user.admin`, which `GetUser` needs.
+        Unscoped,
+        /// Cognito accepts the token.
+        Valid,
     }
 }
 

@@ -97,7 +97,8 @@ pub(super) fn outcome<E: ProvideErrorMetadata + Error + 'static>(error: &SdkErro
     }
 }
 
-fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
+/// Returns what a failed call means to those who wait for it.
+pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Failure {
     let code = error.code().unwrap_or_default();
     let is_one_of = |words: &[&str]| words.iter().any(|word| code.contains(word));
     // Proxies, and Cognito's own edge, send a status without a code.

@@ -58,11 +58,13 @@ impl Users {
             return Ok(());
         };
         let asked = BootTime::now();
+        // What may have been missed is read soon, rather than after the next event.
+        let wait = if place.revocations.is_behind { Duration::ZERO } else { WAIT };
         let events = match place.is_unsure {
             true => Events::default(),
-            false => shared.store.events(&follower.position, WAIT).await?,
+            false => shared.store.events(&follower.position, wait).await?,
         };
-        let mut is_whole = true;
+        let (mut is_whole, mut is_same_server) = (true, true);
         for event in &events.0 {
             let seen = follower.read(event);
             place.revocations.is_behind |= seen != Seen::Whole;
@@ -73,8 +75,12 @@ impl Users {
         if events.0.is_empty() {
             let seen = follower.found_nothing_until(shared.store.stream_end().await?);
             place.is_unsure = false;
+            is_same_server = seen != Seen::NewRun;
             place.revocations.is_behind |= seen != Seen::Whole;
             self.act_on(shared, seen);
+        }
+        if is_same_server {
+            shared.confirm_publications(asked, place.revocations.is_behind);
         }
         // So that a store that answers at once, or the same again, does not keep this thread busy.
         if !is_whole || (events.0.is_empty() && asked.elapsed() < LEAST_WAIT) {

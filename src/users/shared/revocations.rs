@@ -5,10 +5,7 @@
 //! have been missed, or the server is another one, it reads again. Reading a revocation twice changes
 //! nothing.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message as _;
 use tracing::{info, warn};
@@ -29,70 +26,70 @@ pub(super) struct RevocationPlace {
     follower: Option<Follower>,
     /// Whether there may be some that it has not read.
     pub(super) is_behind: bool,
+    /// How many it has read.
+    read: usize,
 }
 
 impl Default for RevocationPlace {
     fn default() -> Self {
-        Self { follower: None, is_behind: true }
+        Self { follower: None, is_behind: true, read: 0 }
     }
 }
 
 impl Users {
-    /// Reads the revocations that this replica has not read. One that cannot be reached is tried
-    /// again with the next event, or within a second.
-    pub(super) async fn catch_up_on_revocations(&self, shared: &Arc<Shared>, place: &mut RevocationPlace) {
+    /// Publishes the revocations that the store has not confirmed, and reads those that this replica has
+    /// not read. What fails is tried again with the next event, or within a second.
+    pub(super) async fn catch_up_on_revocations(&self, shared: &Shared, place: &mut RevocationPlace) {
+        self.publish_unpublished(shared).await;
         if place.is_behind && self.read_revocations(shared, place).await.is_ok() {
             place.is_behind = false;
-            shared.set_caught_up();
-        }
-    }
-
-    async fn read_revocations(
-        &self,
-        shared: &Arc<Shared>,
-        place: &mut RevocationPlace,
-    ) -> Result<(), CallError> {
-        if place.follower.is_none() {
-            let read = self.read_all_revocations(shared, place).await?;
-            info!(read, "the revocations of the shared cache were read");
-            return Ok(());
-        }
-        self.read_new_revocations(shared, place).await?;
-        let end = shared.store.revocations_end().await?;
-        let Some(follower) = &mut place.follower else { return Ok(()) };
-        match follower.found_nothing_until(end) {
-            Seen::Whole => Ok(()),
-            Seen::Gap => self.read_all_revocations(shared, place).await.map(drop),
-            Seen::NewRun => {
-                // Beside the events, which go on.
-                let repeated = Arc::clone(shared);
-                self.0.single_flight.spawn(async move { repeated.republish_revocations().await });
-                self.read_all_revocations(shared, place).await.map(drop)
+            if shared.set_caught_up() {
+                info!(read = place.read, "the revocations of the shared cache were read");
             }
         }
     }
 
-    /// Reads the stream from its start, and returns how many revocations it has.
-    async fn read_all_revocations(
-        &self,
-        shared: &Shared,
-        place: &mut RevocationPlace,
-    ) -> Result<usize, CallError> {
-        place.follower = None;
-        let mut follower = Follower::at(shared.store.revocations_end().await?);
-        follower.position = StreamPosition::start();
-        let mut new = RevocationPlace { follower: Some(follower), is_behind: true };
-        let read = self.read_new_revocations(shared, &mut new).await?;
-        place.follower = new.follower;
-        Ok(read)
+    async fn read_revocations(&self, shared: &Shared, place: &mut RevocationPlace) -> Result<(), CallError> {
+        for _ in 0..=1 {
+            let follower = match &mut place.follower {
+                Some(follower) => follower,
+                None => {
+                    // Since the last attempt the server may have become another one.
+                    shared.forget_confirmations();
+                    self.publish_unpublished(shared).await;
+                    place.follower.insert(shared.start_of_revocations().await?)
+                }
+            };
+            place.read += self.read_new_revocations(shared, follower).await?;
+            if follower.found_nothing_until(shared.store.revocations_end().await?) == Seen::Whole {
+                return Ok(());
+            }
+            place.follower = None;
+        }
+        Err(CallError::Failed)
     }
 
+    /// Publishes revocations that are still in force, until one fails.
+    async fn publish_unpublished(&self, shared: &Shared) {
+        let revocations = self.0.tokens.revocations();
+        shared.unpublished.retain(|revocation| revocations.has(revocation));
+        for revocation in shared.unpublished.some(MOST_REPEATS) {
+            match shared.publish_revocation(&revocation).await {
+                Ok(()) => shared.unpublished.remove(revocation),
+                // Of this one alone.
+                Err(CallError::Script) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Reads the rest of the stream, and returns how many revocations there were. If a read fails, the
+    /// next attempt goes on behind what was read.
     async fn read_new_revocations(
         &self,
         shared: &Shared,
-        place: &mut RevocationPlace,
+        follower: &mut Follower,
     ) -> Result<usize, CallError> {
-        let Some(follower) = &mut place.follower else { return Ok(0) };
         let mut read = 0;
         // Should the store never come to an end, the rest follows later.
         for _ in 0..MOST_READS {
@@ -113,18 +110,36 @@ impl Users {
     fn apply_revocation(&self, shared: &Shared, sealed: &[u8]) {
         let plain = shared.store.open(Binding::Revocation, sealed).ok();
         match plain.and_then(|plain| decode(&plain)) {
-            Some(revocation) => drop(self.0.tokens.revocations().revoke(&revocation)),
+            Some(revocation) => {
+                // Whether there is room for it, the set counts.
+                let _until = self.0.tokens.revocations().revoke(&revocation);
+            }
             None => warn!("a revocation in the shared cache cannot be read: its tokens are accepted here"),
         }
     }
 }
 
 impl Shared {
-    /// Adds a revocation to those of all replicas, and tells them. It is kept while a token can live.
-    pub(in crate::users) async fn publish_revocation(
-        &self,
-        revocation: &Revocation,
-    ) -> Result<(), CallError> {
+    /// Returns a follower that has read nothing of the stream.
+    async fn start_of_revocations(&self) -> Result<Follower, CallError> {
+        let mut follower = Follower::at(self.store.revocations_end().await?);
+        follower.position = StreamPosition::start();
+        Ok(follower)
+    }
+
+    /// Adds a revocation to those of all replicas, and tells them. It is kept while a token can live. If
+    /// that fails, it is repeated in the background.
+    pub(in crate::users) async fn revoke(&self, revocation: Revocation) -> Result<(), CallError> {
+        let published = self.publish_revocation(&revocation).await;
+        if published.is_err() {
+            self.unpublished.add(revocation);
+        }
+        published
+    }
+
+    async fn publish_revocation(&self, revocation: &Revocation) -> Result<(), CallError> {
+        // Before, because a failover may lose it as soon as the store has it.
+        self.recent_revocations.note(revocation.clone());
         self.append_revocation(revocation).await?;
         let (kind, origin) = (stored::EventKind::Revoke.into(), self.store.replica().to_vec());
         self.publish_event(&stored::Event { kind, origin, ..stored::Event::default() }).await?;
@@ -132,25 +147,19 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes what this replica publishes, to repeat it after a failover.
-    pub(in crate::users) fn note_revocation(&self, revocation: &Revocation) {
-        self.recent_revocations.note(revocation.clone());
-    }
-
     async fn append_revocation(&self, revocation: &Revocation) -> Result<(), CallError> {
         let sealed = self.store.seal(Binding::Revocation, &encode(revocation));
-        self.store.publish_revocation(&sealed.map_err(|_| CallError::Failed)?).await
+        self.store.publish_revocation(&sealed.map_err(|_| CallError::Failed)?, self.max_revocations).await
     }
 
-    /// Repeats what this replica has published lately, after a failover. What fails again is in the
-    /// memory of those that have read it.
-    async fn republish_revocations(&self) {
-        for revocation in self.recent_revocations.take() {
-            let _repeated = self.publish_revocation(&revocation).await;
-        }
+    /// Publishes again what this replica has published lately: a failover may have lost it.
+    fn forget_confirmations(&self) {
+        self.recent_revocations.take().into_iter().for_each(|revocation| self.unpublished.add(revocation));
     }
 }
 
+// So that the events of other replicas wait for less than a second.
+const MOST_REPEATS: usize = 500;
 // Of at most 1,000 each.
 const MOST_READS: usize = 1_000;
 
@@ -160,6 +169,7 @@ fn encode(revocation: &Revocation) -> Vec<u8> {
     let tokens = match tokens {
         RevokedTokens::OfFamily(family) => Tokens::Family(family.bytes().to_vec()),
         RevokedTokens::OfUser(sub) => Tokens::Sub(sub.as_str().to_owned()),
+        RevokedTokens::SuspectsOfUser(sub) => Tokens::SuspectsOfSub(sub.as_str().to_owned()),
     };
     let at_us = i64::try_from(micros).unwrap_or(i64::MAX);
     stored::Revocation { pool: pool.as_str().to_owned(), at_us, tokens: Some(tokens) }.encode_to_vec()
@@ -170,6 +180,7 @@ fn decode(plain: &[u8]) -> Option<Revocation> {
     let tokens = match tokens? {
         Tokens::Family(family) => RevokedTokens::OfFamily(TokenFamily::from_bytes(&family)?),
         Tokens::Sub(sub) => RevokedTokens::OfUser(sub.parse().ok()?),
+        Tokens::SuspectsOfSub(sub) => RevokedTokens::SuspectsOfUser(sub.parse().ok()?),
     };
     let at: SystemTime = UNIX_EPOCH.checked_add(Duration::from_micros(u64::try_from(at_us).ok()?))?;
     Some(Revocation { pool: pool.parse().ok()?, tokens, at })
@@ -183,7 +194,9 @@ mod tests {
     fn a_revocation_is_read_as_it_was_written() {
         let at = UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900);
         let family = TokenFamily::of("a sign-in");
-        for tokens in [RevokedTokens::OfUser("ada".parse().unwrap()), RevokedTokens::OfFamily(family)] {
+        let [of_user, suspects] = [RevokedTokens::OfUser, RevokedTokens::SuspectsOfUser];
+        let ada = || "ada".parse().unwrap();
+        for tokens in [of_user(ada()), RevokedTokens::OfFamily(family), suspects(ada())] {
             let revocation = Revocation { pool: "eu-west-1_A".parse().unwrap(), tokens, at };
             assert_eq!(decode(&encode(&revocation)), Some(revocation));
         }

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use cognito_lookup::proto::{
     EraseUserRequest, EraseUserResponse, ExpireUserRequest, GetUserRequest, GetUserResponse,
-    InspectUserRequest, InspectUserResponse, SharedEntryState, admin_service_client::AdminServiceClient,
-    user_service_client::UserServiceClient,
+    InspectUserRequest, InspectUserResponse, RevokeTokensRequest, RevokeTokensResponse, SharedEntryState,
+    admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
 };
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tonic::{IntoRequest, Status, transport::Channel};
 
-use crate::support::{about, canary, connect, http_get, process::Process};
+use crate::support::{about, canary, connect, http_get, process::Process, with_token};
 
 /// A process of the service, and a client of it.
 pub(crate) struct Replica {
@@ -35,6 +35,11 @@ impl Replica {
         self.get_user(about(sub)).await
     }
 
+    /// Reads the user of an access token.
+    pub(crate) async fn get_by_token(&self, token: &str) -> Result<GetUserResponse, Status> {
+        self.get_user(with_token(token, GetUserRequest::default())).await
+    }
+
     pub(crate) async fn get_user(
         &self,
         request: impl IntoRequest<GetUserRequest>,
@@ -57,6 +62,12 @@ impl Replica {
     pub(crate) async fn erase(&self, sub: &str) -> Result<EraseUserResponse, Status> {
         let request = EraseUserRequest { sub: sub.into(), ..EraseUserRequest::default() };
         self.admin().erase_user(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Refuses the tokens of a user that were issued until now.
+    pub(crate) async fn revoke(&self, sub: &str) -> Result<RevokeTokensResponse, Status> {
+        let request = RevokeTokensRequest { sub: sub.into(), ..RevokeTokensRequest::default() };
+        self.admin().revoke_tokens(request).await.map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn inspect(&self, sub: &str) -> InspectUserResponse {

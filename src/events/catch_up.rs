@@ -1,0 +1,214 @@
+//! Rebuilds, at the start, the revocations of the last hours from CloudTrail. It is a second source beside
+//! the queue, whose messages are gone once they were received, and the shared cache, which may be lost.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::join_all;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tracing::{info, warn};
+
+use super::{
+    applier::{cause, invalidation},
+    backoff::backoff,
+    change::{Change, ChangedPools, Subject},
+    config::{CatchUpConfig, EventsConfig},
+    message,
+    trail::Trail,
+};
+use crate::{
+    auth::{Revocation, RevokedTokens},
+    aws_credentials::CredentialSource,
+    config::RevocationCause,
+    outgoing::Outgoing,
+    pool::{Pool, Pools, Role},
+    telemetry::metrics::events::{EventMetrics, TrailCallOutcome},
+    user::Sub,
+    users::{Invalidation, Users},
+};
+
+/// The events since a time, which may have been missed.
+#[derive(Debug)]
+pub(super) struct CatchUp {
+    trails: Vec<PoolsTrail>,
+    users: Users,
+    revoke_on: Vec<RevocationCause>,
+    config: CatchUpConfig,
+    metrics: EventMetrics,
+    caught_up: watch::Sender<bool>,
+}
+
+/// The trail of an account and Region, and the pools there.
+#[derive(Debug)]
+struct PoolsTrail {
+    trail: Trail,
+    pools: Vec<Arc<Pool>>,
+}
+
+/// Whether the events were looked up since the start; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CaughtUp(watch::Receiver<bool>);
+
+impl CaughtUp {
+    /// Waits until the events were looked up, here or by another replica, but 5 s at most: they may be
+    /// many, and AWS may refuse. Cancel safe.
+    pub async fn wait(mut self) {
+        if timeout(MAX_WAIT, self.0.wait_for(|is_so| *is_so)).await.is_err() {
+            warn!("the changes before the start are still looked up: revoked tokens may be accepted");
+        }
+    }
+}
+
+impl CatchUp {
+    /// Prepares the clients, one for each account and Region. Must be called in the runtime that calls
+    /// AWS.
+    pub(super) async fn connect(
+        (config, events): (&CatchUpConfig, &EventsConfig),
+        users: &Users,
+        pools: &Pools,
+        metrics: &EventMetrics,
+        outgoing: &Outgoing,
+    ) -> (Self, CaughtUp) {
+        let mut trails = Vec::new();
+        for (region, role, pools) in grouped(pools) {
+            let credentials = events.credentials;
+            let source = CredentialSource { credentials, region, role, pool: None };
+            let trail = Trail::connect(source, config.endpoint_url.as_deref(), outgoing).await;
+            trails.push(PoolsTrail { trail, pools });
+        }
+        metrics.caught_up.set(0);
+        let (caught_up, receiver) = watch::channel(false);
+        let (users, metrics, revoke_on) = (users.clone(), metrics.clone(), events.revoke_on.clone());
+        let catch_up = Self { trails, users, revoke_on, config: config.clone(), metrics, caught_up };
+        (catch_up, CaughtUp(receiver))
+    }
+
+    /// Looks the events up once, or lets another replica do so.
+    pub(super) async fn run(self) {
+        join_all(self.trails.iter().map(|of_pools| of_pools.trail.ready())).await;
+        if self.users.catch_up_for_all(self.read_all()).await {
+            self.metrics.caught_up.set(1);
+            self.caught_up.send_replace(true);
+        }
+    }
+
+    /// Returns whether all events were read.
+    async fn read_all(&self) -> bool {
+        let read = join_all(self.trails.iter().map(|of_pools| self.read(of_pools))).await;
+        let is_complete = read.iter().all(Option::is_some);
+        let (read, revoked) = read
+            .into_iter()
+            .flatten()
+            .fold((0, 0), |sum, (events, revoked)| (sum.0 + events, sum.1 + revoked));
+        if is_complete {
+            info!(read, revoked, "the changes before the start were looked up");
+        } else {
+            warn!(
+                read,
+                revoked,
+                calls = MAX_CALLS,
+                "not all changes before the start were looked up: revoked tokens may be accepted"
+            );
+        }
+        is_complete
+    }
+
+    /// Returns how many events there were, and how many of them revoked tokens that were not revoked
+    /// before; none if they are too many or AWS refuses too often.
+    async fn read(&self, of_pools: &PoolsTrail) -> Option<(usize, usize)> {
+        let since = SystemTime::now() - self.config.since;
+        let (mut read, mut revoked, mut failures) = (0, 0, 0);
+        // Page by page of each, so that the newest come first if they are too many.
+        let mut pages: VecDeque<_> = EVENTS.into_iter().map(|event| (event, None)).collect();
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for _ in 0..MAX_CALLS {
+            let Some((event, next)) = pages.pop_front() else { return Some((read, revoked)) };
+            pace.tick().await;
+            match of_pools.trail.look_up(event, since, next.clone()).await {
+                Ok(page) => {
+                    failures = 0;
+                    self.metrics.trail_calls.get(TrailCallOutcome::Answered).inc();
+                    read += page.records.len();
+                    for record in &page.records {
+                        revoked += self.apply(record, &of_pools.pools).await;
+                    }
+                    pages.extend(page.next.map(|next| (event, Some(next))));
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.metrics.trail_calls.get(TrailCallOutcome::Failed).inc();
+                    warn!(aws.code = error.code, cause = error.cause, "a call of LookupEvents failed");
+                    pages.push_front((event, next));
+                    sleep(backoff(failures)).await;
+                }
+            }
+        }
+        pages.is_empty().then_some((read, revoked))
+    }
+
+    /// Applies an event in these pools, and returns in how many it revoked tokens.
+    async fn apply(&self, record: &str, pools: &[Arc<Pool>]) -> usize {
+        let now = SystemTime::now();
+        let is_served = |id: &_| pools.iter().any(|pool| pool.id == *id);
+        let Ok(change) = message::parse_record(record, now, is_served) else { return 0 };
+        let Subject::User(sub) = &change.subject else { return 0 };
+        let mut revoked = 0;
+        for pool in pools.iter().filter(|pool| is_in(&change, pool)) {
+            revoked += usize::from(self.apply_in(pool, sub, &change, now).await);
+        }
+        revoked
+    }
+
+    async fn apply_in(&self, pool: &Pool, sub: &Sub, change: &Change, now: SystemTime) -> bool {
+        // Nothing older is in any cache. The bound by the TTLs holds if this fails.
+        if invalidation(change.kind).is_some() && change.at + self.config.cached_for >= now {
+            let _bounded_by_ttl = self.users.invalidate(&pool.id, sub, Invalidation::Forget).await;
+        }
+        let is_on = cause(change.kind).is_some_and(|cause| self.revoke_on.contains(&cause));
+        let tokens = RevokedTokens::OfUser(sub.clone());
+        let revocation = Revocation { pool: pool.id.clone(), tokens, at: change.at };
+        if !is_on || self.users.has_revoked(&revocation) {
+            return false;
+        }
+        // What the shared cache does not take is repeated, and a full memory is counted.
+        let _in_force = self.users.revoke(revocation).await;
+        true
+    }
+}
+
+fn is_in(change: &Change, pool: &Pool) -> bool {
+    match &change.pools {
+        ChangedPools::One(id) => pool.id == *id,
+        ChangedPools::OfRegion(region) => pool.region == **region,
+    }
+}
+
+/// Groups pools by what a trail is about: the Region, and the account of the role.
+fn grouped(pools: &Pools) -> Vec<(String, Option<Role>, Vec<Arc<Pool>>)> {
+    let mut groups: Vec<(String, Option<Role>, Vec<_>)> = Vec::new();
+    for pool in pools.iter() {
+        let known = groups.iter_mut().find(|(region, role, _)| *region == pool.region && *role == pool.role);
+        match known {
+            Some((.., pools)) => pools.push(Arc::clone(pool)),
+            None => groups.push((pool.region.clone(), pool.role.clone(), vec![Arc::clone(pool)])),
+        }
+    }
+    groups
+}
+
+/// The operations after which Cognito accepts no older token of a user.
+const EVENTS: [&str; 5] =
+    ["AdminUserGlobalSignOut", "GlobalSignOut", "AdminDisableUser", "AdminDeleteUser", "DeleteUser"];
+// The quota is 2 calls a second for an account and Region (CloudTrail API reference, `LookupEvents`).
+const PACE: Duration = Duration::from_millis(600);
+// Some 20,000 events in 4 min.
+const MAX_CALLS: usize = 400;
+// As for the revocations of the shared cache.
+const MAX_WAIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,105 @@
+//! CloudTrail's `LookupEvents`, over the AWS SDK.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_cloudtrail::{
+    Client,
+    config::{self, IdentityCache},
+    error::ProvideErrorMetadata as _,
+    types::{LookupAttribute, LookupAttributeKey},
+};
+
+use super::queue::{QueueError, is_of_credentials};
+use crate::{
+    aws_credentials::{self, CredentialSource, RenewedCredentials},
+    outgoing::{Outgoing, sdk_error_kind, unsent_cause},
+    telemetry::error_chain,
+};
+
+/// The events of one account and Region.
+#[derive(Debug)]
+pub(super) struct Trail {
+    client: Client,
+    /// None in a test without a network.
+    credentials: Option<RenewedCredentials>,
+}
+
+/// Some of the events that were looked up.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// The records of CloudTrail, as JSON.
+    pub(super) records: Vec<String>,
+    /// What continues with older events; none if these are the oldest.
+    pub(super) next: Option<String>,
+}
+
+impl Trail {
+    /// Prepares the client, at `endpoint_url` if it is not that of the Region, and starts to look for
+    /// credentials. Must be called in the runtime that makes the calls.
+    pub(super) async fn connect(
+        source: CredentialSource,
+        endpoint_url: Option<&str>,
+        outgoing: &Outgoing,
+    ) -> Self {
+        let http = outgoing.aws_client(MAX_BODY_BYTES);
+        let (shared, credentials) = aws_credentials::configure(source, endpoint_url, http).await;
+        Self { credentials: Some(credentials), ..Self::over(&shared) }
+    }
+
+    /// As [`connect`](Self::connect), with the given SDK configuration.
+    pub(super) fn over(shared: &SdkConfig) -> Self {
+        let limits = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
+        let limits = limits.operation_attempt_timeout(CALL_TIMEOUT).operation_timeout(CALL_TIMEOUT);
+        let config = config::Builder::from(shared)
+            .timeout_config(limits.build())
+            // A repetition must keep to the pace too.
+            .retry_config(RetryConfig::disabled())
+            // The credentials are a cache themselves.
+            .identity_cache(IdentityCache::no_cache());
+        Self { client: Client::from_conf(config.build()), credentials: None }
+    }
+
+    /// Waits, without a time limit, until credentials are found. Cancel safe.
+    pub(super) async fn ready(&self) {
+        if let Some(credentials) = &self.credentials {
+            credentials.ready().await;
+        }
+    }
+
+    /// Looks up the events of this name since a time, the newest first, 50 at a time. Fails after 5 s.
+    pub(super) async fn look_up(
+        &self,
+        event: &str,
+        since: SystemTime,
+        next: Option<String>,
+    ) -> Result<Page, QueueError> {
+        let name = LookupAttribute::builder()
+            .attribute_key(LookupAttributeKey::EventName)
+            .attribute_value(event)
+            .build()
+            .map_err(|_| QueueError { code: "ConstructionFailure".to_owned(), cause: String::new() })?;
+        let lookup = self.client.lookup_events().lookup_attributes(name).start_time(since.into());
+        let sent = lookup.max_results(PAGE).set_next_token(next).send().await;
+        let page = sent.map_err(|error| {
+            let code = error.code().unwrap_or_else(|| sdk_error_kind(&error)).to_owned();
+            if let Some(credentials) = self.credentials.as_ref().filter(|_| is_of_credentials(&code)) {
+                credentials.refused();
+            }
+            QueueError {
+                code,
+                cause: unsent_cause(&error).map(|cause| error_chain(cause)).unwrap_or_default(),
+            }
+        })?;
+        let events = page.events.unwrap_or_default().into_iter();
+        let records = events.filter_map(|event| event.cloud_trail_event).collect();
+        Ok(Page { records, next: page.next_token.filter(|token| !token.is_empty()) })
+    }
+}
+
+// The most that CloudTrail returns.
+const PAGE: i32 = 50;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+// A page has some 100 KB.
+const MAX_BODY_BYTES: usize = 16 << 20;
