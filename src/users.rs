@@ -8,6 +8,7 @@ mod entry;
 mod fetch;
 mod fetch_request;
 mod found;
+mod group_changes;
 mod invalidation;
 mod limiter;
 mod lookup;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 pub use self::{
     admin::{EntryInfo, EntryState},
     found::{Failure, Found},
+    group_changes::GroupChange,
     invalidation::{Invalidated, Invalidation, InvalidationFailure},
     revocation::{RevocationFailure, Revoked},
     shared::{SharedEntryInfo, SharedState},
@@ -34,6 +36,7 @@ use self::{
     cache::UserCache,
     cognito::Cognito,
     entry::Ttls,
+    group_changes::GroupChanges,
     limiter::{Account, Priority, RateLimiter},
     lookup::LookupRequest,
     online::OnlineChecks,
@@ -48,7 +51,7 @@ use crate::{
     epochs::Epochs,
     freshness::FreshnessRequirement,
     outgoing::Outgoing,
-    policy::Permit,
+    policy::{Permit, Subject},
     pool::{PoolId, Pools},
     shared_cache::SharedCache,
     telemetry::metrics::{Metrics, cache::CacheMetrics},
@@ -67,6 +70,7 @@ struct Inner {
     cache: UserCache,
     shared: Option<Arc<Shared>>,
     online: OnlineChecks,
+    group_changes: GroupChanges,
     ttls: Ttls,
     cache_metrics: CacheMetrics,
 }
@@ -155,7 +159,7 @@ impl Users {
     ) -> Result<Found, Failure> {
         let account = Account { priority, caller_limit: permit.caller_limit() };
         let request = self.request(permit.subject(), requirement, account);
-        if permit.fetches_groups() {
+        if self.fetches_groups(permit) {
             Box::pin(self.find_with_groups(&request, deadline)).await
         } else {
             self.find_user(&request, deadline).await
@@ -166,7 +170,7 @@ impl Users {
     /// the permit needs groups from Cognito. Only a result counts as a lookup and may start a
     /// refresh.
     pub fn find_cached(&self, permit: &Permit) -> Option<Result<Found, Failure>> {
-        if permit.fetches_groups() {
+        if self.fetches_groups(permit) {
             return None;
         }
         let account = Account { priority: Priority::Single, caller_limit: permit.caller_limit() };
@@ -188,6 +192,7 @@ impl Users {
         let epochs = Arc::clone(tokens.epochs());
         let shared = shared.map(|store| Arc::new(Shared::new(store, ttls, tokens.revocations())));
         let online = OnlineChecks::new(tokens.revocations());
+        let group_changes = GroupChanges::default();
         Self(Arc::new(Inner {
             cognito,
             epochs,
@@ -196,9 +201,20 @@ impl Users {
             cache,
             shared,
             online,
+            group_changes,
             ttls,
             cache_metrics,
         }))
+    }
+
+    /// Returns whether the groups must be fetched: the permit has none, or those of a token from before
+    /// they changed.
+    fn fetches_groups(&self, permit: &Permit) -> bool {
+        permit.fetches_groups()
+            || permit.token_with_groups_issued_at().is_some_and(|issued_at| {
+                let Subject { pool, sub, .. } = permit.subject();
+                self.0.group_changes.outdates_token(&pool.id, sub, issued_at)
+            })
     }
 
     async fn find_user(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Found, Failure> {
@@ -246,6 +262,7 @@ impl Inner {
     fn maintain(&self) {
         self.cache.maintain();
         self.online.maintain();
+        self.group_changes.maintain();
         self.cognito.values().for_each(|cognito| cognito.limiter().prune());
     }
 }

@@ -1,6 +1,6 @@
 //! The caller, and the users whose tokens it presents.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use tonic::metadata::MetadataMap;
 
@@ -126,6 +126,8 @@ pub struct TokenUser {
     /// The groups of the user when the token was issued (`cognito:groups`). None if the claim cannot
     /// be read: it then says nothing about the groups.
     pub groups: Option<Groups>,
+    /// When the token was issued.
+    pub issued_at: SystemTime,
     /// The family of the token. None without `origin_jti`, which Cognito writes only for app clients
     /// with token revocation enabled.
     pub family: Option<TokenFamily>,

@@ -7,7 +7,7 @@ mod validity;
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -153,18 +153,22 @@ impl Claims {
             None
         } else {
             validity.check_lifetime(token_lifetime)?;
-            Some(Arc::new(self.user(pool, sub)?))
+            Some(Arc::new(self.user(pool, sub, &validity)?))
         };
         let scopes = text(&self.scope).unwrap_or_default().into();
         let client = Arc::new(Client { id: client.clone(), scopes });
         Ok((TokenIdentity { client, user }, validity))
     }
 
-    fn user(&self, pool: &Arc<Pool>, sub: Sub) -> Result<TokenUser, Rejected> {
+    fn user(&self, pool: &Arc<Pool>, sub: Sub, validity: &Validity) -> Result<TokenUser, Rejected> {
         let username = text(&self.username).and_then(|name| Username::of(name, &sub).ok());
         let username = username.ok_or(Rejected::Invalid(InvalidReason::Subject))?;
         let family = text(&self.origin_jti).map(TokenFamily::of);
-        Ok(TokenUser { pool: Arc::clone(pool), sub, username, groups: groups(&self.groups), family })
+        let (pool, groups) = (Arc::clone(pool), groups(&self.groups));
+        // A user's token without `iat` was refused.
+        let issued_at = UNIX_EPOCH.checked_add(validity.issued_at().unwrap_or_default());
+        let issued_at = issued_at.unwrap_or(UNIX_EPOCH);
+        Ok(TokenUser { pool, sub, username, groups, issued_at, family })
     }
 }
 

@@ -106,8 +106,9 @@ impl<'a> CallerRule<'a> {
             (false, _) => Ok(GroupsSource::NotRequested),
             (true, _) if !self.rule.groups => Err(Denied::AttributesNotAllowed(vec!["groups".into()])),
             (true, user) => {
-                let of_token = user.and_then(|user| user.groups.clone());
-                Ok(of_token.map_or(GroupsSource::Cognito, GroupsSource::Token))
+                let of_token = user.and_then(|user| Some((user.groups.clone()?, user.issued_at)));
+                let source = |(groups, issued_at)| GroupsSource::Token { groups, issued_at };
+                Ok(of_token.map_or(GroupsSource::Cognito, source))
             }
         }
     }

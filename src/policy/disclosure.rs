@@ -31,7 +31,7 @@ impl Permit {
         }
         let groups = match &self.groups {
             GroupsSource::NotRequested => None,
-            GroupsSource::Token(groups) => Some(groups.clone()),
+            GroupsSource::Token { groups: of_token, .. } => groups.or_else(|| Some(of_token.clone())),
             GroupsSource::Cognito => groups,
         };
         let allowed = Arc::clone(&self.attributes);

@@ -1,6 +1,6 @@
 //! What the policy grants: to look up one user and to disclose some of what is found.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     attribute::Selection,
@@ -29,6 +29,14 @@ impl Permit {
         self.groups == GroupsSource::Cognito
     }
 
+    /// Returns when the token was issued whose groups are disclosed; none if there is no such token.
+    pub(crate) fn token_with_groups_issued_at(&self) -> Option<SystemTime> {
+        match self.groups {
+            GroupsSource::Token { issued_at, .. } => Some(issued_at),
+            GroupsSource::Cognito | GroupsSource::NotRequested => None,
+        }
+    }
+
     pub(crate) fn freshness(&self) -> FreshnessRequirement {
         self.freshness
     }
@@ -53,8 +61,11 @@ impl AdminPermit {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum GroupsSource {
     Cognito,
-    /// The access token names them.
-    Token(Groups),
+    /// The access token names them. Those that were fetched since are disclosed instead, if any.
+    Token {
+        groups: Groups,
+        issued_at: SystemTime,
+    },
     NotRequested,
 }
 

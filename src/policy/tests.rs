@@ -620,6 +620,7 @@ fn token_user(sub: &str) -> TokenUser {
         sub: sub.parse().unwrap(),
         username: sub.parse().unwrap(),
         groups: Some(Groups::default()),
+        issued_at: SystemTime::UNIX_EPOCH,
         family: None,
     }
 }

@@ -188,7 +188,8 @@ impl Users {
             match fetched {
                 Ok(Fetched { entry, source })
                     if (source != Source::Cognito || now - entry.began.boot < LONGEST_FETCH)
-                        && entry.satisfies(request.method, request.requirement, now) =>
+                        && entry.satisfies(request.method, request.requirement, now)
+                        && !self.has_old_groups(&request.key, &entry) =>
                 {
                     return Ok(Answer::of(&entry, source, None, now));
                 }
@@ -202,15 +203,27 @@ impl Users {
     /// Returns the fresh entry that another fetch has just cached, if any. A stale one would pass
     /// for a new result.
     fn fresh(&self, request: &LookupRequest<'_>) -> Option<CacheEntry> {
-        let entry = self.0.cache.get(&request.key)?;
+        let entry = self.cached_entry(request)?;
         let decision = self.decide(request, &entry, BootTime::now());
         matches!(decision, Decision::Serve | Decision::ServeAndRefresh).then_some(entry)
+    }
+
+    /// Returns the cached entry, which is stale if the members of a group changed since its fetch.
+    fn cached_entry(&self, request: &LookupRequest<'_>) -> Option<CacheEntry> {
+        let entry = self.0.cache.get(&request.key)?;
+        let expired = entry.expired || self.has_old_groups(&request.key, &entry);
+        Some(CacheEntry { expired, ..entry })
+    }
+
+    /// Returns whether an entry has groups from before the members of some group of the pool changed.
+    pub(super) fn has_old_groups(&self, key: &Key, entry: &CacheEntry) -> bool {
+        key.kind == EntryKind::Groups && self.0.group_changes.outdates_entry(&key.pool, entry.began.boot)
     }
 
     /// Looks in the cache. Only a hit here schedules a refresh, so a dormant user is never fetched:
     /// Cognito bills every user it looks up as monthly active.
     fn look_up(&self, request: &LookupRequest<'_>) -> CacheLookup {
-        let (now, latest) = (BootTime::now(), self.0.cache.get(&request.key));
+        let (now, latest) = (BootTime::now(), self.cached_entry(request));
         let Some(entry) = latest else { return CacheLookup::Miss };
         let (lookup, stale_reason) = match self.decide(request, &entry, now) {
             Decision::Fetch => return CacheLookup::Miss,
@@ -229,7 +242,7 @@ impl Users {
     /// Looks in the cache again after the fetch has failed, because the entry may have changed.
     fn stale(&self, request: &LookupRequest<'_>, reason: StaleReason) -> Option<Answer> {
         let now = BootTime::now();
-        let entry = self.0.cache.get(&request.key)?.failed(now, reason);
+        let entry = self.cached_entry(request)?.failed(now, reason);
         let stale_reason = match self.0.ttls.decide(&entry, request.method, request.requirement, now) {
             Decision::Fetch | Decision::FetchOrStale => return None,
             Decision::Serve | Decision::ServeAndRefresh => None,

@@ -8,6 +8,7 @@
 
 mod events;
 mod failure;
+mod group_changes;
 mod invalidation;
 mod lease;
 mod publications;
@@ -39,6 +40,7 @@ use self::{
 use super::{
     cache::{EntryKind, Key},
     entry::{CacheEntry, Ttls},
+    group_changes::GroupChange,
 };
 use crate::{
     auth::{Revocation, Revocations},
@@ -61,6 +63,7 @@ pub(super) struct Shared {
     unpublished: UnpublishedRevocations,
     /// The most revocations that the store keeps.
     max_revocations: u32,
+    recent_group_changes: Publications<GroupChange>,
     /// Whether the revocations were read since the start.
     caught_up: watch::Sender<bool>,
     /// How long an entry is used, at most.
@@ -81,6 +84,7 @@ impl Shared {
             recent_revocations: Publications::default(),
             unpublished: UnpublishedRevocations::default(),
             max_revocations: u32::try_from(revocations.max_count()).unwrap_or(u32::MAX),
+            recent_group_changes: Publications::default(),
             caught_up: watch::Sender::new(false),
             usable_for,
             ttl: usable_for + MARGIN,

@@ -11,6 +11,7 @@ mod load;
 mod outage;
 mod replica_events;
 mod replica_faults;
+mod replica_groups;
 mod replica_trace;
 mod replica_revocations;
 mod replicas;

@@ -108,6 +108,7 @@ fn the_memory_of_tokens_matches_their_weight() {
             sub,
             username: format!("user-{n}").parse().unwrap(),
             groups: Some(groups),
+            issued_at: SystemTime::UNIX_EPOCH,
             family: None,
         };
         let identity =
@@ -215,8 +216,8 @@ fn known(tokens: &VerifiedTokens, text: &str) -> bool {
 
 fn verified(name: &str) -> VerifiedToken {
     let (sub, username) = (name.parse().unwrap(), name.parse().unwrap());
-    let user =
-        TokenUser { pool: pool("eu-west-1_A"), sub, username, groups: Some(Groups::default()), family: None };
+    let (groups, issued_at) = (Some(Groups::default()), SystemTime::UNIX_EPOCH);
+    let user = TokenUser { pool: pool("eu-west-1_A"), sub, username, groups, issued_at, family: None };
     let client = Arc::new(Client { id: "client1".parse().unwrap(), scopes: Scopes::default() });
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let (keys, key, _) = test_keys();

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prost::Message as _;
 use tracing::{info, warn};
 
-use super::{super::Users, Shared};
+use super::{super::Users, Shared, group_changes};
 use crate::{
     auth::{Revocation, RevokedTokens, TokenFamily},
     shared_cache::{
@@ -57,6 +57,7 @@ impl Users {
                     // Since the last attempt the server may have become another one.
                     shared.forget_confirmations();
                     self.publish_unpublished(shared).await;
+                    shared.republish_group_changes().await;
                     place.follower.insert(shared.start_of_revocations().await?)
                 }
             };
@@ -106,10 +107,16 @@ impl Users {
         Err(CallError::Failed)
     }
 
-    /// Applies a revocation of any replica. One that cannot be read is counted and warned of.
+    /// Applies a revocation of any replica, or a change of groups. One that cannot be read is counted
+    /// and warned of.
     fn apply_revocation(&self, shared: &Shared, sealed: &[u8]) {
         let plain = shared.store.open(Binding::Revocation, sealed).ok();
-        match plain.and_then(|plain| decode(&plain)) {
+        let message = plain.and_then(|plain| stored::Revocation::decode(&*plain).ok());
+        if let Some(change) = message.as_ref().and_then(group_changes::decode) {
+            self.0.group_changes.note(&change);
+            return;
+        }
+        match message.and_then(decode) {
             Some(revocation) => {
                 // Whether there is room for it, the set counts.
                 let _until = self.0.tokens.revocations().revoke(&revocation);
@@ -141,6 +148,11 @@ impl Shared {
         // Before, because a failover may lose it as soon as the store has it.
         self.recent_revocations.note(revocation.clone());
         self.append_revocation(revocation).await?;
+        self.announce_revocation().await
+    }
+
+    /// Makes the other replicas read the stream.
+    pub(super) async fn announce_revocation(&self) -> Result<(), CallError> {
         let (kind, origin) = (stored::EventKind::Revoke.into(), self.store.replica().to_vec());
         self.publish_event(&stored::Event { kind, origin, ..stored::Event::default() }).await?;
         self.store.metrics().published.get(EventKind::Revoke).inc();
@@ -175,12 +187,13 @@ fn encode(revocation: &Revocation) -> Vec<u8> {
     stored::Revocation { pool: pool.as_str().to_owned(), at_us, tokens: Some(tokens) }.encode_to_vec()
 }
 
-fn decode(plain: &[u8]) -> Option<Revocation> {
-    let stored::Revocation { pool, at_us, tokens } = stored::Revocation::decode(plain).ok()?;
+fn decode(message: stored::Revocation) -> Option<Revocation> {
+    let stored::Revocation { pool, at_us, tokens } = message;
     let tokens = match tokens? {
         Tokens::Family(family) => RevokedTokens::OfFamily(TokenFamily::from_bytes(&family)?),
         Tokens::Sub(sub) => RevokedTokens::OfUser(sub.parse().ok()?),
         Tokens::SuspectsOfSub(sub) => RevokedTokens::SuspectsOfUser(sub.parse().ok()?),
+        Tokens::GroupsOfSub(_) | Tokens::GroupsOfAll(_) => return None,
     };
     let at: SystemTime = UNIX_EPOCH.checked_add(Duration::from_micros(u64::try_from(at_us).ok()?))?;
     Some(Revocation { pool: pool.parse().ok()?, tokens, at })
@@ -198,7 +211,8 @@ mod tests {
         let ada = || "ada".parse().unwrap();
         for tokens in [of_user(ada()), RevokedTokens::OfFamily(family), suspects(ada())] {
             let revocation = Revocation { pool: "eu-west-1_A".parse().unwrap(), tokens, at };
-            assert_eq!(decode(&encode(&revocation)), Some(revocation));
+            let message = stored::Revocation::decode(&*encode(&revocation)).unwrap();
+            assert_eq!(decode(message), Some(revocation));
         }
     }
 
@@ -209,7 +223,7 @@ mod tests {
             at_us: 1,
             tokens: Some(Tokens::Sub("ada".to_owned())),
         };
-        assert!(decode(&good().encode_to_vec()).is_some());
+        assert!(decode(good()).is_some());
         let bad = [
             stored::Revocation { pool: "x".to_owned(), ..good() },
             stored::Revocation { at_us: -1, ..good() },
@@ -218,8 +232,7 @@ mod tests {
             stored::Revocation { tokens: Some(Tokens::Family(vec![0; 15])), ..good() },
         ];
         for bad in bad {
-            assert_eq!(decode(&bad.encode_to_vec()), None);
+            assert_eq!(decode(bad), None);
         }
-        assert_eq!(decode(b"\xff"), None);
     }
 }

@@ -286,6 +286,7 @@ impl<'a> Looking<'a> {
         let FetchRequest { method, requirement, .. } = self.request;
         let decision = self.users.0.ttls.decide(entry, *method, *requirement, BootTime::now());
         matches!(decision, Decision::Serve | Decision::ServeAndRefresh)
+            && !self.users.has_old_groups(&self.request.key, entry)
     }
 }
 
