@@ -1,7 +1,7 @@
 //! Changes of users that AWS or an application reports through a queue.
 //!
 //! A message is a hint, never an answer: no value of a user is read from it, and it causes no call to
-//! Cognito. It only makes cached users expire.
+//! Cognito. It makes cached users expire, and ends sessions.
 
 mod applied;
 mod applier;
@@ -11,6 +11,7 @@ mod change;
 mod cloudtrail;
 mod config;
 mod consumer;
+mod erasure;
 mod fields;
 mod message;
 mod names;
@@ -18,6 +19,7 @@ mod notices;
 mod queue;
 mod queue_url;
 mod repeats;
+mod staleness;
 mod trail;
 mod user_change;
 

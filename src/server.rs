@@ -200,15 +200,15 @@ async fn start_consumer(
     service: &Service,
     upstream: &Handle,
 ) -> Result<Option<Consumer>, Error> {
-    let Components { events, pools, metrics, outgoing, .. } = components;
+    let Components { audit, events, pools, metrics, outgoing, .. } = components;
     let Some(config) = events.clone() else {
         metrics.events.caught_up.set(1);
         return Ok(None);
     };
     let (users, pools) = (service.users.clone(), pools.clone());
-    let (metrics, outgoing) = (metrics.events.clone(), outgoing.clone());
-    let starting =
-        upstream.spawn(async move { Consumer::start(&config, users, pools, metrics, &outgoing).await });
+    let (audit, metrics, outgoing) = (audit.recorder(), metrics.events.clone(), outgoing.clone());
+    let starting = upstream
+        .spawn(async move { Consumer::start(&config, users, pools, audit, metrics, &outgoing).await });
     starting.await.map(Some).map_err(|_| Error::Upstream)
 }
 

@@ -54,6 +54,12 @@ pub(super) struct Shared {
 pub type WriteAck = oneshot::Receiver<()>;
 
 impl Recorder {
+    /// Records nothing.
+    #[cfg(test)]
+    pub(crate) fn off() -> Self {
+        Self(None)
+    }
+
     /// Returns a recorder for another serving thread.
     pub fn for_another_thread(&self) -> Self {
         Self(self.0.as_ref().map(|queue| Queue::new(&queue.shared)))

@@ -16,14 +16,15 @@ use crate::{
 pub(super) struct Applied(Cache<(PoolId, Sub), SystemTime>);
 
 impl Applied {
-    /// Notes that everything fetched before `began` was invalidated.
-    pub(super) fn note(&self, pool: &PoolId, sub: &Sub, began: SystemTime) {
-        self.0.insert((pool.clone(), sub.clone()), began);
+    /// Notes that everything fetched before `time` was invalidated.
+    pub(super) fn note(&self, pool: &PoolId, sub: &Sub, time: SystemTime) {
+        let latest = |known: Option<SystemTime>| known.map_or(time, |known| known.max(time));
+        self.0.upsert((pool.clone(), sub.clone()), latest);
     }
 
     /// Returns whether everything fetched before `time` was invalidated already.
     pub(super) fn covers(&self, pool: &PoolId, sub: &Sub, time: SystemTime) -> bool {
-        self.0.get(&(pool.clone(), sub.clone())).is_some_and(|began| began >= time)
+        self.0.get(&(pool.clone(), sub.clone())).is_some_and(|known| known >= time)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Applies messages to the users that are cached.
+//! Applies messages to what is known of users.
 
 use std::{
     sync::Arc,
@@ -10,17 +10,18 @@ use futures_util::future::join_all;
 use super::{
     applied::Applied,
     change::{Change, ChangeKind, ChangedPools, Ignored, Reason, Subject},
-    message,
+    erasure, message,
     notices::Notices,
     repeats::Repeats,
 };
 use crate::{
+    audit::Recorder,
     auth::{Revocation, RevokedTokens},
     config::RevocationCause,
     pool::{BareSubLookup, Pool, Pools},
     telemetry::metrics::events::{EventMetrics, EventOutcome},
     user::Sub,
-    users::{Invalidation, Users},
+    users::{GroupChange, Invalidation, Users},
 };
 
 /// Applies messages. None of them causes a call to Cognito, and any order and repetition of them ends
@@ -29,6 +30,8 @@ use crate::{
 pub(super) struct Applier {
     pub(super) users: Users,
     pub(super) pools: Pools,
+    /// Records what is erased.
+    pub(super) audit: Recorder,
     pub(super) skew: Duration,
     /// The changes that revoke the user's tokens.
     pub(super) revoke_on: Vec<RevocationCause>,
@@ -80,9 +83,14 @@ impl Applier {
         if pools.is_empty() {
             return EventOutcome::Foreign;
         }
-        // The members of a group are known to Cognito only, and an event causes no call to it.
-        let Subject::User(sub) = &change.subject else { return EventOutcome::Unused };
-        let outcomes = join_all(pools.into_iter().map(|pool| self.apply_in(pool, sub, change))).await;
+        let apply = |pool| async move {
+            match &change.subject {
+                Subject::User(sub) => self.apply_in(pool, sub, change).await,
+                // Only Cognito knows the members, and an event causes no call to it.
+                Subject::GroupMembers => self.outdate_groups(pool, None, change).await,
+            }
+        };
+        let outcomes = join_all(pools.into_iter().map(apply)).await;
         let by_weight =
             [EventOutcome::Retried, EventOutcome::Applied, EventOutcome::Suspect, EventOutcome::Unused];
         by_weight.into_iter().find(|outcome| outcomes.contains(outcome)).unwrap_or(EventOutcome::Late)
@@ -90,23 +98,53 @@ impl Applier {
 
     /// Applies a change of one user in a pool.
     async fn apply_in(&self, pool: &Arc<Pool>, sub: &Sub, change: &Change) -> EventOutcome {
-        let since = change.at + RESOLUTION + self.skew;
         if change.kind == ChangeKind::TokenRevoked {
             // Which tokens the refresh token belongs to, the event hides.
-            return match self.users.suspect(&pool.id, sub, since).await {
+            return match self.users.suspect(&pool.id, sub, self.since(change)).await {
                 Ok(true) => EventOutcome::Suspect,
                 Ok(false) => EventOutcome::Unused,
                 Err(_) => EventOutcome::Retried,
             };
         }
         let invalidated = match invalidation(change.kind) {
-            Some(invalidation) => self.invalidate(pool, sub, invalidation, since).await,
+            Some(Invalidation::Erase) => {
+                match erasure::erase(&self.users, &self.audit, change, &pool.id, sub).await {
+                    true => EventOutcome::Applied,
+                    false => EventOutcome::Retried,
+                }
+            }
+            Some(invalidation) => self.invalidate(pool, sub, invalidation, self.since(change)).await,
             None => EventOutcome::Late,
         };
-        let revokes = cause(change.kind).is_some_and(|cause| self.revoke_on.contains(&cause));
-        if !revokes || invalidated == EventOutcome::Retried {
-            return invalidated;
+        let next = match change.kind {
+            _ if invalidated == EventOutcome::Retried => invalidated,
+            ChangeKind::Groups => self.outdate_groups(pool, Some(sub), change).await,
+            kind if cause(kind).is_some_and(|cause| self.revoke_on.contains(&cause)) => {
+                self.revoke(pool, sub, change).await
+            }
+            _ => invalidated,
+        };
+        if next == EventOutcome::Late { invalidated } else { next }
+    }
+
+    /// Stops believing the groups of one user, or of all users of a pool, that are from before the
+    /// change.
+    async fn outdate_groups(&self, pool: &Arc<Pool>, sub: Option<&Sub>, change: &Change) -> EventOutcome {
+        let (pool, sub, at) = (pool.id.clone(), sub.cloned(), self.since(change));
+        match self.users.note_group_change(GroupChange { pool, sub, at }).await {
+            Ok(true) => EventOutcome::Applied,
+            Ok(false) => EventOutcome::Late,
+            Err(_) => EventOutcome::Retried,
         }
+    }
+
+    /// Returns from when on the change is certainly in what is read from Cognito.
+    fn since(&self, change: &Change) -> SystemTime {
+        change.at + RESOLUTION + self.skew
+    }
+
+    /// Refuses the tokens that were issued until the change.
+    async fn revoke(&self, pool: &Arc<Pool>, sub: &Sub, change: &Change) -> EventOutcome {
         let tokens = RevokedTokens::OfUser(sub.clone());
         let revocation = Revocation { pool: pool.id.clone(), tokens, at: change.at };
         let revoked = self.users.revoke(revocation).await;
@@ -126,12 +164,16 @@ impl Applier {
         if !is_listed && self.is_late(pool, sub, invalidation, since) {
             return EventOutcome::Late;
         }
-        let began = SystemTime::now();
+        let (now, age) = (SystemTime::now(), age(since));
+        let invalidation = match invalidation {
+            Invalidation::Expire if !is_listed && age > Duration::ZERO => Invalidation::ExpireOlder(age),
+            other => other,
+        };
         if self.users.invalidate(&pool.id, sub, invalidation).await.is_err() {
             return EventOutcome::Retried;
         }
         if self.users.shares_invalidations() {
-            self.applied.note(&pool.id, sub, began);
+            self.applied.note(&pool.id, sub, since.min(now));
         }
         if is_listed && invalidation == Invalidation::Expire {
             self.repeats.add(&pool.id, sub);
@@ -141,16 +183,22 @@ impl Applier {
 
     /// Returns whether an invalidation of what was fetched before `since` has nothing to do.
     fn is_late(&self, pool: &Pool, sub: &Sub, invalidation: Invalidation, since: SystemTime) -> bool {
+        let has_only_younger = || self.users.has_only_younger(&pool.id, sub, age(since));
         match invalidation {
             // No later fetch finds the user, and its tokens must go too.
             Invalidation::Erase => false,
             // An earlier one may have left a stale entry, which must not be served.
-            Invalidation::Forget => self.users.has_only_newer(&pool.id, sub, since),
-            Invalidation::Expire => {
-                self.applied.covers(&pool.id, sub, since) || self.users.has_only_newer(&pool.id, sub, since)
+            Invalidation::Forget => has_only_younger(),
+            Invalidation::Expire | Invalidation::ExpireOlder(_) => {
+                self.applied.covers(&pool.id, sub, since) || has_only_younger()
             }
         }
     }
+}
+
+/// Returns how long ago a time was; zero if it is still to come.
+fn age(time: SystemTime) -> Duration {
+    time.elapsed().unwrap_or_default()
 }
 
 impl Change {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use tokio::{
+    sync::watch,
     task::AbortHandle,
     time::{Instant, sleep},
 };
@@ -20,9 +21,11 @@ use super::{
     notices::Notices,
     queue::{Queue, QueueError, Received},
     repeats::Repeats,
+    staleness::watch_staleness,
     user_change,
 };
 use crate::{
+    audit::Recorder,
     outgoing::Outgoing,
     pool::Pools,
     telemetry::metrics::events::{EventMetrics, PollOutcome},
@@ -44,6 +47,7 @@ impl Consumer {
         config: &EventsConfig,
         users: Users,
         pools: Pools,
+        audit: Recorder,
         metrics: EventMetrics,
         outgoing: &Outgoing,
     ) -> Self {
@@ -61,8 +65,13 @@ impl Consumer {
         }
         let queue = Queue::connect(config, outgoing).await;
         info!(queue = %config.queue_url, "receiving the changes of users");
+        let (repeats, pending) = Repeats::channel();
+        let (applied, notices, repeated) = (Applied::default(), Notices::default(), users.clone());
+        let (skew, revoke_on) = (config.skew, config.revoke_on.clone());
+        let applier = Applier { users, pools, audit, skew, revoke_on, metrics, applied, notices, repeats };
+        let receiving = Self::run(queue, applier, config.stale_after);
         #[expect(clippy::disallowed_methods, reason = "ends with the consumer")]
-        let task = tokio::spawn(Self::run(queue, config.clone(), users, pools, metrics));
+        let task = tokio::spawn(join(receiving, pending.run(repeated)));
         tasks.push(task.abort_handle());
         Self { tasks, caught_up }
     }
@@ -72,13 +81,11 @@ impl Consumer {
         self.caught_up.clone()
     }
 
-    async fn run(queue: Queue, config: EventsConfig, users: Users, pools: Pools, metrics: EventMetrics) {
-        let (repeats, pending) = Repeats::channel();
-        let (applied, notices, repeated) = (Applied::default(), Notices::default(), users.clone());
-        let EventsConfig { skew, revoke_on, .. } = config;
-        let applier = Applier { users, pools, skew, revoke_on, metrics, applied, notices, repeats };
-        let watch = StaleWatch { after: config.stale_after, last: Instant::now(), warned: Instant::now() };
-        join(Loop { queue, applier, watch }.run(), pending.run(repeated)).await;
+    /// Receives messages without an end.
+    pub(super) async fn run(queue: Queue, applier: Applier, stale_after: Duration) {
+        let (polled, receiver) = watch::channel(Instant::now());
+        let watching = watch_staleness(stale_after, receiver, applier.metrics.clone());
+        join(Loop { queue, applier, polled }.run(), watching).await;
     }
 }
 
@@ -91,17 +98,17 @@ impl Drop for Consumer {
 struct Loop {
     queue: Queue,
     applier: Applier,
-    watch: StaleWatch,
+    /// When the last receive succeeded.
+    polled: watch::Sender<Instant>,
 }
 
 impl Loop {
-    async fn run(mut self) {
+    async fn run(self) {
         self.queue.ready().await;
         let mut failures = 0;
         loop {
             // What cannot be told to the other replicas is better kept in the queue.
             if !self.applier.users.can_invalidate() {
-                self.watch.check();
                 sleep(PAUSE).await;
                 continue;
             }
@@ -110,13 +117,12 @@ impl Loop {
             match self.queue.receive(most).await {
                 Ok(messages) => {
                     failures = 0;
-                    self.watch.last = Instant::now();
+                    self.polled.send_replace(Instant::now());
                     self.handle(messages).await;
                 }
                 Err(error) => {
                     failures += 1;
                     self.applier.metrics.polled(PollOutcome::Failed);
-                    self.watch.check();
                     report("receive", &error);
                     sleep(backoff(failures)).await;
                 }
@@ -141,27 +147,6 @@ impl Loop {
     }
 }
 
-/// Warns if no receive succeeds for a time.
-struct StaleWatch {
-    after: Duration,
-    last: Instant,
-    warned: Instant,
-}
-
-impl StaleWatch {
-    fn check(&mut self) {
-        let silent = self.last.elapsed();
-        if silent >= self.after && self.warned.elapsed() >= self.after {
-            self.warned = Instant::now();
-            let seconds = silent.as_secs();
-            warn!(
-                seconds,
-                "no receive at the queue of changes has succeeded; changes arrive by the TTL only"
-            );
-        }
-    }
-}
-
 fn report(call: &str, error: &QueueError) {
     let QueueError { code, cause } = error;
     warn!(call, aws.code = code, cause, "a call to the queue of changes failed");
@@ -169,3 +154,6 @@ fn report(call: &str, error: &QueueError) {
 
 const MAX_MESSAGES: i32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,6 @@ const DELETE_TIMEOUT: Duration = Duration::from_secs(5);
 // Ten of the longest events of EventBridge, with what JSON escapes. Applications may send longer
 // messages, of which the consumer then receives one at a time.
 const MAX_BODY_BYTES: usize = 4 << 20;
+
+#[cfg(test)]
+mod fixtures;

@@ -238,11 +238,14 @@ impl LeaseState {
     }
 }
 
-/// Notes that a user changed, and ends the leases of all fetches that began before.
+/// Notes that a user changed, and ends the leases of all fetches.
 #[derive(Clone, Copy, Debug)]
 pub struct Invalidate {
     /// Removes the values. Otherwise they stay for the time when Cognito fails.
     pub erase: bool,
+    /// The least age of the values that become invalid: zero for all. Younger ones were fetched after
+    /// the change.
+    pub least_age: Duration,
     /// The TTL of the user's hash. A longer one stays.
     pub ttl: Duration,
 }
@@ -251,10 +254,10 @@ impl Invalidate {
     /// Returns the call. [`invalidated`](Self::invalidated) reads its reply.
     pub fn call(self, key: &str) -> Call {
         let mode = if self.erase { "erase" } else { "expire" };
-        call(&INVALIDATE, key, [mode.into(), millis(self.ttl)])
+        call(&INVALIDATE, key, [mode.into(), millis(self.ttl), micros(self.least_age)])
     }
 
-    /// Returns the time that the script noted: all values and leases of before began at or before it.
+    /// Returns the time that the script noted: all values that are invalid began at or before it.
     ///
     /// # Errors
     ///

@@ -27,6 +27,11 @@ impl ServerTime {
         self.0
     }
 
+    /// Returns the time that a server's clock has which agrees with a system clock.
+    pub fn of(system: SystemTime) -> Self {
+        Self::ZERO + system.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+
     /// Returns whether it differs from a system clock by at most [`MAX_SKEW`].
     pub fn is_near(self, system: SystemTime) -> bool {
         let since_1970 = system.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

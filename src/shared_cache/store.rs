@@ -132,7 +132,7 @@ impl SharedCache {
         Self::is_held(self.call(release.call(user.as_str())).await?)
     }
 
-    /// Notes that everything about a user that was fetched until now is invalid. Returns that time.
+    /// Notes that what was fetched of a user is invalid. Returns until when it was fetched.
     pub async fn invalidate(&self, user: &UserKey, invalidate: Invalidate) -> Result<ServerTime, CallError> {
         Invalidate::invalidated(self.call(invalidate.call(user.as_str())).await?)
     }

@@ -115,10 +115,26 @@ impl UserCache {
     }
 
     /// Makes the entries of a user stale and removes a negative one. Returns whether there was any.
+    #[cfg(test)]
     pub(super) fn expire(&self, user: &Key) -> bool {
-        let expired =
-            EntryKind::ALL.map(|kind| self.present.update(&user.with_kind(kind), CacheEntry::expired));
-        expired.contains(&true) | self.absent.remove(user)
+        self.expire_older(user, Duration::ZERO)
+    }
+
+    /// Makes the entries of a user stale that were fetched this long ago or earlier, and removes such
+    /// a negative one. Returns whether there was any.
+    pub(super) fn expire_older(&self, user: &Key, age: Duration) -> bool {
+        let now = BootTime::now();
+        let is_older = |entry: &CacheEntry| now - entry.began.boot >= age;
+        let expired = EntryKind::ALL.map(|kind| {
+            let mut is_expired = false;
+            self.present.update(&user.with_kind(kind), |entry| {
+                is_expired = is_older(&entry);
+                if is_expired { entry.expired() } else { entry }
+            });
+            is_expired
+        });
+        let is_absent = self.absent.get(user).is_some_and(|entry| is_older(&entry));
+        expired.contains(&true) | (is_absent && self.absent.remove(user))
     }
 
     /// Frees the entries past all of their TTLs. Too slow for a serving thread.

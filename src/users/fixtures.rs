@@ -93,8 +93,36 @@ impl super::Users {
     pub(crate) fn cache_fetched(&self, pool: &crate::pool::PoolId, sub: &Sub, at: std::time::SystemTime) {
         let key = Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile };
         let user = std::sync::Arc::new(test_user(sub.as_str()));
-        let began = TimePoint { system: at, boot: BootTime::now() };
+        let now = TimePoint::now();
+        let age = at.elapsed().unwrap_or_default();
+        let began = TimePoint { system: at, boot: now.boot - age };
         self.0.cache.put(key, CacheEntry::new(Content::Present(user), began));
+    }
+
+    /// As [`with_cached`](Self::with_cached) without users, for a replica of those on a store. It
+    /// follows the store until it is dropped.
+    pub(crate) fn replica(link: &std::sync::Arc<crate::shared_cache::model::ModelLink>) -> Self {
+        use crate::shared_cache::fixtures::{index_key, sealer};
+        let keys = ("cl".parse().unwrap(), index_key("index"), sealer("cl", &["value"]));
+        let store = std::sync::Arc::clone(link);
+        let store = crate::shared_cache::SharedCache::new(store, keys, None, Metrics::new().shared_entries);
+        let (none, cache) = (std::collections::HashMap::new(), crate::config::CacheSettings::default());
+        let users = Self::new(none, &cache, 1, no_tokens(), Some(store), CacheMetrics::default());
+        #[expect(clippy::disallowed_methods, reason = "ends with the users")]
+        tokio::spawn(super::shared::follow(std::sync::Arc::downgrade(&users.0)));
+        users
+    }
+
+    /// Returns whether a user's token that was issued then is refused, and whether its groups are not
+    /// believed.
+    pub(crate) fn doubts(
+        &self,
+        pool: &crate::pool::PoolId,
+        sub: &Sub,
+        issued_at: std::time::SystemTime,
+    ) -> [bool; 2] {
+        let is_refused = self.0.tokens.revocations().refuses(pool, sub, issued_at);
+        [is_refused, self.0.group_changes.outdates_token(pool, sub, issued_at)]
     }
 
     /// Returns the state of a user's entry.

@@ -1,6 +1,6 @@
 //! Invalidates all cached data of a user. There is no other way to do so.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::task::{JoinError, spawn_blocking};
@@ -10,7 +10,7 @@ use super::{
     cache::{EntryKind, Key},
     entry::CacheEntry,
 };
-use crate::{pool::PoolId, shared_cache::CallError, user::Sub};
+use crate::{clock::BootTime, pool::PoolId, shared_cache::CallError, user::Sub};
 
 /// How to invalidate the cached data of one user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,6 +19,9 @@ pub enum Invalidation {
     Erase,
     /// Make it stale: the next read fetches. Until Cognito responds, the old entry is usable.
     Expire,
+    /// Make stale what was fetched this long ago or earlier, and leave what is younger: it was fetched
+    /// after the change.
+    ExpireOlder(Duration),
     /// Remove it: Cognito said that the user is disabled or deleted, and this may not be cached.
     /// Otherwise an older entry would be served while Cognito cannot answer.
     Forget,
@@ -74,6 +77,16 @@ impl Invalidated {
     }
 }
 
+impl Invalidation {
+    /// Returns the least age of what becomes invalid.
+    pub(super) fn least_age(self) -> Duration {
+        match self {
+            Self::ExpireOlder(least) => least,
+            Self::Erase | Self::Expire | Self::Forget => Duration::ZERO,
+        }
+    }
+}
+
 impl Users {
     /// Invalidates one user on all replicas, and on erasure its verified tokens. The result of a fetch
     /// in flight is not cached and answers only the callers that wait for it. A request that arrived
@@ -103,13 +116,13 @@ impl Users {
         self.0.single_flight.run(everywhere).await?
     }
 
-    /// Returns whether everything cached of a user comes from fetches that began at `time` or later by
-    /// the system clock, so that an earlier change is in it. Returns false if nothing is cached or a
-    /// fetch is in flight. With a shared cache it always returns false, because this process does not
-    /// know what the others have cached.
-    pub fn has_only_newer(&self, pool: &PoolId, sub: &Sub, time: SystemTime) -> bool {
+    /// Returns whether everything cached of a user was fetched less than `age` ago, so that a change
+    /// of that time is in it. Returns false if nothing is cached or a fetch is in flight. With a shared
+    /// cache it always returns false, because this process does not know what the others have cached.
+    pub fn has_only_younger(&self, pool: &PoolId, sub: &Sub, age: Duration) -> bool {
         let user = Key { pool: pool.clone(), sub: sub.clone(), kind: EntryKind::Profile };
-        let is_older = |entry: &CacheEntry| entry.began.system < time;
+        let now = BootTime::now();
+        let is_older = |entry: &CacheEntry| now - entry.began.boot >= age;
         let keys = EntryKind::ALL.map(|kind| user.with_kind(kind));
         let entries: Vec<_> = keys.iter().filter_map(|key| self.0.cache.get(key)).collect();
         self.0.shared.is_none()
@@ -139,7 +152,7 @@ impl Users {
         let invalidated = self.invalidate_entries(pool, sub, invalidation);
         let tokens = match invalidation {
             Invalidation::Erase => self.erase_tokens(pool.clone(), sub.clone()).await?,
-            Invalidation::Expire | Invalidation::Forget => 0,
+            Invalidation::Expire | Invalidation::ExpireOlder(_) | Invalidation::Forget => 0,
         };
         Ok(Invalidated { tokens, ..invalidated })
     }
@@ -176,7 +189,9 @@ impl Users {
                 }
                 self.0.cache.remove(&user)
             }
-            Invalidation::Expire => (self.0.cache.expire(&user), false),
+            Invalidation::Expire | Invalidation::ExpireOlder(_) => {
+                (self.0.cache.expire_older(&user, invalidation.least_age()), false)
+            }
             Invalidation::Forget => self.0.cache.remove(&user),
         };
         Invalidated { entry, absence, fetches, ..Invalidated::default() }

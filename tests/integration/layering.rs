@@ -88,7 +88,10 @@ fn every_large_external_crate_has_one_owner() {
         ),
         ("aws_credential_types", &["aws_credentials", "shared_cache/iam"]),
         ("aws_sigv4", &["shared_cache/iam"]),
-        ("aws_smithy_runtime_api", &["outgoing/aws", "outgoing/aws_error", "users/cognito/fixtures"]),
+        (
+            "aws_smithy_runtime_api",
+            &["outgoing/aws", "outgoing/aws_error", "users/cognito/fixtures", "events/queue/fixtures"],
+        ),
         ("aws_sdk_cloudtrail", &["events/trail"]),
         ("aws_sdk_sqs", &["events/queue"]),
         (

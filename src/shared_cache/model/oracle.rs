@@ -166,10 +166,13 @@ impl Oracle {
 
     fn invalidate(&mut self, now: u64, key: &str, args: &Args<'_>) -> Reply {
         let mut user = self.user(key).unwrap_or_default();
-        let mut x = now.max(user.invalidated.unwrap_or(0) + 1);
+        let (held, age) = (user.invalidated.unwrap_or(0), args.int(2));
+        let is_all = age == 0;
+        let mut x = now.saturating_sub(age).max(held + u64::from(is_all));
         for kind in [&mut user.profile, &mut user.groups] {
             let value = kind.value.as_ref().map_or(0, |(_, since)| *since);
-            x = x.max(value).max(kind.lease.as_ref().map_or(0, |lease| lease.since));
+            let latest = value.max(kind.lease.as_ref().map_or(0, |lease| lease.since));
+            x = if is_all { x.max(latest) } else { x };
             *kind = Kind { value: kind.value.take().filter(|_| args.text(0) != "erase"), ..Kind::default() };
         }
         user.invalidated = Some(x);

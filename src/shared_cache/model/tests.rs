@@ -28,7 +28,8 @@ async fn a_value_is_shared_until_the_user_is_invalidated() {
 
     let late = LeaseToken::random();
     lead_for(&b, &late, Duration::ZERO).await;
-    let reply = a.call(Invalidate { erase: false, ttl: TTL }.call(KEY)).await.unwrap();
+    let reply =
+        a.call(Invalidate { erase: false, least_age: Duration::ZERO, ttl: TTL }.call(KEY)).await.unwrap();
     assert_eq!(Invalidate::invalidated(reply).unwrap(), store.invalidated(KEY));
     assert_eq!(put(&b, &late).await, LeaseState::Gone);
     let looked = lead(&b, &late).await.outcome;
@@ -185,7 +186,7 @@ fn put_call(token: &LeaseToken) -> Call {
 }
 
 fn expire() -> Call {
-    Invalidate { erase: false, ttl: TTL }.call(KEY)
+    Invalidate { erase: false, least_age: Duration::ZERO, ttl: TTL }.call(KEY)
 }
 
 async fn publish(link: &ModelLink, sealed: &[u8]) -> Published {

@@ -21,6 +21,8 @@ metric_set! {
         /// Unix time in seconds at which the last receive at the queue of changes succeeded; 0 if
         /// none has.
         polled: Gauge<f64, AtomicU64> = "events_polled_timestamp_seconds",
+        /// 1 while no receive at the queue of changes has succeeded for `events.stale_after`, else 0.
+        stale: Gauge = "events_stale",
         /// Unix time in seconds of the newest change that an event reported; 0 if none has.
         last: Gauge<f64, AtomicU64> = "events_last_timestamp_seconds",
         /// 1 if the changes before the start were looked up in CloudTrail, by this replica or another one,
@@ -44,10 +46,25 @@ impl EventMetrics {
         self.events.get_or_create(&([("event", event)], outcome)).inc();
     }
 
+    #[cfg(test)]
+    pub(crate) fn counted(&self, event: &'static str, outcome: EventOutcome) -> u64 {
+        self.events.get_or_create(&([("event", event)], outcome)).get()
+    }
+
     /// Records that an event was received at `now`, of a change at `at`.
     pub fn received(&self, at: SystemTime, now: SystemTime) {
         self.lag.0.observe(now.duration_since(at).unwrap_or_default());
         self.last.set(self.last.get().max(unix_seconds(at)));
+    }
+
+    /// Sets whether the queue has not been read for too long.
+    pub fn set_stale(&self, is_stale: bool) {
+        self.stale.set(is_stale.into());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.get() == 1
     }
 
     /// Counts a receive that ended.
@@ -81,7 +98,7 @@ label! {
         Suspect,
         /// Its name is not in the table of events.
         Unknown,
-        /// It is about a whole group or one refresh token, and does not name the users to invalidate.
+        /// It is about one refresh token, and does not say which access tokens come from it.
         Unused,
     }
 }

@@ -117,7 +117,10 @@ impl Users {
         let is_own = event.origin == shared.store.replica();
         let invalidation = match event.kind() {
             stored::EventKind::Erase => Invalidation::Erase,
-            stored::EventKind::Expire => Invalidation::Expire,
+            stored::EventKind::Expire => match u64::try_from(event.least_age_us) {
+                Ok(age) if age > 0 => Invalidation::ExpireOlder(Duration::from_micros(age)),
+                _ => Invalidation::Expire,
+            },
             stored::EventKind::Forget => Invalidation::Forget,
             stored::EventKind::Revoke => {
                 if !is_own {

@@ -39,7 +39,7 @@ pub(super) fn decode(message: &stored::Revocation) -> Option<GroupChange> {
     let sub = match message.tokens.as_ref()? {
         Tokens::GroupsOfSub(sub) => Some(sub.parse().ok()?),
         Tokens::GroupsOfAll(true) => None,
-        Tokens::GroupsOfAll(false) | Tokens::Family(_) | Tokens::Sub(_) => return None,
+        _ => return None,
     };
     let at: SystemTime = UNIX_EPOCH.checked_add(Duration::from_micros(u64::try_from(message.at_us).ok()?))?;
     Some(GroupChange { pool: message.pool.parse().ok()?, sub, at })

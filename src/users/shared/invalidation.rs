@@ -1,5 +1,7 @@
 //! How an invalidation reaches the other replicas.
 
+use std::time::Duration;
+
 use prost::Message as _;
 
 use super::{super::Invalidation, Shared, recent::Change};
@@ -29,13 +31,15 @@ impl Shared {
         sub: &Sub,
         invalidation: Invalidation,
     ) -> Result<ServerTime, CallError> {
-        let keeps_values = invalidation == Invalidation::Expire;
-        let at = self
-            .store
-            .invalidate(&self.user(pool, sub), Invalidate { erase: !keeps_values, ttl: self.ttl })
-            .await?;
-        // A time long past would invalidate nothing on the replicas that hear of it.
-        if !at.is_near(TimePoint::now().system) {
+        let erase = matches!(invalidation, Invalidation::Erase | Invalidation::Forget);
+        let least_age = invalidation.least_age();
+        let invalidate = Invalidate { erase, least_age, ttl: self.ttl };
+        let at = self.store.invalidate(&self.user(pool, sub), invalidate).await?;
+        // A time long past would invalidate nothing on the replicas that hear of it. One that is later
+        // than asked for is that of another invalidation.
+        let (latest, now) = (at + least_age, TimePoint::now().system);
+        let is_of_another = least_age > Duration::ZERO && latest > ServerTime::of(now);
+        if !latest.is_near(now) && !is_of_another {
             return Err(CallError::Clock);
         }
         self.note(pool, sub, at);
@@ -52,15 +56,17 @@ impl Shared {
     ) -> Result<(), CallError> {
         let kind = match invalidation {
             Invalidation::Erase => stored::EventKind::Erase,
-            Invalidation::Expire => stored::EventKind::Expire,
+            Invalidation::Expire | Invalidation::ExpireOlder(_) => stored::EventKind::Expire,
             Invalidation::Forget => stored::EventKind::Forget,
         };
+        let least_age = invalidation.least_age().as_micros();
         let event = stored::Event {
             kind: kind.into(),
             pool: pool.as_str().to_owned(),
             sub: sub.as_str().to_owned(),
             invalidated_us: i64::try_from(at.as_micros()).unwrap_or(i64::MAX),
             origin: self.store.replica().to_vec(),
+            least_age_us: i64::try_from(least_age).unwrap_or(i64::MAX),
         };
         self.publish_event(&event).await?;
         self.store.metrics().published.get(invalidation.into()).inc();
@@ -69,6 +75,11 @@ impl Shared {
 
     /// Notes what this replica publishes, to repeat it after a failover.
     pub(in crate::users) fn note_publication(&self, pool: &PoolId, sub: &Sub, invalidation: Invalidation) {
+        // Repeated later, an age would be that of another time.
+        let invalidation = match invalidation {
+            Invalidation::ExpireOlder(_) => Invalidation::Expire,
+            other => other,
+        };
         self.publications.note(Publication { pool: pool.clone(), sub: sub.clone(), invalidation });
     }
 
@@ -100,7 +111,7 @@ impl From<Invalidation> for EventKind {
     fn from(invalidation: Invalidation) -> Self {
         match invalidation {
             Invalidation::Erase => Self::Erase,
-            Invalidation::Expire => Self::Expire,
+            Invalidation::Expire | Invalidation::ExpireOlder(_) => Self::Expire,
             Invalidation::Forget => Self::Forget,
         }
     }

@@ -124,6 +124,38 @@ async fn an_invalidation_reaches_every_replica() {
     }
 }
 
+/// The event of a change that all replicas but one have already seen.
+#[tokio::test(start_paused = true)]
+async fn an_expiry_of_what_is_older_leaves_what_is_younger_on_every_replica() {
+    let fleet = Fleet::start(3).await;
+    let old = fleet.lab(0);
+    old.ask("ada").await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    fleet.lab(0).respond(|request| (NEAR, Lab::user(request, true, Some("new"))));
+    let since = FreshnessRequirement::FetchedSince(BootTime::now());
+    for lab in &fleet.labs[1..] {
+        lab.ask_with("ada", since, account(0, None), NEAR * 50).await.unwrap();
+    }
+    sleep(Duration::from_secs(5)).await;
+    let calls = old.calls();
+    let older = |seconds| Invalidation::ExpireOlder(Duration::from_secs(seconds));
+    // Of the change, and of an earlier one that comes later.
+    for (by, age) in [(1, 8), (2, 60)] {
+        assert!(fleet.invalidate(by, "ada", older(age)).await.unwrap().reached_all_replicas);
+        sleep(Duration::from_millis(1)).await;
+    }
+    let states = || fleet.labs.iter().map(|lab| lab.users.entry_info(&lab.key("ada")).state);
+    let [fresh, stale] = [EntryState::Fresh, EntryState::Stale];
+    assert_eq!(states().collect::<Vec<_>>(), [stale, fresh, fresh]);
+    let found = old.ask("ada").await.unwrap();
+    assert_eq!(found.user().attributes.get("custom:plan"), Some("new"));
+    assert_eq!((found.freshness().source, old.calls()), (Source::SharedCache, calls), "nobody fetches again");
+    // Its own event ends all of them.
+    fleet.invalidate(0, "ada", older(1)).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    assert!(states().all(|state| state == stale));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fetch_from_before_an_invalidation_is_cached_nowhere() {
     let fleet = Fleet::start(3).await;

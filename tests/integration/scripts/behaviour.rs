@@ -32,7 +32,10 @@ async fn every_reply_of_a_script_can_be_read() {
         assert_eq!(LeaseState::parse(put_reply), Ok(LeaseState::Held));
         assert_eq!(looked(&mut client, peek()).await.outcome, LookOutcome::Value(b"sealed".into()));
 
-        let reply = client.call(&Invalidate { erase: false, ttl: TTL }.call(KEY)).await.unwrap();
+        let reply = client
+            .call(&Invalidate { erase: false, least_age: Duration::ZERO, ttl: TTL }.call(KEY))
+            .await
+            .unwrap();
         let invalidated = Invalidate::invalidated(reply).unwrap();
         let nothing = looked(&mut client, peek()).await;
         let LookOutcome::Nothing { old: Some(old) } = nothing.outcome else { panic!("{nothing:?}") };
@@ -40,6 +43,30 @@ async fn every_reply_of_a_script_can_be_read() {
         let leased = looked(&mut client, lead(&second, None)).await;
         assert_eq!(leased.outcome, LookOutcome::Leased { since: leased.now, old: Some(old) });
         assert!(since < invalidated && invalidated < leased.now);
+    }
+}
+
+/// What was fetched after a change stays, though its event comes late. The fetch in flight does not.
+#[tokio::test]
+async fn an_invalidation_may_leave_what_is_younger() {
+    for engine in Engine::ALL {
+        let server = Server::start(engine).await;
+        let mut client = server.client().await;
+        let token = LeaseToken::random();
+        let leased = looked(&mut client, lead(&token, None)).await;
+        client.call(&put(&token, b"sealed")).await.unwrap();
+        for (least_age, is_valid) in [(TTL, true), (Duration::from_micros(1), false), (TTL, false)] {
+            let groups = Look { kind: ValueKind::Groups, ..unbounded() };
+            let lease = Some(NewLease { token: &token, lasts: TTL, ttl: TTL });
+            client.call(&Look { lease, ..groups }.call(KEY)).await.unwrap();
+            let invalidate = Invalidate { erase: false, least_age, ttl: TTL };
+            let until = Invalidate::invalidated(client.call(&invalidate.call(KEY)).await.unwrap()).unwrap();
+            assert_eq!(until < leased.now, is_valid, "{least_age:?}");
+            let outcome = looked(&mut client, peek()).await.outcome;
+            assert_eq!(matches!(outcome, LookOutcome::Value(_)), is_valid, "{least_age:?}: {outcome:?}");
+            let late = Put { kind: ValueKind::Groups, token: &token, sealed: b"", ttl: TTL, absent: false };
+            assert_eq!(status(client.call(&late.call(KEY)).await.unwrap()), "GONE");
+        }
     }
 }
 
@@ -95,7 +122,7 @@ async fn a_write_extends_the_ttl_and_never_shortens_it() {
             for call in [
                 Look { lease, max_age: Duration::ZERO, ..unbounded() }.call(KEY),
                 Put { kind: ValueKind::Profile, token, sealed: b"sealed", ttl, absent: false }.call(KEY),
-                Invalidate { erase: false, ttl }.call(KEY),
+                Invalidate { erase: false, least_age: Duration::ZERO, ttl }.call(KEY),
             ] {
                 client.call(&call).await.unwrap();
                 let Reply::Int(left) = client.command(&format!("PTTL {KEY}")).await.unwrap() else {

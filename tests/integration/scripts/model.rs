@@ -55,11 +55,13 @@ fn each_script_reads_its_clock_at_most_once() {
 }
 
 /// The branches of the scripts.
-const BRANCHES: [&str; 24] = [
+const BRANCHES: [&str; 26] = [
     "invalidate erase",
     "invalidate erase after now",
+    "invalidate erase what is older",
     "invalidate expire",
     "invalidate expire after now",
+    "invalidate expire what is older",
     "look lead BUSY",
     "look lead FAILED",
     "look lead LEASED",

@@ -142,7 +142,10 @@ impl Sequence {
                 let reason = fastrand::bool().then_some("the reason: other");
                 Release { kind, token, reason, forget: fastrand::u8(..4) == 0 }.call(key)
             }
-            16..18 => Invalidate { erase: fastrand::bool(), ttl: TTL }.call(key),
+            16..18 => {
+                let least_age = if fastrand::bool() { Duration::ZERO } else { micros(300_000) };
+                Invalidate { erase: fastrand::bool(), least_age, ttl: TTL }.call(key)
+            }
             18 => Publish { sealed: &sealed, keep: Duration::from_secs(3_600), max_len: 1_000 }.call(&keys),
             _ => StreamEnd::call(&keys),
         }
@@ -161,7 +164,14 @@ fn branch(call: &Call, reply: &Reply, before: &BTreeMap<String, Vec<u8>>, now: u
                 && parts.len() > 4 - usize::from(status == "NOTHING");
             format!("{script} {} {status}{}", arg(1), if old { " with an old value" } else { "" })
         }
-        Reply::Int(x) => format!("{script} {}{}", arg(0), if *x > now as i64 { " after now" } else { "" }),
+        Reply::Int(x) => {
+            let more = match () {
+                () if *x > now as i64 => " after now",
+                () if arg(2) != "0" => " what is older",
+                () => "",
+            };
+            format!("{script} {}{more}", arg(0))
+        }
         Reply::Bytes(status) => {
             let lease = before.get(&format!("{}l", arg(0)));
             let holds = lease.is_some_and(|lease| lease.starts_with(arg(1).as_bytes()));
