@@ -1,15 +1,18 @@
 use std::time::Duration;
 
 use cognito_lookup::{
-    config::{AwsCredentials, EventScope, EventsSettings},
-    proto::{GetUserResponse, Source, health::health_check_response::ServingStatus},
+    config::{AwsCredentials, Config, EventScope, EventsSettings},
+    proto::{GetUserRequest, GetUserResponse, Source, health::health_check_response::ServingStatus},
 };
-use cognito_standin::StandIn;
+use cognito_standin::{SigningKey, StandIn};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::Code;
 
-use crate::support::{ADA, App, BOB, assert_failure, source, standin};
+use crate::{
+    audit::Trail,
+    support::{ADA, App, BOB, assert_failure, aws::call, process::Process, source, standin, with_token},
+};
 
 /// Settings of a replica that is the only one.
 fn own_queue(cognito: &StandIn) -> EventsSettings {
@@ -24,9 +27,17 @@ fn own_queue(cognito: &StandIn) -> EventsSettings {
 }
 
 async fn app() -> App {
+    app_with(|_| {}).await
+}
+
+async fn app_with(change: impl FnOnce(&mut Config)) -> App {
     let cognito = standin();
     let events = own_queue(&cognito);
-    let app = App::start_unready(cognito, move |config| config.events = events).await;
+    let set = move |config: &mut Config| {
+        config.events = events;
+        change(config);
+    };
+    let app = App::start_unready(cognito, set).await;
     app.wait_for_health(ServingStatus::Serving).await;
     app
 }
@@ -90,7 +101,7 @@ fn messages(cognito: &StandIn) -> Vec<(Value, &'static str, &'static str)> {
         (own("ATTRIBUTES"), "UserChange", "Applied"),
         (event("GlobalSignOut"), "GlobalSignOut", "Applied"),
         (event("RevokeToken"), "RevokeToken", "Unused"),
-        (event("DeleteGroup"), "DeleteGroup", "Unused"),
+        (event("DeleteGroup"), "DeleteGroup", "Applied"),
         (event("AdminInitiateAuth"), "other", "Unknown"),
         (edited("/detail", "errorCode", json!("NotAuthorizedException")), name, "Failed"),
         (edited("/detail/additionalEventData", "sub", hidden), name, "NoSubject"),
@@ -110,13 +121,14 @@ async fn each_message_has_its_outcome_and_causes_no_call_to_cognito() {
         for _ in 0..2 {
             app.cognito.send_message(message.to_string());
         }
-        app.wait_for_outcome(event, outcome, 2.0).await;
+        let is_repeated = ["DeleteGroup"].contains(&event);
+        app.wait_for_outcome(event, outcome, if is_repeated { 1.0 } else { 2.0 }).await;
     }
     for text in ["", "{", "null", r#"{"detail": 1}"#] {
         app.cognito.send_message(text);
     }
     app.wait_for_outcome("other", "Malformed", 4.0).await;
-    assert_eq!(app.cognito_lookups(), lookups);
+    assert_eq!((app.cognito_lookups(), app.cognito.calls("AdminListGroupsForUser")), (lookups, 0));
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache, "nobody else is invalidated");
     // The malformed ones are left for the dead-letter queue.
     assert_eq!(app.cognito.messages(), 2 + 4);
@@ -168,4 +180,135 @@ async fn a_sign_out_ends_the_tokens_issued_before_it() {
     app.wait_for_outcome("AdminUserGlobalSignOut", "Applied", 1.0).await;
     assert_failure(app.get_by_token(&token).await, Code::Unauthenticated, "TOKEN_REVOKED");
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache, "the user stays");
+}
+
+#[tokio::test]
+async fn a_change_of_groups_ends_the_belief_in_those_of_an_older_token() {
+    let app = app_with(|config| config.callers[0].groups = true).await;
+    let mut claims = app.cognito.access_claims("ada").unwrap();
+    claims["iat"] = json!(claims["iat"].as_i64().unwrap() - 10);
+    let token = app.cognito.sign(SigningKey::Access, &app.cognito.header(SigningKey::Access), &claims);
+    let groups = async || {
+        let request =
+            with_token(&token, GetUserRequest { include_groups: true, ..GetUserRequest::default() });
+        app.get_user(request).await.unwrap().user.unwrap().groups
+    };
+    assert_eq!(groups().await, ["engineers"]);
+    assert_eq!(app.cognito.calls("AdminListGroupsForUser"), 0, "the token has them");
+    call(&app.cognito, "AdminRemoveUserFromGroup", json!({"Username": "ada", "GroupName": "engineers"}))
+        .await;
+    app.wait_for_outcome("AdminRemoveUserFromGroup", "Applied", 1.0).await;
+    assert!(groups().await.is_empty());
+    assert!(groups().await.is_empty());
+    assert_eq!(app.cognito.calls("AdminListGroupsForUser"), 1, "they are cached");
+}
+
+#[tokio::test]
+async fn an_erasure_by_an_event_has_an_audit_record() {
+    let trail = Trail::new();
+    let mut app = app_with(trail.set(|_| {})).await;
+    app.get_by_token(&app.token("ada")).await.unwrap();
+    call(&app.cognito, "AdminDeleteUser", json!({"Username": "ada"})).await;
+    app.wait_for_outcome("AdminDeleteUser", "Applied", 1.0).await;
+    app.stop();
+    app.wait_until_stopped().await;
+    let records = trail.records();
+    let [read, erased] = &records[..] else { panic!("{records:#?}") };
+    assert_eq!((&erased["method"], &erased["caller"]), (&json!("AdminDeleteUser"), &Value::Null));
+    assert_eq!((&erased["outcome"], &erased["entries"]), (&json!("answered"), &json!(1)));
+    assert_eq!((&erased["verdicts"], &erased["sub_hash"]), (&json!(1), &read["sub_hash"]));
+    assert_eq!(erased["receipt_id"].as_str().unwrap().len(), 36);
+}
+
+/// A record that is required and cannot be written keeps the message.
+#[tokio::test]
+async fn an_erasure_whose_required_record_is_lost_is_tried_again() {
+    let trail = Trail::new();
+    let app = app_with(trail.set(|config| {
+        config.audit.required = true;
+        config.audit.max_bytes = 0;
+    }))
+    .await;
+    app.cognito.send_message(app.cognito.event("DeleteUser", ADA).to_string());
+    app.wait_for_outcome("DeleteUser", "Retried", 1.0).await;
+    assert_eq!(app.cognito.messages(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_receives_no_more() {
+    let mut app = app_with(|config| config.shutdown.delay = Duration::from_secs(2)).await;
+    app.cognito.wait_for_calls("ReceiveMessage", 1).await;
+    app.stop();
+    app.wait_for_health(ServingStatus::NotServing).await;
+    app.cognito.wait_until_idle("ReceiveMessage").await;
+    let receives = app.cognito.calls("ReceiveMessage");
+    app.cognito.send_message(app.cognito.event("UpdateUserAttributes", ADA).to_string());
+    let stopping = Instant::now();
+    let cognito = app.wait_until_stopped().await;
+    assert!(stopping.elapsed() > Duration::from_secs(1), "calls were served meanwhile");
+    assert_eq!(
+        (cognito.calls("ReceiveMessage"), cognito.messages()),
+        (receives, 1),
+        "another replica gets it"
+    );
+}
+
+/// With everything that a message can have wrong, at the most verbose level.
+#[tokio::test]
+async fn no_message_leaves_anything_personal_in_the_log() {
+    let cognito = standin();
+    let settings = format!(
+        "listen = \"127.0.0.1:0\"\nworkers = 1\n[events]\nqueue_url = {:?}\nregion = \"eu-west-1\"\n\
+         endpoint_url = {:?}\nscope = \"own\"",
+        cognito.queue_url(),
+        cognito.endpoint_url()
+    );
+    let process = Process::serve(&cognito, &settings);
+    let odd = "0dd00000-5a4d-4b0c-8000-00000000c0de";
+    let mut sent: Vec<String> = messages_about(&cognito, odd).map(|message| message.to_string()).collect();
+    sent.extend(sent.clone().iter().map(|message| message[..message.len() - 5].to_owned()));
+    sent.push(format!("{{\"detail\": \"{odd}\"}}"));
+    sent.iter().for_each(|message| cognito.send_message(message));
+    // Twice what is received at once, so that the last of them was handled.
+    for _ in 0..2 {
+        cognito.send_message(cognito.event("AdminInitiateAuth", "the-last-one").to_string());
+    }
+    // The second half is no event, and neither is the one whose time is none.
+    let left_for_the_dead_letter_queue = sent.len() / 2 + 2;
+    while cognito.messages() > left_for_the_dead_letter_queue {
+        sleep(Duration::from_millis(20)).await;
+    }
+    process.signal("TERM");
+    let (code, log) = process.failed();
+    assert_eq!(code, Some(0));
+    let text: String = log.iter().map(|line| line.to_string() + "\n").collect();
+    assert!(text.contains("is no event") && text.contains("AdminInitiateAuth"), "{text}");
+    for personal in [odd, "the-last-one", "evil"] {
+        assert!(!text.contains(personal), "{personal} is in the log");
+    }
+}
+
+/// Messages about a user that each have another flaw, or none.
+fn messages_about(cognito: &StandIn, sub: &str) -> impl Iterator<Item = Value> {
+    let edited = move |pointer: &str, key: &str, value: Value| {
+        let mut event = cognito.event("AdminUpdateUserAttributes", sub);
+        event.pointer_mut(pointer).unwrap()[key] = value;
+        event
+    };
+    let parameters = "/detail/requestParameters";
+    [
+        cognito.event("AdminUpdateUserAttributes", sub),
+        cognito.event("AdminDeleteUser", sub),
+        cognito.event("GlobalSignOut", sub),
+        cognito.event("AdminAddUserToGroup", sub),
+        edited(parameters, "username", json!(sub)),
+        edited(parameters, "userPoolId", json!("eu-west-1_Another1")),
+        edited("/detail", "eventName", json!(format!("evil-{sub}"))),
+        edited("/detail", "errorCode", json!(sub)),
+        edited("/detail", "eventTime", json!(sub)),
+        edited("/detail", "awsRegion", json!(sub)),
+        edited("/detail/additionalEventData", "sub", json!(format!("{sub}\u{0}evil"))),
+        edited("/detail/additionalEventData", "sub", json!([sub])),
+    ]
+    .into_iter()
 }

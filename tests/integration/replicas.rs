@@ -1,6 +1,7 @@
 //! Three processes of the service in front of one stand-in, which share a real store: what they share,
 //! and that nothing gets worse when the store is slow, wrong or gone.
 
+mod changes;
 mod failover;
 mod fleet;
 mod insider;

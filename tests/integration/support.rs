@@ -1,6 +1,7 @@
 //! Shared helpers: a running server, its clients, and requests.
 
 pub(crate) mod attack;
+pub(crate) mod aws;
 pub(crate) mod canary;
 pub(crate) mod certificates;
 pub(crate) mod command;

@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) shared_cache: String,
     /// The lines of `[cache]`.
     pub(crate) cache: String,
+    /// Whether changes arrive by the queue of the stand-in.
+    pub(crate) events: bool,
     pub(crate) log: &'static str,
 }
 
@@ -27,6 +29,7 @@ impl Default for Settings {
             value_keys: vec!["value"],
             shared_cache: PATIENT.to_owned(),
             cache: String::new(),
+            events: false,
             log: "info",
         }
     }
@@ -46,6 +49,11 @@ impl Settings {
         Self { shared_cache: format!("{PATIENT}{shared_cache}"), ..Self::default() }
     }
 
+    /// The settings with the queue of changes.
+    pub(crate) fn with_events() -> Self {
+        Self { events: true, ..Self::default() }
+    }
+
     /// The settings with this TTL.
     pub(crate) fn fresh_for(ttl: &str) -> Self {
         Self { cache: format!("fresh_for = \"{ttl}\"\n"), ..Self::default() }
@@ -63,6 +71,7 @@ impl Settings {
         let (index_key, Self { shared_cache, cache, .. }) = (key_file(self.index_key), self);
         let (id, issuer) = (cognito.pool_id(), cognito.issuer());
         let (jwks, endpoint) = (cognito.jwks_url(), cognito.endpoint_url());
+        let events = if self.events { format!("[events]\n{}", events(cognito)) } else { String::new() };
         // The rate limit does not bind, also where a replica has only its part of it.
         format!(
             r#"
@@ -79,6 +88,7 @@ group_reads_per_second = 100000
 index_key_file = {index_key:?}
 value_key_files = {value_keys:?}
 {shared_cache}
+{events}
 [[pools]]
 id = "{id}"
 issuer = "{issuer}"
@@ -100,4 +110,9 @@ admin = true
 "#
         )
     }
+}
+
+fn events(cognito: &StandIn) -> String {
+    let (queue, endpoint) = (cognito.queue_url(), cognito.endpoint_url());
+    format!("queue_url = {queue:?}\nregion = \"eu-west-1\"\nendpoint_url = {endpoint:?}\n")
 }
