@@ -28,7 +28,10 @@ pub(super) fn text(standin: &StandIn, replicas: &[Replica], shared_cache: Option
         return text + "\n# no user of the pool is enabled, so there are no calls to paste\n";
     };
     if let Some((first, _)) = replicas.first() {
-        text.push_str(&format!("\n{}", example_calls(standin, first, user, name)));
+        text.push_str(&format!("\n{}", example_calls(first, user, name)));
+        // Replicas that share nothing get no events.
+        let has_events = replicas.len() == 1 || shared_cache.is_some();
+        text.push_str(&format!("\n{}", changes(standin, first, user, name, has_events)));
     }
     if let ([(first, _), (second, _), ..], Some(_)) = (replicas, shared_cache) {
         text.push_str(&format!("\n{}", shared_calls(first, second, user)));
@@ -62,7 +65,7 @@ fn user_lines(standin: &StandIn, user: &User, name: &str) -> String {
     format!("# {}, {}{disabled}, sub {}\nexport {name}_TOKEN={token}\n", user.username, user.status, user.sub)
 }
 
-fn example_calls(standin: &StandIn, listen: &ListenAddress, user: &User, name: &str) -> String {
+fn example_calls(listen: &ListenAddress, user: &User, name: &str) -> String {
     let method = "userlookup.v1.UserService/GetUser";
     format!(
         "# by access token: the token's user, with the attributes that its app client may read
@@ -73,14 +76,43 @@ grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {listen} {method}
 
 # without grpcurl
 COGNITO_LOOKUP_TOKEN=${name}_TOKEN {program} get --address http://{listen}
-
-# change a user with the AWS CLI, then read the change
-AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws cognito-idp admin-update-user-attributes --region {region} \\
-  --endpoint-url {cognito} --user-pool-id {pool} --username {username} --user-attributes Name=name,Value=Changed
-grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" -d '{{\"max_age\": \"0s\"}}' {listen} {method}
 ",
         program = program(),
         sub = user.sub,
+    )
+}
+
+/// Returns the calls that change a user with the AWS CLI, and read the change.
+fn changes(standin: &StandIn, listen: &ListenAddress, user: &User, name: &str, has_events: bool) -> String {
+    let get = |data: &str| {
+        let method = "userlookup.v1.UserService/GetUser";
+        format!("grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\"{data} {listen} {method}")
+    };
+    let update =
+        aws(standin, user, "admin-update-user-attributes", " --user-attributes Name=name,Value=Changed");
+    if !has_events {
+        let get = get(" -d '{\"max_age\": \"0s\"}'");
+        return format!("# change a user with the AWS CLI, then read the change\n{update}\n{get}\n");
+    }
+    let sign_out = aws(standin, user, "admin-user-global-sign-out", "");
+    let get = get("");
+    format!(
+        "# change a user with the AWS CLI: the event of the change makes the cached user expire
+{update}
+{get}
+
+# sign the user out everywhere: the event of that ends the token, and the call fails with TOKEN_REVOKED
+{sign_out}
+{get}
+"
+    )
+}
+
+/// Returns a command of the AWS CLI about a user.
+fn aws(standin: &StandIn, user: &User, operation: &str, more: &str) -> String {
+    format!(
+        "AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws cognito-idp {operation} --region {region} \\
+  --endpoint-url {cognito} --user-pool-id {pool} --username {username}{more}",
         region = standin.pool_id().split('_').next().unwrap_or_default(),
         cognito = standin.endpoint_url(),
         pool = standin.pool_id(),
@@ -162,6 +194,17 @@ mod tests {
             let text = banner(users);
             assert!(text.ends_with(&format!("\n{NO_CALLS}\n")), "{text}");
             assert!(!text.contains("grpcurl"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_calls_show_events_where_replicas_get_them() {
+        let users = r#"[{"username": "a"}]"#;
+        let url = Some("redis://127.0.0.1:6379");
+        for (replicas, shared_cache, has_events) in [(1, None, true), (2, url, true), (2, None, false)] {
+            let text = banner_of(users, replicas, shared_cache);
+            assert_eq!(text.contains("admin-user-global-sign-out"), has_events, "{text}");
+            assert_eq!(text.contains("max_age"), !has_events, "{text}");
         }
     }
 
