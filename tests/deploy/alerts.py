@@ -55,6 +55,14 @@ HEALTHY = {
     "cognito_lookup_revocations_caught_up": "1x85 0x2 1x13",
     "cognito_lookup_events_caught_up": "1x85 0x2 1x13",
     "cognito_lookup_revocation_marks_dropped_total": "0x100",
+    # A failed receive, a new replica without an event, and events that say little.
+    "cognito_lookup_events_stale": "0x85 1x1 0x14",
+    'cognito_lookup_events_last_timestamp_seconds{instance="old"}': "0+60x100",
+    'cognito_lookup_events_last_timestamp_seconds{instance="new"}': f"-{2 * DAY}x100",
+    "cognito_lookup_events_polled_timestamp_seconds": "0+60x100",
+    'cognito_lookup_events_total{event="other",outcome="Malformed"}': "0x100",
+    'cognito_lookup_events_total{event="GlobalSignOut",outcome="NoSubject"}': "0x100",
+    'cognito_lookup_events_total{event="RevokeToken",outcome="NoSubject"}': "0+6x100",
     'cognito_lookup_cache_lookups_total{outcome="Fresh"}': "0+6000x100",
     'cognito_lookup_cache_lookups_total{outcome="Stale"}': "0x100",
     'cognito_lookup_cache_evictions_total{store="Users"}': "0+30x100",
@@ -123,6 +131,19 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     ),
     "CognitoLookupRevocationsMissing": ({"cognito_lookup_revocations_caught_up": "1x80 0x20"}, [{}]),
     "CognitoLookupRevocationsDropped": ({"cognito_lookup_revocation_marks_dropped_total": "0x85 1x15"}, [{}]),
+    "CognitoLookupEventsNotReceived": ({"cognito_lookup_events_stale": "0x87 1x13"}, [{}]),
+    "CognitoLookupEventsSilent": (
+        {'cognito_lookup_events_last_timestamp_seconds{instance="old"}': f"-{DAY}x100"},
+        [{}],
+    ),
+    "CognitoLookupEventsUnreadable": (
+        {'cognito_lookup_events_total{event="other",outcome="Malformed"}': "0x80 1x20"},
+        [{}],
+    ),
+    "CognitoLookupEventsWithoutUser": (
+        {'cognito_lookup_events_total{event="GlobalSignOut",outcome="NoSubject"}': "0x80 1x20"},
+        [{"event": "GlobalSignOut"}],
+    ),
     "CognitoLookupCacheTooSmall": ({'cognito_lookup_cache_evictions_total{store="Users"}': "0+120x100"}, [{}]),
     "CognitoLookupConnectionsRefused": (
         {'cognito_lookup_connections_refused_total{limit="Connections"}': "0+6x100"},

@@ -16,6 +16,7 @@ VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 MINIMUM = CHART / "ci/minimum-values.yaml"
 # The oldest version that Chart.yaml allows, and the newest one that the validator supports.
 KUBERNETES = ["1.27", "1.37"]
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/cognito-lookup-events"
 # The folders of Secrets under /run.
 MOUNTED = ["tls", "audit", "shared-cache"]
 
@@ -93,6 +94,13 @@ def test_the_store_is_reached_on_its_ports_only(tmp_path: Path) -> None:
         assert [[port["port"] for port in rule["ports"]] for rule in rules] == ([ports] if ports else []), shared_cache
 
 
+def test_one_pod_may_have_the_queue_of_changes_for_itself(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(f"replicaCount: 1\nsettings: {{events: {{queue_url: {QUEUE}, scope: own}}}}\n")
+    rendering = render(MINIMUM, "--values", values)
+    assert rendering.settings()["events"] == {"queue_url": QUEUE, "scope": "own"}
+
+
 def test_service_links_are_disabled(rendering: Rendering) -> None:
     """The service ignores COGNITO_LOOKUP_SERVICE_HOST and others, which are of no use to it."""
     for pod in rendering.pods():
@@ -163,6 +171,14 @@ def test_selectors_and_ports_match_the_pods(rendering: Rendering) -> None:
         (
             ["--values", MINIMUM, "--set", "sharedCache.keySecretName=keys"],
             "sharedCache: set settings.shared_cache.url",
+        ),
+        (
+            ["--values", MINIMUM, "--set", f"settings.events.queue_url={QUEUE}"],
+            "settings.events.queue_url: needs settings.shared_cache",
+        ),
+        (
+            ["--values", MINIMUM, "--set", f"settings.events.queue_url={QUEUE},settings.events.scope=own"],
+            'settings.events.scope: "own" is for one pod only',
         ),
         (["--values", MINIMUM, "--set", "sharedCache.valueKeys[0]=a/b"], "'/sharedCache/valueKeys/0'"),
         (["--values", MINIMUM, "--set", "replicas=3"], "additional properties 'replicas' not allowed"),

@@ -100,6 +100,37 @@ def test_iam_allows_one_user_of_one_cache() -> None:
         assert statement["Resource"] == [f"{account}:{cache}", f"{account}:user:reader"]
 
 
+QUEUE = "arn:aws:sqs:eu-west-1:123456789012:cognito-lookup-events"
+EVENTS = {
+    "EventsQueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/cognito-lookup-events",
+    "EventsQueueArn": QUEUE,
+}
+
+
+def test_the_service_receives_the_events_of_one_queue(tmp_path: Path) -> None:
+    stack = Stack(**EVENTS, **SHARED)
+    (policy,) = stack.resource("TaskRole")["Policies"]
+    lint(policy["PolicyDocument"])
+    actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+    (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "ReceiveChangeEvents"]
+    assert (statement["Action"], statement["Resource"]) == (actions, QUEUE)
+    service, _ = stack.resource("TaskDefinition")["ContainerDefinitions"]
+    for name in ["index", "value"]:
+        (tmp_path / name).write_text(os.urandom(32).hex())
+    environment = {
+        variable["Name"]: str(variable["Value"]).replace("/run/shared-cache", str(tmp_path))
+        for variable in service["Environment"]
+    }
+    printed = run([binary(), "config", "print"], tmp_path, **environment)
+    assert f'queue_url = "{EVENTS["EventsQueueUrl"]}"' in printed.stdout, printed.stderr
+    assert run([binary(), "config", "check"], tmp_path, **environment).returncode == 0
+    # Without the shared cache, which the stack requires too, the binary refuses it.
+    alone = {name: value for name, value in environment.items() if "SHARED_CACHE" not in name}
+    assert "events.scope" in run([binary(), "config", "check"], tmp_path, **alone).stderr
+    (container,) = task()["ContainerDefinitions"]
+    assert not any("EVENTS" in variable["Name"] for variable in container["Environment"])
+
+
 def test_the_replicas_of_a_deployment_are_expected() -> None:
     stack = Stack()
     assert stack.parameter("SharedCacheReplicasAtMost") == 2 * stack.parameter("MaxTasks")

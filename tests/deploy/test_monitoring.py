@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ class Sample:
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The admin address of a sandbox that serves calls in the background, with a shared cache."""
+    """The admin address of a sandbox with a shared cache, whose user is read and changed in the background."""
     store, directory = (tmp_path_factory.mktemp(name) for name in ["store", "sandbox"])
     socket = store / "socket"
     options = ["--port", "0", "--unixsocket", socket, "--save", "", "--dir", store]
@@ -53,7 +54,8 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())
         call = [binary(), "get", "--address", f"http://{line['address']}"]
         poll(lambda: run(call, directory, COGNITO_LOOKUP_TOKEN=token).returncode == 0, "a user found")
-        with BackgroundCalls(call, directory, token):
+        cognito = child.find(r"Cognito emulator (http://\S+)")
+        with BackgroundCalls(call, directory, token), BackgroundChanges(cognito):
             yield line["admin.address"]
 
 
@@ -73,6 +75,29 @@ class BackgroundCalls:
     def __exit__(self, *_: object) -> None:
         self._loop.kill()
         self._loop.wait()
+
+
+class BackgroundChanges:
+    """Changes a user every 0.3 s, so that there are change events."""
+
+    def __init__(self, cognito: str) -> None:
+        headers = {"x-amz-target": "AWSCognitoIdentityProviderService.AdminUpdateUserAttributes"}
+        attributes = [{"Name": "locale", "Value": "en-GB"}]
+        change = {"UserPoolId": "eu-west-1_Sandbox01", "Username": "ada", "UserAttributes": attributes}
+        self._request = urllib.request.Request(cognito, json.dumps(change).encode(), headers)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.3):
+            urllib.request.urlopen(self._request, timeout=10).close()
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
 
 
 @pytest.fixture(scope="module")

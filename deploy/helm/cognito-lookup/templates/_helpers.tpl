@@ -82,6 +82,13 @@ seccompProfile:
 {{- if .Values.audit.keySecretName }}{{ $_ := set $audit "key_file" "/run/audit/key" }}{{ end }}
 {{- $shared := include "cognito-lookup.sharedCache" . | fromJson }}
 {{- $replicas := .Values.autoscaling.enabled | ternary .Values.autoscaling.maxReplicas .Values.replicaCount | int }}
+{{- $events := $settings.events | default dict }}
+{{- if and $events.queue_url (eq ($events.scope | default "shared") "shared") (not $shared.index_key_file) }}
+{{- fail "settings.events.queue_url: needs settings.shared_cache, through which a pod tells the others (docs/events.md)" }}
+{{- end }}
+{{- if and $events.queue_url (eq ($events.scope | default "shared") "own") (or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1)) }}
+{{- fail "settings.events.scope: \"own\" is for one pod only, because a message reaches one of them; set shared" }}
+{{- end }}
 {{- $budget := dict }}
 {{- range $key, $value := dict "user_reads_per_second" .Values.budget.userReadsPerSecond "lists_per_second" .Values.budget.listsPerSecond "group_reads_per_second" .Values.budget.groupReadsPerSecond }}
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $budget $key (max 1 (div (int $value) (max 1 $replicas))) }}{{ end }}
