@@ -75,6 +75,11 @@ impl FaultKind {
         }
     }
 
+    /// Returns whether it lasts until somebody changes the settings or the store.
+    pub(super) fn is_lasting(self) -> bool {
+        matches!(self, Self::Credentials | Self::Mode | Self::Settings)
+    }
+
     /// Returns why the connection must be replaced at once; none if it stays usable. Another
     /// connection may lead to another server, because its name is resolved again.
     pub(super) fn replaces(self) -> Option<ReconnectReason> {

@@ -45,7 +45,7 @@ impl<K: Connector> Supervisor<K> {
             let connected = Instant::now();
             let replaced = self.keep(&connection).await;
             reason = Some(replaced);
-            if connected.elapsed() >= MAX_WAIT {
+            if connected.elapsed() >= STABLE_TIME {
                 backoff = Backoff::after_success();
             }
             self.metrics.reconnects.get(replaced).inc();
@@ -62,7 +62,7 @@ impl<K: Connector> Supervisor<K> {
     async fn connect(&self, backoff: &mut Backoff, reason: Option<ReconnectReason>) -> K::Connection {
         let mut last: Option<Fault> = None;
         loop {
-            sleep(backoff.next()).await;
+            sleep(backoff.next(last.as_ref())).await;
             match self.connector.connect().await {
                 Ok(connection) => {
                     self.lane.install(connection.clone());
@@ -148,10 +148,13 @@ impl Backoff {
         Self { attempts: 1 }
     }
 
-    /// Returns the time to wait: none before the first attempt, up to 500 ms before the second, and
-    /// twice as long before each further one, up to 5 s.
-    fn next(&mut self) -> Duration {
-        let longest = self.longest();
+    /// Returns the time to wait after this fault: none before the first attempt, up to 500 ms before the
+    /// second, and twice as long before each further one, up to 1 s, or 5 s if the fault does not pass
+    /// by itself.
+    fn next(&mut self, fault: Option<&Fault>) -> Duration {
+        let most =
+            if fault.is_some_and(|fault| fault.kind.is_lasting()) { MAX_WAIT } else { MAX_WAIT_FOR_STORE };
+        let longest = self.longest().min(most);
         self.attempts = self.attempts.saturating_add(1);
         longest.mul_f64(fastrand::f64())
     }
@@ -159,13 +162,17 @@ impl Backoff {
     fn longest(&self) -> Duration {
         let doublings = self.attempts.checked_sub(1);
         doublings.map_or(Duration::ZERO, |doublings| {
-            FIRST_WAIT.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(MAX_WAIT)
+            FIRST_WAIT.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
         })
     }
 }
 
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+// The shared rate limit is in full use again 2.1 s after the first replica has reached the store.
+const MAX_WAIT_FOR_STORE: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(5);
+// The next attempt after a connection that lived so long does not wait as after a failed one.
+const STABLE_TIME: Duration = Duration::from_secs(5);
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 // ElastiCache ends a connection with an IAM token after 12 h. This also picks up new passwords and
 // certificates.

@@ -133,20 +133,25 @@ async fn the_first_answer_makes_a_lane_available() {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_to_connect_are_spread_and_bounded() {
-    let kept = Kept::start(Some(FaultKind::Closed), Some(Breaker::new(LIMIT)));
-    sleep(Duration::from_secs(600)).await;
-    let times = kept.store.connects.lock().unwrap().clone();
-    // Half of 5 s on average.
-    assert!((150..400).contains(&times.len()), "{}", times.len());
-    for (n, pair) in times.windows(2).enumerate() {
-        let longest = [500, 1000, 2000, 4000].get(n).copied().unwrap_or(5000);
-        // A timer fires up to 1 ms late.
-        assert!(pair[1] - pair[0] <= Duration::from_millis(longest + 1), "{n}");
+    // Half of the longest wait on average.
+    for (fault, longest, attempts) in
+        [(FaultKind::Closed, 1_000, 900..1_600), (FaultKind::Credentials, 5_000, 150..400)]
+    {
+        let kept = Kept::start(Some(fault), Some(Breaker::new(LIMIT)));
+        sleep(Duration::from_secs(600)).await;
+        let times = kept.store.connects.lock().unwrap().clone();
+        assert!(attempts.contains(&times.len()), "{fault:?}: {}", times.len());
+        for (n, pair) in times.windows(2).enumerate() {
+            let longest = [500, 1_000, 2_000, 4_000].get(n).copied().unwrap_or(longest).min(longest);
+            // A timer fires up to 1 ms late.
+            assert!(pair[1] - pair[0] <= Duration::from_millis(longest + 1), "{fault:?}: {n}");
+        }
+        let most = Duration::from_millis(longest * 4 / 5);
+        assert!(times.windows(2).any(|pair| pair[1] - pair[0] > most), "{fault:?}: it backs off");
+        assert!(kept.lane.take_for_probe().is_none() && !kept.lane.is_available());
+        kept.store.set(None);
+        kept.until(|| kept.lane.is_available()).await;
     }
-    assert!(times.windows(2).any(|pair| pair[1] - pair[0] > Duration::from_secs(4)), "it backs off");
-    assert!(kept.lane.take_for_probe().is_none() && !kept.lane.is_available());
-    kept.store.set(None);
-    kept.until(|| kept.lane.is_available()).await;
 }
 
 #[tokio::test(start_paused = true)]
