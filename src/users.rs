@@ -29,6 +29,7 @@ pub use self::{
     found::{Failure, Found},
     group_changes::GroupChange,
     invalidation::{Invalidated, Invalidation, InvalidationFailure},
+    limiter::rates_beyond_quota,
     revocation::{RevocationFailure, Revoked},
     shared::{SharedEntryInfo, SharedState},
 };

@@ -75,7 +75,7 @@ pub(super) enum Command {
 /// The settings to check.
 #[derive(Args, Debug)]
 pub(super) struct Check {
-    /// Fail on warnings too (exit code 2), except on those of defaults, of callers on loopback and of a pool without an account
+    /// Fail on warnings too (exit code 2), except on those of defaults, of callers on loopback, of a pool without an account and of rates above the default quota
     #[arg(long)]
     strict: bool,
     #[command(flatten)]

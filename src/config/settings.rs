@@ -145,7 +145,7 @@ impl Default for CacheSettings {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetSettings {
-    /// Whose calls are limited, those of all replicas or of one; default `own`.
+    /// Whose calls are limited, those of all replicas or of one; default `shared`.
     pub scope: BudgetScope,
     /// The calls per second of `AdminGetUser`; default 80 % of the quota, or 96.
     #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
@@ -162,11 +162,11 @@ pub struct BudgetSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BudgetScope {
-    /// Those of each replica, whose rates the operator must divide.
+    /// Those of all replicas together, if they share a cache; without `shared_cache.url`, as `own`.
     #[default]
-    Own,
-    /// Those of all replicas together, which need `shared_cache.url`; without it, as `own`.
     Shared,
+    /// Those of each replica, whose rates the operator must divide.
+    Own,
 }
 
 /// The graceful shutdown. `[shutdown]`

@@ -6,10 +6,11 @@ use thiserror::Error;
 
 use super::components::Components;
 use crate::{
-    config::{AuditSink, CallerSettings, Config, ListenAddress, ValueSource},
+    config::{AuditSink, BudgetScope, CallerSettings, Config, ListenAddress, ValueSource},
     policy::{Policy, Risk},
     pool::{Pool, Pools},
     shared_cache::SharedCacheConfig,
+    users,
 };
 
 /// A setting that is valid but unwise.
@@ -60,12 +61,18 @@ pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning>
     });
     let of_shared_cache = components.shared_cache.iter().flat_map(SharedCacheConfig::warnings);
     let of_shared_cache = of_shared_cache.cloned().map(|(key, message)| warning(key, message));
+    let sharing = components.shared_cache.iter().filter_map(|shared| shared.rate_limit.as_ref());
+    let of_rates =
+        sharing.flat_map(|sharing| users::rates_beyond_quota(&config.budget, sharing.replicas_at_most));
+    // Right if the account's quota was raised.
+    let of_rates = of_rates.map(|(key, message)| Warning { is_usual: true, ..warning(key, message) });
     of_urls
         .chain(of_accounts)
         .chain(of_fixed)
         .chain(of_callers)
         .chain(of_key)
         .chain(of_shared_cache)
+        .chain(of_rates)
         .collect()
 }
 
@@ -97,8 +104,10 @@ fn of_accounts(pools: &Pools) -> impl Iterator<Item = (String, String)> {
 }
 
 /// Returns warnings of single settings: whether it applies, the keys that may cause it, the text.
-fn fixed(config: &Config, components: &Components) -> [(bool, [&'static str; 2], &'static str); 6] {
+fn fixed(config: &Config, components: &Components) -> [(bool, [&'static str; 2], &'static str); 7] {
     let Config { listen, admin_listen, audit, cache, limits, shutdown, .. } = config;
+    let shares_rate = config.budget.scope == BudgetScope::Shared
+        && config.value_source("budget.scope") != ValueSource::Default;
     let is = |test: &dyn Fn(SocketAddr) -> bool| matches!(listen, ListenAddress::Tcp(at) if test(*at));
     [
         (
@@ -130,6 +139,11 @@ fn fixed(config: &Config, components: &Components) -> [(bool, [&'static str; 2],
             audit.sink == AuditSink::Off,
             ["audit.sink", ""],
             "audit.sink is off, so nothing records who read what",
+        ),
+        (
+            shares_rate && components.shared_cache.is_none(),
+            ["budget.scope", ""],
+            "budget.scope is shared, but without shared_cache.url each replica has the rate limit for itself",
         ),
     ]
 }

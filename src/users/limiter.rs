@@ -3,6 +3,7 @@
 
 mod aimd;
 mod allowance;
+mod beyond_quota;
 mod categories;
 mod category;
 mod pace;
@@ -14,6 +15,7 @@ mod sliding_log;
 mod state;
 mod ticket;
 mod turns;
+mod worst_case;
 
 use std::{
     mem,
@@ -32,6 +34,7 @@ pub(super) use self::{
     state::{CALL_TIME, LEAST_TIME},
     ticket::Ticket,
 };
+pub use self::beyond_quota::rates_beyond_quota;
 use self::{shared::Scope, state::LimiterState};
 use super::{Failure, cache::Key};
 use crate::{
@@ -249,7 +252,7 @@ impl RateLimiter {
         let mut state = self.state();
         let allowance = &mut state.categories.get_mut(category).allowance;
         allowance.report_quota(quota);
-        let per_second = allowance.per_second();
+        let (per_second, worst_case) = (allowance.per_second(), allowance.worst_case());
         if let Some(gate) = &mut state.shared {
             gate.tell_quota(category, quota);
             self.queued.notify_one();
@@ -258,6 +261,12 @@ impl RateLimiter {
             quota.category = category.as_str(),
             quota, per_second, "the rate limit follows Cognito's quota"
         );
+        if let Some(worst_case) = worst_case.filter(|worst_case| worst_case.exceeds_quota()) {
+            warn!(
+                quota.category = category.as_str(),
+                quota, %worst_case, "all replicas together may exceed Cognito's quota while the shared cache fails"
+            );
+        }
     }
 
     fn scope(&self) -> LimitScope {

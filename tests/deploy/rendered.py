@@ -46,6 +46,9 @@ class Rendering:
     def has_tls(self) -> bool:
         return "certificate" in self.settings().get("tls", {})
 
+    def shares_cache(self) -> bool:
+        return "index_key_file" in self.settings().get("shared_cache", {})
+
     def values(self, path: str) -> Any:
         """Returns a value: the override if there is one, otherwise the default of the chart."""
         for values in [self.overrides, yaml.safe_load((CHART / "values.yaml").read_text())]:

@@ -120,11 +120,22 @@ def test_all_replicas_together_stay_within_the_quota(rendering: Rendering) -> No
         "autoscaling.maxReplicas" if rendering.objects_of("HorizontalPodAutoscaler") else "replicaCount"
     )
     budget = rendering.settings()["budget"]
-    assert (
-        replicas > 1
-        and budget["user_reads_per_second"] * replicas <= 96
-        and budget["lists_per_second"] * replicas <= 24
+    # Those that share a cache share the limit.
+    parts = 1 if rendering.shares_cache() else replicas
+    assert replicas > 1 and "scope" not in budget
+    for rate, quota in [("user_reads_per_second", 96), ("lists_per_second", 24)]:
+        assert quota * 0.9 <= budget[rate] * parts <= quota, rate
+
+
+def test_the_limit_is_divided_where_each_replica_has_its_own(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        "settings: {shared_cache: {url: 'rediss://cache.example.com'}}\nsharedCache: {keySecretName: keys}\n"
     )
+    for scope, expected in [("shared", {"user_reads_per_second": 96}), ("own", {"user_reads_per_second": 48})]:
+        rendering = render(MINIMUM, "--values", values, "--set", f"budget.scope={scope}")
+        budget = rendering.settings()["budget"]
+        assert budget.items() >= expected.items() and budget.get("scope", "shared") == scope, budget
 
 
 def test_selectors_and_ports_match_the_pods(rendering: Rendering) -> None:
@@ -181,6 +192,7 @@ def test_selectors_and_ports_match_the_pods(rendering: Rendering) -> None:
             'settings.events.scope: "own" is for one pod only',
         ),
         (["--values", MINIMUM, "--set", "sharedCache.valueKeys[0]=a/b"], "'/sharedCache/valueKeys/0'"),
+        (["--values", MINIMUM, "--set", "budget.scope=all"], "'/budget/scope'"),
         (["--values", MINIMUM, "--set", "replicas=3"], "additional properties 'replicas' not allowed"),
         (["--values", MINIMUM, "--set", "image.digest=latest"], "'/image/digest'"),
         (["--values", MINIMUM, "--set", "extraEnv[0].name=A,extraEnv[0].value=5"], "'/extraEnv/0/value'"),

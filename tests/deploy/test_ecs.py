@@ -78,7 +78,8 @@ def test_the_keys_of_the_shared_cache_reach_the_service_as_files(
         variable["Name"]: str(variable["Value"]).replace(mounted, str(folder)) for variable in service["Environment"]
     }
     checked = run([binary(), "config", "check", "--strict"], tmp_path, **environment)
-    assert "shared_cache" not in checked.stderr, checked.stderr
+    # Neither the cache nor the limit that the tasks share is unwise.
+    assert "shared_cache" not in checked.stderr and "budget" not in checked.stderr, checked.stderr
 
 
 def test_the_stack_connects_tasks_and_shared_cache_but_nothing_else() -> None:
@@ -147,9 +148,15 @@ def test_the_container_is_hardened() -> None:
 
 
 def test_all_tasks_together_stay_within_the_quota() -> None:
-    stack = Stack()
-    for name, quota in [("UserReadsPerSecond", 96), ("ListsPerSecond", 24), ("GroupReadsPerSecond", 40)]:
-        assert stack.parameter(name) * stack.parameter("MaxTasks") <= quota
+    tasks = Stack().parameter("MaxTasks")
+    own = {**SHARED, "BudgetScope": "own"}
+    for parameters, parts, scope in [({}, tasks, None), (SHARED, 1, "shared"), (own, tasks, "own")]:
+        service = next(each for each in task(**parameters)["ContainerDefinitions"] if each["Essential"])
+        environment = {variable["Name"]: variable["Value"] for variable in service["Environment"]}
+        assert environment.get("COGNITO_LOOKUP_BUDGET__SCOPE") == scope
+        for name, quota in [("USER_READS", 96), ("LISTS", 24), ("GROUP_READS", 40)]:
+            rate = int(environment[f"COGNITO_LOOKUP_BUDGET__{name}_PER_SECOND"])
+            assert quota * 0.9 <= rate * parts <= quota, (name, parameters)
 
 
 def test_the_load_balancer_checks_readiness() -> None:

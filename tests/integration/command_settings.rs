@@ -169,6 +169,24 @@ fn the_shared_cache_is_checked_with_everything_else() {
         let expected = warning.map(|warning| format!("warning: shared_cache.url {warning}"));
         assert!(expected.is_none_or(|expected| said.contains(&expected)), "{url}: {said}");
     }
+    for (budget, warning) in [
+        ("user_reads_per_second = 96", None),
+        (
+            "user_reads_per_second = 110",
+            Some("warning: budget.user_reads_per_second lets all replicas together"),
+        ),
+        ("scope = \"own\"\nuser_reads_per_second = 110", None),
+    ] {
+        let keys = format!("index_key_file = {index:?}\nvalue_key_files = [{value:?}]");
+        let shared = format!("[shared_cache]\nurl = \"redis://127.0.0.1\"\n{keys}");
+        fs::write(&file, format!("[budget]\n{budget}\n{shared}\n{GOOD}")).unwrap();
+        let output = run(&["config", "check", "--strict", "--config", &file], &[]);
+        let said = stderr(&output);
+        // Right if the account's quota was raised.
+        assert_eq!(code(&output), 0, "{budget}: {said}");
+        assert_eq!(said.contains("together exceed Cognito's default quota"), warning.is_some(), "{said}");
+        assert!(warning.is_none_or(|warning| said.contains(warning)), "{budget}: {said}");
+    }
 }
 
 #[test]
@@ -244,6 +262,10 @@ fn a_strict_check_fails_on_what_is_valid_but_unwise() {
         (format!("[limits]\nrequest_timeout = \"100ms\"\n{GOOD}"), "limits.request_timeout is shorter"),
         (format!("[cache]\nfresh_for = \"2h\"\nusable_for = \"3h\"\n{GOOD}"), "cache.fresh_for is longer"),
         (format!("[audit]\nsink = \"off\"\n{GOOD}"), "nothing records who read what"),
+        (
+            format!("[budget]\nscope = \"shared\"\n{GOOD}"),
+            "without shared_cache.url each replica has the rate limit",
+        ),
         (
             GOOD.replace("[[callers]]", "jwks_url = \"http://keys.example\"\n[[callers]]"),
             "not AWS's own over HTTPS",

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Priority, aimd::Aimd, category::QuotaCategory};
+use super::{Priority, aimd::Aimd, category::QuotaCategory, worst_case::WorstCase};
 
 /// One category's rate.
 #[derive(Debug)]
@@ -40,6 +40,12 @@ impl Allowance {
             let cut_off = replicas.saturating_mul(cut_off(rate, replicas));
             rate.min(self.quota.saturating_sub(cut_off)).max(rate / 2)
         })
+    }
+
+    /// Returns what all replicas may make together at most; none if one has all of the rate.
+    pub(super) fn worst_case(&self) -> Option<WorstCase> {
+        let (replicas, rate, quota) = (self.replicas_at_most?, self.per_second(), self.quota);
+        Some(WorstCase { rate, cut_off: cut_off(rate, replicas), replicas, quota })
     }
 
     /// Returns the calls a second of a replica that cannot reach the store: a quarter of the rate of

@@ -89,9 +89,15 @@ seccompProfile:
 {{- if and $events.queue_url (eq ($events.scope | default "shared") "own") (or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1)) }}
 {{- fail "settings.events.scope: \"own\" is for one pod only, because a message reaches one of them; set shared" }}
 {{- end }}
+{{- /* The rates are those of all replicas together if they share them, and else of each replica. */}}
+{{- $parts := 1 }}
 {{- $budget := dict }}
+{{- if or (not $shared.index_key_file) (eq .Values.budget.scope "own") }}
+{{- $parts = max 1 $replicas }}
+{{- if $shared.index_key_file }}{{ $_ := set $budget "scope" "own" }}{{ end }}
+{{- end }}
 {{- range $key, $value := dict "user_reads_per_second" .Values.budget.userReadsPerSecond "lists_per_second" .Values.budget.listsPerSecond "group_reads_per_second" .Values.budget.groupReadsPerSecond }}
-{{- if not (kindIs "invalid" $value) }}{{ $_ := set $budget $key (max 1 (div (int $value) (max 1 $replicas))) }}{{ end }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $budget $key (max 1 (div (int $value) $parts)) }}{{ end }}
 {{- end }}
 {{- $shutdown := dict "delay" (printf "%ds" (int .Values.shutdown.delaySeconds)) "grace" (printf "%ds" (int .Values.shutdown.graceSeconds)) }}
 {{- if $shared.index_key_file }}
