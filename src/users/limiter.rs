@@ -3,6 +3,8 @@
 
 mod aimd;
 mod allowance;
+mod answers;
+mod asks;
 mod beyond_quota;
 mod categories;
 mod category;
