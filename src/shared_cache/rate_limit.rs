@@ -56,7 +56,7 @@ pub struct ClockBounds<'a> {
 impl RateLimitKeys {
     /// Makes the keys from their prefix, `NAMESPACE:b1:{HASH}`. The braces make the hash alone decide
     /// the slot of a cluster.
-    pub(super) const fn new(prefix: String) -> Self {
+    pub const fn new(prefix: String) -> Self {
         Self(prefix)
     }
 
@@ -79,7 +79,8 @@ impl RateLimitKeys {
 }
 
 impl CallerKey {
-    pub(super) const fn new(hash: String) -> Self {
+    /// Makes it from the hash of the caller's name.
+    pub const fn new(hash: String) -> Self {
         Self(hash)
     }
 

@@ -2,6 +2,8 @@
 
 mod behaviour;
 pub(crate) mod commands;
+mod limit;
+mod limit_sequence;
 mod model;
 mod sequence;
 mod tour;

@@ -15,7 +15,7 @@ use crate::store::client::{Answer, Client, list};
 
 #[path = "../../../src/shared_cache/model/rate_limit.rs"]
 #[expect(dead_code, reason = "the model of the store uses all of it")]
-mod rate_limit;
+pub(super) mod rate_limit;
 #[path = "../../../src/shared_cache/model/oracle.rs"]
 #[expect(dead_code, reason = "the model of the store uses all of it")]
 mod oracle;
