@@ -6,6 +6,7 @@ mod failover;
 mod fleet;
 mod insider;
 mod invalidation;
+mod limit;
 mod load;
 mod outage;
 mod privacy;

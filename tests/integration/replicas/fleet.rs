@@ -44,8 +44,7 @@ impl Fleet {
 
     /// Makes what the replicas need.
     pub(crate) fn without_replicas(store: SocketAddr) -> Self {
-        let users = (0..USERS).map(user).collect();
-        let cognito = StandIn::start(Pool { users, ..Pool::sandbox() }).unwrap();
+        let cognito = pool("eu-west-1_Sandbox01");
         let folder = TempDir::new().unwrap();
         let fleet = Self { cognito, replicas: Vec::new(), proxies: Vec::new(), store, folder };
         for name in ["index", "value", "other"] {
@@ -182,6 +181,12 @@ impl Fleet {
     }
 }
 
+/// Starts a pool with the users of the fleet.
+pub(crate) fn pool(id: &str) -> StandIn {
+    let users = (0..USERS).map(user).collect();
+    StandIn::start(Pool { id: id.to_owned(), users, ..Pool::sandbox() }).unwrap()
+}
+
 fn user(number: usize) -> User {
     let mut user = User::local(format!("member-{number}"), "Secret-1");
     user.sub = sub(number);
@@ -203,4 +208,4 @@ pub(crate) fn sub(number: usize) -> String {
     format!("5eeded00-5a4d-4b0c-8000-{number:012}")
 }
 
-const USERS: usize = 5_000;
+pub(crate) const USERS: usize = 5_000;

@@ -18,6 +18,11 @@ pub(crate) struct Settings {
     pub(crate) cache: String,
     /// Whether changes arrive by the queue of the stand-in.
     pub(crate) events: bool,
+    /// The lines of `[budget]`. By default the rate limit does not bind, also where a replica has only
+    /// its part of it.
+    pub(crate) budget: String,
+    /// Further tables.
+    pub(crate) tables: String,
     pub(crate) log: &'static str,
 }
 
@@ -30,6 +35,8 @@ impl Default for Settings {
             shared_cache: PATIENT.to_owned(),
             cache: String::new(),
             events: false,
+            budget: "user_reads_per_second = 100000\ngroup_reads_per_second = 100000\n".to_owned(),
+            tables: String::new(),
             log: "info",
         }
     }
@@ -68,19 +75,17 @@ impl Settings {
     ) -> String {
         let servers = self.servers.clone().unwrap_or_else(|| format!("url = \"redis://{store}\""));
         let value_keys: Vec<_> = self.value_keys.iter().map(|name| key_file(name)).collect();
-        let (index_key, Self { shared_cache, cache, .. }) = (key_file(self.index_key), self);
+        let (index_key, Self { shared_cache, cache, budget, tables, .. }) = (key_file(self.index_key), self);
         let (id, issuer) = (cognito.pool_id(), cognito.issuer());
         let (jwks, endpoint) = (cognito.jwks_url(), cognito.endpoint_url());
         let events = if self.events { format!("[events]\n{}", events(cognito)) } else { String::new() };
-        // The rate limit does not bind, also where a replica has only its part of it.
         format!(
             r#"
 listen = "127.0.0.1:0"
 workers = 1
 shutdown.delay = "0s"
 [budget]
-user_reads_per_second = 100000
-group_reads_per_second = 100000
+{budget}
 [cache]
 {cache}
 [shared_cache]
@@ -107,6 +112,7 @@ reads = "any"
 attributes = ["name"]
 groups = true
 admin = true
+{tables}
 "#
         )
     }
