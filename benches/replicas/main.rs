@@ -1,5 +1,6 @@
-//! What a shared cache costs and saves: `cargo bench --bench replicas`, about two minutes. It needs
-//! `valkey-server`, which `tests/run unit` installs, or `redis-server`.
+//! What a shared cache costs and saves: `cargo bench --bench replicas`, about two minutes; with
+//! `-- simulate`, how many replicas share a rate limit. It needs `valkey-server`, which `tests/run unit`
+//! installs, or `redis-server`.
 #![allow(
     clippy::cast_precision_loss,
     clippy::expect_used,
@@ -17,6 +18,7 @@ mod lookups;
 mod misses;
 mod outage;
 mod replica;
+mod simulate;
 mod store;
 
 use tikv_jemallocator::Jemalloc;
@@ -27,8 +29,12 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let simulates = std::env::args().any(|argument| argument == "simulate");
     runtime.block_on(async {
         println!("store: {}", store::version());
+        if simulates {
+            return simulate::run().await;
+        }
         hits::compare().await;
         misses::compare().await;
         invalidation::measure().await;

@@ -3,7 +3,7 @@
 use std::{fs, ops::Range};
 
 use cognito_lookup::{
-    config::ErrorCollector,
+    config::{BudgetScope, Config, ErrorCollector},
     freshness::FreshnessRequirement,
     outgoing::Outgoing,
     policy::Permit,
@@ -23,6 +23,7 @@ use super::lookups::{self, Lookups};
 pub(super) struct Fleet {
     pub(super) cognito: StandIn,
     keys: TempDir,
+    scope: BudgetScope,
 }
 
 /// One replica.
@@ -39,26 +40,49 @@ impl Fleet {
         let keys = TempDir::new().unwrap();
         fs::write(keys.path().join("index"), "0123456789abcdef index 0123456789abcdef").unwrap();
         fs::write(keys.path().join("value"), "fedcba9876543210 value fedcba9876543210").unwrap();
-        Self { cognito: lookups::cognito(people, PER_SECOND), keys }
+        Self { cognito: lookups::cognito(people, PER_SECOND), keys, scope: BudgetScope::Own }
+    }
+
+    /// Lets the replicas share one rate limit too.
+    pub(super) fn sharing_the_limit(self) -> Self {
+        Self { scope: BudgetScope::Shared, ..self }
     }
 
     /// Starts a replica that shares its cache, if there is a URL, and waits until it can.
     pub(super) async fn replica(&self, url: Option<String>) -> Replica {
-        let mut config = lookups::config(&self.cognito);
-        config.budget.user_reads_per_second = usize::try_from(PER_SECOND).ok();
-        if url.is_some() {
-            let key = |name: &str| self.keys.path().join(name).display().to_string();
-            config.shared_cache.url = url;
-            config.shared_cache.index_key_file = Some(key("index"));
-            config.shared_cache.value_key_files = vec![key("value")];
-        }
-        let metrics = Metrics::new();
+        let (config, metrics) = (self.config(url), Metrics::new());
         let shared = SharedCacheConfig::read(&config, &mut ErrorCollector::new(&config));
         let shared = shared.map(|config| SharedCache::start(&config, &metrics, &Outgoing::default()));
         let lookups = Lookups::start(&config, shared.clone(), &metrics).await;
         let replica = Replica { users: lookups.users.clone(), shared, lookups };
         replica.connected().await;
         replica
+    }
+
+    /// Connects to the store at this URL.
+    pub(super) async fn shared_cache(&self, url: String) -> SharedCache {
+        let mut config = self.config(Some(url));
+        // A busy machine is no fault of the store.
+        config.shared_cache.timeout = Duration::from_secs(1);
+        let config = SharedCacheConfig::read(&config, &mut ErrorCollector::new(&config)).unwrap();
+        let shared = SharedCache::start(&config, &Metrics::new(), &Outgoing::default());
+        while !shared.is_available() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        shared
+    }
+
+    fn config(&self, url: Option<String>) -> Config {
+        let mut config = lookups::config(&self.cognito);
+        config.budget.user_reads_per_second = usize::try_from(PER_SECOND).ok();
+        config.budget.scope = self.scope;
+        if url.is_some() {
+            let key = |name: &str| self.keys.path().join(name).display().to_string();
+            config.shared_cache.url = url;
+            config.shared_cache.index_key_file = Some(key("index"));
+            config.shared_cache.value_key_files = vec![key("value")];
+        }
+        config
     }
 
     pub(super) fn pool(&self) -> PoolId {

@@ -55,13 +55,14 @@ impl Store {
         line.trim().parse().unwrap()
     }
 
-    /// Runs a command in one line, and returns the beginning of its reply.
+    /// Runs a command in one line, and returns its reply.
     pub(super) fn command(&self, line: &str) -> String {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
-        let mut reply = vec![0; 64 * 1024];
-        let length = stream.read(&mut reply).unwrap();
-        String::from_utf8_lossy(&reply[..length]).into_owned()
+        // The server then ends the connection.
+        stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes()).unwrap();
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).unwrap();
+        String::from_utf8_lossy(&reply).into_owned()
     }
 
     fn wait(&self) {
