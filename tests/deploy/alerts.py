@@ -42,6 +42,9 @@ HEALTHY = {
     'cognito_lookup_pool_ready{pool="eu-west-1_A",instance="new"}': "1x86 0x2 1x12",
     'cognito_lookup_pool_ready{pool="eu-west-1_A",instance="old"}': "1x100",
     'cognito_lookup_upstream_refusals_total{category="UserRead"}': "0x100",
+    'cognito_lookup_upstream_budget_scope{account="123456789012",region="eu-west-1",scope="Shared"}': "1x85 0x2 1x13",
+    'cognito_lookup_upstream_budget_scope{account="123456789012",region="eu-west-1",scope="CutOff"}': "0x85 1x0 0x14",
+    'cognito_lookup_upstream_budget_scope{account="123456789012",region="eu-west-1",scope="Warm"}': "0x86 1x0 0x13",
     # The store was restarted: a minute without it, one gap, and new connections.
     "cognito_lookup_shared_cache_open": "0x85 1x1 0x14",
     "cognito_lookup_shared_cache_gaps_total": "0x85 1x15",
@@ -118,6 +121,10 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     "CognitoLookupBudgetExhausted": (
         {'cognito_lookup_upstream_refusals_total{category="UserRead"}': "0+6x100"},
         [{"category": "UserRead"}],
+    ),
+    "CognitoLookupBudgetNotShared": (
+        {'cognito_lookup_upstream_budget_scope{account="123456789012",region="eu-west-1",scope="CutOff"}': "0x86 1x14"},
+        [{"account": "123456789012", "region": "eu-west-1", "scope": "CutOff"}],
     ),
     "CognitoLookupSharedCacheDown": ({"cognito_lookup_shared_cache_open": "0x84 1x16"}, [{}]),
     "CognitoLookupSharedCacheGaps": ({"cognito_lookup_shared_cache_gaps_total": "0x70 0+1x30"}, [{}]),

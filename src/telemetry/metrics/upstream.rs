@@ -27,7 +27,8 @@ metric_set! {
         circuit_open: Family<CircuitLabels, Gauge> = "upstream_circuit_open",
         /// Calls to Cognito that may still begin within this second; they are spread over it.
         left: Family<BudgetLabels, Gauge> = "upstream_budget_left",
-        /// Calls to Cognito that the rate limiter allows per second; fewer while Cognito throttles.
+        /// Calls to Cognito that the rate limiter allows this replica per second: of a shared limit, all
+        /// that the other replicas leave; fewer while Cognito throttles.
         allowed: Family<BudgetLabels, Gauge> = "upstream_budget_per_second",
         /// Whether calls to Cognito are counted (1) by the log of all replicas (Shared), by this
         /// replica's cut-off allowance because the shared cache fails (Cut-off) or its log is new (Warm),
