@@ -89,6 +89,7 @@ impl World {
             let fetch = &self.fetches[id];
             !is_asked && (fetch.caller.is_none() || retry_at + SECOND / 20 > fetch.deadline)
         };
+        #[expect(clippy::needless_collect, reason = "each failure changes the lane")]
         let late: Vec<_> = lane.waiting.iter().filter(|waiting| late(waiting)).map(|(id, _)| *id).collect();
         late.into_iter().for_each(|id| self.fail(id));
         self.ask_for_all(fetch.replica, fetch.lane());

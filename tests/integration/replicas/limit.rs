@@ -72,6 +72,7 @@ impl Pace {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "figures for the docs")]
 async fn prove(pace: &Pace) {
     let limit = pace.limit;
     let mut proof = Proof::start(limit, Sharing::Shared(3), pace.timeout).await;
@@ -99,6 +100,7 @@ async fn prove(pace: &Pace) {
 }
 
 /// Lets something fail, and waits until the limit is in use again.
+#[expect(clippy::print_stdout, reason = "figures for the docs")]
 async fn suffer(proof: &mut Proof, outage: Outage, pace: &Pace) {
     let begun = Instant::now();
     proof.begin(outage).await;

@@ -59,7 +59,7 @@ impl LimitSequence {
             run: 0,
             now: 1_800_000_000_000_000,
             // Many calls at once reach the limit of a user, and few that of a category.
-            limit: if seed % 2 == 0 { fastrand::usize(1..=6) } else { 40 },
+            limit: if seed.is_multiple_of(2) { fastrand::usize(1..=6) } else { 40 },
             granted: Vec::new(),
             last_number: 0,
             changed,
