@@ -28,7 +28,7 @@ metric_set! {
         /// 1 if the changes before the start were looked up in CloudTrail, by this replica or another one,
         /// or if `events.catch_up` is off; else 0, and a token that was revoked before may be accepted.
         pub caught_up: Gauge = "events_caught_up",
-        /// Calls of CloudTrail's LookupEvents at the start, by outcome.
+        /// Lookups of changes in CloudTrail at the start, by outcome.
         pub trail_calls: EnumFamily<TrailCallOutcome, Counter> = "events_trail_calls",
     }
 }
