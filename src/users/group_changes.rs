@@ -234,7 +234,7 @@ mod tests {
         changes.maintain();
         assert_eq!(users(), 0, "they are of 1970");
         let recent = TimePoint::now().system - Duration::from_secs(24 * 60 * 60);
-        changes.note(&GroupChange { pool: b.clone(), sub: Some(user(0)), at: recent });
+        changes.note(&GroupChange { pool: b, sub: Some(user(0)), at: recent });
         changes.maintain();
         assert_eq!(users(), 1, "a token may live for a day");
     }

@@ -30,13 +30,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+pub use self::beyond_quota::rates_beyond_quota;
 pub(super) use self::{
     category::QuotaCategory,
     queue::FetchId,
     state::{CALL_TIME, LEAST_TIME},
     ticket::Ticket,
 };
-pub use self::beyond_quota::rates_beyond_quota;
 use self::{shared::Scope, state::LimiterState};
 use super::{Failure, cache::Key};
 use crate::{

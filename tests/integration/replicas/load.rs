@@ -31,6 +31,7 @@ impl Load {
     pub(crate) async fn start(fleet: &Fleet) -> Self {
         fleet.warm(0..WARM).await;
         let channels: Vec<_> = fleet.replicas.iter().map(|replica| replica.channel.clone()).collect();
+        #[expect(clippy::disallowed_methods, reason = "a setting of the test")]
         let per_second = env::var("LOAD_PER_SECOND").map_or(PER_SECOND, |text| text.parse().unwrap());
         let answers = Arc::<Mutex<Answers>>::default();
         let received = Arc::clone(&answers);
@@ -51,6 +52,7 @@ impl Load {
 
     /// Asserts that no read has failed, and that there were some since the last time. Prints how long
     /// the hits took.
+    #[expect(clippy::print_stdout, reason = "the figures are read by people")]
     pub(crate) async fn assert_none_failed(&self, when: &str) {
         let mut answers = self.answers.lock().await;
         let (mut hits, misses) = (mem::take(&mut answers.hits), mem::take(&mut answers.misses));
