@@ -130,12 +130,22 @@ impl Authenticator {
     }
 
     /// Returns the users' tokens among credentials that were authenticated. One that was not cached, because
-    /// a user was invalidated meanwhile, is left out.
-    pub fn user_tokens<'a>(&self, credentials: Credentials<'a>) -> impl Iterator<Item = UserToken<'a>> {
+    /// a user was invalidated meanwhile, is verified once more. Cancel safe.
+    pub async fn user_tokens<'a>(
+        &self,
+        credentials: Credentials<'a>,
+    ) -> Result<Vec<UserToken<'a>>, Rejected> {
         let bearer = bearer::in_metadata(credentials.metadata).ok().flatten();
         let presented = Some(credentials.access_token.as_bytes()).filter(|token| !token.is_empty());
-        let tokens = bearer.into_iter().chain(presented);
-        tokens.filter_map(|token| UserToken::of(token, &*self.verified.peek(token)?))
+        let mut tokens = Vec::new();
+        for token in bearer.into_iter().chain(presented) {
+            let verified = match self.verified.peek(token) {
+                Some(verified) => verified,
+                None => Arc::new(self.verify_uncached(token).await?),
+            };
+            tokens.extend(UserToken::of(token, &verified));
+        }
+        Ok(tokens)
     }
 
     async fn verify(&self, token: &[u8]) -> Result<TokenIdentity, Rejected> {

@@ -116,18 +116,21 @@ impl Applier {
             Some(invalidation) => self.invalidate(pool, sub, invalidation, self.since(change)).await,
             None => EventOutcome::Late,
         };
+        // Also if the invalidation has to be retried: the tokens must not wait for that.
         let next = match change.kind {
-            _ if invalidated == EventOutcome::Retried => invalidated,
             ChangeKind::Groups => self.outdate_groups(pool, Some(sub), change).await,
             kind if cause(kind).is_some_and(|cause| self.revoke_on.contains(&cause)) => {
                 self.revoke(pool, sub, change).await
             }
             _ => invalidated,
         };
-        if next == EventOutcome::Late { invalidated } else { next }
+        match (invalidated, next) {
+            (EventOutcome::Retried, _) | (_, EventOutcome::Late) => invalidated,
+            _ => next,
+        }
     }
 
-    /// Stops believing the groups of one user, or of all users of a pool, that are from before the
+    /// Marks as outdated the groups of one user, or of all users of a pool, that are from before the
     /// change.
     async fn outdate_groups(&self, pool: &Arc<Pool>, sub: Option<&Sub>, change: &Change) -> EventOutcome {
         let (pool, sub, at) = (pool.id.clone(), sub.cloned(), self.since(change));

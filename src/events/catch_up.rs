@@ -120,16 +120,16 @@ impl CatchUp {
     }
 
     /// Returns how many events there were, and how many of them revoked tokens that were not revoked
-    /// before; none if they are too many or AWS refuses too often.
+    /// before; none if they are too many, AWS refuses too often, or other replicas could not be told.
     async fn read(&self, of_pools: &PoolsTrail) -> Option<(usize, usize)> {
         let since = SystemTime::now() - self.config.since;
-        let (mut read, mut revoked, mut failures) = (0, 0, 0);
+        let (mut read, mut revoked, mut failures, mut is_whole) = (0, 0, 0, true);
         // Page by page of each, so that the newest come first if they are too many.
         let mut pages: VecDeque<_> = EVENTS.into_iter().map(|event| (event, None)).collect();
         let mut pace = interval(PACE);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for _ in 0..MAX_CALLS {
-            let Some((event, next)) = pages.pop_front() else { return Some((read, revoked)) };
+            let Some((event, next)) = pages.pop_front() else { break };
             pace.tick().await;
             match of_pools.trail.look_up(event, since, next.clone()).await {
                 Ok(page) => {
@@ -137,7 +137,8 @@ impl CatchUp {
                     self.metrics.trail_calls.get(TrailCallOutcome::Answered).inc();
                     read += page.records.len();
                     for record in &page.records {
-                        revoked += self.apply(record, &of_pools.pools).await;
+                        let (new, are_shared) = self.apply(record, &of_pools.pools).await;
+                        (revoked, is_whole) = (revoked + new, is_whole && are_shared);
                     }
                     pages.extend(page.next.map(|next| (event, Some(next))));
                 }
@@ -145,28 +146,35 @@ impl CatchUp {
                     failures += 1;
                     self.metrics.trail_calls.get(TrailCallOutcome::Failed).inc();
                     warn!(aws.code = error.code, cause = error.cause, "a call of LookupEvents failed");
+                    if failures == MAX_FAILURES {
+                        return None;
+                    }
                     pages.push_front((event, next));
                     sleep(backoff(failures)).await;
                 }
             }
         }
-        pages.is_empty().then_some((read, revoked))
+        (pages.is_empty() && is_whole).then_some((read, revoked))
     }
 
-    /// Applies an event in these pools, and returns in how many it revoked tokens.
-    async fn apply(&self, record: &str, pools: &[Arc<Pool>]) -> usize {
+    /// Applies an event in these pools. Returns in how many it revoked tokens, and whether all replicas
+    /// know of it.
+    async fn apply(&self, record: &str, pools: &[Arc<Pool>]) -> (usize, bool) {
         let now = SystemTime::now();
         let is_served = |id: &_| pools.iter().any(|pool| pool.id == *id);
-        let Ok(change) = message::parse_record(record, now, is_served) else { return 0 };
-        let Subject::User(sub) = &change.subject else { return 0 };
-        let mut revoked = 0;
+        let Ok(change) = message::parse_record(record, now, is_served) else { return (0, true) };
+        let Subject::User(sub) = &change.subject else { return (0, true) };
+        let (mut revoked, mut are_shared) = (0, true);
         for pool in pools.iter().filter(|pool| is_in(&change, pool)) {
-            revoked += usize::from(self.apply_in(pool, sub, &change, now).await);
+            let is_shared = self.apply_in(pool, sub, &change, now).await;
+            revoked += usize::from(is_shared.is_some());
+            are_shared &= is_shared.unwrap_or(true);
         }
-        revoked
+        (revoked, are_shared)
     }
 
-    async fn apply_in(&self, pool: &Pool, sub: &Sub, change: &Change, now: SystemTime) -> bool {
+    /// Returns whether all replicas know of the revocation; none if there is nothing to revoke.
+    async fn apply_in(&self, pool: &Pool, sub: &Sub, change: &Change, now: SystemTime) -> Option<bool> {
         // Nothing older is in any cache. The bound by the TTLs holds if this fails.
         if invalidation(change.kind).is_some() && change.at + self.config.cached_for >= now {
             let _bounded_by_ttl = self.users.invalidate(&pool.id, sub, Invalidation::Forget).await;
@@ -175,11 +183,10 @@ impl CatchUp {
         let tokens = RevokedTokens::OfUser(sub.clone());
         let revocation = Revocation { pool: pool.id.clone(), tokens, at: change.at };
         if !is_on || self.users.has_revoked(&revocation) {
-            return false;
+            return None;
         }
         // What the shared cache does not take is repeated, and a full memory is counted.
-        let _in_force = self.users.revoke(revocation).await;
-        true
+        Some(self.users.revoke(revocation).await.is_ok())
     }
 }
 
@@ -210,5 +217,7 @@ const EVENTS: [&str; 5] =
 const PACE: Duration = Duration::from_millis(600);
 // Some 20,000 events in 4 min.
 const MAX_CALLS: usize = 400;
+// In a row, over some 3 min: the role may lack the permission, and other replicas wait.
+const MAX_FAILURES: u32 = 10;
 // As for the revocations of the shared cache.
 const MAX_WAIT: Duration = Duration::from_secs(5);

@@ -21,7 +21,7 @@ impl Service {
         if !self.users.checks_online() {
             return Ok(());
         }
-        for token in self.authenticator.user_tokens(credentials) {
+        for token in Box::pin(self.authenticator.user_tokens(credentials)).await? {
             // Boxed to keep the future of a hit small.
             if Box::pin(self.users.is_revoked_online(&token, caller_limit, deadline)).await {
                 // Counts it, as it is refused like any other.

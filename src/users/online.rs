@@ -104,24 +104,26 @@ impl Users {
         deadline: Instant,
     ) -> bool {
         let (online, sign_in) = (&self.0.online, (token.user.pool.id.clone(), token.sign_in()));
+        let (tokens, _) = token.revoked_with();
+        let revocation = Revocation { pool: token.user.pool.id.clone(), tokens, at: token.issued_at };
         if !self.is_due(&sign_in, token) {
-            return false;
+            // A check of another call may have ended since this one was authenticated.
+            return self.has_revoked(&revocation);
         }
         if let Some(outcome) = unasked(token, SystemTime::now()) {
+            // It says nothing about the other tokens of the sign-in.
             online.count(outcome);
-            online.note(sign_in, TimePoint::now(), true);
             return false;
         }
         let until = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
         let account = Account { priority: Priority::Single, caller_limit };
-        let Some(mut ended) = self.join_check(sign_in, token, account, until) else { return false };
-        // It never sends, and is closed at its end.
-        if timeout_at(until, ended.changed()).await.is_err() {
-            online.count(OnlineCheckOutcome::Late);
-            return false;
+        if let Some(mut ended) = self.join_check(sign_in, token, account, until) {
+            // It never sends, and is closed at its end.
+            if timeout_at(until, ended.changed()).await.is_err() {
+                online.count(OnlineCheckOutcome::Late);
+                return false;
+            }
         }
-        let (tokens, _) = token.revoked_with();
-        let revocation = Revocation { pool: token.user.pool.id.clone(), tokens, at: token.issued_at };
         self.has_revoked(&revocation)
     }
 

@@ -134,6 +134,7 @@ impl Shared {
         self.publications.confirm(asked);
         if !may_lack_revocations {
             self.recent_revocations.confirm(asked);
+            self.recent_group_changes.confirm(asked);
         }
     }
 

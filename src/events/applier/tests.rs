@@ -266,12 +266,22 @@ async fn while_the_store_does_not_confirm_it_a_message_stays_in_the_queue() {
     let applier = applier(&users, [pool()]);
     tokio::time::sleep(Duration::from_millis(1)).await;
     let id = applier.pool_id();
-    for name in
-        ["AdminUpdateUserAttributes", "AdminDisableUser", "AdminDeleteUser", "GlobalSignOut", "DeleteGroup"]
-    {
-        let message = admin_call(name, "ada", &id);
+    for (name, revokes) in [
+        ("AdminUpdateUserAttributes", false),
+        ("AdminDisableUser", true),
+        ("AdminDeleteUser", true),
+        ("GlobalSignOut", true),
+        ("DeleteGroup", false),
+    ] {
+        let sub = format!("user-of-{name}");
+        let message = admin_call(name, &sub, &id);
         link.change(|faults| faults.dropped_replies = 100);
         assert!(!applier.handle(&message, 1).await, "{name}");
+        // The tokens do not wait for the store.
+        let tokens = RevokedTokens::OfUser(sub.parse().unwrap());
+        let earlier = now() - Duration::from_secs(60);
+        let revocation = Revocation { pool: id.clone(), tokens, at: earlier };
+        assert_eq!(users.has_revoked(&revocation), revokes, "{name}");
         link.change(|faults| faults.dropped_replies = 0);
         assert!(applier.handle(&message, 2).await, "{name}: again");
     }

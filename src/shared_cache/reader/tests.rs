@@ -150,7 +150,8 @@ fn defaults_and_bounds_are_those_of_the_documentation() {
     let files = Files::new();
     let (config, _) = files.read(&format!("{KEYS}url = redis://localhost"));
     let SharedCacheConfig { target, namespace, rate_limit, .. } = config.unwrap();
-    assert!(rate_limit.is_none(), "each replica has a rate limit of its own");
+    // The replicas share the rate limit.
+    assert_eq!(rate_limit.map(|sharing| sharing.replicas_at_most), Some(8));
     let millis = Duration::from_millis;
     assert_eq!((target.timeout, target.connect_timeout), (millis(50), millis(500)));
     assert_eq!((namespace.as_str(), target.namespace.as_str()), ("cl", "cl"));

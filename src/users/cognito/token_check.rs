@@ -45,6 +45,8 @@ impl Cognito {
         let code = sent.as_ref().err().and_then(|error| error.code());
         let check = match &sent {
             Ok(_) => TokenCheck::Valid,
+            // Cognito accepts the token, but not what its user must do first.
+            Err(_) if code.is_some_and(|code| ACCEPTANCES.contains(&code)) => TokenCheck::Valid,
             // For whatever reason Cognito accepts the token no more, as it is not expired and has the
             // scope (token revocation, Cognito developer guide).
             Err(_) if code.is_some_and(|code| REFUSALS.contains(&code)) => TokenCheck::Revoked,
@@ -71,4 +73,5 @@ impl Cognito {
 
 /// What this service calls beside the operations that look users up.
 pub(in crate::users) const OPERATION: &str = "GetUser";
+const ACCEPTANCES: [&str; 2] = ["PasswordResetRequiredException", "UserNotConfirmedException"];
 const REFUSALS: [&str; 2] = ["NotAuthorizedException", "UserNotFoundException"];

@@ -21,8 +21,8 @@ impl Shared {
     /// Repeats what this replica has published lately, after a failover.
     pub(super) async fn republish_group_changes(&self) {
         for change in self.recent_group_changes.take() {
-            // What fails again is in the memory of those that have read it.
-            let _repeated = self.append_group_change(&change).await;
+            // It is noted again, so that it is repeated after the next failure too.
+            let _repeated = self.publish_group_change(&change).await;
         }
     }
 

@@ -30,8 +30,8 @@ impl Users {
     /// here or by another replica in the last 10 min. Without a shared cache this replica does it. Not
     /// cancel safe: another replica may have to wait 10 s then.
     ///
-    /// Waits for a replica that does it; if the store does not answer for 10 s, or that replica takes
-    /// 10 min, this one does it too.
+    /// Waits for a replica that does it, so that not all do it at once; if the store does not answer for
+    /// 10 s, this one does it too.
     pub async fn catch_up_for_all(&self, task: impl Future<Output = bool>) -> bool {
         let Some(shared) = self.0.shared.clone() else { return task.await };
         // What others have revoked already need not be published again.
@@ -50,8 +50,8 @@ impl Users {
 
 impl Shared {
     async fn take_turn(&self) -> Turn {
-        let (begun, mut silent_since) = (Instant::now(), None);
-        while begun.elapsed() < LONGEST_TASK {
+        let mut silent_since = None;
+        loop {
             let token = LeaseToken::random();
             let lease = NewLease { token: &token, lasts: LEASE, ttl: KEPT_FOR };
             let look = Look {
@@ -77,7 +77,6 @@ impl Shared {
             }
             sleep(POLL).await;
         }
-        Turn::Alone
     }
 
     async fn held_while<T>(&self, token: &LeaseToken, task: impl Future<Output = T>) -> T {
@@ -132,4 +131,3 @@ const POLL: Duration = Duration::from_millis(500);
 const DONE_FOR: Duration = Duration::from_secs(10 * 60);
 const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
-const LONGEST_TASK: Duration = Duration::from_secs(10 * 60);
