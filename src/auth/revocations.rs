@@ -107,8 +107,9 @@ impl Revocations {
     }
 
     /// Refuses these tokens in this process from now on. Returns until when: by then all of them have
-    /// expired. None if the memory is full of revocations that end later: then they are accepted. An
-    /// earlier revocation of the same tokens changes nothing, and repeating one neither.
+    /// expired. Returns none if the memory is full of revocations that expire later; these tokens stay
+    /// accepted. A revocation earlier than a stored one of the same tokens has no effect, nor has a
+    /// repeated one.
     pub fn revoke(&self, revocation: &Revocation) -> Option<SystemTime> {
         let key = (revocation.pool.clone(), revocation.tokens.clone());
         let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);

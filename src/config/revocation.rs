@@ -67,7 +67,7 @@ pub enum OnlineCheck {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum RevocationCause {
-    /// It was signed out everywhere.
+    /// A sign-out everywhere.
     SignedOut,
     /// An administrator disabled it.
     Disabled,

@@ -1,7 +1,7 @@
 //! The groups that were changed after access tokens and cached entries got them.
 //!
-//! A token has the groups of its issue. After a change of groups, those in an older token are not
-//! believed: they are fetched instead. A change of one user is noted by user, and that of a whole
+//! A token has the groups of its issue. After a change of groups, those in an older token are
+//! outdated: they are fetched instead. A change of one user is noted by user, and that of a whole
 //! group by pool, because only Cognito knows the members.
 
 use std::{
@@ -60,7 +60,7 @@ struct PoolChange {
 }
 
 impl Users {
-    /// Stops believing the groups that access tokens got before a change, on all replicas; and for a
+    /// Marks the groups in access tokens from before a change as outdated, on all replicas; and for a
     /// whole pool those that are cached. Returns whether that was not known here. Any order and any
     /// repetition of changes ends in the same state.
     ///
@@ -151,7 +151,7 @@ impl Changes {
         is_new
     }
 
-    /// Forgets the older half of the users. In their stead, no older token of their pools is believed.
+    /// Drops the older half of the users' entries. Their pools then treat every older token as outdated.
     fn forget_older_half(&mut self) {
         let mut times: Vec<_> = self.users.values().copied().collect();
         let middle = times.len() / 2;

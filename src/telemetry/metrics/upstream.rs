@@ -31,7 +31,7 @@ metric_set! {
         /// that the other replicas leave; fewer while Cognito throttles.
         allowed: Family<BudgetLabels, Gauge> = "upstream_budget_per_second",
         /// Whether calls to Cognito are counted (1) by the log of all replicas (Shared), by this
-        /// replica's cut-off allowance because the shared cache fails (Cut-off) or its log is new (Warm),
+        /// replica's cut-off allowance because the shared cache fails (CutOff) or its log is new (Warm),
         /// or by this replica alone as configured (Own).
         scopes: Family<ScopeLabels, Gauge> = "upstream_budget_scope",
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::shared_cache::rate_limit::{GRANT_TIME, OwnLimit};
 
 impl LimiterState {
-    /// Asks for the calls of each caller, the first first.
+    /// Sends takes for the calls of each caller, in queue order.
     pub(super) fn ask_for_all(&mut self, category: QuotaCategory, now: Instant) -> Option<Instant> {
         let gate = self.shared.as_ref()?;
         gate.contact.clock(now)?;
@@ -39,8 +39,8 @@ impl LimiterState {
         }
     }
 
-    /// Returns the first call of the caller that its user and its own limit allow, and that the store
-    /// is not asked for; or when one is allowed.
+    /// Returns the caller's first waiting call without a take in flight that the limits of its user and
+    /// of the caller allow now; if there is none, when the next one is allowed.
     fn first_to_ask_for(
         &self,
         category: QuotaCategory,
