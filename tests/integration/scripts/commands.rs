@@ -96,7 +96,7 @@ async fn user(server: &Server, commands: &[&str]) -> Client {
 
 /// Returns the documented rules of a user with the password `secret`.
 pub(crate) fn acl(engine: Engine) -> String {
-    rules(&commands(engine).collect::<Vec<_>>())
+    rules(&commands(engine).chain(RATE_LIMIT).collect::<Vec<_>>())
 }
 
 fn rules(commands: &[&str]) -> String {
