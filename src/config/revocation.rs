@@ -16,7 +16,7 @@ use super::{
 #[serde(default, deny_unknown_fields)]
 pub struct RevocationSettings {
     /// The changes of a user that revoke its access tokens when an event reports them; default
-    /// `signed_out`, `disabled` and `erased`.
+    /// `["signed_out", "disabled", "erased"]`.
     pub on: Vec<RevocationCause>,
     /// Which tokens Cognito is asked about, by `GetUser` with the token itself, so that one which no event
     /// reports as revoked is refused too. Each such call counts towards the `budget`; default `off`.

@@ -152,5 +152,7 @@ def anchors(text: Path) -> Iterator[str]:
 
 
 def toml_value(default: Any) -> str:
-    """Spells a default as TOML does, but without quotes."""
+    """Spells a default as TOML does, but a text without quotes."""
+    if isinstance(default, list):
+        return json.dumps(default)
     return str(default).lower() if isinstance(default, bool) else str(default)
