@@ -9,14 +9,13 @@ use futures_util::future::join_all;
 
 use super::{
     applied::Applied,
-    change::{Change, ChangeKind, ChangedPools, Ignored, Reason, Subject},
+    change::{Change, ChangeKind, Ignored, Reason, Subject},
     erasure, message,
     notices::Notices,
     repeats::Repeats,
 };
 use crate::{
     audit::Recorder,
-    auth::{Revocation, RevokedTokens},
     config::RevocationCause,
     pool::{BareSubLookup, Pool, Pools},
     telemetry::metrics::events::{EventMetrics, EventOutcome},
@@ -148,9 +147,7 @@ impl Applier {
 
     /// Refuses the tokens that were issued until the change.
     async fn revoke(&self, pool: &Arc<Pool>, sub: &Sub, change: &Change) -> EventOutcome {
-        let tokens = RevokedTokens::OfUser(sub.clone());
-        let revocation = Revocation { pool: pool.id.clone(), tokens, at: change.at };
-        let revoked = self.users.revoke(revocation).await;
+        let revoked = self.users.revoke(change.revocation(&pool.id, sub)).await;
         revoked.map_or(EventOutcome::Retried, |_| EventOutcome::Applied)
     }
 
@@ -202,15 +199,6 @@ impl Applier {
 /// Returns how long ago a time was; zero if it is still to come.
 fn age(time: SystemTime) -> Duration {
     time.elapsed().unwrap_or_default()
-}
-
-impl Change {
-    fn is_in(&self, pool: &Pool) -> bool {
-        match &self.pools {
-            ChangedPools::One(id) => pool.id == *id,
-            ChangedPools::OfRegion(region) => pool.region == **region,
-        }
-    }
 }
 
 /// Returns how a change invalidates the user; none if it changes nothing that is cached. A sign-out

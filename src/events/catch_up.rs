@@ -17,13 +17,12 @@ use tracing::{info, warn};
 use super::{
     applier::{cause, invalidation},
     backoff::backoff,
-    change::{Change, ChangedPools, Subject},
+    change::{Change, Subject},
     config::{CatchUpConfig, EventsConfig},
     message,
     trail::Trail,
 };
 use crate::{
-    auth::{Revocation, RevokedTokens},
     aws_credentials::CredentialSource,
     config::RevocationCause,
     outgoing::Outgoing,
@@ -165,7 +164,7 @@ impl CatchUp {
         let Ok(change) = message::parse_record(record, now, is_served) else { return (0, true) };
         let Subject::User(sub) = &change.subject else { return (0, true) };
         let (mut revoked, mut are_shared) = (0, true);
-        for pool in pools.iter().filter(|pool| is_in(&change, pool)) {
+        for pool in pools.iter().filter(|pool| change.is_in(pool)) {
             let is_shared = self.apply_in(pool, sub, &change, now).await;
             revoked += usize::from(is_shared.is_some());
             are_shared &= is_shared.unwrap_or(true);
@@ -180,20 +179,12 @@ impl CatchUp {
             let _bounded_by_ttl = self.users.invalidate(&pool.id, sub, Invalidation::Forget).await;
         }
         let is_on = cause(change.kind).is_some_and(|cause| self.revoke_on.contains(&cause));
-        let tokens = RevokedTokens::OfUser(sub.clone());
-        let revocation = Revocation { pool: pool.id.clone(), tokens, at: change.at };
+        let revocation = change.revocation(&pool.id, sub);
         if !is_on || self.users.has_revoked(&revocation) {
             return None;
         }
         // What the shared cache does not take is repeated, and a full memory is counted.
         Some(self.users.revoke(revocation).await.is_ok())
-    }
-}
-
-fn is_in(change: &Change, pool: &Pool) -> bool {
-    match &change.pools {
-        ChangedPools::One(id) => pool.id == *id,
-        ChangedPools::OfRegion(region) => pool.region == **region,
     }
 }
 

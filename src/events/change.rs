@@ -2,7 +2,11 @@
 
 use std::time::SystemTime;
 
-use crate::{pool::PoolId, user::Sub};
+use crate::{
+    auth::{Revocation, RevokedTokens},
+    pool::{Pool, PoolId},
+    user::Sub,
+};
 
 /// A change that a message reports.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -87,6 +91,21 @@ pub enum Reason {
     Unknown(Option<Box<str>>),
     /// The event does not say which user changed.
     NoSubject,
+}
+
+impl Change {
+    /// Returns whether it may be about a user of this pool.
+    pub(super) fn is_in(&self, pool: &Pool) -> bool {
+        match &self.pools {
+            ChangedPools::One(id) => pool.id == *id,
+            ChangedPools::OfRegion(region) => pool.region == **region,
+        }
+    }
+
+    /// Returns the revocation of the tokens that a user got until the change.
+    pub(super) fn revocation(&self, pool: &PoolId, sub: &Sub) -> Revocation {
+        Revocation { pool: pool.clone(), tokens: RevokedTokens::OfUser(sub.clone()), at: self.at }
+    }
 }
 
 impl Reason {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    auth::{Revocation, RevokedTokens},
     config::RevocationSettings,
     pool::PoolId,
     users::{EntryState, test_pool},
