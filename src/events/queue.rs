@@ -115,12 +115,22 @@ impl Queue {
     }
 
     fn failure<E: ProvideErrorMetadata + Debug>(&self, error: &SdkError<E>) -> QueueError {
+        QueueError::of(error, self.credentials.as_ref())
+    }
+}
+
+impl QueueError {
+    /// Reads an error of the SDK. Credentials that AWS refuses are renewed.
+    pub(super) fn of<E: ProvideErrorMetadata + Debug>(
+        error: &SdkError<E>,
+        credentials: Option<&RenewedCredentials>,
+    ) -> Self {
         let code = error.code().unwrap_or_else(|| sdk_error_kind(error)).to_owned();
-        if let Some(credentials) = self.credentials.as_ref().filter(|_| is_of_credentials(&code)) {
+        if let Some(credentials) = credentials.filter(|_| is_of_credentials(&code)) {
             credentials.refused();
         }
         let cause = unsent_cause(error).map(|error| error_chain(error));
-        QueueError { code, cause: cause.unwrap_or_default() }
+        Self { code, cause: cause.unwrap_or_default() }
     }
 }
 
@@ -133,14 +143,15 @@ impl Received {
     }
 }
 
-fn time_limit(limit: Duration) -> TimeoutConfig {
+/// Returns the time limit of a call, and that of a connection.
+pub(super) fn time_limit(limit: Duration) -> TimeoutConfig {
     let limits = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
     limits.operation_attempt_timeout(limit).operation_timeout(limit).build()
 }
 
 /// Returns whether AWS refused the credentials themselves, which others might replace (Amazon SQS API
 /// reference, "Common Errors").
-pub(super) fn is_of_credentials(code: &str) -> bool {
+fn is_of_credentials(code: &str) -> bool {
     const CODES: [&str; 7] = [
         "ExpiredToken",
         "ExpiredTokenException",

@@ -2,19 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{SdkConfig, retry::RetryConfig};
 use aws_sdk_cloudtrail::{
     Client,
     config::{self, IdentityCache},
-    error::ProvideErrorMetadata as _,
     types::{LookupAttribute, LookupAttributeKey},
 };
 
-use super::queue::{QueueError, is_of_credentials};
+use super::queue::{QueueError, time_limit};
 use crate::{
     aws_credentials::{self, CredentialSource, RenewedCredentials},
-    outgoing::{Outgoing, sdk_error_kind, unsent_cause},
-    telemetry::error_chain,
+    outgoing::Outgoing,
 };
 
 /// The events of one account and Region.
@@ -49,10 +47,8 @@ impl Trail {
 
     /// As [`connect`](Self::connect), with the given SDK configuration.
     pub(super) fn over(shared: &SdkConfig) -> Self {
-        let limits = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT);
-        let limits = limits.operation_attempt_timeout(CALL_TIMEOUT).operation_timeout(CALL_TIMEOUT);
         let config = config::Builder::from(shared)
-            .timeout_config(limits.build())
+            .timeout_config(time_limit(CALL_TIMEOUT))
             // A repetition must keep to the pace too.
             .retry_config(RetryConfig::disabled())
             // The credentials are a cache themselves.
@@ -81,16 +77,7 @@ impl Trail {
             .map_err(|_| QueueError { code: "ConstructionFailure".to_owned(), cause: String::new() })?;
         let lookup = self.client.lookup_events().lookup_attributes(name).start_time(since.into());
         let sent = lookup.max_results(PAGE).set_next_token(next).send().await;
-        let page = sent.map_err(|error| {
-            let code = error.code().unwrap_or_else(|| sdk_error_kind(&error)).to_owned();
-            if let Some(credentials) = self.credentials.as_ref().filter(|_| is_of_credentials(&code)) {
-                credentials.refused();
-            }
-            QueueError {
-                code,
-                cause: unsent_cause(&error).map(|cause| error_chain(cause)).unwrap_or_default(),
-            }
-        })?;
+        let page = sent.map_err(|error| QueueError::of(&error, self.credentials.as_ref()))?;
         let events = page.events.unwrap_or_default().into_iter();
         let records = events.filter_map(|event| event.cloud_trail_event).collect();
         Ok(Page { records, next: page.next_token.filter(|token| !token.is_empty()) })
@@ -99,7 +86,6 @@ impl Trail {
 
 // The most that CloudTrail returns.
 const PAGE: i32 = 50;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 // A page has some 100 KB.
 const MAX_BODY_BYTES: usize = 16 << 20;
