@@ -14,8 +14,6 @@ pub struct UserToken<'a> {
     pub text: &'a str,
     /// Its user.
     pub user: Arc<TokenUser>,
-    /// When it was issued.
-    pub issued_at: SystemTime,
     /// When it expires.
     pub expires_at: SystemTime,
     /// Whether its user may call Cognito with it, as its scope says.
@@ -28,7 +26,6 @@ impl<'a> UserToken<'a> {
         Some(Self {
             text: str::from_utf8(token).ok()?,
             user: Arc::clone(verified.identity.user.as_ref()?),
-            issued_at: time(verified.validity.issued_at()?),
             expires_at: time(verified.validity.expires_at()),
             is_for_cognito: verified.identity.client.scopes.has(SCOPE),
         })
@@ -39,13 +36,13 @@ impl<'a> UserToken<'a> {
     pub fn revoked_with(&self) -> (RevokedTokens, SystemTime) {
         match self.user.family {
             Some(family) => (RevokedTokens::OfFamily(family), SystemTime::now()),
-            None => (RevokedTokens::OfUser(self.user.sub.clone()), self.issued_at),
+            None => (RevokedTokens::OfUser(self.user.sub.clone()), self.user.issued_at),
         }
     }
 
     /// Returns the name of the sign-in, or of this token if it does not say which.
     pub fn sign_in(&self) -> TokenFamily {
-        let issued_at = self.issued_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let issued_at = self.user.issued_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let own = || TokenFamily::of(&format!("{} {}", self.user.sub.as_str(), issued_at.as_nanos()));
         self.user.family.unwrap_or_else(own)
     }

@@ -105,7 +105,7 @@ impl Users {
     ) -> bool {
         let (online, sign_in) = (&self.0.online, (token.user.pool.id.clone(), token.sign_in()));
         let (tokens, _) = token.revoked_with();
-        let revocation = Revocation { pool: token.user.pool.id.clone(), tokens, at: token.issued_at };
+        let revocation = Revocation { pool: token.user.pool.id.clone(), tokens, at: token.user.issued_at };
         if !self.is_due(&sign_in, token) {
             // A check of another call may have ended since this one was authenticated.
             return self.has_revoked(&revocation);
@@ -131,7 +131,7 @@ impl Users {
         let (online, TokenUser { pool, sub, .. }) = (&self.0.online, &*token.user);
         let suspected = self.0.tokens.revocations().suspected_until(&pool.id, sub);
         // One that was issued later comes from a sign-in that was not revoked.
-        let suspected = suspected.filter(|until| token.issued_at <= *until);
+        let suspected = suspected.filter(|until| token.user.issued_at <= *until);
         is_due(&online.checking, online.checked.get(sign_in), suspected, TimePoint::now())
     }
 
