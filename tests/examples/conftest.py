@@ -6,7 +6,8 @@ import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ class Sandbox:
     token: str
     # The URL of its Cognito, which also serves the keys.
     cognito: str
+    # What it has printed at its start.
+    banner: str
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,14 +40,20 @@ def _stubs(tmp_path_factory: pytest.TempPathFactory) -> None:
     stubs.generate(tmp_path_factory.mktemp("stubs"))
 
 
-@pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    directory = tmp_path_factory.mktemp("sandbox")
+@contextmanager
+def started_sandbox(directory: Path) -> Iterator[Sandbox]:
     with running([os.environ["INTEROP_BINARY"], "sandbox", *EPHEMERAL_PORTS], directory) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r'("message":\s*"serving")')
         (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())
-        yield Sandbox(line["address"], token, child.find(r"Cognito emulator (http://\S+)"))
+        cognito = child.find(r"Cognito emulator (http://\S+)")
+        yield Sandbox(line["address"], token, cognito, child.output())
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with started_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +74,7 @@ def silent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         settings = {**ports, "pools": [table], "callers": [caller]}
         with serving(tmp_path_factory.mktemp("silent"), settings) as service:
             health.await_serving(service.address)
-            yield Sandbox(service.address, sandbox.token, sandbox.cognito)
+            yield replace(sandbox, address=service.address)
 
 
 @pytest.fixture(scope="session", params=LANGUAGES)

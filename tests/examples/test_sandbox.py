@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from child import poll, running
+from child import poll
 from client import GRPCURL
-from conftest import EPHEMERAL_PORTS
+from conftest import Sandbox, started_sandbox
 from toolchain import ROOT
 
 PAGE = (ROOT / "docs/events.md").read_text()
@@ -27,20 +27,17 @@ SECONDS = 20
 class Terminal:
     """A shell of a reader of the page, with the sandbox on other ports."""
 
-    address: str
-    cognito: str
-    banner: str
-    token: str
+    sandbox: Sandbox
 
     def here(self, text: str) -> str:
         """Returns a documented command with the ports of this sandbox."""
-        return text.replace(GRPC, self.address).replace(COGNITO, self.cognito)
+        return text.replace(GRPC, self.sandbox.address).replace(COGNITO, self.sandbox.cognito)
 
     def run(self, line: str) -> "subprocess.CompletedProcess[str]":
         tools = {"aws": Path(sys.executable).parent / "aws", "grpcurl": GRPCURL}
         for name, path in tools.items():
             line = re.sub(rf"(^|=x ){name} ", rf"\g<1>{path} ", line)
-        environment = os.environ | {"ADA_TOKEN": self.token, "AWS_EC2_METADATA_DISABLED": "true"}
+        environment = os.environ | {"ADA_TOKEN": self.sandbox.token, "AWS_EC2_METADATA_DISABLED": "true"}
         return subprocess.run(
             self.here(line), shell=True, env=environment, capture_output=True, text=True, timeout=30, check=False
         )
@@ -53,18 +50,14 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    directory = tmp_path_factory.mktemp("events")
-    with running([os.environ["INTEROP_BINARY"], "sandbox", *EPHEMERAL_PORTS], directory) as child:
-        line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
-        child.find(r'("message":\s*"serving")')
-        token, cognito = child.find(r"(?m)^export ADA_TOKEN=(\S+)$"), child.find(r"Cognito emulator (http://\S+)")
-        yield Terminal(line["address"], cognito, child.output(), token)
+    with started_sandbox(tmp_path_factory.mktemp("events")) as sandbox:
+        yield Terminal(sandbox)
 
 
 def test_the_banner_has_the_commands_of_the_page(terminal: Terminal) -> None:
     assert len(BLOCKS) == 2
     for command, call in BLOCKS:
-        assert f"{terminal.here(command)}\n{terminal.here(call)}\n" in terminal.banner
+        assert f"{terminal.here(command)}\n{terminal.here(call)}\n" in terminal.sandbox.banner
 
 
 def test_a_change_by_the_aws_cli_is_seen_and_a_global_sign_out_ends_the_token(terminal: Terminal) -> None:

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use cognito_lookup::{
-    config::{AwsCredentials, Config, EventCatchUp, EventScope, EventsSettings, RevocationCause},
+    config::{Config, EventCatchUp, EventsSettings, RevocationCause},
     proto::health::health_check_response::ServingStatus,
 };
 use cognito_standin::{Fault, StandIn};
@@ -10,19 +10,17 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::support::{ADA, App, BOB, GRACE, assert_failure, standin};
+use crate::{
+    events::own_queue,
+    support::{ADA, App, BOB, GRACE, assert_failure, standin},
+};
 
 /// The settings of a replica that is the only one.
 fn settings(config: &mut Config, cognito: &StandIn) {
     config.events = EventsSettings {
-        queue_url: Some(cognito.queue_url()),
-        region: Some("eu-west-1".to_owned()),
-        endpoint_url: Some(cognito.endpoint_url()),
-        scope: EventScope::Own,
         catch_up: EventCatchUp::Cloudtrail,
         cloudtrail_endpoint_url: Some(cognito.endpoint_url()),
-        credentials: AwsCredentials::Placeholder,
-        ..EventsSettings::default()
+        ..own_queue(cognito)
     };
 }
 

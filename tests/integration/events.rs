@@ -14,8 +14,8 @@ use crate::{
     support::{ADA, App, BOB, assert_failure, aws::call, process::Process, source, standin, with_token},
 };
 
-/// Settings of a replica that is the only one.
-fn own_queue(cognito: &StandIn) -> EventsSettings {
+/// Returns the settings of a replica that is the only one.
+pub(crate) fn own_queue(cognito: &StandIn) -> EventsSettings {
     EventsSettings {
         queue_url: Some(cognito.queue_url()),
         region: Some("eu-west-1".to_owned()),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use cognito_lookup::{
-    config::{AwsCredentials, Config, EventScope, EventsSettings, OnlineCheck},
+    config::{Config, OnlineCheck},
     proto::{BatchGetUsersRequest, GetUserRequest, user_service_client::UserServiceClient},
 };
 use cognito_standin::{Fault, SigningKey};
@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tonic::{Code, Request};
 
-use crate::support::{ADA, App, assert_failure, failure, standin, with_token};
+use crate::{
+    events::own_queue,
+    support::{ADA, App, assert_failure, failure, standin, with_token},
+};
 
 fn always(config: &mut Config) {
     config.revocation.online = OnlineCheck::Always;
@@ -150,14 +153,7 @@ async fn concurrent_calls_share_a_check() {
 async fn after_the_event_of_a_revoked_refresh_token_its_tokens_are_refused_and_no_others() {
     for which in [OnlineCheck::Suspect, OnlineCheck::Off] {
         let cognito = standin();
-        let events = EventsSettings {
-            queue_url: Some(cognito.queue_url()),
-            region: Some("eu-west-1".to_owned()),
-            endpoint_url: Some(cognito.endpoint_url()),
-            scope: EventScope::Own,
-            credentials: AwsCredentials::Placeholder,
-            ..EventsSettings::default()
-        };
+        let events = own_queue(&cognito);
         let app = App::start_unready(cognito, move |config| {
             (config.events, config.revocation.online) = (events, which);
         })
