@@ -18,8 +18,8 @@ pub struct RevocationSettings {
     /// The changes of a user that revoke its access tokens when an event reports them; default
     /// `["signed_out", "disabled", "erased"]`.
     pub on: Vec<RevocationCause>,
-    /// Which tokens Cognito is asked about, by `GetUser` with the token itself, so that one which no event
-    /// reports as revoked is refused too. Each such call counts towards the `budget`; default `off`.
+    /// Which tokens Cognito is asked about, by `GetUser` with the token itself, which also refuses revoked
+    /// tokens that no event reports. Each such call counts towards the `budget`; default `off`.
     pub online: OnlineCheck,
     /// How long the answer counts for all tokens of the same sign-in, where `online` is `always`; default
     /// `1min`.
@@ -56,7 +56,7 @@ pub enum OnlineCheck {
     /// None.
     #[default]
     Off,
-    /// Those of a user of whom an event says that a refresh token was revoked, which may be theirs.
+    /// Those of the user of a `RevokeToken` event, which does not name the tokens that it revoked.
     Suspect,
     /// All of users, each sign-in once in `online_every`.
     Always,

@@ -29,8 +29,8 @@ pub enum RevocationFailure {
     /// The memory is full of revocations that end later: the tokens are accepted.
     #[error("revocation.max_bytes is full: the tokens are not revoked")]
     Full,
-    /// This replica refuses the tokens, but the shared cache did not confirm that the others do. They
-    /// are told once it answers.
+    /// This replica refuses the tokens, but the shared cache did not confirm that the others do. The
+    /// revocation is published again until it does.
     #[error("this replica revoked the tokens, but not the others for certain: {0}")]
     SharedCache(CallError),
     /// A task panicked, or the runtime shuts down.

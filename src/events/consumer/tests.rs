@@ -157,7 +157,7 @@ async fn while_the_shared_cache_is_not_asked_nothing_is_received() {
     script.send(&[FOREIGN]);
     let metrics = run_for(700, &script, &users).await;
     assert_eq!(script.state().receives, [], "the queue keeps it");
-    assert!(metrics.is_stale(), "an operator is told");
+    assert!(metrics.is_stale(), "the gauge is set");
     link.change(|faults| faults.is_cut_off = false);
     run_for(5, &script, &users).await;
     assert_eq!(script.state().deleted, [FOREIGN]);
