@@ -18,6 +18,7 @@ mod pending;
 mod record;
 mod recorder;
 mod sink;
+mod stream;
 mod writer;
 
 use std::{
@@ -41,6 +42,7 @@ pub use self::{
     key::Key,
     open_record::OpenRecord,
     recorder::{Recorder, WriteAck},
+    stream::StreamRecorder,
 };
 use crate::{
     config::{AuditSettings, AuditSink, Config, ErrorCollector},

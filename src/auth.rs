@@ -7,6 +7,7 @@ mod certificate;
 mod claims;
 mod json;
 mod keys;
+mod lease;
 mod proxy;
 mod rejected;
 mod revocations;
@@ -25,6 +26,7 @@ pub use self::{
     caller::{Caller, Client, Identity, Scopes, TokenUser},
     certificate::{AlternativeName, Certificate, InvalidName},
     claims::Inspection,
+    lease::CredentialLease,
     rejected::{InvalidReason, Rejected},
     revocations::{OnlineChecking, Revocation, Revocations, RevokedTokens, TokenFamily},
     user_token::UserToken,

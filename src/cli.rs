@@ -14,6 +14,7 @@ mod revoke;
 mod serve;
 mod settings;
 mod token;
+mod watch;
 
 use std::{
     fmt::Display,
@@ -68,6 +69,8 @@ enum Command {
     Get(get::Arguments),
     /// Look up many users
     Batch(batch::Arguments),
+    /// Print which users change, until it is stopped
+    Watch(watch::Arguments),
     /// Show what is cached of one user (administrators only)
     Inspect(admin::Target),
     /// Make the next lookup of one user fetch from Cognito (administrators only)
@@ -104,6 +107,7 @@ impl Command {
             Self::Sandbox(arguments) => serve::sandbox(arguments).await,
             Self::Get(arguments) => get::run(arguments).await,
             Self::Batch(arguments) => batch::run(arguments).await,
+            Self::Watch(arguments) => watch::run(arguments).await,
             Self::Inspect(target) => admin::inspect(target).await,
             Self::Expire(target) => admin::expire(target).await,
             Self::Erase(arguments) => admin::erase(arguments).await,

@@ -21,6 +21,7 @@ mod text;
 mod tls;
 mod toml_text;
 mod value_source;
+mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -45,6 +46,7 @@ pub use self::{
     sources::{Flag, Sources, access_token, environment_variable, is_tracing_configured},
     tls::{ClientCertificate, TlsSettings},
     value_source::ValueSource,
+    watch::WatchSettings,
 };
 use self::{bounded::Bounded, builder::ConfigBuilder};
 
@@ -90,6 +92,8 @@ pub struct Config {
     pub events: EventsSettings,
     /// The revocation of access tokens, which is always on.
     pub revocation: RevocationSettings,
+    /// The streams of changes, for callers with `watch`.
+    pub watch: WatchSettings,
     /// The audit trail: who read what about which user.
     pub audit: AuditSettings,
     /// The encryption of connections and the verification of client certificates.
@@ -173,6 +177,7 @@ impl Default for Config {
             shared_cache: SharedCacheSettings::default(),
             events: EventsSettings::default(),
             revocation: RevocationSettings::default(),
+            watch: WatchSettings::default(),
             audit: AuditSettings::default(),
             tls: TlsSettings::default(),
             limits: LimitSettings::default(),

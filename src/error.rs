@@ -13,6 +13,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     auth::Rejected,
+    changes::{OpenError, StreamEnd},
     memory::Exhausted,
     policy::Denied,
     proto::{self, ErrorReason},
@@ -45,6 +46,10 @@ pub enum Error {
     Panicked,
     #[error("revocation.max_bytes is full: the tokens are not revoked")]
     RevocationsFull,
+    #[error("changes after the resume token may have been missed")]
+    ResumeTokenExpired,
+    #[error("the resume token is none, or that of another caller or filter")]
+    ResumeTokenInvalid,
     #[error("the shared cache did not confirm the invalidation: {0}")]
     SharedCache(CallError),
     #[error(transparent)]
@@ -57,6 +62,12 @@ pub enum Error {
     Unimplemented,
     #[error("the message of the call cannot be read")]
     Unreadable,
+    #[error("the stream of changes ends with its connection, the server or its age")]
+    WatchEnded,
+    #[error("the caller or the process has as many streams of changes as are allowed")]
+    WatchLimit,
+    #[error("the stream of changes is read too slowly")]
+    WatchTooSlow,
 }
 
 impl Error {
@@ -148,7 +159,9 @@ impl Error {
             Self::Rejected(Rejected::Expired) => Reason::TokenExpired,
             Self::Rejected(Rejected::NotYetValid) => Reason::TokenNotYetValid,
             Self::Rejected(Rejected::KeysUnavailable) => Reason::KeysUnavailable,
-            Self::Denied(Denied::CallerNotAllowed | Denied::NotAdmin) => Reason::CallerNotAllowed,
+            Self::Denied(Denied::CallerNotAllowed | Denied::NotAdmin | Denied::NotWatcher) => {
+                Reason::CallerNotAllowed
+            }
             Self::Denied(Denied::SubjectNotAllowed) => Reason::SubjectNotAllowed,
             Self::Denied(Denied::AttributesNotAllowed(_)) => Reason::AttributeNotAllowed,
             Self::Denied(Denied::ScopeMissing) => Reason::ScopeMissing,
@@ -171,6 +184,11 @@ impl Error {
             ) => Reason::UpstreamUnavailable,
             Self::SharedCache(_) => Reason::SharedCacheUnavailable,
             Self::RevocationsFull => Reason::RevocationsFull,
+            Self::ResumeTokenExpired => Reason::ResumeTokenExpired,
+            Self::ResumeTokenInvalid => Reason::ResumeTokenInvalid,
+            Self::WatchEnded => Reason::WatchEnded,
+            Self::WatchLimit => Reason::WatchLimit,
+            Self::WatchTooSlow => Reason::WatchTooSlow,
             Self::DeadlineExceeded => Reason::Deadline,
             Self::Denied(Denied::OtherUserFound)
             | Self::Failure(Failure::Internal | Failure::WrongUser)
@@ -224,6 +242,8 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Failure(Failure::BudgetExhausted(wait) | Failure::CircuitOpen(wait)) => Some(*wait),
+            // The rest of the server, or another replica, is there.
+            Self::WatchEnded => Some(MOVE_AFTER),
             // The same request would exceed the size, or get the same answer of Cognito, again.
             Self::BatchFull | Self::TooLarge | Self::Failure(Failure::Unreadable) => None,
             _ => self.error_reason().is_retryable().then_some(RETRY_AFTER),
@@ -250,6 +270,28 @@ impl From<RevocationFailure> for Error {
     }
 }
 
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Draining => Self::WatchEnded,
+            OpenError::NotReady => Self::SharedCache(CallError::Unavailable),
+            OpenError::TokenExpired => Self::ResumeTokenExpired,
+            OpenError::TokenInvalid => Self::ResumeTokenInvalid,
+            OpenError::TooMany => Self::WatchLimit,
+        }
+    }
+}
+
+impl From<StreamEnd> for Error {
+    fn from(end: StreamEnd) -> Self {
+        match end {
+            StreamEnd::Lost => Self::ResumeTokenExpired,
+            StreamEnd::Moved => Self::WatchEnded,
+            StreamEnd::TooSlow => Self::WatchTooSlow,
+        }
+    }
+}
+
 impl From<Exhausted> for Error {
     fn from(Exhausted: Exhausted) -> Self {
         Self::MemoryExhausted
@@ -262,6 +304,7 @@ const MAX_LIST_BYTES: usize = 1024;
 const SUB_FORM: &str = "must be 1 to 128 characters of [A-Za-z0-9_-]";
 // Longer than the cool-down of a shared failure, shorter than a person waits.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+const MOVE_AFTER: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

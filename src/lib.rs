@@ -35,6 +35,7 @@ pub mod policy;
 pub mod audit;
 pub mod auth;
 pub mod query;
+pub mod changes;
 pub mod epochs;
 pub mod shared_cache;
 pub mod aws_credentials;

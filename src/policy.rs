@@ -17,7 +17,7 @@ pub use self::{
     caller_rule::CallerRule,
     disclosure::Disclosure,
     explanation::{Access, Explanation},
-    permit::{AdminPermit, CallerRateLimit, LookupKey, Permit, Subject},
+    permit::{AdminPermit, CallerRateLimit, LookupKey, Permit, Subject, WatchPermit},
     rule::Risk,
 };
 use crate::{
@@ -96,6 +96,8 @@ pub enum Denied {
     UserDisabled,
     #[error("the caller is not an administrator")]
     NotAdmin,
+    #[error("the caller may not watch users")]
+    NotWatcher,
     #[error("the request has neither a user's token nor sub")]
     SubjectMissing,
     #[error("the request names no pool although several are configured")]

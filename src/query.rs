@@ -1,10 +1,13 @@
 //! A valid query: which user, which attributes, and how fresh. `policy` decides whether it is
 //! permitted.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::{
     attribute::{AttributeName, Selection},
+    changes::ChangeKinds,
     freshness::FreshnessRequirement,
     pool::PoolId,
     user::Sub,
@@ -50,6 +53,21 @@ pub struct Target {
     pub sub: Sub,
     /// The user's pool, if named.
     pub pool: Option<PoolId>,
+}
+
+/// Which changes of users a caller watches. `wire` makes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WatchQuery {
+    /// The users, each once and in order: at most 1,000; none for all that the caller may read.
+    pub subs: Vec<Sub>,
+    /// The pool, if named.
+    pub pool: Option<PoolId>,
+    /// The kinds of change.
+    pub kinds: ChangeKinds,
+    /// The resume token; empty to begin now.
+    pub resume_token: String,
+    /// The longest time between two checkpoints: 10 s to 5 min.
+    pub checkpoint_interval: Duration,
 }
 
 /// An administrator's query about the rule of one caller.

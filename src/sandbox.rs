@@ -96,6 +96,7 @@ impl Sandbox {
             reads: Reads::Any,
             attributes: ["name", "email", "username"].map(Into::into).into(),
             groups: true,
+            watch: true,
             admin: true,
             ..CallerSettings::default()
         };

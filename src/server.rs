@@ -38,6 +38,7 @@ use crate::{
     audit::Audit,
     auth::{Authenticator, VerifiedTokens},
     background::BackgroundRuntime,
+    changes::Changes,
     config::{Config, ConfigErrors},
     events::{CaughtUp, Consumer},
     service::Service,
@@ -185,12 +186,18 @@ async fn build_service(
             shared,
         )
     };
+    let changes = match config.callers.iter().any(|caller| caller.watch) {
+        true => Changes::start(&config.watch, shared.as_ref().map(SharedCache::sealer), &metrics.watch),
+        false => Ok(Changes::off()),
+    };
+    let changes = changes.map_err(|_| Error::Random)?;
     let (pools, metrics, outgoing) = (pools.clone(), metrics.clone(), outgoing.clone());
     let (cache, budget) = (config.cache.clone(), config.budget.clone());
     let users = upstream.spawn(async move {
         Users::connect(&pools, &cache, &budget, tokens, shared, &metrics, &outgoing).await
     });
     let users = users.await.map_err(|_| Error::Upstream)?;
+    users.record_changes(changes);
     Ok(Service { authenticator, policy: Arc::clone(policy), users })
 }
 

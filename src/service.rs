@@ -4,6 +4,7 @@
 mod admin;
 mod admit;
 mod batch;
+mod closing;
 mod deadline;
 mod decode;
 mod dispatch;
@@ -13,13 +14,16 @@ mod observe;
 mod online;
 mod request_id;
 mod respond;
+mod watch;
+mod watch_context;
+mod watch_stream;
 
 use std::sync::Arc;
 
 use tonic::metadata::MetadataMap;
 
 use self::observe::CallObserver;
-pub use self::{dispatch::Dispatcher, respond::ResponseBody};
+pub use self::{closing::Closing, dispatch::Dispatcher, respond::ResponseBody, watch::WatchServer};
 use crate::{
     audit::OpenRecord,
     auth::{Authenticator, Peer},

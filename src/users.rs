@@ -2,6 +2,7 @@
 //! all concurrent requests share.
 
 mod admin;
+mod announce;
 mod cache;
 mod cognito;
 mod entry;
@@ -34,6 +35,7 @@ pub use self::{
     shared::{SharedEntryInfo, SharedState},
 };
 use self::{
+    announce::ChangesCell,
     cache::UserCache,
     cognito::Cognito,
     entry::Ttls,
@@ -69,6 +71,7 @@ struct Inner {
     tokens: Arc<VerifiedTokens>,
     single_flight: SingleFlight,
     cache: UserCache,
+    changes: ChangesCell,
     shared: Option<Arc<Shared>>,
     online: OnlineChecks,
     group_changes: GroupChanges,
@@ -194,12 +197,14 @@ impl Users {
         let shared = shared.map(|store| Arc::new(Shared::new(store, ttls, tokens.revocations())));
         let online = OnlineChecks::new(tokens.revocations());
         let group_changes = GroupChanges::default();
+        let changes = ChangesCell::new();
         Self(Arc::new(Inner {
             cognito,
             epochs,
             tokens,
             single_flight,
             cache,
+            changes,
             shared,
             online,
             group_changes,

@@ -4,6 +4,7 @@ mod admin;
 mod batch;
 mod encoded;
 mod reply;
+mod watch;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,7 @@ pub use self::{
     batch::{batch, batch_reply},
     encoded::{Encoded, FRAME_HEADER_BYTES},
     reply::reply,
+    watch::{watch_change, watch_checkpoint, watch_query},
 };
 use crate::{
     attribute::{ALWAYS_RELEASED, AttributeName, Selection},

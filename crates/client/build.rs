@@ -16,7 +16,7 @@ const FILES: [&str; 4] = [
 ];
 
 // `lib.rs` implements Debug for these: a derived one would print tokens, subs and attribute values.
-const PERSONAL: [&str; 8] = [
+const PERSONAL: [&str; 10] = [
     "BatchGetUsersRequest",
     "EraseUserRequest",
     "ExpireUserRequest",
@@ -25,6 +25,8 @@ const PERSONAL: [&str; 8] = [
     "InspectUserRequest",
     "RevokeTokensRequest",
     "User",
+    "UserChange",
+    "WatchUsersRequest",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

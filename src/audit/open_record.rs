@@ -86,6 +86,12 @@ impl OpenRecord<'_> {
         self.update(|pending| pending.revocation = Some(revocation.clone()));
     }
 
+    /// Sets the user of a watcher's access token, if it has one, and how many users are watched.
+    pub fn set_watch(&self, caller: &Caller, users: usize) {
+        self.set_token_user(caller);
+        self.update(|pending| pending.watched = Some(users));
+    }
+
     /// Sets the users of a batch. All of them count as denied until
     /// [`set_denials`](Self::set_denials).
     pub fn set_batch(&self, batch: &BatchQuery) {
@@ -174,8 +180,11 @@ impl OpenRecord<'_> {
             freshness: released.map(|(_, freshness)| *freshness),
             erasure: pending.erasure.as_ref(),
             revocation: pending.revocation.as_ref(),
+            kinds: None,
+            changes: None,
             outcome: match scope.outcome {
                 Ok(()) if released.is_some() => "released",
+                Ok(()) if pending.watched.is_some() => "opened",
                 Ok(()) => "answered",
                 Err(reason) => reason,
             },

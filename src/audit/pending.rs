@@ -17,6 +17,8 @@ pub(super) struct PendingRecord {
     pub(super) released: Option<Release>,
     pub(super) batch_pool: Option<PoolId>,
     pub(super) batch: Vec<(Sub, UserOutcome)>,
+    /// How many users are watched, none for all; only for a stream of changes.
+    pub(super) watched: Option<usize>,
 }
 
 /// Whether the call succeeded; the error is the reason of a failure, or that the caller cancelled.
@@ -70,7 +72,13 @@ impl PendingRecord {
     /// could fill the sink with made-up users.
     pub(super) fn scopes(&self, outcome: Outcome) -> impl Iterator<Item = RecordScope<'_>> {
         let (pool, sub) = (self.pool.as_ref(), self.sub.as_ref());
-        let whole = RecordScope { pool, sub, released: self.released.as_ref(), outcome, users: 0 };
+        let whole = RecordScope {
+            pool,
+            sub,
+            released: self.released.as_ref(),
+            outcome,
+            users: self.watched.unwrap_or(0),
+        };
         let only = self.batch.is_empty().then_some(whole);
         let named = self.batch.iter().filter_map(move |user| self.user_scope(user, outcome));
         let mut denied = self.batch.iter().filter_map(move |(_, user)| match user {

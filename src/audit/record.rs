@@ -3,9 +3,14 @@
 
 use std::time::SystemTime;
 
-use super::{key::SubHash, line::JsonLine, names::AttributeNames};
+use super::{
+    key::SubHash,
+    line::{JsonLine, put_item},
+    names::AttributeNames,
+};
 use crate::{
     auth::{Revocation, RevokedTokens},
+    changes::ChangeKinds,
     freshness::{Freshness, Source, StaleReason},
     proto::EraseUserResponse,
 };
@@ -26,6 +31,10 @@ pub(super) struct Record<'a> {
     pub(super) freshness: Option<Freshness>,
     pub(super) erasure: Option<&'a EraseUserResponse>,
     pub(super) revocation: Option<&'a Revocation>,
+    /// The kinds of a change that was sent.
+    pub(super) kinds: Option<ChangeKinds>,
+    /// How many changes a stream was sent that has ended.
+    pub(super) changes: Option<u64>,
     pub(super) outcome: &'static str,
 }
 
@@ -59,6 +68,14 @@ impl Record<'_> {
         }
         if let Some(revocation) = self.revocation {
             put_revocation(&mut line, revocation);
+        }
+        if let Some(kinds) = self.kinds {
+            let mut items = Vec::new();
+            kinds.iter().for_each(|kind| put_item(&mut items, kind.text()));
+            line.list("kinds", &items);
+        }
+        if let Some(changes) = self.changes {
+            line.number("changes", changes);
         }
         line.text("outcome", self.outcome);
         line.end();
@@ -194,6 +211,8 @@ mod tests {
             freshness: None,
             erasure: None,
             revocation: None,
+            kinds: None,
+            changes: None,
             outcome,
         }
     }

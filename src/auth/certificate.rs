@@ -1,6 +1,6 @@
 //! The names in a client certificate. The handshake has verified the certificate.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
@@ -9,27 +9,45 @@ use webpki::EndEntityCert;
 /// The subject alternative names of a client certificate (RFC 5280, section 4.2.1.6), by which
 /// rules name callers.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Certificate(Vec<AlternativeName>);
+pub struct Certificate {
+    names: Vec<AlternativeName>,
+    valid_until: Option<SystemTime>,
+}
 
 impl Certificate {
     /// Reads the names of a certificate in DER. A certificate that cannot be read has none.
     pub fn read(der: &CertificateDer<'_>) -> Self {
-        let Ok(certificate) = EndEntityCert::try_from(der) else { return Self(Vec::new()) };
+        let Ok(certificate) = EndEntityCert::try_from(der) else { return Self::of(Vec::new()) };
         let uris = certificate.valid_uri_names().map(|uri| AlternativeName::Uri(uri.to_owned()));
         let hosts = certificate.valid_dns_names().map(|host| AlternativeName::Dns(host.to_owned()));
-        Self(uris.chain(hosts).collect())
+        Self::of(uris.chain(hosts).collect())
+    }
+
+    /// Returns the certificate with the time until which it is valid, if that is known.
+    #[must_use]
+    pub fn with_end(self, valid_until: Option<SystemTime>) -> Self {
+        Self { valid_until, ..self }
+    }
+
+    /// Returns until when the certificate is valid, if that is known.
+    pub(super) fn valid_until(&self) -> Option<SystemTime> {
+        self.valid_until
+    }
+
+    fn of(names: Vec<AlternativeName>) -> Self {
+        Self { names, valid_until: None }
     }
 
     /// Returns whether the certificate has this name, byte for byte: case is significant, and a
     /// wildcard matches only itself.
     pub fn has(&self, name: &AlternativeName) -> bool {
-        self.0.contains(name)
+        self.names.contains(name)
     }
 
     /// Makes one without a signature, for the tests of other modules.
     #[cfg(test)]
     pub(crate) fn for_test(names: &[&str]) -> Self {
-        Self(names.iter().map(|name| name.parse().unwrap()).collect())
+        Self::of(names.iter().map(|name| name.parse().unwrap()).collect())
     }
 }
 
@@ -95,7 +113,7 @@ mod tests {
     fn an_unreadable_certificate_has_no_names() {
         assert_eq!(
             Certificate::read(&CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])),
-            Certificate(Vec::new())
+            Certificate::of(Vec::new())
         );
     }
 }

@@ -36,7 +36,8 @@ pub(super) struct VerifiedToken {
 }
 
 impl VerifiedToken {
-    fn is_valid(&self, now: SystemTime) -> bool {
+    /// Returns whether the token has not expired, and its pool publishes its key.
+    pub(super) fn is_valid(&self, now: SystemTime) -> bool {
         self.keys.is_current(&self.key) && self.validity.check(now).is_ok()
     }
 

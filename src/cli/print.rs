@@ -9,7 +9,7 @@ use super::{CommandError, print_line};
 use crate::proto::{self, DESCRIPTORS};
 
 /// The format of the output.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug, Default)]
 pub(super) struct OutputFormat {
     /// Print one JSON object a line, in protobuf's JSON mapping
     #[arg(long)]

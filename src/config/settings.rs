@@ -85,6 +85,8 @@ pub struct CallerSettings {
     pub attributes: Vec<String>,
     /// Whether it may also read groups; default `false`.
     pub groups: bool,
+    /// Whether it may watch the changes of users, only with `reads = "any"`; default `false`.
+    pub watch: bool,
     /// Whether it may call the `AdminService`, a network only within this machine; default `false`.
     pub admin: bool,
     /// The calls per second to Cognito, in each account and Region; default only the `budget`.

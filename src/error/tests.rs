@@ -7,8 +7,8 @@ use crate::{auth::InvalidReason, shared_cache::CallError};
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn every_error_has_its_code_and_reason() {
     use Code::{
-        DeadlineExceeded, Internal, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted,
-        Unauthenticated, Unavailable, Unimplemented,
+        DeadlineExceeded, Internal, InvalidArgument, NotFound, OutOfRange, PermissionDenied,
+        ResourceExhausted, Unauthenticated, Unavailable, Unimplemented,
     };
     let table: &[(Error, Code, &str)] = &[
         (Rejected::Missing.into(), Unauthenticated, "TOKEN_MISSING"),
@@ -48,6 +48,15 @@ fn every_error_has_its_code_and_reason() {
         (Failure::Internal.into(), Internal, "INTERNAL"),
         (Error::SharedCache(CallError::Timeout), Unavailable, "SHARED_CACHE_UNAVAILABLE"),
         (Error::RevocationsFull, ResourceExhausted, "REVOCATIONS_FULL"),
+        (OpenError::NotReady.into(), Unavailable, "SHARED_CACHE_UNAVAILABLE"),
+        (OpenError::TokenInvalid.into(), InvalidArgument, "RESUME_TOKEN_INVALID"),
+        (OpenError::TokenExpired.into(), OutOfRange, "RESUME_TOKEN_EXPIRED"),
+        (OpenError::TooMany.into(), ResourceExhausted, "WATCH_LIMIT"),
+        (OpenError::Draining.into(), Unavailable, "WATCH_ENDED"),
+        (StreamEnd::Lost.into(), OutOfRange, "RESUME_TOKEN_EXPIRED"),
+        (StreamEnd::Moved.into(), Unavailable, "WATCH_ENDED"),
+        (StreamEnd::TooSlow.into(), ResourceExhausted, "WATCH_TOO_SLOW"),
+        (Denied::NotWatcher.into(), PermissionDenied, "CALLER_NOT_ALLOWED"),
         (Error::DeadlineExceeded, DeadlineExceeded, "DEADLINE"),
         (Error::Unimplemented, Unimplemented, "UNSPECIFIED"),
         (Error::Unreadable, InvalidArgument, "FIELD_INVALID"),

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     audit::Recorder,
+    changes,
     config::RevocationCause,
     pool::{BareSubLookup, Pool, Pools},
     telemetry::metrics::events::{EventMetrics, EventOutcome},
@@ -105,14 +106,15 @@ impl Applier {
                 Err(_) => EventOutcome::Retried,
             };
         }
+        let told = told(change);
         let invalidated = match invalidation(change.kind) {
             Some(Invalidation::Erase) => {
-                match erasure::erase(&self.users, &self.audit, change, &pool.id, sub).await {
+                match erasure::erase(&self.users, &self.audit, change, &pool.id, sub, told).await {
                     true => EventOutcome::Applied,
                     false => EventOutcome::Retried,
                 }
             }
-            Some(invalidation) => self.invalidate(pool, sub, invalidation, self.since(change)).await,
+            Some(invalidation) => self.invalidate(pool, sub, (invalidation, told), self.since(change)).await,
             None => EventOutcome::Late,
         };
         // Also if the invalidation has to be retried: the tokens must not wait for that.
@@ -121,6 +123,7 @@ impl Applier {
             kind if cause(kind).is_some_and(|cause| self.revoke_on.contains(&cause)) => {
                 self.revoke(pool, sub, change).await
             }
+            ChangeKind::SignedOut => self.announce(pool, sub, told).await,
             _ => invalidated,
         };
         match (invalidated, next) {
@@ -151,25 +154,25 @@ impl Applier {
         revoked.map_or(EventOutcome::Retried, |_| EventOutcome::Applied)
     }
 
-    /// Invalidates what was fetched before `since`.
+    /// Invalidates what was fetched before `since`, and tells those that watch the user.
     async fn invalidate(
         &self,
         pool: &Arc<Pool>,
         sub: &Sub,
-        invalidation: Invalidation,
+        (invalidation, told): (Invalidation, changes::Change),
         since: SystemTime,
     ) -> EventOutcome {
         // A fetch by `ListUsers` may have read an older state, whenever it began.
         let is_listed = pool.bare_sub == BareSubLookup::ListUsers;
         if !is_listed && self.is_late(pool, sub, invalidation, since) {
-            return EventOutcome::Late;
+            return self.announce(pool, sub, told).await;
         }
         let (now, age) = (SystemTime::now(), age(since));
         let invalidation = match invalidation {
             Invalidation::Expire if !is_listed && age > Duration::ZERO => Invalidation::ExpireOlder(age),
             other => other,
         };
-        if self.users.invalidate(&pool.id, sub, invalidation).await.is_err() {
+        if self.users.invalidate_for(&pool.id, sub, invalidation, told).await.is_err() {
             return EventOutcome::Retried;
         }
         if self.users.shares_invalidations() {
@@ -179,6 +182,13 @@ impl Applier {
             self.repeats.add(&pool.id, sub);
         }
         EventOutcome::Applied
+    }
+
+    /// Tells those that watch the user: what this process has cached may be newer than the change, but not
+    /// what they have.
+    async fn announce(&self, pool: &Arc<Pool>, sub: &Sub, told: changes::Change) -> EventOutcome {
+        let announced = self.users.announce(&pool.id, sub, told).await;
+        announced.map_or(EventOutcome::Retried, |()| EventOutcome::Late)
     }
 
     /// Returns whether an invalidation of what was fetched before `since` has nothing to do.
@@ -232,6 +242,23 @@ pub(super) fn cause(kind: ChangeKind) -> Option<RevocationCause> {
         | ChangeKind::Status
         | ChangeKind::TokenRevoked => None,
     }
+}
+
+/// Returns what those that watch the user are told of a change. That tokens were revoked is told when they
+/// are.
+fn told(change: &Change) -> changes::Change {
+    let kind = match change.kind {
+        ChangeKind::Attributes => changes::ChangeKind::Attributes,
+        ChangeKind::Created => changes::ChangeKind::Created,
+        ChangeKind::Credentials => changes::ChangeKind::Credentials,
+        ChangeKind::Disabled => changes::ChangeKind::Disabled,
+        ChangeKind::Enabled => changes::ChangeKind::Enabled,
+        ChangeKind::Erased => changes::ChangeKind::Erased,
+        ChangeKind::Groups => changes::ChangeKind::Groups,
+        ChangeKind::SignedOut | ChangeKind::TokenRevoked => changes::ChangeKind::SignedOut,
+        ChangeKind::Status => changes::ChangeKind::Status,
+    };
+    changes::Change { changed_at: Some(change.at), ..changes::Change::seen(kind, SystemTime::now()) }
 }
 
 // CloudTrail gives the time of a change in whole seconds, rounded down.

@@ -118,6 +118,7 @@ impl Loop {
                 Ok(messages) => {
                     failures = 0;
                     self.polled.send_replace(Instant::now());
+                    self.applier.users.changes().note_receive();
                     self.handle(messages).await;
                 }
                 Err(error) => {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::change::Change;
 use crate::{
     audit::Recorder,
+    changes,
     pool::PoolId,
     proto::EraseUserResponse,
     query::Target,
@@ -23,11 +24,12 @@ pub(super) async fn erase(
     change: &Change,
     pool: &PoolId,
     sub: &Sub,
+    told: changes::Change,
 ) -> bool {
     let id = Uuid::now_v7().to_string();
     let record = audit.open(change.event, &id, true);
     record.set_target(&Target { sub: sub.clone(), pool: Some(pool.clone()) });
-    let erased = users.invalidate(pool, sub, Invalidation::Erase).await;
+    let erased = users.invalidate_for(pool, sub, Invalidation::Erase, told).await;
     let outcome = match &erased {
         Ok(erased) => {
             record.set_erasure(&receipt(&id, *erased));

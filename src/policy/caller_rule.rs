@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    AdminPermit, CallerRateLimit, Denied, LookupKey, Permit, Subject, permit::GroupsSource, rule::Rule,
+    AdminPermit, CallerRateLimit, Denied, LookupKey, Permit, Subject, WatchPermit, permit::GroupsSource,
+    rule::Rule,
 };
 use crate::{
     attribute::AttributeName,
-    auth::{Caller, Identity},
+    auth::{Caller, Identity, TokenUser},
+    changes::WatchFilter,
     config::Reads,
     pool::{Pool, PoolId, Pools},
-    query::{Query, Target},
+    query::{Query, Target, WatchQuery},
 };
 
 /// A caller and the rule that matches it.
@@ -58,6 +60,29 @@ impl<'a> CallerRule<'a> {
         }
         let Target { sub, pool } = target;
         Ok(AdminPermit(Subject { pool: self.pool(pool.as_ref())?, sub, lookup_key: LookupKey::Sub }))
+    }
+
+    /// Decides whether the caller may watch, and whom. Who presents a user's token may watch that user
+    /// only, as it may read only that one.
+    pub fn watch_permit(&self, query: &WatchQuery) -> Result<WatchPermit, Denied> {
+        self.check_scope()?;
+        if !self.rule.watch {
+            return Err(Denied::NotWatcher);
+        }
+        let WatchQuery { subs, kinds, .. } = query;
+        let token_user = self.caller.token_users().next();
+        let (pool, subs) = match token_user {
+            Some(TokenUser { pool, sub, .. }) => {
+                let other_pool = query.pool.as_ref().is_some_and(|id| *id != pool.id);
+                if other_pool || subs.iter().any(|other| other != sub) {
+                    return Err(Denied::SubjectAmbiguous);
+                }
+                (Some(pool.id.clone()), vec![sub.clone()])
+            }
+            None if subs.is_empty() && query.pool.is_none() => (None, Vec::new()),
+            None => (Some(self.pool(query.pool.as_ref())?.id.clone()), subs.clone()),
+        };
+        Ok(WatchPermit(WatchFilter { pool, subs, kinds: *kinds }))
     }
 
     fn check_scope(&self) -> Result<(), Denied> {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     attribute::Selection,
+    changes::WatchFilter,
     freshness::FreshnessRequirement,
     pool::Pool,
     user::{Groups, Sub, Username},
@@ -54,6 +55,17 @@ impl AdminPermit {
     /// Returns the user, looked up by `sub`.
     pub fn subject(&self) -> &Subject {
         &self.0
+    }
+}
+
+/// Permission to be told of changes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WatchPermit(pub(super) WatchFilter);
+
+impl WatchPermit {
+    /// Returns which changes.
+    pub fn into_filter(self) -> WatchFilter {
+        self.0
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) struct Rule {
     pub(super) attributes: Arc<Selection>,
     pub(super) groups: bool,
     pub(super) admin: bool,
+    pub(super) watch: bool,
     pub(super) caller_limit: CallerRateLimit,
     /// The key of the entry, such as `callers[0]`.
     pub(super) key: String,

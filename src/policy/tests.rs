@@ -4,13 +4,14 @@ use super::*;
 use crate::{
     attribute::{AttributeName, Selection},
     auth::{Address, Certificate, Client, Scopes, TokenUser},
+    changes::ChangeKinds,
     clock::TimePoint,
     config::{
         CallerSettings, ClientCertificate, ErrorCollector, PoolSettings, Reads as ReadsSetting, TlsSettings,
     },
     freshness::{Freshness, FreshnessRequirement, Source},
     pool::{Pool, PoolId},
-    query::{AccessQuery, Query, Target},
+    query::{AccessQuery, Query, Target, WatchQuery},
     user::{Groups, User, UserStatus},
 };
 
@@ -322,6 +323,7 @@ fn all_errors_of_the_rules_are_reported_together() {
             CallerSettings { admin: true, proxied: true, ..net(&["127.0.0.1/32"]) },
             &["callers[0].admin"],
         ),
+        ("a watcher of one user", CallerSettings { watch: true, ..web() }, &["callers[0].watch"]),
         ("a proxied app client", CallerSettings { proxied: true, ..web() }, &["callers[0].proxied"]),
         ("no scope", CallerSettings { scope: Some("a b".into()), ..web() }, &["callers[0].scope"]),
         (
@@ -393,6 +395,51 @@ fn no_two_rules_match_the_same_caller() {
     let certificates = Config { callers: vec![callers().remove(2), callers().remove(2)], ..config() };
     assert_eq!(read(&certificates).unwrap_err(), ["callers[1].name", "callers[1]"]);
     assert_eq!(read(&twice).unwrap_err(), ["callers[1].name", "callers[1]"]);
+}
+
+#[test]
+fn only_a_watcher_watches_and_with_a_users_token_only_that_user() {
+    let scope = "user-lookup/read";
+    let by_user =
+        Caller::for_test(Identity::User(app_client("client2", scope)), [Some(token_user("ada")), None]);
+    let watcher = machine("client2", scope);
+    let [a, b] = ["eu-west-1_A", "eu-west-1_B"].map(|id| Some(id.parse::<PoolId>().unwrap()));
+    let (all, ada, both): (&[&str], &[&str], &[&str]) = (&[], &["ada"], &["ada", "bob"]);
+    type Permitted = Result<(Option<PoolId>, &'static [&'static str]), Denied>;
+    type Case<'a> = (&'static str, Caller, &'a [&'a str], Option<PoolId>, Permitted);
+    let table: &[Case<'_>] = &[
+        ("all", watcher.clone(), all, None, Ok((None, &[]))),
+        ("all of a pool", watcher.clone(), all, a.clone(), Ok((a.clone(), &[]))),
+        ("two", watcher.clone(), both, None, Ok((a.clone(), &["ada", "bob"]))),
+        ("of an unknown pool", watcher.clone(), ada, b.clone(), Err(Denied::PoolUnknown)),
+        ("all of an unknown pool", watcher, all, b.clone(), Err(Denied::PoolUnknown)),
+        ("without its scope", machine("client2", ""), ada, None, Err(Denied::ScopeMissing)),
+        ("a user's token", by_user.clone(), all, None, Ok((a, &["ada"]))),
+        ("a user's token, another user", by_user.clone(), both, None, Err(Denied::SubjectAmbiguous)),
+        ("a user's token, another pool", by_user, ada, b, Err(Denied::SubjectAmbiguous)),
+        ("without the grant", at_address("10.1.2.3"), ada, None, Err(Denied::NotWatcher)),
+        ("who reads by token", web("ada"), ada, None, Err(Denied::NotWatcher)),
+        ("nobody", at_address("192.0.2.1"), all, None, Err(Denied::CredentialMissing)),
+    ];
+    let mut config = config();
+    let rule = config.callers.iter_mut().find(|caller| caller.app_client.as_deref() == Some("client2"));
+    rule.unwrap().watch = true;
+    let policy = read(&config).unwrap();
+    for (case, caller, subs, pool, expected) in table {
+        let query = WatchQuery {
+            subs: subs.iter().map(|sub| sub.parse().unwrap()).collect(),
+            pool: pool.clone(),
+            kinds: ChangeKinds::ALL,
+            resume_token: String::new(),
+            checkpoint_interval: std::time::Duration::from_secs(30),
+        };
+        let permit = policy.rule(caller).and_then(|rule| rule.watch_permit(&query));
+        let permitted = permit.map(WatchPermit::into_filter).map(|filter| (filter.pool, filter.subs));
+        let expected = expected
+            .clone()
+            .map(|(pool, subs)| (pool, subs.iter().map(|sub| sub.parse().unwrap()).collect::<Vec<_>>()));
+        assert_eq!(permitted, expected, "{case}");
+    }
 }
 
 #[test]

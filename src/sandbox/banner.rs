@@ -76,6 +76,9 @@ grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {listen} {method}
 
 # without grpcurl
 COGNITO_LOOKUP_TOKEN=${name}_TOKEN {program} get --address http://{listen}
+
+# in another terminal: print which users change
+{program} watch --address http://{listen}
 ",
         program = program(),
         sub = user.sub,

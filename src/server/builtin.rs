@@ -1,13 +1,17 @@
-//! The services that come with every gRPC server: health and reflection.
+//! The services that tonic's generated code serves: health, reflection, and the streams of our contract.
 
 use tonic::{codec::CompressionEncoding::Gzip, service::Routes};
 use tonic_reflection::server::{Builder, Error};
 
 use super::{health::HealthService, readiness::Readiness};
-use crate::{config::Config, proto::DESCRIPTORS};
+use crate::{
+    config::Config,
+    proto::{DESCRIPTORS, user_service_server::UserServiceServer},
+    service::WatchServer,
+};
 
-/// Returns the routes of the built-in services, with the message size limit of the settings.
-pub(super) fn routes(readiness: Readiness, config: &Config) -> Result<Routes, Error> {
+/// Returns the routes of these services, with the message size limit of the settings.
+pub(super) fn routes(readiness: Readiness, watching: WatchServer, config: &Config) -> Result<Routes, Error> {
     let max_bytes = config.limits.message_bytes();
     let mut routes = Routes::builder();
     macro_rules! add {
@@ -16,6 +20,7 @@ pub(super) fn routes(readiness: Readiness, config: &Config) -> Result<Routes, Er
         };
     }
     add!(HealthService::new(readiness));
+    add!(UserServiceServer::new(watching));
     if config.reflection {
         // grpcurl up to 1.8 and other clients of its age support only v1alpha.
         add!(reflection().build_v1()?);

@@ -17,13 +17,13 @@ use super::{
     http2::{self, GuardedIo},
     listener::Accepted,
     readiness::Readiness,
-    tls::Tls,
+    tls::{self, Tls},
 };
 use crate::{
     auth::{Certificate, Peer},
     config::LimitSettings,
     memory::ConnectionMemory,
-    service::{Dispatcher, ResponseBody},
+    service::{Closing, Dispatcher, ResponseBody},
     telemetry::metrics::{CutReason, Metrics},
 };
 
@@ -68,7 +68,9 @@ impl ConnectionContext {
                 let accepted = timeout_at(deadline, tls.acceptor().accept(stream)).await;
                 let Ok(Ok(stream)) = accepted else { return Err(CutReason::Handshake) };
                 let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let certificate = presented.map(Certificate::read).map(Arc::new);
+                let certificate =
+                    presented.map(|der| Certificate::read(der).with_end(tls::certificate_end(der)));
+                let certificate = certificate.map(Arc::new);
                 self.serve_http2(stream, Peer { address, certificate }, deadline, memory).await
             }
         }
@@ -88,7 +90,11 @@ impl ConnectionContext {
     {
         let (limits, mut drain) = (&self.limits, self.drain.clone());
         let io = TokioIo::new(GuardedIo::new(stream, preface_deadline, limits, memory.clone()));
-        let service = service_fn(|request| self.respond(request, peer.clone(), memory.clone()));
+        let closing = Closing::default();
+        let service = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(closing.clone());
+            self.respond(request, peer.clone(), memory.clone())
+        });
         let mut connection = pin!(http2::builder(limits).serve_connection(io, service));
         let mut stalled = pin!(memory.stalled(limits.stall_timeout));
         let close_timeout = tokio::select! {
@@ -98,6 +104,7 @@ impl ConnectionContext {
             () = drain.reached(DrainPhase::Closing) => None,
             () = sleep(jittered(limits.connection_age)) => Some(limits.request_timeout + limits.stall_timeout),
         };
+        closing.begin();
         // Sends a first GOAWAY, and the final one after a round trip, so that no call in flight is
         // lost (RFC 9113, section 6.8).
         connection.as_mut().graceful_shutdown();

@@ -20,6 +20,8 @@ pub enum Error {
     Files(#[from] TooFewFiles),
     #[error("the reflection service could not be built: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    #[error("the system has no random numbers for the key of resume tokens")]
+    Random,
     /// A bug: the task that creates the client ended early.
     #[error("the Cognito client could not be created")]
     Upstream,

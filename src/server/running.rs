@@ -24,6 +24,7 @@ use super::{
     worker::Workers,
 };
 use crate::{
+    changes::Changes,
     config::{Config, ShutdownSettings},
     memory::MemoryLimit,
     service::{Dispatcher, Service},
@@ -34,6 +35,7 @@ pub(super) struct RunningServer {
     acceptor: JoinSet<()>,
     /// The admin port and the checks of files for changes, which run until the end of the drain.
     background: JoinSet<()>,
+    changes: Changes,
     phase: watch::Sender<DrainPhase>,
     workers_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -55,7 +57,8 @@ impl RunningServer {
         let memory = MemoryLimit::new(config.limits.memory_bytes(), connection_bytes, &components.metrics);
         let limiter = ConnectionLimiter::new(&config.limits, threads, memory)?;
         let (phase, drain) = DrainWatch::channel();
-        let (routes, metrics) = (builtin::routes(readiness.clone(), config)?, components.metrics.clone());
+        let routes = builtin::routes(readiness.clone(), service.watch_server(), config)?;
+        let (metrics, changes) = (components.metrics.clone(), service.users.changes().clone());
         let recorder = components.audit.recorder();
         let context = ConnectionContext {
             dispatcher: Dispatcher::new(service, routes, &config.limits, recorder, &metrics),
@@ -83,7 +86,7 @@ impl RunningServer {
         let (tls, version) = (components.tls.is_some(), env!("CARGO_PKG_VERSION"));
         info!(%address, admin.address = %admin_address, tls, version, "listening");
         notify_systemd(NotifyState::Ready);
-        Ok(Self { acceptor, background, phase, workers_ended: Box::pin(workers_ended) })
+        Ok(Self { acceptor, background, changes, phase, workers_ended: Box::pin(workers_ended) })
     }
 
     /// Returns when a task or all serving threads have ended, which is a bug. Cancel safe.
@@ -102,6 +105,8 @@ impl RunningServer {
         info!(?delay, ?grace, "stopping");
         notify_systemd(NotifyState::Stopping);
         ready.send_modify(ReadyState::stop);
+        // Those that watch move to another replica while this one still answers calls.
+        self.changes.drain();
         sleep(delay).await;
         self.phase.send_replace(DrainPhase::PortClosed);
         // Clients that keep connecting must not prolong the drain.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
@@ -19,6 +19,11 @@ use crate::{
     config::{Config, ErrorCollector},
     telemetry::metrics::Metrics,
 };
+
+/// Returns until when a client certificate is valid, which the handshake has verified.
+pub(super) fn certificate_end(der: &CertificateDer<'_>) -> Option<SystemTime> {
+    validity::expiry(der, SystemTime::now()).ok()
+}
 
 /// The TLS configuration of the gRPC port.
 #[derive(Debug)]

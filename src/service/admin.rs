@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{CallContext, Reply, Service};
 use crate::{
     auth::{Credentials, Revocation, RevokedTokens, TokenUser},
+    changes::{Change, ChangeKind},
     error::Error,
     policy::{AdminPermit, Denied, Subject},
     proto::{
@@ -82,7 +83,13 @@ impl Service {
         };
         let revocation = Revocation { pool: pool.id.clone(), tokens, at };
         context.audit.set_revocation(&revocation);
+        // A family does not say whose it is.
+        let names_user = matches!(revocation.tokens, RevokedTokens::OfUser(_));
         let revoked = self.users.revoke(revocation).await?;
+        if !names_user {
+            let change = Change::seen(ChangeKind::SignedOut, SystemTime::now());
+            self.users.announce(&pool.id, sub, change).await?;
+        }
         let (refused_until, reached_all_replicas) =
             (Some(revoked.until.into()), revoked.reached_all_replicas);
         Ok(Encoded::from_message(&RevokeTokensResponse { refused_until, reached_all_replicas }))

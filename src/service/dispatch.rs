@@ -1,6 +1,11 @@
 //! Finds the handler of a call, and observes the call around it.
 
-use std::{future::ready, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::ready,
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -12,10 +17,12 @@ use tracing::Instrument as _;
 use super::{
     CallContext, Service,
     admit::admit,
+    closing::Closing,
     deadline, decode,
     method::{Handler, Rpc},
     observe::{CallCounters, CallObserver},
     respond::ResponseBody,
+    watch_context::WatchContext,
 };
 use crate::{
     audit::Recorder,
@@ -115,6 +122,16 @@ impl Dispatcher {
                 Handler::Builtin => {
                     call.run(Box::pin(self.0.answer_builtin(request, &call, charge, memory))).await
                 }
+                Handler::Watch => {
+                    let context = self.0.watch_context(&request, peer, &call, &memory);
+                    let answer = self.0.answer_watch(request, &call, charge, memory, &context);
+                    let outcome = call.run(Box::pin(answer).instrument(span.clone())).await;
+                    let opening = context.opening();
+                    opening.describe(&record);
+                    opening.rule.as_ref().map(|rule| call.caller.get_or_init(|| Arc::clone(rule)));
+                    drop(opening);
+                    outcome
+                }
                 Handler::Unknown => Err(Error::Unimplemented),
             };
             let outcome = call.record(record, outcome).await;
@@ -156,6 +173,52 @@ impl Shared {
         Ok(ResponseBody::response(reply?, context.memory)?)
     }
 
+    fn watch_context<B>(
+        &self,
+        request: &Request<B>,
+        peer: Peer,
+        call: &CallObserver<'_>,
+        memory: &ConnectionMemory,
+    ) -> Arc<WatchContext> {
+        Arc::new(WatchContext {
+            peer,
+            request_id: call.request_id().into(),
+            method: call.method.name,
+            deadline: call.deadline,
+            recorder: self.recorder.clone(),
+            memory: memory.clone(),
+            closing: request.extensions().get::<Closing>().cloned().unwrap_or_default(),
+            opening: Mutex::default(),
+        })
+    }
+
+    /// Answers as a built-in service does. A message that is not read is no reason to cut the connection:
+    /// the stream itself ends when too much is pending.
+    async fn answer_watch<B>(
+        &self,
+        mut request: Request<B>,
+        call: &CallObserver<'_>,
+        charge: Charge,
+        memory: ConnectionMemory,
+        context: &Arc<WatchContext>,
+    ) -> Result<Response<ResponseBody>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
+        request.extensions_mut().insert(Arc::clone(context));
+        let answered = self.call_builtin(request, call, &memory).await;
+        if let Some(error) = context.opening().error.take() {
+            return Err(error);
+        }
+        Ok(answered?.map(|body| {
+            ResponseBody::Other(Body::new(body.map_frame(move |frame| {
+                let _until_the_end = &charge;
+                frame
+            })))
+        }))
+    }
+
     async fn answer_builtin<B>(
         &self,
         request: Request<B>,
@@ -170,6 +233,25 @@ impl Shared {
         if call.method.is_streamed() {
             charge.grow(STREAM_BYTES)?;
         }
+        let response = self.call_builtin(request, call, &memory).await?;
+        Ok(response.map(|body| {
+            ResponseBody::Other(Body::new(body.map_frame(move |frame| {
+                let _until_the_end = &charge;
+                frame.map_data(|bytes| memory.part(bytes))
+            })))
+        }))
+    }
+
+    async fn call_builtin<B>(
+        &self,
+        request: Request<B>,
+        call: &CallObserver<'_>,
+        memory: &ConnectionMemory,
+    ) -> Result<Response<Body>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
         let of_message = memory.charge(0)?;
         let mut request = request.map(|body| {
             Body::new(deadline::end_body(body, call.deadline, of_message, self.max_message_bytes))
@@ -179,12 +261,7 @@ impl Shared {
         match Error::from_response(&response) {
             Some(Error::Unreadable) if !is_supported => Err(Error::Compressed),
             Some(error) => Err(error),
-            None => Ok(response.map(|body| {
-                ResponseBody::Other(Body::new(body.map_frame(move |frame| {
-                    let _until_the_end = &charge;
-                    frame.map_data(|bytes| memory.part(bytes))
-                })))
-            })),
+            None => Ok(response),
         }
     }
 }

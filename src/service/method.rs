@@ -19,6 +19,8 @@ pub(super) enum Handler {
     Ours(Rpc),
     /// A method of health or reflection.
     Builtin,
+    /// The stream of this contract, which tonic's generated server answers.
+    Watch,
     Unknown,
 }
 
@@ -44,7 +46,7 @@ impl Method {
     }
 
     pub(super) fn is_audited(self) -> bool {
-        matches!(self.handler, Handler::Ours(_))
+        matches!(self.handler, Handler::Ours(_) | Handler::Watch)
     }
 
     /// Returns whether the client may send several messages.
@@ -69,6 +71,7 @@ macro_rules! methods {
 methods! {
     Handler::Ours(Rpc::GetUser), "unary" "userlookup.v1.UserService" "GetUser";
     Handler::Ours(Rpc::BatchGetUsers), "unary" "userlookup.v1.UserService" "BatchGetUsers";
+    Handler::Watch, "server_stream" "userlookup.v1.UserService" "WatchUsers";
     Handler::Builtin, "unary" "grpc.health.v1.Health" "Check";
     Handler::Builtin, "server_stream" "grpc.health.v1.Health" "Watch";
     Handler::Builtin, "unary" "grpc.health.v1.Health" "List";
@@ -109,6 +112,7 @@ mod tests {
                     assert_eq!(counted.grpc_type, kind, "{name}");
                     match found.handler {
                         Handler::Ours(rpc) => assert_eq!(format!("{rpc:?}"), method.name()),
+                        Handler::Watch => assert_eq!(method.name(), "WatchUsers"),
                         handler => assert_eq!(handler, Handler::Builtin, "{name}"),
                     }
                     assert_eq!(found.is_audited(), file.package() == "userlookup.v1", "{name}");

@@ -32,6 +32,16 @@ impl Follower {
         Self { position, number, run, newest: number }
     }
 
+    /// Returns the run of the server that gave out the numbers.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Returns whether no event is known that was not read.
+    pub fn is_at_end(&self) -> bool {
+        self.newest == self.number
+    }
+
     /// Notes an event that was read.
     pub fn read(&mut self, event: &Event) -> Seen {
         let is_next = self.number.checked_add(1) == Some(event.number);

@@ -43,6 +43,7 @@ pub(super) struct ValueKey {
     pub(super) events: RandomizedNonceKey,
     pub(super) revocations: RandomizedNonceKey,
     pub(super) tasks: RandomizedNonceKey,
+    pub(super) resume_tokens: RandomizedNonceKey,
 }
 
 impl ValueKeys {
@@ -52,8 +53,12 @@ impl ValueKeys {
         Ok(Self { files, index_key, current, last_problems: Mutex::default() })
     }
 
+    /// Returns one random key that no file can replace.
+    pub(super) fn random() -> Result<Self, Unspecified> {
+        Ok(Self::fixed(KeyRing(vec![ValueKey::derived(&Secret::random()?)?])))
+    }
+
     /// Returns keys that no file can replace.
-    #[cfg(test)]
     pub(super) fn fixed(ring: KeyRing) -> Self {
         let current = ArcSwap::from_pointee(ring);
         Self { files: Vec::new(), index_key: None, current, last_problems: Mutex::default() }
@@ -146,7 +151,10 @@ impl ValueKey {
     }
 
     fn of(file: &KeyFile) -> Result<Self, Unspecified> {
-        let secret = Secret::of(file);
+        Self::derived(&Secret::of(file))
+    }
+
+    fn derived(secret: &Secret) -> Result<Self, Unspecified> {
         let key = |purpose| RandomizedNonceKey::new(&AES_256_GCM_SIV, &*secret.derive(purpose)?);
         Ok(Self {
             id: secret.id()?,
@@ -154,6 +162,7 @@ impl ValueKey {
             events: key(Purpose::Events)?,
             revocations: key(Purpose::Revocations)?,
             tasks: key(Purpose::Tasks)?,
+            resume_tokens: key(Purpose::ResumeTokens)?,
         })
     }
 }

@@ -6,7 +6,10 @@
 
 use std::{slice, sync::Arc};
 
-use aws_lc_rs::aead::{Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{
+    aead::{Aad, Nonce, RandomizedNonceKey},
+    error::Unspecified,
+};
 use thiserror::Error;
 
 use super::{
@@ -42,6 +45,11 @@ pub enum Binding<'a> {
     Revocation,
     /// When a replica did the task that it does for all.
     Task,
+    /// A resume token, which callers keep.
+    ResumeToken {
+        /// A hash of the caller and of what it watches.
+        holder: &'a [u8; 32],
+    },
 }
 
 /// A text that was opened.
@@ -95,6 +103,13 @@ impl Sealer {
         Self { namespace, keys }
     }
 
+    /// Makes a sealer with a random key: only this process opens what it seals. Fails if there are no
+    /// random numbers.
+    pub fn of_this_process() -> Result<Self, Unspecified> {
+        let namespace = "process".parse().map_err(|_| Unspecified)?;
+        Ok(Self { namespace, keys: Arc::new(ValueKeys::random()?) })
+    }
+
     /// Seals a text of at most [`MAX_PLAIN_BYTES`] with the current key.
     pub fn seal(&self, binding: Binding<'_>, plain: &[u8]) -> Result<Vec<u8>, NotSealed> {
         if plain.len() > MAX_PLAIN_BYTES {
@@ -129,6 +144,7 @@ impl Sealer {
             Binding::Value { pool, sub, kind } => {
                 &[pool.as_str().as_bytes(), sub.as_str().as_bytes(), slice::from_ref(kind.code())]
             }
+            Binding::ResumeToken { holder } => &[holder],
             Binding::Event | Binding::Revocation | Binding::Task => &[],
         };
         let parts = fixed.iter().chain(own);
@@ -143,6 +159,7 @@ impl Binding<'_> {
             Self::Event => b"cognito-lookup event",
             Self::Revocation => b"cognito-lookup revocation",
             Self::Task => b"cognito-lookup task",
+            Self::ResumeToken { .. } => b"cognito-lookup resume token",
         }
     }
 
@@ -153,6 +170,7 @@ impl Binding<'_> {
             Self::Event => &key.events,
             Self::Revocation => &key.revocations,
             Self::Task => &key.tasks,
+            Self::ResumeToken { .. } => &key.resume_tokens,
         }
     }
 }

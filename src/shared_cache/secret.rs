@@ -1,6 +1,6 @@
 //! A key file's secret, and the working keys that are derived from it.
 
-use aws_lc_rs::{error::Unspecified, hkdf};
+use aws_lc_rs::{error::Unspecified, hkdf, rand};
 use zeroize::Zeroizing;
 
 use crate::key_file::KeyFile;
@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     Revocations,
     /// To seal the time of a task.
     Tasks,
+    /// To seal resume tokens.
+    ResumeTokens,
 }
 
 /// The public name of a key file's secret, in front of everything that was sealed with it.
@@ -33,7 +35,18 @@ pub(super) struct KeyId(pub(super) [u8; KEY_ID_BYTES]);
 
 impl Secret {
     pub(super) fn of(file: &KeyFile) -> Self {
-        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(file.bytes()))
+        Self::from_bytes(file.bytes())
+    }
+
+    /// Returns one that no other process has.
+    pub(super) fn random() -> Result<Self, Unspecified> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        rand::fill(&mut *bytes)?;
+        Ok(Self::from_bytes(&*bytes))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Self {
+        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(bytes))
     }
 
     /// Returns the key of 32 bytes for this purpose.
@@ -59,6 +72,7 @@ impl Purpose {
             Self::Events => b"cognito-lookup event",
             Self::Revocations => b"cognito-lookup revocation",
             Self::Tasks => b"cognito-lookup task",
+            Self::ResumeTokens => b"cognito-lookup resume token",
         }
     }
 }

@@ -97,6 +97,11 @@ impl SharedCache {
         self.0.index.task(&self.0.namespace)
     }
 
+    /// Returns what seals for all replicas.
+    pub fn sealer(&self) -> Sealer {
+        self.0.sealer.clone()
+    }
+
     /// Seals a text.
     pub fn seal(&self, binding: Binding<'_>, plain: &[u8]) -> Result<Vec<u8>, NotSealed> {
         self.0.sealer.seal(binding, plain)

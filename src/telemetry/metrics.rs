@@ -16,6 +16,7 @@ pub mod shared_entries;
 pub mod upstream;
 mod server;
 mod tokens;
+pub mod watch;
 
 use std::time::SystemTime;
 
@@ -24,7 +25,7 @@ use prometheus_client::{encoding::text, metrics::info::Info, registry::Registry}
 use self::{
     cache::CacheMetrics, callers::CallerMetrics, events::EventMetrics, process::ProcessMetrics,
     rpc::RpcMetrics, shared_cache::SharedCacheMetrics, shared_entries::SharedEntryMetrics,
-    upstream::UpstreamMetrics,
+    upstream::UpstreamMetrics, watch::WatchMetrics,
 };
 pub use self::{
     declare::{DurationHistogram, EnumFamily, Label},
@@ -56,6 +57,8 @@ pub struct Metrics {
     pub upstream: UpstreamMetrics,
     /// Access tokens and signing keys.
     pub tokens: TokenMetrics,
+    /// Streams of changes.
+    pub watch: WatchMetrics,
     /// What runs before each scrape.
     pub scrape_callbacks: ScrapeCallbacks,
     process: ProcessMetrics,
@@ -100,6 +103,7 @@ impl Metrics {
         self.events.register(registry);
         self.upstream.register(registry);
         self.tokens.register(registry);
+        self.watch.register(registry);
         registry.register_collector(Box::new(self.callers.clone()));
         whole
     }

@@ -10,6 +10,7 @@ use crate::{
     freshness::StaleReason,
     policy::Subject,
     pool::PoolId,
+    shared_cache::ServerTime,
     telemetry::metrics::{
         Metrics,
         cache::{CacheMetrics, Store},
@@ -135,6 +136,14 @@ impl UserCache {
         });
         let is_absent = self.absent.get(user).is_some_and(|entry| is_older(&entry));
         expired.contains(&true) | (is_absent && self.absent.remove(user))
+    }
+
+    /// Makes the entries of a user stale whose fetch began until `since`, by the clock of the shared cache.
+    pub(super) fn expire_until(&self, user: &Key, since: ServerTime) {
+        for kind in EntryKind::ALL {
+            let expire = |entry: CacheEntry| if entry.since <= since { entry.expired() } else { entry };
+            self.present.update(&user.with_kind(kind), expire);
+        }
     }
 
     /// Frees the entries past all of their TTLs. Too slow for a serving thread.

@@ -74,7 +74,7 @@ impl Users {
     ) -> FetchResult {
         match fetched {
             Ok(content) => {
-                let mut entry = CacheEntry::new(content, began);
+                let (mut entry, old) = (CacheEntry::new(content, began), self.entry_to_compare(&request.key));
                 if entry.content.is_gone() {
                     self.note_gone(&request.key);
                 }
@@ -89,6 +89,7 @@ impl Users {
                     }
                     Stored::Refused => {}
                 }
+                self.announce_difference(&request.key, old, &entry);
                 Ok(Fetched::from_origin(entry))
             }
             Err(failure) => {

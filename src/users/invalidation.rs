@@ -10,7 +10,7 @@ use super::{
     cache::{EntryKind, Key},
     entry::CacheEntry,
 };
-use crate::{clock::BootTime, pool::PoolId, shared_cache::CallError, user::Sub};
+use crate::{changes::Change, clock::BootTime, pool::PoolId, shared_cache::CallError, user::Sub};
 
 /// How to invalidate the cached data of one user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,29 +88,45 @@ impl Invalidation {
 }
 
 impl Users {
-    /// Invalidates one user on all replicas, and on erasure its verified tokens. The result of a fetch
-    /// in flight is not cached and answers only the callers that wait for it. A request that arrived
-    /// before this call caches nothing either.
-    ///
-    /// Takes microseconds and two calls of the shared cache, if there is one; an erasure also waits
-    /// for a scan of the verified tokens. Cancel safe: a dropped future may have done all of it, goes
-    /// on in the background, and may be repeated.
+    /// Invalidates one user as [`invalidate_for`](Self::invalidate_for), for a change that may be of any
+    /// kind.
     pub async fn invalidate(
         &self,
         pool: &PoolId,
         sub: &Sub,
         invalidation: Invalidation,
     ) -> Result<Invalidated, InvalidationFailure> {
+        self.invalidate_for(pool, sub, invalidation, invalidation.change()).await
+    }
+
+    /// Invalidates one user on all replicas, on erasure its verified tokens too, and then tells those that
+    /// watch it of the change. The result of a fetch
+    /// in flight is not cached and answers only the callers that wait for it. A request that arrived
+    /// before this call caches nothing either.
+    ///
+    /// Takes microseconds and two calls of the shared cache, if there is one; an erasure also waits
+    /// for a scan of the verified tokens. Cancel safe: a dropped future may have done all of it, goes
+    /// on in the background, and may be repeated.
+    pub async fn invalidate_for(
+        &self,
+        pool: &PoolId,
+        sub: &Sub,
+        invalidation: Invalidation,
+        change: Change,
+    ) -> Result<Invalidated, InvalidationFailure> {
         let here = self.invalidate_here(pool, sub, invalidation).await?;
-        let Some(shared) = self.0.shared.clone() else { return Ok(here) };
+        let Some(shared) = self.0.shared.clone() else {
+            self.changes().append((pool.clone(), sub.clone()), change);
+            return Ok(here);
+        };
         let (users, pool, sub) = (self.clone(), pool.clone(), sub.clone());
         let everywhere = async move {
             let failed = |error| InvalidationFailure::SharedCache { here, error };
             let at = shared.invalidate(&pool, &sub, invalidation).await.map_err(failed)?;
             // What was read from the shared cache in between.
             let again = users.invalidate_entries(&pool, &sub, invalidation);
-            shared.note_publication(&pool, &sub, invalidation);
-            shared.publish(&pool, &sub, invalidation, at).await.map_err(failed)?;
+            shared.note_publication(&pool, &sub, invalidation, change);
+            shared.publish(&pool, &sub, (invalidation, change), at).await.map_err(failed)?;
             Ok(Invalidated { reached_all_replicas: true, ..here.and(again) })
         };
         self.0.single_flight.run(everywhere).await?

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use super::{Users, cognito::GET_USER, limiter::QuotaCategory};
+use super::{Users, announce::change_of, cognito::GET_USER, limiter::QuotaCategory};
 use crate::{
     auth::{Revocation, RevokedTokens},
     pool::PoolId,
@@ -90,7 +90,12 @@ impl Users {
         let revocations = self.0.tokens.revocations();
         let until = revocations.revoke(&revocation).ok_or(RevocationFailure::Full)?;
         let here = Revoked { until, reached_all_replicas: false };
-        let Some(shared) = self.0.shared.clone() else { return Ok(here) };
+        let Some(shared) = self.0.shared.clone() else {
+            if let Some((sub, change)) = change_of(&revocation) {
+                self.changes().append((revocation.pool.clone(), sub.clone()), change);
+            }
+            return Ok(here);
+        };
         let everywhere = {
             let revocation = revocation.clone();
             async move { shared.revoke(revocation).await }

@@ -6,11 +6,14 @@
 //! whatever the replicas' own clocks say. When the store fails, each replica goes on as if it were
 //! alone.
 
+mod change;
+mod change_log;
 mod events;
 mod failure;
 mod group_changes;
 mod invalidation;
 mod lease;
+mod opened;
 mod publications;
 mod recent;
 mod revocations;

@@ -28,6 +28,7 @@ async fn every_rpc_requires_a_credential() {
             reads: Reads::Any,
             attributes: vec!["name".into()],
             admin: true,
+            watch: true,
             ..CallerSettings::default()
         });
     })
@@ -106,6 +107,10 @@ async fn call(
     }
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.unwrap();
+    if method.server_streaming() {
+        let stream = grpc.server_streaming(request, path.parse().unwrap(), Raw).await?;
+        return stream.into_inner().message().await.map(drop);
+    }
     grpc.unary(request, path.parse().unwrap(), Raw).await.map(drop)
 }
 

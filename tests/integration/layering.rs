@@ -100,6 +100,7 @@ fn every_large_external_crate_has_one_owner() {
                 "audit/key",
                 "auth/revocations/family",
                 "auth/verified",
+                "changes",
                 "sandbox/shared_cache",
                 "shared_cache",
             ],

@@ -119,6 +119,10 @@ mod support;
 mod throttling;
 // TLS, client certificates, and the reload of their files.
 mod tls;
+// WatchUsers.
+mod watch;
+// The clients of WatchUsers: the command and `UserMirror`.
+mod watch_clients;
 // The connection to Cognito: host names, TLS, credentials.
 mod upstream;
 // The cache of verified tokens.

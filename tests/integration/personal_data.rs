@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use cognito_lookup::proto::{GetUserRequest, user_service_client::UserServiceClient};
+use cognito_lookup::proto::{GetUserRequest, WatchUsersRequest, user_service_client::UserServiceClient};
 use cognito_standin::{Fault, Pool, StandIn};
 use tempfile::TempDir;
 use tonic::Request;
@@ -110,6 +110,8 @@ async fn make_every_kind_of_call(
     for sub in ["secret-sub", "secret sub"] {
         assert!(users.get_user(Request::new(about(sub))).await.is_err());
     }
+    let watching = WatchUsersRequest { subs: vec!["secret-sub".into()], ..WatchUsersRequest::default() };
+    assert!(users.watch_users(Request::new(watching)).await.is_err());
     for fault in [
         Fault::Throttle,
         Fault::AccessDenied,

@@ -17,3 +17,4 @@ mod rotation;
 mod settings;
 mod start;
 mod upgrade;
+mod watch;

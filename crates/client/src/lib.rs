@@ -29,9 +29,13 @@
     reason = "generated"
 )]
 
+mod mirror;
 mod reason;
 
-pub use self::reason::{FixedBy, Session};
+pub use self::{
+    mirror::{MirrorOptions, UserMirror},
+    reason::{FixedBy, Session},
+};
 pub use tonic_types::pb::Status;
 
 tonic::include_proto!("userlookup.v1");
@@ -65,6 +69,8 @@ redacted!(
     InspectUserRequest,
     RevokeTokensRequest,
     User,
+    UserChange,
+    WatchUsersRequest,
     revoke_tokens_request::Tokens
 );
 
@@ -91,6 +97,8 @@ mod tests {
             format!("{:?}", InspectUserRequest { sub: sub.clone(), ..Default::default() }),
             format!("{:?}", RevokeTokensRequest { sub: sub.clone(), ..Default::default() }),
             format!("{user:?}"),
+            format!("{:?}", UserChange { sub: sub.clone(), ..Default::default() }),
+            format!("{:?}", WatchUsersRequest { subs: vec![sub.clone()], ..Default::default() }),
         ];
         for text in &shown {
             assert!(text.ends_with("(redacted)"), "{text}");

@@ -145,6 +145,11 @@ table! {
     Internal: Internal, 500, Keep, false, Operator, "internal error";
     SharedCacheUnavailable: Unavailable, 503, Keep, true, Operator, "this replica did it, but the shared cache did not confirm it for the others; repeat the call";
     RevocationsFull: ResourceExhausted, 503, Keep, true, Operator, "there is no room for the revocation, so the tokens are accepted; retry";
+    ResumeTokenInvalid: InvalidArgument, 500, Keep, false, Developer, "the resume token is not one of this caller and request";
+    ResumeTokenExpired: OutOfRange, 500, Keep, false, Nobody, "changes may have been missed; forget all copies and watch without a token";
+    WatchTooSlow: ResourceExhausted, 500, Keep, true, Developer, "the stream was read too slowly; continue with the last resume token";
+    WatchLimit: ResourceExhausted, 503, Keep, true, Operator, "there are as many streams as are allowed; retry";
+    WatchEnded: Unavailable, 503, Keep, true, Nobody, "the stream ended; continue with the last resume token";
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) struct Reader<'a, 'e> {
 
 impl Reader<'_, '_> {
     pub(super) fn read(mut self) -> Option<Rule> {
-        let CallerSettings { name, reads, groups, admin, misses_per_second, .. } = self.caller;
+        let CallerSettings { name, reads, groups, admin, watch, misses_per_second, .. } = self.caller;
         if name.is_empty() || name.len() > 64 || name.contains(char::is_control) {
             self.refuse("name", "must be 1 to 64 characters without control characters");
         }
@@ -40,6 +40,7 @@ impl Reader<'_, '_> {
             attributes: attributes.into(),
             groups: *groups,
             admin: *admin,
+            watch: *watch,
             caller_limit,
             key: self.key.to_owned(),
         })
@@ -93,9 +94,12 @@ impl Reader<'_, '_> {
     /// Every user of an app client can get a token of it. Only a scope proves that an administrator
     /// granted the client more.
     fn check_reads_and_admin(&mut self) {
-        let CallerSettings { reads, admin, app_client, scope, network, .. } = self.caller;
+        let CallerSettings { reads, admin, watch, app_client, scope, network, .. } = self.caller;
         if self.caller.proxied && network.is_empty() {
             self.refuse("proxied", "needs network: it is about callers without a credential");
+        }
+        if *watch && *reads != Reads::Any {
+            self.refuse("watch", "needs reads to be \"any\": changes are those of any user");
         }
         let lacks_scope = app_client.is_some() && scope.is_none();
         let is_remote = |network: &String| Network::read(network).is_ok_and(|network| !network.is_local());

@@ -16,9 +16,9 @@ metric_set! {
         pub unreadable: EnumFamily<UnreadableReason, Counter> = "shared_cache_unreadable",
         /// Sealed entries and events that this replica opened, by the age of their key.
         pub opened: EnumFamily<SealKey, Counter> = "shared_cache_opened",
-        /// Invalidations and revocations that this replica published.
+        /// Invalidations, changes and revocations that this replica published.
         pub published: EnumFamily<EventKind, Counter> = "shared_cache_events_published",
-        /// Invalidations and revocations of other replicas that this replica heard of.
+        /// Invalidations, changes and revocations of other replicas that this replica heard of.
         pub applied: EnumFamily<EventKind, Counter> = "shared_cache_events_applied",
         /// Times that this replica may have missed invalidations and confirms its entries one by one.
         pub gaps: Counter = "shared_cache_gaps",
@@ -84,8 +84,10 @@ label! {
 }
 
 label! {
-    /// The kind of an invalidation, or a revocation.
+    /// The kind of an invalidation, or what else an event says.
     pub enum EventKind = "kind" {
+        /// A fetch found that the user changed.
+        Changed,
         /// An administrator erased the user.
         Erase,
         /// The user's entries are stale.

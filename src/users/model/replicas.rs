@@ -170,7 +170,8 @@ impl Fleet {
         users.invalidate_entries(&self.pool.id, &sub(who), invalidation);
         self.invalidations.lock().unwrap().push(Invalidating { who, began, at });
         self.check_store(who, invalidation);
-        let _published = shared.publish(&self.pool.id, &sub(who), invalidation, at).await;
+        let told = (invalidation, invalidation.change());
+        let _published = shared.publish(&self.pool.id, &sub(who), told, at).await;
     }
 
     /// Asserts that the store has nothing of an erased user that was fetched before.

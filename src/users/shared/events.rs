@@ -5,17 +5,21 @@ use std::{
     time::Duration,
 };
 
-use prost::Message as _;
 use tokio::time::sleep;
 
 use super::{
-    super::{Inner, Invalidation, Users},
+    super::{
+        Inner, Invalidation, Users,
+        cache::{EntryKind, Key},
+    },
     Shared,
+    change_log::{end_place, milliseconds},
+    opened::read,
     revocations::RevocationPlace,
 };
 use crate::{
-    clock::BootTime,
-    shared_cache::{Binding, CallError, Event, Events, Follower, Seen, ServerTime, Unreadable, stored},
+    clock::TimePoint,
+    shared_cache::{CallError, Events, Follower, Seen, ServerTime, stored},
     telemetry::metrics::shared_entries::EventKind,
 };
 
@@ -51,13 +55,17 @@ struct Place {
 impl Users {
     /// Reads the stream once, or finds its end.
     async fn follow_once(&self, shared: &Arc<Shared>, place: &mut Place) -> Result<(), CallError> {
-        let Some(follower) = place.follower.as_mut() else {
-            place.follower = Some(Follower::at(shared.store.stream_end().await?));
+        // The log of changes may be set later, and then begins with the events that are kept.
+        let follower = place.follower.as_mut().filter(|_| !self.changes().is_waiting());
+        let Some(follower) = follower else {
+            let end = shared.store.stream_end().await?;
+            self.begin_log(shared, &end).await;
+            place.follower = Some(Follower::at(end));
             // What was cached before may have been invalidated before.
             shared.suspect_all();
             return Ok(());
         };
-        let asked = BootTime::now();
+        let asked = TimePoint::now();
         // What may have been missed is read soon, rather than after the next event.
         let wait = if place.revocations.is_behind { Duration::ZERO } else { WAIT };
         let events = match place.is_unsure {
@@ -68,22 +76,35 @@ impl Users {
         for event in &events.0 {
             let seen = follower.read(event);
             place.revocations.is_behind |= seen != Seen::Whole;
-            place.revocations.is_behind |= self.apply(shared, event).await;
+            let opened = read(shared, event);
+            place.revocations.is_behind |= self.apply(shared, opened.as_ref().ok()).await;
             self.act_on(shared, seen);
+            self.log_event(follower.run(), event, opened.as_ref().ok(), seen);
             is_whole &= seen == Seen::Whole;
         }
+        if !events.0.is_empty() && events.0.len() < MAX_EVENTS && is_whole {
+            // All that there were when it asked.
+            self.changes().note_read(asked, None);
+        }
         if events.0.is_empty() {
-            let seen = follower.found_nothing_until(shared.store.stream_end().await?);
+            let end = shared.store.stream_end().await?;
+            let (run, end_place, now) = (end.run.clone(), end_place(&end), milliseconds(end.now));
+            let seen = follower.found_nothing_until(end);
+            match seen {
+                Seen::Whole if follower.is_at_end() => self.changes().note_read(asked, Some(now)),
+                Seen::Whole => {}
+                Seen::Gap | Seen::NewRun => self.changes().lose_until(&run, end_place),
+            }
             place.is_unsure = false;
             is_same_server = seen != Seen::NewRun;
             place.revocations.is_behind |= seen != Seen::Whole;
             self.act_on(shared, seen);
         }
         if is_same_server {
-            shared.confirm_publications(asked, place.revocations.is_behind);
+            shared.confirm_publications(asked.boot, place.revocations.is_behind);
         }
         // So that a store that answers at once, or the same again, does not keep this thread busy.
-        if !is_whole || (events.0.is_empty() && asked.elapsed() < LEAST_WAIT) {
+        if !is_whole || (events.0.is_empty() && asked.boot.elapsed() < LEAST_WAIT) {
             sleep(LEAST_WAIT).await;
         }
         shared.suspect_what_was_forgotten();
@@ -109,8 +130,8 @@ impl Users {
 
     /// Applies the event of another replica. Returns whether there may be a new revocation. An event
     /// that cannot be read may be about any user, and about anything.
-    async fn apply(&self, shared: &Shared, event: &Event) -> bool {
-        let Ok(event) = read(shared, event) else {
+    async fn apply(&self, shared: &Shared, event: Option<&stored::Event>) -> bool {
+        let Some(event) = event else {
             shared.suspect_all();
             return true;
         };
@@ -128,14 +149,29 @@ impl Users {
                 }
                 return !is_own;
             }
+            stored::EventKind::Changed => {
+                self.apply_change(shared, event, is_own);
+                return false;
+            }
             // Of a later version.
             stored::EventKind::Unspecified => {
                 shared.suspect_all();
                 return true;
             }
         };
-        self.apply_invalidation(shared, &event, invalidation, is_own).await;
+        self.apply_invalidation(shared, event, invalidation, is_own).await;
         false
+    }
+
+    /// Makes stale what a fetch of another replica found to have changed since.
+    fn apply_change(&self, shared: &Shared, event: &stored::Event, is_own: bool) {
+        let since = u64::try_from(event.invalidated_us).ok().filter(|since| *since > 0 && !is_own);
+        if !is_own {
+            shared.store.metrics().applied.get(EventKind::Changed).inc();
+        }
+        let (Ok(pool), Ok(sub), Some(since)) = (event.pool.parse(), event.sub.parse(), since) else { return };
+        let user = Key { pool, sub, kind: EntryKind::Profile };
+        self.0.cache.expire_until(&user, ServerTime::from_micros(since).just_before());
     }
 
     async fn apply_invalidation(
@@ -158,12 +194,9 @@ impl Users {
     }
 }
 
-fn read(shared: &Shared, event: &Event) -> Result<stored::Event, Unreadable> {
-    let plain = shared.store.open(Binding::Event, &event.sealed)?;
-    stored::Event::decode(&*plain).map_err(|_| Unreadable::Format)
-}
-
 /// How long a read waits for the next event; then the replica asks whether it missed one.
 const WAIT: Duration = Duration::from_secs(1);
+// The most that one read returns.
+const MAX_EVENTS: usize = 1_000;
 const LEAST_WAIT: Duration = Duration::from_millis(100);
 const BLIND_INTERVAL: Duration = Duration::from_millis(500);

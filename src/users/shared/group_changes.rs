@@ -30,7 +30,7 @@ impl Shared {
         let sealed = self.store.seal(Binding::Revocation, &encode(change));
         let sealed = sealed.map_err(|_| CallError::Failed)?;
         self.store.publish_revocation(&sealed, self.max_revocations).await?;
-        self.announce_revocation().await
+        self.announce_revocation(None).await
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use super::{super::Invalidation, Shared, recent::Change};
+use super::{super::Invalidation, Shared, change::to_stored, recent};
 use crate::{
+    changes::Change,
     clock::TimePoint,
     pool::PoolId,
     shared_cache::{Binding, CallError, Invalidate, ServerTime, stored},
@@ -19,6 +20,7 @@ pub(super) struct Publication {
     pool: PoolId,
     sub: Sub,
     invalidation: Invalidation,
+    change: Change,
 }
 
 impl Shared {
@@ -51,7 +53,7 @@ impl Shared {
         &self,
         pool: &PoolId,
         sub: &Sub,
-        invalidation: Invalidation,
+        (invalidation, change): (Invalidation, Change),
         at: ServerTime,
     ) -> Result<(), CallError> {
         let kind = match invalidation {
@@ -67,6 +69,7 @@ impl Shared {
             invalidated_us: i64::try_from(at.as_micros()).unwrap_or(i64::MAX),
             origin: self.store.replica().to_vec(),
             least_age_us: i64::try_from(least_age).unwrap_or(i64::MAX),
+            change: Some(to_stored(change)),
         };
         self.publish_event(&event).await?;
         self.store.metrics().published.get(invalidation.into()).inc();
@@ -74,13 +77,19 @@ impl Shared {
     }
 
     /// Notes what this replica publishes, to repeat it after a failover.
-    pub(in crate::users) fn note_publication(&self, pool: &PoolId, sub: &Sub, invalidation: Invalidation) {
+    pub(in crate::users) fn note_publication(
+        &self,
+        pool: &PoolId,
+        sub: &Sub,
+        invalidation: Invalidation,
+        change: Change,
+    ) {
         // Repeated later, an age would be that of another time.
         let invalidation = match invalidation {
             Invalidation::ExpireOlder(_) => Invalidation::Expire,
             other => other,
         };
-        self.publications.note(Publication { pool: pool.clone(), sub: sub.clone(), invalidation });
+        self.publications.note(Publication { pool: pool.clone(), sub: sub.clone(), invalidation, change });
     }
 
     /// Tells the other replicas of an event.
@@ -92,16 +101,16 @@ impl Shared {
     /// Repeats once what this replica has published lately, after a failover. What fails again is
     /// bounded by the TTL. Takes two calls for each user.
     pub(super) async fn republish(&self) {
-        for Publication { pool, sub, invalidation } in self.publications.take() {
+        for Publication { pool, sub, invalidation, change } in self.publications.take() {
             if let Ok(at) = self.invalidate(&pool, &sub, invalidation).await {
-                let _repeated = self.publish(&pool, &sub, invalidation, at).await;
+                let _repeated = self.publish(&pool, &sub, (invalidation, change), at).await;
             }
         }
     }
 
     /// Notes an invalidation, of this replica or of another.
     pub(super) fn note(&self, pool: &PoolId, sub: &Sub, at: ServerTime) {
-        let invalidated = Change { invalidated: at, ..Change::default() };
+        let invalidated = recent::Change { invalidated: at, ..recent::Change::default() };
         self.recent.note(pool, sub, invalidated);
         self.suspect_what_was_forgotten();
     }

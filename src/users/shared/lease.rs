@@ -15,7 +15,8 @@ use super::{
     Shared, failure, value,
 };
 use crate::{
-    clock::BootTime,
+    changes::{Change, ChangeKinds},
+    clock::{BootTime, TimePoint},
     shared_cache::{LeaseToken, Put, Release, Renew, ServerTime, UserKey},
     telemetry::metrics::shared_entries::LeaseEnd,
 };
@@ -104,7 +105,10 @@ impl Lease {
         let (shared, key) = (Arc::clone(&self.shared), self.key.clone());
         let at = self.since.just_before();
         self.runtime.spawn(async move {
-            let _bounded_by_ttls = shared.publish(&key.pool, &key.sub, Invalidation::Forget, at).await;
+            // What differs, the fetch announces.
+            let change = Change::seen(ChangeKinds::default(), TimePoint::now().system);
+            let forget = (Invalidation::Forget, change);
+            let _bounded_by_ttls = shared.publish(&key.pool, &key.sub, forget, at).await;
         });
     }
 

@@ -10,9 +10,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prost::Message as _;
 use tracing::{info, warn};
 
-use super::{super::Users, Shared, group_changes};
+use super::{
+    super::{Users, announce::change_of},
+    Shared,
+    change::to_stored,
+    group_changes,
+};
 use crate::{
     auth::{Revocation, RevokedTokens, TokenFamily},
+    changes::Change,
     shared_cache::{
         Binding, CallError, Follower, Seen, StreamPosition,
         stored::{self, revocation::Tokens},
@@ -148,13 +154,23 @@ impl Shared {
         // Before, because a failover may lose it as soon as the store has it.
         self.recent_revocations.note(revocation.clone());
         self.append_revocation(revocation).await?;
-        self.announce_revocation().await
+        let change =
+            change_of(revocation).map(|(sub, change)| (revocation.pool.as_str(), sub.as_str(), change));
+        self.announce_revocation(change).await
     }
 
-    /// Makes the other replicas read the stream.
-    pub(super) async fn announce_revocation(&self) -> Result<(), CallError> {
+    /// Makes the other replicas read the stream, and tells those that watch the user what changed.
+    pub(super) async fn announce_revocation(
+        &self,
+        change: Option<(&str, &str, Change)>,
+    ) -> Result<(), CallError> {
         let (kind, origin) = (stored::EventKind::Revoke.into(), self.store.replica().to_vec());
-        self.publish_event(&stored::Event { kind, origin, ..stored::Event::default() }).await?;
+        let mut event = stored::Event { kind, origin, ..stored::Event::default() };
+        if let Some((pool, sub, change)) = change {
+            (event.pool, event.sub) = (pool.to_owned(), sub.to_owned());
+            event.change = Some(to_stored(change));
+        }
+        self.publish_event(&event).await?;
         self.store.metrics().published.get(EventKind::Revoke).inc();
         Ok(())
     }

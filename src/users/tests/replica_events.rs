@@ -23,6 +23,7 @@ async fn what_an_event_does_not_say_must_be_confirmed() {
             invalidated_us: 1,
             origin: vec![1; 16],
             least_age_us: 0,
+            change: None,
         };
         change(&mut event);
         event

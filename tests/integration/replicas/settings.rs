@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     /// Further tables.
     pub(crate) tables: String,
     pub(crate) log: &'static str,
+    /// Whether callers of this machine may watch.
+    pub(crate) watch: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             budget: "user_reads_per_second = 100000\ngroup_reads_per_second = 100000\n".to_owned(),
             tables: String::new(),
             log: "info",
+            watch: false,
         }
     }
 }
@@ -75,7 +78,8 @@ impl Settings {
     ) -> String {
         let servers = self.servers.clone().unwrap_or_else(|| format!("url = \"redis://{store}\""));
         let value_keys: Vec<_> = self.value_keys.iter().map(|name| key_file(name)).collect();
-        let (index_key, Self { shared_cache, cache, budget, tables, .. }) = (key_file(self.index_key), self);
+        let (index_key, Self { shared_cache, cache, budget, tables, watch, .. }) =
+            (key_file(self.index_key), self);
         let (id, issuer) = (cognito.pool_id(), cognito.issuer());
         let (jwks, endpoint) = (cognito.jwks_url(), cognito.endpoint_url());
         let events = if self.events { format!("[events]\n{}", events(cognito)) } else { String::new() };
@@ -112,6 +116,7 @@ reads = "any"
 attributes = ["name"]
 groups = true
 admin = true
+watch = {watch}
 {tables}
 "#
         )

@@ -1,0 +1,72 @@
+//! The records of a stream of changes: one for each change, and one for its end.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{Recorder, WriteAck, names::AttributeNames, record::Record, recorder::Queue};
+use crate::{changes::ChangeKinds, pool::PoolId, user::Sub};
+
+/// Records what is sent on one stream. Dropping it records that the caller cancelled.
+#[derive(Debug)]
+pub struct StreamRecorder {
+    /// None once the stream has ended, and if the audit trail is off.
+    queue: Option<Queue>,
+    method: &'static str,
+    request_id: Box<str>,
+    caller: Arc<str>,
+    changes: u64,
+}
+
+impl Recorder {
+    /// Begins to record a stream that was opened by the call with this id.
+    pub fn stream(&self, method: &'static str, request_id: &str, caller: Arc<str>) -> StreamRecorder {
+        StreamRecorder { queue: self.0.clone(), method, request_id: request_id.into(), caller, changes: 0 }
+    }
+}
+
+impl StreamRecorder {
+    /// Records a change that is about to be sent. If records are required, it must wait for the
+    /// acknowledgement.
+    pub fn change(&mut self, pool: &PoolId, sub: &Sub, kinds: ChangeKinds) -> Option<WriteAck> {
+        self.changes += 1;
+        let queue = self.queue.as_ref()?;
+        let sub_hash = Some(queue.shared.key.hash(pool, sub));
+        let none = AttributeNames::default();
+        let record =
+            Record { pool: Some(pool.as_str()), sub_hash, kinds: Some(kinds), ..self.record(&none, "sent") };
+        queue.push([record].into_iter(), true)
+    }
+
+    /// Records the end of the stream, for this reason.
+    pub fn close(&mut self, reason: &'static str) {
+        if let Some(queue) = self.queue.take() {
+            let none = AttributeNames::default();
+            let record = Record { changes: Some(self.changes), ..self.record(&none, reason) };
+            drop(queue.push([record].into_iter(), false));
+        }
+    }
+
+    fn record<'r>(&'r self, none: &'r AttributeNames, outcome: &'static str) -> Record<'r> {
+        Record {
+            time: SystemTime::now(),
+            request_id: &self.request_id,
+            method: self.method,
+            caller: Some(&self.caller),
+            pool: None,
+            sub_hash: None,
+            users: 0,
+            attributes: none,
+            freshness: None,
+            erasure: None,
+            revocation: None,
+            kinds: None,
+            changes: None,
+            outcome,
+        }
+    }
+}
+
+impl Drop for StreamRecorder {
+    fn drop(&mut self) {
+        self.close("cancelled");
+    }
+}

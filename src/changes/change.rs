@@ -1,0 +1,40 @@
+//! One change of a user.
+
+use std::time::SystemTime;
+
+use super::ChangeKinds;
+use crate::{pool::PoolId, user::Sub};
+
+/// A user that changed.
+pub type ChangedUser = (PoolId, Sub);
+
+/// What changed of a user, and when. It has no value of the user.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// What changed or may have changed.
+    pub kinds: ChangeKinds,
+    /// When it changed by Cognito's clock, if Cognito said so.
+    pub changed_at: Option<SystemTime>,
+    /// When this service heard of it.
+    pub seen_at: SystemTime,
+    /// Until when the tokens were issued that are refused, if any are.
+    pub tokens_issued_until: Option<SystemTime>,
+}
+
+impl Change {
+    /// Returns a change of which this service hears at `seen_at`, and Cognito said no time.
+    pub fn seen(kinds: impl Into<ChangeKinds>, seen_at: SystemTime) -> Self {
+        Self { kinds: kinds.into(), changed_at: None, seen_at, tokens_issued_until: None }
+    }
+
+    /// Returns this change and a later one as one.
+    #[must_use]
+    pub(super) fn and(self, later: Self) -> Self {
+        Self {
+            kinds: self.kinds | later.kinds,
+            changed_at: self.changed_at.max(later.changed_at),
+            seen_at: self.seen_at.max(later.seen_at),
+            tokens_issued_until: self.tokens_issued_until.max(later.tokens_issued_until),
+        }
+    }
+}
