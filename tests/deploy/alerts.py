@@ -73,6 +73,10 @@ HEALTHY = {
     'cognito_lookup_connections_refused_total{limit="Connections"}': "0x100",
     'cognito_lookup_jwks_fetched_timestamp_seconds{pool="eu-west-1_A"}': "0+60x100",
     "cognito_lookup_accept_failures_total": "0x100",
+    # A failover that ended the streams of a few clients.
+    'cognito_lookup_watch_cuts_total{reason="Lost"}': "0x70 8x30",
+    'cognito_lookup_watch_cuts_total{reason="TooSlow"}': "0x70 1x30",
+    'cognito_lookup_watch_cuts_total{reason="Moved"}': "0+6x100",
     # A burst that has passed.
     "cognito_lookup_memory_refusals_total": "0x70 0+100x3 300x26",
     "cognito_lookup_audit_records_dropped_total": "0x100",
@@ -151,6 +155,8 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
         {'cognito_lookup_events_total{event="GlobalSignOut",outcome="NoSubject"}': "0x80 1x20"},
         [{"event": "GlobalSignOut"}],
     ),
+    "CognitoLookupWatchLost": ({'cognito_lookup_watch_cuts_total{reason="Lost"}': "0x70 0+8x30"}, [{}]),
+    "CognitoLookupWatchTooSlow": ({'cognito_lookup_watch_cuts_total{reason="TooSlow"}': "0x70 0+1x30"}, [{}]),
     "CognitoLookupCacheTooSmall": ({'cognito_lookup_cache_evictions_total{store="Users"}': "0+120x100"}, [{}]),
     "CognitoLookupConnectionsRefused": (
         {'cognito_lookup_connections_refused_total{limit="Connections"}': "0+6x100"},
