@@ -92,7 +92,7 @@ impl ConnectionContext {
         let io = TokioIo::new(GuardedIo::new(stream, preface_deadline, limits, memory.clone()));
         let closing = Closing::default();
         let service = service_fn(|mut request: Request<Incoming>| {
-            request.extensions_mut().insert(closing.clone());
+            closing.announce_to(&mut request);
             self.respond(request, peer.clone(), memory.clone())
         });
         let mut connection = pin!(http2::builder(limits).serve_connection(io, service));

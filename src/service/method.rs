@@ -55,6 +55,9 @@ impl Method {
     }
 }
 
+/// The path of the stream of this contract.
+pub(super) const WATCH_PATH: &str = "/userlookup.v1.UserService/WatchUsers";
+
 macro_rules! methods {
     ($($handler:expr, $kind:literal $service:literal $name:literal;)*) => {
         const METHODS: &[(&str, Handler)] = &[$((concat!($service, "/", $name), $handler)),*];
@@ -112,7 +115,7 @@ mod tests {
                     assert_eq!(counted.grpc_type, kind, "{name}");
                     match found.handler {
                         Handler::Ours(rpc) => assert_eq!(format!("{rpc:?}"), method.name()),
-                        Handler::Watch => assert_eq!(method.name(), "WatchUsers"),
+                        Handler::Watch => assert_eq!(format!("/{name}"), WATCH_PATH),
                         handler => assert_eq!(handler, Handler::Builtin, "{name}"),
                     }
                     assert_eq!(found.is_audited(), file.package() == "userlookup.v1", "{name}");

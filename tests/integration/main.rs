@@ -119,11 +119,11 @@ mod support;
 mod throttling;
 // TLS, client certificates, and the reload of their files.
 mod tls;
-// WatchUsers.
-mod watch;
-// The clients of WatchUsers: the command and `UserMirror`.
-mod watch_clients;
 // The connection to Cognito: host names, TLS, credentials.
 mod upstream;
 // The cache of verified tokens.
 mod verified_tokens;
+// WatchUsers.
+mod watch;
+// The clients of WatchUsers: the command and `UserMirror`.
+mod watch_clients;

@@ -13,7 +13,7 @@ use aws_sdk_cognitoidentityprovider::{
 };
 use cognito_lookup::proto::{
     BatchGetUsersRequest, BatchGetUsersResponse, Freshness, GetUserRequest, GetUserResponse, Source, User,
-    UserStatus, user_service_server::UserService,
+    UserStatus, WatchUsersRequest, WatchUsersResponse, user_service_server::UserService,
 };
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
@@ -21,7 +21,7 @@ use jsonwebtoken::{
 };
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Response, Status, codegen::BoxStream, metadata::MetadataMap};
 
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Naive {
@@ -101,6 +101,15 @@ impl UserService for Service {
         &self,
         _: Request<BatchGetUsersRequest>,
     ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        Err(Status::unimplemented("not part of the bench"))
+    }
+
+    type WatchUsersStream = BoxStream<WatchUsersResponse>;
+
+    async fn watch_users(
+        &self,
+        _: Request<WatchUsersRequest>,
+    ) -> Result<Response<Self::WatchUsersStream>, Status> {
         Err(Status::unimplemented("not part of the bench"))
     }
 }

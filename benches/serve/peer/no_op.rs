@@ -4,13 +4,14 @@
 use std::{fs, path::PathBuf};
 
 use cognito_lookup::proto::{
-    BatchGetUsersRequest, BatchGetUsersResponse, GetUserRequest, GetUserResponse,
-    user_service_server::UserService,
+    BatchGetUsersRequest, BatchGetUsersResponse, GetUserRequest, GetUserResponse, WatchUsersRequest,
+    WatchUsersResponse, user_service_server::UserService,
 };
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use tonic::{
     Request, Response, Status,
+    codegen::BoxStream,
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
@@ -50,6 +51,15 @@ impl UserService for Fixed {
         &self,
         _: Request<BatchGetUsersRequest>,
     ) -> Result<Response<BatchGetUsersResponse>, Status> {
+        Err(Status::unimplemented("not part of the bench"))
+    }
+
+    type WatchUsersStream = BoxStream<WatchUsersResponse>;
+
+    async fn watch_users(
+        &self,
+        _: Request<WatchUsersRequest>,
+    ) -> Result<Response<Self::WatchUsersStream>, Status> {
         Err(Status::unimplemented("not part of the bench"))
     }
 }
