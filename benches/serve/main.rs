@@ -32,6 +32,7 @@ mod outcome;
 mod peer;
 mod table;
 mod ab_comparison;
+mod watchers;
 
 use std::path::PathBuf;
 
@@ -94,7 +95,7 @@ fn main() {
 /// Runs a scenario and returns its rows of the final table.
 type Scenario = fn(&Bench) -> Vec<Row>;
 
-const SCENARIOS: [(&str, Scenario); 11] = [
+const SCENARIOS: [(&str, Scenario); 12] = [
     ("naive", hits::by_token_naive),
     ("naive-700", hits::by_short_token_naive),
     ("token", hits::by_token),
@@ -105,5 +106,6 @@ const SCENARIOS: [(&str, Scenario); 11] = [
     ("batch", batch::batch),
     ("workers", scale::workers),
     ("idle", scale::idle),
+    ("watchers", watchers::watchers),
     ("million", million::million),
 ];

@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) connections: usize,
     /// 0 means one for each core.
     pub(crate) workers: usize,
+    /// Whether the caller without a certificate may watch all users, and expire them.
+    pub(crate) is_watched: bool,
 }
 
 impl Settings {
@@ -34,16 +36,23 @@ impl Settings {
             cache: "256MiB",
             connections: 1_000,
             workers: 0,
+            is_watched: false,
         }
     }
 }
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pool_id, issuer, endpoint_url, attributes, cache, connections, workers, .. } = self;
+        let Self {
+            pool_id, issuer, endpoint_url, attributes, cache, connections, workers, is_watched, ..
+        } = self;
         let caller = match &self.certificates {
             None => r#"network = ["127.0.0.1/32"]"#.to_owned(),
             Some(_) => format!("certificate = \"{CALLER}\""),
+        };
+        let watching = match is_watched {
+            true => "memory = \"4GiB\"\n[watch]\nstreams = 20000\nstreams_per_caller = 20000",
+            false => "",
         };
         let tls = self.certificates.as_ref().map_or_else(String::new, |folder| {
             let file = |name| folder.join(name).display().to_string();
@@ -69,6 +78,7 @@ connection_age = "24h"
 connections = 20000
 connections_per_peer = {connections}
 keepalive_interval = "1h"
+{watching}
 [tls]
 {tls}
 [[pools]]
@@ -85,6 +95,8 @@ name = "service"
 {caller}
 reads = "any"
 attributes = {attributes}
+watch = {is_watched}
+admin = {is_watched}
 "#
         )
     }
