@@ -68,6 +68,17 @@ impl Watch {
         }
     }
 
+    /// Reads until the stream ends, and adds the users that changed. Returns also the last token.
+    pub(crate) async fn hear_until_end(&mut self, heard: &mut BTreeSet<String>) -> (Status, String) {
+        loop {
+            match self.next().await {
+                Ok(Event::Change(change)) => drop(heard.insert(change.sub)),
+                Ok(Event::Checkpoint(_)) => {}
+                Err(status) => return (status, self.token.clone()),
+            }
+        }
+    }
+
     /// Reads until the stream ends.
     pub(crate) async fn end(mut self) -> (Status, String) {
         loop {
@@ -406,13 +417,7 @@ async fn a_reader_that_stops_is_cut_and_continues_without_a_gap() {
     // Meanwhile others are served on the same connection.
     UserServiceClient::new(narrow.clone()).get_user(crate::support::about(ADA)).await.unwrap();
     let (mut heard, mut watch) = (BTreeSet::new(), watch);
-    let status = loop {
-        match watch.next().await {
-            Ok(Event::Change(change)) => drop(heard.insert(change.sub)),
-            Ok(Event::Checkpoint(_)) => {}
-            Err(status) => break status,
-        }
-    };
+    let (status, _) = watch.hear_until_end(&mut heard).await;
     assert_eq!(failure(&status), (Code::ResourceExhausted, "WATCH_TOO_SLOW".to_owned()));
     assert!(heard.len() < users.len(), "{}", heard.len());
     let mut again = Watch::open(&app.channel, resuming(&watch, about(&[]))).await.unwrap();

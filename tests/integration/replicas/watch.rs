@@ -1,8 +1,18 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use cognito_lookup::proto::WatchUsersRequest;
-use tokio::time::{Instant, sleep};
-use tonic::Code;
+use cognito_lookup::proto::{ExpireUserRequest, WatchUsersRequest, admin_service_client::AdminServiceClient};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tonic::{Code, transport::Channel};
 
 use super::{
     fleet::{Fleet, sub},
@@ -13,7 +23,7 @@ use crate::{
         proxy::Fault,
         server::{Engine, Server},
     },
-    support::failure,
+    support::{connect, failure},
     watch::Watch,
 };
 
@@ -108,4 +118,73 @@ async fn what_one_replica_finds_by_a_fetch_the_watchers_of_the_others_hear() {
     fleet.replicas[0].get(&sub(3)).await.unwrap();
     let change = watch.change().await;
     assert_eq!((change.sub.as_str(), change.kinds.as_slice()), (&*sub(3), &[1][..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_goaway_moves_between_replicas_misses_nothing() {
+    let moved = Moved { age: "500ms", moves: 6, pause: Duration::from_millis(5) };
+    assert!(moved.run().await >= moved.moves);
+}
+
+/// The same for a minute, with figures. Run it alone:
+/// `cargo test --test integration -- --ignored --nocapture a_minute_of_goaway`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute"]
+async fn a_minute_of_goaway_every_five_seconds_and_nothing_is_missed() {
+    let moved = Moved { age: "5s", moves: 12, pause: Duration::from_millis(2) };
+    let begun = Instant::now();
+    let changes = moved.run().await;
+    println!("{changes} changes in {:?}, {} moves, none missed", begun.elapsed(), moved.moves);
+}
+
+/// A watcher whose connection every replica closes at an age, while all of them expire users.
+struct Moved {
+    age: &'static str,
+    moves: usize,
+    /// The pause between two changes.
+    pause: Duration,
+}
+
+impl Moved {
+    /// Returns how many users changed. Panics if the watcher missed one, or if it was told to forget.
+    async fn run(&self) -> usize {
+        let store = Server::start(Engine::Valkey).await;
+        let tables = format!("[limits]\nconnection_age = {:?}\n", self.age);
+        let fleet = Fleet::start(&store, &Settings { tables, ..watching() }).await;
+        let channels = fleet.replicas.iter().map(|replica| replica.channel.clone()).collect();
+        let mut watch = Watch::open(&fleet.replicas[0].channel, WatchUsersRequest::default()).await.unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut changing = JoinSet::new();
+        changing.spawn(change(channels, Arc::clone(&is_over), self.pause));
+        let mut heard = BTreeSet::new();
+        for moves in 1..=self.moves {
+            let (status, token) = watch.hear_until_end(&mut heard).await;
+            assert_eq!(failure(&status), (Code::Unavailable, "WATCH_ENDED".to_owned()), "move {moves}");
+            let replica = &fleet.replicas[moves % fleet.replicas.len()];
+            let again = WatchUsersRequest { resume_token: token, ..WatchUsersRequest::default() };
+            watch =
+                Watch::open(&connect(replica.process.address.parse().unwrap()).await, again).await.unwrap();
+        }
+        is_over.store(true, Relaxed);
+        let changed = changing.join_next().await.unwrap().unwrap();
+        while !changed.is_subset(&heard) {
+            heard.insert(watch.change().await.sub);
+        }
+        changed.len()
+    }
+}
+
+/// Expires users, each once, on one replica after the other.
+async fn change(channels: Vec<Channel>, is_over: Arc<AtomicBool>, pause: Duration) -> BTreeSet<String> {
+    let mut changed = BTreeSet::new();
+    while !is_over.load(Relaxed) {
+        let user = sub(1_000 + changed.len());
+        let mut replica = AdminServiceClient::new(channels[changed.len() % channels.len()].clone());
+        let request = ExpireUserRequest { sub: user.clone(), ..ExpireUserRequest::default() };
+        // A connection that ends in between refuses the call.
+        while replica.expire_user(request.clone()).await.is_err() {}
+        changed.insert(user);
+        sleep(pause).await;
+    }
+    changed
 }
