@@ -122,6 +122,24 @@ impl Store {
         self.events.push((place, change));
     }
 
+    /// Loses everything, also the last number.
+    fn flush(&mut self) {
+        self.number = 0;
+        self.events.clear();
+        self.milliseconds += 1_000;
+    }
+
+    /// Another server goes on, which has not got the last events, and whose clock may be behind.
+    fn fail_over(&mut self) {
+        self.run = format!("run {}", fastrand::u64(..));
+        let lost = fastrand::usize(0..4).min(self.events.len());
+        self.events.truncate(self.events.len() - lost);
+        self.number -= lost as u64;
+        if let Some((last, _)) = self.events.last() {
+            self.milliseconds = last.id.0;
+        }
+    }
+
     fn end(&self) -> Place {
         let last = self.events.last().map(|(place, _)| place.id);
         Place { number: self.number, id: last.unwrap_or_else(|| EventId::at(self.milliseconds)) }
@@ -277,13 +295,10 @@ async fn step(
         // A failover, or a store that was emptied.
         17 if fastrand::bool() => {
             // Once: the numbers from before must not come again.
-            let is_flushed = store.number > 100 && store.run == "first" && fastrand::bool();
-            if !is_flushed {
-                store.run = format!("run {}", fastrand::u64(..));
+            match store.number > 100 && store.run == "first" && fastrand::bool() {
+                true => store.flush(),
+                false => store.fail_over(),
             }
-            store.number = if is_flushed { 0 } else { store.number.saturating_sub(fastrand::u64(0..3)) };
-            store.events.clear();
-            store.milliseconds += 1_000;
         }
         _ => {
             let client = &mut clients[who];

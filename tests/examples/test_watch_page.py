@@ -20,7 +20,8 @@ INSTALL, PYTHON, CARGO = "pip install -r requirements.txt", "python ", "cargo ru
 def test_the_commands_of_the_page_make_a_copy_that_follows_a_change(tmp_path: Path) -> None:
     mirror, watch, update = (re.sub(r"(?m)^ +(?! )", "", block).strip() for block in BLOCKS)
     checkout, place, home = tmp_path / "checkout", tmp_path / "place", tmp_path / "sandbox"
-    shutil.copytree(ROOT / "examples/python", checkout / "examples/python", ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__", "userlookup")
+    shutil.copytree(ROOT / "examples/python", checkout / "examples/python", ignore=ignored)
     (checkout / "proto").symlink_to(ROOT / "proto")
     place.mkdir()
     home.mkdir()
@@ -33,7 +34,8 @@ def test_the_commands_of_the_page_make_a_copy_that_follows_a_change(tmp_path: Pa
             done = terminal.run(line.replace(PYTHON, f"{sys.executable} ", 1), folder)
             assert done.returncode == 0, done.stderr
         command = shlex.split(terminal.here(example).replace(PYTHON, f"{sys.executable} ", 1))
-        printing = shlex.split(watch.replace(CARGO, f"{os.environ['INTEROP_BINARY']} ")) + ["--address", f"http://{sandbox.address}"]
+        binary, address = os.environ["INTEROP_BINARY"], f"http://{sandbox.address}"
+        printing = [*shlex.split(watch.replace(CARGO, f"{binary} ", 1)), "--address", address]
         with running(command, folder) as copy, running(printing, place) as printed:
             copy.find(r"(Ada Lovelace <ada@example\.com>)")
             printed.find(r"(checkpoint \S+, source healthy)")

@@ -168,8 +168,8 @@ async fn a_stream_hears_of_its_users_and_kinds_and_continues_where_it_ended() {
     assert_eq!(app.metric("cognito_lookup_watch_streams").await, 3.0);
 }
 
-#[tokio::test]
-async fn a_change_event_is_told_once_with_its_time() {
+/// Starts a service that receives from a queue of its own.
+async fn with_events() -> App {
     let cognito = standin();
     let events = own_queue(&cognito);
     let app = App::start_unready(cognito, move |config| {
@@ -179,6 +179,30 @@ async fn a_change_event_is_told_once_with_its_time() {
     .await;
     app.wait_for_health(ServingStatus::Serving).await;
     app.wait_for_metric("cognito_lookup_events_polled_timestamp_seconds", |time| time > 0.0).await;
+    app
+}
+
+#[tokio::test]
+async fn a_deleted_group_ends_the_streams_that_hear_of_groups() {
+    let app = with_events().await;
+    let all = Watch::open(&app.channel, about(&[])).await.unwrap();
+    let of_attributes = WatchUsersRequest { kinds: vec![ChangeKind::Attributes.into()], ..about(&[]) };
+    let mut other = Watch::open(&app.channel, of_attributes).await.unwrap();
+    app.cognito.send_message(app.cognito.event("DeleteGroup", ADA).to_string());
+    // Anybody may have been in it.
+    let (status, token) = all.end().await;
+    let lost = (Code::OutOfRange, "RESUME_TOKEN_EXPIRED".to_owned());
+    assert_eq!(failure(&status), lost);
+    let again = WatchUsersRequest { resume_token: token, ..about(&[]) };
+    assert_eq!(failure(&Watch::open(&app.channel, again).await.map(drop).unwrap_err()), lost);
+    let mut all = Watch::open(&app.channel, about(&[])).await.unwrap();
+    app.cognito.send_message(app.cognito.event("AdminUpdateUserAttributes", BOB).to_string());
+    assert_eq!((all.change().await.sub, other.change().await.sub), (BOB.to_owned(), BOB.to_owned()));
+}
+
+#[tokio::test]
+async fn a_change_event_is_told_once_with_its_time() {
+    let app = with_events().await;
     let mut watch = Watch::open(&app.channel, about(&[])).await.unwrap();
     app.get_by_sub(ADA).await.unwrap();
     app.cognito
