@@ -19,7 +19,7 @@ use super::{
     config::EventsConfig,
     names,
     notices::Notices,
-    queue::{Queue, QueueError, Received},
+    queue::{Queue, QueueError, Received, WAIT_SECONDS},
     repeats::Repeats,
     staleness::watch_staleness,
     user_change,
@@ -105,7 +105,7 @@ struct Loop {
 impl Loop {
     async fn run(self) {
         self.queue.ready().await;
-        let mut failures = 0;
+        let (mut failures, mut is_known) = (0, false);
         loop {
             // What cannot be told to the other replicas is better kept in the queue.
             if !self.applier.users.can_invalidate() {
@@ -114,15 +114,17 @@ impl Loop {
             }
             // After a failure one, in case that the response was too long.
             let most = if failures == 0 { MAX_MESSAGES } else { 1 };
-            match self.queue.receive(most).await {
+            // The first one does not wait, so that it is known at once whether the queue can be read.
+            let wait = if is_known { WAIT_SECONDS } else { 0 };
+            match self.queue.receive(most, wait).await {
                 Ok(messages) => {
-                    failures = 0;
+                    (failures, is_known) = (0, true);
                     self.polled.send_replace(Instant::now());
                     self.applier.users.changes().note_receive();
                     self.handle(messages).await;
                 }
                 Err(error) => {
-                    failures += 1;
+                    (failures, is_known) = (failures + 1, false);
                     self.applier.metrics.polled(PollOutcome::Failed);
                     report("receive", &error);
                     sleep(backoff(failures)).await;

@@ -5,7 +5,7 @@ use std::{fmt::Debug, time::Duration};
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_sqs::{
     Client,
-    config::{self, IdentityCache},
+    config::{self, IdentityCache, StalledStreamProtectionConfig},
     error::{ProvideErrorMetadata, SdkError},
     types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName},
 };
@@ -69,6 +69,8 @@ impl Queue {
             .timeout_config(time_limit(RECEIVE_TIMEOUT))
             // The consumer repeats a receive, and an undeleted message returns.
             .retry_config(RetryConfig::disabled())
+            // A long poll has no byte for 20 s, which the SDK takes for a stalled upload after 5 s.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // The credentials are a cache themselves.
             .identity_cache(IdentityCache::no_cache());
         let client = Client::from_conf(config.build());
@@ -82,16 +84,16 @@ impl Queue {
         }
     }
 
-    /// Receives up to `most` messages, at most 10. Waits up to 20 s for the first, and fails after
-    /// 25 s. A message that is received by a call that is dropped returns after the visibility timeout
+    /// Receives up to `most` messages, at most 10. Waits up to `wait` seconds for the first, at most
+    /// [`WAIT_SECONDS`], and fails after 25 s. A message that is received by a call that is dropped returns after the visibility timeout
     /// of the queue.
-    pub(super) async fn receive(&self, most: i32) -> Result<Vec<Received>, QueueError> {
+    pub(super) async fn receive(&self, most: i32, wait: i32) -> Result<Vec<Received>, QueueError> {
         let receive = self
             .client
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(most)
-            .wait_time_seconds(WAIT_SECONDS)
+            .wait_time_seconds(wait)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
         let received = receive.send().await.map_err(|error| self.failure(&error))?;
         Ok(received.messages.unwrap_or_default().into_iter().filter_map(Received::read).collect())
@@ -164,8 +166,8 @@ fn is_of_credentials(code: &str) -> bool {
     CODES.contains(&code)
 }
 
-// The longest that SQS allows.
-const WAIT_SECONDS: i32 = 20;
+/// The longest that SQS allows.
+pub(super) const WAIT_SECONDS: i32 = 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(25);
 const DELETE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -175,3 +177,15 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod fixtures;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_poll_is_no_stalled_stream() {
+        let queue = Queue::before(std::sync::Arc::new(|_, _| Box::pin(std::future::pending())));
+        let protection = queue.client.config().stalled_stream_protection();
+        assert!(protection.is_some_and(|protection| !protection.is_enabled()), "{protection:?}");
+    }
+}

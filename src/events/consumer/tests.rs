@@ -25,6 +25,8 @@ struct State {
     /// The next so many receives are refused.
     refusals: usize,
     receives: Vec<(Instant, i64)>,
+    /// How long each receive may wait, in seconds.
+    waits: Vec<i64>,
     in_flight: usize,
     most_in_flight: usize,
     deleted: Vec<String>,
@@ -50,6 +52,7 @@ impl Script {
             let mut state = self.state();
             let most = input["MaxNumberOfMessages"].as_i64().unwrap();
             state.receives.push((Instant::now(), most));
+            state.waits.push(input["WaitTimeSeconds"].as_i64().unwrap());
             state.in_flight += 1;
             state.most_in_flight = state.most_in_flight.max(state.in_flight);
             if state.refusals > 0 {
@@ -116,6 +119,9 @@ async fn one_receive_is_in_flight_and_waits_as_long_as_sqs_allows() {
     assert!((45..=50).contains(&pauses.len()), "{}", pauses.len());
     assert!(pauses.iter().all(|pause| (19..=21).contains(&pause.as_secs())), "{pauses:?}");
     assert!(script.state().receives.iter().all(|(_, most)| *most == 10));
+    let waits = script.state().waits.clone();
+    assert_eq!(waits[0], 0, "the first one shows at once that the queue can be read");
+    assert!(waits[1..].iter().all(|wait| *wait == 20), "{waits:?}");
 }
 
 #[tokio::test(start_paused = true)]
