@@ -28,7 +28,7 @@ use std::{
 use aws_lc_rs::error::Unspecified;
 
 pub use self::{
-    change::{Change, ChangedUser},
+    change::{Change, Changed, ChangedUser},
     filter::WatchFilter,
     kinds::ChangeKinds,
     open::{OpenError, Watcher},
@@ -119,17 +119,17 @@ impl Changes {
     }
 
     /// Appends a change that this process alone hears of. Does nothing if replicas share the log.
-    pub fn append(&self, user: ChangedUser, change: Change) {
+    pub fn append(&self, changed: impl Into<Changed>, change: Change) {
         if let Some(inner) = self.0.as_ref().filter(|inner| !inner.is_shared) {
             let mut state = inner.lock();
             let place = state.log.end().next();
-            state.append(place, Some((user, change)));
+            state.append(place, Some((changed.into(), change)));
         }
     }
 
     /// Begins the log of the replicas, in this run of the store. It has these events, which end at `end`
     /// without a gap. Ends the streams that there are.
-    pub fn begin(&self, run: &str, end: Place, events: Vec<(Place, Option<(ChangedUser, Change)>)>) {
+    pub fn begin(&self, run: &str, end: Place, events: Vec<(Place, Option<(Changed, Change)>)>) {
         if let Some(inner) = &self.0 {
             inner.lock().begin(run, end, events);
         }
@@ -142,7 +142,7 @@ impl Changes {
 
     /// Appends an event of the replicas, with the change that it reports, if any. The number of its
     /// place is one more than that of the last.
-    pub fn append_event(&self, place: Place, change: Option<(ChangedUser, Change)>) {
+    pub fn append_event(&self, place: Place, change: Option<(Changed, Change)>) {
         if let Some(inner) = &self.0 {
             inner.lock().append(place, change);
         }
@@ -193,15 +193,17 @@ impl Inner {
 }
 
 impl State {
-    fn append(&mut self, place: Place, change: Option<(ChangedUser, Change)>) {
+    fn append(&mut self, place: Place, change: Option<(Changed, Change)>) {
         let now = BootTime::now();
-        if let Some((user, change)) = &change {
-            self.streams.deliver(place, user, *change, now);
+        match &change {
+            Some((Changed::User(user), change)) => self.streams.deliver(place, user, *change, now),
+            Some((Changed::SomeOf(pool), change)) => self.streams.lose(pool, change.kinds),
+            None => {}
         }
         self.log.push(place, now, change);
     }
 
-    fn begin(&mut self, run: &str, end: Place, events: Vec<(Place, Option<(ChangedUser, Change)>)>) {
+    fn begin(&mut self, run: &str, end: Place, events: Vec<(Place, Option<(Changed, Change)>)>) {
         if holds(Rule::LossEndsStreams) {
             self.streams.end_all(StreamEnd::Lost);
         }

@@ -8,7 +8,22 @@ use crate::{pool::PoolId, user::Sub};
 /// A user that changed.
 pub type ChangedUser = (PoolId, Sub);
 
-/// What changed of a user, and when. It has no value of the user.
+/// Who changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Changed {
+    /// This user.
+    User(ChangedUser),
+    /// Users of this pool, and nobody says which ones.
+    SomeOf(PoolId),
+}
+
+impl From<ChangedUser> for Changed {
+    fn from(user: ChangedUser) -> Self {
+        Self::User(user)
+    }
+}
+
+/// What changed, and when. It has no value of a user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Change {
     /// What changed or may have changed.

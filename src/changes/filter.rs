@@ -25,6 +25,11 @@ impl WatchFilter {
         (!kinds.is_empty() && is_of_pool && is_of_user).then_some(Change { kinds, ..change })
     }
 
+    /// Returns whether the stream may be told of a change of users that nobody names.
+    pub(super) fn may_concern(&self, pool: &PoolId, kinds: ChangeKinds) -> bool {
+        self.pool.as_ref().is_none_or(|own| own == pool) && !kinds.and(self.kinds).is_empty()
+    }
+
     /// Returns the users that the stream is indexed by; none if it is about every user.
     pub(super) fn users(&self) -> impl Iterator<Item = ChangedUser> {
         let pool = self.pool.iter().cycle();

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    Change, ChangedUser, KEPT_FOR,
+    Change, Changed, KEPT_FOR,
     place::{EventId, Place, Run},
     rules::{Rule, holds},
 };
@@ -35,7 +35,7 @@ pub(super) struct LogLimits {
 struct Event {
     place: Place,
     at: BootTime,
-    change: Option<(ChangedUser, Change)>,
+    change: Option<(Changed, Change)>,
 }
 
 /// Why a stream cannot continue from a place.
@@ -89,7 +89,7 @@ impl Log {
     }
 
     /// Appends the next event, and forgets what is too old or too much.
-    pub(super) fn push(&mut self, place: Place, at: BootTime, change: Option<(ChangedUser, Change)>) {
+    pub(super) fn push(&mut self, place: Place, at: BootTime, change: Option<(Changed, Change)>) {
         let event = Event { place, at, change };
         self.bytes += event.bytes();
         self.events.push_back(event);
@@ -145,11 +145,12 @@ impl Log {
         run: Run,
         after: Place,
         most: usize,
-        mut each: impl FnMut(Place, &ChangedUser, Change) -> bool,
+        mut each: impl FnMut(Place, &Changed, Change) -> bool,
     ) -> Result<Place, OutOfRange> {
         let (skipped, mut last) = (self.check(run, after)?, after);
         for event in self.events.iter().skip(skipped).take(most) {
-            let is_read = event.change.as_ref().is_none_or(|(user, change)| each(event.place, user, *change));
+            let is_read =
+                event.change.as_ref().is_none_or(|(changed, change)| each(event.place, changed, *change));
             if !is_read {
                 break;
             }
@@ -176,7 +177,10 @@ impl Log {
 
 impl Event {
     fn bytes(&self) -> usize {
-        let sub = self.change.as_ref().map_or(0, |((_, sub), _)| shared_allocation(sub.as_str().len()));
+        let sub = match &self.change {
+            Some((Changed::User((_, sub)), _)) => shared_allocation(sub.as_str().len()),
+            Some((Changed::SomeOf(_), _)) | None => 0,
+        };
         size_of::<Self>() + sub
     }
 }
@@ -198,8 +202,8 @@ mod tests {
 
     const RUN: Run = Run(7);
 
-    fn user(name: &str) -> ChangedUser {
-        ("eu-west-1_A".parse().unwrap(), name.parse().unwrap())
+    fn user(name: &str) -> Changed {
+        Changed::User(("eu-west-1_A".parse().unwrap(), name.parse().unwrap()))
     }
 
     fn change() -> Change {

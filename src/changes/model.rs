@@ -32,6 +32,7 @@ fn each_rule_is_needed() {
         Rule::LossEndsStreams,
         Rule::ChangesMerge,
         Rule::SlownessEnds,
+        Rule::UnnamedEndStreams,
     ];
     for rule in rules {
         let fails = |seed: &u64| panic::catch_unwind(|| without(rule, || replay(*seed))).is_err();
@@ -95,7 +96,7 @@ struct Store {
     /// The number of the last event.
     number: u64,
     milliseconds: u64,
-    events: Vec<(Place, Option<(ChangedUser, Change)>)>,
+    events: Vec<(Place, Option<(Changed, Change)>)>,
 }
 
 /// A replica, and how far it has read.
@@ -115,7 +116,7 @@ struct Client {
 }
 
 impl Store {
-    fn publish(&mut self, change: Option<(ChangedUser, Change)>) {
+    fn publish(&mut self, change: Option<(Changed, Change)>) {
         self.number += 1;
         self.milliseconds += fastrand::u64(1..5);
         let place = Place { number: self.number, id: EventId(self.milliseconds, 0) };
@@ -189,7 +190,8 @@ impl Client {
                 told.resumed += usize::from(!self.token.is_empty());
                 self.stream = Some(stream);
                 let first = self.next(Instant::now()).expect("a first message");
-                assert!(matches!(first, Ok(Item::Checkpoint(_))), "the first message is a checkpoint");
+                let is_first = matches!(first, Ok(Item::Checkpoint(_)) | Err(StreamEnd::Lost));
+                assert!(is_first, "the first message is a checkpoint");
                 self.hear(first, told);
             }
             Err(OpenError::TokenExpired) => self.forget(told),
@@ -269,6 +271,7 @@ async fn step(
     match fastrand::u8(0..24) {
         0..=5 => (0..fastrand::usize(1..8)).for_each(|_| change(store, clients, fastrand::usize(..users))),
         6 if users > 6 => (0..2_500).for_each(|n| change(store, clients, n)),
+        6 if fastrand::u8(0..8) == 0 => change_unnamed(store, clients, users),
         6 => store.publish(None),
         7..=10 => replicas[at].read(store, fastrand::usize(1..20)),
         11 => replicas.iter_mut().for_each(|replica| replica.read(store, usize::MAX)),
@@ -321,12 +324,22 @@ async fn step(
 /// A user changes. Every client that has a copy must hear of it, unless it is told to forget all.
 fn change(store: &mut Store, clients: &mut [Client], n: usize) {
     let seen_at = TimePoint::now().system;
-    store.publish(Some((user(n), Change::seen(ChangeKind::Attributes, seen_at))));
+    store.publish(Some((user(n).into(), Change::seen(ChangeKind::Attributes, seen_at))));
     for client in clients.iter_mut().filter(|client| client.user.is_none_or(|own| own == n)) {
         // Without a token it has no copies.
         if !client.token.is_empty() {
             client.missing.insert(n, seen_at);
         }
+    }
+}
+
+/// Users of the pool change, and nobody says which ones.
+fn change_unnamed(store: &mut Store, clients: &mut [Client], users: usize) {
+    let seen_at = TimePoint::now().system;
+    store.publish(Some((Changed::SomeOf(user(0).0), Change::seen(ChangeKind::Groups, seen_at))));
+    for client in clients.iter_mut().filter(|client| !client.token.is_empty()) {
+        let own = client.user.map_or(0..users, |own| own..own + 1);
+        client.missing.extend(own.map(|n| (n, seen_at)));
     }
 }
 

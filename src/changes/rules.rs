@@ -20,6 +20,8 @@ pub(super) enum Rule {
     ChangesMerge,
     /// A stream that has no room for a change ends.
     SlownessEnds,
+    /// A change of users that nobody names ends the streams that may be about them.
+    UnnamedEndStreams,
 }
 
 /// Returns whether a rule holds.

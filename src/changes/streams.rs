@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::sync::Notify;
 
 use super::{
-    Change, ChangedUser, WatchFilter,
+    Change, ChangeKinds, Changed, ChangedUser, WatchFilter,
     log::{Log, OutOfRange},
     mailbox::{MAX_PENDING, Mailbox},
     place::Place,
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     clock::BootTime,
     config::WatchSettings,
+    pool::PoolId,
     telemetry::metrics::{Gauge, watch::WatchMetrics},
 };
 
@@ -149,6 +150,13 @@ impl Streams {
         }
     }
 
+    /// Ends the streams that may be about users of a pool which changed, and nobody says which ones.
+    pub(super) fn lose(&mut self, pool: &PoolId, kinds: ChangeKinds) {
+        let concerned = self.by_id.values_mut().filter(|stream| stream.filter.may_concern(pool, kinds));
+        // One that is catching up finds it in the log.
+        concerned.filter(|stream| stream.catching_up.is_none()).for_each(|stream| stream.lose());
+    }
+
     /// Ends every stream.
     pub(super) fn end_all(&mut self, end: StreamEnd) {
         self.by_id.values_mut().for_each(|stream| stream.end(end));
@@ -215,14 +223,30 @@ impl Stream {
     fn read(&mut self, log: &Log, after: Place) -> Result<(), OutOfRange> {
         let (now, run) = (BootTime::now(), log.run().ok_or(OutOfRange::Expired)?);
         let Self { mailbox, filter, .. } = self;
-        let mut room = MAX_PENDING;
-        let read = log.visit(run, after, READ_AT_ONCE, |place, user, change| {
+        let (mut room, mut is_lost) = (MAX_PENDING, false);
+        let read = log.visit(run, after, READ_AT_ONCE, |place, changed, change| {
+            let user = match changed {
+                Changed::User(user) => user,
+                Changed::SomeOf(pool) => {
+                    is_lost |= filter.may_concern(pool, change.kinds) && holds(Rule::UnnamedEndStreams);
+                    return !is_lost;
+                }
+            };
             let Some(part) = filter.part_of(user, change) else { return true };
             room = room.saturating_sub(1);
             room > 0 && mailbox.push(place, user, part, now).is_ok()
         })?;
+        if is_lost {
+            return Err(OutOfRange::Expired);
+        }
         self.catching_up = (read.number < log.end().number).then_some(read);
         Ok(())
+    }
+
+    fn lose(&mut self) {
+        if holds(Rule::UnnamedEndStreams) {
+            self.end(StreamEnd::Lost);
+        }
     }
 
     fn end(&mut self, end: StreamEnd) {

@@ -75,6 +75,37 @@ async fn two_changes_in_one_second_are_both_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_users_that_nobody_names_ends_the_streams_of_its_pool_and_kind() {
+    let changes = alone(20);
+    let open = async |(pool, kinds): (Option<&str>, ChangeKinds), token: &str| {
+        let pool = pool.map(|id| id.parse().unwrap());
+        let filter = WatchFilter { pool, subs: Vec::new(), kinds };
+        changes.open(Watcher { caller: "web".into(), filter, resume_token: token.to_owned() }).await.unwrap()
+    };
+    let (own, other) = (Some("eu-west-1_A"), Some("eu-west-1_B"));
+    let table = [
+        ((None, ChangeKinds::ALL), true),
+        ((own, ChangeKind::Groups.into()), true),
+        ((own, ChangeKind::Attributes.into()), false),
+        ((other, ChangeKinds::ALL), false),
+    ];
+    let mut opened = Vec::new();
+    for (filter, is_lost) in table {
+        let watch = open(filter, "").await;
+        let token = checkpoint(&watch).resume_token;
+        opened.push((filter, is_lost, watch, token));
+    }
+    let groups = Change::seen(ChangeKind::Groups, TimePoint::now().system);
+    changes.append(Changed::SomeOf(user("ada").0), groups);
+    for (filter, is_lost, watch, token) in opened {
+        let ends = |watch: &Subscription| matches!(next(watch), Some(Err(StreamEnd::Lost)));
+        assert_eq!(ends(&watch), is_lost, "{filter:?}");
+        assert_eq!(ends(&open(filter, &token).await), is_lost, "{filter:?}, with a token from before");
+        assert!(!ends(&open(filter, "").await), "{filter:?}, from now");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_checkpoint_says_how_late_the_source_is() {
     let changes = alone(8);
     let watch = open(&changes, &["ada"], "").await.unwrap();

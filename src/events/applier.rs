@@ -107,6 +107,11 @@ impl Applier {
             };
         }
         let told = told(change);
+        // First: whoever is told of the change must not get the groups of an older token.
+        let groups = match change.kind {
+            ChangeKind::Groups => self.outdate_groups(pool, Some(sub), change).await,
+            _ => EventOutcome::Late,
+        };
         let invalidated = match invalidation(change.kind) {
             Some(Invalidation::Erase) => {
                 match erasure::erase(&self.users, &self.audit, change, &pool.id, sub, told).await {
@@ -119,7 +124,7 @@ impl Applier {
         };
         // Also if the invalidation has to be retried: the tokens must not wait for that.
         let next = match change.kind {
-            ChangeKind::Groups => self.outdate_groups(pool, Some(sub), change).await,
+            ChangeKind::Groups => groups,
             kind if cause(kind).is_some_and(|cause| self.revoke_on.contains(&cause)) => {
                 self.revoke(pool, sub, change).await
             }

@@ -18,6 +18,7 @@ use std::{
 
 use super::{InvalidationFailure, Users, invalidation::Invalidated};
 use crate::{
+    changes::{Change, ChangeKind, Changed},
     clock::{BootTime, LatestTime, TimePoint},
     pool::PoolId,
     user::Sub,
@@ -32,6 +33,14 @@ pub struct GroupChange {
     pub sub: Option<Sub>,
     /// What got the groups before then may have old ones.
     pub at: SystemTime,
+}
+
+impl GroupChange {
+    /// Returns what those that watch are told; none of the change of one user, of which the invalidation
+    /// tells.
+    pub(super) fn told(&self) -> Option<Change> {
+        self.sub.is_none().then(|| Change::seen(ChangeKind::Groups, TimePoint::now().system))
+    }
 }
 
 /// The latest changes, bounded: of too many, the older ones count for all users of their pools.
@@ -62,13 +71,19 @@ struct PoolChange {
 impl Users {
     /// Marks the groups in access tokens from before a change as outdated, on all replicas; and for a
     /// whole pool those that are cached. Returns whether that was not known here. Any order and any
-    /// repetition of changes ends in the same state.
+    /// repetition of changes ends in the same state. Those that watch are told of the change of a whole
+    /// pool; that of one user [`invalidate_for`](Self::invalidate_for) tells.
     ///
     /// Takes microseconds, and two calls of the shared cache if there is one. Cancel safe: a dropped
     /// future goes on in the background, and may be repeated.
     pub async fn note_group_change(&self, change: GroupChange) -> Result<bool, InvalidationFailure> {
         let is_new = self.0.group_changes.note(&change);
-        let Some(shared) = self.0.shared.clone() else { return Ok(is_new) };
+        let Some(shared) = self.0.shared.clone() else {
+            if let Some(told) = change.told().filter(|_| is_new) {
+                self.changes().append(Changed::SomeOf(change.pool), told);
+            }
+            return Ok(is_new);
+        };
         let everywhere = async move {
             let failed = |error| InvalidationFailure::SharedCache { here: Invalidated::default(), error };
             shared.publish_group_change(&change).await.map(|()| is_new).map_err(failed)

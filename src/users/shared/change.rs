@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{super::Invalidation, Shared};
 use crate::{
-    changes::{Change, ChangeKinds, ChangedUser},
+    changes::{Change, ChangeKinds, Changed},
     pool::PoolId,
     shared_cache::{CallError, ServerTime, stored},
     telemetry::metrics::shared_entries::EventKind,
@@ -35,10 +35,14 @@ impl Shared {
     }
 }
 
-/// Returns the change that an event reports; none if it is not about one user. An earlier version did not
+/// Returns the change that an event reports; none if it is not about users. An earlier version did not
 /// say what changed.
-pub(super) fn reported(event: &stored::Event) -> Option<(ChangedUser, Change)> {
-    let user = (event.pool.parse().ok()?, event.sub.parse().ok()?);
+pub(super) fn reported(event: &stored::Event) -> Option<(Changed, Change)> {
+    let pool = event.pool.parse().ok()?;
+    let changed = match &*event.sub {
+        "" if event.kind() == stored::EventKind::Revoke => Changed::SomeOf(pool),
+        sub => Changed::User((pool, sub.parse().ok()?)),
+    };
     let of_kind = match event.kind() {
         stored::EventKind::Erase => Some(Invalidation::Erase),
         stored::EventKind::Expire => Some(Invalidation::Expire),
@@ -46,7 +50,7 @@ pub(super) fn reported(event: &stored::Event) -> Option<(ChangedUser, Change)> {
         stored::EventKind::Changed | stored::EventKind::Revoke | stored::EventKind::Unspecified => None,
     };
     let change = event.change.as_ref().map(from_stored);
-    Some((user, change.or_else(|| of_kind.map(Invalidation::change))?))
+    Some((changed, change.or_else(|| of_kind.map(Invalidation::change))?))
 }
 
 /// Returns a change as it is stored.
@@ -86,7 +90,7 @@ const MAX_SINCE_1970: Duration = Duration::from_secs(253_402_300_800);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changes::ChangeKind;
+    use crate::changes::{ChangeKind, ChangedUser};
 
     #[test]
     fn a_change_is_read_as_it_was_written() {
@@ -104,17 +108,26 @@ mod tests {
             change,
             ..stored::Event::default()
         };
+        let ada: ChangedUser = ("eu-west-1_A".parse().unwrap(), "ada".parse().unwrap());
         for kind in [stored::EventKind::Expire, stored::EventKind::Changed, stored::EventKind::Revoke] {
             let read = reported(&event(kind, Some(to_stored(change)))).unwrap();
-            assert_eq!((read.0.1.as_str(), read.1), ("ada", change), "{kind:?}");
+            assert_eq!(read, (Changed::User(ada.clone()), change), "{kind:?}");
         }
         let kinds = |kind| reported(&event(kind, None)).map(|(_, change)| change.kinds);
         assert_eq!(kinds(stored::EventKind::Erase), Some(ChangeKind::Erased.into()), "an earlier version");
         for kind in [stored::EventKind::Revoke, stored::EventKind::Changed] {
             assert_eq!(kinds(kind), None);
         }
-        let nobody = stored::Event { sub: String::new(), ..event(stored::EventKind::Revoke, None) };
-        assert_eq!(reported(&nobody), None);
+        let unnamed =
+            |change| stored::Event { sub: String::new(), ..event(stored::EventKind::Revoke, change) };
+        assert_eq!(reported(&unnamed(None)), None);
+        let other = stored::Event {
+            sub: String::new(),
+            ..event(stored::EventKind::Changed, Some(to_stored(change)))
+        };
+        assert_eq!(reported(&other), None);
+        let some = Changed::SomeOf(ada.0.clone());
+        assert_eq!(reported(&unnamed(Some(to_stored(change)))), Some((some, change)));
         let strange = stored::Change { seen_us: -1, changed_us: i64::MAX, ..to_stored(change) };
         let read = from_stored(&strange);
         assert_eq!((read.seen_at, read.changed_at), (UNIX_EPOCH, None));

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{super::Users, Shared, change::reported, opened::read};
 use crate::{
-    changes::{Change, ChangedUser, EventId, Place},
+    changes::{Change, Changed, EventId, Place},
     shared_cache::{Event, Seen, ServerTime, StreamEnd, StreamPosition, stored},
 };
 
-type LoggedEvent = (Place, Option<(ChangedUser, Change)>);
+type LoggedEvent = (Place, Option<(Changed, Change)>);
 
 impl Users {
     /// Begins the log of changes with the events that the store keeps up to `end`, so that a stream can
@@ -60,7 +60,7 @@ async fn kept_events(shared: &Shared, end: &StreamEnd) -> Vec<LoggedEvent> {
 }
 
 /// Returns the change that an event reports, or none. Fails if there is one that cannot be read.
-fn logged(event: &stored::Event) -> Option<Option<(ChangedUser, Change)>> {
+fn logged(event: &stored::Event) -> Option<Option<(Changed, Change)>> {
     use stored::EventKind::{Changed, Erase, Expire, Forget, Revoke, Unspecified};
     match (event.kind(), reported(event)) {
         (_, Some(change)) => Some(Some(change)),

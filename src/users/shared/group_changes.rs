@@ -30,7 +30,9 @@ impl Shared {
         let sealed = self.store.seal(Binding::Revocation, &encode(change));
         let sealed = sealed.map_err(|_| CallError::Failed)?;
         self.store.publish_revocation(&sealed, self.max_revocations).await?;
-        self.announce_revocation(None).await
+        // Nobody says which users the group had.
+        let told = change.told().map(|told| (change.pool.as_str(), "", told));
+        self.announce_revocation(told).await
     }
 }
 
