@@ -126,7 +126,7 @@ mod tests {
             ..event(stored::EventKind::Changed, Some(to_stored(change)))
         };
         assert_eq!(reported(&other), None);
-        let some = Changed::SomeOf(ada.0.clone());
+        let some = Changed::SomeOf(ada.0);
         assert_eq!(reported(&unnamed(Some(to_stored(change)))), Some((some, change)));
         let strange = stored::Change { seen_us: -1, changed_us: i64::MAX, ..to_stored(change) };
         let read = from_stored(&strange);
