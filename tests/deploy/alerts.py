@@ -18,14 +18,28 @@ def upstream_calls(outcome: str) -> str:
     return f'cognito_lookup_upstream_calls_total{{operation="AdminGetUser",outcome="{outcome}"}}'
 
 
+def caller_requests(outcome: str) -> str:
+    return f'cognito_lookup_caller_requests_total{{caller="web",outcome="{outcome}"}}'
+
+
 HEALTHY = {
     'cognito_lookup_build_info{version="1"}': "1x100",
     handled_total("OK"): "0+6000x100",
     handled_total("NotFound"): "0+600x100",
     handled_total("Unavailable"): "0+6x100",
     handled_total("Unauthenticated"): "0+600x100",
+    caller_requests("Answered"): "0+6000x100",
+    caller_requests("Refused"): "0+1200x100",
+    # A caller beyond its answers_per_second is no failure of the service.
+    caller_requests("Limited"): "0+600x100",
+    caller_requests("Failed"): "0+3x100",
+    'cognito_lookup_caller_users_total{caller="web"}': "0+6000x100",
+    'cognito_lookup_caller_users_total{caller="batch"}': "0x80 0+90x20",
+    'cognito_lookup_settings_reloads_total{outcome="Applied"}': "0x80 1x20",
+    'cognito_lookup_settings_reloads_total{outcome="Refused"}': "0x100",
     duration_bucket("0.005"): "0+6500x100",
     duration_bucket("0.5"): "0+6590x100",
+    f"grpc_server_handling_seconds_count{{{SERVICE}}}": "0+6600x100",
     duration_bucket("1.0"): "0+6600x100",
     duration_bucket("2.5"): "0+6600x100",
     duration_bucket("+Inf"): "0+6600x100",
@@ -90,7 +104,7 @@ HEALTHY = {
 # firing alert.
 CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     "CognitoLookupAbsent": (None, [{}]),
-    "CognitoLookupErrors": ({handled_total("Unavailable"): "0+120x100"}, [{}]),
+    "CognitoLookupErrors": ({caller_requests("Failed"): "0+120x100"}, [{}]),
     "CognitoLookupRefusesTokens": ({handled_total("Unauthenticated"): "0+9000x100"}, [{}]),
     "CognitoLookupSlow": ({duration_bucket("1.0"): "0+6500x100", duration_bucket("0.5"): "0+6500x100"}, [{}]),
     "CognitoLookupDenied": ({upstream_calls("Denied"): "0x86 1x14"}, [{"operation": "AdminGetUser"}]),
@@ -117,7 +131,7 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     ),
     "CognitoLookupPoolNotReady": (
         {'cognito_lookup_pool_ready{pool="eu-west-1_A",instance="new"}': "1x84 0x16"},
-        [{"pool": "eu-west-1_A"}],
+        [{"pool": "eu-west-1_A", "instance": "new"}],
     ),
     "CognitoLookupUpstreamFailing": ({upstream_calls("TimedOut"): "0+120x100"}, [{}]),
     "CognitoLookupServesStale": ({'cognito_lookup_cache_lookups_total{outcome="Stale"}': "0+6x100"}, [{}]),
@@ -167,6 +181,18 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
     "CognitoLookupAuditLost": ({"cognito_lookup_audit_records_dropped_total": "0x86 1x14"}, [{}]),
     "CognitoLookupBadCertificate": ({"cognito_lookup_tls_reload_failures_total": "0x85 1x15"}, [{}]),
     # promtool evaluates the alerts at 90 min on its own clock.
-    "CognitoLookupCertificateEnds": ({f'{EXPIRY}{{instance="late"}}': f"{14 * DAY + 80 * MINUTE}x100"}, [{}]),
-    "CognitoLookupCertificateEndsSoon": ({f'{EXPIRY}{{instance="late"}}': f"{3 * DAY + 80 * MINUTE}x100"}, [{}]),
+    "CognitoLookupCertificateEnds": ({f'{EXPIRY}{{instance="late"}}': f"{14 * DAY + 80 * MINUTE}x100"}, [{"instance": "late"}]),
+    "CognitoLookupCertificateEndsSoon": (
+        {f'{EXPIRY}{{instance="late"}}': f"{3 * DAY + 80 * MINUTE}x100"},
+        [{"instance": "late"}],
+    ),
+    "CognitoLookupCallerReadsMore": (
+        {'cognito_lookup_caller_users_total{caller="batch"}': "0+10x70 700+6000x30"},
+        [{"caller": "batch"}],
+    ),
+    "CognitoLookupReloadRefused": ({'cognito_lookup_settings_reloads_total{outcome="Refused"}': "0x80 1x20"}, [{}]),
+    "CognitoLookupAvailabilityBurnsFast": ({caller_requests("Failed"): "0+150x100"}, [{}]),
+    "CognitoLookupAvailabilityBurns": ({caller_requests("Failed"): "0+30x100"}, [{}]),
+    "CognitoLookupLatencyBurnsFast": ({duration_bucket("0.5"): "0+5400x100"}, [{}]),
+    "CognitoLookupLatencyBurns": ({duration_bucket("0.5"): "0+6300x100"}, [{}]),
 }

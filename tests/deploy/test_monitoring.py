@@ -25,7 +25,11 @@ from tool import DEPLOY, check
 
 RULES = DEPLOY / "prometheus/rules.yaml"
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboard.json").read_text())
-ALERTS = {rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}
+GROUPED = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+ALERTS = {rule["alert"]: rule for rule in GROUPED if "alert" in rule}
+RECORDS = {rule["record"]: rule for rule in GROUPED if "record" in rule}
+# The labels that Prometheus adds to what it scrapes.
+TARGET = {"namespace", "job", "pod", "instance"}
 QUERIES = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
 EPHEMERAL_PORTS = [part for flag in ["--listen", "--admin-listen", "--cognito"] for part in [flag, "127.0.0.1:0"]]
 # Seconds. Short, so that rates are available soon.
@@ -108,7 +112,7 @@ def exported(admin: str) -> list[Sample]:
     return [Sample(name, dict(re.findall(r'(\w+)="([^"]*)"', labels))) for name, labels in lines]
 
 
-@pytest.mark.parametrize("expression", [rule["expr"] for rule in ALERTS.values()], ids=ALERTS)
+@pytest.mark.parametrize("expression", [rule["expr"] for rule in GROUPED], ids=[*ALERTS, *RECORDS][: len(GROUPED)])
 def test_an_alert_selects_exported_series(expression: str, exported: list[Sample]) -> None:
     assert_exported(expression, exported)
 
@@ -124,10 +128,12 @@ def assert_exported(expression: str, exported: list[Sample]) -> None:
     parts = list(walk(promql_parser.parse(expression)))
     for part in parts:
         if isinstance(part, promql_parser.VectorSelector):
+            if part.name in RECORDS:
+                continue
             matching = [sample for sample in exported if selects(part, sample)]
             assert matching, f"nothing is exported for {part.prettify()}"
             found += matching
-    known = {label for sample in found for label in sample.labels} | {"instance"}
+    known = {label for sample in found for label in sample.labels} | TARGET
     for part in parts:
         if isinstance(part, promql_parser.AggregateExpr) and part.modifier:
             assert set(part.modifier.labels) <= known, part.modifier.labels
@@ -144,7 +150,7 @@ def walk(part: Any) -> Iterator[Any]:
 
 def selects(selector: Any, sample: Sample) -> bool:
     return selector.name == sample.name and all(
-        satisfies(matcher, sample.labels) for matcher in selector.matchers.matchers if matcher.name != "instance"
+        satisfies(matcher, sample.labels) for matcher in selector.matchers.matchers if matcher.name not in TARGET
     )
 
 
@@ -160,7 +166,8 @@ def satisfies(matcher: Any, labels: dict[str, str]) -> bool:
 
 def substitute_variables(expression: str) -> str:
     """Replaces the variables of Grafana."""
-    return expression.replace("$__rate_interval", f"{10 * INTERVAL}s").replace("$instance", ".*")
+    expression = expression.replace("$__rate_interval", f"{10 * INTERVAL}s")
+    return re.sub(r"\$(namespace|job|instance)", ".*", expression)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +215,8 @@ def test_no_alert_is_active_on_a_healthy_service(prometheus: str) -> None:
     def states() -> dict[str, tuple[str, str]]:
         with urllib.request.urlopen(f"{prometheus}/api/v1/rules", timeout=10) as response:
             groups = json.load(response)["data"]["groups"]
-        return {rule["name"]: (rule["state"], rule["health"]) for group in groups for rule in group["rules"]}
+        rules = [rule for group in groups for rule in group["rules"] if rule["type"] == "alerting"]
+        return {rule["name"]: (rule["state"], rule["health"]) for rule in rules}
 
     assert set(states()) == set(ALERTS)
     poll(lambda: set(states().values()) == {("inactive", "ok")}, "every alert evaluated and inactive")
@@ -237,14 +245,14 @@ def promtool_test(name: str, series: dict[str, str], firing: dict[str, list[dict
     return {
         "name": name,
         "interval": "1m",
-        "input_series": [{"series": selector, "values": values} for selector, values in series.items()],
+        "input_series": [{"series": scraped(selector), "values": values} for selector, values in series.items()],
         "alert_rule_test": [
             {
                 "alertname": alert,
                 "eval_time": "90m",
                 "exp_alerts": [
                     {
-                        "exp_labels": {**ALERTS[alert]["labels"], **each},
+                        "exp_labels": {**ALERTS[alert]["labels"], **target_labels(alert), **each},
                         "exp_annotations": {key: text.strip() for key, text in ALERTS[alert]["annotations"].items()},
                     }
                     for each in labels
@@ -255,10 +263,44 @@ def promtool_test(name: str, series: dict[str, str], firing: dict[str, list[dict
     }
 
 
+def scraped(selector: str) -> str:
+    """Returns a series as Prometheus stores it, of a pod in a namespace."""
+    labels = 'namespace="identity",job="lookup",pod="lookup-1"'
+    return selector.replace("{", f"{{{labels},") if "{" in selector else f"{selector}{{{labels}}}"
+
+
+def target_labels(alert: str) -> dict[str, str]:
+    """Returns the labels by which an alert says where it comes from: those of a pod, if it is about one."""
+    if alert == "CognitoLookupAbsent":
+        return {}
+    pod = {"pod": "lookup-1"} if "pod, instance" in ALERTS[alert]["expr"] else {}
+    return {"namespace": "identity", "job": "lookup", **pod}
+
+
 @pytest.mark.parametrize("alert", ALERTS)
 def test_every_alert_has_a_runbook_and_a_severity(alert: str) -> None:
-    assert set(ALERTS[alert]["annotations"]) == {"summary", "runbook"}
+    annotations = ALERTS[alert]["annotations"]
+    assert set(annotations) == {"summary", "runbook", "runbook_url"}
+    assert annotations["runbook_url"] == f"docs/alerts.md#{alert.lower()}"
+    assert f"### {alert}\n" in (DEPLOY.parent / "docs/alerts.md").read_text()
     assert ALERTS[alert]["labels"]["severity"] in {"critical", "warning"}
+
+
+@pytest.mark.parametrize("title, expression", QUERIES)
+def test_a_panel_shows_one_deployment(title: str, expression: str) -> None:
+    """Each selector has the three variables, so that two environments in one Prometheus do not mix."""
+    for selector in walk(promql_parser.parse(substitute_variables(expression))):
+        if not isinstance(selector, promql_parser.VectorSelector):
+            continue
+        assert {"namespace", "job", "instance"} <= {matcher.name for matcher in selector.matchers.matchers}, title
+
+
+def test_the_chart_makes_links_of_the_runbooks(tmp_path: Path) -> None:
+    (values,) = [file for file in VALUES if "everything" in file.name]
+    rendering = render(values, "--set", "prometheusRule.runbooks=https://git.example.com/lookup/blob/main/")
+    (rule,) = rendering.objects_of("PrometheusRule")
+    links = [each["annotations"]["runbook_url"] for each in rule["spec"]["groups"][0]["rules"]]
+    assert links and all(link.startswith("https://git.example.com/lookup/blob/main/docs/alerts.md#") for link in links)
 
 
 def test_the_chart_ships_the_same_rules_and_dashboard(tmp_path: Path) -> None:
