@@ -34,10 +34,11 @@ class Rendering:
         yield from (pod["spec"] for pod in self.objects_of("Pod"))
 
     def container(self) -> Manifest:
-        (container,) = next(self.pods())["containers"]
-        return container
+        """Returns the container of the service, which is the first one."""
+        return next(self.pods())["containers"][0]
 
     def environment(self) -> dict[str, str]:
+        """Returns the variables that have a value."""
         return {variable["name"]: variable["value"] for variable in self.container()["env"]}
 
     def settings(self) -> Manifest:

@@ -65,7 +65,7 @@ def test_every_file_that_the_settings_name_is_mounted(rendering: Rendering) -> N
     for mount in rendering.container()["volumeMounts"]:
         match volumes[mount["name"]]:
             case {"secret": _}:
-                mounted[mount["mountPath"]] = ["tls.crt", "tls.key", "ca.crt", "key"]
+                mounted[mount["mountPath"]] = ["tls.crt", "tls.key", "ca.crt", "key", "previous"]
             case {"projected": {"sources": sources}}:
                 items = [item for source in sources for item in source["secret"]["items"]]
                 mounted[mount["mountPath"]] = [item["path"] for item in items]
@@ -120,11 +120,117 @@ def test_all_replicas_together_stay_within_the_quota(rendering: Rendering) -> No
         "autoscaling.maxReplicas" if rendering.objects_of("HorizontalPodAutoscaler") else "replicaCount"
     )
     budget = rendering.settings()["budget"]
-    # Those that share a cache share the limit.
-    parts = 1 if rendering.shares_cache() else replicas
+    # Those that share a cache share the limit. Of the others, a rollout adds one and drains one.
+    parts = 1 if rendering.shares_cache() else replicas + 2
     assert replicas > 1 and "scope" not in budget
     for rate, quota in [("user_reads_per_second", 96), ("lists_per_second", 24)]:
-        assert quota * 0.9 <= budget[rate] * parts <= quota, rate
+        assert quota * 0.8 <= budget[rate] * parts <= quota, rate
+
+
+@pytest.mark.parametrize(
+    "rollout, most",
+    [
+        ("", 4),
+        ("rollout.maxSurge=2", 6),
+        ("rollout.maxSurge=50%", 4),
+        ("rollout.maxSurge=51%", 6),
+        ("rollout.maxSurge=0,rollout.maxUnavailable=1", 3),
+        ("replicaCount=8,rollout.maxSurge=25%,rollout.maxUnavailable=25%", 12),
+        ("autoscaling.enabled=true,autoscaling.maxReplicas=10", 12),
+    ],
+)
+def test_a_rollout_is_counted_with_the_replicas(rollout: str, most: int) -> None:
+    """All pods that run at once: the replicas, those that are added, and those that drain."""
+    rendering = render(MINIMUM, "--set", f"{rollout},budget.userReadsPerSecond=9600".lstrip(","))
+    assert rendering.settings()["budget"]["user_reads_per_second"] == 9600 // most
+    shutdown = rendering.settings()["shutdown"]
+    drain = sum(int(value.removesuffix("s")) for value in shutdown.values())
+    # Or more pods could drain at once.
+    assert rendering.object("Deployment", "lookup")["spec"]["minReadySeconds"] == drain
+
+
+def test_the_test_pod_passes_the_network_policy(rendering: Rendering) -> None:
+    """Whatever clients the policy admits."""
+    labels = [pod["metadata"]["labels"].items() for pod in rendering.objects_of("Pod")]
+    rules = rendering.object("NetworkPolicy", "lookup")["spec"]["ingress"]
+    admitted = [
+        peer["podSelector"]["matchLabels"].items()
+        for rule in rules
+        if rule["ports"] == [{"port": "grpc", "protocol": "TCP"}]
+        for peer in rule["from"]
+        if set(peer) == {"podSelector"} and peer["podSelector"]
+    ]
+    assert labels and all(any(selector <= pod for selector in admitted) for pod in labels)
+    service = rendering.object("Deployment", "lookup")["spec"]["template"]["metadata"]["labels"].items()
+    assert not any(selector <= service for selector in admitted), "it admits the test pod only"
+
+
+@pytest.mark.parametrize(
+    "limit, cache", [("512Mi", "256MiB"), ("2Gi", "1024MiB"), ("256Mi", None), ("null", None), ("500M", None)]
+)
+def test_half_of_the_memory_is_for_users(limit: str, cache: str | None, tmp_path: Path) -> None:
+    rendering = render(MINIMUM, "--set", f"resources.limits.memory={limit}")
+    assert rendering.settings().get("cache", {}).get("max_bytes") == cache
+    own = render(MINIMUM, "--set", f"resources.limits.memory={limit},settings.cache.max_bytes=64MiB")
+    assert own.settings()["cache"]["max_bytes"] == "64MiB"
+    if limit.endswith("i"):
+        file = tmp_path / "settings.toml"
+        file.write_text(rendering.object("ConfigMap", "lookup")["data"]["settings.toml"])
+        check_memory = [binary(), "config", "check", "--config", file, "--memory", f"{limit}B"]
+        checked = run_binary(check_memory, tmp_path)
+        assert "more than the memory limit" not in checked.stderr, checked.stderr
+
+
+def test_traces_reach_their_collector() -> None:
+    for endpoint, port in [
+        ("http://collector.observability:4317", 4317),
+        ("https://otel.example.com", 443),
+        ("http://collector:4318/", 4318),
+    ]:
+        rendering = render(MINIMUM, "--set", f"traces.endpoint={endpoint}")
+        assert rendering.environment()["OTEL_EXPORTER_OTLP_ENDPOINT"] == endpoint
+        (rule,) = rendering.object("NetworkPolicy", "lookup")["spec"]["egress"][3:]
+        assert [each["port"] for each in rule["ports"]] == [port]
+    plain = render(MINIMUM)
+    assert not any(name.startswith("OTEL") for name in plain.environment())
+    assert len(plain.object("NetworkPolicy", "lookup")["spec"]["egress"]) == 3
+
+
+def test_what_is_extra_is_in_the_pod(tmp_path: Path) -> None:
+    extra = {
+        "extraEnvFrom": [{"secretRef": {"name": "lookup-audit-key"}}],
+        "extraContainers": [{"name": "shipper", "image": "example.com/shipper:1"}],
+        "extraInitContainers": [{"name": "wait", "image": "example.com/wait:1"}],
+        "topologySpreadConstraints": [{"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}],
+        "deploymentAnnotations": {"example.com/owner": "identity"},
+        "probes": {"readiness": {"periodSeconds": 11}},
+        "service": {"type": "LoadBalancer"},
+        "podDisruptionBudget": {"minAvailable": "50%"},
+    }
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump(extra))
+    rendering = render(MINIMUM, "--values", values)
+    deployment = rendering.object("Deployment", "lookup")
+    pod = deployment["spec"]["template"]["spec"]
+    assert deployment["metadata"]["annotations"] == extra["deploymentAnnotations"]
+    assert pod["containers"][1:] == extra["extraContainers"] and pod["initContainers"] == extra["extraInitContainers"]
+    assert pod["topologySpreadConstraints"] == extra["topologySpreadConstraints"]
+    assert pod["containers"][0]["envFrom"] == extra["extraEnvFrom"]
+    readiness = pod["containers"][0]["readinessProbe"]
+    assert (readiness["periodSeconds"], readiness["httpGet"]["path"]) == (11, "/readyz")
+    assert rendering.object("Service", "lookup")["spec"]["type"] == "LoadBalancer"
+    budget = rendering.object("PodDisruptionBudget", "lookup")["spec"]
+    assert budget["minAvailable"] == "50%" and "maxUnavailable" not in budget
+
+
+def test_pods_are_scaled_by_cpu_or_by_metrics(tmp_path: Path) -> None:
+    metric = {"type": "Pods", "pods": {"metric": {"name": "calls"}, "target": {"type": "AverageValue", "averageValue": "100"}}}
+    values = tmp_path / "values.yaml"
+    for cpu, metrics, kinds in [(70, [], ["Resource"]), (70, [metric], ["Resource", "Pods"]), (None, [metric], ["Pods"])]:
+        autoscaling = {"enabled": True, "targetCPUUtilizationPercentage": cpu, "metrics": metrics}
+        values.write_text(yaml.safe_dump({"autoscaling": autoscaling}))
+        scaler = render(MINIMUM, "--values", values).object("HorizontalPodAutoscaler", "lookup")
+        assert [each["type"] for each in scaler["spec"]["metrics"]] == kinds
 
 
 def test_the_limit_is_divided_where_each_replica_has_its_own(tmp_path: Path) -> None:
@@ -132,7 +238,7 @@ def test_the_limit_is_divided_where_each_replica_has_its_own(tmp_path: Path) -> 
     values.write_text(
         "settings: {shared_cache: {url: 'rediss://cache.example.com'}}\nsharedCache: {keySecretName: keys}\n"
     )
-    for scope, expected in [("shared", {"user_reads_per_second": 96}), ("own", {"user_reads_per_second": 48})]:
+    for scope, expected in [("shared", {"user_reads_per_second": 96}), ("own", {"user_reads_per_second": 24})]:
         rendering = render(MINIMUM, "--values", values, "--set", f"budget.scope={scope}")
         budget = rendering.settings()["budget"]
         assert budget.items() >= expected.items() and budget.get("scope", "shared") == scope, budget
@@ -166,6 +272,11 @@ def test_selectors_and_ports_match_the_pods(rendering: Rendering) -> None:
         (
             ["--values", MINIMUM, "--set", "settings.audit.key_file=/k"],
             "settings.audit.key_file: set audit.keySecretName",
+        ),
+        (["--values", MINIMUM, "--set", "audit.hasPreviousKey=true"], "audit.hasPreviousKey: needs audit.keySecretName"),
+        (
+            ["--values", MINIMUM, "--set", "autoscaling.enabled=true,autoscaling.targetCPUUtilizationPercentage=null"],
+            "autoscaling: set targetCPUUtilizationPercentage",
         ),
         (
             ["--values", MINIMUM, "--set", "tls.clientCertificate=required"],

@@ -13,6 +13,12 @@ app.kubernetes.io/name: {{ include "cognito-lookup.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* What the network policy admits: the pod of `helm test`. */}}
+{{- define "cognito-lookup.testSelector" -}}
+app.kubernetes.io/name: {{ include "cognito-lookup.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "cognito-lookup.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "cognito-lookup.selector" . }}
@@ -79,9 +85,14 @@ seccompProfile:
 {{- end }}
 {{- $audit := $settings.audit | default dict }}
 {{- if hasKey $audit "key_file" }}{{ fail "settings.audit.key_file: set audit.keySecretName instead" }}{{ end }}
-{{- if .Values.audit.keySecretName }}{{ $_ := set $audit "key_file" "/run/audit/key" }}{{ end }}
+{{- if hasKey $audit "previous_key_file" }}{{ fail "settings.audit.previous_key_file: set audit.hasPreviousKey instead" }}{{ end }}
+{{- if .Values.audit.keySecretName }}
+{{- $_ := set $audit "key_file" "/run/audit/key" }}
+{{- if .Values.audit.hasPreviousKey }}{{ $_ := set $audit "previous_key_file" "/run/audit/previous" }}{{ end }}
+{{- else if .Values.audit.hasPreviousKey }}{{ fail "audit.hasPreviousKey: needs audit.keySecretName" }}
+{{- end }}
 {{- $shared := include "cognito-lookup.sharedCache" . | fromJson }}
-{{- $replicas := .Values.autoscaling.enabled | ternary .Values.autoscaling.maxReplicas .Values.replicaCount | int }}
+{{- $most := include "cognito-lookup.mostPods" . | int }}
 {{- $events := $settings.events | default dict }}
 {{- if and $events.queue_url (eq ($events.scope | default "shared") "shared") (not $shared.index_key_file) }}
 {{- fail "settings.events.queue_url: needs settings.shared_cache, through which a pod tells the others (docs/events.md)" }}
@@ -93,18 +104,48 @@ seccompProfile:
 {{- $parts := 1 }}
 {{- $budget := dict }}
 {{- if or (not $shared.index_key_file) (eq .Values.budget.scope "own") }}
-{{- $parts = max 1 $replicas }}
+{{- $parts = $most }}
 {{- if $shared.index_key_file }}{{ $_ := set $budget "scope" "own" }}{{ end }}
 {{- end }}
 {{- range $key, $value := dict "user_reads_per_second" .Values.budget.userReadsPerSecond "lists_per_second" .Values.budget.listsPerSecond "group_reads_per_second" .Values.budget.groupReadsPerSecond }}
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $budget $key (max 1 (div (int $value) $parts)) }}{{ end }}
 {{- end }}
 {{- $shutdown := dict "delay" (printf "%ds" (int .Values.shutdown.delaySeconds)) "grace" (printf "%ds" (int .Values.shutdown.graceSeconds)) }}
-{{- if $shared.index_key_file }}
-{{- /* A rollout starts one replica more. */}}
-{{- $shared = merge $shared (dict "replicas_at_most" (add1 $replicas)) }}
+{{- if $shared.index_key_file }}{{ $shared = merge $shared (dict "replicas_at_most" $most) }}{{ end }}
+{{- $cache := $settings.cache | default dict }}
+{{- $half := div (include "cognito-lookup.memoryMiB" . | int) 2 }}
+{{- if and (ge (int $half) 256) (not (hasKey $cache "max_bytes")) }}{{ $_ := set $cache "max_bytes" (printf "%dMiB" (int $half)) }}{{ end }}
+{{- toJson (merge $settings (dict "audit" $audit "cache" $cache "tls" $tls "shared_cache" $shared "budget" $budget "shutdown" $shutdown)) }}
 {{- end }}
-{{- toJson (merge $settings (dict "audit" $audit "tls" $tls "shared_cache" $shared "budget" $budget "shutdown" $shutdown)) }}
+
+{{- /* The most pods that can run at once: all replicas, those that a rollout adds, and as many that still drain. */}}
+{{- define "cognito-lookup.mostPods" -}}
+{{- $replicas := .Values.autoscaling.enabled | ternary .Values.autoscaling.maxReplicas .Values.replicaCount | int }}
+{{- $surge := include "cognito-lookup.share" (dict "of" $replicas "value" .Values.rollout.maxSurge "up" true) | int }}
+{{- $unavailable := include "cognito-lookup.share" (dict "of" $replicas "value" .Values.rollout.maxUnavailable "up" false) | int }}
+{{- max 1 (add $replicas $surge (max 1 $surge $unavailable)) }}
+{{- end }}
+
+{{- /* A number, or a percentage of `of`, rounded as Kubernetes does. */}}
+{{- define "cognito-lookup.share" -}}
+{{- if hasSuffix "%" (toString .value) }}
+{{- div (add (mul (trimSuffix "%" .value | int) .of) (.up | ternary 99 0)) 100 }}
+{{- else }}{{ int .value }}{{ end }}
+{{- end }}
+
+{{- /* The memory limit in MiB; 0 if there is none, or if it is in another unit. */}}
+{{- define "cognito-lookup.memoryMiB" -}}
+{{- $limit := dig "limits" "memory" "" .Values.resources | toString }}
+{{- if regexMatch "^[0-9]+Gi$" $limit }}{{ mul (trimSuffix "Gi" $limit | int) 1024 }}
+{{- else if regexMatch "^[0-9]+Mi$" $limit }}{{ trimSuffix "Mi" $limit }}
+{{- else }}0{{ end }}
+{{- end }}
+
+{{- /* The port of the collector of traces. */}}
+{{- define "cognito-lookup.tracesPort" -}}
+{{- with .Values.traces.endpoint }}
+{{- regexFind ":[0-9]+(/|$)" . | trimAll ":/" | default (hasPrefix "https:" . | ternary "443" "80") }}
+{{- end }}
 {{- end }}
 
 {{- /* The settings of the shared cache, with the files of its Secrets. */}}
