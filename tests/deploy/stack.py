@@ -29,6 +29,12 @@ def task(**parameters: str) -> dict[str, Any]:
     return Stack(**parameters).resource("TaskDefinition")
 
 
+def container(name: str, **parameters: str) -> dict[str, Any]:
+    """Returns the container of the task with this name."""
+    (found,) = [each for each in task(**parameters)["ContainerDefinitions"] if each["Name"] == name]
+    return found
+
+
 class Stack:
     """The template with these parameters and defaults for all others."""
 
@@ -69,6 +75,11 @@ class Stack:
                 return self._evaluate(text).split(separator)
             case {"Fn::Select": [index, parts]}:
                 return self._evaluate(parts)[int(index)]
+            case {"Fn::FindInMap": [name, *keys]}:
+                found = self._template["Mappings"][name]
+                for key in keys:
+                    found = found[self._evaluate(key)]
+                return found
             case {"Fn::Sub": [text, names]}:
                 return self._substitute(text, self._evaluate(names))
             case {"Fn::Sub": text}:

@@ -2,14 +2,16 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from child import run
 from policy import allowed, lint
 from service import binary
-from stack import Stack, task, template
+from stack import Stack, container, task, template
 from tool import TEMPLATE, check
 
 
@@ -18,14 +20,24 @@ def test_cfn_lint_passes() -> None:
 
 
 def test_the_binary_accepts_the_environment(tmp_path: Path) -> None:
-    (container,) = task()["ContainerDefinitions"]
-    environment = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
+    service = container(SERVICE)
+    environment = local_environment(service, tmp_path)
     checked = run([binary(), "config", "check"], tmp_path, **environment)
     assert checked.returncode == 0, checked.stderr
     printed = run([binary(), "config", "print"], tmp_path, **environment).stdout
     table = printed.partition("[shutdown]\n")[2].partition("\n[")[0]
     (delay, grace) = re.findall(r"(?m)^(?:delay|grace) = \"(\d+)s\"  # environment", table)
-    assert container["StopTimeout"] == int(delay) + int(grace) + 5 <= 120
+    assert service["StopTimeout"] == int(delay) + int(grace) + 5 <= 120
+
+
+SERVICE = "cognito-lookup"
+AUDIT_FOLDER = "/var/log/audit"
+
+
+def local_environment(service: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Returns the variables of the service, with a folder in place of those of the task."""
+    values = {variable["Name"]: str(variable["Value"]) for variable in service["Environment"]}
+    return {name: re.sub("/(run/shared-cache|var/log/audit)", str(folder), value) for name, value in values.items()}
 
 
 KEYS = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:lookup-keys-AbCdEf"
@@ -55,9 +67,10 @@ def test_the_keys_of_the_shared_cache_reach_the_service_as_files(
     parameters: dict[str, str], secrets: dict[str, str], files: set[str], tmp_path: Path
 ) -> None:
     """Runs the script of the first container, and then the binary with the environment of the second one."""
-    service, keys = task(**parameters)["ContainerDefinitions"]
-    assert service["DependsOn"] == [{"ContainerName": keys["Name"], "Condition": "SUCCESS"}]
-    (mounted,) = {mount["ContainerPath"] for container in [service, keys] for mount in container["MountPoints"]}
+    service, keys = container(SERVICE, **parameters), container("shared-cache-keys", **parameters)
+    assert {"ContainerName": keys["Name"], "Condition": "SUCCESS"} in service["DependsOn"]
+    (mounted,) = {mount["ContainerPath"] for mount in keys["MountPoints"]}
+    assert mounted in {mount["ContainerPath"] for mount in service["MountPoints"]}
     assert {secret["Name"]: secret["ValueFrom"] for secret in keys["Secrets"]} == secrets
     folder, tools = tmp_path / "folder", tmp_path / "tools"
     for directory in [folder, tools]:
@@ -74,9 +87,7 @@ def test_the_keys_of_the_shared_cache_reach_the_service_as_files(
     }
     assert {file.name for file in folder.iterdir()} == files
     assert all(file.stat().st_mode & 0o777 == 0o400 for file in folder.iterdir())
-    environment = {
-        variable["Name"]: str(variable["Value"]).replace(mounted, str(folder)) for variable in service["Environment"]
-    }
+    environment = local_environment(service, folder)
     checked = run([binary(), "config", "check", "--strict"], tmp_path, **environment)
     # Neither the cache nor the limit that the tasks share is unwise.
     assert "shared_cache" not in checked.stderr and "budget" not in checked.stderr, checked.stderr
@@ -96,7 +107,7 @@ def test_iam_allows_one_user_of_one_cache() -> None:
         (policy,) = Stack(**SHARED_BY_IAM, SharedCacheIsServerless=serverless).resource("TaskRole")["Policies"]
         lint(policy["PolicyDocument"])
         (statement,) = [
-            each for each in policy["PolicyDocument"]["Statement"] if each["Action"] == "elasticache:Connect"
+            each for each in policy["PolicyDocument"]["Statement"] if each.get("Action") == "elasticache:Connect"
         ]
         assert statement["Resource"] == [f"{account}:{cache}", f"{account}:user:reader"]
 
@@ -115,21 +126,16 @@ def test_the_service_receives_the_events_of_one_queue(tmp_path: Path) -> None:
     actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
     (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "ReceiveChangeEvents"]
     assert (statement["Action"], statement["Resource"]) == (actions, QUEUE)
-    service, _ = stack.resource("TaskDefinition")["ContainerDefinitions"]
     for name in ["index", "value"]:
         (tmp_path / name).write_text(os.urandom(32).hex())
-    environment = {
-        variable["Name"]: str(variable["Value"]).replace("/run/shared-cache", str(tmp_path))
-        for variable in service["Environment"]
-    }
+    environment = local_environment(container(SERVICE, **EVENTS, **SHARED), tmp_path)
     printed = run([binary(), "config", "print"], tmp_path, **environment)
     assert f'queue_url = "{EVENTS["EventsQueueUrl"]}"' in printed.stdout, printed.stderr
     assert run([binary(), "config", "check"], tmp_path, **environment).returncode == 0
     # Without the shared cache, which the stack requires too, the binary refuses it.
     alone = {name: value for name, value in environment.items() if "SHARED_CACHE" not in name}
     assert "events.scope" in run([binary(), "config", "check"], tmp_path, **alone).stderr
-    (container,) = task()["ContainerDefinitions"]
-    assert not any("EVENTS" in variable["Name"] for variable in container["Environment"])
+    assert not any("EVENTS" in variable["Name"] for variable in container(SERVICE)["Environment"])
 
 
 def test_the_replicas_of_a_deployment_are_expected() -> None:
@@ -141,18 +147,21 @@ def test_the_replicas_of_a_deployment_are_expected() -> None:
 
 def test_the_container_is_hardened() -> None:
     """The linters check this only for Kubernetes."""
-    (container,) = task()["ContainerDefinitions"]
-    assert container["User"].split(":")[0].isdigit() and not container["User"].startswith("0")
-    assert container["ReadonlyRootFilesystem"] is True and "Privileged" not in container
-    assert container["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+    containers = task(**SHARED)["ContainerDefinitions"]
+    assert all(each["ReadonlyRootFilesystem"] is True and "Privileged" not in each for each in containers)
+    lasting = [each for each in containers if each["Essential"]]
+    assert {each["Name"] for each in lasting} == {SERVICE, "audit-records"}
+    for each in lasting:
+        assert each["User"].split(":")[0].isdigit() and not each["User"].startswith("0")
+        assert each["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
 
 
 def test_all_tasks_together_stay_within_the_quota() -> None:
-    tasks = Stack().parameter("MaxTasks")
+    # A deployment starts the new tasks before it stops the old ones.
+    tasks = 2 * Stack().parameter("MaxTasks")
     own = {**SHARED, "BudgetScope": "own"}
     for parameters, parts, scope in [({}, tasks, None), (SHARED, 1, "shared"), (own, tasks, "own")]:
-        service = next(each for each in task(**parameters)["ContainerDefinitions"] if each["Essential"])
-        environment = {variable["Name"]: variable["Value"] for variable in service["Environment"]}
+        environment = {each["Name"]: each["Value"] for each in container(SERVICE, **parameters)["Environment"]}
         assert environment.get("COGNITO_LOOKUP_BUDGET__SCOPE") == scope
         for name, quota in [("USER_READS", 96), ("LISTS", 24), ("GROUP_READS", 40)]:
             rate = int(environment[f"COGNITO_LOOKUP_BUDGET__{name}_PER_SECOND"])
@@ -170,7 +179,99 @@ def test_the_task_role_allows_only_the_reads_it_needs() -> None:
         (policy,) = Stack(Federated=federated).resource("TaskRole")["Policies"]
         lint(policy["PolicyDocument"])
         assert allowed(policy["PolicyDocument"]) == {f"cognito-idp:{action}" for action in actions}
-        assert {statement["Resource"] for statement in policy["PolicyDocument"]["Statement"]} == {pool}
+        granted = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
+        assert {statement["Resource"] for statement in granted} == {pool}
+
+
+def test_each_parameter_brings_its_permissions_and_nothing_else() -> None:
+    events = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+    for parameters, actions in [
+        ({}, set()),
+        ({"ReadsGroups": "true"}, {"cognito-idp:AdminListGroupsForUser"}),
+        ({**EVENTS, **SHARED}, events),
+        ({**EVENTS, **SHARED, "EventsCatchUp": "cloudtrail"}, events | {"cloudtrail:LookupEvents"}),
+        (SHARED_BY_IAM, {"elasticache:Connect"}),
+    ]:
+        (policy,) = Stack(**parameters).resource("TaskRole")["Policies"]
+        lint(policy["PolicyDocument"])
+        assert allowed(policy["PolicyDocument"]) == {"cognito-idp:AdminGetUser"} | actions, parameters
+        # Whatever the role is granted later, the deny holds.
+        later = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        statements = [*policy["PolicyDocument"]["Statement"], later]
+        assert allowed({"Statement": statements}) == {"cognito-idp:AdminGetUser"} | actions, parameters
+
+
+def test_the_audit_records_have_a_log_group_of_their_own() -> None:
+    service, records = container(SERVICE), container("audit-records")
+    log, audit = (each["LogConfiguration"]["Options"] for each in [service, records])
+    assert (log["awslogs-group"], audit["awslogs-group"]) == ("<LogGroup>", "<AuditLogGroup>")
+    # The log may be lost rather than stop the service; a record may not.
+    assert (log["mode"], audit["mode"]) == ("non-blocking", "blocking")
+    # It is stopped after the service, whose last records it sends.
+    assert {"ContainerName": "audit-records", "Condition": "START"} in service["DependsOn"]
+    assert Stack(AuditRetentionDays=90).resource("AuditLogGroup")["RetentionInDays"] == 90
+
+
+AUDIT_KEY = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:lookup-audit-AbCdEf"
+
+
+def test_the_audit_keys_reach_the_service_as_variables(tmp_path: Path) -> None:
+    assert "Secrets" not in container(SERVICE)
+    parameters = {"AuditKeyArn": AUDIT_KEY, "AuditHasPreviousKey": "true"}
+    service = container(SERVICE, **parameters)
+    named = {secret["Name"]: secret["ValueFrom"] for secret in service["Secrets"]}
+    assert named == {
+        "COGNITO_LOOKUP_AUDIT_KEY": f"{AUDIT_KEY}:current::",
+        "COGNITO_LOOKUP_AUDIT_PREVIOUS_KEY": f"{AUDIT_KEY}:previous::",
+    }
+    (policy,) = Stack(**parameters).resource("ExecutionRole")["Policies"]
+    (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if "secrets" in str(each.get("Action"))]
+    assert statement["Resource"] == AUDIT_KEY
+    keys = {name: os.urandom(32).hex() for name in named}
+    environment = local_environment(service, tmp_path) | keys
+    checked = run([binary(), "config", "check"], tmp_path, **environment)
+    assert checked.returncode == 0 and "audit.key_file" not in checked.stderr, checked.stderr
+    printed = run([binary(), "config", "print"], tmp_path, **environment)
+    assert not any(key in printed.stdout + printed.stderr for key in keys.values())
+    hashes = run([binary(), "audit-hash", "ada"], tmp_path, **environment).stdout.split()
+    assert len(set(hashes)) == 2
+
+
+def test_the_router_of_audit_records_sends_all_of_them_once(tmp_path: Path) -> None:
+    """Runs its script with a small limit, beside a writer that reopens its file as the service does."""
+    records = container("audit-records")
+    (script,) = records["Command"]
+    writer = subprocess.Popen(["python3", "-c", WRITER, str(tmp_path / "audit.jsonl")])
+    for task, local in [
+        ("cd /var/log/audit", f"cd {tmp_path}"),
+        ("most=104857600", "most=20000"),
+        ("$(pidof cognito-lookup)", str(writer.pid)),
+        ("sleep 1 ", "sleep 0.1 "),
+    ]:
+        assert task in script
+        script = script.replace(task, local)
+    with (tmp_path / "sent").open("wb") as sent:
+        router = subprocess.Popen([*records["EntryPoint"], script], stdout=sent)
+        assert writer.wait(60) == 0
+        router.terminate()
+        assert router.wait(60) == 0
+    lines = (tmp_path / "sent").read_text().splitlines()
+    assert lines == [f"record {n}" for n in range(4000)]
+    assert not (tmp_path / "audit.old").exists() and (tmp_path / "audit.jsonl").stat().st_size < 40_000
+
+
+WRITER = """
+import signal, sys, time
+path = sys.argv[1]
+file = open(path, "a", buffering=1)
+def reopen(*_):
+    global file
+    file = open(path, "a", buffering=1)
+signal.signal(signal.SIGHUP, reopen)
+for n in range(4000):
+    print(f"record {n}", file=file)
+    time.sleep(0.002)
+"""
 
 
 @pytest.mark.parametrize(
@@ -191,25 +292,25 @@ def test_a_pool_of_any_partition_is_accepted(partition: str, region: str, tmp_pa
     pool = f"{region}_AbCdEfGhI"
     assert re.fullmatch(template()["Parameters"]["UserPoolId"]["AllowedPattern"], pool)
     role = Stack(UserPoolId=pool, **{"AWS::Partition": partition}).resource("TaskRole")
-    (statement,) = role["Policies"][0]["PolicyDocument"]["Statement"]
+    (statement, _) = role["Policies"][0]["PolicyDocument"]["Statement"]
     assert statement["Resource"] == f"arn:{partition}:cognito-idp:{region}:123456789012:userpool/{pool}"
-    (container,) = task(UserPoolId=pool)["ContainerDefinitions"]
-    environment = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
+    environment = local_environment(container(SERVICE, UserPoolId=pool), tmp_path)
     checked = run([binary(), "config", "check"], tmp_path, **environment)
     assert checked.returncode == 0, checked.stderr
 
 
 def test_the_execution_role_reads_the_secrets_of_the_shared_cache_only() -> None:
     (policy,) = Stack(**SHARED, SharedCachePasswordArn=PASSWORD).resource("ExecutionRole")["Policies"]
-    (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if "secrets" in str(each["Action"])]
+    (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if "secrets" in str(each.get("Action"))]
     assert statement["Action"] == "secretsmanager:GetSecretValue" and statement["Resource"] == [KEYS, PASSWORD]
 
 
-def test_the_execution_role_is_limited_to_one_image_and_one_log_group() -> None:
+def test_the_execution_role_is_limited_to_one_image_and_its_log_groups() -> None:
     (policy,) = Stack(ImageRepositoryArn="arn:aws:ecr:eu-west-1:123456789012:repository/lookup").resource(
         "ExecutionRole"
     )["Policies"]
     document = policy["PolicyDocument"]
+    assert document["Statement"][0]["Resource"] == ["<LogGroup.Arn>", "<AuditLogGroup.Arn>"]
     document["Statement"][0]["Resource"] = "arn:aws:logs:eu-west-1:123456789012:log-group:lookup:*"
     lint(document)
     assert not any("secretsmanager" in str(statement["Action"]) for statement in document["Statement"])
