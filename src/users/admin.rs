@@ -52,7 +52,9 @@ impl Users {
     /// it. Waits for one call of the shared cache. Cancel safe.
     pub async fn inspect(&self, permit: &AdminPermit) -> EntryInfo {
         let user = Key::of(permit.subject());
-        let shared = OptionFuture::from(self.0.shared.as_ref().map(|shared| shared.inspect(&user))).await;
+        let shared =
+            OptionFuture::from(self.0.shared.as_ref().map(|shared| shared.inspect(&user, &self.0.ttls)))
+                .await;
         EntryInfo { shared, ..self.entry_info(&user) }
     }
 
@@ -62,6 +64,8 @@ impl Users {
             let key = user.with_kind(kind);
             self.0.cache.get(&key).map(|entry| (UserCache::weight(&key, &entry), entry))
         });
+        // The memory of an absence past its TTL may not be freed yet, but it is never served.
+        let entry = entry.filter(|(_, entry)| self.0.ttls.holds(entry, now));
         let bytes = [&entry, &groups].into_iter().flatten().map(|(bytes, _)| *bytes).sum();
         let entry = entry.map(|(_, entry)| entry);
         EntryInfo {

@@ -120,6 +120,13 @@ impl Ttls {
             (_, _) => Decision::Fetch,
         }
     }
+
+    /// Returns whether an entry may still say something about its user: anything but an absence past
+    /// its TTL.
+    pub(super) fn holds(&self, entry: &CacheEntry, now: BootTime) -> bool {
+        let age = now - entry.began.boot;
+        !matches!(entry.content, Content::Absent(_)) || age < self.absent * u32::from(entry.ttl_jitter) / 100
+    }
 }
 
 impl CacheEntry {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    super::{cache::Key, entry::Content},
+    super::{
+        cache::Key,
+        entry::{Content, Ttls},
+    },
     Shared, value,
 };
 use crate::{
@@ -49,10 +52,10 @@ impl SharedEntryInfo {
 
 impl Shared {
     /// Describes what the shared cache has of a user, without changing it.
-    pub(in crate::users) async fn inspect(&self, key: &Key) -> SharedEntryInfo {
+    pub(in crate::users) async fn inspect(&self, key: &Key, ttls: &Ttls) -> SharedEntryInfo {
         let sent = TimePoint::now();
         match self.peek(key).await {
-            Ok(looked) => self.describe(key, &looked, sent),
+            Ok(looked) => self.describe(key, ttls, &looked, sent),
             Err(_) => SharedEntryInfo::without_entry(SharedState::Unavailable),
         }
     }
@@ -65,7 +68,7 @@ impl Shared {
         self.store.look(&self.user(&key.pool, &key.sub), &look).await
     }
 
-    fn describe(&self, key: &Key, looked: &Looked, sent: TimePoint) -> SharedEntryInfo {
+    fn describe(&self, key: &Key, ttls: &Ttls, looked: &Looked, sent: TimePoint) -> SharedEntryInfo {
         let old = match &looked.outcome {
             LookOutcome::Nothing { old: Some(old) } if !self.is_outdated(old, looked.now) => old,
             LookOutcome::Busy { .. } => return SharedEntryInfo::without_entry(SharedState::Fetching),
@@ -74,6 +77,9 @@ impl Shared {
         let Ok(entry) = value::open(&self.store, key, &old.sealed, sent, looked.now) else {
             return SharedEntryInfo::without_entry(SharedState::Unreadable);
         };
+        if !ttls.holds(&entry, sent.boot) {
+            return SharedEntryInfo::without_entry(SharedState::NotCached);
+        }
         let state = match entry.content {
             _ if old.since <= looked.invalidated => SharedState::Expired,
             Content::Absent(_) => SharedState::Absent,

@@ -85,6 +85,21 @@ async fn a_fetch_in_flight_leaves_an_expired_user_expired() {
     assert_eq!(lab.calls(), 2);
 }
 
+/// moka measures its time by the real clock, so the entry is still in memory.
+#[tokio::test(start_paused = true)]
+async fn an_absence_is_not_shown_past_its_ttl() {
+    let lab = Lab::start(|cache, _| cache.absent_for = Duration::from_secs(10));
+    lab.respond(|_| (NEAR, Lab::error("UserNotFoundException")));
+    lab.ask("nobody").await.unwrap_err();
+    let info = || lab.users.entry_info(&lab.key("nobody"));
+    assert_eq!(info().state, EntryState::Absent);
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(info().state, EntryState::Absent, "with the shortest jitter");
+    sleep(Duration::from_secs(4)).await;
+    assert!(lab.users.0.cache.get(&lab.key("nobody")).is_some(), "it is not freed");
+    assert_eq!((info().state, info().freshness, info().bytes), (EntryState::NotCached, None, 0));
+}
+
 /// The user is fetched before the erasure, and the groups of the user after it.
 #[tokio::test(start_paused = true)]
 async fn a_request_from_before_an_erasure_caches_nothing_after_it() {
@@ -113,7 +128,8 @@ async fn a_request_from_before_an_erasure_caches_nothing_after_it() {
 #[tokio::test(start_paused = true)]
 async fn the_rate_limiter_forgets_an_erased_user_after_one_second() {
     let lab = Lab::start(|_, _| {});
-    let budget = lab.users.0.cognito[&lab.pool.id].limiter();
+    let cognito = lab.users.cognito(&lab.pool.id).unwrap();
+    let budget = cognito.limiter();
     lab.ask("ada").await.unwrap();
     lab.ask("bob").await.unwrap();
     lab.erase("ada");

@@ -161,7 +161,7 @@ async fn an_entry_that_is_not_used_any_more_needs_no_key() {
         let (_link, lab) = fleet.connect(fleet.lab(0), "another value");
         sleep(Duration::from_millis(1)).await;
         let shared = lab.users.0.shared.as_ref().unwrap();
-        let state = shared.inspect(&lab.key("ada")).await.state;
+        let state = shared.inspect(&lab.key("ada"), &lab.users.0.ttls).await.state;
         let expected = if unreadable { SharedState::Unreadable } else { SharedState::NotCached };
         assert_eq!(state, expected, "after {age} min");
         assert_eq!(lab.ask("ada").await.unwrap().freshness().source, Source::Cognito);
