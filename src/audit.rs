@@ -22,12 +22,13 @@ mod stream;
 mod writer;
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
@@ -45,7 +46,7 @@ pub use self::{
     stream::StreamRecorder,
 };
 use crate::{
-    config::{AuditSettings, AuditSink, Config, ErrorCollector},
+    config::{AUDIT_KEY, AuditSettings, AuditSink, Config, ErrorCollector, PREVIOUS_AUDIT_KEY, Secret},
     pool::Pools,
     telemetry::metrics::Metrics,
 };
@@ -71,7 +72,10 @@ impl Audit {
         if settings.required && settings.sink == AuditSink::Off {
             errors.add("audit.required", "needs a sink, but audit.sink is \"off\"");
         }
-        let key = key(settings, errors)?;
+        let key = key(config, errors)?;
+        // Only `audit-hash` uses it, but a wrong one is better found here.
+        previous_key(config, errors).ok()?;
+        let replica = replica(settings, errors);
         let Some(sink) = sink? else { return Some(Self(None)) };
         let shared = Shared {
             sink,
@@ -79,8 +83,9 @@ impl Audit {
             buffers: Mutex::default(),
             capacity: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
             required: settings.required,
+            head: line::head(&replica, &key.id()),
             key,
-            pools: pools?.clone(),
+            pools: ArcSwap::from_pointee(pools?.clone()),
             health: SinkHealth::default(),
             dropped: metrics.server.audit_records_dropped.clone(),
             is_dropping: AtomicBool::default(),
@@ -109,6 +114,13 @@ impl Audit {
     /// Returns whether calls can be answered: whether the sink accepts records, if they are required.
     pub fn is_ready(&self) -> bool {
         self.0.as_ref().is_none_or(|shared| !shared.required || shared.health.is_good())
+    }
+
+    /// Sets the pools that records may name from now on.
+    pub fn set_pools(&self, pools: &Pools) {
+        if let Some(shared) = &self.0 {
+            shared.pools.store(Arc::new(pools.clone()));
+        }
     }
 
     /// Makes the writer reopen its file, which may have been moved away. Returns whether there is a
@@ -156,18 +168,61 @@ pub struct OpenSinkError {
     error: io::Error,
 }
 
-/// Reads the key of the hashes in the records. Returns none after adding to `errors`.
-pub fn read_key(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Key> {
-    if config.audit.key_file.is_none() {
+/// Reads the keys of the hashes in the records: the current one, and that of earlier records if there
+/// is one. Returns none after adding to `errors`.
+pub fn read_keys(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Vec<Key>> {
+    if config.audit.key_file.is_none() && config.secrets.audit_key.is_none() {
         errors.add(KEY_FILE, "must be set: without it each start uses another key");
         return None;
     }
-    key(&config.audit, errors)
+    let (current, previous) = (key(config, errors)?, previous_key(config, errors).ok()?);
+    Some([current].into_iter().chain(previous).collect())
 }
 
-fn key(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Key> {
-    let key = settings.key_file.as_ref().map_or_else(Key::random, |path| Key::read(Path::new(path)));
-    key.map_err(|problem| errors.add_file_error(KEY_FILE, problem)).ok()
+fn key(config: &Config, errors: &mut ErrorCollector<'_>) -> Option<Key> {
+    let sources = (&config.audit.key_file, &config.secrets.audit_key);
+    match read_key(sources, (KEY_FILE, AUDIT_KEY), errors).ok()? {
+        Some(key) => Some(key),
+        None => Key::random().map_err(|problem| errors.add(KEY_FILE, problem)).ok(),
+    }
+}
+
+/// Returns none if no such key is set. The error was added to `errors`.
+fn previous_key(config: &Config, errors: &mut ErrorCollector<'_>) -> Result<Option<Key>, ()> {
+    let sources = (&config.audit.previous_key_file, &config.secrets.previous_audit_key);
+    read_key(sources, ("audit.previous_key_file", PREVIOUS_AUDIT_KEY), errors)
+}
+
+/// Reads a key from the file or from the variable of the environment.
+fn read_key(
+    (file, variable): (&Option<String>, &Option<Secret>),
+    (setting, name): (&str, &str),
+    errors: &mut ErrorCollector<'_>,
+) -> Result<Option<Key>, ()> {
+    match (file, variable) {
+        (None, None) => Ok(None),
+        (Some(path), None) => {
+            Key::read(Path::new(path)).map(Some).map_err(|problem| errors.add_file_error(setting, problem))
+        }
+        (None, Some(secret)) => {
+            Key::from_variable(secret).map(Some).map_err(|problem| errors.add_variable(name, problem, false))
+        }
+        (Some(_), Some(_)) => {
+            errors.add(setting, format_args!("is set, and so is {name}; use one of the two"));
+            Err(())
+        }
+    }
+}
+
+/// Returns the name of this replica in the records.
+fn replica(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> String {
+    let Some(name) = &settings.replica else {
+        return fs::read_to_string(HOST_NAME).unwrap_or_default().trim().to_owned();
+    };
+    if name.is_empty() || name.len() > MAX_REPLICA_BYTES || name.contains(char::is_control) {
+        errors.add("audit.replica", "must be 1 to 64 characters without control characters");
+    }
+    name.clone()
 }
 
 /// Returns `Some(None)` if `audit.sink` is "off", and none after an error.
@@ -193,6 +248,9 @@ fn sink(settings: &AuditSettings, errors: &mut ErrorCollector<'_>) -> Option<Opt
 
 const KEY_FILE: &str = "audit.key_file";
 const PATH: &str = "audit.path";
+const MAX_REPLICA_BYTES: usize = 64;
+// The host name of the process's UTS namespace (proc_sys_kernel(5)).
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -19,14 +19,19 @@ impl KeyFile {
         if !found.is_file() || found.len() > MAX_BYTES {
             return Err(error(&"is not a file of at most 4 KiB"));
         }
-        let mut bytes = Zeroizing::new(fs::read(path).map_err(|cause| error(&cause))?);
+        Self::from_bytes(fs::read(path).map_err(|cause| error(&cause))?).map_err(|cause| error(&cause))
+    }
+
+    /// Takes what a file or a variable has, of the same form. The error shows nothing of it.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, &'static str> {
+        let mut bytes = Zeroizing::new(bytes);
         let length = without_line_end(&bytes).len();
         bytes.truncate(length);
         if length < MIN_BYTES {
-            return Err(error(&"has fewer than 32 bytes; create a key with `openssl rand -hex 32`"));
+            return Err("has fewer than 32 bytes; create a key with `openssl rand -hex 32`");
         }
         if bytes.iter().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT {
-            return Err(error(&"has fewer than 8 different bytes; create a key with `openssl rand -hex 32`"));
+            return Err("has fewer than 8 different bytes; create a key with `openssl rand -hex 32`");
         }
         Ok(Self { bytes })
     }

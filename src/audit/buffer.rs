@@ -32,16 +32,17 @@ pub(super) struct Waiter {
 }
 
 impl Buffer {
-    /// Appends the records of one call: all of them, or none if the buffer would exceed `capacity`
-    /// bytes. The error is how many there were.
+    /// Appends the records of one call, each after `head`: all of them, or none if the buffer would
+    /// exceed `capacity` bytes. The error is how many there were.
     pub(super) fn push<'r>(
         &mut self,
         records: impl Iterator<Item = Record<'r>>,
+        head: &[u8],
         capacity: usize,
     ) -> Result<(), u64> {
         let (before, mut count) = (self.lines.len(), 0);
         for record in records {
-            record.append_to(&mut self.lines);
+            record.append_to(&mut self.lines, head);
             count += 1;
         }
         if self.lines.len() > capacity {

@@ -5,6 +5,7 @@ use std::{fmt, path::Path};
 use aws_lc_rs::{hmac, rand::SystemRandom};
 
 use crate::{
+    config::Secret,
     key_file::{KeyFile, is_world_readable},
     pool::PoolId,
     user::Sub,
@@ -21,9 +22,17 @@ pub struct Key {
 impl Key {
     /// Reads a key from a file, as [`KeyFile::read`] does.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let file = KeyFile::read(path)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, file.bytes());
-        Ok(Self { key, warning: is_world_readable(path).then_some(WORLD_READABLE) })
+        let warning = is_world_readable(path).then_some(WORLD_READABLE);
+        Ok(Self { warning, ..Self::of(&KeyFile::read(path)?) })
+    }
+
+    /// Takes a key from an environment variable; the error shows nothing of it.
+    pub(super) fn from_variable(secret: &Secret) -> Result<Self, &'static str> {
+        Ok(Self::of(&KeyFile::from_bytes(secret.bytes().to_owned())?))
+    }
+
+    fn of(file: &KeyFile) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, file.bytes()), warning: None }
     }
 
     /// Creates a random key; fails if the system has no random numbers.
@@ -36,6 +45,12 @@ impl Key {
     /// Returns the warning to log about this key, if any.
     pub(super) fn warning(&self) -> Option<&'static str> {
         self.warning
+    }
+
+    /// Returns the id of the key, 8 hexadecimal digits, which says nothing about the key itself.
+    pub fn id(&self) -> String {
+        let digest = hmac::sign(&self.key, b"cognito-lookup audit key id");
+        digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Returns the hash of a user of a pool: HMAC-SHA-256 (RFC 2104) of both IDs with a zero byte

@@ -1,18 +1,24 @@
 //! One line of JSON, field by field. Deriving `Serialize` instead costs 11 % more instructions for
 //! a cache hit, because it escapes keys and looks at each byte of each value.
 
-use std::{io::Write as _, time::SystemTime};
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr},
+    time::SystemTime,
+};
 
 use humantime::format_rfc3339_millis;
 use serde::Serialize;
+
+use crate::auth::Address;
 
 /// A JSON object on its own line.
 pub(super) struct JsonLine<'a>(&'a mut Vec<u8>);
 
 impl<'a> JsonLine<'a> {
-    /// Begins an object after the lines that are there.
-    pub(super) fn begin(lines: &'a mut Vec<u8>) -> Self {
-        lines.push(b'{');
+    /// Begins an object after the lines that are there, with the members of [`head`].
+    pub(super) fn begin(lines: &'a mut Vec<u8>, head: &[u8]) -> Self {
+        lines.extend_from_slice(head);
         Self(lines)
     }
 
@@ -30,6 +36,26 @@ impl<'a> JsonLine<'a> {
         self.key(key);
         // Writing to memory cannot fail.
         let _ = write!(self.0, "\"{}\"", format_rfc3339_millis(time));
+    }
+
+    /// Puts the address of a peer, or null for none.
+    pub(super) fn address(&mut self, key: &'static str, address: Option<Address>) {
+        self.key(key);
+        let json = &mut *self.0;
+        match address {
+            None => json.extend_from_slice(b"null"),
+            Some(Address::Unix) => json.extend_from_slice(b"\"unix\""),
+            Some(Address::Ip(address)) => {
+                json.push(b'"');
+                // A dual-stack socket reports an IPv4 peer as ::ffff:a.b.c.d.
+                match address.to_canonical() {
+                    IpAddr::V4(address) => put_ipv4(json, address),
+                    // Writing to memory cannot fail.
+                    IpAddr::V6(address) => _ = write!(json, "{address}"),
+                }
+                json.push(b'"');
+            }
+        }
     }
 
     pub(super) fn number(&mut self, key: &'static str, number: impl Serialize) {
@@ -60,12 +86,36 @@ impl<'a> JsonLine<'a> {
     }
 }
 
+/// Returns how the records of a process begin: what is the same in all of them.
+pub(super) fn head(replica: &str, key_id: &str) -> Box<[u8]> {
+    let mut head = Vec::new();
+    let mut line = JsonLine::begin(&mut head, b"{");
+    line.number("schema", SCHEMA);
+    line.text("replica", replica);
+    line.text("key_id", key_id);
+    head.into()
+}
+
 /// Puts a text as one more item of a list.
 pub(super) fn put_item(items: &mut Vec<u8>, text: &str) {
     if !items.is_empty() {
         items.push(b',');
     }
     put_text(items, text);
+}
+
+/// Puts an IPv4 address. The standard library's formatting takes several times as long.
+fn put_ipv4(json: &mut Vec<u8>, address: Ipv4Addr) {
+    for (n, octet) in address.octets().into_iter().enumerate() {
+        if n > 0 {
+            json.push(b'.');
+        }
+        for (least, divisor) in [(100, 100), (10, 10), (0, 1)] {
+            if octet >= least {
+                json.push(b'0' + octet / divisor % 10);
+            }
+        }
+    }
 }
 
 fn put_text(json: &mut Vec<u8>, text: &str) {
@@ -90,6 +140,10 @@ const fn is_plain(byte: u8) -> bool {
     (byte >= b' ') & (byte <= b'~') & (byte != b'"') & (byte != b'\\')
 }
 
+// The version of the records' form. A new member does not change it; a member that goes away, or means
+// something else, does.
+const SCHEMA: u32 = 1;
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -102,7 +156,7 @@ mod tests {
             let mut lines = b"{".to_vec();
             let mut items = Vec::new();
             [text, ""].into_iter().for_each(|text| put_item(&mut items, text));
-            let mut line = JsonLine::begin(&mut lines);
+            let mut line = JsonLine::begin(&mut lines, b"{");
             line.text("text", text);
             line.text("none", None);
             line.text("some", Some(text));
@@ -114,6 +168,23 @@ mod tests {
                 json!({"text": text, "none": null, "some": text, "number": -7, "list": [text, ""]});
             assert_eq!(serde_json::from_slice::<Value>(line).unwrap(), expected);
             assert!(!line.contains(&b'\n'), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_the_standard_library_writes_it() {
+        for text in ["0.0.0.0", "127.0.0.1", "10.20.100.199", "255.255.255.255", "::1", "2001:db8::7"] {
+            let mut lines = Vec::new();
+            JsonLine::begin(&mut lines, b"{").address("peer", Some(Address::Ip(text.parse().unwrap())));
+            assert_eq!(String::from_utf8(lines).unwrap(), format!("{{\"peer\":\"{text}\""));
+        }
+        let mapped = Address::Ip("::ffff:10.0.0.1".parse().unwrap());
+        for (address, expected) in
+            [(None, "null"), (Some(Address::Unix), "\"unix\""), (Some(mapped), "\"10.0.0.1\"")]
+        {
+            let mut lines = Vec::new();
+            JsonLine::begin(&mut lines, b"{").address("peer", address);
+            assert_eq!(String::from_utf8(lines).unwrap(), format!("{{\"peer\":{expected}"));
         }
     }
 }

@@ -14,9 +14,9 @@ use super::{
     recorder::{Queue, WriteAck},
 };
 use crate::{
-    auth::{Caller, Revocation, TokenUser},
+    auth::{Address, Caller, Principal, Revocation, TokenUser},
     freshness::Freshness,
-    pool::PoolId,
+    pool::{PoolId, Pools},
     proto::EraseUserResponse,
     query::{BatchQuery, Query, Target},
 };
@@ -29,6 +29,7 @@ pub struct OpenRecord<'a> {
     queue: Option<&'a Queue>,
     method: &'static str,
     request_id: &'a str,
+    peer: Option<Address>,
     pending: Mutex<PendingRecord>,
 }
 
@@ -41,14 +42,22 @@ impl Recorder {
         is_about_user: bool,
     ) -> OpenRecord<'a> {
         let queue = self.0.as_ref().filter(|_| is_about_user);
-        OpenRecord { queue, method, request_id, pending: Mutex::default() }
+        OpenRecord { queue, method, request_id, peer: None, pending: Mutex::default() }
     }
 }
 
 impl OpenRecord<'_> {
-    /// Sets the caller, by the name of its rule; none if no rule matches.
-    pub fn set_caller(&self, name: Option<&Arc<str>>) {
-        self.update(|pending| pending.caller = name.map(Arc::clone));
+    /// Names the address that the call came from.
+    #[must_use]
+    pub fn from_peer(mut self, address: Address) -> Self {
+        self.peer = Some(address);
+        self
+    }
+
+    /// Sets the caller, by the name of its rule, which is none if no rule matches; and what it was
+    /// recognised by.
+    pub fn set_caller(&self, name: Option<&Arc<str>>, principal: Option<Principal>) {
+        self.update(|pending| (pending.caller, pending.principal) = (name.map(Arc::clone), principal));
     }
 
     /// Sets the user of the caller's access token, if it has one, as the subject.
@@ -90,6 +99,11 @@ impl OpenRecord<'_> {
     pub fn set_watch(&self, caller: &Caller, users: usize) {
         self.set_token_user(caller);
         self.update(|pending| pending.watched = Some(users));
+    }
+
+    /// Sets what a reload of the settings changes.
+    pub fn set_settings(&self, changes: &[String]) {
+        self.update(|pending| pending.settings = Some(changes.to_vec()));
     }
 
     /// Sets the users of a batch. All of them count as denied until
@@ -152,27 +166,31 @@ impl OpenRecord<'_> {
         let queue = self.queue.take()?;
         let pending = mem::take(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner));
         let time = SystemTime::now();
-        let records = pending.scopes(outcome).map(|scope| self.record(queue, &pending, scope, time));
+        let pools = queue.shared.pools.load();
+        let records = pending.scopes(outcome).map(|scope| self.record(queue, &pools, &pending, scope, time));
         queue.push(records, is_awaited)
     }
 
     fn record<'r>(
         &'r self,
         queue: &'r Queue,
+        pools: &'r Pools,
         pending: &'r PendingRecord,
         scope: RecordScope<'r>,
         time: SystemTime,
     ) -> Record<'r> {
         let shared = &queue.shared;
         // A pool that is not configured is not recorded: its name is whatever the caller wrote.
-        let pool = scope.pool.map_or_else(|| shared.pools.only(), |id| shared.pools.by_id(id));
+        let pool = scope.pool.map_or_else(|| pools.only(), |id| pools.by_id(id));
         let pool = pool.map(|pool| &pool.id).filter(|_| scope.sub.is_some());
         let released = scope.released.filter(|_| scope.outcome.is_ok());
         Record {
             time,
             request_id: self.request_id,
             method: self.method,
+            peer: self.peer,
             caller: pending.caller.as_deref(),
+            principal: pending.principal.as_ref(),
             pool: pool.map(PoolId::as_str),
             sub_hash: pool.zip(scope.sub).map(|(pool, sub)| shared.key.hash(pool, sub)),
             users: scope.users,
@@ -182,9 +200,11 @@ impl OpenRecord<'_> {
             revocation: pending.revocation.as_ref(),
             kinds: None,
             changes: None,
+            settings: pending.settings.as_deref(),
             outcome: match scope.outcome {
                 Ok(()) if released.is_some() => "released",
                 Ok(()) if pending.watched.is_some() => "opened",
+                Ok(()) if pending.settings.is_some() => "applied",
                 Ok(()) => "answered",
                 Err(reason) => reason,
             },

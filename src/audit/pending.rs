@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use super::names::AttributeNames;
-use crate::{auth::Revocation, freshness::Freshness, pool::PoolId, proto::EraseUserResponse, user::Sub};
+use crate::{
+    auth::{Principal, Revocation},
+    freshness::Freshness,
+    pool::PoolId,
+    proto::EraseUserResponse,
+    user::Sub,
+};
 
 /// The data collected for the records of a call.
 #[derive(Debug, Default)]
 pub(super) struct PendingRecord {
     pub(super) caller: Option<Arc<str>>,
+    pub(super) principal: Option<Principal>,
     pub(super) requested: AttributeNames,
     pub(super) erasure: Option<EraseUserResponse>,
     pub(super) revocation: Option<Revocation>,
@@ -17,6 +24,8 @@ pub(super) struct PendingRecord {
     pub(super) released: Option<Release>,
     pub(super) batch_pool: Option<PoolId>,
     pub(super) batch: Vec<(Sub, UserOutcome)>,
+    /// What changes; only for a reload of the settings.
+    pub(super) settings: Option<Vec<String>>,
     /// How many users are watched, none for all; only for a stream of changes.
     pub(super) watched: Option<usize>,
 }

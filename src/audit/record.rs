@@ -9,7 +9,7 @@ use super::{
     names::AttributeNames,
 };
 use crate::{
-    auth::{Revocation, RevokedTokens},
+    auth::{Address, Principal, Revocation, RevokedTokens},
     changes::ChangeKinds,
     freshness::{Freshness, Source, StaleReason},
     proto::EraseUserResponse,
@@ -20,8 +20,12 @@ pub(super) struct Record<'a> {
     pub(super) time: SystemTime,
     pub(super) request_id: &'a str,
     pub(super) method: &'static str,
+    /// The address that the call came from.
+    pub(super) peer: Option<Address>,
     /// The name of the caller's rule.
     pub(super) caller: Option<&'a str>,
+    /// What the caller was recognised by.
+    pub(super) principal: Option<&'a Principal>,
     pub(super) pool: Option<&'a str>,
     pub(super) sub_hash: Option<SubHash>,
     /// The number of users that the record counts but does not name; left out if 0.
@@ -35,17 +39,22 @@ pub(super) struct Record<'a> {
     pub(super) kinds: Option<ChangeKinds>,
     /// How many changes a stream was sent that has ended.
     pub(super) changes: Option<u64>,
+    /// What a reload of the settings changes.
+    pub(super) settings: Option<&'a [String]>,
     pub(super) outcome: &'static str,
 }
 
 impl Record<'_> {
-    /// Appends the record and a line end.
-    pub(super) fn append_to(&self, lines: &mut Vec<u8>) {
-        let mut line = JsonLine::begin(lines);
+    /// Appends the record, which begins with `head`, and a line end.
+    pub(super) fn append_to(&self, lines: &mut Vec<u8>, head: &[u8]) {
+        let mut line = JsonLine::begin(lines, head);
         line.time("time", self.time);
         line.text("request_id", self.request_id);
         line.text("method", self.method);
+        line.address("peer", self.peer);
         line.text("caller", self.caller);
+        line.text("principal_kind", self.principal.map(|principal| principal.kind));
+        line.text("principal", self.principal.map(|principal| &*principal.name));
         line.text("pool", self.pool);
         line.text("sub_hash", self.sub_hash.as_ref().map(SubHash::as_str));
         if self.users > 0 {
@@ -76,6 +85,11 @@ impl Record<'_> {
         }
         if let Some(changes) = self.changes {
             line.number("changes", changes);
+        }
+        if let Some(settings) = self.settings {
+            let mut items = Vec::new();
+            settings.iter().for_each(|change| put_item(&mut items, change));
+            line.list("settings", &items);
         }
         line.text("outcome", self.outcome);
         line.end();
@@ -111,7 +125,10 @@ fn put_freshness(line: &mut JsonLine<'_>, freshness: Freshness) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::{
+        sync::LazyLock,
+        time::{Duration, UNIX_EPOCH},
+    };
 
     use super::*;
     use crate::{audit::names::tests::requested, auth::TokenFamily, clock::TimePoint};
@@ -142,7 +159,7 @@ mod tests {
         let table = [
             (
                 Record { freshness: Some(fresh), ..record(&names, "released") },
-                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":["custom:plan","email"],"source":"CACHE","age_ms":1234,"stale_reason":null,"outcome":"released"}"#,
+                r#"{"schema":1,"replica":"r","key_id":"k","time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","peer":"10.0.0.7","caller":"web","principal_kind":"rule","principal":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":["custom:plan","email"],"source":"CACHE","age_ms":1234,"stale_reason":null,"outcome":"released"}"#,
             ),
             (
                 Record {
@@ -150,28 +167,35 @@ mod tests {
                     caller: Some("a\"\n\u{2028}"),
                     ..record(&names, "released")
                 },
-                "{\"time\":\"2026-11-25T13:52:26.007Z\",\"request_id\":\"r-1\",\"method\":\"s/M\",\"caller\":\"a\\\"\\n\u{2028}\",\"pool\":\"p_1\",\"sub_hash\":\"0000000000000000000000000000000000000000000000000000000000000000\",\"attributes\":[\"custom:plan\",\"email\"],\"source\":\"CACHE\",\"age_ms\":1234,\"stale_reason\":\"UPSTREAM_THROTTLED\",\"outcome\":\"released\"}",
+                "{\"schema\":1,\"replica\":\"r\",\"key_id\":\"k\",\"time\":\"2026-11-25T13:52:26.007Z\",\"request_id\":\"r-1\",\"method\":\"s/M\",\"peer\":\"10.0.0.7\",\"caller\":\"a\\\"\\n\u{2028}\",\"principal_kind\":\"rule\",\"principal\":\"web\",\"pool\":\"p_1\",\"sub_hash\":\"0000000000000000000000000000000000000000000000000000000000000000\",\"attributes\":[\"custom:plan\",\"email\"],\"source\":\"CACHE\",\"age_ms\":1234,\"stale_reason\":\"UPSTREAM_THROTTLED\",\"outcome\":\"released\"}",
             ),
             (
                 Record { users: 7, freshness: Some(fetched), ..record(&none, "released") },
-                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","users":7,"attributes":[],"source":"COGNITO","age_ms":1234,"stale_reason":null,"outcome":"released"}"#,
+                r#"{"schema":1,"replica":"r","key_id":"k","time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","peer":"10.0.0.7","caller":"web","principal_kind":"rule","principal":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","users":7,"attributes":[],"source":"COGNITO","age_ms":1234,"stale_reason":null,"outcome":"released"}"#,
             ),
             (
                 Record { erasure: Some(&erasure), ..record(&none, "answered") },
-                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":[],"receipt_id":"e-1","entries":1,"absences":0,"verdicts":2,"fetches":3,"outcome":"answered"}"#,
+                r#"{"schema":1,"replica":"r","key_id":"k","time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","peer":"10.0.0.7","caller":"web","principal_kind":"rule","principal":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":[],"receipt_id":"e-1","entries":1,"absences":0,"verdicts":2,"fetches":3,"outcome":"answered"}"#,
             ),
             (
-                Record { caller: None, pool: None, sub_hash: None, ..record(&none, "TOKEN_EXPIRED") },
-                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":null,"pool":null,"sub_hash":null,"attributes":[],"outcome":"TOKEN_EXPIRED"}"#,
+                Record {
+                    peer: None,
+                    caller: None,
+                    principal: None,
+                    pool: None,
+                    sub_hash: None,
+                    ..record(&none, "TOKEN_EXPIRED")
+                },
+                r#"{"schema":1,"replica":"r","key_id":"k","time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","peer":null,"caller":null,"principal_kind":null,"principal":null,"pool":null,"sub_hash":null,"attributes":[],"outcome":"TOKEN_EXPIRED"}"#,
             ),
             (
                 record(&requested, "ATTRIBUTE_NOT_ALLOWED"),
-                r#"{"time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","caller":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":["custom:a\"b\\c","custom:é","nickname"],"attributes_left_out":2,"outcome":"ATTRIBUTE_NOT_ALLOWED"}"#,
+                r#"{"schema":1,"replica":"r","key_id":"k","time":"2026-11-25T13:52:26.007Z","request_id":"r-1","method":"s/M","peer":"10.0.0.7","caller":"web","principal_kind":"rule","principal":"web","pool":"p_1","sub_hash":"0000000000000000000000000000000000000000000000000000000000000000","attributes":["custom:a\"b\\c","custom:é","nickname"],"attributes_left_out":2,"outcome":"ATTRIBUTE_NOT_ALLOWED"}"#,
             ),
         ];
         for (record, expected) in table {
             let mut lines = b"before\n".to_vec();
-            record.append_to(&mut lines);
+            record.append_to(&mut lines, br#"{"schema":1,"replica":"r","key_id":"k""#);
             assert_eq!(String::from_utf8(lines).unwrap(), format!("before\n{expected}\n"));
         }
     }
@@ -189,7 +213,7 @@ mod tests {
         for (tokens, expected) in table {
             let revocation = Revocation { pool: "p_1".parse().unwrap(), tokens, at };
             let (mut line, none) = (Vec::new(), AttributeNames::default());
-            Record { revocation: Some(&revocation), ..record(&none, "answered") }.append_to(&mut line);
+            Record { revocation: Some(&revocation), ..record(&none, "answered") }.append_to(&mut line, b"{");
             let line = String::from_utf8(line).unwrap();
             assert!(
                 line.contains(&format!("\"attributes\":[],{expected}\"outcome\":\"answered\"}}")),
@@ -203,7 +227,9 @@ mod tests {
             time: UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900),
             request_id: "r-1",
             method: "s/M",
+            peer: Some(Address::Ip([10, 0, 0, 7].into())),
             caller: Some("web"),
+            principal: Some(&PRINCIPAL),
             pool: Some("p_1"),
             sub_hash: Some(SubHash([b'0'; 64])),
             users: 0,
@@ -213,7 +239,10 @@ mod tests {
             revocation: None,
             kinds: None,
             changes: None,
+            settings: None,
             outcome,
         }
     }
+
+    static PRINCIPAL: LazyLock<Principal> = LazyLock::new(|| Principal::rule("web"));
 }

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -41,8 +42,10 @@ pub(super) struct Shared {
     /// The limit on each buffer, in bytes.
     pub(super) capacity: usize,
     pub(super) required: bool,
+    /// How every record begins.
+    pub(super) head: Box<[u8]>,
     pub(super) key: Key,
-    pub(super) pools: Pools,
+    pub(super) pools: ArcSwap<Pools>,
     pub(super) health: SinkHealth,
     pub(super) dropped: Counter,
     /// Whether records were dropped since the sink last accepted some.
@@ -83,7 +86,7 @@ impl Queue {
         let is_awaited = is_awaited && self.shared.required;
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         let before = buffer.lines.len();
-        if let Err(count) = buffer.push(records, self.shared.capacity) {
+        if let Err(count) = buffer.push(records, &self.shared.head, self.shared.capacity) {
             drop(buffer);
             self.shared.count_dropped(count);
             return is_awaited.then(|| oneshot::channel().1);

@@ -3,7 +3,12 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{Recorder, WriteAck, names::AttributeNames, record::Record, recorder::Queue};
-use crate::{changes::ChangeKinds, pool::PoolId, user::Sub};
+use crate::{
+    auth::{Address, Principal},
+    changes::ChangeKinds,
+    pool::PoolId,
+    user::Sub,
+};
 
 /// Records what is sent on one stream. Dropping it records that the caller cancelled.
 #[derive(Debug)]
@@ -12,14 +17,24 @@ pub struct StreamRecorder {
     queue: Option<Queue>,
     method: &'static str,
     request_id: Box<str>,
+    peer: Address,
     caller: Arc<str>,
+    principal: Principal,
     changes: u64,
 }
 
 impl Recorder {
     /// Begins to record a stream that was opened by the call with this id.
-    pub fn stream(&self, method: &'static str, request_id: &str, caller: Arc<str>) -> StreamRecorder {
-        StreamRecorder { queue: self.0.clone(), method, request_id: request_id.into(), caller, changes: 0 }
+    pub fn stream(
+        &self,
+        method: &'static str,
+        request_id: &str,
+        peer: Address,
+        caller: Arc<str>,
+        principal: Principal,
+    ) -> StreamRecorder {
+        let (queue, request_id) = (self.0.clone(), request_id.into());
+        StreamRecorder { queue, method, request_id, peer, caller, principal, changes: 0 }
     }
 }
 
@@ -50,7 +65,9 @@ impl StreamRecorder {
             time: SystemTime::now(),
             request_id: &self.request_id,
             method: self.method,
+            peer: Some(self.peer),
             caller: Some(&self.caller),
+            principal: Some(&self.principal),
             pool: None,
             sub_hash: None,
             users: 0,
@@ -60,6 +77,7 @@ impl StreamRecorder {
             revocation: None,
             kinds: None,
             changes: None,
+            settings: None,
             outcome,
         }
     }

@@ -44,6 +44,11 @@ impl Certificate {
         self.names.contains(name)
     }
 
+    /// Returns the first of its names.
+    pub(super) fn first_name(&self) -> Option<&str> {
+        self.names.first().map(AlternativeName::as_str)
+    }
+
     /// Makes one without a signature, for the tests of other modules.
     #[cfg(test)]
     pub(crate) fn for_test(names: &[&str]) -> Self {
@@ -58,6 +63,15 @@ pub enum AlternativeName {
     Dns(String),
     /// A `uniformResourceIdentifier`.
     Uri(String),
+}
+
+impl AlternativeName {
+    /// Returns the name as it is in the certificate.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Dns(name) | Self::Uri(name) => name,
+        }
+    }
 }
 
 impl FromStr for AlternativeName {

@@ -1,4 +1,4 @@
-//! `audit-hash`: the hash of a user's sub in the audit records.
+//! `audit-hash`: the hashes of a user's sub in the audit records.
 
 use std::path::PathBuf;
 
@@ -27,18 +27,18 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// Prints one hash a line.
+/// Prints one hash a line: under the current key, then under that of earlier records.
 pub(super) fn run(arguments: Arguments) -> Result<(), CommandError> {
     let config =
         Config::load(Sources::from_process(arguments.config, Vec::new())).map_err(CommandError::config)?;
     let mut errors = ErrorCollector::new(&config);
-    let read = Pools::read(&config, &mut errors).zip(audit::read_key(&config, &mut errors));
-    let (pools, key) = errors.finish(read).map_err(CommandError::config)?;
+    let read = Pools::read(&config, &mut errors).zip(audit::read_keys(&config, &mut errors));
+    let (pools, keys) = errors.finish(read).map_err(CommandError::config)?;
     let sub = client::parse_sub(&arguments.sub)?;
     let is_selected = |id: &PoolId| arguments.user_pool_id.as_ref().is_none_or(|only| only == id);
     let ids: Vec<_> = pools.iter().map(|pool| &pool.id).filter(|id| is_selected(id)).collect();
     if ids.is_empty() {
         return Err(CommandError::usage("--user-pool-id is not a pool of the settings"));
     }
-    ids.into_iter().try_for_each(|id| print_line(key.hash(id, &sub)))
+    keys.iter().flat_map(|key| ids.iter().map(|id| key.hash(id, &sub))).try_for_each(print_line)
 }

@@ -29,10 +29,11 @@ use tokio::{task::JoinSet, time::sleep};
 use tonic::{Code, Request};
 
 use crate::{
+    support::command::{GOOD, code, run, settings, stderr, stdout},
     support::process::Process,
     support::{
-        ADA, App, BOB, GET_USER_STARTED, GRACE, about, assert_failure, config, connect, failure, http_get,
-        metric, serve, standin, with_token,
+        ADA, App, BOB, GET_USER_STARTED, GRACE, WEB, about, assert_failure, config, connect, failure,
+        http_get, metric, serve, standin, with_token,
     },
 };
 
@@ -154,6 +155,58 @@ async fn a_call_cancelled_within_its_message_is_recorded_as_cancelled() {
     stream.send_reset(h2::Reason::CANCEL);
     trail.holds(1).await;
     assert_eq!(trail.records()[0]["outcome"], "cancelled");
+}
+
+#[tokio::test]
+async fn every_record_says_where_it_is_from_and_what_identified_the_caller() {
+    let trail = Trail::new();
+    let mut app =
+        App::start_with_config(trail.set(|config| config.audit.replica = Some("replica-1".into()))).await;
+    app.get_by_token(&app.token("ada")).await.unwrap();
+    app.get_by_sub(ADA).await.unwrap();
+    app.stop();
+    app.wait_until_stopped().await;
+    let records = trail.records();
+    for (record, kind, principal) in [(&records[0], "app_client", WEB), (&records[1], "rule", "sidecar")] {
+        assert_eq!((&record["schema"], &record["replica"]), (&1.into(), &"replica-1".into()), "{record}");
+        assert_eq!(record["key_id"], trail.key().id(), "{record}");
+        assert_eq!(record["peer"], "127.0.0.1", "{record}");
+        assert_eq!((&record["principal_kind"], &record["principal"]), (&kind.into(), &principal.into()));
+    }
+}
+
+/// A variable that Fargate sets from a secret is as good as a file, and the key before it still finds
+/// its records.
+#[test]
+fn keys_come_from_the_environment_and_audit_hash_knows_both() {
+    let [current, previous] = ["00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"];
+    let (folder, file) = settings(GOOD);
+    let key_file = folder.path().join("key");
+    fs::write(&key_file, current).unwrap();
+    let hashes = |environment: &[(&str, &str)], arguments: &[&str]| {
+        let output = run(&[&["audit-hash", "ada", "--config", &file], arguments].concat(), environment);
+        (code(&output), stdout(&output).lines().map(ToOwned::to_owned).collect::<Vec<_>>(), stderr(&output))
+    };
+    let key = ("COGNITO_LOOKUP_AUDIT_KEY", current);
+    let from_file = [("COGNITO_LOOKUP_AUDIT__KEY_FILE", key_file.to_str().unwrap())];
+    let (_, of_file, _) = hashes(&from_file, &[]);
+    assert_eq!(hashes(&[key], &[]).1, of_file);
+    let (_, both, _) = hashes(&[key, ("COGNITO_LOOKUP_AUDIT_PREVIOUS_KEY", previous)], &[]);
+    assert_eq!((both.len(), &both[0]), (2, &of_file[0]));
+    assert_eq!(both[1], hashes(&[("COGNITO_LOOKUP_AUDIT_KEY", previous)], &[]).1[0]);
+    for (environment, expected) in [
+        (
+            vec![("COGNITO_LOOKUP_AUDIT_KEY", "short-secret")],
+            "COGNITO_LOOKUP_AUDIT_KEY: has fewer than 32 bytes",
+        ),
+        (vec![key, from_file[0]], "audit.key_file: is set, and so is COGNITO_LOOKUP_AUDIT_KEY"),
+        (vec![], "audit.key_file: must be set"),
+    ] {
+        let (code, _, said) = hashes(&environment, &[]);
+        assert!(code == 2 && said.contains(expected) && !said.contains("short-secret"), "{said}");
+    }
+    let printed = run(&["config", "print", "--config", &file], &[key]);
+    assert!(!stdout(&printed).contains(current), "a secret is no setting");
 }
 
 #[tokio::test]
@@ -515,7 +568,7 @@ impl Trail {
         let mut config = Config::default();
         self.set(|_| {})(&mut config);
         let mut errors = cognito_lookup::config::ErrorCollector::new(&config);
-        cognito_lookup::audit::read_key(&config, &mut errors).unwrap()
+        cognito_lookup::audit::read_keys(&config, &mut errors).unwrap().remove(0)
     }
 
     /// Returns the hash that replaces the `sub` in a record.
