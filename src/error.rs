@@ -167,6 +167,7 @@ impl Error {
             Self::Denied(Denied::ScopeMissing) => Reason::ScopeMissing,
             Self::Denied(Denied::UserDisabled) => Reason::UserDisabled,
             Self::Denied(Denied::SubjectAmbiguous) => Reason::SubjectAmbiguous,
+            Self::Denied(Denied::AnswersExhausted(_)) => Reason::CallerRateLimited,
             Self::Denied(Denied::SubjectMissing) | Self::Invalid(InvalidQuery::Sub(_)) => {
                 Reason::SubMalformed
             }
@@ -241,7 +242,8 @@ impl Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Failure(Failure::BudgetExhausted(wait) | Failure::CircuitOpen(wait)) => Some(*wait),
+            Self::Failure(Failure::BudgetExhausted(wait) | Failure::CircuitOpen(wait))
+            | Self::Denied(Denied::AnswersExhausted(wait)) => Some(*wait),
             // The rest of the server, or another replica, is there.
             Self::WatchEnded => Some(MOVE_AFTER),
             // The same request would exceed the size, or get the same answer of Cognito, again.

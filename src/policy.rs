@@ -3,12 +3,15 @@
 //! [`Policy::rule`] finds the rule of a [`Caller`], [`CallerRule::permit`] turns a query into a
 //! [`Permit`], and [`Permit::disclose`] cuts what was found down to a [`Disclosure`].
 
+mod answer_limit;
 mod caller_rule;
 mod disclosure;
 mod explanation;
 mod network;
 mod permit;
 mod rule;
+
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -71,6 +74,8 @@ impl Policy {
 pub enum Denied {
     #[error("the tokens and fields name different users")]
     SubjectAmbiguous,
+    #[error("the caller has had its answers_per_second")]
+    AnswersExhausted(Duration),
     #[error("the call has no credential")]
     CredentialMissing,
     #[error(

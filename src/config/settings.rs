@@ -92,6 +92,9 @@ pub struct CallerSettings {
     /// The calls per second to Cognito, in each account and Region; default only the `budget`.
     #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
     pub misses_per_second: Option<usize>,
+    /// The users per second that each replica answers it, from the cache or not; default no limit.
+    #[serde(with = "Bounded::<Option<usize>, 1, PER_SECOND>")]
+    pub answers_per_second: Option<usize>,
 }
 
 /// Whose attributes a caller may read.

@@ -48,6 +48,11 @@ fn every_error_has_its_code_and_reason() {
         (Failure::Internal.into(), Internal, "INTERNAL"),
         (Error::SharedCache(CallError::Timeout), Unavailable, "SHARED_CACHE_UNAVAILABLE"),
         (Error::RevocationsFull, ResourceExhausted, "REVOCATIONS_FULL"),
+        (
+            Denied::AnswersExhausted(Duration::from_millis(70)).into(),
+            ResourceExhausted,
+            "CALLER_RATE_LIMITED",
+        ),
         (OpenError::NotReady.into(), Unavailable, "SHARED_CACHE_UNAVAILABLE"),
         (OpenError::TokenInvalid.into(), InvalidArgument, "RESUME_TOKEN_INVALID"),
         (OpenError::TokenExpired.into(), OutOfRange, "RESUME_TOKEN_EXPIRED"),

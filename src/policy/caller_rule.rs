@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     attribute::AttributeName,
-    auth::{Caller, Identity, TokenUser},
+    auth::{Caller, Identity, Principal, TokenUser},
     changes::WatchFilter,
     config::Reads,
     pool::{Pool, PoolId, Pools},
@@ -29,6 +29,11 @@ impl<'a> CallerRule<'a> {
         &self.rule.name
     }
 
+    /// Returns what the caller was recognised by.
+    pub fn principal(&self) -> &'a Principal {
+        &self.rule.principal
+    }
+
     /// Returns whether the caller may read only users whose access token it presents.
     pub fn requires_user_token(&self) -> bool {
         self.rule.reads == Reads::Token
@@ -37,6 +42,12 @@ impl<'a> CallerRule<'a> {
     /// Returns the caller, and the rate limit of the calls to Cognito that are made for it.
     pub fn caller_limit(&self) -> CallerRateLimit {
         self.rule.caller_limit
+    }
+
+    /// Takes so many answers from the caller's limit, if it has one.
+    pub fn take_answers(&self, answers: usize) -> Result<(), Denied> {
+        let Some(limit) = &self.rule.answer_limit else { return Ok(()) };
+        limit.take(answers).map_err(Denied::AnswersExhausted)
     }
 
     /// Decides, before anything is fetched, whether the caller may read what `query` requests.

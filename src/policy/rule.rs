@@ -5,10 +5,10 @@ mod reader;
 use std::sync::Arc;
 
 use self::reader::Reader;
-use super::{CallerRateLimit, network::Network};
+use super::{CallerRateLimit, answer_limit::AnswerLimit, network::Network};
 use crate::{
     attribute::Selection,
-    auth::{AlternativeName, Identity},
+    auth::{AlternativeName, Identity, Principal},
     config::{Config, ErrorCollector, Reads},
     pool::{ClientId, Pools},
 };
@@ -17,6 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) name: Arc<str>,
+    /// What its callers are recognised by, for audit records.
+    pub(super) principal: Principal,
     pub(super) matcher: CallerMatcher,
     pub(super) reads: Reads,
     pub(super) attributes: Arc<Selection>,
@@ -24,6 +26,8 @@ pub(super) struct Rule {
     pub(super) admin: bool,
     pub(super) watch: bool,
     pub(super) caller_limit: CallerRateLimit,
+    /// The limit on all answers; none if there is none.
+    pub(super) answer_limit: Option<AnswerLimit>,
     /// The key of the entry, such as `callers[0]`.
     pub(super) key: String,
 }
@@ -37,6 +41,17 @@ pub enum Risk {
     Loopback,
     /// It matches what a proxy forwards.
     Proxied,
+}
+
+impl CallerMatcher {
+    /// Returns what audit records name of the callers of the rule with this name.
+    fn principal(&self, rule: &str) -> Principal {
+        match self {
+            Self::AppClient(client, _) => Principal::app_client(client.as_str()),
+            Self::Certificate(name) => Principal::certificate(name.as_str()),
+            Self::Network { .. } => Principal::rule(rule),
+        }
+    }
 }
 
 /// What a caller is recognised by.

@@ -431,7 +431,7 @@ fn only_a_watcher_watches_and_with_a_users_token_only_that_user() {
             pool: pool.clone(),
             kinds: ChangeKinds::ALL,
             resume_token: String::new(),
-            checkpoint_interval: std::time::Duration::from_secs(30),
+            checkpoint_interval: Duration::from_secs(30),
         };
         let permit = policy.rule(caller).and_then(|rule| rule.watch_permit(&query));
         let permitted = permit.map(WatchPermit::into_filter).map(|filter| (filter.pool, filter.subs));
@@ -716,6 +716,6 @@ fn user(sub: &str) -> User {
 }
 
 fn freshness() -> Freshness {
-    let age = std::time::Duration::ZERO;
+    let age = Duration::ZERO;
     Freshness { source: Source::Cache, began: TimePoint::now(), age, stale_reason: None }
 }

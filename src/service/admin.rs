@@ -31,7 +31,7 @@ impl Service {
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         let rule = self.policy.rule(&caller);
-        context.set_rule(&rule);
+        context.set_rule(&caller, &rule);
         let target = target.map_err(Into::into)?;
         audit.set_target(&target);
         Ok(rule?.admin_permit(target)?)

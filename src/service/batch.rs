@@ -22,17 +22,19 @@ impl Service {
         let credentials = Credentials { metadata, access_token: "", peer };
         let caller = self.authenticator.authenticate(credentials).await?;
         let rule = self.policy.rule(&caller);
-        context.set_rule(&rule);
+        context.set_rule(&caller, &rule);
         audit.set_token_user(&caller);
         let batch = wire::batch(message, TimePoint::now)?;
         audit.set_batch(&batch);
         let rule = rule?;
         let permits = permits(rule, &batch)?;
+        rule.take_answers(permits.iter().flatten().count())?;
         self.check_online(credentials, rule.caller_limit(), call.deadline).await?;
         audit.set_denials(permits.iter().map(|permit| permit.as_ref().err().map(Error::reason)));
         let users = self.find_all(permits, deadline::of_fetches(call.deadline)).await;
         let began = users.iter().flatten().map(|user| user.freshness().began.boot).min();
         call.set_holds_until(began.and_then(|began| batch.query.freshness.holds_until(began)));
+        call.set_users(users.iter().flatten().count());
         audit.set_user_outcomes(users.iter().map(|user| match user {
             Ok(user) => Ok((user.names(), user.freshness())),
             Err(error) => Err(error.reason()),

@@ -2,7 +2,10 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,7 @@ use crate::{
     audit::{OpenRecord, Recorder},
     clock::BootTime,
     error::Error,
+    policy::Denied,
     telemetry::{
         metrics::{
             Metrics,
@@ -45,6 +49,11 @@ impl CallCounters {
     pub(super) fn for_thread(metrics: &Metrics) -> Self {
         Self { rpcs: metrics.rpcs.for_thread(LABELS), callers: metrics.callers.for_thread() }
     }
+
+    /// Returns the same counters of calls, and new ones of callers.
+    pub(super) fn with_new_callers(&self, metrics: &Metrics) -> Self {
+        Self { rpcs: Arc::clone(&self.rpcs), callers: metrics.callers.for_thread() }
+    }
 }
 
 /// A call in progress. Dropped before [`finish`](Self::finish), it was cancelled by its caller.
@@ -54,6 +63,8 @@ pub(super) struct CallObserver<'c> {
     counters: &'c CallCounters,
     /// The configured name of the caller, which the call is counted under.
     pub(super) caller: OnceLock<Arc<str>>,
+    /// The users that the response has.
+    users: AtomicU32,
     request_id: RequestId,
     started: Instant,
     pub(super) deadline: Instant,
@@ -91,6 +102,7 @@ impl<'c> CallObserver<'c> {
             method,
             counters,
             caller: OnceLock::new(),
+            users: AtomicU32::new(0),
             request_id: RequestId::from_headers(headers),
             started: now,
             deadline: deadline::of_call(client_timeout, now, limit),
@@ -104,6 +116,11 @@ impl<'c> CallObserver<'c> {
 
     pub(super) fn request_id(&self) -> &str {
         self.request_id.as_str()
+    }
+
+    /// Sets how many users the response has.
+    pub(super) fn set_users(&self, count: usize) {
+        self.users.store(u32::try_from(count).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// Sets until when the response is as fresh as the caller requires.
@@ -164,6 +181,7 @@ impl<'c> CallObserver<'c> {
         self.finished = true;
         let (code, caller_outcome) = match &outcome {
             Ok(_) => (Code::Ok, CallerOutcome::Answered),
+            Err(error @ Error::Denied(Denied::AnswersExhausted(_))) => (error.code(), CallerOutcome::Limited),
             Err(error) if error.is_server_fault() => (error.code(), CallerOutcome::Failed),
             Err(error) => (error.code(), CallerOutcome::Refused),
         };
@@ -204,7 +222,8 @@ impl<'c> CallObserver<'c> {
     fn count(&self, code: Code, outcome: CallerOutcome) {
         self.counters.rpcs.handled(self.method.index, code.into(), self.started.elapsed());
         if self.method.is_audited() {
-            self.counters.callers.count(self.caller.get().map(|name| &**name), outcome);
+            let users = if outcome == CallerOutcome::Answered { self.users.load(Relaxed) } else { 0 };
+            self.counters.callers.count(self.caller.get().map(|name| &**name), outcome, users);
         }
     }
 }

@@ -22,6 +22,35 @@ use tonic_types::StatusExt as _;
 use crate::support::{ADA, App, about, connect, failure, max_age};
 
 #[tokio::test]
+async fn a_caller_gets_no_more_than_its_answers_from_the_cache_either() {
+    let app = App::start_with_config(|config| config.callers[1].answers_per_second = Some(2)).await;
+    let (begun, mut answered) = (Instant::now(), 0);
+    let status = loop {
+        match app.get_by_sub(ADA).await {
+            Ok(_) => answered += 1,
+            Err(status) => break status,
+        }
+    };
+    // Two at once, and one in each half of a second that the calls take.
+    assert!(answered >= 2 && f64::from(answered) <= 3.0 + 2.0 * begun.elapsed().as_secs_f64(), "{answered}");
+    assert_eq!(failure(&status), (Code::ResourceExhausted, "CALLER_RATE_LIMITED".to_owned()));
+    let retry = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert!(retry <= Duration::from_secs(1), "{retry:?}, with jitter");
+    assert_eq!(app.cognito_lookups(), 1, "the others were in the cache");
+    let series =
+        |outcome| format!("cognito_lookup_caller_requests_total{{caller=\"sidecar\",outcome=\"{outcome}\"}}");
+    assert_eq!(app.metric(&series("Limited")).await, 1.0);
+    assert_eq!(app.metric(&series("Failed")).await, 0.0, "the service has not failed");
+    let users = app.metric("cognito_lookup_caller_users_total{caller=\"sidecar\"}").await;
+    assert_eq!(users, f64::from(answered));
+    // Another caller has no limit.
+    let token = app.token("ada");
+    for _ in 0..20 {
+        app.get_by_token(&token).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn of_a_burst_of_cold_users_only_those_whose_fetch_starts_before_the_deadline_are_fetched() {
     let app = App::start_with_config(|config| config.budget.user_reads_per_second = Some(20)).await;
     let people = put_cold_users(&app, 400);

@@ -150,6 +150,7 @@ table! {
     WatchTooSlow: ResourceExhausted, 500, Keep, true, Developer, "the stream was read too slowly; continue with the last resume token";
     WatchLimit: ResourceExhausted, 503, Keep, true, Operator, "there are as many streams as are allowed; retry";
     WatchEnded: Unavailable, 503, Keep, true, Nobody, "the stream ended; continue with the last resume token";
+    CallerRateLimited: ResourceExhausted, 503, Keep, true, Developer, "the caller has had its answers per second; retry";
 }
 
 #[cfg(test)]

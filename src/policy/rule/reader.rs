@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{
-    super::{CallerRateLimit, network::Network},
+    super::{CallerRateLimit, answer_limit::AnswerLimit, network::Network},
     CallerMatcher, Rule,
 };
 use crate::{
@@ -26,22 +26,27 @@ pub(super) struct Reader<'a, 'e> {
 
 impl Reader<'_, '_> {
     pub(super) fn read(mut self) -> Option<Rule> {
-        let CallerSettings { name, reads, groups, admin, watch, misses_per_second, .. } = self.caller;
+        let CallerSettings {
+            name, reads, groups, admin, watch, misses_per_second, answers_per_second, ..
+        } = self.caller;
         if name.is_empty() || name.len() > 64 || name.contains(char::is_control) {
             self.refuse("name", "must be 1 to 64 characters without control characters");
         }
         let (matcher, attributes) = (self.matcher(), self.attributes());
         self.check_reads_and_admin();
         let caller_limit = CallerRateLimit { caller: self.index, misses_per_second: *misses_per_second };
+        let matcher = matcher?;
         Some(Rule {
             name: name.as_str().into(),
-            matcher: matcher?,
+            principal: matcher.principal(name),
+            matcher,
             reads: *reads,
             attributes: attributes.into(),
             groups: *groups,
             admin: *admin,
             watch: *watch,
             caller_limit,
+            answer_limit: answers_per_second.map(AnswerLimit::new),
             key: self.key.to_owned(),
         })
     }

@@ -2,7 +2,7 @@
 //! own counters.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -49,18 +49,26 @@ impl CallerMetrics {
 
 /// The counters of one serving thread.
 #[derive(Debug)]
-pub struct CallerCounters(BTreeMap<Arc<str>, [AtomicU64; CallerOutcome::ALL.len()]>);
+pub struct CallerCounters(BTreeMap<Arc<str>, OneCaller>);
+
+#[derive(Debug, Default)]
+struct OneCaller {
+    calls: [AtomicU64; CallerOutcome::ALL.len()],
+    /// The users that its answers had.
+    users: AtomicU64,
+}
 
 impl CallerCounters {
-    /// Counts a call of the caller with this name; of no name if no rule matches the caller.
-    pub fn count(&self, caller: Option<&str>, outcome: CallerOutcome) {
-        if let Some(counter) = self.get(caller.unwrap_or(UNKNOWN_CALLER), outcome) {
-            counter.fetch_add(1, Relaxed);
+    /// Counts a call of the caller with this name, and the users that it answered; of no name if no
+    /// rule matches the caller.
+    pub fn count(&self, caller: Option<&str>, outcome: CallerOutcome, users: u32) {
+        let Some(counters) = self.0.get(caller.unwrap_or(UNKNOWN_CALLER)) else { return };
+        if let Some(calls) = counters.calls.get(outcome.index()) {
+            calls.fetch_add(1, Relaxed);
         }
-    }
-
-    fn get(&self, caller: &str, outcome: CallerOutcome) -> Option<&AtomicU64> {
-        self.0.get(caller)?.get(outcome.index())
+        if users > 0 {
+            counters.users.fetch_add(users.into(), Relaxed);
+        }
     }
 }
 
@@ -73,6 +81,8 @@ label! {
         Cancelled,
         /// The service failed; the caller is not to blame.
         Failed,
+        /// The caller has had its `answers_per_second`.
+        Limited,
         /// The call was refused. Repeating it without a change would not help.
         Refused,
     }
@@ -81,16 +91,22 @@ label! {
 impl Collector for CallerMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let threads = self.threads().counters.clone();
-        let names = threads.iter().take(1).flat_map(|counters| counters.0.keys());
-        let series =
-            names.flat_map(|name| CallerOutcome::ALL.iter().map(move |(outcome, _)| (name, *outcome)));
-        let series = series.map(|(name, outcome)| {
-            let calls = sum(&threads, |counters| counters.get(name, outcome));
+        // After a reload, threads may have counters of other names.
+        let names: BTreeSet<_> = threads.iter().flat_map(|counters| counters.0.keys()).collect();
+        let outcomes = |name| CallerOutcome::ALL.iter().map(move |(outcome, _)| (name, *outcome));
+        let series = names.iter().copied().flat_map(outcomes).map(|(name, outcome)| {
+            let calls = sum(&threads, |counters| counters.0.get(name)?.calls.get(outcome.index()));
             (([("caller", Arc::clone(name))], outcome), calls)
         });
         let help =
             "Calls about users by the configured name of the caller; empty if no rule matches the caller";
-        encode_counters(&mut encoder, ("caller_requests", help), series)
+        encode_counters(&mut encoder, ("caller_requests", help), series)?;
+        let users = names.iter().copied().map(|name| {
+            let users = sum(&threads, |counters| Some(&counters.0.get(name)?.users));
+            ([("caller", Arc::clone(name))], users)
+        });
+        let help = "Users in the answers to a caller, from the cache or not, by its configured name";
+        encode_counters(&mut encoder, ("caller_users", help), users)
     }
 }
 
@@ -109,14 +125,14 @@ mod tests {
         registry.register_collector(Box::new(callers.clone()));
         callers.set_names(["web", "billing"].into_iter());
         let (one, two) = (callers.for_thread(), callers.for_thread());
-        for (counters, caller, outcome) in [
-            (&one, Some("web"), CallerOutcome::Answered),
-            (&two, Some("web"), CallerOutcome::Answered),
-            (&two, Some("billing"), CallerOutcome::Failed),
-            (&two, None, CallerOutcome::Refused),
-            (&one, Some("made up"), CallerOutcome::Refused),
+        for (counters, caller, outcome, users) in [
+            (&one, Some("web"), CallerOutcome::Answered, 1),
+            (&two, Some("web"), CallerOutcome::Answered, 99),
+            (&two, Some("billing"), CallerOutcome::Failed, 0),
+            (&two, None, CallerOutcome::Refused, 0),
+            (&one, Some("made up"), CallerOutcome::Refused, 0),
         ] {
-            counters.count(caller, outcome);
+            counters.count(caller, outcome, users);
         }
         let mut text = String::new();
         text::encode(&mut text, &registry).unwrap();
@@ -126,6 +142,8 @@ mod tests {
             let line = format!("caller_requests_total{{caller=\"{caller}\",outcome=\"{outcome}\"}} {calls}");
             assert!(text.lines().any(|exported| exported == line), "{line} is not in\n{text}");
         }
-        assert_eq!(text.matches("caller_requests_total{").count(), 3 * 4, "{text}");
+        assert_eq!(text.matches("caller_requests_total{").count(), 3 * 5, "{text}");
+        assert!(text.contains("caller_users_total{caller=\"web\"} 100\n"), "{text}");
+        assert!(text.contains("caller_users_total{caller=\"billing\"} 0\n"), "{text}");
     }
 }
