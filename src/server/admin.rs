@@ -10,10 +10,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{self, HeaderName},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -23,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{readiness::Readiness, worker::Workers};
+use super::{readiness::Readiness, status_page, worker::Workers};
 use crate::telemetry::metrics::{Format, Metrics};
 
 /// What the admin port reports; cheap to clone.
@@ -77,14 +80,42 @@ impl Admin {
         match request.uri().path() {
             "/livez" if self.workers.all_respond().await => text(StatusCode::OK, "live\n"),
             "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "a serving thread does not respond\n"),
-            "/readyz" if self.readiness.is_ready() => text(StatusCode::OK, "ready\n"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/readyz" => self.readyz(request.uri().query() == Some("verbose")),
             // This port is opened as the last step of the start.
             "/startupz" => text(StatusCode::OK, "started\n"),
             "/version" => text(StatusCode::OK, concat!("cognito-lookup ", env!("CARGO_PKG_VERSION"), "\n")),
             "/metrics" => self.metrics(request.headers()).await,
-            _ => text(StatusCode::NOT_FOUND, "not found; try /livez /readyz /startupz /metrics /version\n"),
+            "/statusz" => self.statusz().await,
+            _ => text(StatusCode::NOT_FOUND, NOT_FOUND),
         }
+    }
+
+    /// Returns whether the server is ready and, if `verbose`, what is missing.
+    fn readyz(&self, verbose: bool) -> Response<String> {
+        let receiver = self.readiness.subscribe();
+        let state = receiver.borrow();
+        let (status, summary) = match state.is_ready() {
+            true => (StatusCode::OK, "ready\n"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        };
+        if verbose { text(status, state.describe() + summary) } else { text(status, summary) }
+    }
+
+    /// Returns the page for people.
+    async fn statusz(&self) -> Response<String> {
+        let (metrics, readiness) = (self.metrics.clone(), self.readiness.subscribe());
+        let render = move || {
+            let samples = metrics.samples();
+            status_page::render(&samples, &readiness.borrow(), SystemTime::now())
+        };
+        let Some(page) = one_at_a_time(&self.writing, render).await else {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n");
+        };
+        let mut response = Response::new(page);
+        for (name, value) in PAGE_HEADERS {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
 
     /// Returns the metrics in the format that the scraper accepts.
@@ -144,6 +175,18 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response<String> {
     response
 }
 
+const NOT_FOUND: &str =
+    "not found; try /livez /readyz /readyz?verbose /startupz /statusz /metrics /version\n";
+// The page has no script, and a browser runs none.
+const PAGE_HEADERS: [(HeaderName, &str); 4] = [
+    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+];
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 // Enough for the probes and a few scrapers.
 const MAX_CONNECTIONS: usize = 64;

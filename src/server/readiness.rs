@@ -1,7 +1,11 @@
 //! Whether the server is ready for calls, as gRPC health, `/readyz` and load balancers report it.
 
-use std::{collections::BTreeMap, mem};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
+use thiserror::Error;
 use tokio::sync::watch;
 use tonic::Status;
 use tracing::{info, warn};
@@ -12,40 +16,117 @@ use crate::pool::{PoolId, Pools};
 #[derive(Clone, Debug)]
 pub(super) struct Readiness(watch::Receiver<ReadyState>);
 
+/// What a pool needs before calls about it can be answered.
+#[derive(Clone, Copy, Debug, Eq, Error, Ord, PartialEq, PartialOrd)]
+pub(super) enum Requirement {
+    #[error("its signing keys were not fetched yet")]
+    SigningKeys,
+    #[error("no AWS credentials for it were found yet")]
+    Credentials,
+}
+
+impl Requirement {
+    pub(super) const ALL: [Self; 2] = [Self::SigningKeys, Self::Credentials];
+}
+
 /// What is ready.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ReadyState {
-    pools: BTreeMap<PoolId, bool>,
+    /// What each pool still lacks.
+    pools: BTreeMap<PoolId, BTreeSet<Requirement>>,
     requires_all: bool,
+    /// Whether the revocations and changes before the start were read, or take too long.
+    is_caught_up: bool,
     /// Whether the audit sink accepts the records that every call requires.
     audit_ready: bool,
     stopping: bool,
+}
+
+/// One condition of readiness.
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) name: String,
+    /// What is missing, empty if nothing is.
+    pub(super) missing: String,
 }
 
 impl ReadyState {
     /// Returns whether the server is ready for calls about some pool, or about every one if the
     /// settings require that.
     pub(super) fn is_ready(&self) -> bool {
-        let mut pools = self.pools.values();
+        let mut pools = self.pools.values().map(BTreeSet::is_empty);
         self.answers_calls()
-            && if self.requires_all { pools.all(|ready| *ready) } else { pools.any(|ready| *ready) }
+            && if self.requires_all { pools.all(|ready| ready) } else { pools.any(|ready| ready) }
     }
 
     /// Returns whether the server is ready for calls about a pool; none if it is not configured.
     pub(super) fn is_pool_ready(&self, pool: &str) -> Option<bool> {
         let mut pools = self.pools.iter();
-        pools.find(|(id, _)| id.as_str() == pool).map(|(_, ready)| *ready && self.answers_calls())
+        let (_, missing) = pools.find(|(id, _)| id.as_str() == pool)?;
+        Some(missing.is_empty() && self.answers_calls())
     }
 
     pub(super) fn pools(&self) -> impl Iterator<Item = &PoolId> {
         self.pools.keys()
     }
 
-    /// Records that calls about a pool can be answered.
-    pub(super) fn set_pool_ready(&mut self, pool: &PoolId) {
+    /// Returns every condition. Not all of them are needed: without `require_all_pools`, one pool is
+    /// enough.
+    pub(super) fn checks(&self) -> impl Iterator<Item = Check> {
+        let check = |name: &str, is_met: bool, problem: &str| Check {
+            name: name.to_owned(),
+            missing: if is_met { String::new() } else { problem.to_owned() },
+        };
+        let server = [
+            check("running", !self.stopping, "the server is stopping"),
+            check("audit", self.audit_ready, "the audit sink does not accept the required records"),
+            check("revocations", self.is_caught_up, "the revocations before the start are being read"),
+        ];
+        let pools = self.pools.iter().map(|(id, missing)| Check {
+            name: format!("pool {id}"),
+            missing: missing.iter().map(Requirement::to_string).collect::<Vec<_>>().join(", "),
+        });
+        server.into_iter().chain(pools)
+    }
+
+    /// Returns every condition on a line of its own, with what is missing.
+    pub(super) fn describe(&self) -> String {
+        let line = |Check { name, missing }| match &*missing {
+            "" => format!("[+] {name}: ok\n"),
+            missing => format!("[-] {name}: {missing}\n"),
+        };
+        self.checks().map(line).collect()
+    }
+
+    /// Serves these pools from now on, and returns those that are new. One that stays keeps its state.
+    pub(super) fn set_pools(&mut self, pools: &Pools) -> Vec<PoolId> {
+        self.pools.retain(|id, _| pools.by_id(id).is_some());
+        let new: Vec<_> =
+            pools.iter().map(|pool| pool.id.clone()).filter(|id| !self.pools.contains_key(id)).collect();
+        self.pools.extend(new.iter().map(|id| (id.clone(), Requirement::ALL.into())));
+        new
+    }
+
+    /// Records that a pool has what it needs. Returns whether calls about it can now be answered.
+    pub(super) fn meet(&mut self, pool: &PoolId, requirement: Requirement) -> bool {
         let was_ready = self.is_ready();
-        self.pools.insert(pool.clone(), true);
+        let Some(missing) = self.pools.get_mut(pool) else { return false };
+        if !missing.remove(&requirement) || !missing.is_empty() {
+            return false;
+        }
         info!(pool.id = %pool, "the pool is ready");
+        self.note_serving(was_ready);
+        true
+    }
+
+    /// Records that the revocations and changes before the start were read, or take too long.
+    pub(super) fn catch_up(&mut self) {
+        let was_ready = self.is_ready();
+        self.is_caught_up = true;
+        self.note_serving(was_ready);
+    }
+
+    fn note_serving(&self, was_ready: bool) {
         if !was_ready && self.is_ready() {
             info!("serving");
         }
@@ -65,7 +146,7 @@ impl ReadyState {
     }
 
     fn answers_calls(&self) -> bool {
-        self.audit_ready && !self.stopping
+        self.audit_ready && self.is_caught_up && !self.stopping
     }
 
     /// Makes everything "not ready", for good.
@@ -77,9 +158,10 @@ impl ReadyState {
 impl Readiness {
     /// Starts with "not ready".
     pub(super) fn channel(pools: &Pools, requires_all: bool) -> (watch::Sender<ReadyState>, Self) {
-        let pools = pools.iter().map(|pool| (pool.id.clone(), false)).collect();
-        let (sender, receiver) =
-            watch::channel(ReadyState { pools, requires_all, audit_ready: true, stopping: false });
+        let pools = pools.iter().map(|pool| (pool.id.clone(), Requirement::ALL.into())).collect();
+        let state =
+            ReadyState { pools, requires_all, is_caught_up: false, audit_ready: true, stopping: false };
+        let (sender, receiver) = watch::channel(state);
         (sender, Self(receiver))
     }
 

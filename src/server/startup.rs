@@ -1,5 +1,7 @@
 //! What the server waits for before it is ready.
 
+use std::future::pending;
+
 use futures_util::future::{OptionFuture, join};
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 
@@ -47,8 +49,8 @@ impl Startup {
     }
 
     /// Waits for what these pools need.
-    pub(super) fn wait_for_pools(&mut self, service: &Service, pools: &Pools) {
-        for id in pools.iter().map(|pool| pool.id.clone()) {
+    pub(super) fn wait_for_pools(&mut self, service: &Service, pools: impl IntoIterator<Item = PoolId>) {
+        for id in pools {
             self.metrics.pool_ready(&id).set(0);
             for requirement in Requirement::ALL {
                 let (service, id) = (service.clone(), id.clone());
@@ -64,9 +66,22 @@ impl Startup {
         }
     }
 
-    /// Reports what is met until nothing is missing.
-    pub(super) async fn run(mut self) {
-        while let Some(Ok(met)) = self.waits.join_next().await {
+    /// Waits for these pools in place of those before.
+    pub(super) fn replace_pools(&mut self, service: &Service, pools: &Pools) {
+        let mut new = Vec::new();
+        self.ready.send_modify(|state| {
+            let gone: Vec<_> = state.pools().filter(|id| pools.by_id(id).is_none()).cloned().collect();
+            gone.iter().for_each(|id| self.metrics.remove_pool(id));
+            new = state.set_pools(pools);
+        });
+        self.wait_for_pools(service, new);
+    }
+
+    /// Reports what is met; never returns. Cancel safe.
+    pub(super) async fn report(&mut self) {
+        loop {
+            let Some(ended) = self.waits.join_next().await else { return pending().await };
+            let Ok(met) = ended else { continue };
             self.ready.send_modify(|state| match met {
                 Met::Revocations => state.catch_up(),
                 Met::Pool(id, requirement) => {

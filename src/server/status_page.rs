@@ -9,7 +9,7 @@ use humantime::{format_duration, format_rfc3339_seconds};
 
 use self::html::{Page, Table};
 use super::readiness::ReadyState;
-use crate::telemetry::metrics::{Sample, Samples};
+use crate::telemetry::metrics::Samples;
 
 /// Renders the page.
 pub(super) fn render(samples: &Samples, state: &ReadyState, now: SystemTime) -> String {
@@ -97,7 +97,7 @@ impl View<'_> {
                 &ended("Answered"),
                 &self.count("cognito_lookup_caller_users_total", &[caller]),
                 &ended("Refused"),
-                &self.count("cognito_lookup_caller_limited_total", &[caller]),
+                &ended("Limited"),
                 &ended("Failed"),
                 &ended("Cancelled"),
             ]);
@@ -171,14 +171,20 @@ impl View<'_> {
             return table;
         }
         let is_stale = self.sum("cognito_lookup_events_stale", &[]) == Some(1.0);
-        table.row(["queue", if is_stale { "not received from for events.stale_after" } else { "received from" }]);
+        table.row([
+            "queue",
+            if is_stale { "not received from for events.stale_after" } else { "received from" },
+        ]);
         for (name, metric) in [
             ("last receive", "cognito_lookup_events_polled_timestamp_seconds"),
             ("newest change", "cognito_lookup_events_last_timestamp_seconds"),
         ] {
             table.row([name, &self.ago(self.sum(metric, &[]))]);
         }
-        table.row(["changes before the start", self.yes("cognito_lookup_events_caught_up", ["not read", "read"])]);
+        table.row([
+            "changes before the start",
+            self.yes("cognito_lookup_events_caught_up", ["not read", "read"]),
+        ]);
         self.outcomes(&mut table, "messages", "cognito_lookup_events_total", "outcome");
         table
     }

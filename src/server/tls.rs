@@ -53,7 +53,7 @@ impl Tls {
         let read = (0..START_ATTEMPTS).find_map(|_| files.read_together());
         let contents = read.unwrap_or_else(|| files.read());
         let (config, expiry) = files.load(&contents, SystemTime::now()).map_err(report).ok()?;
-        metrics.server.tls_loaded(expiry);
+        metrics.server.tls_loaded(expiry, files.client_ca_end(&contents));
         Some(Self {
             files,
             metrics: metrics.clone(),
@@ -83,16 +83,16 @@ impl Tls {
         }
         let loaded = self.files.load(&contents, now);
         let retry_at = loaded.as_ref().err().and_then(|invalid| invalid.retry_at);
-        self.apply(loaded);
+        self.apply(loaded, self.files.client_ca_end(&contents));
         *last_read = LastRead { contents, retry_at };
     }
 
-    fn apply(&self, loaded: Result<(ServerConfig, SystemTime), InvalidTlsFiles>) {
+    fn apply(&self, loaded: Result<(ServerConfig, SystemTime), InvalidTlsFiles>, ca_end: Option<SystemTime>) {
         match loaded {
             Ok((config, expiry)) => {
                 // A session of the previous files cannot be resumed: its store goes with them.
                 self.current.store(Arc::new(config));
-                self.metrics.server.tls_loaded(expiry);
+                self.metrics.server.tls_loaded(expiry, ca_end);
                 info!("TLS files reloaded");
             }
             Err(InvalidTlsFiles { problems, .. }) => {

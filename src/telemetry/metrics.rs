@@ -6,6 +6,7 @@ mod declare;
 mod collect;
 mod format;
 mod process;
+mod samples;
 mod scrape_callbacks;
 pub mod cache;
 pub mod callers;
@@ -30,8 +31,9 @@ use self::{
 pub use self::{
     declare::{DurationHistogram, EnumFamily, Label},
     format::Format,
+    samples::{Sample, Samples},
     scrape_callbacks::ScrapeCallbacks,
-    server::{ConnectionLimit, CutReason, ServerMetrics},
+    server::{ConnectionLimit, CutReason, ReloadOutcome, ServerMetrics},
     tokens::{JwksFetchOutcome, JwksMetrics, OnlineCheckOutcome, TokenLookupResult, TokenMetrics},
 };
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -77,6 +79,11 @@ impl Metrics {
         // Writing to a string cannot fail.
         let _ = text::encode(&mut text, &self.registry());
         text
+    }
+
+    /// Returns the samples of all metrics.
+    pub fn samples(&self) -> Samples {
+        Samples::parse(&self.text())
     }
 
     /// Returns all metrics as text of this format.

@@ -16,7 +16,7 @@ async fn probes_answer_over_http() {
         ("/readyz", 200, "ready\n"),
         ("/startupz", 200, "started\n"),
         ("/version", 200, concat!("cognito-lookup ", env!("CARGO_PKG_VERSION"), "\n")),
-        ("/", 404, "not found; try /livez /readyz /startupz /metrics /version\n"),
+        ("/", 404, "not found; try /livez /readyz /readyz?verbose /startupz /statusz /metrics /version\n"),
     ] {
         assert_eq!(http_get(app.admin, path).await, (status, body.to_owned()), "{path}");
     }

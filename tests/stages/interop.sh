@@ -1,6 +1,7 @@
 # the built binary against moto and cognito-local, called by grpcurl, buf curl and grpcio,
 # and by seven clients over each kind of listener; Go and Java only on Debian 12 with a JDK
 
+install_packages chromium=chromium
 install_python tests/interop/requirements.txt "$tools/python"
 install_node tests/interop "$tools/node"
 install_node examples/node "$tools/examples-node"

@@ -1,13 +1,15 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
-    pool::Pools,
+    pool::{BareSubLookup, Pools},
     server::readiness::{Readiness, Requirement},
     telemetry::metrics::{JwksFetchOutcome, Metrics, callers::CallerOutcome},
 };
 
 #[test]
 fn the_page_says_what_is_missing_and_escapes_names() {
-    let pool = crate::users::test_pool();
+    let pool = Arc::new(crate::users::test_pool(BareSubLookup::AdminGetUser));
     let (ready, _readiness) = Readiness::channel(&Pools::of([pool.clone()]), false);
     let metrics = Metrics::new();
     metrics.callers.set_names(["<script>web"].into_iter());
@@ -36,7 +38,7 @@ fn the_page_says_what_is_missing_and_escapes_names() {
 
     ready.send_modify(|state| {
         state.catch_up();
-        Requirement::ALL.map(|requirement| state.meet(&pool.id, requirement));
+        Requirement::ALL.iter().for_each(|requirement| _ = state.meet(&pool.id, *requirement));
     });
     let after = page(&ready.borrow());
     assert!(after.contains(">ready</p>") && !after.contains("not fetched yet"), "{after}");

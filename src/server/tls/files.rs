@@ -15,7 +15,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::validity::{NotValid, expiry};
+use super::validity::{NotValid, end, expiry};
 use crate::config::{ClientCertificate, ErrorCollector, TlsSettings};
 
 /// The paths of the files, and how they are used.
@@ -147,6 +147,12 @@ impl TlsFiles {
         }
         wrong.retry_at = wrong.retry_at.filter(|_| wrong.problems.len() == 1);
         Err(wrong)
+    }
+
+    /// Returns when the first of the client CAs expires; none without any that can be read.
+    pub(super) fn client_ca_end(&self, contents: &FileContents) -> Option<SystemTime> {
+        let certificates = of_file(contents.client_ca.as_ref()?, certificates).ok()?;
+        certificates.iter().filter_map(|certificate| end(certificate).ok()).min()
     }
 
     fn client_verifier(

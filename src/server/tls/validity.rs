@@ -22,10 +22,7 @@ pub(super) enum NotValid {
 /// Returns the last second in which a certificate is valid (RFC 5280, section 4.1.2.5). Fails if it
 /// is not valid at `now`.
 pub(super) fn expiry(der: &CertificateDer<'_>, now: SystemTime) -> Result<SystemTime, NotValid> {
-    let certificate = Certificate::from_der(der).map_err(|_| NotValid::Malformed)?;
-    let validity = certificate.tbs_certificate().validity();
-    let [not_before, not_after] = [validity.not_before, validity.not_after]
-        .map(|time| SystemTime::UNIX_EPOCH + time.to_unix_duration());
+    let [not_before, not_after] = bounds(der)?;
     if now < not_before {
         Err(NotValid::NotYet(not_before))
     } else if now >= not_after + Duration::from_secs(1) {
@@ -33,6 +30,18 @@ pub(super) fn expiry(der: &CertificateDer<'_>, now: SystemTime) -> Result<System
     } else {
         Ok(not_after)
     }
+}
+
+/// Returns the last second in which a certificate is valid, whether it is valid now or not.
+pub(super) fn end(der: &CertificateDer<'_>) -> Result<SystemTime, NotValid> {
+    bounds(der).map(|[_, not_after]| not_after)
+}
+
+fn bounds(der: &CertificateDer<'_>) -> Result<[SystemTime; 2], NotValid> {
+    let certificate = Certificate::from_der(der).map_err(|_| NotValid::Malformed)?;
+    let validity = certificate.tbs_certificate().validity();
+    let bounds = [validity.not_before, validity.not_after];
+    Ok(bounds.map(|time| SystemTime::UNIX_EPOCH + time.to_unix_duration()))
 }
 
 #[cfg(test)]

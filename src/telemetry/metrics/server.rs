@@ -25,6 +25,9 @@ metric_set! {
         pub tls_reload_failures: Counter = "tls_reload_failures",
         /// Audit records dropped because the buffer was full or the sink failed.
         pub audit_records_dropped: Counter = "audit_records_dropped",
+        /// Reloads of the pools and callers in the settings, by outcome. After a Refused one the previous
+        /// ones stay in use.
+        pub settings_reloads: EnumFamily<ReloadOutcome, Counter> = "settings_reloads",
         /// Whether calls about a user pool can be answered: 1 once its signing keys and the AWS
         /// credentials for it are found, else 0.
         pool_ready: Family<[(&'static str, String); 1], Gauge> = "pool_ready",
@@ -32,6 +35,8 @@ metric_set! {
         tls_loaded: Gauge<f64, AtomicU64> = "tls_loaded_timestamp_seconds",
         /// Unix time in seconds at which the server certificate in use expires; 0 without TLS.
         tls_certificate_expiry: Gauge<f64, AtomicU64> = "tls_certificate_expiry_timestamp_seconds",
+        /// Unix time in seconds at which the first of the client CAs in use expires; 0 without any.
+        tls_client_ca_expiry: Gauge<f64, AtomicU64> = "tls_client_ca_expiry_timestamp_seconds",
     }
 }
 
@@ -46,8 +51,15 @@ impl ServerMetrics {
         self.pool_ready.get_or_create_owned(&[("pool", pool.to_string())])
     }
 
-    /// Records that TLS files were loaded now, with a server certificate that expires at `expiry`.
-    pub fn tls_loaded(&self, expiry: SystemTime) {
+    /// Removes the gauge of a pool that is no longer served.
+    pub fn remove_pool(&self, pool: &impl ToString) {
+        self.pool_ready.remove(&[("pool", pool.to_string())]);
+    }
+
+    /// Records that TLS files were loaded now, with a server certificate that expires at `expiry`, and
+    /// client CAs of which the first expires at `client_ca`.
+    pub fn tls_loaded(&self, expiry: SystemTime, client_ca: Option<SystemTime>) {
+        self.tls_client_ca_expiry.set(client_ca.map_or(0.0, unix_seconds));
         self.tls_loaded.set(unix_seconds(SystemTime::now()));
         self.tls_certificate_expiry.set(unix_seconds(expiry));
     }
@@ -62,6 +74,18 @@ label! {
         ConnectionsPerPeer,
         /// `limits.memory`.
         Memory,
+    }
+}
+
+label! {
+    /// How a reload of the settings ended.
+    pub enum ReloadOutcome = "outcome" {
+        /// The pools and callers of the new settings are in use.
+        Applied,
+        /// The new settings have an error, so nothing of them is used.
+        Refused,
+        /// The pools and callers are the same.
+        Unchanged,
     }
 }
 

@@ -20,6 +20,8 @@ metric_set! {
         /// Unix time in seconds at which the signing keys in use of a user pool were fetched; 0 if
         /// never.
         jwks_fetched: Family<PoolLabel, Gauge<f64, AtomicU64>> = "jwks_fetched_timestamp_seconds",
+        /// Signing keys in use of a user pool; 0 if none were ever fetched.
+        jwks_keys: Family<PoolLabel, Gauge> = "jwks_keys",
         /// Access tokens that were presented and refused because they were revoked, by user pool.
         revoked: Family<PoolLabel, Counter> = "tokens_revoked",
         /// Revocations of access tokens in memory, each of a user or of a session.
@@ -52,6 +54,7 @@ impl TokenMetrics {
             drop(self.jwks_fetches.get_or_create(&(pool.clone(), *outcome)));
         }
         drop(self.jwks_fetched.get_or_create(&pool));
+        drop(self.jwks_keys.get_or_create(&pool));
         JwksMetrics { metrics: self.clone(), pool }
     }
 }
@@ -64,6 +67,12 @@ pub struct JwksMetrics {
 }
 
 impl JwksMetrics {
+    /// Sets how many keys are in use.
+    pub fn set_keys(&self, keys: usize) {
+        let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+        self.metrics.jwks_keys.get_or_create(&self.pool).set(keys);
+    }
+
     /// Counts a fetch that ended now.
     pub fn fetch_ended(&self, outcome: JwksFetchOutcome) {
         self.metrics.jwks_fetches.get_or_create(&(self.pool.clone(), outcome)).inc();
