@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
 use super::{CommandError, print_line, report};
@@ -45,6 +46,16 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Loads the settings from flags, environment and file.
     pub(super) fn load(&self) -> Result<Config, ConfigErrors> {
+        Config::load(self.sources())
+    }
+
+    /// As [`Self::load`], for a container with this memory limit in bytes.
+    fn load_for(&self, memory_limit: Option<u64>) -> Result<Config, ConfigErrors> {
+        let sources = self.sources();
+        Config::load(Sources { memory_limit: memory_limit.or(sources.memory_limit), ..sources })
+    }
+
+    fn sources(&self) -> Sources {
         let flags = [
             ("listen", "--listen", &self.listen),
             ("admin_listen", "--admin-listen", &self.admin_listen),
@@ -57,7 +68,7 @@ impl Arguments {
         let given = flags
             .into_iter()
             .filter_map(|(key, name, value)| Some(Flag { key, name, value: value.clone()? }));
-        Config::load(Sources::from_process(self.config.clone(), given.collect()))
+        Sources::from_process(self.config.clone(), given.collect())
     }
 }
 
@@ -78,6 +89,9 @@ pub(super) struct Check {
     /// Fail on warnings too (exit code 2), except on those of defaults, of callers on loopback, of a pool without an account and of rates above the default quota
     #[arg(long)]
     strict: bool,
+    /// Check that the caches and threads fit in a container with this memory limit, such as 512MiB [default: that of this process]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
     #[command(flatten)]
     settings: Arguments,
 }
@@ -91,8 +105,9 @@ pub(super) fn run(command: Command) -> Result<(), CommandError> {
     }
 }
 
-fn check(Check { strict, settings }: &Check) -> Result<(), CommandError> {
-    let server = settings.load().and_then(Server::read).map_err(CommandError::config)?;
+fn check(Check { strict, memory, settings }: &Check) -> Result<(), CommandError> {
+    let memory_limit = memory.map(|size| size.as_u64());
+    let server = settings.load_for(memory_limit).and_then(Server::read).map_err(CommandError::config)?;
     let warnings = server.warnings();
     for warning in &warnings {
         report(&format!("warning: {warning}"));

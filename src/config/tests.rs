@@ -16,6 +16,7 @@ fn sources(file: &str, variables: &[(&str, &str)], flags: &[Flag]) -> (tempfile:
             .map(|(name, value)| (format!("COGNITO_LOOKUP_{name}").into(), value.into()))
             .collect(),
         flags: flags.to_vec(),
+        memory_limit: None,
     };
     (directory, sources)
 }

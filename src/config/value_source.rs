@@ -6,6 +6,8 @@ use std::{
     path::PathBuf,
 };
 
+use super::bounded;
+
 /// Where the value of a setting came from. Sources sort from the file to the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ValueSource {
@@ -20,6 +22,8 @@ pub enum ValueSource {
     Environment(String),
     /// The flag of this name, with its dashes.
     Flag(String),
+    /// The memory limit of the container, in bytes, which the default does not fit in.
+    MemoryLimit(u64),
     /// No source set it.
     #[default]
     Default,
@@ -52,6 +56,7 @@ impl Display for ValueSource {
             Self::File { path, line } => write!(f, "{} line {line}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
+            Self::MemoryLimit(bytes) => write!(f, "the memory limit of {}", bounded::format(*bytes)),
             Self::Default => f.write_str("default"),
         }
     }

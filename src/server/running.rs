@@ -1,6 +1,6 @@
 //! The running server: its tasks and threads, and the order in which a drain ends them.
 
-use std::{num::NonZero, pin::Pin, sync::Arc, thread, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::{
@@ -36,6 +36,8 @@ pub(super) struct RunningServer {
     /// The admin port and the checks of files for changes, which run until the end of the drain.
     background: JoinSet<()>,
     changes: Changes,
+    /// Answers the calls of all connections.
+    pub(super) dispatcher: Dispatcher,
     phase: watch::Sender<DrainPhase>,
     workers_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -49,19 +51,17 @@ impl RunningServer {
         service: Service,
         readiness: Readiness,
     ) -> Result<Self, Error> {
-        let threads = match config.workers {
-            0 => thread::available_parallelism().map_or(1, NonZero::get),
-            count => count,
-        };
+        let threads = config.threads();
         let connection_bytes = if components.tls.is_some() { TLS_CONNECTION_BYTES } else { CONNECTION_BYTES };
         let memory = MemoryLimit::new(config.limits.memory_bytes(), connection_bytes, &components.metrics);
         let limiter = ConnectionLimiter::new(&config.limits, threads, memory)?;
         let (phase, drain) = DrainWatch::channel();
-        let routes = builtin::routes(readiness.clone(), service.watch_server(), config)?;
+        let routes = builtin::routes(readiness.clone(), config)?;
         let (metrics, changes) = (components.metrics.clone(), service.users.changes().clone());
         let recorder = components.audit.recorder();
+        let dispatcher = Dispatcher::new(service, routes, &config.limits, recorder, &metrics);
         let context = ConnectionContext {
-            dispatcher: Dispatcher::new(service, routes, &config.limits, recorder, &metrics),
+            dispatcher: dispatcher.clone(),
             limits: Arc::new(config.limits.clone()),
             metrics: metrics.clone(),
             readiness: readiness.clone(),
@@ -86,7 +86,8 @@ impl RunningServer {
         let (tls, version) = (components.tls.is_some(), env!("CARGO_PKG_VERSION"));
         info!(%address, admin.address = %admin_address, tls, version, "listening");
         notify_systemd(NotifyState::Ready);
-        Ok(Self { acceptor, background, changes, phase, workers_ended: Box::pin(workers_ended) })
+        let workers_ended = Box::pin(workers_ended);
+        Ok(Self { acceptor, background, changes, dispatcher, phase, workers_ended })
     }
 
     /// Returns when a task or all serving threads have ended, which is a bug. Cancel safe.

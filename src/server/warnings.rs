@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
+use tracing::warn;
 
 use super::components::Components;
 use crate::{
@@ -28,6 +29,12 @@ pub struct Warning {
 }
 
 impl Warning {
+    /// Logs it.
+    pub(super) fn log(&self) {
+        let Self { message, value_source, caller, .. } = self;
+        warn!(from = %value_source, caller.name = caller, "{message}");
+    }
+
     /// Returns whether a strict check of the settings fails on it.
     pub fn fails_strict_check(&self) -> bool {
         !self.is_usual && self.value_source != ValueSource::Default
@@ -51,14 +58,9 @@ pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning>
         let key = keys.into_iter().find(is_set).unwrap_or_default();
         warning(key.to_owned(), message.to_owned())
     });
+    let of_memory = config.memory_excess().map(|message| warning("cache.max_bytes".to_owned(), message));
     let of_key = components.audit.warning().map(|text| warning("audit.key_file".to_owned(), text.to_owned()));
-    let of_callers = config.callers.iter().enumerate().flat_map(|(n, caller)| {
-        of_caller(config, caller, &components.policy).into_iter().map(move |(problem, is_usual)| {
-            let message = format!("caller {:?} {problem}", caller.name);
-            let warning = warning(format!("callers[{n}].network"), message);
-            Warning { caller: Some(caller.name.clone()), is_usual, ..warning }
-        })
-    });
+    let of_callers = of_callers(config, &components.policy);
     let of_shared_cache = components.shared_cache.iter().flat_map(SharedCacheConfig::warnings);
     let of_shared_cache = of_shared_cache.cloned().map(|(key, message)| warning(key, message));
     let sharing = components.shared_cache.iter().filter_map(|shared| shared.rate_limit.as_ref());
@@ -71,9 +73,25 @@ pub(super) fn warnings(config: &Config, components: &Components) -> Vec<Warning>
         .chain(of_fixed)
         .chain(of_callers)
         .chain(of_key)
+        .chain(of_memory)
         .chain(of_shared_cache)
         .chain(of_rates)
         .collect()
+}
+
+/// Returns a warning for each caller that is valid but unwise.
+pub(super) fn of_callers(config: &Config, policy: &Policy) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for (n, caller) in config.callers.iter().enumerate() {
+        let value_source = config.value_source(&format!("callers[{n}].network"));
+        warnings.extend(of_caller(config, caller, policy).into_iter().map(|(problem, is_usual)| Warning {
+            message: format!("caller {:?} {problem}", caller.name),
+            value_source: value_source.clone(),
+            caller: Some(caller.name.clone()),
+            is_usual,
+        }));
+    }
+    warnings
 }
 
 /// Returns the key and the message of each URL that is not AWS's own over HTTPS.

@@ -82,5 +82,5 @@ fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
 
 fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let environment = variables.iter().map(|(name, value)| (format!("{PREFIX}{name}").into(), value.into()));
-    Config::load(Sources { file: None, environment: environment.collect(), flags: Vec::new() })
+    Config::load(Sources { environment: environment.collect(), ..Sources::default() })
 }
