@@ -8,6 +8,7 @@ mod claims;
 mod json;
 mod keys;
 mod lease;
+mod principal;
 mod proxy;
 mod rejected;
 mod revocations;
@@ -27,6 +28,7 @@ pub use self::{
     certificate::{AlternativeName, Certificate, InvalidName},
     claims::Inspection,
     lease::CredentialLease,
+    principal::Principal,
     rejected::{InvalidReason, Rejected},
     revocations::{OnlineChecking, Revocation, Revocations, RevokedTokens, TokenFamily},
     user_token::UserToken,
@@ -88,15 +90,48 @@ impl Authenticator {
         outgoing: &Outgoing,
     ) -> Self {
         let keys = pools.iter().map(|pool| {
-            let keys = Keys::start(pool, metrics.jwks(pool.id.as_str()), outgoing.http_client());
             // All series are there from the start.
             drop(metrics.revoked(pool.id.as_str()));
+            let keys = Keys::start(pool, metrics.jwks(pool.id.as_str()), outgoing.http_client(), None);
             (pool.id.clone(), Arc::new(keys))
         });
         let keys = keys.collect();
         #[expect(clippy::disallowed_methods, reason = "ends with the tokens")]
         tokio::spawn(maintain(Arc::downgrade(&verified), MAINTENANCE_INTERVAL, VerifiedTokens::maintain));
         Self { keys, pools: pools.clone(), verified, metrics: metrics.clone() }
+    }
+
+    /// Returns an authenticator of other pools, with the same cache of verified tokens. A pool that both
+    /// have keeps its keys and its tokens; one that was changed keeps its keys only. Must be called in a
+    /// Tokio runtime. Once the other one is in use, [`Self::retire`] this one.
+    #[must_use]
+    pub fn with_pools(&self, pools: &Pools, outgoing: &Outgoing) -> Self {
+        let keys = pools.iter().map(|pool| {
+            drop(self.metrics.revoked(pool.id.as_str()));
+            let old = self.pools.by_id(&pool.id).zip(self.keys.get(&pool.id));
+            if let Some((old, keys)) = old.filter(|(old, _)| Arc::ptr_eq(old, pool)) {
+                return (old.id.clone(), Arc::clone(keys));
+            }
+            let previous = old.filter(|(old, _)| old.jwks_url == pool.jwks_url).map(|(_, keys)| &**keys);
+            let metrics = self.metrics.jwks(pool.id.as_str());
+            (pool.id.clone(), Arc::new(Keys::start(pool, metrics, outgoing.http_client(), previous)))
+        });
+        let keys = keys.collect();
+        Self {
+            keys,
+            pools: pools.clone(),
+            verified: Arc::clone(&self.verified),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Refuses, from now on, the tokens of the pools that the authenticator in use has not kept.
+    pub fn retire(&self, in_use: &Self) {
+        for (id, keys) in &self.keys {
+            if !in_use.keys.get(id).is_some_and(|kept| Arc::ptr_eq(kept, keys)) {
+                keys.retire();
+            }
+        }
     }
 
     /// Waits until the keys of a pool are loaded, without a time limit. An unknown pool has none.

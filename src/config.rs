@@ -11,7 +11,10 @@ mod events;
 mod file;
 mod limits;
 mod listen;
+mod memory_limit;
+mod reload;
 mod revocation;
+mod secret;
 mod settings;
 mod shared_cache;
 mod single_pool;
@@ -26,6 +29,7 @@ mod watch;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -37,7 +41,9 @@ pub use self::{
     events::{EventCatchUp, EventScope, EventsSettings},
     limits::LimitSettings,
     listen::ListenAddress,
+    reload::Reload,
     revocation::{OnlineCheck, RevocationCause, RevocationSettings},
+    secret::{AUDIT_KEY, PREVIOUS_AUDIT_KEY, Secret, Secrets},
     settings::{
         AwsCredentials, BareSub, BudgetScope, BudgetSettings, CacheSettings, CallerSettings, LogFormat,
         LogLevel, LogSettings, PoolSettings, Reads, ShutdownSettings,
@@ -104,6 +110,15 @@ pub struct Config {
     pub shutdown: ShutdownSettings,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// The memory limit that the sizes fit in, in bytes; none if there is none.
+    #[serde(skip)]
+    pub memory_limit: Option<u64>,
+    /// The settings file, if there is one.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+    /// The secrets of the environment. Not settings, so that none can come from a file.
+    #[serde(skip)]
+    pub secrets: Secrets,
     /// The errors in single settings, each of which has its default instead.
     #[serde(skip)]
     pub errors: Vec<ConfigError>,
@@ -127,7 +142,8 @@ impl Config {
     /// in [`Self::errors`] for [`ErrorCollector`], which adds those that other modules find, or for
     /// [`Self::validated`].
     pub fn load(sources: Sources) -> Result<Self, ConfigErrors> {
-        Self::merge(sources).map(single_pool::expand)
+        let memory_limit = sources.memory_limit;
+        Self::merge(sources).map(|config| single_pool::expand(config).fitted(memory_limit))
     }
 
     /// Returns the settings if there is no error in any single one of them.
@@ -136,10 +152,11 @@ impl Config {
         Ok(self)
     }
 
-    fn merge(sources: Sources) -> Result<Self, ConfigErrors> {
+    fn merge(mut sources: Sources) -> Result<Self, ConfigErrors> {
         let mut builder = ConfigBuilder::default();
-        sources.merge_into(&mut builder)?;
-        let mut config = builder.build();
+        let secrets = Secrets::take(&mut sources.environment);
+        let file = sources.merge_into(&mut builder)?;
+        let mut config = Self { file, secrets, ..builder.build() };
         let mut errors = ErrorCollector::new(&config);
         let CacheSettings { fresh_for, usable_for, .. } = config.cache;
         if usable_for < fresh_for {
@@ -183,6 +200,9 @@ impl Default for Config {
             limits: LimitSettings::default(),
             shutdown: ShutdownSettings::default(),
             log: LogSettings::default(),
+            memory_limit: None,
+            file: None,
+            secrets: Secrets::default(),
             errors: Vec::new(),
             value_sources: BTreeMap::new(),
             derived: BTreeMap::new(),

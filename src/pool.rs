@@ -102,6 +102,14 @@ impl Pools {
         pools.map(|pools| Self(pools.into()))
     }
 
+    /// Returns these pools, with those of `old` in place of their equals. What depends on such a pool
+    /// then stays valid.
+    #[must_use]
+    pub fn keeping(self, old: &Self) -> Self {
+        let kept = |pool: &Arc<Pool>| old.iter().find(|old| *old == pool).unwrap_or(pool).clone();
+        Self(self.iter().map(kept).collect())
+    }
+
     /// Returns every pool, in the order of the settings.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.0.iter()

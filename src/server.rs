@@ -1,6 +1,7 @@
 //! Builds the server from the settings, serves the gRPC and admin ports, and drains on shutdown.
 
 mod acceptor;
+mod access;
 mod admin;
 mod admission;
 mod builtin;
@@ -13,20 +14,28 @@ mod http2;
 mod listener;
 mod readiness;
 mod running;
+mod startup;
+mod status_page;
 mod tls;
 mod warnings;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::{OptionFuture, join};
-use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::sleep};
-use tracing::{info, warn};
+use futures_util::future::join;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tracing::warn;
 
 use self::{
+    access::{Access, Loaded},
     components::Components,
     readiness::{Readiness, ReadyState},
     running::RunningServer,
+    startup::Startup,
     tls::Tls,
 };
 pub use self::{
@@ -41,6 +50,7 @@ use crate::{
     changes::Changes,
     config::{Config, ConfigErrors},
     events::{CaughtUp, Consumer},
+    pool::Pools,
     service::Service,
     shared_cache::{SharedCache, ValueKeys},
     users::Users,
@@ -51,6 +61,8 @@ use crate::{
 pub struct Server {
     config: Config,
     components: Components,
+    reloads: mpsc::Sender<Loaded>,
+    loaded: mpsc::Receiver<Loaded>,
 }
 
 /// Reloads the files of a running server; cheap to clone.
@@ -59,21 +71,27 @@ pub struct Reloader {
     audit: Audit,
     tls: Option<Arc<Tls>>,
     value_keys: Option<Arc<ValueKeys>>,
+    settings: mpsc::Sender<Loaded>,
 }
 
 impl Reloader {
     /// Loads the TLS files and the value keys of the shared cache if they changed, and reopens the
     /// audit file. If a file is invalid, the server logs why and keeps using the previous one.
-    pub fn reload(&self) {
-        let reopening = self.audit.reopen();
+    pub fn reload_files(&self) {
+        self.audit.reopen();
         if let Some(tls) = &self.tls {
             tls.reload();
         }
         if let Some(keys) = &self.value_keys {
             keys.reload();
         }
-        if !reopening && self.tls.is_none() && self.value_keys.is_none() {
-            info!("there is nothing to reload");
+    }
+
+    /// Uses the pools and callers of newly loaded settings, soon and all together. If the settings have
+    /// an error, the server logs it and keeps using the previous ones.
+    pub fn reload_settings(&self, loaded: Result<Config, ConfigErrors>) {
+        if self.settings.try_send(loaded).is_err() {
+            warn!("the settings are not reloaded: earlier reloads have not ended");
         }
     }
 }
@@ -81,7 +99,9 @@ impl Reloader {
 impl Server {
     /// Validates the settings and the files they name. Returns all errors at once.
     pub fn read(config: Config) -> Result<Self, ConfigErrors> {
-        Ok(Self { components: Components::read(&config)?, config })
+        let components = Components::read(&config)?;
+        let (reloads, loaded) = mpsc::channel(MAX_RELOADS);
+        Ok(Self { config, components, reloads, loaded })
     }
 
     /// Returns a warning for each setting that is valid but unwise.
@@ -91,15 +111,14 @@ impl Server {
 
     /// Logs [`Self::warnings`].
     pub fn log_warnings(&self) {
-        for Warning { message, value_source, caller, .. } in self.warnings() {
-            warn!(from = %value_source, caller.name = caller, "{message}");
-        }
+        self.warnings().iter().for_each(Warning::log);
     }
 
     /// Returns a handle that reloads the files of this server.
     pub fn reloader(&self) -> Reloader {
         let Components { audit, tls, .. } = &self.components;
-        Reloader { audit: audit.clone(), tls: tls.clone(), value_keys: self.components.value_keys() }
+        let (value_keys, settings) = (self.components.value_keys(), self.reloads.clone());
+        Reloader { audit: audit.clone(), tls: tls.clone(), value_keys, settings }
     }
 
     /// Serves until `shutdown` completes, then drains.
@@ -107,56 +126,55 @@ impl Server {
     /// Health checks fail at once. New connections and calls are accepted for `shutdown.delay`
     /// more. Calls in progress then have `shutdown.grace` to end, and the rest is cut.
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { config, components } = self;
+        let Self { config, components, loaded, .. } = self;
         components.outgoing.log();
         let audit_writer = components.audit.start()?;
-        let result = Self::run(&config, &components, listeners, shutdown).await;
+        let result = Self::run(config, &components, listeners, loaded, shutdown).await;
         audit_writer.end().await;
         result
     }
 
     async fn run(
-        config: &Config,
+        config: Config,
         components: &Components,
         listeners: Listeners,
+        loaded: mpsc::Receiver<Loaded>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         // Slow work there does not delay a serving thread, and a fetch outlives the call that started
         // it. One thread is enough: Cognito's quotas allow some hundred requests a second.
         let (_upstream, handle) = BackgroundRuntime::start("upstream")?;
-        let service = build_service(components, config, &handle).await?;
+        let service = build_service(components, &config, &handle).await?;
         let (pools, metrics) = (&components.pools, &components.metrics.server);
-        let consumer = start_consumer(components, &service, &handle).await?;
+        let served = watch::Sender::new(pools.clone());
+        let consumer = start_consumer(components, &service, served.subscribe(), &handle).await?;
         let (ready, readiness) = Readiness::channel(pools, config.require_all_pools);
-        let mut running = RunningServer::start(config, components, listeners, service.clone(), readiness)?;
-        let mut ready_pools = JoinSet::new();
-        for id in pools.iter().map(|pool| pool.id.clone()) {
-            metrics.pool_ready(&id).set(0);
-            let service = service.clone();
-            let caught_up = consumer.as_ref().and_then(Consumer::caught_up).map(CaughtUp::wait);
-            let wait = async move {
-                join(service.ready(&id), OptionFuture::from(caught_up)).await;
-                id
-            };
-            ready_pools.spawn_on(wait, &handle);
-        }
-        let become_ready = async {
-            let pools_ready = async {
-                while let Some(Ok(pool)) = ready_pools.join_next().await {
-                    metrics.pool_ready(&pool).set(1);
-                    ready.send_modify(|state| state.set_pool_ready(&pool));
-                }
-            };
-            join(pools_ready, follow_audit(&ready, &components.audit)).await;
+        let mut running = RunningServer::start(&config, components, listeners, service.clone(), readiness)?;
+        let caught_up = consumer.as_ref().and_then(Consumer::caught_up).map(CaughtUp::wait);
+        let mut startup = Startup::begin(&handle, ready.clone(), metrics.clone());
+        startup.wait_for_revocations(&service, caught_up);
+        startup.wait_for_pools(&service, pools.iter().map(|pool| pool.id.clone()));
+        let shutdown_times = config.shutdown.clone();
+        let access = Access {
+            components,
+            config,
+            pools: pools.clone(),
+            service,
+            dispatcher: running.dispatcher.clone(),
+            startup,
+            recorder: components.audit.recorder(),
+            served,
+            upstream: handle.clone(),
         };
+        let follow = join(access.follow(loaded), follow_audit(&ready, &components.audit));
         tokio::select! {
             () = running.failed() => return Err(Error::TaskEnded),
-            () = become_ready => {}
+            _ = follow => {}
             () = shutdown => {}
         }
         // Another replica receives what arrives from now on.
         drop(consumer);
-        running.drain(ready, &config.shutdown).await;
+        running.drain(ready, &shutdown_times).await;
         Ok(())
     }
 }
@@ -198,26 +216,29 @@ async fn build_service(
     });
     let users = users.await.map_err(|_| Error::Upstream)?;
     users.record_changes(changes);
-    Ok(Service { authenticator, policy: Arc::clone(policy), users })
+    Ok(Service::new(authenticator, Arc::clone(policy), users))
 }
 
 /// Begins to receive the changes of users on `upstream`; none if there is no queue.
 async fn start_consumer(
     components: &Components,
     service: &Service,
+    pools: watch::Receiver<Pools>,
     upstream: &Handle,
 ) -> Result<Option<Consumer>, Error> {
-    let Components { audit, events, pools, metrics, outgoing, .. } = components;
+    let Components { audit, events, metrics, outgoing, .. } = components;
     let Some(config) = events.clone() else {
         metrics.events.caught_up.set(1);
         return Ok(None);
     };
-    let (users, pools) = (service.users.clone(), pools.clone());
+    let users = service.users.clone();
     let (audit, metrics, outgoing) = (audit.recorder(), metrics.events.clone(), outgoing.clone());
     let starting = upstream
         .spawn(async move { Consumer::start(&config, users, pools, audit, metrics, &outgoing).await });
     starting.await.map(Some).map_err(|_| Error::Upstream)
 }
 
+// More than can arrive before the first is applied.
+const MAX_RELOADS: usize = 8;
 // Less than the interval of any probe.
 const READINESS_INTERVAL: Duration = Duration::from_millis(250);

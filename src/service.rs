@@ -9,6 +9,7 @@ mod deadline;
 mod decode;
 mod dispatch;
 mod get;
+mod live;
 mod method;
 mod observe;
 mod online;
@@ -20,13 +21,14 @@ mod watch_stream;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 
 use self::observe::CallObserver;
 pub use self::{closing::Closing, dispatch::Dispatcher, respond::ResponseBody, watch::WatchServer};
 use crate::{
     audit::OpenRecord,
-    auth::{Authenticator, Peer},
+    auth::{Authenticator, Caller, Peer, Principal},
     error::Error,
     memory::ConnectionMemory,
     policy::{CallerRule, Denied, Policy},
@@ -44,12 +46,29 @@ pub struct Service {
     pub policy: Arc<Policy>,
     /// Finds users, in the cache or at Cognito.
     pub users: Users,
+    /// Ends the streams that were opened under these rules, when others replace them.
+    pub replaced: CancellationToken,
 }
 
 impl Service {
-    /// Waits, however long, for the signing keys of a pool and the credentials for its calls.
-    pub async fn ready(&self, pool: &PoolId) {
-        tokio::join!(self.authenticator.ready(pool), self.users.ready(pool));
+    /// Makes the service of these parts.
+    pub fn new(authenticator: Arc<Authenticator>, policy: Arc<Policy>, users: Users) -> Self {
+        Self { authenticator, policy, users, replaced: CancellationToken::new() }
+    }
+
+    /// Waits, without a time limit, for the signing keys of a pool.
+    pub async fn keys_fetched(&self, pool: &PoolId) {
+        self.authenticator.ready(pool).await;
+    }
+
+    /// Waits, without a time limit, for the credentials that sign calls about a pool.
+    pub async fn credentials_found(&self, pool: &PoolId) {
+        self.users.credentials_found(pool).await;
+    }
+
+    /// Waits up to 5 s for the revocations of other replicas.
+    pub async fn revocations_read(&self) {
+        self.users.revocations_read().await;
     }
 }
 
@@ -64,13 +83,16 @@ struct CallContext<'a> {
 }
 
 impl CallContext<'_> {
-    /// Names the caller in the audit record and the metric, if a rule matches it. Its connection may
+    /// Names the caller in the audit record and, if a rule matches it, in the metric. Its connection may
     /// then use all of the memory.
-    fn set_rule(&self, rule: &Result<CallerRule<'_>, Denied>) {
-        if let Ok(rule) = rule {
-            self.memory.set_known();
-            self.audit.set_caller(Some(rule.name()));
-            self.call.caller.get_or_init(|| Arc::clone(rule.name()));
+    fn set_rule(&self, caller: &Caller, rule: &Result<CallerRule<'_>, Denied>) {
+        match rule {
+            Ok(rule) => {
+                self.memory.set_known();
+                self.audit.set_caller(Some(rule.name()), Some(rule.principal().clone()));
+                self.call.caller.get_or_init(|| Arc::clone(rule.name()));
+            }
+            Err(_) => self.audit.set_caller(None, Principal::of(caller.identity())),
         }
     }
 }

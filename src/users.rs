@@ -5,6 +5,7 @@ mod admin;
 mod announce;
 mod cache;
 mod cognito;
+mod connector;
 mod entry;
 mod fetch;
 mod fetch_request;
@@ -20,8 +21,12 @@ mod revocation;
 mod shared;
 mod single_flight;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use futures_util::future::{OptionFuture, join};
 use tokio::time::Instant;
 
@@ -38,9 +43,10 @@ use self::{
     announce::ChangesCell,
     cache::UserCache,
     cognito::Cognito,
+    connector::Connector,
     entry::Ttls,
     group_changes::GroupChanges,
-    limiter::{Account, Priority, RateLimiter},
+    limiter::{Account, Priority},
     lookup::LookupRequest,
     online::OnlineChecks,
     shared::Shared,
@@ -66,7 +72,7 @@ pub struct Users(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    cognito: HashMap<PoolId, Cognito>,
+    cognito: ArcSwap<HashMap<PoolId, Cognito>>,
     epochs: Arc<Epochs>,
     tokens: Arc<VerifiedTokens>,
     single_flight: SingleFlight,
@@ -92,29 +98,11 @@ impl Users {
         metrics: &Metrics,
         outgoing: &Outgoing,
     ) -> Self {
-        let (mut cognito, mut limiters) = (HashMap::new(), HashMap::new());
-        for pool in pools.iter() {
-            let scope = (pool.account.as_deref(), pool.region.as_str());
-            let known = limiters.get(&scope).map(Arc::clone);
-            let limiter = known.clone().unwrap_or_else(|| {
-                let shared = shared.as_ref();
-                let store = shared.and_then(|cache| cache.rate_limit(scope.0.unwrap_or_default(), scope.1));
-                match store {
-                    Some(store) => RateLimiter::shared(budget, store, &metrics.upstream),
-                    None => Arc::new(RateLimiter::new(budget, &metrics.upstream)),
-                }
-            });
-            let client =
-                Cognito::connect(Arc::clone(pool), Arc::clone(&limiter), &metrics.upstream, outgoing).await;
-            if known.is_none() {
-                limiter.export(scope.0.unwrap_or_default(), scope.1, metrics);
-                #[expect(clippy::disallowed_methods, reason = "ends once it has credentials")]
-                tokio::spawn(client.clone().learn_quotas());
-                limiters.insert(scope, limiter);
-            }
-            cognito.insert(pool.id.clone(), client);
-        }
-        let users = Self::new(cognito, cache, limiters.len(), tokens, shared, metrics.cache.clone());
+        let connector = Connector { budget, shared: shared.as_ref(), metrics, outgoing };
+        let cognito = connector.connect(pools, &HashMap::new()).await;
+        let scopes: HashSet<_> =
+            pools.iter().map(|pool| (pool.account.clone(), pool.region.clone())).collect();
+        let users = Self::new(cognito, cache, scopes.len(), tokens, shared, metrics.cache.clone());
         users.0.cache.register_metrics(metrics);
         users.register_revocation_metrics(metrics);
         if users.0.shared.is_some() {
@@ -126,13 +114,32 @@ impl Users {
         users
     }
 
-    /// Waits, without a time limit, for the credentials for a pool, and up to 5 s for the revocations of
-    /// other replicas. Call it in the runtime that calls Cognito.
-    pub async fn ready(&self, pool: &PoolId) {
-        let caught_up = OptionFuture::from(self.0.shared.as_ref().map(|shared| shared.caught_up()));
-        if let Some(cognito) = self.0.cognito.get(pool) {
-            join(cognito.ready(), caught_up).await;
+    /// Looks up the users of these pools from now on. A pool that was served before, unchanged, keeps its
+    /// client. Call it in the runtime that calls Cognito.
+    pub async fn set_pools(
+        &self,
+        pools: &Pools,
+        budget: &BudgetSettings,
+        metrics: &Metrics,
+        outgoing: &Outgoing,
+    ) {
+        let shared = self.0.shared.as_ref().map(|shared| shared.store());
+        let connector = Connector { budget, shared, metrics, outgoing };
+        let cognito = connector.connect(pools, &self.0.cognito.load_full()).await;
+        self.0.cognito.store(Arc::new(cognito));
+    }
+
+    /// Waits, without a time limit, for the credentials for a pool. Call it in the runtime that calls
+    /// Cognito.
+    pub async fn credentials_found(&self, pool: &PoolId) {
+        if let Ok(cognito) = self.cognito(pool) {
+            cognito.ready().await;
         }
+    }
+
+    /// Waits up to 5 s for the revocations of other replicas. Call it in the runtime that calls Cognito.
+    pub async fn revocations_read(&self) {
+        OptionFuture::from(self.0.shared.as_ref().map(|shared| shared.caught_up())).await;
     }
 
     /// Returns the user that the permit names, and its groups if the permit needs them from
@@ -199,7 +206,7 @@ impl Users {
         let group_changes = GroupChanges::default();
         let changes = ChangesCell::new();
         Self(Arc::new(Inner {
-            cognito,
+            cognito: ArcSwap::from_pointee(cognito),
             epochs,
             tokens,
             single_flight,
@@ -258,8 +265,8 @@ impl Users {
         Err(Failure::Unavailable)
     }
 
-    fn cognito(&self, pool: &PoolId) -> Result<&Cognito, Failure> {
-        self.0.cognito.get(pool).ok_or(Failure::Internal)
+    fn cognito(&self, pool: &PoolId) -> Result<Cognito, Failure> {
+        self.0.cognito.load().get(pool).cloned().ok_or(Failure::Internal)
     }
 }
 
@@ -269,7 +276,7 @@ impl Inner {
         self.cache.maintain();
         self.online.maintain();
         self.group_changes.maintain();
-        self.cognito.values().for_each(|cognito| cognito.limiter().prune());
+        self.cognito.load().values().for_each(|cognito| cognito.limiter().prune());
     }
 }
 

@@ -53,8 +53,10 @@ impl Components {
             let users =
                 Users::connect(&pools, &config.cache, &config.budget, tokens, None, &metrics, &outgoing)
                     .await;
-            let service = Service { authenticator: Arc::new(authenticator), policy, users };
-            service.ready(&pools.only().unwrap().id).await;
+            let service = Service::new(Arc::new(authenticator), policy, users);
+            let pool = &pools.only().unwrap().id;
+            service.keys_fetched(pool).await;
+            service.credentials_found(pool).await;
             service
         });
         // The server itself adds health and reflection.

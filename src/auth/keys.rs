@@ -30,21 +30,28 @@ use crate::{
 /// The keys of one pool. Dropping it ends the task that fetches them.
 #[derive(Debug)]
 pub(super) struct Keys {
-    state: watch::Receiver<State>,
+    state: watch::Sender<State>,
     fetch_requested: Arc<Notify>,
     task: AbortHandle,
 }
 
 impl Keys {
-    /// Starts the task that fetches the keys of `pool` with `client`, now and every 10 min.
-    pub(super) fn start(pool: &Pool, metrics: JwksMetrics, client: HttpClient) -> Self {
-        let (sender, state) = watch::channel(State::default());
+    /// Starts the task that fetches the keys of `pool` with `client`, now and every 10 min. Until then
+    /// those of `previous` are used, if it is of the same URL.
+    pub(super) fn start(
+        pool: &Pool,
+        metrics: JwksMetrics,
+        client: HttpClient,
+        previous: Option<&Self>,
+    ) -> Self {
+        let state =
+            watch::Sender::new(previous.map_or_else(State::default, |keys| keys.state.borrow().clone()));
         let fetch_requested = Arc::new(Notify::new());
         let refresh = RefreshTask {
             client,
             metrics,
             url: pool.jwks_url.clone(),
-            state: sender,
+            state: state.clone(),
             fetch_requested: Arc::clone(&fetch_requested),
         };
         // Not joined: it ends with `Keys`. A panic closes the channel, which means that no keys are
@@ -59,7 +66,7 @@ impl Keys {
     /// after a failed one it may be new, so the keys are unavailable. The id of a published key that
     /// cannot be used is invalid. Cancel safe.
     pub(super) async fn key(&self, id: &str) -> Result<Arc<Key>, Rejected> {
-        let mut state = self.state.clone();
+        let mut state = self.state.subscribe();
         if let Some(known) = state.borrow_and_update().key(id) {
             return known;
         }
@@ -81,10 +88,16 @@ impl Keys {
         self.state.borrow().current().is_some_and(|set| set.contains(key))
     }
 
+    /// Forgets all keys, for good. No token that they verified is valid any more.
+    pub(super) fn retire(&self) {
+        self.task.abort();
+        self.state.send_replace(State::default());
+    }
+
     /// Waits until there are keys.
     pub(super) async fn loaded(&self) {
         // An error means that the task has ended, so there will be no keys.
-        if self.state.clone().wait_for(|state| state.current().is_some()).await.is_err() {
+        if self.state.subscribe().wait_for(|state| state.current().is_some()).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -97,7 +110,7 @@ impl Drop for Keys {
 }
 
 /// The results of the last fetches.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     /// The last key set, and when it was fetched.
     good: Option<(KeySet, BootTime)>,
@@ -157,7 +170,10 @@ impl RefreshTask {
             self.wait_until_due().await;
             let fetched = fetch(&self.client, &self.url).await.and_then(|body| Ok(KeySet::parse(&body)?));
             match &fetched {
-                Ok(set) => info!(jwks.url = %self.url, keys = set.len(), "signing keys fetched"),
+                Ok(set) => {
+                    info!(jwks.url = %self.url, keys = set.len(), "signing keys fetched");
+                    self.metrics.set_keys(set.len());
+                }
                 // One warning an outage, because the attempts may be many.
                 Err(error) if self.state.borrow().failed => {
                     debug!(jwks.url = %self.url, %error, "signing keys still could not be fetched")

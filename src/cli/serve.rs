@@ -1,6 +1,6 @@
 //! `serve` and `sandbox`: serve until a signal ends the process.
 
-use std::{io, time::Duration};
+use std::{fs, future::pending, io, path::PathBuf, time::Duration};
 
 use futures_util::future::try_join_all;
 use tokio::{
@@ -26,7 +26,9 @@ pub(super) async fn run(arguments: settings::Arguments) -> Result<(), CommandErr
     // The sandbox does not: what it warns of there is the sandbox's choice, and harmless.
     server.log_warnings();
     let listeners = Listeners::bind(&config).await.map_err(CommandError::failed)?;
-    serve(signals, vec![(server, listeners)]).await
+    let (file, check_every) = (config.file, config.tls.check_every);
+    let source = SettingsSource { arguments, file, check_every };
+    serve(signals, vec![(server, listeners)], Some(&source)).await
 }
 
 /// Serves with an emulated Cognito: one server, or several as replicas of each other.
@@ -50,7 +52,7 @@ pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), 
     }
     let banner = sandbox.banner(replicas.iter().map(|(_, listeners)| listeners));
     super::print_line(banner.map_err(CommandError::failed)?)?;
-    serve(signals, replicas).await
+    serve(signals, replicas, None).await
 }
 
 /// Reads the settings and the files that they name, before the ports are bound: a start with wrong
@@ -83,13 +85,24 @@ async fn read(arguments: &settings::Arguments) -> Result<(Config, TelemetryGuard
 }
 
 /// Drains on the first SIGTERM or SIGINT, and stops at once on one that comes more than a second
-/// later. SIGHUP reloads the files.
+/// later. SIGHUP reloads the files, and the settings if they have a source.
 ///
 /// One stop may arrive as several signals: a supervisor signals the process and then its group, or
 /// both a terminal and a supervisor send one.
-async fn serve(mut signals: Signals, servers: Vec<(Server, Listeners)>) -> Result<(), CommandError> {
+async fn serve(
+    mut signals: Signals,
+    servers: Vec<(Server, Listeners)>,
+    source: Option<&SettingsSource>,
+) -> Result<(), CommandError> {
     let reloaders: Vec<_> = servers.iter().map(|(server, _)| server.reloader()).collect();
-    let reload = || reloaders.iter().for_each(Reloader::reload);
+    let reload_settings = || {
+        let Some(source) = source else { return };
+        reloaders.iter().for_each(|reloader| reloader.reload_settings(source.arguments.load()));
+    };
+    let reload = || {
+        reloaders.iter().for_each(Reloader::reload_files);
+        reload_settings();
+    };
     let (stop, stopped) = watch::channel(());
     let signalled = async {
         signals.stop(reload).await;
@@ -110,6 +123,31 @@ async fn serve(mut signals: Signals, servers: Vec<(Server, Listeners)>) -> Resul
     tokio::select! {
         ended = try_join_all(serving) => ended.map(drop).map_err(CommandError::failed),
         () = signalled => Err(CommandError::failed("stopped at once by a second signal")),
+        () = watch_file(source, reload_settings) => Ok(()),
+    }
+}
+
+/// Where the settings of a running server are loaded from again.
+struct SettingsSource {
+    arguments: settings::Arguments,
+    file: Option<PathBuf>,
+    check_every: Duration,
+}
+
+/// Calls `changed` whenever the settings file has changed and then stays the same for one interval, so
+/// that a file that is being written is not read. Never returns.
+async fn watch_file(source: Option<&SettingsSource>, changed: impl Fn()) {
+    let Some(SettingsSource { file: Some(file), check_every, .. }) = source else { return pending().await };
+    let mut loaded = fs::read(file).ok();
+    let mut last = loaded.clone();
+    loop {
+        sleep(*check_every).await;
+        let contents = fs::read(file).ok();
+        if contents.is_some() && contents == last && contents != loaded {
+            loaded.clone_from(&contents);
+            changed();
+        }
+        last = contents;
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use super::{
     ConfigErrors,
     builder::ConfigBuilder,
-    file,
+    file, memory_limit,
     service_links::is_service_link,
     value_source::{PREFIX, ValueSource},
 };
@@ -23,6 +23,8 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// The flags that set a key. If a key has several, the last one wins.
     pub flags: Vec<Flag>,
+    /// The memory limit of the container or the unit, in bytes, that sizes must fit in.
+    pub memory_limit: Option<u64>,
 }
 
 /// A flag of the command line that sets a key.
@@ -70,13 +72,16 @@ impl Sources {
     /// Returns the given file and flags, and the `COGNITO_LOOKUP_…` variables of this process.
     #[expect(clippy::disallowed_methods, reason = "this module is the one reader of the environment")]
     pub fn from_process(file: Option<PathBuf>, flags: Vec<Flag>) -> Self {
-        Self { file, environment: std::env::vars_os().collect(), flags }
+        let memory_limit = memory_limit::of_process();
+        Self { file, environment: std::env::vars_os().collect(), flags, memory_limit }
     }
 
-    /// Merges the sources, the weakest first. Fails if the file cannot be read or is not TOML.
-    pub(super) fn merge_into(mut self, builder: &mut ConfigBuilder) -> Result<(), ConfigErrors> {
+    /// Merges the sources, the weakest first, and returns the path of the file, if there is one. Fails if
+    /// the file cannot be read or is not TOML.
+    pub(super) fn merge_into(mut self, builder: &mut ConfigBuilder) -> Result<Option<PathBuf>, ConfigErrors> {
         self.environment.retain(|(name, value)| is_ours(name, value));
-        if let Some((path, named_by)) = self.take_file() {
+        let file = self.take_file();
+        if let Some((path, named_by)) = file.clone() {
             file::merge(builder, path, named_by)?;
         }
         self.environment.sort_by_cached_key(|(name, _)| by_index(name));
@@ -86,7 +91,7 @@ impl Sources {
         for flag in self.flags {
             builder.set_text(flag.key, &flag.value, ValueSource::Flag(flag.name.to_owned()));
         }
-        Ok(())
+        Ok(file.map(|(path, _)| path))
     }
 
     fn take_file(&mut self) -> Option<(PathBuf, ValueSource)> {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use tokio::sync::watch;
 
 use super::{
     applied::Applied,
@@ -29,7 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Applier {
     pub(super) users: Users,
-    pub(super) pools: Pools,
+    /// The pools that are served at present.
+    pub(super) pools: watch::Receiver<Pools>,
     /// Records what is erased.
     pub(super) audit: Recorder,
     pub(super) skew: Duration,
@@ -46,7 +48,8 @@ impl Applier {
     /// whether it can be deleted. Cancel safe: the message returns then, and may be applied twice.
     pub(super) async fn handle(&self, body: &str, receives: u32) -> bool {
         let now = SystemTime::now();
-        let is_served = |id: &_| self.pools.iter().any(|pool| pool.id == *id);
+        let served = self.pools.borrow().clone();
+        let is_served = |id: &_| served.by_id(id).is_some();
         let (event, outcome) = match message::parse(body, now, is_served) {
             Ok(change) => {
                 self.metrics.received(change.at, now);
@@ -79,7 +82,8 @@ impl Applier {
     }
 
     async fn apply(&self, change: &Change) -> EventOutcome {
-        let pools: Vec<_> = self.pools.iter().filter(|pool| change.is_in(pool)).collect();
+        let served = self.pools.borrow().clone();
+        let pools: Vec<_> = served.iter().filter(|pool| change.is_in(pool)).collect();
         if pools.is_empty() {
             return EventOutcome::Foreign;
         }

@@ -46,19 +46,19 @@ impl Consumer {
     pub async fn start(
         config: &EventsConfig,
         users: Users,
-        pools: Pools,
+        pools: watch::Receiver<Pools>,
         audit: Recorder,
         metrics: EventMetrics,
         outgoing: &Outgoing,
     ) -> Self {
         let events = names::EVENTS.into_iter().map(|(event, _)| event).chain([OTHER, user_change::EVENT]);
         events.for_each(|event| metrics.prepare(event));
-        let mut caught_up = None;
+        let (mut caught_up, served) = (None, pools.borrow().clone());
         let mut tasks = Vec::new();
         metrics.caught_up.set(1);
         if let Some(catch_up) = &config.catch_up {
             let (catch_up, receiver) =
-                CatchUp::connect((catch_up, config), &users, &pools, &metrics, outgoing).await;
+                CatchUp::connect((catch_up, config), &users, &served, &metrics, outgoing).await;
             caught_up = Some(receiver);
             #[expect(clippy::disallowed_methods, reason = "ends with the consumer")]
             tasks.push(tokio::spawn(catch_up.run()).abort_handle());

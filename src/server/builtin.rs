@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Returns the routes of these services, with the message size limit of the settings.
-pub(super) fn routes(readiness: Readiness, watching: WatchServer, config: &Config) -> Result<Routes, Error> {
+pub(super) fn routes(readiness: Readiness, config: &Config) -> Result<Routes, Error> {
     let max_bytes = config.limits.message_bytes();
     let mut routes = Routes::builder();
     macro_rules! add {
@@ -20,7 +20,7 @@ pub(super) fn routes(readiness: Readiness, watching: WatchServer, config: &Confi
         };
     }
     add!(HealthService::new(readiness));
-    add!(UserServiceServer::new(watching));
+    add!(UserServiceServer::new(WatchServer));
     if config.reflection {
         // grpcurl up to 1.8 and other clients of its age support only v1alpha.
         add!(reflection().build_v1()?);

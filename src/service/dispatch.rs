@@ -19,8 +19,9 @@ use super::{
     admit::admit,
     closing::Closing,
     deadline, decode,
+    live::{Live, LiveOfThread},
     method::{Handler, Rpc},
-    observe::{CallCounters, CallObserver},
+    observe::CallObserver,
     respond::ResponseBody,
     watch_context::WatchContext,
 };
@@ -39,14 +40,12 @@ pub struct Dispatcher(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    service: Service,
+    live: LiveOfThread,
     builtin: Routes,
     /// The longest time that a call may take.
     timeout: Duration,
     max_message_bytes: usize,
     recorder: Recorder,
-    metrics: Metrics,
-    counters: CallCounters,
 }
 
 impl Dispatcher {
@@ -59,26 +58,27 @@ impl Dispatcher {
         metrics: &Metrics,
     ) -> Self {
         Self(Arc::new(Shared {
-            service,
+            live: LiveOfThread::new(service, metrics),
             builtin: builtin.prepare(),
             timeout: limits.request_timeout,
             max_message_bytes: limits.message_bytes(),
             recorder,
-            metrics: metrics.clone(),
-            counters: CallCounters::for_thread(metrics),
         }))
     }
 
     /// Returns a dispatcher for another serving thread, with its own recorder and counters.
     pub fn for_another_thread(&self) -> Self {
         Self(Arc::new(Shared {
-            service: self.0.service.clone(),
+            live: self.0.live.for_another_thread(),
             builtin: self.0.builtin.clone(),
             recorder: self.0.recorder.for_another_thread(),
-            metrics: self.0.metrics.clone(),
-            counters: CallCounters::for_thread(&self.0.metrics),
             ..*self.0
         }))
+    }
+
+    /// Uses another service, on all threads, for the calls that begin from now on.
+    pub fn replace_service(&self, service: &Service) {
+        self.0.live.replace(service);
     }
 
     /// Answers a call within its deadline; a streamed response only has to start by then.
@@ -105,9 +105,12 @@ impl Dispatcher {
         // Boxed, so that hyper and the runtime move a pointer rather than kilobytes, and a refusal
         // takes little.
         Either::Right(Box::pin(async move {
-            let Shared { timeout, recorder, counters, .. } = &*self.0;
+            let Shared { timeout, recorder, live, .. } = &*self.0;
+            let live = live.get();
+            let Live { service, counters } = &*live;
             let call = CallObserver::start(request.uri().path(), request.headers(), *timeout, counters);
-            let (record, span) = (call.open_record(recorder), call.span(request.headers()));
+            let record = call.open_record(recorder).from_peer(peer.address);
+            let span = call.span(request.headers());
             let outcome = match call.method.handler {
                 Handler::Ours(rpc) => {
                     // The other parts of the request are dropped here.
@@ -116,14 +119,14 @@ impl Dispatcher {
                     let (metadata, peer, memory) = (&metadata, &peer, &memory);
                     let context = CallContext { metadata, peer, call: &call, audit: &record, memory };
                     // Pinned here, so that the wrappers move a pointer rather than kilobytes.
-                    let answer = pin!(self.0.answer(rpc, &mut body, &mut charge, context));
+                    let answer = pin!(self.0.answer(service, rpc, &mut body, &mut charge, context));
                     call.run(answer.instrument(span.clone())).await
                 }
                 Handler::Builtin => {
                     call.run(Box::pin(self.0.answer_builtin(request, &call, charge, memory))).await
                 }
                 Handler::Watch => {
-                    let context = self.0.watch_context(&request, peer, &call, &memory);
+                    let context = self.0.watch_context(service, &request, peer, &call, &memory);
                     let answer = self.0.answer_watch(request, &call, charge, memory, &context);
                     let outcome = call.run(Box::pin(answer).instrument(span.clone())).await;
                     let opening = context.opening();
@@ -143,6 +146,7 @@ impl Dispatcher {
 impl Shared {
     async fn answer<B>(
         &self,
+        service: &Service,
         rpc: Rpc,
         body: &mut B,
         charge: &mut Charge,
@@ -151,7 +155,7 @@ impl Shared {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
-        let (service, max_bytes) = (&self.service, self.max_message_bytes);
+        let max_bytes = self.max_message_bytes;
         macro_rules! answer {
             ($method:ident) => {
                 async {
@@ -175,12 +179,14 @@ impl Shared {
 
     fn watch_context<B>(
         &self,
+        service: &Service,
         request: &Request<B>,
         peer: Peer,
         call: &CallObserver<'_>,
         memory: &ConnectionMemory,
     ) -> Arc<WatchContext> {
         Arc::new(WatchContext {
+            service: service.clone(),
             peer,
             request_id: call.request_id().into(),
             method: call.method.name,

@@ -20,15 +20,10 @@ use crate::{
 };
 
 /// Serves the streams of the contract. Its calls carry a [`WatchContext`].
-#[derive(Clone, Debug)]
-pub struct WatchServer(Service);
+#[derive(Clone, Copy, Debug)]
+pub struct WatchServer;
 
 impl Service {
-    /// Returns the server of streams.
-    pub fn watch_server(&self) -> WatchServer {
-        WatchServer(self.clone())
-    }
-
     async fn watch(
         &self,
         request: Request<WatchUsersRequest>,
@@ -50,7 +45,13 @@ impl Service {
         let max_age = changes.settings().ok_or(Error::WatchEnded)?.max_age;
         let watcher = Watcher { caller: Arc::clone(rule.name()), filter, resume_token };
         let subscription = changes.open(watcher).await?;
-        let record = context.recorder.stream(context.method, &context.request_id, Arc::clone(rule.name()));
+        let record = context.recorder.stream(
+            context.method,
+            &context.request_id,
+            context.peer.address,
+            Arc::clone(rule.name()),
+            rule.principal().clone(),
+        );
         Ok(WatchStream::new(subscription, lease, record, checkpoint_interval, max_age, context, charge))
     }
 }
@@ -74,7 +75,7 @@ impl UserService for WatchServer {
     ) -> Result<Response<Self::WatchUsersStream>, Status> {
         let context = request.extensions_mut().remove::<Arc<WatchContext>>();
         let context = context.ok_or_else(|| Error::Panicked.into_status(""))?;
-        match self.0.watch(request, &context).await {
+        match context.service.watch(request, &context).await {
             Ok(stream) => Ok(Response::new(Box::pin(stream::unfold(stream, WatchStream::next)))),
             Err(error) => {
                 let status = error.clone().into_status(&context.request_id);

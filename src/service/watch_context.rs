@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::closing::Closing;
+use super::{Service, closing::Closing};
 use crate::{
     audit::{OpenRecord, Recorder},
-    auth::{Caller, Peer},
+    auth::{Caller, Peer, Principal},
     error::Error,
     memory::ConnectionMemory,
     policy::{CallerRule, Denied},
@@ -16,6 +16,8 @@ use crate::{
 /// What the dispatcher knows of a call, in the extensions of its request.
 #[derive(Debug)]
 pub(super) struct WatchContext {
+    /// The service when the call began.
+    pub(super) service: Service,
     pub(super) peer: Peer,
     pub(super) request_id: Box<str>,
     pub(super) method: &'static str,
@@ -31,6 +33,7 @@ pub(super) struct WatchContext {
 pub(super) struct Opening {
     /// The name of the caller's rule.
     pub(super) rule: Option<Arc<str>>,
+    principal: Option<Principal>,
     caller: Option<Caller>,
     /// How many users are watched, none for all.
     pub(super) users: usize,
@@ -47,9 +50,13 @@ impl WatchContext {
     pub(super) fn set_caller(&self, caller: &Caller, rule: &Result<CallerRule<'_>, Denied>) {
         let mut opening = self.opening();
         opening.caller = Some(caller.clone());
-        if let Ok(rule) = rule {
-            self.memory.set_known();
-            opening.rule = Some(Arc::clone(rule.name()));
+        match rule {
+            Ok(rule) => {
+                self.memory.set_known();
+                opening.rule = Some(Arc::clone(rule.name()));
+                opening.principal = Some(rule.principal().clone());
+            }
+            Err(_) => opening.principal = Principal::of(caller.identity()),
         }
     }
 }
@@ -57,7 +64,7 @@ impl WatchContext {
 impl Opening {
     /// Names the caller in the audit record, and what it watches.
     pub(super) fn describe(&self, record: &OpenRecord<'_>) {
-        record.set_caller(self.rule.as_ref());
+        record.set_caller(self.rule.as_ref(), self.principal.clone());
         if let Some(caller) = &self.caller {
             record.set_watch(caller, self.users);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::debug;
 
@@ -24,6 +25,7 @@ pub(super) struct WatchStream {
     lease: CredentialLease,
     record: StreamRecorder,
     closing: Closing,
+    replaced: CancellationToken,
     request_id: Box<str>,
     interval: Duration,
     checkpoint_at: Instant,
@@ -48,6 +50,7 @@ impl WatchStream {
             lease,
             record,
             closing: context.closing.clone(),
+            replaced: context.service.replaced.clone(),
             request_id: context.request_id.clone(),
             interval,
             // The first message is a checkpoint.
@@ -89,6 +92,8 @@ impl WatchStream {
         tokio::select! {
             biased;
             () = self.closing.begun() => Err(Error::WatchEnded),
+            // Its caller opens the next one under the new rules.
+            () = self.replaced.cancelled() => Err(Error::WatchEnded),
             () = sleep_until(self.ends_at) => Err(Error::WatchEnded),
             item = self.subscription.next(self.checkpoint_at) => Ok(item?),
             rejected = self.lease.ended() => Err(rejected.into()),

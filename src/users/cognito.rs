@@ -122,6 +122,11 @@ impl Cognito {
         }
     }
 
+    /// Returns the pool.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// Returns the rate limiter of its account and Region.
     pub(super) fn limiter(&self) -> &Arc<RateLimiter> {
         &self.limiter

@@ -177,7 +177,8 @@ impl Users {
     /// use a less conclusive method. So may the next one, if another caller started it first. A fetch
     /// may also take longer than the allowed age.
     async fn fetched(&self, request: &LookupRequest<'_>, deadline: Instant) -> Result<Answer, Failure> {
-        let limiter = self.cognito(&request.key.pool)?.limiter();
+        let cognito = self.cognito(&request.key.pool)?;
+        let limiter = cognito.limiter();
         let expected_at = |fetch: FetchId| limiter.join(fetch, request.account, deadline);
         let fetch = |reporter| self.clone().fetch(request.fetch(request.account, deadline, reporter));
         let (caller, cached) = (request.account.caller(), || self.fresh(request));

@@ -96,6 +96,11 @@ impl Shared {
         shared
     }
 
+    /// Returns the store.
+    pub(super) fn store(&self) -> &SharedCache {
+        &self.store
+    }
+
     /// Returns whether the store is asked at present. No hit and no readiness depends on it.
     pub(super) fn is_available(&self) -> bool {
         self.store.is_available()

@@ -103,6 +103,10 @@ mod revocation;
 mod rotation;
 // The sandbox.
 mod sandbox;
+// The reload of pools and callers.
+mod reload;
+// The page for people on the admin port, and what is missing for readiness.
+mod status_page;
 // No log has personal data.
 mod personal_data;
 // The link to the store of the shared cache.

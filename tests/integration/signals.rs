@@ -69,11 +69,11 @@ fn sighup_reloads_the_value_keys_of_the_shared_cache() {
 }
 
 #[test]
-fn sighup_without_files_is_ignored() {
+fn sighup_without_changes_is_ignored() {
     let cognito = standin();
     let process = Process::serve(&cognito, "listen = \"127.0.0.1:0\"\n[shutdown]\ndelay = \"0s\"");
     process.signal("HUP");
-    process.wait_for_log("there is nothing to reload");
+    process.wait_for_log("the pools and callers of the settings are unchanged");
     process.signal("INT");
     assert_eq!(process.wait(), Some(0));
 }

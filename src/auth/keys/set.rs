@@ -33,7 +33,7 @@ impl fmt::Debug for Key {
 
 /// The keys of a set. Usable are RSA keys for RS256 signatures, of 2048 to 8192 bits and exponent
 /// 65537.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct KeySet {
     usable: Vec<Arc<Key>>,
     /// The ids of the other keys. Two different keys with one id are both unusable, because the id

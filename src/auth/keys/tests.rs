@@ -155,18 +155,19 @@ pub(in crate::auth) fn test_keys() -> (Arc<Keys>, Arc<Key>, impl Fn()) {
 
 /// Returns keys without a fetch task, and the sender of their state.
 fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
-    let (sender, state) = watch::channel(state(kid));
+    let state = watch::Sender::new(state(kid));
     // Not every test is in a runtime.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let task = runtime.spawn(async {}).abort_handle();
     runtime.shutdown_background();
-    (Keys { state, fetch_requested: Arc::default(), task }, sender)
+    (Keys { state: state.clone(), fetch_requested: Arc::default(), task }, state)
 }
 
 /// Returns keys whose server refuses every connection, and the state of their fetch task.
 fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
     let url = Uri::from_static("http://127.0.0.1:1/");
     let (sender, state) = watch::channel(state(kid));
+    let keys = sender.clone();
     let fetch_requested = Arc::new(Notify::new());
     let client = crate::outgoing::Outgoing::default().http_client();
     let metrics = TokenMetrics::default().jwks("eu-west-1_A");
@@ -174,7 +175,7 @@ fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
         RefreshTask { client, metrics, url, state: sender, fetch_requested: Arc::clone(&fetch_requested) };
     #[expect(clippy::disallowed_methods, reason = "ends with its keys")]
     let task = tokio::spawn(refresh.run()).abort_handle();
-    (Keys { state: state.clone(), fetch_requested, task }, state)
+    (Keys { state: keys, fetch_requested, task }, state)
 }
 
 fn state(kid: Option<&str>) -> State {

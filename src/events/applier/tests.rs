@@ -54,7 +54,7 @@ fn now() -> SystemTime {
 fn applier(users: &Users, pools: impl IntoIterator<Item = Arc<Pool>>) -> Applier {
     Applier {
         users: users.clone(),
-        pools: Pools::of(pools),
+        pools: watch::channel(Pools::of(pools)).1,
         audit: Recorder::off(),
         skew: Duration::from_secs(2),
         revoke_on: RevocationSettings::default().on,
@@ -67,7 +67,7 @@ fn applier(users: &Users, pools: impl IntoIterator<Item = Arc<Pool>>) -> Applier
 
 impl Applier {
     fn pool_id(&self) -> PoolId {
-        self.pools.iter().next().unwrap().id.clone()
+        self.pools.borrow().iter().next().unwrap().id.clone()
     }
 }
 

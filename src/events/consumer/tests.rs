@@ -85,7 +85,7 @@ async fn run_for(seconds: u64, script: &Script, users: &Users) -> EventMetrics {
     let metrics = EventMetrics::default();
     let applier = Applier {
         users: users.clone(),
-        pools: Pools::of([Arc::new(test_pool(BareSubLookup::AdminGetUser))]),
+        pools: watch::channel(Pools::of([Arc::new(test_pool(BareSubLookup::AdminGetUser))])).1,
         audit: Recorder::off(),
         skew: Duration::from_secs(2),
         revoke_on: Vec::new(),

@@ -15,7 +15,7 @@ use crate::{
 #[tokio::test(start_paused = true)]
 async fn the_rate_limit_follows_the_reported_quota() {
     let lab = Lab::start(|_, budget| budget.lists_per_second = Some(7));
-    let cognito = lab.users.0.cognito[&lab.pool.id].clone();
+    let cognito = lab.users.cognito(&lab.pool.id).unwrap();
     lab.respond(|_| (NEAR, Lab::error("AccessDeniedException")));
     cognito.clone().learn_quotas().await;
     assert_eq!(cognito.limiter().rates(), [96, 7, 40], "GetProvisionedLimit is denied");
@@ -64,7 +64,7 @@ async fn pools_of_one_account_and_region_share_a_rate_limit() {
     let (metrics, outgoing) = (Metrics::new(), Outgoing::default());
     let users =
         Users::connect(&pools, &config.cache, &config.budget, no_tokens(), None, &metrics, &outgoing).await;
-    let budget = |id: &str| Arc::as_ptr(users.0.cognito[&id.parse().unwrap()].limiter());
+    let budget = |id: &str| Arc::as_ptr(users.cognito(&id.parse().unwrap()).unwrap().limiter());
     assert_eq!(budget("eu-west-1_A"), budget("eu-west-1_B"));
     assert_eq!(budget("eu-west-1_C"), budget("eu-west-1_D"));
     assert_ne!(budget("eu-west-1_A"), budget("eu-west-1_C"));

@@ -46,7 +46,7 @@ async fn refreshing_a_hot_user_delays_no_request_and_makes_one_call() {
 async fn a_hit_waits_for_no_miss() {
     let lab = Arc::new(Lab::start(|_, _| {}));
     lab.ask("ada").await.unwrap();
-    let cognito = &lab.users.0.cognito[&lab.pool.id];
+    let cognito = lab.users.cognito(&lab.pool.id).unwrap();
     let (_flights, _state) = (lab.users.0.single_flight.locked(), cognito.limiter().locked());
     let (sender, hit) = std::sync::mpsc::channel();
     let asking = Arc::clone(&lab);
@@ -63,7 +63,8 @@ async fn maintenance_blocks_no_fetch() {
     let (unlock, unlocking) = std::sync::mpsc::channel::<()>();
     let owner = Arc::clone(&lab);
     let holding = std::thread::spawn(move || {
-        let _state = owner.users.0.cognito[&owner.pool.id].limiter().locked();
+        let cognito = owner.users.cognito(&owner.pool.id).unwrap();
+        let _state = cognito.limiter().locked();
         locked.send(()).unwrap();
         // Holds the lock until the end of the test; the timeout ends a failed test.
         assert_eq!(unlocking.recv_timeout(Duration::from_secs(30)), Ok(()), "maintenance blocks the test");

@@ -25,7 +25,7 @@ pub(crate) struct Process {
     /// The address of the gRPC server, as logged.
     pub(crate) address: String,
     pub(crate) admin: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Process {
@@ -101,7 +101,7 @@ impl Process {
             values.map_while(|value| lines.send(value).ok()).for_each(drop);
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { child, log, start: Vec::new(), address: String::new(), admin: nowhere, _folder: folder }
+        Self { child, log, start: Vec::new(), address: String::new(), admin: nowhere, folder }
     }
 
     /// Waits until it has ended, and returns its exit code and what it logged. Panics if it does not
@@ -141,14 +141,30 @@ impl Process {
     /// Runs a client command against it, and returns its standard output, or its standard error if
     /// it failed.
     pub(crate) fn client(&self, arguments: &[&str]) -> Result<String, String> {
+        self.run_client(arguments, &[])
+    }
+
+    fn run_client(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<String, String> {
         let output = Command::new(env!("CARGO_BIN_EXE_cognito-lookup"))
             .args(arguments)
             .args(["--address", &format!("http://{}", self.address)])
             .env_clear()
+            .envs(environment.iter().copied())
             .output()
             .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// As [`client`](Self::client), with an access token.
+    pub(crate) fn client_with_token(&self, arguments: &[&str], token: &str) -> Result<String, String> {
+        canary::token(token);
+        self.run_client(arguments, &[("COGNITO_LOOKUP_TOKEN", token)])
+    }
+
+    /// Replaces the settings file.
+    pub(crate) fn rewrite(&self, settings: &str) {
+        fs::write(self.folder.path().join("settings.toml"), settings).unwrap();
     }
 
     /// Returns its resident memory, in bytes.

@@ -1,0 +1,165 @@
+use std::{thread, time::Duration};
+
+use cognito_standin::StandIn;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{ADA, WEB, http_get, metric, process::Process, standin};
+
+/// The settings of a server with these pools and callers, and an audit file.
+struct Settings {
+    cognito: StandIn,
+    folder: TempDir,
+    head: &'static str,
+}
+
+const APPLIED: &str = "the pools and callers of the settings were reloaded";
+const REFUSED: &str = "the new settings are refused; the previous ones stay in use";
+const RELOADS: &str = "cognito_lookup_settings_reloads_total";
+/// So rarely that only the signal can cause a reload.
+const SELDOM: &str = "[tls]\ncheck_every = \"1h\"\n";
+const SIDECAR: &str =
+    "name = \"sidecar\"\nnetwork = [\"127.0.0.0/8\"]\nreads = \"any\"\nattributes = [\"name\"]";
+
+impl Settings {
+    fn new(head: &'static str) -> Self {
+        Self { cognito: standin(), folder: TempDir::new().unwrap(), head }
+    }
+
+    fn audit(&self) -> String {
+        self.folder.path().join("audit.jsonl").display().to_string()
+    }
+
+    fn with(&self, app_client: &str, callers: &[&str]) -> String {
+        let pool = format!(
+            "[[pools]]\nid = \"{}\"\nissuer = \"{}\"\njwks_url = \"{}\"\nendpoint_url = \"{}\"\napp_clients = [\"{app_client}\"]",
+            self.cognito.pool_id(),
+            self.cognito.issuer(),
+            self.cognito.jwks_url(),
+            self.cognito.endpoint_url()
+        );
+        let callers: String = callers.iter().map(|caller| format!("\n[[callers]]\n{caller}")).collect();
+        format!(
+            "listen = \"127.0.0.1:0\"\n{}[shutdown]\ndelay = \"0s\"\n[audit]\nsink = \"file\"\npath = {:?}\n{pool}{callers}\n",
+            self.head,
+            self.audit()
+        )
+    }
+
+    fn serve(&self, settings: &str) -> Process {
+        let process = Process::start_with_settings("exec \"$0\" \"$@\"", settings, &[]).listening();
+        process.wait_for_log("serving");
+        process
+    }
+
+    /// Returns the records of reloads, once there are so many.
+    fn reloads(&self, count: usize) -> Vec<Value> {
+        loop {
+            let text = std::fs::read_to_string(self.audit()).unwrap();
+            let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let reloads: Vec<_> = records.filter(|record| record["method"] == "settings.reload").collect();
+            if reloads.len() >= count {
+                return reloads;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn caller(name: &str) -> String {
+    SIDECAR.replace("sidecar", name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_is_added_and_removed_by_a_signal_without_a_restart() {
+    let settings = Settings::new(SELDOM);
+    let process = settings.serve(&settings.with(WEB, &[SIDECAR]));
+    let read = || process.client(&["get", "--sub", ADA]);
+    assert!(read().unwrap().contains("Ada Lovelace"));
+    assert_eq!(settings.cognito.calls("AdminGetUser"), 1);
+
+    let other = caller("other").replace("127.0.0.0/8", "10.0.0.0/8");
+    process.rewrite(&settings.with(WEB, &[&other]));
+    process.signal("HUP");
+    process.wait_for_log(APPLIED);
+    let refused = read().unwrap_err();
+    assert!(refused.contains("TOKEN_MISSING"), "the rule of the file is gone: {refused}");
+
+    process.rewrite(&settings.with(WEB, &[&caller("again")]));
+    process.signal("HUP");
+    process.wait_for_log(APPLIED);
+    assert!(read().unwrap().contains("Ada Lovelace"));
+    assert_eq!(settings.cognito.calls("AdminGetUser"), 1, "the cache is kept");
+    assert_eq!(metric(process.admin, &format!("{RELOADS}{{outcome=\"Applied\"}}")).await, 2.0);
+    let calls = "cognito_lookup_caller_requests_total{caller=\"again\",outcome=\"Answered\"}";
+    assert_eq!(metric(process.admin, calls).await, 1.0);
+
+    let records = settings.reloads(2);
+    assert_eq!(
+        records[0]["settings"],
+        serde_json::json!(["callers[other] added", "callers[sidecar] removed"])
+    );
+    assert_eq!((&records[0]["outcome"], &records[0]["caller"]), (&"applied".into(), &Value::Null));
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_with_an_error_change_nothing() {
+    let settings = Settings::new(SELDOM);
+    let process = settings.serve(&settings.with(WEB, &[SIDECAR]));
+    // The first rule is good, and takes no effect either.
+    let bad = caller("bad").replace("127.0.0.0/8", "nowhere");
+    process.rewrite(&settings.with(WEB, &[&caller("good").replace("127.0.0.0/8", "10.0.0.0/8"), &bad]));
+    process.signal("HUP");
+    process.wait_for_log(REFUSED);
+    assert!(process.client(&["get", "--sub", ADA]).is_ok(), "the previous rule is in use");
+    process.rewrite("this is no TOML");
+    process.signal("HUP");
+    process.wait_for_log(REFUSED);
+    assert_eq!(metric(process.admin, &format!("{RELOADS}{{outcome=\"Refused\"}}")).await, 2.0);
+    assert!(settings.reloads(2).iter().all(|record| record["outcome"] == "refused"));
+
+    // What cannot be reloaded is named, and what can be is used.
+    let other = settings.with(WEB, &[SIDECAR]).replace("delay = \"0s\"", "delay = \"1s\"");
+    process.rewrite(&other);
+    process.signal("HUP");
+    let log = process.log_until("the pools and callers of the settings are unchanged");
+    let ignored: Vec<_> = log.iter().filter_map(|line| line["keys"].as_str()).collect();
+    assert_eq!(ignored, ["shutdown.delay"]);
+    assert_eq!(metric(process.admin, &format!("{RELOADS}{{outcome=\"Unchanged\"}}")).await, 1.0);
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_is_reloaded_by_itself() {
+    let settings = Settings::new("[tls]\ncheck_every = \"100ms\"\n");
+    let process = settings.serve(&settings.with(WEB, &[SIDECAR]));
+    process.rewrite(&settings.with(WEB, &[&caller("other")]));
+    process.wait_for_log(APPLIED);
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tokens_of_a_removed_app_client_are_refused_though_they_were_verified() {
+    let web = format!("name = \"web\"\napp_client = \"{WEB}\"\nattributes = [\"name\"]");
+    let settings = Settings::new(SELDOM);
+    let process = settings.serve(&settings.with(WEB, &[&web, SIDECAR]));
+    let token = settings.cognito.access_token("ada").unwrap();
+    let read = || process.client_with_token(&["get"], &token);
+    assert!(read().unwrap().contains("Ada Lovelace"));
+    process.rewrite(&settings.with("another0000000000000000001", &[SIDECAR]));
+    process.signal("HUP");
+    process.wait_for_log(APPLIED);
+    let refused = read().unwrap_err();
+    assert!(refused.contains("TOKEN_INVALID"), "{refused}");
+    process.rewrite(&settings.with(WEB, &[&web, SIDECAR]));
+    process.signal("HUP");
+    process.wait_for_log(APPLIED);
+    assert!(read().unwrap().contains("Ada Lovelace"), "the signing keys are kept");
+    assert_eq!(http_get(process.admin, "/readyz").await.0, 200);
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(0));
+}
