@@ -73,7 +73,7 @@ impl Audit {
             errors.add("audit.required", "needs a sink, but audit.sink is \"off\"");
         }
         let key = key(config, errors)?;
-        // Only `audit-hash` uses it, but a wrong one is better found here.
+        // Only `audit-hash` uses the previous key, but an invalid one should fail at the start.
         previous_key(config, errors).ok()?;
         let replica = replica(settings, errors);
         let Some(sink) = sink? else { return Some(Self(None)) };

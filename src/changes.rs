@@ -1,4 +1,4 @@
-//! The changes of users that this service hears of, in order, and the streams that are told of them.
+//! The changes of users that this service hears of, in order, and the streams that send them.
 //!
 //! `users` appends each change. A log keeps those of the last 20 min, so that a stream continues where
 //! another one ended: in the process alone, or with a shared cache at the place of an event in the
@@ -69,13 +69,13 @@ struct Inner {
 struct State {
     log: Log,
     streams: Streams,
-    /// Whether the server ends: no stream is opened any more.
+    /// Whether the server drains: it opens no more streams.
     is_draining: bool,
 }
 
 impl Changes {
     /// Begins an empty log. `shared` seals the tokens of all replicas, whose log begins with
-    /// [`begin`](Self::begin); without it, this process is alone.
+    /// [`begin`](Self::begin); without it, the log is of this process alone.
     ///
     /// # Errors
     ///
@@ -127,8 +127,8 @@ impl Changes {
         }
     }
 
-    /// Begins the log of the replicas, in this run of the store. It has these events, which end at `end`
-    /// without a gap. Ends the streams that there are.
+    /// Begins the log of the replicas in this run of the store, with these events, which reach
+    /// `end` without a gap. Ends all open streams.
     pub fn begin(&self, run: &str, end: Place, events: Vec<(Place, Option<(Changed, Change)>)>) {
         if let Some(inner) = &self.0 {
             inner.lock().begin(run, end, events);
@@ -148,8 +148,8 @@ impl Changes {
         }
     }
 
-    /// Notes that every event of the replicas until then was appended: by the clocks of this process, and by
-    /// that of the store in milliseconds, if none has come since.
+    /// Notes that every event of the replicas up to `until` was appended. `of_store` is that time
+    /// by the clock of the store, in milliseconds, if there was no event since.
     pub fn note_read(&self, until: TimePoint, of_store: Option<u64>) {
         if let Some(inner) = &self.0 {
             if let Some(milliseconds) = of_store {
@@ -166,7 +166,7 @@ impl Changes {
         }
     }
 
-    /// Ends all streams, and refuses new ones: the server ends.
+    /// Ends all streams and refuses new ones, because the server drains.
     pub fn drain(&self) {
         if let Some(inner) = &self.0 {
             let mut state = inner.lock();
@@ -217,7 +217,7 @@ impl State {
 
 /// How long a stream can be continued. The events of replicas are kept as long.
 const KEPT_FOR: Duration = Duration::from_secs(20 * 60);
-// What hears of a change has appended it by then, or reports a failure.
+// A source appends a change within this time after it hears of it, or reports a failure.
 const APPENDED_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub enum Error {
     RevocationsFull,
     #[error("changes after the resume token may have been missed")]
     ResumeTokenExpired,
-    #[error("the resume token is none, or that of another caller or filter")]
+    #[error("the resume token is malformed, or belongs to another caller or filter")]
     ResumeTokenInvalid,
     #[error("the shared cache did not confirm the invalidation: {0}")]
     SharedCache(CallError),
@@ -62,9 +62,9 @@ pub enum Error {
     Unimplemented,
     #[error("the message of the call cannot be read")]
     Unreadable,
-    #[error("the stream of changes ends with its connection, the server or its age")]
+    #[error("the stream of changes is ended by its connection, the server, its age or a reload")]
     WatchEnded,
-    #[error("the caller or the process has as many streams of changes as are allowed")]
+    #[error("the caller or the process has reached its limit of streams of changes")]
     WatchLimit,
     #[error("the stream of changes is read too slowly")]
     WatchTooSlow,

@@ -74,7 +74,7 @@ impl Policy {
 pub enum Denied {
     #[error("the tokens and fields name different users")]
     SubjectAmbiguous,
-    #[error("the caller has had its answers_per_second")]
+    #[error("the caller exceeds its answers_per_second")]
     AnswersExhausted(Duration),
     #[error("the call has no credential")]
     CredentialMissing,

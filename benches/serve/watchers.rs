@@ -86,7 +86,8 @@ impl Watchers {
         Self { heard, _runtime: runtime }
     }
 
-    /// Waits until so many changes were heard of. Panics if it takes long, or if there are more.
+    /// Waits until the streams have received this many changes. Panics if that takes too long, or
+    /// if they receive more.
     fn wait_for(&self, changes: usize) {
         let begun = Instant::now();
         while self.heard.load(Relaxed) < changes {
@@ -169,7 +170,7 @@ fn rate() -> usize {
 }
 
 const STREAMS: usize = 10_000;
-// What a connection may have by default.
+// The most streams of one connection by default.
 const PER_CONNECTION: usize = 100;
 const TICK: Duration = Duration::from_millis(10);
 const PER_TICK: usize = 10;

@@ -25,7 +25,7 @@ import userlookup.v1.WatchUsersResponse;
 public final class Watch {
     // For the first call of a JVM too.
     private static final long TIMEOUT_SECONDS = 10;
-    // How long a copy is used while changes may not be heard of.
+    // How long a copy is used while changes may be missed.
     private static final Duration TTL = Duration.ofMinutes(1);
     // Three intervals of checkpoints.
     private static final Duration SILENCE = Duration.ofSeconds(90);
@@ -37,7 +37,7 @@ public final class Watch {
     private final Map<String, Timestamp> changed = new HashMap<>();
     private Instant heard = Instant.MIN;
     private boolean healthy;
-    // Counts what makes a read that is under way of no use.
+    // Changes whenever a read in flight must not be kept.
     private int version;
 
     private Watch(UserServiceBlockingStub users) {

@@ -1,4 +1,4 @@
-// Keeps a copy of one user, fresh by WatchUsers: node watch.mjs TARGET SUB
+// Keeps a copy of one user fresh with WatchUsers: node watch.mjs TARGET SUB
 //
 // It prints the user whenever its copy changes. The caller's rule needs watch = true. docs/watch.md has
 // the recipe.
@@ -12,7 +12,7 @@ const READING = { includeDirs: [PROTO], enums: String, longs: Number, oneofs: tr
 const types = grpc.loadPackageDefinition(loadSync(['userlookup/v1/user_service.proto'], READING));
 
 const TIMEOUT = 3_000;
-// How long a copy is used while changes may not be heard of.
+// How long a copy is used while changes may be missed.
 const TTL = 60_000;
 // Three intervals of checkpoints.
 const SILENCE = 90_000;
@@ -24,7 +24,7 @@ class Mirror {
   #changed = new Map();
   #heard = 0;
   #healthy = false;
-  // Counts what makes a read that is under way of no use.
+  // Changes whenever a read in flight must not be kept.
   #version = 0;
 
   constructor(users) {
@@ -49,7 +49,7 @@ class Mirror {
     return reply;
   }
 
-  // Drops the copies of users that change. Ends for a reason that no retry helps.
+  // Drops the copies of users that change. Ends if a retry does not help.
   async watch() {
     let resumeToken = '';
     for (;;) {

@@ -1,4 +1,4 @@
-"""Keeps a copy of one user, fresh by WatchUsers: python watch.py TARGET SUB
+"""Keeps a copy of one user fresh with WatchUsers: python watch.py TARGET SUB
 
 It prints the user whenever its copy changes. The caller's rule needs watch = true. To generate the stubs,
 see client.py. docs/watch.md has the recipe.
@@ -14,7 +14,7 @@ from userlookup.v1.user_service_pb2 import GetUserRequest, GetUserResponse, Watc
 from userlookup.v1.user_service_pb2_grpc import UserServiceStub
 
 TIMEOUT = 3.0
-# How long a copy is used while changes may not be heard of.
+# How long a copy is used while changes may be missed.
 TTL = 60.0
 # Three intervals of checkpoints.
 SILENCE = 90.0
@@ -30,7 +30,7 @@ class Mirror:
         self._changed: dict[str, Timestamp] = {}
         self._heard = 0.0
         self._healthy = False
-        # Counts what makes a read that is under way of no use.
+        # Changes whenever a read in flight must not be kept.
         self._version = 0
 
     def get(self, sub: str) -> GetUserResponse:

@@ -86,7 +86,8 @@ impl<'a> JsonLine<'a> {
     }
 }
 
-/// Returns how the records of a process begin: what is the same in all of them.
+/// Returns the members that begin every record of a process, because they are the same in all of
+/// them.
 pub(super) fn head(replica: &str, key_id: &str) -> Box<[u8]> {
     let mut head = Vec::new();
     let mut line = JsonLine::begin(&mut head, b"{");
@@ -140,8 +141,8 @@ const fn is_plain(byte: u8) -> bool {
     (byte >= b' ') & (byte <= b'~') & (byte != b'"') & (byte != b'\\')
 }
 
-// The version of the records' form. A new member does not change it; a member that goes away, or means
-// something else, does.
+// The version of the record format. It changes if a member is removed or changes its meaning, but
+// not for a new member.
 const SCHEMA: u32 = 1;
 
 #[cfg(test)]

@@ -54,8 +54,8 @@ impl OpenRecord<'_> {
         self
     }
 
-    /// Sets the caller, by the name of its rule, which is none if no rule matches; and what it was
-    /// recognised by.
+    /// Sets the name of the caller's rule, none if no rule matches, and the principal that
+    /// identified it.
     pub fn set_caller(&self, name: Option<&Arc<str>>, principal: Option<Principal>) {
         self.update(|pending| (pending.caller, pending.principal) = (name.map(Arc::clone), principal));
     }

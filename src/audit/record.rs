@@ -24,7 +24,7 @@ pub(super) struct Record<'a> {
     pub(super) peer: Option<Address>,
     /// The name of the caller's rule.
     pub(super) caller: Option<&'a str>,
-    /// What the caller was recognised by.
+    /// The principal that identified the caller.
     pub(super) principal: Option<&'a Principal>,
     pub(super) pool: Option<&'a str>,
     pub(super) sub_hash: Option<SubHash>,
@@ -37,7 +37,7 @@ pub(super) struct Record<'a> {
     pub(super) revocation: Option<&'a Revocation>,
     /// The kinds of a change that was sent.
     pub(super) kinds: Option<ChangeKinds>,
-    /// How many changes a stream was sent that has ended.
+    /// How many changes were sent on a stream, in the record of its end.
     pub(super) changes: Option<u64>,
     /// What a reload of the settings changes.
     pub(super) settings: Option<&'a [String]>,

@@ -1,4 +1,4 @@
-//! How long the credentials of a stream are valid, which lives longer than a call.
+//! The credentials of a stream, which are checked for as long as it is open.
 
 use std::{
     sync::Arc,
@@ -58,8 +58,8 @@ impl CredentialLease {
         }
     }
 
-    /// Only a user's token can be revoked. Other credentials, of which there may be very many streams,
-    /// are looked at again near their end.
+    /// Only a user's token can be revoked. There may be many streams with other credentials, so
+    /// those are checked at their expiry and every 10 s.
     fn check_after(&self, now: SystemTime) -> Duration {
         if self.token.as_ref().is_some_and(|token| token.identity.user.is_some()) {
             return CHECK_INTERVAL;

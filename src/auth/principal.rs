@@ -1,10 +1,10 @@
-//! What a caller was recognised by, as audit records name it.
+//! The principal that identified a caller, as audit records name it.
 
 use std::sync::Arc;
 
 use super::{Certificate, Identity};
 
-/// The kind and the name of what a caller was recognised by; cheap to clone.
+/// The kind and the name of a principal; cheap to clone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Principal {
     /// `app_client`, `certificate` or `rule`.
@@ -24,7 +24,7 @@ impl Principal {
         Self { kind: "certificate", name: name.into() }
     }
 
-    /// A rule about networks, which recognises no more than an address.
+    /// A rule about networks, which identifies a caller by its address only.
     pub fn rule(name: &str) -> Self {
         Self { kind: "rule", name: name.into() }
     }

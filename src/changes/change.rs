@@ -8,12 +8,12 @@ use crate::{pool::PoolId, user::Sub};
 /// A user that changed.
 pub type ChangedUser = (PoolId, Sub);
 
-/// Who changed.
+/// Which users changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Changed {
     /// This user.
     User(ChangedUser),
-    /// Users of this pool, and nobody says which ones.
+    /// Unknown users of this pool.
     SomeOf(PoolId),
 }
 
@@ -32,12 +32,12 @@ pub struct Change {
     pub changed_at: Option<SystemTime>,
     /// When this service heard of it.
     pub seen_at: SystemTime,
-    /// Until when the tokens were issued that are refused, if any are.
+    /// Tokens issued until this time are refused, if any are.
     pub tokens_issued_until: Option<SystemTime>,
 }
 
 impl Change {
-    /// Returns a change of which this service hears at `seen_at`, and Cognito said no time.
+    /// Returns a change that this service hears of at `seen_at`, without a time by Cognito's clock.
     pub fn seen(kinds: impl Into<ChangeKinds>, seen_at: SystemTime) -> Self {
         Self { kinds: kinds.into(), changed_at: None, seen_at, tokens_issued_until: None }
     }

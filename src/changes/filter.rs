@@ -17,7 +17,8 @@ pub struct WatchFilter {
 }
 
 impl WatchFilter {
-    /// Returns the part of a change that the stream is told; none if it is about other users or kinds.
+    /// Returns the part of a change that the stream sends; none if it is about other users or
+    /// kinds.
     pub(super) fn part_of(&self, (pool, sub): &ChangedUser, change: Change) -> Option<Change> {
         let kinds = change.kinds.and(self.kinds);
         let is_of_pool = self.pool.as_ref().is_none_or(|own| own == pool);
@@ -25,7 +26,7 @@ impl WatchFilter {
         (!kinds.is_empty() && is_of_pool && is_of_user).then_some(Change { kinds, ..change })
     }
 
-    /// Returns whether the stream may be told of a change of users that nobody names.
+    /// Returns whether a change of unknown users of a pool may concern the stream.
     pub(super) fn may_concern(&self, pool: &PoolId, kinds: ChangeKinds) -> bool {
         self.pool.as_ref().is_none_or(|own| own == pool) && !kinds.and(self.kinds).is_empty()
     }

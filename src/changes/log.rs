@@ -43,7 +43,7 @@ struct Event {
 pub(super) enum OutOfRange {
     /// The log does not reach back to it, or never had it.
     Expired,
-    /// The log has not come to it.
+    /// The log has not reached it yet.
     Ahead,
 }
 
@@ -64,7 +64,7 @@ impl Log {
         *self = Self { base, ..Self::new(Some(run), self.limits) };
     }
 
-    /// Notes that there was no event after the last one until then.
+    /// Notes that no event followed the last one up to `until`.
     pub(super) fn confirm(&mut self, until: EventId) {
         self.confirmed = self.confirmed.max(until);
     }
@@ -88,7 +88,7 @@ impl Log {
         Place { number, id: id.max(self.confirmed) }
     }
 
-    /// Appends the next event, and forgets what is too old or too much.
+    /// Appends the next event, and drops the oldest ones that exceed the bounds.
     pub(super) fn push(&mut self, place: Place, at: BootTime, change: Option<(Changed, Change)>) {
         let event = Event { place, at, change };
         self.bytes += event.bytes();

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::clock::BootTime;
 
-/// The changes that a stream is still to send: one for each user, in the order of the first.
+/// The pending changes of a stream: one for each user, in the order of its first one.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     order: VecDeque<ChangedUser>,
@@ -33,8 +33,8 @@ struct Pending {
 pub(super) struct TooSlow;
 
 impl Mailbox {
-    /// Adds a change, as one with what is pending of the same user. Fails if too many users are pending,
-    /// or one for too long.
+    /// Adds a change, merged with the pending one of the same user. Fails if too many users are
+    /// pending, or one for too long.
     pub(super) fn push(
         &mut self,
         place: Place,
@@ -82,7 +82,7 @@ impl Mailbox {
     }
 }
 
-// The coalesced changes of a client that stops for seconds. Some 250 KB.
+// Covers a client that does not read for some seconds. Takes some 250 KB.
 pub(super) const MAX_PENDING: usize = 1_024;
 const MAX_WAIT: Duration = Duration::from_secs(30);
 

@@ -1,8 +1,8 @@
 //! Model checking of the log and its streams: random schedules of three replicas that follow one stream
 //! of events, and of clients that move between them.
 //!
-//! A client keeps the recipe of docs/api.md. The oracle knows every change that it must still hear of.
-//! `MODEL_SEEDS=4711..4712` replays one seed.
+//! A client follows the recipe of docs/watch.md. The oracle knows every change that it must still
+//! hear of. `MODEL_SEEDS=4711..4712` replays one seed.
 
 use std::{
     collections::BTreeMap,
@@ -229,7 +229,7 @@ impl Client {
         }
     }
 
-    /// Forgets all copies: what changed before is of no interest.
+    /// Forgets all copies, so earlier changes do not matter any more.
     fn forget(&mut self, told: &mut Told) {
         told.lost += 1;
         self.stream = None;
@@ -333,7 +333,7 @@ fn change(store: &mut Store, clients: &mut [Client], n: usize) {
     }
 }
 
-/// Users of the pool change, and nobody says which ones.
+/// Unknown users of the pool change.
 fn change_unnamed(store: &mut Store, clients: &mut [Client], users: usize) {
     let seen_at = TimePoint::now().system;
     store.publish(Some((Changed::SomeOf(user(0).0), Change::seen(ChangeKind::Groups, seen_at))));

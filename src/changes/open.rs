@@ -25,15 +25,15 @@ pub struct Watcher {
 /// Why a stream was not opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OpenError {
-    /// The server ends.
+    /// The server drains.
     Draining,
     /// The events of the replicas have not been read yet, or watching is off.
     NotReady,
     /// Changes after the place of the token may have been missed.
     TokenExpired,
-    /// The token is none, or that of another caller or filter.
+    /// The token is malformed, or belongs to another caller or filter.
     TokenInvalid,
-    /// The caller, or this process, has as many streams as are allowed.
+    /// The caller or this process has reached its limit of streams.
     TooMany,
 }
 

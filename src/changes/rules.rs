@@ -8,19 +8,19 @@ pub(super) enum Rule {
     TokenBeforePending,
     /// A checkpoint of a stream that continues is about what it has read of the log.
     CheckpointCatchesUp,
-    /// A token is good in its run of the store only.
+    /// A token is valid in its run of the store only.
     RunIsCompared,
-    /// A token is good only between its event and the next one, by their ids.
+    /// A token is valid only between its event and the next one, by their ids.
     IdIsCompared,
-    /// A token is good only where the log reaches back to.
+    /// A token is valid only where the log reaches back to.
     BaseIsCompared,
-    /// A loss ends the streams that there are.
+    /// A loss ends all open streams.
     LossEndsStreams,
-    /// A later change of a user that is pending counts too.
+    /// A later change of a user is merged into its pending one.
     ChangesMerge,
     /// A stream that has no room for a change ends.
     SlownessEnds,
-    /// A change of users that nobody names ends the streams that may be about them.
+    /// A change of unknown users ends the streams that it may concern.
     UnnamedEndStreams,
 }
 

@@ -38,8 +38,8 @@ struct Stream {
     caller: Arc<str>,
     filter: Arc<WatchFilter>,
     mailbox: Mailbox,
-    /// How far the stream has read the log, until it has come to its end; then changes come to the
-    /// mailbox.
+    /// How far the stream has read the log; none once it has reached the end, when changes go to
+    /// the mailbox.
     catching_up: Option<Place>,
     end: Option<StreamEnd>,
     wake: Arc<Notify>,
@@ -50,13 +50,13 @@ struct Stream {
 pub enum StreamEnd {
     /// Changes may have been missed.
     Lost,
-    /// The server ends.
+    /// The server drains.
     Moved,
     /// It is read too slowly.
     TooSlow,
 }
 
-/// The caller, or the process, has as many streams as are allowed.
+/// The caller or the process has reached its limit of streams.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct TooMany;
 
@@ -67,7 +67,7 @@ pub(super) enum Next {
     Change(ChangedUser, Change),
     /// There is nothing to send.
     Wait,
-    /// Ask again: it reads the log in parts.
+    /// Ask again, because the log is read in parts.
     Again,
 }
 
@@ -85,8 +85,8 @@ impl Streams {
         }
     }
 
-    /// Opens a stream that reads the log after `after`, or gets only what comes. Returns its id, and what
-    /// wakes it.
+    /// Opens a stream that reads the log after `after`, or only receives later changes. Returns its
+    /// id, and what wakes it.
     pub(super) fn open(
         &mut self,
         caller: &Arc<str>,
@@ -140,7 +140,7 @@ impl Streams {
         self.gauge.set(i64::try_from(self.by_id.len()).unwrap_or(i64::MAX));
     }
 
-    /// Puts a change into the mailboxes of the streams that are told of it.
+    /// Puts a change into the mailboxes of the streams that watch its user.
     pub(super) fn deliver(&mut self, place: Place, user: &ChangedUser, change: Change, now: BootTime) {
         let watching = self.by_user.get(user).into_iter().flatten();
         for id in watching.chain(&self.of_all) {
@@ -150,7 +150,7 @@ impl Streams {
         }
     }
 
-    /// Ends the streams that may be about users of a pool which changed, and nobody says which ones.
+    /// Ends the streams that a change of unknown users of a pool may concern.
     pub(super) fn lose(&mut self, pool: &PoolId, kinds: ChangeKinds) {
         let concerned = self.by_id.values_mut().filter(|stream| stream.filter.may_concern(pool, kinds));
         // One that is catching up finds it in the log.
@@ -162,8 +162,8 @@ impl Streams {
         self.by_id.values_mut().for_each(|stream| stream.end(end));
     }
 
-    /// Reads the log on for a stream that has nothing pending and has not come to its end. Returns whether
-    /// to ask again.
+    /// Reads the next part of the log for a stream that has nothing pending and has not reached the
+    /// end. Returns whether to ask again.
     pub(super) fn catch_up(&mut self, id: u64, log: &Log) -> Result<bool, StreamEnd> {
         let Some(stream) = self.by_id.get_mut(&id) else { return Err(StreamEnd::Moved) };
         if let Some(end) = stream.end {
@@ -219,7 +219,7 @@ impl Stream {
         }
     }
 
-    /// Reads the log on from a place into the empty mailbox, up to its end if there is room.
+    /// Reads the log from a place into the empty mailbox, up to its end if there is room.
     fn read(&mut self, log: &Log, after: Place) -> Result<(), OutOfRange> {
         let (now, run) = (BootTime::now(), log.run().ok_or(OutOfRange::Expired)?);
         let Self { mailbox, filter, .. } = self;
@@ -256,5 +256,5 @@ impl Stream {
     }
 }
 
-// So that the lock is held for less than a millisecond.
+// Bounds the time for which the lock is held to less than a millisecond.
 const READ_AT_ONCE: usize = 4_096;

@@ -78,17 +78,17 @@ impl Subscription {
             match self.take()? {
                 Taken::Change(delivery) => return Ok(Item::Change(delivery)),
                 Taken::Again => {}
-                // A change that came since has left a permit, so none is slept through.
+                // A change since then has left a permit, so this does not sleep through it.
                 Taken::Nothing => drop(timeout_at(checkpoint_at, self.wake.notified()).await),
             }
         }
     }
 
-    /// Returns what everything that was sent so far amounts to.
+    /// Returns a checkpoint for everything that was sent so far.
     pub fn checkpoint(&self) -> Result<CheckpointInfo, StreamEnd> {
         // Read before the mailbox, so that what comes in between is not promised.
         let (source_healthy, heard) = self.inner.source();
-        // A stream that continues has the log between its place and now to send.
+        // A resumed stream still has to send the changes in the log after its place.
         while holds(Rule::CheckpointCatchesUp) && self.catches_up()? {}
         let state = self.inner.lock();
         let (place, waiting_since) = state.streams.sent(self.id, &state.log);
@@ -109,7 +109,7 @@ impl Subscription {
         streams.catch_up(self.id, log)
     }
 
-    /// Counts that the server ends the stream.
+    /// Counts a stream that the server ends.
     pub fn count_cut(&self, reason: WatchCut) {
         self.inner.metrics.cuts.get(reason).inc();
     }
@@ -138,8 +138,8 @@ impl Subscription {
     }
 }
 
-/// Returns until when everything was sent, if this is the earliest time of what is pending. What is in the
-/// log behind it may have been heard of a little earlier.
+/// Returns the time up to which everything was sent, given the earliest time of a pending change.
+/// Later events in the log may have a slightly earlier time.
 fn heard_of_all_before(pending: SystemTime) -> SystemTime {
     pending.checked_sub(APPENDED_WITHIN).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -5,12 +5,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::place::{EventId, Place, Run};
 use crate::shared_cache::{Binding, NotSealed, Sealer, Unreadable};
 
-/// Why a resume token is of no use.
+/// Why a resume token is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum TokenError {
     /// It was sealed with a key of another process, or one that was removed.
     Expired,
-    /// It is none, or belongs to another caller or filter.
+    /// It is malformed, or belongs to another caller or filter.
     Invalid,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn open(sealer: &Sealer, holder: &[u8; 32], token: &str) -> Result<(R
     parse(&opened.plain).ok_or(TokenError::Expired)
 }
 
-/// Reads the plain text; none of another version.
+/// Reads the plain text; none if it is of another version.
 fn parse(plain: &[u8]) -> Option<(Run, Place)> {
     let ([VERSION], numbers) = plain.split_first_chunk()? else { return None };
     let (numbers, []) = numbers.as_chunks::<8>() else { return None };

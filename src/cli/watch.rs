@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// A kind of change to print, such as `groups`; give it once for each [default: every kind]
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
-    /// The file that keeps the place: continue after what it says, and write each new place to it
+    /// The file with the resume token: continue from it, and write each new one to it
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
     /// The user's pool, if the service has several
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     client: Client,
 }
 
-/// Prints what changes. Fails if the first stream cannot be opened, or for a reason that no retry helps.
+/// Prints the changes. Fails if the first stream cannot be opened, or if a retry does not help.
 pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
     let Arguments { subs, kinds, resume, user_pool_id, output, client } = arguments;
     let subs = subs.iter().map(|sub| Ok(client::parse_sub(sub)?.as_str().to_owned()));
@@ -69,7 +69,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
             }
             Code::Unavailable | Code::ResourceExhausted | Code::Cancelled | Code::Unknown => {
                 sleep(retry_delay(&status)).await;
-                // The server may have moved; one that restarts is waited for.
+                // The server may have moved. If it restarts, wait for it.
                 while let Err(CommandError { message, .. }) =
                     client.connect().await.map(|new| connection = new)
                 {
@@ -106,14 +106,15 @@ async fn watch(
     }
 }
 
-/// Where the command prints, and keeps its place.
+/// Where the command prints, and saves the resume token.
 struct Place {
     file: Option<PathBuf>,
     output: OutputFormat,
 }
 
 impl Place {
-    /// Prints a message, and then keeps its place: one that was not printed comes again.
+    /// Prints a message, and then saves its resume token, so a message that was not printed comes
+    /// again.
     fn print(&self, message: &WatchUsersResponse) -> Result<(), CommandError> {
         self.output.print("WatchUsersResponse", message, line)?;
         self.keep(&message.resume_token)

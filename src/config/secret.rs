@@ -41,7 +41,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Takes the secrets out of the environment.
+    /// Removes the secrets from the variables that settings are read from.
     pub(super) fn take(environment: &mut Vec<(OsString, OsString)>) -> Self {
         let mut take = |variable: &str| {
             let at = environment.iter().position(|(name, _)| name == variable)?;

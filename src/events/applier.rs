@@ -111,7 +111,7 @@ impl Applier {
             };
         }
         let told = told(change);
-        // First: whoever is told of the change must not get the groups of an older token.
+        // Before watchers are told: a read that follows must not get the groups of an older token.
         let groups = match change.kind {
             ChangeKind::Groups => self.outdate_groups(pool, Some(sub), change).await,
             _ => EventOutcome::Late,
@@ -163,7 +163,7 @@ impl Applier {
         revoked.map_or(EventOutcome::Retried, |_| EventOutcome::Applied)
     }
 
-    /// Invalidates what was fetched before `since`, and tells those that watch the user.
+    /// Invalidates what was fetched before `since`, and reports the change to the user's watchers.
     async fn invalidate(
         &self,
         pool: &Arc<Pool>,
@@ -193,8 +193,8 @@ impl Applier {
         EventOutcome::Applied
     }
 
-    /// Tells those that watch the user: what this process has cached may be newer than the change, but not
-    /// what they have.
+    /// Reports the change to the user's watchers only: the cached entry is newer than the change,
+    /// but their copies may be older.
     async fn announce(&self, pool: &Arc<Pool>, sub: &Sub, told: changes::Change) -> EventOutcome {
         let announced = self.users.announce(&pool.id, sub, told).await;
         announced.map_or(EventOutcome::Retried, |()| EventOutcome::Late)
@@ -253,8 +253,8 @@ pub(super) fn cause(kind: ChangeKind) -> Option<RevocationCause> {
     }
 }
 
-/// Returns what those that watch the user are told of a change. That tokens were revoked is told when they
-/// are.
+/// Returns the change that the user's watchers get. A revocation is reported when the tokens are
+/// revoked.
 fn told(change: &Change) -> changes::Change {
     let kind = match change.kind {
         ChangeKind::Attributes => changes::ChangeKind::Attributes,

@@ -114,7 +114,7 @@ impl Loop {
             }
             // After a failure one, in case that the response was too long.
             let most = if failures == 0 { MAX_MESSAGES } else { 1 };
-            // The first one does not wait, so that it is known at once whether the queue can be read.
+            // The first receive does not wait, so it shows at once whether the queue can be read.
             let wait = if is_known { WAIT_SECONDS } else { 0 };
             match self.queue.receive(most, wait).await {
                 Ok(messages) => {

@@ -69,7 +69,8 @@ impl Queue {
             .timeout_config(time_limit(RECEIVE_TIMEOUT))
             // The consumer repeats a receive, and an undeleted message returns.
             .retry_config(RetryConfig::disabled())
-            // A long poll has no byte for 20 s, which the SDK takes for a stalled upload after 5 s.
+            // A long poll sends no byte for 20 s. After 5 s the SDK takes that for a stalled
+            // upload.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // The credentials are a cache themselves.
             .identity_cache(IdentityCache::no_cache());
@@ -84,9 +85,9 @@ impl Queue {
         }
     }
 
-    /// Receives up to `most` messages, at most 10. Waits up to `wait` seconds for the first, at most
-    /// [`WAIT_SECONDS`], and fails after 25 s. A message that is received by a call that is dropped returns after the visibility timeout
-    /// of the queue.
+    /// Receives up to `most` messages, at most 10. Waits up to `wait` seconds for the first, at
+    /// most [`WAIT_SECONDS`], and fails after 25 s. If the call is dropped, its messages return
+    /// after the visibility timeout of the queue.
     pub(super) async fn receive(&self, most: i32, wait: i32) -> Result<Vec<Received>, QueueError> {
         let receive = self
             .client

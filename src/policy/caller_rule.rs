@@ -29,7 +29,7 @@ impl<'a> CallerRule<'a> {
         &self.rule.name
     }
 
-    /// Returns what the caller was recognised by.
+    /// Returns the principal that identified the caller.
     pub fn principal(&self) -> &'a Principal {
         &self.rule.principal
     }
@@ -44,7 +44,7 @@ impl<'a> CallerRule<'a> {
         self.rule.caller_limit
     }
 
-    /// Takes so many answers from the caller's limit, if it has one.
+    /// Takes this many answers from the caller's limit, if it has one.
     pub fn take_answers(&self, answers: usize) -> Result<(), Denied> {
         let Some(limit) = &self.rule.answer_limit else { return Ok(()) };
         limit.take(answers).map_err(Denied::AnswersExhausted)
@@ -73,8 +73,8 @@ impl<'a> CallerRule<'a> {
         Ok(AdminPermit(Subject { pool: self.pool(pool.as_ref())?, sub, lookup_key: LookupKey::Sub }))
     }
 
-    /// Decides whether the caller may watch, and whom. Who presents a user's token may watch that user
-    /// only, as it may read only that one.
+    /// Decides whether the caller may watch, and which users. A caller that presents a user's token
+    /// may watch that user only, as it may read only that user.
     pub fn watch_permit(&self, query: &WatchQuery) -> Result<WatchPermit, Denied> {
         self.check_scope()?;
         if !self.rule.watch {

@@ -58,7 +58,7 @@ impl AdminPermit {
     }
 }
 
-/// Permission to be told of changes.
+/// Permission to watch changes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WatchPermit(pub(super) WatchFilter);
 

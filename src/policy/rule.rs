@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) name: Arc<str>,
-    /// What its callers are recognised by, for audit records.
+    /// The principal of its callers in audit records.
     pub(super) principal: Principal,
     pub(super) matcher: CallerMatcher,
     pub(super) reads: Reads,
@@ -44,7 +44,7 @@ pub enum Risk {
 }
 
 impl CallerMatcher {
-    /// Returns what audit records name of the callers of the rule with this name.
+    /// Returns the principal of the callers of the rule with this name.
     fn principal(&self, rule: &str) -> Principal {
         match self {
             Self::AppClient(client, _) => Principal::app_client(client.as_str()),

@@ -26,7 +26,7 @@ use crate::{
 /// Newly loaded settings, or what is wrong with them.
 pub(super) type Loaded = Result<Config, ConfigErrors>;
 
-/// The pools and callers in use, and everything that has to know when others replace them.
+/// The pools and callers in use, and the parts that are notified when they are replaced.
 pub(super) struct Access<'a> {
     pub(super) components: &'a Components,
     /// The settings in use.
@@ -86,7 +86,8 @@ impl Access<'_> {
         self.components.metrics.server.settings_reloads.get(outcome).inc();
     }
 
-    /// Checks new settings as a start does, beside those that a reload does not change.
+    /// Checks new settings like a start, together with the running ones that a reload does not
+    /// change.
     fn check(&self, new: Config) -> Result<NewAccess, ConfigErrors> {
         let Reload { config, changes, ignored } = self.config.reload(new);
         if !ignored.is_empty() {

@@ -101,7 +101,7 @@ impl Admin {
         if verbose { text(status, state.describe() + summary) } else { text(status, summary) }
     }
 
-    /// Returns the page for people.
+    /// Returns the status page.
     async fn statusz(&self) -> Response<String> {
         let (metrics, readiness) = (self.metrics.clone(), self.readiness.subscribe());
         let render = move || {

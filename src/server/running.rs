@@ -106,7 +106,7 @@ impl RunningServer {
         info!(?delay, ?grace, "stopping");
         notify_systemd(NotifyState::Stopping);
         ready.send_modify(ReadyState::stop);
-        // Those that watch move to another replica while this one still answers calls.
+        // Watchers move to another replica while this one still answers calls.
         self.changes.drain();
         sleep(delay).await;
         self.phase.send_replace(DrainPhase::PortClosed);

@@ -66,7 +66,7 @@ impl Startup {
         }
     }
 
-    /// Waits for these pools in place of those before.
+    /// Waits for these pools instead of the previous ones.
     pub(super) fn replace_pools(&mut self, service: &Service, pools: &Pools) {
         let mut new = Vec::new();
         self.ready.send_modify(|state| {

@@ -83,7 +83,7 @@ impl Service {
         };
         let revocation = Revocation { pool: pool.id.clone(), tokens, at };
         context.audit.set_revocation(&revocation);
-        // A family does not say whose it is.
+        // A revocation of a token family does not name the user, so watchers are told here.
         let names_user = matches!(revocation.tokens, RevokedTokens::OfUser(_));
         let revoked = self.users.revoke(revocation).await?;
         if !names_user {

@@ -18,7 +18,7 @@ impl Closing {
         }
     }
 
-    /// Says so.
+    /// Announces that the connection is about to close.
     pub fn begin(&self) {
         self.0.cancel();
     }

@@ -1,4 +1,4 @@
-//! What the dispatcher and the handler of a stream tell each other: between them is tonic's server.
+//! What the dispatcher and the handler of a stream pass to each other through tonic's server.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -19,7 +19,7 @@ use crate::{
     wire,
 };
 
-/// A stream. Dropping it is what a client does that leaves.
+/// A stream. It is dropped when its client leaves.
 pub(super) struct WatchStream {
     subscription: Subscription,
     lease: CredentialLease,
@@ -86,7 +86,8 @@ impl WatchStream {
         }
     }
 
-    /// A stream whose connection closes must end before it is cut, or its client would not know why.
+    /// The stream must end before its connection is closed, or its client would not learn the
+    /// reason.
     async fn item(&self) -> Result<Item, Error> {
         self.lease.check()?;
         tokio::select! {
@@ -126,5 +127,5 @@ impl WatchStream {
     }
 }
 
-// As a call by default.
+// The default of `limits.request_timeout`.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(3);

@@ -38,7 +38,7 @@ impl Secret {
         Self::from_bytes(file.bytes())
     }
 
-    /// Returns one that no other process has.
+    /// Returns a random one, which no other process has.
     pub(super) fn random() -> Result<Self, Unspecified> {
         let mut bytes = Zeroizing::new([0; 32]);
         rand::fill(&mut *bytes)?;

@@ -97,7 +97,7 @@ impl SharedCache {
         self.0.index.task(&self.0.namespace)
     }
 
-    /// Returns what seals for all replicas.
+    /// Returns the sealer that all replicas share.
     pub fn sealer(&self) -> Sealer {
         self.0.sealer.clone()
     }

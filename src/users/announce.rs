@@ -1,4 +1,4 @@
-//! Tells those that watch users what changed: what was invalidated, and what a fetch finds.
+//! Reports changes to watchers: what was invalidated, and what a fetch finds.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
 pub(super) type ChangesCell = OnceLock<Changes>;
 
 impl Users {
-    /// Tells the streams of `changes` from now on. Only the first call has an effect.
+    /// Reports changes to the streams of `changes` from now on. Only the first call has an effect.
     pub fn record_changes(&self, changes: Changes) {
         let _first = self.0.changes.set(changes);
     }
@@ -33,8 +33,9 @@ impl Users {
         self.0.changes.get().unwrap_or(&OFF)
     }
 
-    /// Tells those that watch a user that it changed, on all replicas. What is cached stays. Does nothing
-    /// if nobody may watch. Cancel safe: a dropped future goes on in the background, and may be repeated.
+    /// Reports a change to the user's watchers on all replicas. The cache stays as it is. Does
+    /// nothing if no caller may watch. Cancel safe: a dropped future goes on in the background, and
+    /// may be repeated.
     pub async fn announce(
         &self,
         pool: &PoolId,
@@ -54,15 +55,16 @@ impl Users {
         self.0.single_flight.run(published).await?.map_err(failed)
     }
 
-    /// Returns the cached entry that a fetch is about to replace, if somebody may be told of what differs.
+    /// Returns the cached entry that a fetch is about to replace, if its differences are to be
+    /// reported.
     pub(super) fn entry_to_compare(&self, key: &Key) -> Option<CacheEntry> {
         let entry = self.changes().is_on().then(|| self.0.cache.get(key))?;
-        // Of one that was invalidated, those that watch have been told.
+        // Watchers were told when the entry was invalidated.
         entry.filter(|entry| !entry.expired)
     }
 
-    /// Tells those that watch a user what a fetch found to differ from the entry that it replaces. If the
-    /// shared cache does not answer, it is tried again for a minute.
+    /// Reports the differences between a fetched entry and the one that it replaces to the user's
+    /// watchers. Retries for a minute if the shared cache does not answer.
     pub(super) fn announce_difference(&self, key: &Key, old: Option<CacheEntry>, new: &CacheEntry) {
         let Some(old) = old.filter(|old| old.began.boot < new.began.boot) else { return };
         let kinds = difference(&old.content, &new.content);
@@ -87,8 +89,8 @@ impl Users {
 }
 
 impl Invalidation {
-    /// Returns what those that watch the user are told of an invalidation without a better reason: it may
-    /// be anything.
+    /// Returns the change that watchers get if nothing better is known than the invalidation. It
+    /// has every kind that may have caused it.
     pub(super) fn change(self) -> Change {
         let kinds = match self {
             Self::Erase => ChangeKind::Erased.into(),
@@ -101,7 +103,7 @@ impl Invalidation {
     }
 }
 
-/// Returns what those that watch the user are told of a revocation; none if it does not say which user.
+/// Returns the change that watchers get for a revocation; none if it does not name the user.
 pub(super) fn change_of(revocation: &Revocation) -> Option<(&Sub, Change)> {
     let RevokedTokens::OfUser(sub) = &revocation.tokens else { return None };
     let change = Change::seen(ChangeKind::SignedOut, TimePoint::now().system);

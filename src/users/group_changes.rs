@@ -36,8 +36,8 @@ pub struct GroupChange {
 }
 
 impl GroupChange {
-    /// Returns what those that watch are told; none of the change of one user, of which the invalidation
-    /// tells.
+    /// Returns the change that watchers get; none for one user, because its invalidation reports
+    /// it.
     pub(super) fn told(&self) -> Option<Change> {
         self.sub.is_none().then(|| Change::seen(ChangeKind::Groups, TimePoint::now().system))
     }
@@ -69,10 +69,10 @@ struct PoolChange {
 }
 
 impl Users {
-    /// Marks the groups in access tokens from before a change as outdated, on all replicas; and for a
-    /// whole pool those that are cached. Returns whether that was not known here. Any order and any
-    /// repetition of changes ends in the same state. Those that watch are told of the change of a whole
-    /// pool; that of one user [`invalidate_for`](Self::invalidate_for) tells.
+    /// Marks the groups in access tokens from before a change as outdated, on all replicas; and for
+    /// a whole pool those that are cached. Returns whether that was not known here. Any order and
+    /// any repetition of changes ends in the same state. Reports a change of a whole pool to
+    /// watchers; [`invalidate_for`](Self::invalidate_for) reports that of one user.
     ///
     /// Takes microseconds, and two calls of the shared cache if there is one. Cancel safe: a dropped
     /// future goes on in the background, and may be repeated.

@@ -99,10 +99,9 @@ impl Users {
         self.invalidate_for(pool, sub, invalidation, invalidation.change()).await
     }
 
-    /// Invalidates one user on all replicas, on erasure its verified tokens too, and then tells those that
-    /// watch it of the change. The result of a fetch
-    /// in flight is not cached and answers only the callers that wait for it. A request that arrived
-    /// before this call caches nothing either.
+    /// Invalidates one user on all replicas, on erasure its verified tokens too, and then reports
+    /// the change to its watchers. The result of a fetch in flight is not cached and answers only
+    /// the callers that wait for it. A request that arrived before this call caches nothing either.
     ///
     /// Takes microseconds and two calls of the shared cache, if there is one; an erasure also waits
     /// for a scan of the verified tokens. Cancel safe: a dropped future may have done all of it, goes

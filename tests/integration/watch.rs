@@ -90,7 +90,8 @@ impl Watch {
     }
 }
 
-/// This machine may watch and administer, and so may who has a token of the app client with its scope.
+/// This machine may watch and administer, and so may the app client with a token that has its
+/// scope.
 pub(crate) fn watching(config: &mut Config) {
     config.callers[1].watch = true;
     config.callers[1].admin = true;

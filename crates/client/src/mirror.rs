@@ -22,11 +22,11 @@ use crate::{
     user_service_client::UserServiceClient, watch_users_response::Event,
 };
 
-/// Copies of users that drop out as soon as the service hears of a change; cheap to clone. It keeps the
-/// recipe of `docs/watch.md`.
+/// Copies of users that drop out as soon as the service hears of a change; cheap to clone. It
+/// follows the recipe of `docs/watch.md`.
 ///
-/// While the service cannot tell of changes, or [`watch`](Self::watch) does not run, a copy is used for
-/// [`MirrorOptions::ttl`] at most.
+/// While the service cannot report changes, or [`watch`](Self::watch) does not run, a copy is used
+/// for [`MirrorOptions::ttl`] at most.
 ///
 /// ```no_run
 /// # use cognito_lookup_client::{MirrorOptions, UserMirror, user_service_client::UserServiceClient};
@@ -50,7 +50,7 @@ pub struct MirrorOptions {
     pub attributes: Vec<String>,
     /// The pool, if the service has several.
     pub user_pool_id: String,
-    /// How long a copy is used while changes may not be heard of: 1 min by default.
+    /// How long a copy is used while changes may be missed: 1 min by default.
     pub ttl: Duration,
     /// The most copies: 10,000 by default. If there are more, all are dropped.
     pub max_users: usize,
@@ -104,8 +104,8 @@ where
         Ok(copy)
     }
 
-    /// Watches until that is refused, and then returns why: a retry does not help. Dropping the future
-    /// stops it.
+    /// Watches until the service refuses it for a reason that no retry helps, and returns that
+    /// status. Dropping the future stops it.
     pub async fn watch(self) -> Status {
         let mut token = String::new();
         loop {

@@ -148,9 +148,9 @@ table! {
     ResumeTokenInvalid: InvalidArgument, 500, Keep, false, Developer, "the resume token is not one of this caller and request";
     ResumeTokenExpired: OutOfRange, 500, Keep, false, Nobody, "changes may have been missed; forget all copies and watch without a token";
     WatchTooSlow: ResourceExhausted, 500, Keep, true, Developer, "the stream was read too slowly; continue with the last resume token";
-    WatchLimit: ResourceExhausted, 503, Keep, true, Operator, "there are as many streams as are allowed; retry";
+    WatchLimit: ResourceExhausted, 503, Keep, true, Operator, "the limit of open streams is reached; retry";
     WatchEnded: Unavailable, 503, Keep, true, Nobody, "the stream ended; continue with the last resume token";
-    CallerRateLimited: ResourceExhausted, 503, Keep, true, Developer, "the caller has had its answers per second; retry";
+    CallerRateLimited: ResourceExhausted, 503, Keep, true, Developer, "the caller exceeds its answers per second; retry";
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-// Keeps a copy of one user, fresh by WatchUsers: go run ./watch TARGET SUB
+// Keeps a copy of one user fresh with WatchUsers: go run ./watch TARGET SUB
 //
 // It prints the user whenever its copy changes. The caller's rule needs watch = true. To generate the
 // stubs, see ../main.go. docs/watch.md has the recipe.
@@ -22,7 +22,7 @@ import (
 
 const (
 	timeout = 3 * time.Second
-	// How long a copy is used while changes may not be heard of.
+	// How long a copy is used while changes may be missed.
 	ttl = time.Minute
 	// Three intervals of checkpoints.
 	silence = 90 * time.Second
@@ -41,7 +41,7 @@ type mirror struct {
 	changed map[string]*timestamppb.Timestamp
 	heard   time.Time
 	healthy bool
-	// Counts what makes a read that is under way of no use.
+	// Changes whenever a read in flight must not be kept.
 	version int
 }
 
@@ -78,7 +78,7 @@ func (m *mirror) get(ctx context.Context, sub string) (*userlookup.GetUserRespon
 	return reply, nil
 }
 
-// watch drops the copies of users that change. It returns for a reason that no retry helps.
+// watch drops the copies of users that change. It returns if a retry does not help.
 func (m *mirror) watch(ctx context.Context) error {
 	token := ""
 	for {

@@ -104,7 +104,7 @@ impl Reader<'_, '_> {
             self.refuse("proxied", "needs network: it is about callers without a credential");
         }
         if *watch && *reads != Reads::Any {
-            self.refuse("watch", "needs reads to be \"any\": changes are those of any user");
+            self.refuse("watch", "needs reads to be \"any\": it reports the changes of all users");
         }
         let lacks_scope = app_client.is_some() && scope.is_none();
         let is_remote = |network: &String| Network::read(network).is_ok_and(|network| !network.is_local());

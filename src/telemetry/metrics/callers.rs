@@ -81,7 +81,7 @@ label! {
         Cancelled,
         /// The service failed; the caller is not to blame.
         Failed,
-        /// The caller has had its `answers_per_second`.
+        /// The caller exceeded its `answers_per_second`.
         Limited,
         /// The call was refused. Repeating it without a change would not help.
         Refused,

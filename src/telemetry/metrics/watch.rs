@@ -66,7 +66,8 @@ impl ChangeKind {
 label! {
     /// Why the server ended a stream of changes.
     pub enum WatchCut = "reason" {
-        /// Its age, its connection or the server came to an end.
+        /// It reached its maximum age, its connection closed, the server drains, or the rules were
+        /// reloaded.
         Moved,
         /// Its credential expired or was revoked.
         Credential,

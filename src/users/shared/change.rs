@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Shared {
-    /// Tells all replicas that a user changed. Entries of it that began until `stale_until` are stale.
+    /// Tells all replicas that a user changed. Its entries whose fetch began until `stale_until`
+    /// are stale.
     pub(in crate::users) async fn announce(
         &self,
         pool: &PoolId,

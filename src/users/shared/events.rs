@@ -83,7 +83,7 @@ impl Users {
             is_whole &= seen == Seen::Whole;
         }
         if !events.0.is_empty() && events.0.len() < MAX_EVENTS && is_whole {
-            // All that there were when it asked.
+            // A partial answer had all events up to the call.
             self.changes().note_read(asked, None);
         }
         if events.0.is_empty() {

@@ -30,7 +30,7 @@ impl Shared {
         let sealed = self.store.seal(Binding::Revocation, &encode(change));
         let sealed = sealed.map_err(|_| CallError::Failed)?;
         self.store.publish_revocation(&sealed, self.max_revocations).await?;
-        // Nobody says which users the group had.
+        // AWS does not name the members of the group.
         let told = change.told().map(|told| (change.pool.as_str(), "", told));
         self.announce_revocation(told).await
     }

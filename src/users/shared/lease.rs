@@ -105,7 +105,7 @@ impl Lease {
         let (shared, key) = (Arc::clone(&self.shared), self.key.clone());
         let at = self.since.just_before();
         self.runtime.spawn(async move {
-            // What differs, the fetch announces.
+            // The fetch reports the differences to watchers.
             let change = Change::seen(ChangeKinds::default(), TimePoint::now().system);
             let forget = (Invalidation::Forget, change);
             let _bounded_by_ttls = shared.publish(&key.pool, &key.sub, forget, at).await;

@@ -159,7 +159,7 @@ impl Shared {
         self.announce_revocation(change).await
     }
 
-    /// Makes the other replicas read the stream, and tells those that watch the user what changed.
+    /// Makes the other replicas read the stream, and reports the change to the user's watchers.
     pub(super) async fn announce_revocation(
         &self,
         change: Option<(&str, &str, Change)>,

@@ -13,15 +13,15 @@ pub(super) struct Copies {
     ttl: Duration,
     max_users: usize,
     users: HashMap<String, Kept>,
-    /// The last changes of users that have no copy since.
+    /// The last change of each user that was not read again since.
     changed: HashMap<String, Changed>,
-    /// When it heard of the last change of users that are in no map any more.
+    /// The time of the last change among users that were removed from `changed`.
     changed_before: Option<Timestamp>,
-    /// Counts the changes: what was read before one of its user is not kept after.
+    /// Counts changes, so that a read that began before a change of its user is not kept.
     version: u64,
-    /// Counts what makes all that was read before of no use.
+    /// Counts resets: a read that began before one is not kept.
     generation: u64,
-    /// When the stream last said something; none before its first checkpoint.
+    /// When the last message arrived; none before the first checkpoint.
     last_message: Option<Instant>,
     is_healthy: bool,
 }
@@ -42,7 +42,7 @@ struct Changed {
 /// A read that has begun.
 #[derive(Debug)]
 pub(super) struct Reading {
-    /// The read must show the changes until then.
+    /// The answer must include the changes up to this time.
     pub(super) not_older_than: Option<Timestamp>,
     version: u64,
     generation: u64,
@@ -105,7 +105,7 @@ impl Copies {
         }
     }
 
-    /// Notes that everything until now was heard. The first one begins the copies.
+    /// Records a checkpoint. No copy is kept before the first one.
     pub(super) fn checkpoint(&mut self, is_healthy: bool, now: Instant) {
         if self.last_message.is_none() {
             self.generation += 1;

@@ -1,7 +1,7 @@
-//! Keeps a copy of one user, fresh by WatchUsers: `cargo run -p cognito-lookup-example --bin watch HOST:PORT SUB`
+//! Keeps a copy of one user fresh with WatchUsers: `cargo run -p cognito-lookup-example --bin watch HOST:PORT SUB`
 //!
-//! It prints the user whenever its copy changes. The caller's rule needs `watch = true`. `UserMirror` keeps
-//! the recipe of docs/watch.md.
+//! It prints the user whenever its copy changes. The caller's rule needs `watch = true`.
+//! `UserMirror` follows the recipe of docs/watch.md.
 
 use std::{env, error::Error, time::Duration};
 
