@@ -20,7 +20,7 @@ pub struct TlsSettings {
     pub client_ca: Option<String>,
     /// Whether clients must present a certificate; default `off`.
     pub client_certificate: ClientCertificate,
-    /// How often the files are checked for changes; default `10s`.
+    /// How often these files, and the settings file, are checked for changes; default `10s`.
     #[serde(with = "Bounded::<Duration, 100, HOUR>")]
     pub check_every: Duration,
 }
