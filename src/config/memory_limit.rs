@@ -64,7 +64,7 @@ impl Config {
         let [limit_text, most_text] = [limit, most / MIB * MIB].map(bounded::format);
         (most > limit).then(|| {
             format!(
-                "the caches, limits.memory, limits.connections within it, and {} serving threads with their audit \
+                "the caches, revocations, connections (limits.memory), and {} serving threads with their audit \
                  buffers may take {most_text}, more than the memory limit of {limit_text}: lower cache.max_bytes \
                  or workers, or raise the limit",
                 self.threads()
