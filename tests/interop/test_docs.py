@@ -121,6 +121,25 @@ def test_the_schema_accepts_valid_settings_and_rejects_invalid_ones(tmp_path: Pa
         assert list(validator.iter_errors(wrong)), wrong
 
 
+def test_every_claim_about_security_names_tests_that_exist() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    rows = re.findall(r"(?m)^\| [A-Z].* \| (`[a-z_:0-9]+::.*) \|$", text)
+    assert len(rows) >= 25
+    for row in rows:
+        for name in re.findall(r"`([^`]+)`", row):
+            assert is_test(name), name
+    assert not is_test("authentication::every_token_is_accepted")
+
+
+def is_test(name: str) -> bool:
+    """Returns whether `cargo test` has a test of this name, such as `tls::files::tests::a_key_is_read`."""
+    *modules, function = name.split("::")
+    inline = modules[:-1] if modules[-1] == "tests" else modules
+    files = [ROOT.joinpath("tests/integration", *modules), ROOT.joinpath("src", *modules), ROOT.joinpath("src", *inline)]
+    definition = rf"#\[(?:tokio::)?test\b[^\n]*\n(?:\s*#\[[^\n]*\n)*\s*(?:async )?fn {function}\("
+    return any(re.search(definition, file.with_suffix(".rs").read_text()) for file in files if file.with_suffix(".rs").exists())
+
+
 def settings_files() -> list[str]:
     return [block for text in TEXTS for block in re.findall(r"(?ms)^```toml\n(.*?)^```$", text.read_text())]
 
