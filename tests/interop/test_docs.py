@@ -121,6 +121,19 @@ def test_the_schema_accepts_valid_settings_and_rejects_invalid_ones(tmp_path: Pa
         assert list(validator.iter_errors(wrong)), wrong
 
 
+def test_the_version_is_that_of_the_workspace_everywhere() -> None:
+    manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    version = manifest["workspace"]["package"]["version"]
+    for member in [".", *manifest["workspace"]["members"]]:
+        package = tomllib.loads((ROOT / member / "Cargo.toml").read_text())["package"]
+        assert package["version"] == {"workspace": True}, member
+    chart = (ROOT / "deploy/helm/cognito-lookup/Chart.yaml").read_text()
+    assert re.findall(r"(?m)^(?:version|appVersion): (\S+)$", chart) == [version, version]
+    assert re.findall(r"(?m)^## (\S+)", (ROOT / "CHANGELOG.md").read_text())[0] == version
+    for text in TEXTS:
+        assert set(re.findall(r"\bcognito-lookup:(\d\S*)", text.read_text())) <= {version}, text
+
+
 def test_every_claim_about_security_names_tests_that_exist() -> None:
     text = (ROOT / "docs/security.md").read_text()
     rows = re.findall(r"(?m)^\| [A-Z].* \| (`[a-z_:0-9]+::.*) \|$", text)
