@@ -40,16 +40,20 @@ impl LimiterState {
     }
 
     /// Returns the caller's first waiting call without a take in flight that the limits of its user and
-    /// of the caller allow now; if there is none, when the next one is allowed.
+    /// of the caller allow now; if there is none, when the next one is allowed. A call that would be
+    /// given up before the answer is passed over: its grant would be of use to nobody, and there may be
+    /// such a call at the head of the queue all the time.
     fn first_to_ask_for(
         &self,
         category: QuotaCategory,
         caller: usize,
         now: Instant,
     ) -> (Option<FetchId>, Option<Instant>) {
+        let answered_at = self.shared.as_ref().map_or(now, |gate| gate.contact.answered_at(now));
         let mut earliest: Option<Instant> = None;
         for place in self.categories.get(category).waiting_of(caller) {
-            if self.fetches.get(&place.fetch).is_none_or(|fetch| fetch.asked.is_some()) {
+            let fetch = self.fetches.get(&place.fetch);
+            if fetch.is_none_or(|fetch| fetch.asked.is_some() || fetch.gives_up_at() <= answered_at) {
                 continue;
             }
             let at = self.allowed_at(place.fetch, now);

@@ -8,7 +8,7 @@ use super::{
     queue::{FetchId, Place},
     shared::Payment,
     sliding_log::WINDOW,
-    state::{CALL_TIME, CallState, FetchState, LEAST_TIME, LimiterState, READS_OF_ONE_USER},
+    state::{CALL_TIME, CallState, FetchState, LimiterState, READS_OF_ONE_USER},
 };
 use crate::users::{Failure, cache::Key};
 
@@ -67,13 +67,12 @@ impl LimiterState {
             return Err(failure);
         }
         let Some(expected_at) = self.expected_at(id, now) else { return Ok(None) };
-        let deadline = self.fetches.get(&id).ok_or(Failure::Internal)?.deadline;
-        let latest = deadline.checked_sub(LEAST_TIME).filter(|latest| *latest > now);
-        if latest.is_none() {
+        let gives_up_at = self.fetches.get(&id).ok_or(Failure::Internal)?.gives_up_at();
+        if gives_up_at <= now {
             self.end(id, false, now);
             return Err(Failure::BudgetExhausted(expected_at.saturating_duration_since(now)));
         }
-        Ok(latest)
+        Ok(Some(gives_up_at))
     }
 
     /// Returns how many foreground calls could begin within a second, and how many a second are

@@ -53,6 +53,13 @@ pub(super) struct FetchState {
     woken: Arc<Notify>,
 }
 
+impl FetchState {
+    /// Returns until when its call waits.
+    pub(super) fn gives_up_at(&self) -> Instant {
+        self.deadline.checked_sub(LEAST_TIME).unwrap_or(self.deadline)
+    }
+}
+
 /// How far the call of a fetch has come.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CallState {

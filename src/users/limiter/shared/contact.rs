@@ -98,6 +98,11 @@ impl Contact {
         Some(ClockBounds { epoch: &self.epoch, earliest, latest, is_watched: bounds.is_watched })
     }
 
+    /// Returns when a script that is sent now should be answered.
+    pub(in crate::users::limiter) fn answered_at(&self, now: Instant) -> Instant {
+        now + self.clock.travel()
+    }
+
     /// Returns when to sync next; none while it is under way.
     pub(in crate::users::limiter) fn syncs_at(&self) -> Option<Instant> {
         (!self.is_syncing).then_some(self.sync_at)

@@ -52,10 +52,14 @@ impl StoreClock {
         let watched =
             [self.newer, self.older].into_iter().flatten().find(|reading| reading.age(now) >= WATCH);
         let reading = watched.or(self.newer)?;
-        let travel = (self.round_trip * 2).clamp(LEAST_TRAVEL, MOST_TRAVEL);
-        let (earliest, latest) = (reading.earliest(now), reading.latest(now) + travel);
+        let (earliest, latest) = (reading.earliest(now), reading.latest(now) + self.travel());
         let is_wide = latest.saturating_duration_since(earliest) > WIDEST;
         (!is_wide).then_some(Bounds { earliest, latest, is_watched: watched.is_some() })
+    }
+
+    /// Returns within which time the next script should be answered: twice the last round trip.
+    pub(in crate::users::limiter) fn travel(&self) -> Duration {
+        (self.round_trip * 2).clamp(LEAST_TRAVEL, MOST_TRAVEL)
     }
 
     /// Returns when the clock will have been watched for long enough, if it does not step.

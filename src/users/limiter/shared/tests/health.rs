@@ -25,6 +25,21 @@ async fn replicas_share_one_limit_and_use_it() {
     }
 }
 
+/// Their queues are always full of calls that are about to be given up.
+#[tokio::test(start_paused = true)]
+async fn callers_that_do_not_wait_for_long_use_all_of_the_limit() {
+    let (replicas, rate) = (3, 48);
+    let fleet = Fleet::open(replicas, rate).await;
+    let one_way = Duration::from_millis(2);
+    fleet.replicas.iter().for_each(|replica| replica.link.change(|faults| faults.delay = one_way..=one_way));
+    let begun = Instant::now();
+    let hasty = |replica| Load { deadline: Duration::from_millis(400), ..load(replica, 0, 160) };
+    fleet.run(&[hasty(0), hasty(1), hasty(2)], Duration::from_secs(6)).await;
+    assert!(fleet.most_since(begun, |_| true) <= rate);
+    let used = fleet.count_since(begun, |_| true) as f64 / 6.0 / rate as f64;
+    assert!(used > 0.88, "{used} of {rate}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_busy_replica_uses_what_the_others_leave() {
     let fleet = Fleet::open(3, 24).await;
