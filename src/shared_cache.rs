@@ -51,6 +51,6 @@ pub use self::{
     seal::{Binding, KeyAge, MAX_PLAIN_BYTES, NotSealed, Opened, Sealer, Unreadable},
     server_time::{MAX_SKEW, ServerTime},
     store::SharedCache,
-    stream::{EventKeys, Publish, Published, StreamEnd},
+    stream::{EventKeys, MarkStream, Publish, Published, StreamEnd},
     target::{Address, Auth, ClientFiles, Iam, Mode, Target, Tls},
 };

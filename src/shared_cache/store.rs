@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::warn;
+
 use super::{
     Binding, Call, CallError, EventKeys, Events, IndexKey, Invalidate, KeyAge, LeaseState, Link, Look,
-    Looked, Namespace, NotSealed, Publish, Published, Put, Release, Renew, Reply, Sealer, ServerTime,
-    SharedCacheConfig, StreamEnd, StreamPosition, Transport, Unreadable, UserKey,
+    Looked, MarkStream, Namespace, NotSealed, Publish, Published, Put, Release, Renew, Reply, Sealer,
+    ServerTime, SharedCacheConfig, StreamEnd, StreamPosition, Transport, Unreadable, UserKey,
     rate_limit::{RateLimitSharing, SharedRateLimit},
 };
 use crate::{
@@ -13,7 +15,7 @@ use crate::{
     pool::PoolId,
     telemetry::metrics::{
         Metrics,
-        shared_entries::{SealKey, SharedEntryMetrics, UnreadableReason},
+        shared_entries::{DroppedMark, SealKey, SharedEntryMetrics, UnreadableReason},
     },
     user::Sub,
 };
@@ -33,6 +35,7 @@ struct Inner {
     sealer: Sealer,
     events: EventKeys,
     revocations: EventKeys,
+    group_changes: EventKeys,
     replica: [u8; 16],
     /// None if each replica has a rate limit of its own.
     rate_limit: Option<RateLimitSharing>,
@@ -58,11 +61,21 @@ impl SharedCache {
         metrics: SharedEntryMetrics,
     ) -> Self {
         let events = EventKeys::new(namespace.as_str());
-        let revocations = EventKeys::of_revocations(namespace.as_str());
+        let [revocations, group_changes] = [MarkStream::Revocations, MarkStream::GroupChanges]
+            .map(|stream| EventKeys::of_marks(namespace.as_str(), stream));
         let replica = fastrand::u128(..).to_le_bytes();
-        let inner =
-            Inner { transport, namespace, index, sealer, events, revocations, replica, rate_limit, metrics };
-        Self(Arc::new(inner))
+        Self(Arc::new(Inner {
+            transport,
+            namespace,
+            index,
+            sealer,
+            events,
+            revocations,
+            group_changes,
+            replica,
+            rate_limit,
+            metrics,
+        }))
     }
 
     /// Returns whether calls are made at present: one atomic load.
@@ -144,7 +157,8 @@ impl SharedCache {
 
     /// Appends a sealed event to the stream.
     pub async fn publish(&self, sealed: &[u8]) -> Result<(), CallError> {
-        let publish = Publish { sealed, keep: EVENTS_KEPT_FOR, max_len: MAX_EVENTS };
+        let (keep, needed_for) = (EVENTS_KEPT_FOR, Duration::ZERO);
+        let publish = Publish { sealed, keep, max_len: MAX_EVENTS, needed_for };
         Published::parse(self.call(publish.call(&self.0.events)).await?).map(drop)
     }
 
@@ -158,22 +172,38 @@ impl SharedCache {
         StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(&self.0.events)).await?)
     }
 
-    /// Appends a sealed revocation to their stream, which keeps the last `max_count`, and 100,000 at
-    /// least.
-    pub async fn publish_revocation(&self, sealed: &[u8], max_count: u32) -> Result<(), CallError> {
-        let max_len = max_count.max(MAX_EVENTS);
-        let publish = Publish { sealed, keep: REVOCATIONS_KEPT_FOR, max_len };
-        Published::parse(self.call(publish.call(&self.0.revocations)).await?).map(drop)
+    /// Appends a sealed mark to its stream, which keeps the last `max_len` for 24 h. Older ones that are
+    /// removed within `needed_for` are counted and warned of.
+    pub async fn publish_mark(
+        &self,
+        stream: MarkStream,
+        sealed: &[u8],
+        (max_len, needed_for): (u32, Duration),
+    ) -> Result<(), CallError> {
+        let publish = Publish { sealed, keep: MARKS_KEPT_FOR, max_len, needed_for };
+        let published = Published::parse(self.call(publish.call(self.marks_of(stream))).await?)?;
+        if published.removed > 0 {
+            self.0.metrics.dropped_marks.get(stream.into()).inc_by(published.removed);
+            warn!(?stream, removed = published.removed, "the shared cache has more marks than it keeps");
+        }
+        Ok(())
     }
 
-    /// Waits up to `wait` for the revocations after a position.
-    pub async fn revocations(&self, after: &StreamPosition, wait: Duration) -> Result<Events, CallError> {
-        self.0.transport.read(self.0.revocations.stream(), after, wait).await
+    /// Returns the marks after a position, without waiting for any.
+    pub async fn marks(&self, stream: MarkStream, after: &StreamPosition) -> Result<Events, CallError> {
+        self.0.transport.read(self.marks_of(stream).stream(), after, Duration::ZERO).await
     }
 
-    /// Returns where the stream of revocations ends.
-    pub async fn revocations_end(&self) -> Result<StreamEnd, CallError> {
-        StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(&self.0.revocations)).await?)
+    /// Returns where a stream of marks ends.
+    pub async fn marks_end(&self, stream: MarkStream) -> Result<StreamEnd, CallError> {
+        StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(self.marks_of(stream))).await?)
+    }
+
+    fn marks_of(&self, stream: MarkStream) -> &EventKeys {
+        match stream {
+            MarkStream::GroupChanges => &self.0.group_changes,
+            MarkStream::Revocations => &self.0.revocations,
+        }
     }
 
     async fn call(&self, call: Call) -> Result<Reply, CallError> {
@@ -182,6 +212,15 @@ impl SharedCache {
 
     fn is_held(reply: Reply) -> Result<bool, CallError> {
         Ok(LeaseState::parse(reply)? == LeaseState::Held)
+    }
+}
+
+impl From<MarkStream> for DroppedMark {
+    fn from(stream: MarkStream) -> Self {
+        match stream {
+            MarkStream::GroupChanges => Self::GroupChange,
+            MarkStream::Revocations => Self::Revocation,
+        }
     }
 }
 
@@ -207,6 +246,6 @@ impl From<Unreadable> for UnreadableReason {
 // Longer than an entry from before an event is usable.
 const EVENTS_KEPT_FOR: Duration = Duration::from_secs(20 * 60);
 // Longer than any token lives.
-const REVOCATIONS_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60 + 60);
+const MARKS_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60 + 60);
 // Some 20 MB. A replica that is further behind confirms its entries one by one.
 const MAX_EVENTS: u32 = 100_000;

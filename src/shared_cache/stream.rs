@@ -9,6 +9,16 @@ use super::{
     server_time::ServerTime,
 };
 
+/// The streams that are kept as long as a token can live, each with a bound of its own: many changes
+/// of groups remove no revocation.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum MarkStream {
+    /// The times until which the groups in tokens are old.
+    GroupChanges,
+    /// The tokens that are refused.
+    Revocations,
+}
+
 /// The keys of a stream of events, in one slot.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EventKeys {
@@ -22,9 +32,14 @@ impl EventKeys {
         Self { counter: format!("{namespace}:e1:{{e}}:n"), stream: format!("{namespace}:e1:{{e}}:s") }
     }
 
-    /// Returns the keys of a namespace's revocations.
-    pub fn of_revocations(namespace: &str) -> Self {
-        Self { counter: format!("{namespace}:r1:{{r}}:n"), stream: format!("{namespace}:r1:{{r}}:s") }
+    /// Returns the keys of a namespace's stream of marks.
+    pub fn of_marks(namespace: &str, stream: MarkStream) -> Self {
+        let (name, slot) = match stream {
+            MarkStream::GroupChanges => ("g1", "g"),
+            MarkStream::Revocations => ("r1", "r"),
+        };
+        let key = |part: &str| format!("{namespace}:{name}:{{{slot}}}:{part}");
+        Self { counter: key("n"), stream: key("s") }
     }
 
     /// Returns the key of the stream, for [`Transport::read`](super::Transport::read).
@@ -46,12 +61,16 @@ pub struct Publish<'a> {
     pub keep: Duration,
     /// The most events that are kept; the server may keep a few more.
     pub max_len: u32,
+    /// How long an event is needed. The reply reports those that are removed earlier, because there
+    /// are too many; with zero, none.
+    pub needed_for: Duration,
 }
 
 impl Publish<'_> {
     /// Returns the call. [`Published::parse`] reads its reply.
     pub fn call(&self, keys: &EventKeys) -> Call {
-        let args = vec![self.sealed.into(), micros(self.keep), self.max_len.to_string().into_bytes()];
+        let max_len = self.max_len.to_string().into_bytes();
+        let args = vec![self.sealed.into(), micros(self.keep), max_len, micros(self.needed_for)];
         Call { script: &PUBLISH, keys: keys.both(), args }
     }
 }
@@ -63,6 +82,8 @@ pub struct Published {
     pub number: u64,
     /// Its place.
     pub position: StreamPosition,
+    /// How many events were removed that may still be needed.
+    pub removed: u64,
 }
 
 impl Published {
@@ -73,7 +94,11 @@ impl Published {
     /// [`CallError::Script`] if it is not one.
     pub fn parse(reply: Reply) -> Result<Self, CallError> {
         let mut parts = Parts::of(reply);
-        Ok(Self { number: parts.number()?, position: StreamPosition(parts.text()?) })
+        Ok(Self {
+            number: parts.number()?,
+            position: StreamPosition(parts.text()?),
+            removed: parts.number()?,
+        })
     }
 }
 

@@ -64,8 +64,10 @@ pub(super) struct Shared {
     publications: Publications<Publication>,
     recent_revocations: Publications<Revocation>,
     unpublished: UnpublishedRevocations,
-    /// The most revocations that the store keeps.
-    max_revocations: u32,
+    /// The most marks that the store keeps in each stream.
+    max_marks: u32,
+    /// How long a mark concerns tokens that are accepted.
+    marks_needed_for: Duration,
     recent_group_changes: Publications<GroupChange>,
     /// Whether the revocations were read since the start.
     caught_up: watch::Sender<bool>,
@@ -86,7 +88,8 @@ impl Shared {
             publications: Publications::default(),
             recent_revocations: Publications::default(),
             unpublished: UnpublishedRevocations::default(),
-            max_revocations: u32::try_from(revocations.max_count()).unwrap_or(u32::MAX),
+            max_marks: u32::try_from(revocations.max_count()).unwrap_or(u32::MAX).max(MIN_MARKS),
+            marks_needed_for: revocations.token_lifetime() + MARGIN,
             recent_group_changes: Publications::default(),
             caught_up: watch::Sender::new(false),
             usable_for,
@@ -211,5 +214,7 @@ impl From<EntryKind> for ValueKind {
 
 // For the clocks, and for a fetch that ends late.
 const MARGIN: Duration = Duration::from_secs(60);
+// Some 20 MB.
+const MIN_MARKS: u32 = 100_000;
 // How long a start may wait for the revocations.
 const MAX_CATCH_UP: Duration = Duration::from_secs(5);

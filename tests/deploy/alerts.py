@@ -72,6 +72,8 @@ HEALTHY = {
     "cognito_lookup_revocations_caught_up": "1x85 0x2 1x13",
     "cognito_lookup_events_caught_up": "1x85 0x2 1x13",
     "cognito_lookup_revocation_marks_dropped_total": "0x100",
+    'cognito_lookup_shared_cache_marks_dropped_total{kind="Revocation"}': "0x100",
+    'cognito_lookup_shared_cache_marks_dropped_total{kind="GroupChange"}': "0+6x100",
     # A failed receive, a new replica without an event, and events that say little.
     "cognito_lookup_events_stale": "0x85 1x1 0x14",
     'cognito_lookup_events_last_timestamp_seconds{instance="old"}': "0+60x100",
@@ -155,7 +157,10 @@ CASES: dict[str, tuple[dict[str, str] | None, list[dict[str, str]]]] = {
         [{"reason": "Timeouts"}],
     ),
     "CognitoLookupRevocationsMissing": ({"cognito_lookup_revocations_caught_up": "1x80 0x20"}, [{}]),
-    "CognitoLookupRevocationsDropped": ({"cognito_lookup_revocation_marks_dropped_total": "0x85 1x15"}, [{}]),
+    "CognitoLookupRevocationsDropped": (
+        {'cognito_lookup_shared_cache_marks_dropped_total{kind="Revocation"}': "0x85 1x15"},
+        [{}],
+    ),
     "CognitoLookupEventsNotReceived": ({"cognito_lookup_events_stale": "0x87 1x13"}, [{}]),
     "CognitoLookupEventsSilent": (
         {'cognito_lookup_events_last_timestamp_seconds{instance="old"}': f"-{DAY}x100"},

@@ -191,9 +191,12 @@ impl Oracle {
         stream.retain(|entry| entry.id.0 >= now.saturating_sub(keep) / 1_000);
         let too_many = stream.len().saturating_sub(args.int(2) as usize);
         stream.drain(..too_many);
+        let needed_since = now.saturating_sub(args.int(3)) / 1_000;
+        let has_older = stream.front().is_some_and(|entry| entry.id.0 <= needed_since);
+        let removed = if has_older { 0 } else { too_many as u64 };
         self.set(keys[0].clone(), Some(Item { value: Value::Counter(number), expires: now + DAY }));
         self.set(keys[1].clone(), Some(Item { value: Value::Stream(stream), expires: now + keep }));
-        Reply::Array(vec![int(number), text(&id_text(id))])
+        Reply::Array(vec![int(number), text(&id_text(id)), int(removed)])
     }
 
     fn position(&self, now: u64, keys: &[String], run: &str) -> Reply {

@@ -1,11 +1,18 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, advance, sleep};
 
 use super::{link::TIMEOUT, *};
-use crate::shared_cache::{
-    EventKeys, Invalidate, LeaseState, LeaseToken, Look, LookOutcome, Looked, NewLease, Publish, Published,
-    Put, StreamEnd,
+use crate::{
+    shared_cache::{
+        EventKeys, Invalidate, LeaseState, LeaseToken, Look, LookOutcome, Looked, MarkStream, NewLease,
+        Publish, Published, Put, SharedCache, StreamEnd,
+        fixtures::{index_key, sealer},
+    },
+    telemetry::metrics::{
+        Metrics,
+        shared_entries::DroppedMark::{GroupChange, Revocation},
+    },
 };
 
 const KEY: &str = "cl:1:{user}";
@@ -162,6 +169,28 @@ async fn a_full_store_refuses_writes_alone() {
     assert_eq!(put(&link, &token).await, LeaseState::Held);
 }
 
+/// A replica that starts later does not know it, so an operator must.
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_is_removed_while_it_is_needed_is_counted() {
+    let (link, metrics) = (ModelStore::new().link(), Metrics::new().shared_entries);
+    let keys = ("cl".parse().unwrap(), index_key("index"), sealer("cl", &["value"]));
+    let store = SharedCache::new(Arc::new(link), keys, None, metrics.clone());
+    let counts = || [Revocation, GroupChange].map(|kind| metrics.dropped_marks.get(kind).get());
+    for (stream, count, expected) in [
+        (MarkStream::Revocations, 3, [0, 0]),
+        (MarkStream::GroupChanges, 5, [0, 2]),
+        (MarkStream::Revocations, 1, [1, 2]),
+    ] {
+        for _ in 0..count {
+            store.publish_mark(stream, b"mark", (3, TTL)).await.unwrap();
+        }
+        assert_eq!(counts(), expected);
+    }
+    advance(2 * TTL).await;
+    store.publish_mark(MarkStream::Revocations, b"mark", (3, TTL)).await.unwrap();
+    assert_eq!(counts(), [1, 2], "nothing needs them any more");
+}
+
 async fn lead(link: &ModelLink, token: &LeaseToken) -> Looked {
     lead_for(link, token, TTL).await
 }
@@ -190,7 +219,7 @@ fn expire() -> Call {
 }
 
 async fn publish(link: &ModelLink, sealed: &[u8]) -> Published {
-    let publish = Publish { sealed, keep: TTL, max_len: 100 };
+    let publish = Publish { sealed, keep: TTL, max_len: 100, needed_for: TTL };
     Published::parse(link.call(publish.call(&events())).await.unwrap()).unwrap()
 }
 

@@ -22,6 +22,9 @@ metric_set! {
         pub applied: EnumFamily<EventKind, Counter> = "shared_cache_events_applied",
         /// Times that this replica may have missed invalidations and confirms its entries one by one.
         pub gaps: Counter = "shared_cache_gaps",
+        /// Revocations and changes of groups that the shared cache dropped before their end because it
+        /// has too many. A replica that starts later does not know them.
+        pub dropped_marks: EnumFamily<DroppedMark, Counter> = "shared_cache_marks_dropped",
     }
 }
 
@@ -80,6 +83,16 @@ label! {
         Current,
         /// Another one.
         Previous,
+    }
+}
+
+label! {
+    /// What the shared cache dropped.
+    pub enum DroppedMark = "kind" {
+        /// A change of groups: those in older tokens are believed.
+        GroupChange,
+        /// A revocation: its tokens are accepted.
+        Revocation,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The changes of groups, which all replicas read from the stream of the revocations: they live as
+//! The changes of groups, which all replicas read from a stream as that of the revocations: they live as
 //! long, and a replica that starts needs them too.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use super::{super::group_changes::GroupChange, Shared};
 use crate::shared_cache::{
-    Binding, CallError,
+    CallError, MarkStream,
     stored::{self, revocation::Tokens},
 };
 
@@ -27,9 +27,7 @@ impl Shared {
     }
 
     async fn append_group_change(&self, change: &GroupChange) -> Result<(), CallError> {
-        let sealed = self.store.seal(Binding::Revocation, &encode(change));
-        let sealed = sealed.map_err(|_| CallError::Failed)?;
-        self.store.publish_revocation(&sealed, self.max_revocations).await?;
+        self.append_mark(MarkStream::GroupChanges, &encode(change)).await?;
         // AWS does not name the members of the group.
         let told = change.told().map(|told| (change.pool.as_str(), "", told));
         self.announce_revocation(told).await

@@ -1,9 +1,8 @@
-//! The revocations of all replicas: a stream of its own in the shared cache, kept as long as a token
-//! can live.
+//! The marks of all replicas: the revocations and the changes of groups, each in a stream of its own in
+//! the shared cache, kept as long as a token can live.
 //!
-//! Each replica reads all of it when it starts, and what is new when an event says so. If an event may
-//! have been missed, or the server is another one, it reads again. Reading a revocation twice changes
-//! nothing.
+//! Each replica reads all of them when it starts, and what is new when an event says so. If an event may
+//! have been missed, or the server is another one, it reads again. Reading a mark twice changes nothing.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,60 +19,86 @@ use crate::{
     auth::{Revocation, RevokedTokens, TokenFamily},
     changes::Change,
     shared_cache::{
-        Binding, CallError, Follower, Seen, StreamPosition,
+        Binding, CallError, Follower, MarkStream, Seen, StreamPosition,
         stored::{self, revocation::Tokens},
     },
     telemetry::metrics::shared_entries::EventKind,
 };
 
-/// How far this replica has read the revocations.
+/// How far this replica has read the marks: the revocations, and the changes of groups.
 #[derive(Debug)]
 pub(super) struct RevocationPlace {
-    follower: Option<Follower>,
+    streams: [StreamPlace; 2],
     /// Whether there may be some that it has not read.
     pub(super) is_behind: bool,
+}
+
+/// How far this replica has read a stream of marks.
+#[derive(Debug)]
+struct StreamPlace {
+    stream: MarkStream,
+    follower: Option<Follower>,
     /// How many it has read.
     read: usize,
 }
 
 impl Default for RevocationPlace {
     fn default() -> Self {
-        Self { follower: None, is_behind: true, read: 0 }
+        let streams = [MarkStream::Revocations, MarkStream::GroupChanges];
+        Self { streams: streams.map(|stream| StreamPlace { stream, follower: None, read: 0 }), is_behind: true }
     }
 }
 
 impl Users {
-    /// Publishes the revocations that the store has not confirmed, and reads those that this replica has
-    /// not read. What fails is tried again with the next event, or within a second.
+    /// Publishes the revocations that the store has not confirmed, and reads the marks that this replica
+    /// has not read. What fails is tried again with the next event, or within a second.
     pub(super) async fn catch_up_on_revocations(&self, shared: &Shared, place: &mut RevocationPlace) {
         self.publish_unpublished(shared).await;
-        if place.is_behind && self.read_revocations(shared, place).await.is_ok() {
+        if place.is_behind && self.read_streams(shared, place).await.is_ok() {
             place.is_behind = false;
             if shared.set_caught_up() {
-                info!(read = place.read, "the revocations of the shared cache were read");
+                let [revocations, group_changes] = place.streams.each_ref().map(|place| place.read);
+                info!(revocations, group_changes, "the revocations of the shared cache were read");
             }
         }
     }
 
-    async fn read_revocations(&self, shared: &Shared, place: &mut RevocationPlace) -> Result<(), CallError> {
+    async fn read_streams(&self, shared: &Shared, place: &mut RevocationPlace) -> Result<(), CallError> {
+        for place in &mut place.streams {
+            self.read_stream(shared, place).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_stream(&self, shared: &Shared, place: &mut StreamPlace) -> Result<(), CallError> {
+        let stream = place.stream;
         for _ in 0..=1 {
             let follower = match &mut place.follower {
                 Some(follower) => follower,
                 None => {
                     // Since the last attempt the server may have become another one.
-                    shared.forget_confirmations();
-                    self.publish_unpublished(shared).await;
-                    shared.republish_group_changes().await;
-                    place.follower.insert(shared.start_of_revocations().await?)
+                    self.republish(shared, stream).await;
+                    place.follower.insert(shared.start_of(stream).await?)
                 }
             };
-            place.read += self.read_new_revocations(shared, follower).await?;
-            if follower.found_nothing_until(shared.store.revocations_end().await?) == Seen::Whole {
+            place.read += self.read_new_marks(shared, stream, follower).await?;
+            if follower.found_nothing_until(shared.store.marks_end(stream).await?) == Seen::Whole {
                 return Ok(());
             }
             place.follower = None;
         }
         Err(CallError::Failed)
+    }
+
+    /// Publishes again what this replica has published lately: a failover may have lost it.
+    async fn republish(&self, shared: &Shared, stream: MarkStream) {
+        match stream {
+            MarkStream::GroupChanges => shared.republish_group_changes().await,
+            MarkStream::Revocations => {
+                shared.forget_confirmations();
+                self.publish_unpublished(shared).await;
+            }
+        }
     }
 
     /// Publishes revocations that are still in force, until one fails.
@@ -90,32 +115,32 @@ impl Users {
         }
     }
 
-    /// Reads the rest of the stream, and returns how many revocations there were. If a read fails, the
-    /// next attempt goes on behind what was read.
-    async fn read_new_revocations(
+    /// Reads the rest of a stream, and returns how many marks there were. If a read fails, the next
+    /// attempt goes on behind what was read.
+    async fn read_new_marks(
         &self,
         shared: &Shared,
+        stream: MarkStream,
         follower: &mut Follower,
     ) -> Result<usize, CallError> {
         let mut read = 0;
         // Should the store never come to an end, the rest follows later.
         for _ in 0..MOST_READS {
-            let events = shared.store.revocations(&follower.position, Duration::ZERO).await?;
+            let events = shared.store.marks(stream, &follower.position).await?;
             if events.0.is_empty() {
                 return Ok(read);
             }
             for event in &events.0 {
                 follower.read(event);
-                self.apply_revocation(shared, &event.sealed);
+                self.apply_mark(shared, &event.sealed);
             }
             read += events.0.len();
         }
         Err(CallError::Failed)
     }
 
-    /// Applies a revocation of any replica, or a change of groups. One that cannot be read is counted
-    /// and warned of.
-    fn apply_revocation(&self, shared: &Shared, sealed: &[u8]) {
+    /// Applies a mark of any replica. One that cannot be read is counted and warned of.
+    fn apply_mark(&self, shared: &Shared, sealed: &[u8]) {
         let plain = shared.store.open(Binding::Revocation, sealed).ok();
         let message = plain.and_then(|plain| stored::Revocation::decode(&*plain).ok());
         if let Some(change) = message.as_ref().and_then(group_changes::decode) {
@@ -134,8 +159,8 @@ impl Users {
 
 impl Shared {
     /// Returns a follower that has read nothing of the stream.
-    async fn start_of_revocations(&self) -> Result<Follower, CallError> {
-        let mut follower = Follower::at(self.store.revocations_end().await?);
+    async fn start_of(&self, stream: MarkStream) -> Result<Follower, CallError> {
+        let mut follower = Follower::at(self.store.marks_end(stream).await?);
         follower.position = StreamPosition::start();
         Ok(follower)
     }
@@ -159,7 +184,7 @@ impl Shared {
         self.announce_revocation(change).await
     }
 
-    /// Makes the other replicas read the stream, and reports the change to the user's watchers.
+    /// Makes the other replicas read the streams of marks, and reports the change to the user's watchers.
     pub(super) async fn announce_revocation(
         &self,
         change: Option<(&str, &str, Change)>,
@@ -176,8 +201,13 @@ impl Shared {
     }
 
     async fn append_revocation(&self, revocation: &Revocation) -> Result<(), CallError> {
-        let sealed = self.store.seal(Binding::Revocation, &encode(revocation));
-        self.store.publish_revocation(&sealed.map_err(|_| CallError::Failed)?, self.max_revocations).await
+        self.append_mark(MarkStream::Revocations, &encode(revocation)).await
+    }
+
+    /// Appends a mark to its stream.
+    pub(super) async fn append_mark(&self, stream: MarkStream, plain: &[u8]) -> Result<(), CallError> {
+        let sealed = self.store.seal(Binding::Revocation, plain).map_err(|_| CallError::Failed)?;
+        self.store.publish_mark(stream, &sealed, (self.max_marks, self.marks_needed_for)).await
     }
 
     /// Publishes again what this replica has published lately: a failover may have lost it.

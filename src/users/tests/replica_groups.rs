@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use tokio::time::sleep;
 
 use super::{super::*, groups::with_groups, lab::Lab, replicas::Fleet};
+use crate::auth::{Revocation, RevokedTokens};
 
 #[tokio::test(start_paused = true)]
 async fn a_change_of_groups_reaches_every_replica_and_those_that_start_later() {
@@ -36,6 +37,23 @@ async fn a_failover_or_a_gap_loses_no_change_of_groups() {
         assert!(is_outdated(fleet.lab(1), "ada", -60), "{lost:?}");
         assert!(is_outdated(&fleet.join().await, "ada", -60), "one that starts later, after {lost:?}");
     }
+}
+
+/// Each stream has a bound of its own.
+#[tokio::test(start_paused = true)]
+async fn changes_of_groups_remove_no_revocation() {
+    let fleet = Fleet::start(1).await;
+    let ada = || "ada".parse().unwrap();
+    let (pool, tokens) = (fleet.lab(0).pool.id.clone(), RevokedTokens::OfUser(ada()));
+    let issued = now() - Duration::from_secs(60);
+    fleet.lab(0).users.revoke(Revocation { pool: pool.clone(), tokens, at: now() }).await.unwrap();
+    for n in 0..5 {
+        note(fleet.lab(0), Some(&format!("user-{n}"))).await.unwrap();
+    }
+    fleet.store.trim(5);
+    let later = fleet.join().await;
+    assert!(later.users.refuses(&pool, &ada(), issued));
+    assert!((0..5).all(|n| is_outdated(&later, &format!("user-{n}"), -60)));
 }
 
 #[tokio::test(start_paused = true)]

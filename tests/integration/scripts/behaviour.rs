@@ -141,15 +141,18 @@ async fn the_stream_keeps_neither_old_nor_too_many_events() {
         let server = Server::start(engine).await;
         let mut client = server.client().await;
         let keys = EventKeys::new("cl");
+        let mut removed = 0;
         for number in 1..=350 {
             let published = publish(&mut client, TTL, 100).await;
             assert_eq!(published.number, number);
+            removed += published.removed;
         }
         let Reply::Int(kept) = client.command(&format!("XLEN {}", keys.stream())).await.unwrap() else {
             panic!()
         };
         // The server removes whole nodes of a hundred events.
         assert!((100..=200).contains(&kept), "{kept}");
+        assert_eq!(removed as i64, 350 - kept, "each that is missing was reported");
         let last = publish(&mut client, TTL, 100).await;
         let end = StreamEnd::parse(client.call(&StreamEnd::call(&keys)).await.unwrap()).unwrap();
         assert_eq!((end.number, &end.position), (351, &last.position));
@@ -168,6 +171,28 @@ async fn the_stream_keeps_neither_old_nor_too_many_events() {
         let next = publish(&mut client, TTL, 100).await;
         let command = format!("XREAD STREAMS {} {}", keys.stream(), published.position.0);
         assert!(list(client.command(&command).await.unwrap()).contains(&next.position.0.into_bytes()));
+    }
+}
+
+/// What is no longer needed, and what grew too old, is removed without a word.
+#[tokio::test]
+async fn only_an_event_that_is_needed_is_reported_when_it_is_removed() {
+    for engine in Engine::ALL {
+        let server = Server::start(engine).await;
+        for (needed_for, reported) in [(TTL, 100), (Duration::from_millis(1), 0), (Duration::ZERO, 0)] {
+            let mut client = server.client().await;
+            client.text("FLUSHALL").await;
+            for _ in 0..150 {
+                assert_eq!(publish(&mut client, TTL, 1_000).await.removed, 0);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let last = Publish { sealed: b"event", keep: TTL, max_len: 10, needed_for };
+            let last = client.call(&last.call(&EventKeys::new("cl"))).await.unwrap();
+            assert_eq!(Published::parse(last).unwrap().removed, reported, "{engine:?}, {needed_for:?}");
+        }
+        let old = Duration::from_millis(5);
+        tokio::time::sleep(old).await;
+        assert_eq!(publish(&mut server.client().await, old, 1_000).await.removed, 0, "too old");
     }
 }
 
@@ -208,8 +233,8 @@ async fn every_script_runs_in_a_cluster() {
 }
 
 async fn publish(client: &mut Client, keep: Duration, max_len: u32) -> Published {
-    let call = Publish { sealed: b"event", keep, max_len }.call(&EventKeys::new("cl"));
-    Published::parse(client.call(&call).await.unwrap()).unwrap()
+    let publish = Publish { sealed: b"event", keep, max_len, needed_for: TTL };
+    Published::parse(client.call(&publish.call(&EventKeys::new("cl"))).await.unwrap()).unwrap()
 }
 
 async fn looked(client: &mut Client, call: Call) -> Looked {

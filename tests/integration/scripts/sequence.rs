@@ -146,7 +146,10 @@ impl Sequence {
                 let least_age = if fastrand::bool() { Duration::ZERO } else { micros(300_000) };
                 Invalidate { erase: fastrand::bool(), least_age, ttl: TTL }.call(key)
             }
-            18 => Publish { sealed: &sealed, keep: Duration::from_secs(3_600), max_len: 1_000 }.call(&keys),
+            18 => {
+                let keep = Duration::from_secs(3_600);
+                Publish { sealed: &sealed, keep, max_len: 1_000, needed_for: keep }.call(&keys)
+            }
             _ => StreamEnd::call(&keys),
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn tour() -> Vec<(Call, &'static str)> {
         (lead(third, None), "LEASED"),
         (release(third, None), "OK"),
         (Invalidate { erase: true, least_age: Duration::ZERO, ttl: TTL }.call(KEY), ""),
-        (Publish { sealed: b"event", keep: TTL, max_len: 100 }.call(&keys), ""),
+        (Publish { sealed: b"event", keep: TTL, max_len: 100, needed_for: TTL }.call(&keys), ""),
         (StreamEnd::call(&keys), ""),
     ]
 }
