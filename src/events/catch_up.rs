@@ -2,7 +2,7 @@
 //! the queue, whose messages are gone once they were received, and the shared cache, which may be lost.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -91,10 +91,18 @@ impl CatchUp {
     /// Looks the events up once, or lets another replica do so.
     pub(super) async fn run(self) {
         join_all(self.trails.iter().map(|of_pools| of_pools.trail.ready())).await;
-        if self.users.catch_up_for_all(self.read_all()).await {
+        if self.users.do_for_all(&self.name(), self.read_all()).await {
             self.metrics.caught_up.set(1);
             self.caught_up.send_replace(true);
         }
+    }
+
+    /// Returns what is looked up: a replica with other settings must not take this for its own.
+    fn name(&self) -> String {
+        let pools: BTreeSet<_> =
+            self.trails.iter().flat_map(|trail| &trail.pools).map(|pool| pool.id.as_str()).collect();
+        let causes: BTreeSet<_> = self.revoke_on.iter().map(|cause| format!("{cause:?}")).collect();
+        format!("revocations {} s {causes:?} {pools:?}", self.config.since.as_secs())
     }
 
     /// Returns whether all events were read.
@@ -212,3 +220,49 @@ const MAX_CALLS: usize = 400;
 const MAX_FAILURES: u32 = 10;
 // As for the revocations of the shared cache.
 const MAX_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use aws_config::{BehaviorVersion, SdkConfig};
+
+    use super::*;
+    use crate::{
+        config::RevocationCause::{Disabled, SignedOut},
+        pool::BareSubLookup,
+        users::test_pool,
+    };
+
+    /// Otherwise a replica that serves another pool, or whose tokens live longer, would take the lookup
+    /// of another one for its own.
+    #[tokio::test]
+    async fn a_lookup_counts_only_for_replicas_with_the_same_settings() {
+        let name = |ids: &[&str], hours: u64, on: &[RevocationCause]| {
+            let pool = |id: &&str| {
+                Arc::new(Pool { id: id.parse().unwrap(), ..test_pool(BareSubLookup::AdminGetUser) })
+            };
+            let shared = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
+            let trails =
+                vec![PoolsTrail { trail: Trail::over(&shared), pools: ids.iter().map(pool).collect() }];
+            let (users, metrics) =
+                (Users::with_cached(&"eu-west-1_A".parse().unwrap(), &[]), EventMetrics::default());
+            let since = Duration::from_secs(hours * 3_600);
+            let config = CatchUpConfig { endpoint_url: None, since, cached_for: Duration::ZERO };
+            let (revoke_on, caught_up) = (on.to_vec(), watch::channel(false).0);
+            CatchUp { trails, users, revoke_on, config, metrics, caught_up }.name()
+        };
+        let both = ["eu-west-1_A", "eu-west-1_B"];
+        let one = name(&both, 24, &[SignedOut, Disabled]);
+        assert_eq!(
+            name(&["eu-west-1_B", "eu-west-1_A"], 24, &[Disabled, SignedOut]),
+            one,
+            "in another order"
+        );
+        for other in [
+            name(&both[..1], 24, &[SignedOut, Disabled]),
+            name(&both, 1, &[SignedOut, Disabled]),
+            name(&both, 24, &[SignedOut]),
+        ] {
+            assert_ne!(other, one);
+        }
+    }
+}

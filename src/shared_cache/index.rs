@@ -41,9 +41,9 @@ impl IndexKey {
         UserKey(format!("{namespace}:1:{{{hash}}}"))
     }
 
-    /// Returns the key of the task that one replica does for all. No pool has such an id.
-    pub(super) fn task(&self, namespace: &Namespace) -> UserKey {
-        let hash = self.hash(&[namespace.as_str(), "task", "revocations"]);
+    /// Returns the key of a task that one replica does for all. No pool has such an id.
+    pub(super) fn task(&self, namespace: &Namespace, task: &str) -> UserKey {
+        let hash = self.hash(&[namespace.as_str(), "task", task]);
         UserKey(format!("{namespace}:1:{{{hash}}}"))
     }
 

@@ -105,9 +105,9 @@ impl SharedCache {
         self.0.index.user(&self.0.namespace, pool, sub)
     }
 
-    /// Returns the key of the task that one replica does for all.
-    pub fn task(&self) -> UserKey {
-        self.0.index.task(&self.0.namespace)
+    /// Returns the key of a task that one replica does for all. A text without zero bytes names the task.
+    pub fn task(&self, task: &str) -> UserKey {
+        self.0.index.task(&self.0.namespace, task)
     }
 
     /// Returns the sealer that all replicas share.

@@ -12,6 +12,7 @@ mod outage;
 mod replica_events;
 mod replica_faults;
 mod replica_groups;
+mod replica_tasks;
 mod replica_trace;
 mod replica_revocations;
 mod replicas;

@@ -1,4 +1,4 @@
-//! A task that one replica does for all: rebuilding the revocations.
+//! A task that one replica does for all, such as rebuilding the revocations.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{super::Users, Shared};
 use crate::shared_cache::{
-    Binding, LeaseToken, Look, LookOutcome, NewLease, Put, Release, Renew, ServerTime, ValueKind,
+    Binding, LeaseToken, Look, LookOutcome, NewLease, Put, Release, Renew, ServerTime, UserKey, ValueKind,
 };
 
 /// Whether this replica does the task.
@@ -26,22 +26,23 @@ enum Turn {
 }
 
 impl Users {
-    /// Runs `task`, which rebuilds the revocations, in one replica for all. Returns whether it was done,
-    /// here or by another replica in the last 10 min. Without a shared cache this replica does it. Not
-    /// cancel safe: another replica may have to wait 10 s then.
+    /// Runs `task`, which has this name, in one replica for all. Returns whether it was done, here or by
+    /// another replica in the last 10 min. Without a shared cache this replica does it. Not cancel safe:
+    /// another replica may have to wait 10 s then.
     ///
     /// Waits for a replica that does it, so that not all do it at once; if the store does not answer for
     /// 10 s, this one does it too.
-    pub async fn catch_up_for_all(&self, task: impl Future<Output = bool>) -> bool {
+    pub async fn do_for_all(&self, name: &str, task: impl Future<Output = bool>) -> bool {
         let Some(shared) = self.0.shared.clone() else { return task.await };
         // What others have revoked already need not be published again.
         shared.caught_up().await;
-        match shared.take_turn().await {
+        let key = shared.store.task(name);
+        match shared.take_turn(&key).await {
             Turn::Done => true,
             Turn::Alone => task.await,
             Turn::Leads(token) => {
-                let is_done = shared.held_while(&token, task).await;
-                shared.end_task(&token, is_done).await;
+                let is_done = shared.held_while(&key, &token, task).await;
+                shared.end_task(&key, &token, is_done).await;
                 is_done
             }
         }
@@ -49,7 +50,7 @@ impl Users {
 }
 
 impl Shared {
-    async fn take_turn(&self) -> Turn {
+    async fn take_turn(&self, task: &UserKey) -> Turn {
         let mut silent_since = None;
         loop {
             let token = LeaseToken::random();
@@ -61,7 +62,7 @@ impl Shared {
                 newer_than: ServerTime::ZERO,
                 waited_for: None,
             };
-            match self.store.look(&self.store.task(), &look).await.map(|looked| looked.outcome) {
+            match self.store.look(task, &look).await.map(|looked| looked.outcome) {
                 Ok(LookOutcome::Leased { .. }) => return Turn::Leads(token),
                 Ok(LookOutcome::Value(sealed)) => {
                     return if self.says_done(&sealed) { Turn::Done } else { Turn::Alone };
@@ -79,37 +80,34 @@ impl Shared {
         }
     }
 
-    async fn held_while<T>(&self, token: &LeaseToken, task: impl Future<Output = T>) -> T {
-        match select(pin!(task), pin!(self.renew(token))).await {
+    async fn held_while<T>(&self, key: &UserKey, token: &LeaseToken, task: impl Future<Output = T>) -> T {
+        match select(pin!(task), pin!(self.renew(key, token))).await {
             Either::Left((result, _)) => result,
             Either::Right((never, _)) => match never {},
         }
     }
 
     /// If the lease is lost, another replica does the same: that is only a waste.
-    async fn renew(&self, token: &LeaseToken) -> Infallible {
+    async fn renew(&self, task: &UserKey, token: &LeaseToken) -> Infallible {
         loop {
             sleep(LEASE / 4).await;
-            if self.store.renew(&self.store.task(), &Renew { kind: KIND, token, lasts: LEASE }).await
-                == Ok(false)
-            {
+            if self.store.renew(task, &Renew { kind: KIND, token, lasts: LEASE }).await == Ok(false) {
                 return pending().await;
             }
         }
     }
 
     /// Ends the lease. If this fails, it ends by itself, and another replica does the same.
-    async fn end_task(&self, token: &LeaseToken, is_done: bool) {
+    async fn end_task(&self, task: &UserKey, token: &LeaseToken, is_done: bool) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let sealed = self.store.seal(Binding::Task, &now.as_secs().to_be_bytes());
-        let task = self.store.task();
         let _ended = match sealed.ok().filter(|_| is_done) {
             Some(sealed) => {
                 let put = Put { kind: KIND, token, sealed: &sealed, ttl: KEPT_FOR, absent: false };
-                self.store.put(&task, &put).await
+                self.store.put(task, &put).await
             }
             None => {
-                self.store.release(&task, &Release { kind: KIND, token, reason: None, forget: false }).await
+                self.store.release(task, &Release { kind: KIND, token, reason: None, forget: false }).await
             }
         };
     }

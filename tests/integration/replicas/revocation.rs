@@ -100,10 +100,13 @@ async fn one_replica_looks_up_what_all_of_them_missed() {
     let tokens = [0, 1].map(|user| token(&fleet, user));
     fleet.cognito.add_to_trail(&fleet.cognito.event("GlobalSignOut", &sub(0)));
     let (queue, endpoint) = (fleet.cognito.queue_url(), fleet.cognito.endpoint_url());
-    let settings = Settings::with(&format!(
-        "[events]\nqueue_url = \"{queue}\"\nregion = \"eu-west-1\"\nendpoint_url = \"{endpoint}\"\n\
-         catch_up = \"cloudtrail\"\ncloudtrail_endpoint_url = \"{endpoint}\"\n"
-    ));
+    let with = |more: &str| {
+        Settings::with(&format!(
+            "[events]\nqueue_url = \"{queue}\"\nregion = \"eu-west-1\"\nendpoint_url = \"{endpoint}\"\n\
+             catch_up = \"cloudtrail\"\ncloudtrail_endpoint_url = \"{endpoint}\"\n{more}"
+        ))
+    };
+    let settings = with("");
     for _ in 0..3 {
         fleet.proxies.push(Proxy::start(store.address).await);
     }
@@ -120,6 +123,13 @@ async fn one_replica_looks_up_what_all_of_them_missed() {
     until("caught up", async || metric(last, "events_caught_up").await == 1.0).await;
     assert!(is_revoked(last, &tokens[0]).await);
     assert_eq!(fleet.cognito.calls("LookupEvents"), 5);
+    // One with other settings looks for itself.
+    fleet.cognito.add_to_trail(&fleet.cognito.event("AdminDisableUser", &sub(1)));
+    fleet.join(&with("[revocation]\non = [\"disabled\"]\n")).await;
+    let last = fleet.replicas.last().unwrap();
+    until("caught up", async || metric(last, "events_caught_up").await == 1.0).await;
+    assert!(is_revoked(last, &tokens[1]).await);
+    assert_eq!(fleet.cognito.calls("LookupEvents"), 10);
 }
 
 fn token(fleet: &Fleet, user: usize) -> String {
