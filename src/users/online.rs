@@ -59,12 +59,13 @@ impl Drop for InFlight {
 impl OnlineChecks {
     pub(super) fn new(revocations: &Revocations) -> Self {
         let checking = revocations.online().clone();
-        let kept_for = match checking.which {
-            OnlineCheck::Always => checking.every,
-            // For as long as the suspicion may last.
-            OnlineCheck::Off | OnlineCheck::Suspect => revocations.token_lifetime() + MARGIN,
-        };
-        let checked = Cache::new(MAX_BYTES, |_, _| 0, move |_| kept_for, Counter::default());
+        let (which, every) = (checking.which, checking.every);
+        // As long as the token, or the suspicion, may last.
+        let longest = revocations.token_lifetime() + MARGIN;
+        let is_repeated =
+            move |last: &Checked| which == OnlineCheck::Always && last.found != TokenCheck::Revoked;
+        let kept_for = move |last: &Checked| if is_repeated(last) { every } else { longest };
+        let checked = Cache::new(MAX_BYTES, |_, _| 0, kept_for, Counter::default());
         Self { checking, checked, in_flight: Mutex::default() }
     }
 
@@ -77,8 +78,8 @@ impl OnlineChecks {
         self.checking.outcomes.get(outcome).inc();
     }
 
-    fn note(&self, sign_in: SignIn, began: TimePoint, is_conclusive: bool) {
-        self.checked.insert(sign_in, Checked { began, is_conclusive });
+    fn note(&self, sign_in: SignIn, began: TimePoint, found: TokenCheck) {
+        self.checked.insert(sign_in, Checked { began, found });
     }
 
     fn in_flight(&self) -> MutexGuard<'_, HashMap<SignIn, watch::Receiver<()>>> {
@@ -108,23 +109,30 @@ impl Users {
         let revocation = Revocation { pool: token.user.pool.id.clone(), tokens, at: token.user.issued_at };
         if !self.is_due(&sign_in, token) {
             // A check of another call may have ended since this one was authenticated.
-            return self.has_revoked(&revocation);
+            return self.is_found_revoked(&sign_in, &revocation);
         }
         if let Some(outcome) = unasked(token, SystemTime::now()) {
             // It says nothing about the other tokens of the sign-in.
             online.count(outcome);
-            return false;
+            return self.is_found_revoked(&sign_in, &revocation);
         }
         let until = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
         let account = Account { priority: Priority::Single, caller_limit };
-        if let Some(mut ended) = self.join_check(sign_in, token, account, until) {
+        if let Some(mut ended) = self.join_check(sign_in.clone(), token, account, until) {
             // It never sends, and is closed at its end.
             if timeout_at(until, ended.changed()).await.is_err() {
                 online.count(OnlineCheckOutcome::Late);
                 return false;
             }
         }
-        self.has_revoked(&revocation)
+        self.is_found_revoked(&sign_in, &revocation)
+    }
+
+    /// The last check counts too: there may be no room for the revocation, which of a token that does not
+    /// name its sign-in is as old as the token.
+    fn is_found_revoked(&self, sign_in: &SignIn, revocation: &Revocation) -> bool {
+        let found = self.0.online.checked.get(sign_in).is_some_and(|last| last.found == TokenCheck::Revoked);
+        found || self.has_revoked(revocation)
     }
 
     fn is_due(&self, sign_in: &SignIn, token: &UserToken<'_>) -> bool {
@@ -195,12 +203,12 @@ impl InFlight {
         let check = users.ask_about(token, user, account, until).await;
         if check == TokenCheck::Revoked {
             let revocation = Revocation { pool: user.pool.id.clone(), tokens, at };
-            // It holds here. What the shared cache does not take is repeated.
+            // What the shared cache does not take is repeated. If there is no room here, the check is
+            // remembered all the same.
             let _in_force = users.revoke(revocation).await;
         }
         users.0.online.count(check.into());
-        let is_conclusive = matches!(check, TokenCheck::Revoked | TokenCheck::Valid);
-        users.0.online.note(self.sign_in.clone(), began, is_conclusive);
+        users.0.online.note(self.sign_in.clone(), began, check);
     }
 }
 

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use cognito_lookup::{
     config::{Config, OnlineCheck},
-    proto::{BatchGetUsersRequest, GetUserRequest, user_service_client::UserServiceClient},
+    proto::{
+        BatchGetUsersRequest, GetUserRequest, RevokeTokensRequest, admin_service_client::AdminServiceClient,
+        user_service_client::UserServiceClient,
+    },
 };
 use cognito_standin::{Fault, SigningKey};
 use futures_util::future::join_all;
@@ -12,7 +15,7 @@ use tonic::{Code, Request};
 
 use crate::{
     events::own_queue,
-    support::{ADA, App, assert_failure, failure, standin, with_token},
+    support::{ADA, App, BOB, assert_failure, failure, standin, with_token},
 };
 
 fn always(config: &mut Config) {
@@ -96,6 +99,33 @@ async fn a_token_without_a_sign_in_is_refused_with_the_older_ones() {
     let calls = app.cognito.calls("GetUser");
     assert_failure(app.get_by_token(&sign(&app, &claims)).await, Code::Unauthenticated, "TOKEN_REVOKED");
     assert_eq!(app.cognito.calls("GetUser"), calls);
+}
+
+/// Its revocation would end first, because it is as old as the token.
+#[tokio::test]
+async fn a_token_whose_revocation_finds_no_room_is_refused_by_the_check_itself() {
+    let app = App::start_with_config(|config| {
+        always(config);
+        config.callers[1].admin = true;
+        // Room for one.
+        config.revocation.max_bytes = 320;
+    })
+    .await;
+    let later = RevokeTokensRequest { sub: BOB.into(), ..RevokeTokensRequest::default() };
+    AdminServiceClient::new(app.channel.clone()).revoke_tokens(later).await.unwrap();
+    let mut claims = app.cognito.access_claims("ada").unwrap();
+    claims.as_object_mut().unwrap().remove("origin_jti");
+    claims["iat"] = json!(claims["iat"].as_u64().unwrap() - 5);
+    app.cognito.sign_out("ada");
+    let token = sign(&app, &claims);
+    for _ in 0..2 {
+        assert_failure(app.get_by_token(&token).await, Code::Unauthenticated, "TOKEN_REVOKED");
+    }
+    assert_eq!((app.cognito.calls("GetUser"), checks(&app, "Revoked").await), (1, 1.0));
+    assert_eq!(app.metric("cognito_lookup_revocation_marks_dropped_total").await, 1.0);
+    sleep(EVERY).await;
+    assert_failure(app.get_by_token(&token).await, Code::Unauthenticated, "TOKEN_REVOKED");
+    assert_eq!(app.cognito.calls("GetUser"), 1, "a revoked token stays revoked");
 }
 
 #[tokio::test]

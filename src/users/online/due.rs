@@ -2,14 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{auth::OnlineChecking, clock::TimePoint, config::OnlineCheck};
+use crate::{auth::OnlineChecking, clock::TimePoint, config::OnlineCheck, users::cognito::TokenCheck};
 
 /// The last check of a sign-in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Checked {
     pub(super) began: TimePoint,
-    /// Whether it says something about the token.
-    pub(super) is_conclusive: bool,
+    pub(super) found: TokenCheck,
 }
 
 /// Returns whether Cognito must be asked about a token, of whose user some tokens are suspected that were
@@ -21,7 +20,11 @@ pub(super) fn is_due(
     now: TimePoint,
 ) -> bool {
     let is_always = checking.which == OnlineCheck::Always;
-    let Some(Checked { began, is_conclusive }) = checked else { return is_always || suspected.is_some() };
+    let Some(checked) = checked else { return is_always || suspected.is_some() };
+    if checked.found == TokenCheck::Revoked {
+        return false;
+    }
+    let (began, is_conclusive) = (checked.began, checked.found == TokenCheck::Valid);
     let age = now.boot - began.boot;
     if age < RETRY_AFTER {
         return false;
@@ -44,25 +47,28 @@ mod tests {
     #[test]
     fn a_check_is_due_as_the_setting_says() {
         use OnlineCheck::{Always, Suspect};
-        // What is checked, the last check and whether it was conclusive, and the last suspicion.
-        type Case = (OnlineCheck, Option<(u64, bool)>, Option<u64>, bool);
-        let table: [Case; 16] = [
+        use TokenCheck::{Failed, Revoked, Valid};
+        // What is checked, the last check and what it found, and the last suspicion.
+        type Case = (OnlineCheck, Option<(u64, TokenCheck)>, Option<u64>, bool);
+        let table: [Case; 18] = [
             (Suspect, None, None, false),
             (Suspect, None, Some(50), true),
-            (Suspect, Some((60, true)), Some(50), true),
-            (Suspect, Some((50, true)), Some(50), true),
-            (Suspect, Some((40, true)), Some(50), false),
-            (Suspect, Some((40, false)), Some(50), true),
-            (Suspect, Some((0, false)), Some(50), false),
-            (Suspect, Some((0, true)), Some(0), false),
-            (Suspect, Some((90_000, false)), None, false),
+            (Suspect, Some((60, Valid)), Some(50), true),
+            (Suspect, Some((50, Valid)), Some(50), true),
+            (Suspect, Some((40, Valid)), Some(50), false),
+            (Suspect, Some((40, Failed)), Some(50), true),
+            (Suspect, Some((0, Failed)), Some(50), false),
+            (Suspect, Some((0, Valid)), Some(0), false),
+            (Suspect, Some((90_000, Failed)), None, false),
             (Always, None, None, true),
-            (Always, Some((59, true)), None, false),
-            (Always, Some((60, true)), None, true),
-            (Always, Some((2, false)), None, true),
-            (Always, Some((0, false)), None, false),
-            (Always, Some((30, true)), Some(20), true),
-            (Always, Some((30, true)), Some(40), false),
+            (Always, Some((59, Valid)), None, false),
+            (Always, Some((60, Valid)), None, true),
+            (Always, Some((2, Failed)), None, true),
+            (Always, Some((0, Failed)), None, false),
+            (Always, Some((30, Valid)), Some(20), true),
+            (Always, Some((30, Valid)), Some(40), false),
+            (Suspect, Some((60, Revoked)), Some(50), false),
+            (Always, Some((90_000, Revoked)), None, false),
         ];
         let now =
             TimePoint { system: SystemTime::now(), boot: BootTime::now() + Duration::from_secs(100_000) };
@@ -70,9 +76,9 @@ mod tests {
         for case @ (which, last, suspected, expected) in table {
             let settings = RevocationSettings { online: which, ..RevocationSettings::default() };
             let revocations = Revocations::new(&settings, &Metrics::new().tokens);
-            let last = last.map(|(seconds, is_conclusive)| {
+            let last = last.map(|(seconds, found)| {
                 let began = TimePoint { system: now.system - ago(seconds), boot: now.boot - ago(seconds) };
-                Checked { began, is_conclusive }
+                Checked { began, found }
             });
             let suspected = suspected.map(|seconds| now.system - ago(seconds));
             assert_eq!(is_due(revocations.online(), last, suspected, now), expected, "{case:?}");
