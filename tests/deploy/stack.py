@@ -41,7 +41,9 @@ class Stack:
     def __init__(self, **parameters: Any) -> None:
         self._template = template()
         defaults = {
-            name: parameter["Default"]
+            name: parameter["Default"].split(",")
+            if parameter["Type"] == "CommaDelimitedList"
+            else parameter["Default"]
             for name, parameter in self._template["Parameters"].items()
             if "Default" in parameter
         }

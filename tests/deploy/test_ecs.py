@@ -138,6 +138,41 @@ def test_the_service_receives_the_events_of_one_queue(tmp_path: Path) -> None:
     assert not any("EVENTS" in variable["Name"] for variable in container(SERVICE)["Environment"])
 
 
+CATCH_UP = {**EVENTS, **SHARED, "EventsCatchUp": "cloudtrail"}
+
+
+@pytest.mark.parametrize(("parameters", "may"), [({**EVENTS, **SHARED}, False), (CATCH_UP, True)])
+def test_the_role_may_look_up_events_only_if_the_service_does(parameters: dict[str, str], may: bool) -> None:
+    stack = Stack(**parameters)
+    (policy,) = stack.resource("TaskRole")["Policies"]
+    lint(policy["PolicyDocument"])
+    assert ("cloudtrail:LookupEvents" in allowed(policy["PolicyDocument"])) == may
+    environment = {each["Name"]: each["Value"] for each in container(SERVICE, **parameters)["Environment"]}
+    assert environment["COGNITO_LOOKUP_EVENTS__CATCH_UP"] == ("cloudtrail" if may else "off")
+
+
+def test_every_setting_of_revocation_is_a_parameter(tmp_path: Path) -> None:
+    parameters = {
+        "RevocationOn": ["password", "signed_out"],
+        "RevocationTokenLifetime": "1h",
+        "RevocationMaxBytes": "32MiB",
+        "RevocationOnline": "always",
+        "RevocationOnlineEvery": "30s",
+    }
+    for name, value in parameters.items():
+        declared = template()["Parameters"][name]
+        assert "AllowedPattern" not in declared or re.fullmatch(declared["AllowedPattern"], value), name
+    names = ["on", "token_lifetime", "max_bytes", "online", "online_every"]
+    defaults = ['["signed_out","disabled","erased"]', '"24h"', '"16MiB"', '"off"', '"1min"']
+    changed = ['["password","signed_out"]', '"1h"', '"32MiB"', '"always"', '"30s"']
+    for of, expected in [({}, defaults), (parameters, changed)]:
+        environment = local_environment(container(SERVICE, **of), tmp_path)
+        shown = run([binary(), "config", "print"], tmp_path, **environment)
+        table = shown.stdout.partition("[revocation]\n")[2].partition("\n[")[0]
+        printed = dict(re.findall(r"(?m)^(\w+) = (.*?)  # environment", table))
+        assert printed == dict(zip(names, expected, strict=True)), shown.stderr
+
+
 def test_the_replicas_of_a_deployment_are_expected() -> None:
     stack = Stack()
     assert stack.parameter("SharedCacheReplicasAtMost") == 2 * stack.parameter("MaxTasks")

@@ -108,15 +108,35 @@ def test_every_event_that_cannot_be_delivered_goes_to_the_dead_letter_queue() ->
     assert (redrive["maxReceiveCount"], redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]) == (5, "DeadLetterQueue")
 
 
-def test_the_role_may_read_the_queue_and_the_trail() -> None:
+@pytest.mark.parametrize("catches_up", [False, True])
+def test_the_role_may_read_the_queue_and_with_catch_up_the_trail(catches_up: bool) -> None:
     document = json.loads(json.dumps(properties("ReadQueue")["PolicyDocument"]))
-    expected = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "cloudtrail:LookupEvents"}
+    condition, with_trail, without = document["Statement"]["Fn::If"]
+    assert condition == "CatchesUp" and without == with_trail[:1]
+    document["Statement"] = with_trail if catches_up else without
     document["Statement"][0]["Resource"] = "arn:aws:sqs:eu-west-1:123456789012:cognito-lookup-events"
     lint(document)
-    assert allowed(document) == expected
+    expected = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+    assert allowed(document) == expected | ({"cloudtrail:LookupEvents"} if catches_up else set())
+
+
+def test_both_give_the_trail_by_the_same_parameter_and_not_by_default() -> None:
+    template = cfnlint.decode.cfn_yaml.load(str(EVENTS))
+    parameter = template["Parameters"]["CatchUp"]
+    assert (parameter["Default"], parameter["AllowedValues"]) == ("off", ["off", "cloudtrail"])
+    assert template["Conditions"]["CatchesUp"] == {"Fn::Equals": [{"Ref": "CatchUp"}, "cloudtrail"]}
     (block,) = [body for (_, name), body in module("data").items() if name == "read"]
-    actions = {action for statement in block["statement"] for action in value(statement, "actions")}
-    assert actions == expected
+    assert actions(block["statement"]) == {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+    (dynamic,) = [each["statement"] for each in block["dynamic"]]
+    assert "var.catch_up == \"cloudtrail\" ? [1] : []" in str(value(dynamic, "for_each"))
+    assert actions(dynamic["content"]) == {"cloudtrail:LookupEvents"}
+    with (EVENTS.parent / "terraform/variables.tf").open() as file:
+        (variable,) = [each["catch_up"] for each in hcl2.load(file)["variable"] if "catch_up" in each]
+    assert value(variable, "default") == "off"
+
+
+def actions(statements: list[dict[str, Any]]) -> set[str]:
+    return {action for statement in statements for action in value(statement, "actions")}
 
 
 def test_the_readme_names_every_operation_of_the_rule() -> None:

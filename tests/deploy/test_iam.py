@@ -21,11 +21,14 @@ def test_the_policy_allows_only_admin_get_user() -> None:
     assert allowed(combined) == {"cognito-idp:AdminGetUser"}, "denied even if the role allows it"
 
 
-def test_the_policy_with_events_adds_only_the_queue_and_the_trail() -> None:
-    document = json.loads((DEPLOY / "iam/policy-events.json").read_text())
+@pytest.mark.parametrize(
+    ("file", "more"), [("policy-events", set()), ("policy-catch-up", {"cloudtrail:LookupEvents"})]
+)
+def test_the_policy_with_events_adds_only_the_queue_and_with_catch_up_the_trail(file: str, more: set[str]) -> None:
+    document = json.loads((DEPLOY / f"iam/{file}.json").read_text())
     lint(document)
     queue = {f"sqs:{action}" for action in ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"]}
-    expected = queue | {"cognito-idp:AdminGetUser", "cloudtrail:LookupEvents"}
+    expected = queue | {"cognito-idp:AdminGetUser"} | more
     assert allowed(document) == expected
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     combined = document | {"Statement": [*document["Statement"], everything]}

@@ -118,10 +118,14 @@ data "aws_iam_policy_document" "read" {
     resources = [aws_sqs_queue.events.arn]
   }
 
-  statement {
-    sid       = "LookUpChangeEvents"
-    actions   = ["cloudtrail:LookupEvents"]
-    resources = ["*"]
+  dynamic "statement" {
+    for_each = var.catch_up == "cloudtrail" ? [1] : []
+    content {
+      sid     = "LookUpChangeEvents"
+      actions = ["cloudtrail:LookupEvents"]
+      # This action cannot be limited to a resource.
+      resources = ["*"]
+    }
   }
 }
 

@@ -10,6 +10,16 @@ variable "task_role_name" {
   default     = ""
 }
 
+variable "catch_up" {
+  description = "The value of events.catch_up; with cloudtrail, the role may look up the events of the account's last 90 days."
+  type        = string
+  default     = "off"
+  validation {
+    condition     = contains(["off", "cloudtrail"], var.catch_up)
+    error_message = "Set off or cloudtrail."
+  }
+}
+
 variable "alarm_topic_arn" {
   description = "The SNS topic that the alarms notify; empty for none."
   type        = string
