@@ -4,6 +4,7 @@ tests/interop/test_event_rules.py sends events through the template.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import hcl2
 import pytest
 
 from policy import allowed, lint
-from tool import EVENTS, check
+from tool import DEPLOY, EVENTS, check
 
 PATTERNS = {"changes": "rule.json", "first-password": "first-password-rule.json"}
 RULES = {"ChangesRule": "changes", "FirstPasswordRule": "first-password"}
@@ -137,6 +138,13 @@ def test_both_give_the_trail_by_the_same_parameter_and_not_by_default() -> None:
 
 def actions(statements: list[dict[str, Any]]) -> set[str]:
     return {action for statement in statements for action in value(statement, "actions")}
+
+
+@pytest.mark.parametrize("page", [EVENTS.parent / "README.md", DEPLOY.parent / "docs/events.md"], ids=["deploy", "docs"])
+def test_the_causes_of_silence_are_checked_from_the_trail_to_the_role(page: Path) -> None:
+    (causes,) = re.findall(r"(?ms)^(?:Check|.*, check) in this order:\n\n(.*?)(?:\n\n|\Z)", page.read_text())
+    order = ["Trail", "Rule", "Region", "Queue policy", "Dead-letter queue", "IAM"]
+    assert re.findall(r"(?m)^\d\. \*\*(.*?)\*\*", causes) == order
 
 
 def test_the_readme_names_every_operation_of_the_rule() -> None:
