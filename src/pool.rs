@@ -30,6 +30,8 @@ pub struct Pool {
     pub issuers: Vec<String>,
     /// The URL of the signing keys.
     pub jwks_url: Uri,
+    /// That of the other issuer, which has the keys if the first one refuses: a pool uses one of them.
+    pub other_jwks_url: Option<Uri>,
     /// How to look up a user by bare `sub`.
     pub bare_sub: BareSubLookup,
     /// The credentials that sign calls.
@@ -162,6 +164,8 @@ mod tests {
             "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEfGhI/.well-known/jwks.json"
         );
         assert!(pool.unusual_urls().is_empty());
+        let other = pool.other_jwks_url.as_ref().unwrap().to_string();
+        assert_eq!(other, format!("{}/.well-known/jwks.json", pool.issuers[1]));
         let china = read(&settings("cn-north-1_AbCdEfGhI")).unwrap();
         assert!(china.issuers.iter().all(|issuer| issuer.contains(".cn-north-1.amazonaws.com.cn/")));
         assert!(china.unusual_urls().is_empty());
@@ -177,7 +181,10 @@ mod tests {
         let pool = read(&settings).unwrap();
         assert_eq!(pool.issuers, ["http://127.0.0.1:9229/local_3k2j1"]);
         assert_eq!(pool.jwks_url, "http://127.0.0.1:9229/local_3k2j1/.well-known/jwks.json");
-        assert_eq!((pool.account.clone(), pool.role.clone()), (None, None));
+        assert_eq!(
+            (pool.other_jwks_url.clone(), pool.account.clone(), pool.role.clone()),
+            (None, None, None)
+        );
         settings.role_arn = Some("arn:aws:iam::123456789012:role/lookup".into());
         assert_eq!(read(&settings).unwrap().account.as_deref(), Some("123456789012"), "the role's quotas");
         settings.account = Some("210987654321".into());

@@ -50,7 +50,7 @@ impl Keys {
         let refresh = RefreshTask {
             client,
             metrics,
-            url: pool.jwks_url.clone(),
+            urls: [pool.jwks_url.clone()].into_iter().chain(pool.other_jwks_url.clone()).collect(),
             state: state.clone(),
             fetch_requested: Arc::clone(&fetch_requested),
         };
@@ -159,31 +159,50 @@ impl State {
 struct RefreshTask {
     client: HttpClient,
     metrics: JwksMetrics,
-    url: Uri,
+    /// Where the keys may be; the one that had them last comes first.
+    urls: Vec<Uri>,
     state: watch::Sender<State>,
     fetch_requested: Arc<Notify>,
 }
 
 impl RefreshTask {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
             self.wait_until_due().await;
-            let fetched = fetch(&self.client, &self.url).await.and_then(|body| Ok(KeySet::parse(&body)?));
+            let (url, fetched) = self.fetch().await;
             match &fetched {
                 Ok(set) => {
-                    info!(jwks.url = %self.url, keys = set.len(), "signing keys fetched");
+                    info!(jwks.url = %url, keys = set.len(), "signing keys fetched");
                     self.metrics.set_keys(set.len());
                 }
                 // One warning an outage, because the attempts may be many.
                 Err(error) if self.state.borrow().failed => {
-                    debug!(jwks.url = %self.url, %error, "signing keys still could not be fetched")
+                    debug!(jwks.url = %url, %error, "signing keys still could not be fetched")
                 }
-                Err(error) => warn!(jwks.url = %self.url, %error, "signing keys could not be fetched"),
+                Err(error) => warn!(jwks.url = %url, %error, "signing keys could not be fetched"),
             }
             self.metrics
                 .fetch_ended(fetched.as_ref().map_or_else(FetchError::outcome, |_| JwksFetchOutcome::Ok));
             self.state.send_modify(|state| state.record_fetch(fetched.ok()));
         }
+    }
+
+    /// Fetches the keys from the first URL that has them. If none has, the first failure counts.
+    async fn fetch(&mut self) -> (Uri, Result<KeySet, FetchError>) {
+        let mut failure = None;
+        for (n, url) in self.urls.iter().enumerate() {
+            match fetch(&self.client, url).await.and_then(|body| Ok(KeySet::parse(&body)?)) {
+                Ok(set) => {
+                    let url = url.clone();
+                    self.urls.rotate_left(n);
+                    return (url, Ok(set));
+                }
+                Err(error) => {
+                    failure.get_or_insert((url.clone(), Err(error)));
+                }
+            }
+        }
+        failure.unwrap_or_else(|| (Uri::default(), Err(FetchError::TimedOut)))
     }
 
     async fn wait_until_due(&self) {

@@ -44,11 +44,14 @@ impl<'a, 'e> Reader<'a, 'e> {
             self.refuse::<()>("account", "is not the account of role_arn: leave it out");
         }
         let (issuers, region) = (issuers?, region?);
-        let published = || format!("{}{JWKS_PATH}", issuers.first()?).parse().ok();
+        let is_jwks_url_set = settings.jwks_url.is_some();
+        let mut published = issuers.iter().filter_map(|issuer| format!("{issuer}{JWKS_PATH}").parse().ok());
+        let of_first = published.next();
         let pool = Pool {
             app_clients,
             endpoint_url: endpoint_url.map(|url| url.to_string()),
-            jwks_url: jwks_url.or_else(published)?,
+            jwks_url: jwks_url.or(of_first)?,
+            other_jwks_url: published.next().filter(|_| !is_jwks_url_set),
             issuers,
             bare_sub: match (settings.bare_sub, settings.federated) {
                 (BareSub::ListUsers, _) => BareSubLookup::ListUsers,

@@ -28,6 +28,7 @@ pub(crate) fn test_pool(bare_sub: BareSubLookup) -> Pool {
         endpoint_url: None,
         issuers: Vec::new(),
         jwks_url: "http://127.0.0.1:1".parse().unwrap(),
+        other_jwks_url: None,
         bare_sub,
         credentials: crate::config::AwsCredentials::Placeholder,
         region: "eu-west-1".into(),

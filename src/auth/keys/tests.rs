@@ -1,7 +1,12 @@
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::FutureExt as _;
-
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::Instant,
+};
 
 use super::*;
 use crate::{clock::tests::suspend, telemetry::metrics::TokenMetrics};
@@ -146,6 +151,81 @@ async fn requests_in_the_cool_down_cause_no_fetch() {
     assert!(begun.elapsed() >= MIN_FETCH_INTERVAL);
 }
 
+/// The host of the issuer that a pool does not use answers with 403 (awslabs/aws-jwt-verify#279).
+#[tokio::test]
+async fn an_issuer_whose_host_refuses_does_not_spoil_the_keys_of_the_other() {
+    for is_first_refused in [false, true] {
+        let (keys, refusal) = (serve(200, document("old")).await, serve(403, "Forbidden".to_owned()).await);
+        let [first, other] = if is_first_refused { [&refusal, &keys] } else { [&keys, &refusal] };
+        let (fetched, _) = before(vec![first.url.clone(), other.url.clone()], None);
+        timeout(Duration::from_secs(30), fetched.loaded()).await.expect("one of them has the keys");
+        assert_eq!(rejected(&fetched, "old").await, None, "the first refuses: {is_first_refused}");
+        let refusals = usize::from(is_first_refused);
+        assert_eq!(
+            (keys.requests(), refusal.requests()),
+            (1, refusals),
+            "the other is asked only if it must be"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_host_that_had_the_keys_is_asked_first_the_next_time() {
+    let (keys, refusal) = (serve(200, document("old")).await, serve(403, "Forbidden".to_owned()).await);
+    let urls = vec![refusal.url.clone(), keys.url.clone()];
+    let mut refresh = refresh(urls, watch::channel(state(None)).0);
+    for _ in 0..3 {
+        let (url, fetched) = refresh.fetch().await;
+        assert!(url == keys.url && fetched.is_ok());
+    }
+    assert_eq!((keys.requests(), refusal.requests()), (3, 1));
+    refresh.urls = vec![refusal.url.clone(), Uri::from_static("http://127.0.0.1:1/")];
+    let (url, failed) = refresh.fetch().await;
+    assert!(url == refusal.url && matches!(failed, Err(FetchError::Status(_))), "the first failure counts");
+}
+
+/// A server that answers every request with this.
+struct Host {
+    url: Uri,
+    requests: Arc<AtomicUsize>,
+    task: AbortHandle,
+}
+
+impl Host {
+    fn requests(&self) -> usize {
+        self.requests.load(Relaxed)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(status: u16, body: String) -> Host {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let (requests, length) = (Arc::new(AtomicUsize::new(0)), body.len());
+    let response =
+        format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    let counted = Arc::clone(&requests);
+    let serving = async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            // The client sends its request at once.
+            if stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                counted.fetch_add(1, Relaxed);
+                stream.write_all(response.as_bytes()).await.unwrap();
+            }
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "ends with its host")]
+    let task = tokio::spawn(serving).abort_handle();
+    Host { url, requests, task }
+}
+
 /// Returns keys, the published one, and a function that replaces it.
 pub(in crate::auth) fn test_keys() -> (Arc<Keys>, Arc<Key>, impl Fn()) {
     let (keys, state) = held(Some("old"));
@@ -165,17 +245,24 @@ fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
 
 /// Returns keys whose server refuses every connection, and the state of their fetch task.
 fn before_nobody(kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
-    let url = Uri::from_static("http://127.0.0.1:1/");
+    before(vec![Uri::from_static("http://127.0.0.1:1/")], kid)
+}
+
+/// Returns keys that these servers may have, and the state of their fetch task.
+fn before(urls: Vec<Uri>, kid: Option<&str>) -> (Keys, watch::Receiver<State>) {
     let (sender, state) = watch::channel(state(kid));
     let keys = sender.clone();
-    let fetch_requested = Arc::new(Notify::new());
-    let client = crate::outgoing::Outgoing::default().http_client();
-    let metrics = TokenMetrics::default().jwks("eu-west-1_A");
-    let refresh =
-        RefreshTask { client, metrics, url, state: sender, fetch_requested: Arc::clone(&fetch_requested) };
+    let refresh = refresh(urls, sender);
+    let fetch_requested = Arc::clone(&refresh.fetch_requested);
     #[expect(clippy::disallowed_methods, reason = "ends with its keys")]
     let task = tokio::spawn(refresh.run()).abort_handle();
     (Keys { state: keys, fetch_requested, task }, state)
+}
+
+fn refresh(urls: Vec<Uri>, state: watch::Sender<State>) -> RefreshTask {
+    let client = crate::outgoing::Outgoing::default().http_client();
+    let metrics = TokenMetrics::default().jwks("eu-west-1_A");
+    RefreshTask { client, metrics, urls, state, fetch_requested: Arc::default() }
 }
 
 fn state(kid: Option<&str>) -> State {
