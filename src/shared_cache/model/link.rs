@@ -14,8 +14,8 @@ use tokio::{
 
 use super::{Call, CallError, Events, Reply, StreamPosition, Transport, store::ModelStore};
 
-/// The two connections of a replica. Each carries its calls in order. A call ends after
-/// [`TIMEOUT`]; what it sent may still reach the store.
+/// The two connections of a replica. Each carries its calls in order. A call ends after its time limit;
+/// what it sent may still reach the store.
 #[derive(Debug)]
 pub(crate) struct ModelLink {
     faults: Arc<Mutex<LinkFaults>>,
@@ -37,9 +37,11 @@ pub(crate) struct LinkFaults {
     pub(crate) is_held: bool,
     /// Nothing is sent: the circuit breaker is open.
     pub(crate) is_cut_off: bool,
+    /// How long a call may take, and a read beyond the time that it waits.
+    pub(crate) timeout: Duration,
 }
 
-/// How long a call may take, and a read beyond the time that it waits.
+/// `shared_cache.timeout` by default.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(50);
 
 /// One request on its way.
@@ -74,6 +76,7 @@ impl Default for LinkFaults {
             dropped_replies: 0,
             is_held: false,
             is_cut_off: false,
+            timeout: TIMEOUT,
         }
     }
 }
@@ -101,7 +104,7 @@ impl ModelLink {
         &self,
         connection: &mpsc::UnboundedSender<Request>,
         work: Work,
-        limit: Duration,
+        wait: Duration,
     ) -> Result<Answer, CallError> {
         let faults = self.faults().clone();
         if faults.is_cut_off {
@@ -122,7 +125,7 @@ impl ModelLink {
             sleep_until(arrives).await;
             if self.store.run() == run { result } else { Err(CallError::Failed) }
         };
-        timeout(limit, exchange).await.unwrap_or(Err(CallError::Timeout))
+        timeout(wait + faults.timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
     }
 
     fn faults(&self) -> MutexGuard<'_, LinkFaults> {
@@ -136,11 +139,11 @@ impl Transport for ModelLink {
     }
 
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>> {
-        Box::pin(async { self.send(&self.commands, Work::Call(call), TIMEOUT).await?.into_reply() })
+        Box::pin(async { self.send(&self.commands, Work::Call(call), Duration::ZERO).await?.into_reply() })
     }
 
     fn call_for_events(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>> {
-        Box::pin(async { self.send(&self.events, Work::Call(call), TIMEOUT).await?.into_reply() })
+        Box::pin(async { self.send(&self.events, Work::Call(call), Duration::ZERO).await?.into_reply() })
     }
 
     fn read<'a>(
@@ -150,7 +153,7 @@ impl Transport for ModelLink {
         wait: Duration,
     ) -> BoxFuture<'a, Result<Events, CallError>> {
         let work = Work::Read { key: key.into(), after: after.clone(), wait };
-        Box::pin(async move { self.send(&self.events, work, wait + TIMEOUT).await?.into_events() })
+        Box::pin(async move { self.send(&self.events, work, wait).await?.into_events() })
     }
 }
 

@@ -212,7 +212,14 @@ impl Fleet {
         let (dropped_requests, dropped_replies) = (percent(), percent());
         let (is_held, is_cut_off) = (fastrand::u8(0..8) == 0, fastrand::u8(0..6) == 0);
         link.change(|faults| {
-            *faults = LinkFaults { delay, dropped_requests, dropped_replies, is_held, is_cut_off };
+            *faults = LinkFaults {
+                delay,
+                dropped_requests,
+                dropped_replies,
+                is_held,
+                is_cut_off,
+                ..LinkFaults::default()
+            };
         });
     }
 

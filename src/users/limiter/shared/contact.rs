@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::store_clock::{Reading, Step, StoreClock};
 use crate::shared_cache::{
     CallError, ServerTime,
-    rate_limit::{ClockBounds, Synced},
+    rate_limit::{ClockBounds, GRANT_TIME, Synced},
 };
 
 /// The state of a replica's contact with the store.
@@ -22,6 +22,10 @@ pub(in crate::users::limiter) struct Contact {
     sync_at: Instant,
     /// The calls in a row without an answer.
     failures: u32,
+    /// Since when every answer has been too late for a grant.
+    late_since: Option<Instant>,
+    /// Whether that is so long that no grant is waited for.
+    is_too_late: bool,
     is_available: bool,
     /// Until when the first answer is waited for; none once it came.
     first_answer_by: Option<Instant>,
@@ -34,7 +38,7 @@ pub(in crate::users::limiter) struct Contact {
 pub(in crate::users::limiter) enum Scope {
     /// By the log in the store.
     Shared,
-    /// By the cut-off allowance: the store does not answer.
+    /// By the cut-off allowance: the store does not answer, or only too late.
     CutOff,
     /// By the cut-off allowance: the epoch in the store is not open yet.
     Warm,
@@ -50,6 +54,8 @@ impl Contact {
             is_syncing: false,
             sync_at: now,
             failures: 0,
+            late_since: None,
+            is_too_late: false,
             is_available: true,
             first_answer_by: Some(now + FIRST_ANSWER_TIME),
             warm_until: None,
@@ -75,7 +81,7 @@ impl Contact {
         match self.first_answer_by {
             // Others may use all of the limit, so a replica that starts does not add to it.
             Some(by) => now >= by,
-            None => !self.is_available || self.failures >= FAILURES,
+            None => !self.is_available || self.failures >= FAILURES || self.is_too_late,
         }
     }
 
@@ -150,6 +156,10 @@ impl Contact {
     /// Notes an answer of the store.
     pub(in crate::users::limiter) fn answered(&mut self, reading: Reading) {
         (self.failures, self.is_available, self.first_answer_by) = (0, true, None);
+        let is_late = reading.received.saturating_duration_since(reading.sent) > GRANT_TIME;
+        self.late_since = is_late.then(|| self.late_since.unwrap_or(reading.sent));
+        let late_for = self.late_since.map(|since| reading.received.saturating_duration_since(since));
+        self.is_too_late = late_for.is_some_and(|time| time >= LATE_TIME);
         if self.clock.note(reading) == Step::Back {
             self.was_set_back = true;
             self.lose_epoch(reading.received);
@@ -186,6 +196,8 @@ impl Contact {
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const FAILURES: u32 = 2;
+// No call begins meanwhile, and callers wait for some seconds. A busy process is late for less.
+const LATE_TIME: Duration = Duration::from_millis(500);
 // Longer than `shared_cache.connect_timeout` by default.
 const FIRST_ANSWER_TIME: Duration = Duration::from_millis(600);
 // The epoch may open meanwhile, and others then use all of the limit.

@@ -46,6 +46,32 @@ async fn a_replica_that_never_reaches_the_store_has_its_cut_off_allowance() {
     assert_eq!(fleet.most_since(begun, |_| true), CUT_OFF);
 }
 
+/// No grant can be used then, so waiting for one would let no call begin.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_always_answers_too_late_leaves_the_cut_off_allowance() {
+    let fleet = Fleet::open(REPLICAS, RATE).await;
+    let set = |one_way: u64| {
+        let delay = Duration::from_millis(one_way);
+        fleet.replicas.iter().for_each(|replica| {
+            replica.link.change(|faults| {
+                (faults.delay, faults.timeout) = (delay..=delay, Duration::from_secs(1));
+            });
+        });
+    };
+    let all: Vec<_> = (0..REPLICAS).map(|replica| load(replica, 0, RATE as u64)).collect();
+    set(40);
+    let begun = Instant::now();
+    fleet.run(&all, Duration::from_secs(4)).await;
+    assert_eq!(fleet.scopes(), [LimitScope::CutOff; REPLICAS]);
+    for replica in 0..REPLICAS {
+        let calls = fleet.count_since(begun, |call| call.replica == replica);
+        assert!((CUT_OFF * 3..=CUT_OFF * 4).contains(&calls), "{calls} calls");
+    }
+    set(5);
+    fleet.run(&all, Duration::from_secs(4)).await;
+    assert_eq!(fleet.scopes(), [LimitScope::Shared; REPLICAS]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_fault_of_the_store_lets_more_begin_than_the_limit_and_the_allowances() {
     type Fault = fn(&Fleet);
