@@ -131,6 +131,14 @@ impl Revocations {
         marks.get(&key).is_some_and(|mark| mark >= since_1970(revocation.at))
     }
 
+    /// Returns all that are in memory.
+    pub fn all(&self) -> Vec<Revocation> {
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        let time = |time| UNIX_EPOCH.checked_add(time).unwrap_or(UNIX_EPOCH);
+        let all = marks.all().map(|((pool, tokens), at)| (pool.clone(), tokens.clone(), time(at)));
+        all.map(|(pool, tokens, at)| Revocation { pool, tokens, at }).collect()
+    }
+
     /// Returns until when the tokens of a user were issued of which some may be revoked; none if none may.
     pub fn suspected_until(&self, pool: &PoolId, sub: &Sub) -> Option<SystemTime> {
         let key = (pool.clone(), RevokedTokens::SuspectsOfUser(sub.clone()));

@@ -86,7 +86,7 @@ impl Users {
         };
         let everywhere = async move {
             let failed = |error| InvalidationFailure::SharedCache { here: Invalidated::default(), error };
-            shared.publish_group_change(&change).await.map(|()| is_new).map_err(failed)
+            shared.publish_group_change(change).await.map(|()| is_new).map_err(failed)
         };
         self.0.single_flight.run(everywhere).await?
     }
@@ -132,6 +132,16 @@ impl GroupChanges {
         }
         let changes = self.changes.read().unwrap_or_else(PoisonError::into_inner);
         changes.pools.get(pool).is_some_and(|change| began < change.entries)
+    }
+
+    /// Returns the changes that some valid token may be earlier than.
+    pub(super) fn all(&self) -> Vec<GroupChange> {
+        let changes = self.changes.read().unwrap_or_else(PoisonError::into_inner);
+        let end = TimePoint::now().system.checked_sub(KEPT_FOR).unwrap_or(UNIX_EPOCH);
+        let users = changes.users.iter().map(|((pool, sub), at)| (pool, Some(sub), *at));
+        let pools = changes.pools.iter().map(|(pool, change)| (pool, None, change.tokens));
+        let all = users.chain(pools).filter(|(.., at)| *at > end);
+        all.map(|(pool, sub, at)| GroupChange { pool: pool.clone(), sub: sub.cloned(), at }).collect()
     }
 
     /// Frees the changes that every valid token is later than.

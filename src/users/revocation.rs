@@ -52,7 +52,7 @@ impl Users {
         }
         let (shared, tokens) = (self.0.shared.clone(), metrics.tokens.clone());
         metrics.scrape_callbacks.add(move || {
-            let unpublished = shared.as_ref().map_or(0, |shared| shared.unpublished_revocations());
+            let unpublished = shared.as_ref().map_or(0, |shared| shared.unpublished_marks());
             tokens.unpublished.set(i64::try_from(unpublished).unwrap_or(i64::MAX));
             tokens.caught_up.set(shared.as_ref().is_none_or(|shared| shared.is_caught_up()).into());
         });

@@ -10,9 +10,9 @@ mod change;
 mod change_log;
 mod events;
 mod failure;
-mod group_changes;
 mod invalidation;
 mod lease;
+mod mark;
 mod opened;
 mod publications;
 mod recent;
@@ -38,15 +38,14 @@ use self::{
     invalidation::Publication,
     publications::Publications,
     recent::{Change, RecentChanges},
-    unpublished::UnpublishedRevocations,
+    unpublished::UnpublishedMarks,
 };
 use super::{
     cache::{EntryKind, Key},
     entry::{CacheEntry, Ttls},
-    group_changes::GroupChange,
 };
 use crate::{
-    auth::{Revocation, Revocations},
+    auth::Revocations,
     clock::{BootTime, LatestTime},
     pool::PoolId,
     shared_cache::{OldValue, ServerTime, SharedCache, UserKey, ValueKind},
@@ -62,13 +61,14 @@ pub(super) struct Shared {
     suspect_since: LatestTime,
     recent: RecentChanges,
     publications: Publications<Publication>,
-    recent_revocations: Publications<Revocation>,
-    unpublished: UnpublishedRevocations,
+    /// The revocations of this replica that the store has not confirmed.
+    unpublished: UnpublishedMarks,
+    /// The marks that this replica knows and the store had not when this replica last read all of it.
+    lost: UnpublishedMarks,
     /// The most marks that the store keeps in each stream.
     max_marks: u32,
     /// How long a mark concerns tokens that are accepted.
     marks_needed_for: Duration,
-    recent_group_changes: Publications<GroupChange>,
     /// Whether the revocations were read since the start.
     caught_up: watch::Sender<bool>,
     /// How long an entry is used, at most.
@@ -86,11 +86,10 @@ impl Shared {
             suspect_since: LatestTime::default(),
             recent: RecentChanges::new(usable_for),
             publications: Publications::default(),
-            recent_revocations: Publications::default(),
-            unpublished: UnpublishedRevocations::default(),
+            unpublished: UnpublishedMarks::default(),
+            lost: UnpublishedMarks::default(),
             max_marks: u32::try_from(revocations.max_count()).unwrap_or(u32::MAX).max(MIN_MARKS),
             marks_needed_for: revocations.token_lifetime() + MARGIN,
-            recent_group_changes: Publications::default(),
             caught_up: watch::Sender::new(false),
             usable_for,
             ttl: usable_for + MARGIN,
@@ -129,24 +128,19 @@ impl Shared {
         *self.caught_up.borrow()
     }
 
-    /// Returns how many revocations of this replica the store has not confirmed.
-    pub(super) fn unpublished_revocations(&self) -> usize {
-        self.unpublished.count()
+    /// Returns how many marks of this replica the store has not confirmed or has lost.
+    pub(super) fn unpublished_marks(&self) -> usize {
+        self.unpublished.count() + self.lost.count()
+    }
+
+    /// Returns whether there are marks that the store has lost.
+    fn has_lost_marks(&self) -> bool {
+        self.lost.count() > 0
     }
 
     /// Returns whether they were not read before.
     fn set_caught_up(&self) -> bool {
         self.caught_up.send_if_modified(|is_so| !mem::replace(is_so, true))
-    }
-
-    /// Forgets what was published 10 s before this time, when the same server was asked. If it has yet to
-    /// be found out whether it has all revocations, those stay.
-    fn confirm_publications(&self, asked: BootTime, may_lack_revocations: bool) {
-        self.publications.confirm(asked);
-        if !may_lack_revocations {
-            self.recent_revocations.confirm(asked);
-            self.recent_group_changes.confirm(asked);
-        }
     }
 
     /// Makes every entry that was confirmed before now suspect.

@@ -77,9 +77,9 @@ impl Marks {
         self.times.len()
     }
 
-    #[cfg(test)]
-    pub(super) fn all(&self) -> Vec<(MarkKey, Duration)> {
-        self.oldest.iter().map(|(time, key)| (key.clone(), *time)).collect()
+    /// Returns all, the oldest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&MarkKey, Duration)> {
+        self.oldest.iter().map(|(time, key)| (key, *time))
     }
 
     #[cfg(test)]

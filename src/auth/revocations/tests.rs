@@ -173,7 +173,7 @@ fn state_after(max_bytes: u64, set: &[Revocation]) -> Vec<(marks::MarkKey, Durat
     for revocation in set {
         revocations.revoke(revocation);
     }
-    revocations.marks.read().unwrap().all()
+    revocations.marks.read().unwrap().all().map(|(key, time)| (key.clone(), time)).collect()
 }
 
 fn any_revocation(random: &mut Rng) -> Revocation {

@@ -67,7 +67,8 @@ impl Users {
         };
         let asked = TimePoint::now();
         // What may have been missed is read soon, rather than after the next event.
-        let wait = if place.revocations.is_behind { Duration::ZERO } else { WAIT };
+        let has_more = place.revocations.is_behind || shared.has_lost_marks();
+        let wait = if has_more { Duration::ZERO } else { WAIT };
         let events = match place.is_unsure {
             true => Events::default(),
             false => shared.store.events(&follower.position, wait).await?,
@@ -101,7 +102,7 @@ impl Users {
             self.act_on(shared, seen);
         }
         if is_same_server {
-            shared.confirm_publications(asked.boot, place.revocations.is_behind);
+            shared.publications.confirm(asked.boot);
         }
         // So that a store that answers at once, or the same again, does not keep this thread busy.
         if !is_whole || (events.0.is_empty() && asked.boot.elapsed() < LEAST_WAIT) {

@@ -39,6 +39,17 @@ async fn a_failover_or_a_gap_loses_no_change_of_groups() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lost_everything_gets_the_changes_of_groups_again() {
+    let fleet = Fleet::start(2).await;
+    note(fleet.lab(0), Some("ada")).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    fleet.store.flush();
+    sleep(Duration::from_secs(5)).await;
+    let later = fleet.join().await;
+    assert!(is_outdated(&later, "ada", -120) && !is_outdated(&later, "bob", -120));
+}
+
 /// Each stream has a bound of its own.
 #[tokio::test(start_paused = true)]
 async fn changes_of_groups_remove_no_revocation() {

@@ -7,7 +7,10 @@ use tokio::time::sleep;
 use super::{super::*, lab::Lab, replicas::Fleet};
 use crate::{
     auth::{Revocation, RevokedTokens},
-    shared_cache::{CallError, model::LinkFaults},
+    shared_cache::{
+        CallError,
+        model::{LinkFaults, ModelStore},
+    },
 };
 
 #[tokio::test(start_paused = true)]
@@ -98,6 +101,47 @@ async fn a_revocation_that_a_failover_lost_is_published_until_it_is_there() {
     }
 }
 
+/// Also those of a replica that has ended since.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lost_everything_gets_all_marks_again() {
+    type Loss = fn(&ModelStore);
+    let table: [(&str, Loss); 2] = [("flushed", ModelStore::flush), ("restarted", ModelStore::restart_empty)];
+    for (case, lose) in table {
+        let mut fleet = Fleet::start(3).await;
+        // The marks have the time of the machine, which a test of so many may use up a minute of.
+        let issued = SystemTime::now() - Duration::from_secs(60);
+        for n in 0..COUNT {
+            revoke(fleet.lab(n % 3), &format!("user-{n}")).await.unwrap();
+        }
+        sleep(Duration::from_secs(60)).await;
+        drop((fleet.labs.remove(0), fleet.links.remove(0)));
+        lose(&fleet.store);
+        let published = fleet.store.calls("publish");
+        sleep(Duration::from_secs(20)).await;
+        assert!(fleet.labs.iter().all(|lab| unpublished(lab) == 0), "{case}");
+        let later = fleet.join().await;
+        sleep(Duration::from_millis(100)).await;
+        let refuses =
+            |n: usize| later.users.refuses(&later.pool.id, &format!("user-{n}").parse().unwrap(), issued);
+        assert!((0..COUNT).all(refuses), "{case}");
+        let published = fleet.store.calls("publish") - published;
+        assert!(published < COUNT * 7 / 4, "{case}: two replicas published {published} marks");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lost_nothing_gets_no_mark_again() {
+    let fleet = Fleet::start(2).await;
+    for n in 0..10 {
+        revoke(fleet.lab(n % 2), &format!("user-{n}")).await.unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    let published = fleet.store.calls("publish");
+    fleet.store.failover(Duration::ZERO);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(fleet.store.calls("publish"), published);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_revocation_that_the_store_did_not_take_is_published_later() {
     let fleet = Fleet::start(2).await;
@@ -183,7 +227,7 @@ async fn revoke(lab: &Lab, sub: &str) -> Result<Revoked, RevocationFailure> {
 }
 
 fn unpublished(lab: &Lab) -> usize {
-    lab.users.0.shared.as_ref().unwrap().unpublished_revocations()
+    lab.users.0.shared.as_ref().unwrap().unpublished_marks()
 }
 
 /// Returns whether a replica refuses a token that was issued a minute ago.

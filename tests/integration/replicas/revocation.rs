@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cognito_lookup::shared_cache::Reply;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
@@ -60,6 +61,31 @@ async fn a_revocation_outlives_the_restart_of_every_replica() {
         assert!(is_revoked(replica, &revoked).await);
         replica.get_by_token(&other).await.unwrap();
         assert_eq!(caught_up(replica).await, 1.0);
+    }
+}
+
+/// The replica that was called has ended since, and the others have read the revocation.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_outlives_the_loss_of_the_store() {
+    for engine in Engine::ALL {
+        let store = Server::start(engine).await;
+        let mut fleet = Fleet::start(&store, &Settings::default()).await;
+        let (revoked, other) = (token(&fleet, 0), token(&fleet, 1));
+        fleet.replicas[0].revoke(&sub(0)).await.unwrap();
+        for replica in &fleet.replicas[1..] {
+            until("refused", async || is_revoked(replica, &revoked).await).await;
+        }
+        fleet.replicas.remove(0).stopped();
+        store.client().await.text("FLUSHALL").await;
+        until("published", async || {
+            let length = store.client().await.command("XLEN cl:r1:{r}:s").await;
+            matches!(length, Ok(Reply::Int(1..)))
+        })
+        .await;
+        fleet.join(&Settings::default()).await;
+        let last = fleet.replicas.last().unwrap();
+        assert!(is_revoked(last, &revoked).await, "{engine:?}");
+        last.get_by_token(&other).await.unwrap();
     }
 }
 
