@@ -12,7 +12,10 @@ use cognito_standin::SigningKey;
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
 
-use crate::support::{ADA, App, BOB, GRACE, failure, source};
+use crate::{
+    audit::Trail,
+    support::{ADA, App, BOB, GRACE, failure, source},
+};
 
 #[tokio::test]
 async fn a_signed_out_user_is_refused_until_it_signs_in_again() {
@@ -141,6 +144,32 @@ async fn a_revocation_without_room_is_not_confirmed() {
     revoke(&app, of_user(BOB, None)).await.unwrap();
     app.get_by_token(&issued(&app, "ada", -1)).await.unwrap();
     assert_eq!(app.metric("cognito_lookup_revocation_marks_dropped_total").await, 2.0);
+}
+
+/// Who revoked what, but no token: it could be used elsewhere.
+#[tokio::test]
+async fn every_revocation_has_an_audit_record() {
+    let trail = Trail::new();
+    let mut app = App::start_with_config(trail.set(allow_admin)).await;
+    let token = app.token("ada");
+    revoke(&app, of_user(ADA, Some(Tokens::IssuedUntil(UNIX_EPOCH.into())))).await.unwrap();
+    revoke(&app, of_token("", &token)).await.unwrap();
+    let ahead = Tokens::IssuedUntil((SystemTime::now() + Duration::from_secs(60)).into());
+    revoke(&app, of_user(ADA, Some(ahead))).await.unwrap_err();
+    app.stop();
+    app.wait_until_stopped().await;
+    let records = trail.records();
+    assert_eq!(trail.outcomes(), ["answered", "answered", "FIELD_INVALID"]);
+    for record in &records {
+        assert_eq!(record["method"], "userlookup.v1.AdminService/RevokeTokens");
+        assert_eq!((&record["caller"], &record["sub_hash"]), (&json!("sidecar"), &records[0]["sub_hash"]));
+        assert!(!record.to_string().contains(ADA) && !record.to_string().contains(&token), "{record}");
+    }
+    let revoked = records.iter().map(|record| (&record["revoked"], &record["issued_until"]));
+    let epoch = json!("1970-01-01T00:00:00.000Z");
+    let expected =
+        [(&json!("issued_until"), &epoch), (&json!("family"), &Value::Null), (&Value::Null, &Value::Null)];
+    assert_eq!(revoked.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
