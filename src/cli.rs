@@ -11,6 +11,8 @@ mod pages;
 mod print;
 mod probe;
 mod revoke;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod serve;
 mod settings;
 mod token;
@@ -104,7 +106,7 @@ impl Command {
         match self {
             Self::Serve(arguments) => serve::run(arguments).await,
             #[cfg(feature = "sandbox")]
-            Self::Sandbox(arguments) => serve::sandbox(arguments).await,
+            Self::Sandbox(arguments) => sandbox::run(arguments).await,
             Self::Get(arguments) => get::run(arguments).await,
             Self::Batch(arguments) => batch::run(arguments).await,
             Self::Watch(arguments) => watch::run(arguments).await,

@@ -1,4 +1,4 @@
-//! `serve` and `sandbox`: serve until a signal ends the process.
+//! `serve`: serve until a signal ends the process.
 
 use std::{fs, future::pending, io, path::PathBuf, time::Duration};
 
@@ -29,30 +29,6 @@ pub(super) async fn run(arguments: settings::Arguments) -> Result<(), CommandErr
     let (file, check_every) = (config.file, config.tls.check_every);
     let source = SettingsSource { arguments, file, check_every };
     serve(signals, vec![(server, listeners)], Some(&source)).await
-}
-
-/// Serves with an emulated Cognito: one server, or several as replicas of each other.
-#[cfg(feature = "sandbox")]
-pub(super) async fn sandbox(arguments: crate::sandbox::Arguments) -> Result<(), CommandError> {
-    use crate::{
-        config::LogSettings,
-        sandbox::{Error, Sandbox},
-    };
-
-    let signals = Signals::new().map_err(CommandError::failed)?;
-    let sandbox = Sandbox::start(&arguments).map_err(|error| match error {
-        Error::Keys(_) | Error::Listener(..) => CommandError::failed(error),
-        Error::NoPort(_) | Error::NotLoopback(_) | Error::UsersFile(..) => CommandError::usage(error),
-    })?;
-    let _telemetry = telemetry::start(&LogSettings::default());
-    let mut replicas = Vec::new();
-    for config in sandbox.configs() {
-        let server = Server::read(config.clone()).map_err(CommandError::config)?;
-        replicas.push((server, Listeners::bind(&config).await.map_err(CommandError::failed)?));
-    }
-    let banner = sandbox.banner(replicas.iter().map(|(_, listeners)| listeners));
-    super::print_line(banner.map_err(CommandError::failed)?)?;
-    serve(signals, replicas, None).await
 }
 
 /// Reads the settings and the files that they name, before the ports are bound: a start with wrong
@@ -89,7 +65,7 @@ async fn read(arguments: &settings::Arguments) -> Result<(Config, TelemetryGuard
 ///
 /// One stop may arrive as several signals: a supervisor signals the process and then its group, or
 /// both a terminal and a supervisor send one.
-async fn serve(
+pub(super) async fn serve(
     mut signals: Signals,
     servers: Vec<(Server, Listeners)>,
     source: Option<&SettingsSource>,
@@ -128,7 +104,7 @@ async fn serve(
 }
 
 /// Where the settings of a running server are loaded from again.
-struct SettingsSource {
+pub(super) struct SettingsSource {
     arguments: settings::Arguments,
     file: Option<PathBuf>,
     check_every: Duration,
@@ -151,14 +127,14 @@ async fn watch_file(source: Option<&SettingsSource>, changed: impl Fn()) {
     }
 }
 
-struct Signals {
+pub(super) struct Signals {
     hang_up: Signal,
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             hang_up: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,

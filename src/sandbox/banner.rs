@@ -1,13 +1,11 @@
 //! The text that the sandbox prints at the start.
 
-use std::{collections::HashSet, iter, net::SocketAddr};
+use std::{collections::HashSet, iter};
 
 use cognito_standin::{StandIn, User};
 
+use super::Replica;
 use crate::config::ListenAddress;
-
-/// The addresses of a replica: of gRPC, and of probes and metrics.
-type Replica = (ListenAddress, SocketAddr);
 
 /// Returns the banner: a warning, the addresses, each user's token, and calls to paste.
 pub(super) fn text(standin: &StandIn, replicas: &[Replica], shared_cache: Option<&str>) -> String {
@@ -15,20 +13,23 @@ pub(super) fn text(standin: &StandIn, replicas: &[Replica], shared_cache: Option
     let mut text = format!(
         "cognito-lookup sandbox: NOT FOR PRODUCTION; its users are fictitious and all changes are lost when it stops
 
-{}  Cognito emulator {cognito} (user pool {pool})
+{}  Cognito emulator {cognito} (user pool {pool}, app client {client})
+  Control port     {cognito}/sandbox (tokens, faults, reset)
 ",
         replica_lines(replicas, shared_cache),
-        cognito = standin.endpoint_url(),
+        cognito = standin.public_url(),
         pool = standin.pool_id(),
+        client = standin.pool().web_clients.first().map_or("", String::as_str),
     );
     let names = shell_names(&users);
     let named = || users.iter().zip(&names);
     text.extend(named().map(|(user, name)| format!("\n{}", user_lines(standin, user, name))));
+    text.push_str(&backend_lines(standin));
     let Some((user, name)) = named().find(|(user, _)| user.enabled) else {
         return text + "\n# no user of the pool is enabled, so there are no calls to paste\n";
     };
     if let Some((first, _)) = replicas.first() {
-        text.push_str(&format!("\n{}", example_calls(first, user, name)));
+        text.push_str(&format!("\n{}", example_calls(standin, first, user, name)));
         // Replicas that share nothing get no events.
         let has_events = replicas.len() == 1 || shared_cache.is_some();
         text.push_str(&format!("\n{}", changes(standin, first, user, name, has_events)));
@@ -61,26 +62,52 @@ fn replica_lines(replicas: &[Replica], shared_cache: Option<&str>) -> String {
 
 fn user_lines(standin: &StandIn, user: &User, name: &str) -> String {
     let disabled = if user.enabled { "" } else { ", disabled" };
+    let password = user.password.as_ref().map(|password| format!(", password {password}"));
     let token = standin.access_token(&user.username).unwrap_or_default();
-    format!("# {}, {}{disabled}, sub {}\nexport {name}_TOKEN={token}\n", user.username, user.status, user.sub)
+    format!(
+        "# {}, {}{disabled}, sub {}{}\nexport {name}_TOKEN={token}\n",
+        user.username,
+        user.status,
+        user.sub,
+        password.unwrap_or_default(),
+    )
 }
 
-fn example_calls(listen: &ListenAddress, user: &User, name: &str) -> String {
+/// Returns the token of a machine, which may read any user.
+fn backend_lines(standin: &StandIn) -> String {
+    let Some(client) = standin.pool().machine_clients.first() else { return String::new() };
+    let scopes: Vec<_> = client.scopes.iter().map(String::as_str).collect();
+    let token = standin.machine_token(&client.id, &scopes);
+    format!(
+        "\n# a backend (client credentials of {}), which may read any user by sub\nexport {BACKEND}_TOKEN={token}\n",
+        client.id
+    )
+}
+
+fn example_calls(standin: &StandIn, listen: &ListenAddress, user: &User, name: &str) -> String {
     let method = "userlookup.v1.UserService/GetUser";
+    let url = standin.endpoint_url();
+    let port = if url == "http://127.0.0.1:9229" { String::new() } else { format!(" --cognito {url}") };
     format!(
         "# by access token: the token's user, with the attributes that its app client may read
 grpcurl -plaintext -H \"authorization: Bearer ${name}_TOKEN\" {listen} {method}
 
-# by sub, from this machine
-grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {listen} {method}
+# by sub, with the backend's own token
+grpcurl -plaintext -H \"authorization: Bearer ${BACKEND}_TOKEN\" -d '{{\"sub\": \"{sub}\"}}' {listen} {method}
+
+# an expired token; a Cognito that throttles; and all as at the start
+{program} sandbox token {username} --expired{port}
+{program} sandbox fault throttle{port}
+{program} sandbox reset{port}
 
 # without grpcurl
 COGNITO_LOOKUP_TOKEN=${name}_TOKEN {program} get --address http://{listen}
 
 # in another terminal: print which users change
-{program} watch --address http://{listen}
+COGNITO_LOOKUP_TOKEN=${BACKEND}_TOKEN {program} watch --address http://{listen}
 ",
         program = program(),
+        username = shell_quoted(&user.username),
         sub = user.sub,
     )
 }
@@ -128,9 +155,9 @@ fn shared_calls(first: &ListenAddress, second: &ListenAddress, user: &User) -> S
     let method = "userlookup.v1.UserService/GetUser";
     format!(
         "# replica 1 expires the user on all replicas and fetches it; replica 2 then answers with SOURCE_SHARED_CACHE
-{program} expire --address http://{first} {sub}
-grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {first} {method}
-grpcurl -plaintext -d '{{\"sub\": \"{sub}\"}}' {second} {method}
+COGNITO_LOOKUP_TOKEN=${BACKEND}_TOKEN {program} expire --address http://{first} {sub}
+grpcurl -plaintext -H \"authorization: Bearer ${BACKEND}_TOKEN\" -d '{{\"sub\": \"{sub}\"}}' {first} {method}
+grpcurl -plaintext -H \"authorization: Bearer ${BACKEND}_TOKEN\" -d '{{\"sub\": \"{sub}\"}}' {second} {method}
 ",
         program = program(),
         sub = user.sub,
@@ -153,7 +180,7 @@ fn shell_quoted(text: &str) -> String {
 
 /// Makes a distinct shell variable name for each user: `A_B` and `A_B_2` for `a.b` and `a-b`.
 fn shell_names(users: &[User]) -> Vec<String> {
-    let mut taken = HashSet::new();
+    let mut taken = HashSet::from([BACKEND.to_owned()]);
     let unique = |user: &User| {
         let base = shell_name(&user.username);
         let numbered = (2..=users.len()).map(|n| format!("{base}_{n}"));
@@ -169,80 +196,8 @@ fn shell_name(username: &str) -> String {
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
 }
 
+/// The name of the machine client's variable.
+const BACKEND: &str = "BACKEND";
+
 #[cfg(test)]
-mod tests {
-    use cognito_standin::Pool;
-
-    use super::*;
-
-    #[test]
-    fn no_two_users_share_a_variable() {
-        let text =
-            banner(r#"[{"username": "a.b"}, {"username": "a-b"}, {"username": "a_b_2"}, {"username": "1"}]"#);
-        let names: Vec<&str> =
-            text.lines().filter_map(|line| Some(line.strip_prefix("export ")?.split_once('=')?.0)).collect();
-        assert_eq!(names, ["A_B_TOKEN", "A_B_2_TOKEN", "A_B_2_2_TOKEN", "_1_TOKEN"]);
-    }
-
-    #[test]
-    fn the_calls_carry_the_token_of_the_first_enabled_user() {
-        let text = banner(r#"[{"username": "a.b", "enabled": false}, {"username": "a-b"}]"#);
-        assert!(text.contains("authorization: Bearer $A_B_2_TOKEN"), "{text}");
-        assert!(!text.contains(NO_CALLS), "{text}");
-    }
-
-    #[test]
-    fn without_an_enabled_user_the_banner_says_why_there_are_no_calls() {
-        for users in ["[]", r#"[{"username": "eve", "enabled": false}]"#] {
-            let text = banner(users);
-            assert!(text.ends_with(&format!("\n{NO_CALLS}\n")), "{text}");
-            assert!(!text.contains("grpcurl"), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_calls_show_events_where_replicas_get_them() {
-        let users = r#"[{"username": "a"}]"#;
-        let url = Some("redis://127.0.0.1:6379");
-        for (replicas, shared_cache, has_events) in [(1, None, true), (2, url, true), (2, None, false)] {
-            let text = banner_of(users, replicas, shared_cache);
-            assert_eq!(text.contains("admin-user-global-sign-out"), has_events, "{text}");
-            assert_eq!(text.contains("max_age"), !has_events, "{text}");
-        }
-    }
-
-    #[test]
-    fn several_replicas_are_listed_with_what_they_share() {
-        let users = r#"[{"username": "a"}]"#;
-        let (url, shared) = ("redis://127.0.0.1:6379", "SOURCE_SHARED_CACHE");
-        for (replicas, shared_cache, expected, others) in [
-            (1, None, &["127.0.0.1:50051 (plain"][..], &["replica", "Shared cache", shared][..]),
-            (1, Some(url), &[url, "with keys of this process"], &["replica 1", shared]),
-            (2, None, &["127.0.0.1:50052 of replica 2", "http://127.0.0.1:9091/", "none: each"], &[shared]),
-            (2, Some(url), &["127.0.0.1:50051 of replica 1", url, shared, "127.0.0.1:50052 user"], &["none"]),
-        ] {
-            let text = banner_of(users, replicas, shared_cache);
-            for expected in expected {
-                assert!(text.contains(expected), "{expected}: {text}");
-            }
-            for other in others {
-                assert!(!text.contains(other), "{other}: {text}");
-            }
-        }
-        assert!(!banner_of("[]", 2, Some(url)).contains(shared), "there is nobody to look up");
-    }
-
-    fn banner(users: &str) -> String {
-        banner_of(users, 1, None)
-    }
-
-    fn banner_of(users: &str, replicas: u16, shared_cache: Option<&str>) -> String {
-        let pool = Pool::from_json(&format!(r#"{{"users": {users}}}"#)).unwrap();
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let replica = |n| (ListenAddress::Tcp(address(50051 + n)), address(9090 + n));
-        let replicas: Vec<_> = (0..replicas).map(replica).collect();
-        text(&StandIn::start(pool).unwrap(), &replicas, shared_cache)
-    }
-
-    const NO_CALLS: &str = "# no user of the pool is enabled, so there are no calls to paste";
-}
+mod tests;

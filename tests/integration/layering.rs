@@ -108,10 +108,10 @@ fn every_large_external_crate_has_one_owner() {
         ("clap", &["cli", "sandbox"]),
         ("clap_complete", &["cli/pages"]),
         ("clap_mangen", &["cli/pages"]),
-        // A server, a client for the health check, and one for all outgoing connections.
-        ("hyper", &["server", "cli/healthcheck", "outgoing"]),
+        // A server, a client of the control port, and one for all outgoing connections.
+        ("hyper", &["server", "sandbox/control", "outgoing"]),
         ("hyper_rustls", &["outgoing"]),
-        ("hyper_util", &["server", "cli/healthcheck", "outgoing"]),
+        ("hyper_util", &["server", "sandbox/control", "outgoing"]),
         ("jsonwebtoken", &["auth"]),
         ("opentelemetry", &["telemetry/traces"]),
         ("opentelemetry_otlp", &["telemetry/traces"]),

@@ -6,15 +6,20 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     StandIn,
     call::CallCounts,
+    clearings::{Clearing, Clearings},
     fault_plan::OperationPlan,
     faults::{Fault, Hold},
     http_response::HttpResponse,
     lock::lock,
+    scenario::Scenario,
     user::User,
 };
 
@@ -92,6 +97,20 @@ impl StandIn {
     /// `UserRead`. The stand-in starts with AWS's default quotas and enforces none.
     pub fn set_quota(&self, category: impl Into<String>, calls_per_second: u32) {
         lock(&self.state.quotas).insert(category.into(), calls_per_second);
+    }
+
+    /// Fails like this from now on, or no longer. Replaces the scenario before it, and the faults that
+    /// were injected into the same operations.
+    pub fn set_scenario(&self, scenario: Option<Scenario>) {
+        self.state.set_scenario(scenario);
+    }
+
+    /// Returns the requests of `DELETE /sandbox/cache` and `POST /sandbox/reset` from now on. Without a
+    /// receiver they fail with status 503.
+    pub fn clearings(&self) -> mpsc::Receiver<Clearing> {
+        let (clearings, requests) = Clearings::channel();
+        *lock(&self.state.clearings) = clearings;
+        requests
     }
 
     /// Serves `response` as the JWKS until [`clear_faults`](Self::clear_faults)`("jwks")`.

@@ -4,6 +4,7 @@ mod api_error;
 mod apply_fault;
 mod call;
 mod claims;
+mod clearings;
 mod cloudtrail;
 mod control;
 mod directory;
@@ -13,17 +14,21 @@ mod events;
 mod fault_plan;
 mod faults;
 mod filter;
+mod http_control;
 mod http_response;
 mod json;
 mod keys;
 mod lock;
+mod minting;
 mod oauth;
 mod operations;
 mod page;
+mod placement;
 mod pool;
 mod queue;
 mod resettable;
 mod router;
+mod scenario;
 mod server;
 mod sessions;
 mod sqs;
@@ -43,11 +48,14 @@ use std::{
 use tokio::net::TcpSocket;
 
 pub use self::{
+    clearings::Clearing,
     event_delivery::EventDelivery,
     faults::{Fault, Hold},
     http_response::HttpResponse,
     keys::{Keys, SigningKey},
+    placement::{Placement, local_url},
     pool::{MachineClient, Pool, Role, SANDBOX_USERS},
+    scenario::{Scenario, UnknownScenario},
     user::{Status, User},
     users_file::UsersFileError,
 };
@@ -76,9 +84,16 @@ impl StandIn {
     /// As [`start_at`](Self::start_at), with the given keys. Two pools that must reject each
     /// other's tokens need different ones.
     pub fn start_with_keys(pool: Pool, address: SocketAddr, keys: Keys) -> io::Result<Self> {
-        let socket = server::reserve(address)?;
+        Self::start_in(pool, &address.into(), keys)
+    }
+
+    /// As [`start_with_keys`](Self::start_with_keys), also at an address that other machines reach.
+    pub fn start_in(pool: Pool, placement: &Placement, keys: Keys) -> io::Result<Self> {
+        placement.check()?;
+        let socket = server::reserve(placement.address)?;
         let address = socket.local_addr()?;
-        let state = Arc::new(State::new(pool, &format!("http://{address}"), keys));
+        let url = placement.url.clone();
+        let state = Arc::new(State::new(pool, local_url(address), url, keys));
         let standin = Self { address, state, phase: Mutex::new(Phase::Stopped(socket)) };
         standin.resume()?;
         Ok(standin)
@@ -116,14 +131,19 @@ impl StandIn {
         Ok(())
     }
 
-    /// The loopback address that it serves at.
+    /// The address that it serves at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The base URL for an AWS SDK or the AWS CLI, such as `http://127.0.0.1:41234`.
+    /// The base URL for an AWS SDK or the AWS CLI on this machine, such as `http://127.0.0.1:41234`.
     pub fn endpoint_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.state.endpoint.clone()
+    }
+
+    /// The base URL for clients on other machines; that of [`Placement::url`] if there is one.
+    pub fn public_url(&self) -> &str {
+        &self.state.url
     }
 
     /// The URL of the token endpoint for client credentials.
@@ -136,14 +156,14 @@ impl StandIn {
         &self.state.pool.id
     }
 
-    /// The `iss` of its tokens: the endpoint's URL and the pool's id.
+    /// The `iss` of its tokens: the public URL and the pool's id.
     pub fn issuer(&self) -> &str {
         &self.state.issuer
     }
 
-    /// The URL of its JWKS.
+    /// The URL of its JWKS for clients on this machine.
     pub fn jwks_url(&self) -> String {
-        format!("{}/.well-known/jwks.json", self.state.issuer)
+        format!("{}/{}/.well-known/jwks.json", self.state.endpoint, self.state.pool.id)
     }
 
     /// The pool as it was at the start. [`users`](Self::users) returns the current users.

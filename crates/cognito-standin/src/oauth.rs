@@ -36,7 +36,7 @@ pub(super) fn discovery(state: &State) -> Value {
     json!({
         "issuer": state.issuer,
         "jwks_uri": format!("{}/.well-known/jwks.json", state.issuer),
-        "token_endpoint": format!("{}/oauth2/token", state.endpoint),
+        "token_endpoint": format!("{}/oauth2/token", state.url),
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": ["code", "token"],
         "subject_types_supported": ["public"],

@@ -1,5 +1,5 @@
 //! The HTTP endpoints: the AWS JSON protocol of Cognito, SQS and CloudTrail, STS, OAuth's token
-//! endpoint and the two well-known documents.
+//! endpoint, the two well-known documents, and those that control the stand-in.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use super::{
     api_error::ApiError,
     apply_fault::{apply_fault, redirect},
     call::Call,
-    cloudtrail,
+    cloudtrail, http_control,
     http_response::HttpResponse,
     lock::lock,
     oauth, operations,
@@ -34,6 +34,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/oauth2/token", post(token))
         .route("/{pool}/.well-known/jwks.json", get(jwks))
         .route("/{pool}/.well-known/openid-configuration", get(discovery))
+        .merge(http_control::routes())
         .with_state(state)
 }
 

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use serde_json::{Map, Value};
+
 use super::{
+    clearings::Clearings,
     directory::Directory,
     event_delivery::EventDelivery,
     fault_plan::FaultPlan,
@@ -13,13 +16,17 @@ use super::{
     lock::lock,
     pool::{ACCOUNT, Pool},
     queue::Queue,
+    scenario::Scenario,
     trail::Trail,
 };
 
 pub(super) struct State {
     /// The pool at its start. The directory has the users as they are now.
     pub(super) pool: Pool,
+    /// The base URL by which this machine reaches it.
     pub(super) endpoint: String,
+    /// The base URL by which its clients name it, also in the issuer.
+    pub(super) url: String,
     pub(super) issuer: String,
     pub(super) directory: Mutex<Directory>,
     pub(super) keys: Mutex<Keys>,
@@ -32,14 +39,21 @@ pub(super) struct State {
     pub(super) event_queue: Mutex<Arc<Queue>>,
     pub(super) event_delivery: Mutex<EventDelivery>,
     pub(super) trail: Mutex<Trail>,
+    scenario: Mutex<Option<Scenario>>,
+    /// The way to the service that is in front.
+    pub(super) clearings: Mutex<Clearings>,
+    /// What the document says besides the stand-in itself.
+    pub(super) announced: Mutex<Map<String, Value>>,
 }
 
 impl State {
-    pub(super) fn new(pool: Pool, endpoint: &str, keys: Keys) -> Self {
+    pub(super) fn new(pool: Pool, endpoint: String, url: Option<String>, keys: Keys) -> Self {
         let queue = Arc::new(Queue::default());
+        let url = url.unwrap_or_else(|| endpoint.clone());
         Self {
-            endpoint: endpoint.to_owned(),
-            issuer: format!("{endpoint}/{}", pool.id),
+            issuer: format!("{url}/{}", pool.id),
+            endpoint,
+            url,
             directory: Mutex::new(Directory::new(pool.users.clone())),
             keys: Mutex::new(keys),
             fault_plan: FaultPlan::default(),
@@ -48,12 +62,32 @@ impl State {
             queue,
             event_delivery: Mutex::default(),
             trail: Mutex::default(),
+            scenario: Mutex::default(),
+            clearings: Mutex::default(),
+            announced: Mutex::default(),
             pool,
         }
     }
 
     pub(super) fn directory(&self) -> MutexGuard<'_, Directory> {
         lock(&self.directory)
+    }
+
+    /// Fails like this from now on, or no longer.
+    pub(super) fn set_scenario(&self, scenario: Option<Scenario>) {
+        let (reads, keys) = scenario.map(Scenario::faults).unwrap_or_default();
+        let operations = READS.map(|operation| (operation, &reads)).into_iter().chain([("jwks", &keys)]);
+        for (operation, fault) in operations {
+            self.fault_plan.operation(operation, |plan| {
+                plan.default_fault.clone_from(fault);
+                plan.queued_faults.clear();
+            });
+        }
+        *lock(&self.scenario) = scenario;
+    }
+
+    pub(super) fn scenario(&self) -> Option<Scenario> {
+        *lock(&self.scenario)
     }
 
     /// The Region of the pool, which is also that of the queue and the trail.
@@ -73,5 +107,7 @@ impl State {
 
 // Amazon Cognito developer guide, "Quotas in Amazon Cognito".
 const DEFAULT_QUOTAS: [(&str, u32); 3] = [("UserRead", 120), ("UserList", 30), ("UserResourceRead", 50)];
+// The operations that read users.
+const READS: [&str; 3] = ["AdminGetUser", "ListUsers", "AdminListGroupsForUser"];
 /// The name of the queue.
 pub(super) const QUEUE_NAME: &str = "user-changes";

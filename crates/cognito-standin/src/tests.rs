@@ -1,6 +1,7 @@
 //! Tests of the stand-in over its socket, and their helpers.
 
 mod cloudtrail;
+mod control;
 mod events;
 mod faults;
 mod lifecycle;

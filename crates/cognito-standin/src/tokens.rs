@@ -19,13 +19,13 @@ impl StandIn {
     /// when their user is disabled.
     pub fn access_token(&self, username: &str) -> Option<String> {
         let user = self.user(username)?;
-        Some(self.state.access_token(&user, &self.sign_in(&user)))
+        Some(self.state.access_token(&user, &self.state.first_sign_in(&user)))
     }
 
     /// Issues an ID token, otherwise as [`access_token`](Self::access_token).
     pub fn id_token(&self, username: &str) -> Option<String> {
         let user = self.user(username)?;
-        Some(self.state.id_token(&user, &self.sign_in(&user)))
+        Some(self.state.id_token(&user, &self.state.first_sign_in(&user)))
     }
 
     /// Issues a client-credentials token. It does not check that the pool knows the client and the
@@ -38,7 +38,7 @@ impl StandIn {
     /// if there is no such user.
     pub fn access_claims(&self, username: &str) -> Option<Value> {
         let user = self.user(username)?;
-        Some(claims::access_token(self.issuer(), &user, &self.sign_in(&user)))
+        Some(claims::access_token(self.issuer(), &user, &self.state.first_sign_in(&user)))
     }
 
     /// Returns the claims of a new client-credentials token, to edit and [`sign`](Self::sign).
@@ -83,13 +83,14 @@ impl StandIn {
     pub fn jwks(&self) -> Value {
         lock(&self.state.keys).jwks()
     }
-
-    fn sign_in(&self, user: &User) -> SignIn {
-        SignIn::new(&user.username, self.pool().web_clients.first().map_or("", String::as_str))
-    }
 }
 
 impl State {
+    /// Returns a new sign-in of a user with the first app client.
+    pub(super) fn first_sign_in(&self, user: &User) -> SignIn {
+        SignIn::new(&user.username, self.pool.web_clients.first().map_or("", String::as_str))
+    }
+
     pub(super) fn access_token(&self, user: &User, sign_in: &SignIn) -> String {
         self.token(SigningKey::Access, &claims::access_token(&self.issuer, user, sign_in))
     }

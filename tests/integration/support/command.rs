@@ -41,6 +41,11 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_as_documented(&[&["--loopback-caller"], arguments].concat())
+    }
+
+    /// Starts a sandbox without the caller on this machine.
+    pub(crate) fn start_as_documented(arguments: &[&str]) -> Self {
         let fixed = [&["sandbox"], ANY_PORT].concat();
         let mut process = command(&[&fixed[..], arguments].concat())
             .stdout(Stdio::piped())
