@@ -37,13 +37,17 @@ class Image:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Builds the final stage without a registry: a build context replaces the first stage."""
-    directory = tmp_path_factory.mktemp("image")
-    built = directory / "build/image"
-    for source, target, mode in [
+    files = [
         (os.environ["DEPLOY_IMAGE_BINARY"], "usr/local/bin/cognito-lookup", 0o755),
         ("/etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/ca-certificates.crt", 0o644),
-    ]:
+    ]
+    return build_image(tmp_path_factory.mktemp("image"), "build", files)
+
+
+def build_image(directory: Path, stage: str, files: list[tuple[str, str, int]], *options: str) -> Image:
+    """Builds an image without a registry: a build context replaces the stage that compiles."""
+    built = directory / "build/image"
+    for source, target, mode in files:
         file = built / target
         file.parent.mkdir(parents=True)
         shutil.copyfile(source, file)
@@ -51,8 +55,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         assert f"/image/{target}" in DOCKERFILE.read_text(), "the first stage must install the file at this path"
     store = ["--root", directory / "store", "--runroot", directory / "run", "--storage-driver", "vfs"]
     arguments = ["--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=0123456"]
-    context = ["--build-context", f"build={built.parent}", "--isolation", "chroot", "--format", "docker"]
-    check("buildah", *store, "build", *context, *arguments, "--file", DOCKERFILE, "--tag", "lookup:test", built)
+    context = ["--build-context", f"{stage}={built.parent}", "--isolation", "chroot", "--format", "docker"]
+    check("buildah", *store, "build", *context, *arguments, *options, "--file", DOCKERFILE, "--tag", "lookup:test", built)
     archive, unpacked = directory / "image.tar", directory / "unpacked"
     check("buildah", *store, "push", "lookup:test", f"docker-archive:{archive}:lookup:test")
     shutil.rmtree(directory / "store")
