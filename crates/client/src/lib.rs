@@ -40,6 +40,11 @@ pub use tonic_types::pb::Status;
 
 tonic::include_proto!("userlookup.v1");
 
+// Compiles the example of the page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// The gRPC health checking protocol.
 pub mod health {
     tonic::include_proto!("grpc.health.v1");
