@@ -5,17 +5,21 @@ import os
 import re
 import socket
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import health
 import pool
 import stubs
-from child import running
+from authority import Authority
+from child import poll, running
 from language import LANGUAGES, Example
 from service import serving
 
@@ -56,25 +60,72 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture(scope="session")
-def silent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A server that knows the sandbox's keys and users, whose Cognito accepts connections and answers nothing."""
+def sandbox_settings(sandbox: Sandbox) -> dict[str, Any]:
+    """The settings of a server that knows the sandbox's keys and users."""
     claims = pool.claims(sandbox.token)
     pool_id = claims["iss"].rsplit("/", 1)[1]
     table = {
         "id": pool_id,
         "issuer": claims["iss"],
         "jwks_url": f"{sandbox.cognito}/{pool_id}/.well-known/jwks.json",
+        "endpoint_url": sandbox.cognito,
         "app_clients": [claims["client_id"]],
     }
     caller = {"name": "web", "app_client": claims["client_id"], "reads": "token", "attributes": ["name", "email"]}
     ports = {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0"}
+    return {**ports, "pools": [table], "callers": [caller]}
+
+
+@pytest.fixture(scope="session")
+def silent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A server that knows the sandbox's keys and users, whose Cognito accepts connections and answers nothing."""
+    settings = sandbox_settings(sandbox)
     with socket.create_server(("127.0.0.1", 0), backlog=1000) as cognito:
-        table["endpoint_url"] = f"http://127.0.0.1:{cognito.getsockname()[1]}"
-        settings = {**ports, "pools": [table], "callers": [caller]}
+        settings["pools"][0]["endpoint_url"] = f"http://127.0.0.1:{cognito.getsockname()[1]}"
         with serving(tmp_path_factory.mktemp("silent"), settings) as service:
             health.await_serving(service.address)
             yield replace(sandbox, address=service.address)
+
+
+@dataclass(frozen=True)
+class Secured:
+    """Servers with TLS, one of which requires a client certificate."""
+
+    # The addresses by kind: tls and mtls.
+    services: dict[str, str]
+    ca: str
+    certificate: dict[str, str]
+    token: str
+
+
+@pytest.fixture(scope="session")
+def secured(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    directory = tmp_path_factory.mktemp("secured")
+    authority = Authority(directory, "authority")
+    certificate, key = map(str, authority.issue("client"))
+    own = dict(zip(["certificate", "key"], map(str, authority.issue("server")), strict=True))
+    required = own | {"client_ca": str(authority.pem), "client_certificate": "required"}
+    by_certificate = {"name": "backend", "certificate": "localhost", "reads": "token", "attributes": ["name", "email"]}
+    changes: dict[str, dict[str, Any]] = {"tls": {"tls": own}, "mtls": {"tls": required, "callers": [by_certificate]}}
+    services = {}
+    with ExitStack() as stack:
+        for kind, change in changes.items():
+            home = directory / kind
+            home.mkdir()
+            service = stack.enter_context(serving(home, sandbox_settings(sandbox) | change))
+            url = f"http://{service.admin}/readyz"
+            poll(lambda url=url: status(url) == 200, f"{kind} is ready")
+            services[kind] = service.address.replace("127.0.0.1", "localhost")
+        files = {"CERTIFICATE_FILE": certificate, "KEY_FILE": key}
+        yield Secured(services, str(authority.pem), files, sandbox.token)
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 @pytest.fixture(scope="session", params=LANGUAGES)
@@ -89,8 +140,10 @@ RunExample = Callable[..., "subprocess.CompletedProcess[str]"]
 def run_example(example: Example, tmp_path: Path) -> RunExample:
     """Runs the example to completion with an authorization header, for at most 30 s."""
 
-    def run_example(address: str, authorization: str = "Bearer a.b.c") -> subprocess.CompletedProcess[str]:
-        extra = {**example.extra, "AUTHORIZATION": authorization}
+    def run_example(
+        address: str, authorization: str | None = "Bearer a.b.c", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        extra = {**example.extra, **variables} | ({"AUTHORIZATION": authorization} if authorization else {})
         environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **extra}
         command = [*example.command, f"{example.scheme}{address}"]
         return subprocess.run(command, cwd=example.home, env=environment, capture_output=True, text=True, timeout=30, check=False)

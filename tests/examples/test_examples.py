@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from conftest import RunExample, Sandbox
+from conftest import RunExample, Sandbox, Secured
 from language import LANGUAGES, SERVICE_CONFIG, Example
 from scripted_service import Failure, scripted
 from toolchain import ROOT
@@ -34,9 +34,28 @@ def test_a_user_is_found_in_the_sandbox(run_example: RunExample, sandbox: Sandbo
 def test_an_error_is_printed_with_its_reason(run_example: RunExample, sandbox: Sandbox) -> None:
     other = "B" if sandbox.token[-9] == "A" else "A"
     forged = sandbox.token[:-9] + other + sandbox.token[-8:]
-    done = run_example(sandbox.address, f"Bearer {forged}")
-    assert normalized(done.stderr) == "unauthenticated token_invalid", done
+    done = run_example(sandbox.address, f"Bearer {forged}", REQUEST_ID="test-1")
+    assert normalized(done.stderr) == "unauthenticated token_invalid, request test-1", done
     assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_request_without_a_token_makes_no_call(run_example: RunExample) -> None:
+    with scripted(None) as service:
+        done = run_example(service.address, None)
+    assert (normalized(done.stderr), done.returncode, service.calls) == ("unauthenticated token_missing", 1, []), done
+
+
+@pytest.mark.parametrize("kind", ["tls", "mtls"])
+def test_the_channel_may_use_tls_and_a_client_certificate(run_example: RunExample, secured: Secured, kind: str) -> None:
+    service = secured.services[kind]
+    own = secured.certificate if kind == "mtls" else {}
+    done = run_example(service, f"Bearer {secured.token}", CA_FILE=secured.ca, **own)
+    assert re.fullmatch(r"Ada Lovelace <ada@example\.com>, SOURCE_(COGNITO|CACHE)\n", done.stdout), done
+
+
+def test_a_missing_client_certificate_is_an_error(run_example: RunExample, secured: Secured) -> None:
+    done = run_example(secured.services["mtls"], f"Bearer {secured.token}", CA_FILE=secured.ca)
+    assert (done.returncode, done.stdout) == (1, ""), done
 
 
 def test_the_authorization_header_is_forwarded_with_a_deadline(run_example: RunExample, example: Example) -> None:
@@ -117,8 +136,8 @@ def test_the_readme_commands_print_the_user(sandbox: Sandbox, tmp_path: Path) ->
 
 def test_every_example_directory_is_covered() -> None:
     directories = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
-    # The Lambda function calls no service; test_lambda.py runs it.
-    directories.remove("lambda")
+    # The Lambda function calls no service; test_lambda.py and test_backends.py run these.
+    directories -= {"backends", "lambda"}
     assert directories == {"python", "node", "rust", "go", "java"}
     assert set(LANGUAGES) in (directories, directories - {"go", "java"})
 

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROTO = ROOT / "proto"
 WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
 FILES = sorted(str(file.relative_to(PROTO)) for file in (PROTO / "userlookup/v1").glob("*.proto"))
+# The beginning of the protos' go_package.
+GO_HOME = "github.com/cognito-lookup/cognito-lookup"
 # grpc-go enables retries by default from 1.40 on.
 GO_ENVIRONMENT = {"GRPC_GO_RETRY": "on"}
 
@@ -23,13 +25,29 @@ def is_installed() -> bool:
 
 def build_go(source: Path, directory: Path, replace: Mapping[str, Path]) -> Path:
     """Builds a program with grpc-go 1.33. `replace` adds or replaces files of the library."""
+    binary = directory / "client"
+    run_go([source], directory, replace, ["build", "-o", binary])
+    return binary
+
+
+def build_go_tests(sources: Sequence[Path], directory: Path, replace: Mapping[str, Path]) -> Path:
+    """Builds the tests of a package, as `build_go` does, and returns the program that runs them."""
+    binary = directory / "tests"
+    run_go(sources, directory, replace, ["test", "-vet=off", "-c", "-o", binary])
+    return binary
+
+
+def run_go(
+    sources: Sequence[Path], directory: Path, replace: Mapping[str, Path], command: Sequence[str | Path]
+) -> None:
     debian = Path(os.environ["EXAMPLES_DEBIAN"])
     home = directory / "src/cognito-lookup"
     home.mkdir(parents=True)
-    shutil.copy(source, home)
+    for source in sources:
+        shutil.copy(source, home)
     plugins = [f"--plugin={debian}/usr/bin/protoc-gen-go", f"--plugin={debian}/usr/bin/protoc-gen-go-grpc"]
     out = [f"--go_out={home}", f"--go-grpc_out={home}"]
-    options = ["--go_opt=module=cognito-lookup", "--go-grpc_opt=module=cognito-lookup"]
+    options = [f"--{plugin}_opt=module={GO_HOME}" for plugin in ["go", "go-grpc"]]
     assert protoc.main(["protoc", f"-I{PROTO}", f"-I{WELL_KNOWN}", *plugins, *out, *options, *FILES]) == 0
     library = debian / "usr/share/gocode/src/google.golang.org/grpc"
     overlay = directory / "overlay.json"
@@ -41,14 +59,18 @@ def build_go(source: Path, directory: Path, replace: Mapping[str, Path]) -> Path
         "GO111MODULE": "off",
         "GOCACHE": str(debian / "cache"),
     }
-    binary = directory / "client"
     tool = debian / "usr/lib/go-1.19/bin/go"
-    run([tool, "build", "-overlay", overlay, "-o", binary, "cognito-lookup"], directory, settings)
-    return binary
+    verb, *options = command
+    run([tool, verb, "-overlay", overlay, *options, "cognito-lookup"], directory, settings)
 
 
 def build_java(source: Path, directory: Path) -> list[str]:
     """Builds a program with grpc-java 1.41, and returns the command that runs it."""
+    return [*compile_java([source], directory), source.stem]
+
+
+def compile_java(files: Sequence[Path], directory: Path) -> list[str]:
+    """Compiles files with grpc-java 1.41, and returns the command to which their main class is added."""
     debian = Path(os.environ["EXAMPLES_DEBIAN"])
     generated, classes, proto = (directory / name for name in ["generated", "classes", "proto"])
     directory.mkdir(exist_ok=True)
@@ -61,11 +83,11 @@ def build_java(source: Path, directory: Path) -> list[str]:
     plugin = f"--plugin=protoc-gen-grpc-java={debian}/usr/bin/grpc_java_plugin"
     out = [f"--java_out={generated}", f"--grpc-java_out={generated}"]
     # The common protos of Debian lack ErrorInfo.
-    files = [*FILES, "google/rpc/error_details.proto"]
+    protos = [*FILES, "google/rpc/error_details.proto"]
     libraries = debian / "usr/lib/x86_64-linux-gnu"
     path = {"LD_LIBRARY_PATH": str(libraries)}
-    run([debian / "usr/bin/protoc", f"-I{proto}", f"-I{WELL_KNOWN}", plugin, *out, *files], directory, path)
-    sources = [*generated.rglob("*.java"), source]
+    run([debian / "usr/bin/protoc", f"-I{proto}", f"-I{WELL_KNOWN}", plugin, *out, *protos], directory, path)
+    sources = [*generated.rglob("*.java"), *files]
     path = ":".join(sorted({str(jar.resolve()) for jar in (debian / "usr/share/java").glob("*.jar")}))
     run(["javac", "-encoding", "UTF-8", "-nowarn", "-proc:none", "-d", classes, "-cp", path, *sources], directory, {})
     # Netty of Debian has TLS with ALPN only through OpenSSL, and looks for its library by another name.
@@ -73,7 +95,7 @@ def build_java(source: Path, directory: Path) -> list[str]:
     native.mkdir()
     shutil.copy(libraries / "jni/libnetty-tcnative.so", native / "libnetty_tcnative.so")
     environment = ["env", f"LD_LIBRARY_PATH={libraries}"]
-    return [*environment, "java", f"-Djava.library.path={native}", "-cp", f"{classes}:{path}", source.stem]
+    return [*environment, "java", f"-Djava.library.path={native}", "-cp", f"{classes}:{path}"]
 
 
 def run(command: Sequence[str | Path], directory: Path, extra: Mapping[str, str]) -> None:
