@@ -8,6 +8,7 @@ import alerts_page
 import api_page
 import chart_page
 import chart_schema
+import http_status_file
 import metrics_page
 import settings_page
 
@@ -19,6 +20,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "docs/metrics.md": metrics_page.render,
     "deploy/helm/cognito-lookup/README.md": chart_page.render,
     "deploy/helm/cognito-lookup/values.schema.json": chart_schema.render,
+    "examples/http_status.json": http_status_file.render,
 }
 
 if __name__ == "__main__":

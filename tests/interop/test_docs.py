@@ -37,6 +37,16 @@ def test_troubleshooting_lists_every_error_reason_with_its_code() -> None:
     assert documented == known
 
 
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_page_that_names_a_reason_links_what_to_do_about_it(text: Path) -> None:
+    proto = (ROOT / "proto/userlookup/v1/error_reason.proto").read_text()
+    reasons = re.findall(r"(?m)^  ERROR_REASON_(\w+) = [1-9]", proto)
+    # The changelog, and a diagram that names one reason.
+    if text.name not in {"CHANGELOG.md", "architecture.md", "errors.md"}:
+        named = [reason for reason in reasons if re.search(rf"\b{reason}\b", text.read_text())]
+        assert not named or re.search(r"\]\([\w/.]*errors\.md", text.read_text()), named
+
+
 def test_only_the_page_of_errors_says_when_a_session_ends() -> None:
     """Any other text that mentions a user's session refers to that page."""
     files = [path for path in TEXTS if path.name not in {"errors.md", "CHANGELOG.md"} and path.parent.name != "benches"]
