@@ -85,7 +85,7 @@ WAYS: dict[str, Callable[[Control], str]] = {
     "TOKEN_INVALID": lambda control: control.get(control.token("ada", forged=True)),
     "ID_TOKEN_REFUSED": lambda control: control.get(control.token("ada", id=True)),
     "TOKEN_EXPIRED": lambda control: control.get(control.token("ada", expired=True)),
-    "TOKEN_WRONG_TYPE": lambda control: control.get(control.token(MACHINE)),
+    "SUB_MALFORMED": lambda control: control.get(control.token(MACHINE)),
     "USER_DISABLED": lambda control: control.get(control.token("bob")),
     "USER_NOT_FOUND": lambda control: control.get(control.token(MACHINE), "--sub", "nobody"),
     "SUBJECT_AMBIGUOUS": lambda control: control.get(control.token("ada"), "--sub", OTHER),

@@ -46,8 +46,8 @@ impl Sandbox {
 
     /// Starts a sandbox without the caller on this machine.
     pub(crate) fn start_as_documented(arguments: &[&str]) -> Self {
-        let fixed = [&["sandbox"], ANY_PORT].concat();
-        let mut process = command(&[&fixed[..], arguments].concat())
+        let ports = if arguments.contains(&"--listen") { &[] } else { ANY_PORT };
+        let mut process = command(&[&["sandbox"], ports, arguments].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
