@@ -13,7 +13,8 @@ pub(super) fn text(standin: &StandIn, replicas: &[Replica], shared_cache: Option
     let mut text = format!(
         "cognito-lookup sandbox: NOT FOR PRODUCTION; its users are fictitious and all changes are lost when it stops
 
-{}  Cognito emulator {cognito} (user pool {pool}, app client {client})
+{}  Cognito emulator {cognito} (user pool {pool})
+  App client       {client}
   Control port     {cognito}/sandbox (tokens, faults, reset)
 ",
         replica_lines(replicas, shared_cache),
@@ -65,11 +66,11 @@ fn user_lines(standin: &StandIn, user: &User, name: &str) -> String {
     let password = user.password.as_ref().map(|password| format!(", password {password}"));
     let token = standin.access_token(&user.username).unwrap_or_default();
     format!(
-        "# {}, {}{disabled}, sub {}{}\nexport {name}_TOKEN={token}\n",
+        "# {}, {}{disabled}{}, sub {}\nexport {name}_TOKEN={token}\n",
         user.username,
         user.status,
-        user.sub,
         password.unwrap_or_default(),
+        user.sub,
     )
 }
 

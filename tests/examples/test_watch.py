@@ -68,7 +68,7 @@ def test_a_copy_is_read_again_after_a_change(watcher: Watcher, tmp_path: Path) -
     home, own = tmp_path / "sandbox", tmp_path / "watcher"
     home.mkdir()
     own.mkdir()
-    with running([os.environ["INTEROP_BINARY"], "sandbox", *EPHEMERAL_PORTS], home) as child:
+    with running([os.environ["INTEROP_BINARY"], "sandbox", "--loopback-caller", *EPHEMERAL_PORTS], home) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r'("message":\s*"serving")')
         sub = child.find(r"(?m)^# ada, .*, sub (\S+)$")

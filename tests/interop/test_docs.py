@@ -41,8 +41,8 @@ def test_troubleshooting_lists_every_error_reason_with_its_code() -> None:
 def test_every_page_that_names_a_reason_links_what_to_do_about_it(text: Path) -> None:
     proto = (ROOT / "proto/userlookup/v1/error_reason.proto").read_text()
     reasons = re.findall(r"(?m)^  ERROR_REASON_(\w+) = [1-9]", proto)
-    # The changelog, and a diagram that names one reason.
-    if text.name not in {"CHANGELOG.md", "architecture.md", "errors.md"}:
+    # The changelog, a diagram that names one reason, and the alerts, which have runbooks.
+    if text.name not in {"CHANGELOG.md", "alerts.md", "architecture.md", "errors.md"}:
         named = [reason for reason in reasons if re.search(rf"\b{reason}\b", text.read_text())]
         assert not named or re.search(r"\]\([\w/.]*errors\.md", text.read_text()), named
 

@@ -22,7 +22,7 @@ PICTURE = Path(__file__).resolve().parents[2] / "docs/statusz.png"
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the page of a sandbox that has answered calls."""
     directory = tmp_path_factory.mktemp("sandbox")
-    with running([binary(), "sandbox", *PORTS], directory) as child:
+    with running([binary(), "sandbox", "--loopback-caller", *PORTS], directory) as child:
         address = child.find(r'"address":"(127\.0\.0\.1:\d+)"')
         admin = child.find(r'"admin\.address":"(127\.0\.0\.1:\d+)"')
         token = child.find(r"(?m)^export ADA_TOKEN=(\S+)$")
