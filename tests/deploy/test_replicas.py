@@ -96,10 +96,14 @@ def test_the_values_of_the_shared_cache_are_sufficient(tmp_path: Path) -> None:
 
 
 def test_the_secret_of_the_keys_is_what_the_template_reads() -> None:
-    (shown,) = re.findall(r"--secret-string (\"\$\(printf .*\")$", DEPLOYING, re.MULTILINE)
-    done = subprocess.run(["bash", "-c", f"echo {shown}"], capture_output=True, text=True, timeout=30, check=True)
-    keys = yaml.safe_load(done.stdout)
-    assert set(keys) == {"index", "value"} and all(len(key) == 64 for key in keys.values())
+    members = []
+    for shown in re.findall(r"--secret-string (\"\$\(printf .*\")$", DEPLOYING, re.MULTILINE):
+        done = subprocess.run(["bash", "-c", f"echo {shown}"], capture_output=True, text=True, timeout=30, check=True)
+        keys = yaml.safe_load(done.stdout)
+        assert all(len(key) == 64 for key in keys.values())
+        members.append(set(keys))
+    # Those of the shared cache and of the audit records.
+    assert members == [{"index", "value"}, {"current"}]
 
 
 def test_the_commands_that_make_keys_work(tmp_path: Path) -> None:
