@@ -98,13 +98,15 @@ impl ReadyState {
         self.checks().map(line).collect()
     }
 
-    /// Serves these pools from now on, and returns those that are new. One that stays keeps its state.
+    /// Serves these pools from now on, and returns those that lack something. One that stays keeps its
+    /// state.
     pub(super) fn set_pools(&mut self, pools: &Pools) -> Vec<PoolId> {
         self.pools.retain(|id, _| pools.by_id(id).is_some());
-        let new: Vec<_> =
-            pools.iter().map(|pool| pool.id.clone()).filter(|id| !self.pools.contains_key(id)).collect();
-        self.pools.extend(new.iter().map(|id| (id.clone(), Requirement::ALL.into())));
-        new
+        for pool in pools.iter() {
+            self.pools.entry(pool.id.clone()).or_insert_with(|| Requirement::ALL.into());
+        }
+        let waiting = self.pools.iter().filter(|(_, missing)| !missing.is_empty());
+        waiting.map(|(id, _)| id.clone()).collect()
     }
 
     /// Records that a pool has what it needs. Returns whether calls about it can now be answered.

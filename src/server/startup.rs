@@ -66,15 +66,16 @@ impl Startup {
         }
     }
 
-    /// Waits for these pools instead of the previous ones.
+    /// Waits for these pools instead of the previous ones. Those that lacked something may find it with
+    /// other settings, which only this service has.
     pub(super) fn replace_pools(&mut self, service: &Service, pools: &Pools) {
-        let mut new = Vec::new();
+        let mut waiting = Vec::new();
         self.ready.send_modify(|state| {
             let gone: Vec<_> = state.pools().filter(|id| pools.by_id(id).is_none()).cloned().collect();
             gone.iter().for_each(|id| self.metrics.remove_pool(id));
-            new = state.set_pools(pools);
+            waiting = state.set_pools(pools);
         });
-        self.wait_for_pools(service, new);
+        self.wait_for_pools(service, waiting);
     }
 
     /// Reports what is met; never returns. Cancel safe.

@@ -163,3 +163,27 @@ async fn the_tokens_of_a_removed_app_client_are_refused_though_they_were_verifie
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_whose_keys_were_at_a_wrong_url_becomes_ready() {
+    let settings = Settings::new(SELDOM);
+    let good = settings.with(WEB, &[SIDECAR]);
+    let wrong = good.replace(&settings.cognito.jwks_url(), "http://127.0.0.1:1/keys");
+    let process = Process::start_with_settings("exec \"$0\" \"$@\"", &wrong, &[]).listening();
+    process.wait_for_log("signing keys could not be fetched");
+    assert_eq!(http_get(process.admin, "/readyz").await.0, 503);
+    process.rewrite(&good);
+    process.signal("HUP");
+    process.wait_for_log("serving");
+    assert_eq!(http_get(process.admin, "/readyz").await.0, 200);
+    assert_eq!(
+        metric(
+            process.admin,
+            &format!("cognito_lookup_pool_ready{{pool=\"{}\"}}", settings.cognito.pool_id())
+        )
+        .await,
+        1.0
+    );
+    process.signal("TERM");
+    assert_eq!(process.wait(), Some(0));
+}
