@@ -49,7 +49,7 @@ impl Recorder {
 impl OpenRecord<'_> {
     /// Names the address that the call came from.
     #[must_use]
-    pub fn from_peer(mut self, address: Address) -> Self {
+    pub fn of_peer(mut self, address: Address) -> Self {
         self.peer = Some(address);
         self
     }

@@ -65,7 +65,7 @@ fn read_labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     }
 }
 
-/// Reads a value up to its closing quote (OpenMetrics 1.0, "Escaping").
+/// Reads a value up to its closing quote (`OpenMetrics` 1.0, "Escaping").
 fn read_quoted(text: &str) -> Option<(String, &str)> {
     let (mut value, mut chars) = (String::new(), text.chars());
     loop {
