@@ -33,18 +33,15 @@ impl Users {
         self.0.changes.get().unwrap_or(&OFF)
     }
 
-    /// Reports a change to the user's watchers on all replicas. The cache stays as it is. Does
-    /// nothing if no caller may watch. Cancel safe: a dropped future goes on in the background, and
-    /// may be repeated.
+    /// Reports a change to the user's watchers on all replicas. The cache stays as it is. Cancel
+    /// safe: a dropped future goes on in the background, and may be repeated.
     pub async fn announce(
         &self,
         pool: &PoolId,
         sub: &Sub,
         change: Change,
     ) -> Result<(), InvalidationFailure> {
-        if !self.changes().is_on() {
-            return Ok(());
-        }
+        // At another replica somebody may watch, though nobody may here.
         let Some(shared) = self.0.shared.clone() else {
             self.changes().append((pool.clone(), sub.clone()), change);
             return Ok(());
@@ -58,7 +55,8 @@ impl Users {
     /// Returns the cached entry that a fetch is about to replace, if its differences are to be
     /// reported.
     pub(super) fn entry_to_compare(&self, key: &Key) -> Option<CacheEntry> {
-        let entry = self.changes().is_on().then(|| self.0.cache.get(key))?;
+        let is_reported = self.changes().is_on() || self.0.shared.is_some();
+        let entry = is_reported.then(|| self.0.cache.get(key))?;
         // Watchers were told when the entry was invalidated.
         entry.filter(|entry| !entry.expired)
     }

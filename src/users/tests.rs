@@ -9,6 +9,7 @@ mod admin;
 mod lab;
 mod load;
 mod outage;
+mod replica_changes;
 mod replica_events;
 mod replica_faults;
 mod replica_groups;

@@ -1,0 +1,58 @@
+//! What those that watch at one replica are told of changes that another one hears of.
+
+use tokio::time::timeout;
+
+use super::{
+    super::*,
+    lab::{Lab, NEAR},
+    replicas::Fleet,
+};
+use crate::{
+    changes::{Change, ChangeKind, ChangeKinds, Changes, Item, Subscription, WatchFilter, Watcher},
+    clock::TimePoint,
+    config::WatchSettings,
+    shared_cache::fixtures::sealer,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_where_nobody_may_watch_tells_those_that_watch_at_another() {
+    let fleet = Fleet::start(2).await;
+    let watch = watch(fleet.lab(1)).await;
+    let lab = fleet.lab(0);
+    let change = Change::seen(ChangeKind::SignedOut, TimePoint::now().system);
+    lab.users.announce(&lab.pool.id, &"ada".parse().unwrap(), change).await.unwrap();
+    assert_eq!(next(&watch).await.kinds, ChangeKind::SignedOut.into());
+    lab.ask("ada").await.unwrap();
+    lab.respond(|request| (NEAR, Lab::user(request, true, Some("new"))));
+    let since = FreshnessRequirement::FetchedSince(BootTime::now());
+    lab.ask_with("ada", since, account(0, None), NEAR * 50).await.unwrap();
+    assert_eq!(next(&watch).await.kinds, ChangeKind::Attributes.into());
+}
+
+/// Opens a stream of all changes at a replica.
+async fn watch(lab: &Lab) -> Subscription {
+    let shared = lab.users.0.shared.is_some().then(|| sealer("cl", &["value"]));
+    let changes = Changes::start(&WatchSettings::default(), shared, &Metrics::new().watch).unwrap();
+    lab.users.record_changes(changes.clone());
+    let filter = WatchFilter { pool: None, subs: Vec::new(), kinds: ChangeKinds::ALL };
+    let watcher = Watcher { caller: "web".into(), filter, resume_token: String::new() };
+    // The events of the others are read on within two seconds.
+    let open = async {
+        loop {
+            if let Ok(opened) = changes.open(watcher.clone()).await {
+                return opened;
+            }
+        }
+    };
+    timeout(PATIENCE, open).await.unwrap()
+}
+
+/// Returns the next change of user ada.
+async fn next(watch: &Subscription) -> Change {
+    match watch.next(Instant::now() + PATIENCE).await.unwrap() {
+        Item::Change(delivery) if delivery.sub.as_str() == "ada" => delivery.change,
+        other => panic!("{other:?} instead of a change"),
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
