@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     auth::{Revocation, RevokedTokens},
-    changes::{Change, ChangeKind, ChangeKinds, Changes},
+    changes::{Change, ChangeKind, ChangeKinds, ChangedUser, Changes},
     clock::TimePoint,
     pool::PoolId,
     shared_cache::ServerTime,
@@ -62,14 +62,19 @@ impl Users {
     }
 
     /// Reports the differences between a fetched entry and the one that it replaces to the user's
-    /// watchers. Retries for a minute if the shared cache does not answer.
+    /// watchers.
     pub(super) fn announce_difference(&self, key: &Key, old: Option<CacheEntry>, new: &CacheEntry) {
         let Some(old) = old.filter(|old| old.began.boot < new.began.boot) else { return };
         let kinds = difference(&old.content, &new.content);
         if kinds.is_empty() {
             return;
         }
-        let (user, since) = ((key.pool.clone(), key.sub.clone()), new.since);
+        self.announce_found((key.pool.clone(), key.sub.clone()), kinds, new.since);
+    }
+
+    /// Reports a change that this process found to the user's watchers on all replicas, whose entries
+    /// from before `since` are stale. Retries for a minute if the shared cache does not answer.
+    pub(super) fn announce_found(&self, user: ChangedUser, kinds: ChangeKinds, since: ServerTime) {
         let Some(shared) = self.0.shared.clone() else {
             return self.changes().append(user, Change::seen(kinds, TimePoint::now().system));
         };

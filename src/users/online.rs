@@ -24,10 +24,12 @@ use super::{
 use crate::{
     auth::{OnlineChecking, Revocation, Revocations, RevokedTokens, TokenFamily, TokenUser, UserToken},
     cache::Cache,
+    changes::ChangeKind,
     clock::TimePoint,
     config::OnlineCheck,
     policy::CallerRateLimit,
     pool::PoolId,
+    shared_cache::ServerTime,
     telemetry::metrics::{Counter, OnlineCheckOutcome},
 };
 
@@ -202,10 +204,15 @@ impl InFlight {
         let (users, began) = (&self.users, TimePoint::now());
         let check = users.ask_about(token, user, account, until).await;
         if check == TokenCheck::Revoked {
+            let says_who = matches!(tokens, RevokedTokens::OfUser(_));
             let revocation = Revocation { pool: user.pool.id.clone(), tokens, at };
             // What the shared cache does not take is repeated. If there is no room here, the check is
             // remembered all the same.
             let _in_force = users.revoke(revocation).await;
+            if !says_who {
+                let ended = (user.pool.id.clone(), user.sub.clone());
+                users.announce_found(ended, ChangeKind::SignedOut.into(), ServerTime::ZERO);
+            }
         }
         users.0.online.count(check.into());
         users.0.online.note(self.sign_in.clone(), began, check);

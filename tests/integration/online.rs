@@ -3,8 +3,8 @@ use std::time::Duration;
 use cognito_lookup::{
     config::{Config, OnlineCheck},
     proto::{
-        BatchGetUsersRequest, GetUserRequest, RevokeTokensRequest, admin_service_client::AdminServiceClient,
-        user_service_client::UserServiceClient,
+        BatchGetUsersRequest, ChangeKind, GetUserRequest, RevokeTokensRequest, WatchUsersRequest,
+        admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
     },
 };
 use cognito_standin::{Fault, SigningKey};
@@ -16,6 +16,7 @@ use tonic::{Code, Request};
 use crate::{
     events::own_queue,
     support::{ADA, App, BOB, assert_failure, failure, standin, with_token},
+    watch::Watch,
 };
 
 fn always(config: &mut Config) {
@@ -71,6 +72,22 @@ async fn a_token_that_no_event_reports_as_revoked_is_refused_within_the_interval
         let refused = format!("cognito_lookup_tokens_revoked_total{{pool=\"{}\"}}", app.cognito.pool_id());
         assert_eq!(app.metric(&refused).await, 2.0);
     }
+}
+
+#[tokio::test]
+async fn those_that_watch_are_told_of_a_sign_in_that_a_check_finds_revoked() {
+    let app = App::start_with_config(|config| {
+        always(config);
+        config.callers[1].watch = true;
+    })
+    .await;
+    let (token, sign_in) = signed_in(&app, "ada");
+    app.cognito.revoke_family(&sign_in);
+    let mut watch = Watch::open(&app.channel, WatchUsersRequest::default()).await.unwrap();
+    assert_failure(app.get_by_token(&token).await, Code::Unauthenticated, "TOKEN_REVOKED");
+    let change = watch.change().await;
+    assert_eq!((change.sub.as_str(), change.kinds().collect::<Vec<_>>()), (ADA, vec![ChangeKind::SignedOut]));
+    assert_eq!(change.tokens_issued_until, None, "the other sign-ins go on");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What those that watch at one replica are told of changes that another one hears of.
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     super::*,
@@ -11,7 +11,7 @@ use crate::{
     changes::{Change, ChangeKind, ChangeKinds, Changes, Item, Subscription, WatchFilter, Watcher},
     clock::TimePoint,
     config::WatchSettings,
-    shared_cache::fixtures::sealer,
+    shared_cache::{ServerTime, fixtures::sealer},
 };
 
 #[tokio::test(start_paused = true)]
@@ -27,6 +27,20 @@ async fn a_replica_where_nobody_may_watch_tells_those_that_watch_at_another() {
     let since = FreshnessRequirement::FetchedSince(BootTime::now());
     lab.ask_with("ada", since, account(0, None), NEAR * 50).await.unwrap();
     assert_eq!(next(&watch).await.kinds, ChangeKind::Attributes.into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_replica_finds_is_told_at_the_others_though_the_store_fails_at_first() {
+    let fleet = Fleet::start(2).await;
+    let watch = watch(fleet.lab(1)).await;
+    let lab = fleet.lab(0);
+    fleet.links[0].change(|faults| faults.is_cut_off = true);
+    let ada = (lab.pool.id.clone(), "ada".parse().unwrap());
+    lab.users.announce_found(ada, ChangeKind::SignedOut.into(), ServerTime::ZERO);
+    sleep(Duration::from_secs(2)).await;
+    fleet.links[0].change(|faults| faults.is_cut_off = false);
+    let change = next(&watch).await;
+    assert_eq!((change.kinds, change.tokens_issued_until), (ChangeKind::SignedOut.into(), None));
 }
 
 /// Opens a stream of all changes at a replica.
