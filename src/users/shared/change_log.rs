@@ -41,7 +41,7 @@ async fn kept_events(shared: &Shared, end: &StreamEnd) -> Vec<LoggedEvent> {
                 break;
             }
             let place = place(event);
-            if kept.last().is_some_and(|(last, _)| last.number + 1 != place.number) {
+            if kept.last().is_some_and(|(last, _)| !is_next(*last, place)) {
                 kept.clear();
             }
             match read(shared, event).ok().as_ref().and_then(logged) {
@@ -57,6 +57,11 @@ async fn kept_events(shared: &Shared, end: &StreamEnd) -> Vec<LoggedEvent> {
     }
     let reaches_end = kept.last().is_some_and(|(last, _)| last.number == end.number);
     if reaches_end { kept } else { Vec::new() }
+}
+
+/// Returns whether an event comes right after another. The store may give out any number.
+fn is_next(last: Place, event: Place) -> bool {
+    last.number.checked_add(1) == Some(event.number)
 }
 
 /// Returns the change that an event reports, or none. Fails if there is one that cannot be read.
@@ -86,3 +91,17 @@ fn place(event: &Event) -> Place {
 
 // Of at most 1,000 events each.
 const MAX_READS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_next_by_its_number_whatever_the_store_says() {
+        let place = |number| Place { number, id: EventId::default() };
+        let table = [(1, 2, true), (1, 3, false), (2, 2, false), (u64::MAX, 0, false), (u64::MAX, 1, false)];
+        for (last, event, expected) in table {
+            assert_eq!(is_next(place(last), place(event)), expected, "{last}, {event}");
+        }
+    }
+}
