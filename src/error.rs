@@ -64,6 +64,8 @@ pub enum Error {
     Unreadable,
     #[error("the stream of changes is ended by its connection, the server, its age or a reload")]
     WatchEnded,
+    #[error("no caller had watch = true at the start, so there are no streams of changes until the next one")]
+    WatchOff,
     #[error("the caller or the process has reached its limit of streams of changes")]
     WatchLimit,
     #[error("the stream of changes is read too slowly")]
@@ -159,9 +161,8 @@ impl Error {
             Self::Rejected(Rejected::Expired) => Reason::TokenExpired,
             Self::Rejected(Rejected::NotYetValid) => Reason::TokenNotYetValid,
             Self::Rejected(Rejected::KeysUnavailable) => Reason::KeysUnavailable,
-            Self::Denied(Denied::CallerNotAllowed | Denied::NotAdmin | Denied::NotWatcher) => {
-                Reason::CallerNotAllowed
-            }
+            Self::Denied(Denied::CallerNotAllowed | Denied::NotAdmin | Denied::NotWatcher)
+            | Self::WatchOff => Reason::CallerNotAllowed,
             Self::Denied(Denied::SubjectNotAllowed) => Reason::SubjectNotAllowed,
             Self::Denied(Denied::AttributesNotAllowed(_)) => Reason::AttributeNotAllowed,
             Self::Denied(Denied::ScopeMissing) => Reason::ScopeMissing,
@@ -211,6 +212,7 @@ impl Error {
             }
             Self::TooLarge => (code, "the message is too large; request less at once"),
             Self::Unreadable => (code, "the message is not one message of the method"),
+            Self::WatchOff => (code, "no caller was allowed to watch when this service started; restart it"),
             _ => (code, text),
         }
     }

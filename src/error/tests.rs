@@ -62,6 +62,7 @@ fn every_error_has_its_code_and_reason() {
         (StreamEnd::Moved.into(), Unavailable, "WATCH_ENDED"),
         (StreamEnd::TooSlow.into(), ResourceExhausted, "WATCH_TOO_SLOW"),
         (Denied::NotWatcher.into(), PermissionDenied, "CALLER_NOT_ALLOWED"),
+        (Error::WatchOff, PermissionDenied, "CALLER_NOT_ALLOWED"),
         (Error::DeadlineExceeded, DeadlineExceeded, "DEADLINE"),
         (Error::Unimplemented, Unimplemented, "UNSPECIFIED"),
         (Error::Unreadable, InvalidArgument, "FIELD_INVALID"),

@@ -42,7 +42,7 @@ impl Service {
         let charge = charge(context, filter.subs.len())?;
         let WatchQuery { resume_token, checkpoint_interval, .. } = query;
         let changes = self.users.changes();
-        let max_age = changes.settings().ok_or(Error::WatchEnded)?.max_age;
+        let max_age = changes.settings().ok_or(Error::WatchOff)?.max_age;
         let watcher = Watcher { caller: Arc::clone(rule.name()), filter, resume_token };
         let subscription = changes.open(watcher).await?;
         let record = context.recorder.stream(

@@ -1,11 +1,14 @@
 use std::{thread, time::Duration};
 
+use cognito_lookup::proto::{MirrorOptions, UserMirror, user_service_client::UserServiceClient};
 use cognito_standin::StandIn;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tonic::Code;
+use tonic_types::StatusExt as _;
 
-use crate::support::{ADA, WEB, http_get, metric, process::Process, standin};
+use crate::support::{ADA, WEB, connect, failure, http_get, metric, process::Process, standin};
 
 /// The settings of a server with these pools and callers, and an audit file.
 struct Settings {
@@ -110,6 +113,22 @@ async fn a_caller_is_added_and_removed_by_a_signal_without_a_restart() {
     assert_eq!((&records[0]["outcome"], &records[0]["caller"]), (&"applied".into(), &Value::Null));
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_that_is_added_by_a_reload_is_told_to_wait_for_a_restart_and_gives_up() {
+    let settings = Settings::new(SELDOM);
+    let process = settings.serve(&settings.with(WEB, &[SIDECAR]));
+    process.rewrite(&settings.with(WEB, &[&format!("{SIDECAR}\nwatch = true")]));
+    process.signal("HUP");
+    process.wait_for_log(APPLIED);
+    let refused = process.client(&["watch"]).unwrap_err();
+    assert!(refused.contains("CALLER_NOT_ALLOWED") && refused.contains("restart it"), "{refused}");
+    let channel = connect(process.address.parse().unwrap()).await;
+    let mirror = UserMirror::new(UserServiceClient::new(channel), MirrorOptions::default());
+    let status = timeout(Duration::from_secs(40), mirror.watch()).await.expect("it gives up");
+    assert_eq!(failure(&status), (Code::PermissionDenied, "CALLER_NOT_ALLOWED".to_owned()));
+    assert!(status.message().contains("restart it") && status.get_details_retry_info().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
