@@ -68,13 +68,15 @@ impl Mailbox {
         Some((user, change))
     }
 
-    /// Returns the number of the first change that is pending, and the earliest time at which one of them
-    /// was heard of. All numbers before it were sent.
-    pub(super) fn first(&self) -> Option<(u64, SystemTime)> {
-        let first = self.order.front().and_then(|user| self.pending.get(user))?;
+    /// Returns the number of the first change that is pending. All numbers before it were sent.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.order.front().and_then(|user| self.pending.get(user)).map(|pending| pending.first)
+    }
+
+    /// Returns the earliest time at which one of the pending changes was heard of: a pass over all of them.
+    pub(super) fn first_seen(&self) -> Option<SystemTime> {
         // Replicas hear of changes by clocks of their own.
-        let seen = self.pending.values().map(|pending| pending.first_seen).min()?;
-        Some((first.first, seen))
+        self.pending.values().map(|pending| pending.first_seen).min()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -117,12 +119,12 @@ mod tests {
         let expected: [(_, _, &[ChangeKind]); 3] =
             [((5, 1), 9, &[Attributes, SignedOut]), ((6, 2), 6, &[Groups]), ((10, 3), 10, &[Groups])];
         for ((first, n), seen, kinds) in expected {
-            assert_eq!(mailbox.first(), Some((first, at(first))));
+            assert_eq!((mailbox.first(), mailbox.first_seen()), (Some(first), Some(at(first))));
             let (who, change) = mailbox.pop().unwrap();
             assert_eq!((who == user(n), change.seen_at), (true, at(seen)));
             assert_eq!(change.kinds.iter().collect::<Vec<_>>(), kinds);
         }
-        assert!(mailbox.pop().is_none() && mailbox.first().is_none());
+        assert!(mailbox.pop().is_none() && mailbox.first().is_none() && mailbox.first_seen().is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The open streams, found by the users that they watch.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use tokio::sync::Notify;
 
@@ -185,18 +185,20 @@ impl Streams {
         Ok(pending.map_or(Next::Wait, |(user, change)| Next::Change(user, change)))
     }
 
-    /// Returns the last place up to which a stream has sent everything, and when the first change after
-    /// it was seen, if there is one.
-    pub(super) fn sent(&self, id: u64, log: &Log) -> (Place, Option<std::time::SystemTime>) {
-        let Some(stream) = self.by_id.get(&id) else { return (Place::default(), None) };
+    /// Returns the last place up to which a stream has sent everything.
+    pub(super) fn sent(&self, id: u64, log: &Log) -> Place {
+        let Some(stream) = self.by_id.get(&id) else { return Place::default() };
         match (stream.mailbox.first(), stream.catching_up) {
-            (Some((first, seen)), _) if holds(Rule::TokenBeforePending) => {
-                (log.place(first.saturating_sub(1)), Some(seen))
-            }
-            (Some((_, seen)), _) => (log.now(), Some(seen)),
-            (None, Some(place)) => (place, None),
-            (None, None) => (log.now(), None),
+            (Some(first), _) if holds(Rule::TokenBeforePending) => log.place(first.saturating_sub(1)),
+            (None, Some(place)) => place,
+            (Some(_) | None, _) => log.now(),
         }
+    }
+
+    /// Returns when the first change was heard of that a stream has not sent, if there is one. For
+    /// checkpoints only: it takes a pass over all of them.
+    pub(super) fn waiting_since(&self, id: u64) -> Option<SystemTime> {
+        self.by_id.get(&id)?.mailbox.first_seen()
     }
 
     #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     APPENDED_WITHIN, Change, Inner, State, StreamEnd,
-    place::Place,
+    place::{Place, Run},
     rules::{Rule, holds},
     streams::Next,
     token,
@@ -91,9 +91,11 @@ impl Subscription {
         // A resumed stream still has to send the changes in the log after its place.
         while holds(Rule::CheckpointCatchesUp) && self.catches_up()? {}
         let state = self.inner.lock();
-        let (place, waiting_since) = state.streams.sent(self.id, &state.log);
-        let last = state.log.last_dated();
-        let resume_token = self.token(&state, place)?;
+        let (place, waiting_since) =
+            (state.streams.sent(self.id, &state.log), state.streams.waiting_since(self.id));
+        let (run, last) = (state.log.run(), state.log.last_dated());
+        drop(state);
+        let resume_token = self.token(run, place)?;
         let lag = |change: Change| change.seen_at.duration_since(change.changed_at?).ok();
         Ok(CheckpointInfo {
             seen_through: waiting_since.map_or(heard, |first| heard_of_all_before(first).min(heard)),
@@ -122,9 +124,10 @@ impl Subscription {
             Next::Wait => return Ok(Taken::Nothing),
             Next::Again => return Ok(Taken::Again),
         };
-        let (place, _) = streams.sent(self.id, log);
-        let resume_token = self.token(&state, place)?;
+        let (run, place) = (log.run(), streams.sent(self.id, log));
+        // All streams and changes wait for the lock, and a token takes longer than the rest.
         drop(state);
+        let resume_token = self.token(run, place)?;
         for kind in change.kinds.iter() {
             self.inner.metrics.changes.get(kind).inc();
         }
@@ -132,9 +135,9 @@ impl Subscription {
     }
 
     /// Seals a place. Without a token the stream could not be continued, so it ends.
-    fn token(&self, state: &State, place: Place) -> Result<String, StreamEnd> {
-        let run = state.log.run().ok_or(StreamEnd::Lost)?;
-        token::seal(&self.inner.sealer, &self.holder, run, place).map_err(|_| StreamEnd::Moved)
+    fn token(&self, run: Option<Run>, place: Place) -> Result<String, StreamEnd> {
+        token::seal(&self.inner.sealer, &self.holder, run.ok_or(StreamEnd::Lost)?, place)
+            .map_err(|_| StreamEnd::Moved)
     }
 }
 
