@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::ChangeKinds;
-use crate::{pool::PoolId, user::Sub};
+use crate::{clock::TimePoint, pool::PoolId, user::Sub};
 
 /// A user that changed.
 pub type ChangedUser = (PoolId, Sub);
@@ -30,7 +30,7 @@ pub struct Change {
     pub kinds: ChangeKinds,
     /// When it changed by Cognito's clock, if Cognito said so.
     pub changed_at: Option<SystemTime>,
-    /// When this service heard of it.
+    /// When this service heard of it. It is told within a second, so that no checkpoint is ahead of it.
     pub seen_at: SystemTime,
     /// Tokens issued until this time are refused, if any are.
     pub tokens_issued_until: Option<SystemTime>,
@@ -40,6 +40,13 @@ impl Change {
     /// Returns a change that this service hears of at `seen_at`, without a time by Cognito's clock.
     pub fn seen(kinds: impl Into<ChangeKinds>, seen_at: SystemTime) -> Self {
         Self { kinds: kinds.into(), changed_at: None, seen_at, tokens_issued_until: None }
+    }
+
+    /// Returns this change as one that this service hears of now: it is about to be told, and whatever came
+    /// before may have taken long.
+    #[must_use]
+    pub fn seen_now(self) -> Self {
+        Self { seen_at: TimePoint::now().system, ..self }
     }
 
     /// Returns this change and a later one as one.

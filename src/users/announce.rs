@@ -43,7 +43,7 @@ impl Users {
     ) -> Result<(), InvalidationFailure> {
         // At another replica somebody may watch, though nobody may here.
         let Some(shared) = self.0.shared.clone() else {
-            self.changes().append((pool.clone(), sub.clone()), change);
+            self.changes().append((pool.clone(), sub.clone()), change.seen_now());
             return Ok(());
         };
         let (pool, sub) = (pool.clone(), sub.clone());

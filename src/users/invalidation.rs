@@ -115,7 +115,7 @@ impl Users {
     ) -> Result<Invalidated, InvalidationFailure> {
         let here = self.invalidate_here(pool, sub, invalidation).await?;
         let Some(shared) = self.0.shared.clone() else {
-            self.changes().append((pool.clone(), sub.clone()), change);
+            self.changes().append((pool.clone(), sub.clone()), change.seen_now());
             return Ok(here);
         };
         let (users, pool, sub) = (self.clone(), pool.clone(), sub.clone());

@@ -27,7 +27,7 @@ impl Shared {
             sub: sub.as_str().to_owned(),
             invalidated_us: i64::try_from(stale_until.as_micros()).unwrap_or(i64::MAX),
             origin: self.store.replica().to_vec(),
-            change: Some(to_stored(change)),
+            change: Some(to_stored(change.seen_now())),
             least_age_us: 0,
         };
         self.publish_event(&event).await?;

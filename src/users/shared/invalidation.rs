@@ -69,7 +69,7 @@ impl Shared {
             invalidated_us: i64::try_from(at.as_micros()).unwrap_or(i64::MAX),
             origin: self.store.replica().to_vec(),
             least_age_us: i64::try_from(least_age).unwrap_or(i64::MAX),
-            change: Some(to_stored(change)),
+            change: Some(to_stored(change.seen_now())),
         };
         self.publish_event(&event).await?;
         self.store.metrics().published.get(invalidation.into()).inc();

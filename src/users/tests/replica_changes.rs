@@ -43,6 +43,24 @@ async fn what_a_replica_finds_is_told_at_the_others_though_the_store_fails_at_fi
     assert_eq!((change.kinds, change.tokens_issued_until), (ChangeKind::SignedOut.into(), None));
 }
 
+/// Before it is told, an audit record or the store may take long.
+#[tokio::test(start_paused = true)]
+async fn a_change_is_seen_when_it_is_told_so_that_no_checkpoint_is_ahead() {
+    let (fleet, alone) = (Fleet::start(2).await, Lab::start(|_, _| {}));
+    for (by, at) in [(fleet.lab(0), fleet.lab(1)), (&alone, &alone)] {
+        let (watch, ada) = (watch(at).await, "ada".parse().unwrap());
+        let change = Change::seen(ChangeKind::Erased, TimePoint::now().system);
+        sleep(Duration::from_secs(5)).await;
+        let checkpoint = watch.checkpoint().unwrap();
+        by.users.invalidate_for(&by.pool.id, &ada, Invalidation::Erase, change).await.unwrap();
+        assert!(next(&watch).await.seen_at > checkpoint.seen_through);
+        let checkpoint = watch.checkpoint().unwrap();
+        sleep(Duration::from_secs(5)).await;
+        by.users.announce(&by.pool.id, &ada, change).await.unwrap();
+        assert!(next(&watch).await.seen_at > checkpoint.seen_through);
+    }
+}
+
 /// Opens a stream of all changes at a replica.
 async fn watch(lab: &Lab) -> Subscription {
     let shared = lab.users.0.shared.is_some().then(|| sealer("cl", &["value"]));
