@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::{
     attribute::Selection,
     changes::WatchFilter,
@@ -84,11 +86,20 @@ pub(super) enum GroupsSource {
 /// A caller, and the rate limit of its cache misses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CallerRateLimit {
-    /// The index of the caller's rule in the settings.
+    /// A number of the caller, from the name of its rule alone: the same in all replicas and after a
+    /// reload, whatever rules are before it.
     pub caller: usize,
     /// The calls to Cognito that may be made for it in any second, at least 1; none if only its
     /// fair part of the whole rate limit bounds it.
     pub misses_per_second: Option<usize>,
+}
+
+impl CallerRateLimit {
+    pub(super) fn new(caller: &str, misses_per_second: Option<usize>) -> Self {
+        let hash = digest(&SHA256, caller.as_bytes());
+        let number = hash.as_ref().first_chunk().map_or(0, |bytes| usize::from_le_bytes(*bytes));
+        Self { caller: number, misses_per_second }
+    }
 }
 
 /// The user that a permit is about.

@@ -128,7 +128,7 @@ pub(super) fn read(
     let mut rules: Vec<Option<Rule>> = Vec::with_capacity(config.callers.len());
     for (n, caller) in config.callers.iter().enumerate() {
         let key = format!("callers[{n}]");
-        let rule = Reader { caller, index: n, key: &key, config, pools, errors }.read();
+        let rule = Reader { caller, key: &key, config, pools, errors }.read();
         if config.callers.iter().take(n).any(|other| other.name == caller.name) {
             errors.add(format!("{key}.name"), "is the name of another caller too: give each its own");
         }

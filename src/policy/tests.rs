@@ -370,6 +370,22 @@ fn all_errors_of_the_rules_are_reported_together() {
 }
 
 #[test]
+fn a_caller_keeps_its_number_wherever_its_rule_is() {
+    let numbers = |callers: Vec<CallerSettings>| -> BTreeMap<Arc<str>, usize> {
+        let config = Config { callers, ..config() };
+        let mut errors = ErrorCollector::new(&config);
+        let pools = Pools::read(&config, &mut errors);
+        let rules = Policy::read(&config, pools.as_ref(), &mut errors).unwrap().rules;
+        rules.iter().map(|rule| (Arc::clone(&rule.name), rule.caller_limit.caller)).collect()
+    };
+    let before = numbers(callers());
+    let after = numbers(callers().into_iter().skip(1).rev().collect());
+    assert!(after.len() > 2 && after.iter().all(|(name, number)| before[name] == *number), "{after:?}");
+    let distinct: std::collections::BTreeSet<_> = before.values().collect();
+    assert_eq!(distinct.len(), before.len());
+}
+
+#[test]
 fn no_two_rules_match_the_same_caller() {
     let table: &[(&str, &[&str], &[&str], bool)] = &[
         ("the same network", &["127.0.0.1/32"], &["127.0.0.1/32"], true),

@@ -32,7 +32,7 @@ use super::{args::flag, index::UserKey, server_time::ServerTime};
 #[derive(Clone, Debug)]
 pub struct RateLimitKeys(String);
 
-/// A caller, as the store knows it: a hash of its name.
+/// A caller, as the store knows it: a hash of its number, which is one of its name.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct CallerKey(String);
 
@@ -79,7 +79,7 @@ impl RateLimitKeys {
 }
 
 impl CallerKey {
-    /// Makes it from the hash of the caller's name.
+    /// Makes it from the hash of the caller's number.
     pub const fn new(hash: String) -> Self {
         Self(hash)
     }

@@ -28,8 +28,9 @@ impl SharedCacheConfig {
         let mut report = Report::new(errors);
         if settings.url.is_some() || !settings.urls.is_empty() {
             let shared = read(settings, report)?;
+            let sharing = RateLimitSharing { replicas_at_most: settings.replicas_at_most };
             let is_shared = config.budget.scope == BudgetScope::Shared;
-            Some(Self { rate_limit: is_shared.then(|| sharing(config)), ..shared })
+            Some(Self { rate_limit: is_shared.then_some(sharing), ..shared })
         } else if has_other_settings(settings) {
             report.refuse("url", "must be set to use the other shared_cache settings")
         } else {
@@ -61,11 +62,6 @@ fn read(settings: &SharedCacheSettings, mut report: Report<'_, '_>) -> Option<Sh
         rate_limit: None,
         warnings: report.warnings,
     })
-}
-
-fn sharing(config: &Config) -> RateLimitSharing {
-    let callers = config.callers.iter().map(|caller| caller.name.clone()).collect();
-    RateLimitSharing { callers, replicas_at_most: config.shared_cache.replicas_at_most }
 }
 
 /// Returns whether a setting is set that has no effect without a URL. Those that only bound

@@ -58,7 +58,7 @@ pub(crate) fn no_tokens() -> std::sync::Arc<VerifiedTokens> {
     ))
 }
 
-/// The account of a request about one user, of a caller with this index and limit of its own.
+/// The account of a request about one user, of a caller with this number and limit of its own.
 pub(super) fn account(caller: usize, misses_per_second: Option<usize>) -> Account {
     Account { priority: Priority::Single, caller_limit: CallerRateLimit { caller, misses_per_second } }
 }

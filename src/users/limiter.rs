@@ -95,7 +95,7 @@ pub(super) enum CallKind {
 }
 
 impl Account {
-    /// Returns the index of the caller's rule.
+    /// Returns the number of the caller.
     pub(super) fn caller(self) -> usize {
         self.caller_limit.caller
     }

@@ -101,6 +101,7 @@ fn every_large_external_crate_has_one_owner() {
                 "auth/revocations/family",
                 "auth/verified",
                 "changes",
+                "policy/permit",
                 "sandbox/shared_cache",
                 "shared_cache",
             ],

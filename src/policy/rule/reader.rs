@@ -15,8 +15,6 @@ use crate::{
 /// One caller's settings, and the other settings that they are checked against.
 pub(super) struct Reader<'a, 'e> {
     pub(super) caller: &'a CallerSettings,
-    /// The index of the entry.
-    pub(super) index: usize,
     /// The key of the entry, such as `callers[0]`.
     pub(super) key: &'a str,
     pub(super) config: &'a Config,
@@ -34,7 +32,7 @@ impl Reader<'_, '_> {
         }
         let (matcher, attributes) = (self.matcher(), self.attributes());
         self.check_reads_and_admin();
-        let caller_limit = CallerRateLimit { caller: self.index, misses_per_second: *misses_per_second };
+        let caller_limit = CallerRateLimit::new(name, *misses_per_second);
         let matcher = matcher?;
         Some(Rule {
             name: name.as_str().into(),

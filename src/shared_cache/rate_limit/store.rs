@@ -22,15 +22,12 @@ pub struct SharedRateLimit {
     namespace: Namespace,
     index: IndexKey,
     keys: RateLimitKeys,
-    callers: Arc<[CallerKey]>,
     replicas_at_most: usize,
 }
 
 /// What the replicas must agree on to share a rate limit.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RateLimitSharing {
-    /// The names of the callers, in the order of the settings.
-    pub callers: Vec<String>,
     /// The most replicas that there will be; at least 1.
     pub replicas_at_most: usize,
 }
@@ -45,9 +42,7 @@ impl SharedRateLimit {
     ) -> Self {
         let hash = index.hash(&[namespace.as_str(), "rate limit", account, region]);
         let keys = RateLimitKeys::new(format!("{namespace}:b1:{{{hash}}}"));
-        let caller = |name: &String| CallerKey::new(index.hash(&[namespace.as_str(), "caller", name]));
-        let callers = sharing.callers.iter().map(caller).collect();
-        Self { transport, namespace, index, keys, callers, replicas_at_most: sharing.replicas_at_most }
+        Self { transport, namespace, index, keys, replicas_at_most: sharing.replicas_at_most }
     }
 
     /// Returns the most replicas that there will be; at least 1.
@@ -65,9 +60,10 @@ impl SharedRateLimit {
         self.index.user(&self.namespace, pool, sub)
     }
 
-    /// Returns the key of a caller, by its index in the settings.
-    pub fn caller(&self, index: usize) -> Option<&CallerKey> {
-        self.callers.get(index)
+    /// Returns the key of a caller, by its number, which is the same in all replicas.
+    pub fn caller(&self, number: usize) -> CallerKey {
+        let number = number.to_string();
+        CallerKey::new(self.index.hash(&[self.namespace.as_str(), "caller", &number]))
     }
 
     /// Learns the epoch, and reads the server's clock.

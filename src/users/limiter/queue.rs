@@ -22,7 +22,7 @@ pub(super) struct CategoryQueue {
     pace: Pace,
     /// How long a call takes, as a moving average.
     latency: Duration,
-    /// By the index of the caller's rule.
+    /// By the number of the caller.
     callers: BTreeMap<usize, CallerQueue>,
 }
 

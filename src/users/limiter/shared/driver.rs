@@ -115,10 +115,10 @@ impl Driver {
     fn ask(&self, clock: Clock, ask: Ask, now: Instant) {
         let (store, replica) = (self.store.clone(), Arc::clone(&self.replica));
         let taken = async move {
-            let caller = ask.caller.and_then(|asking| {
-                let caller = store.caller(asking.index)?;
+            let key = ask.caller.map(|asking| store.caller(asking.index));
+            let caller = ask.caller.zip(key.as_ref()).map(|(asking, caller)| {
                 let (own_limit, others_wait) = (asking.own_limit, asking.others_wait);
-                Some(CallerPlace { caller, replica: &replica, others_wait, own_limit })
+                CallerPlace { caller, replica: &replica, others_wait, own_limit }
             });
             let take = Take {
                 clock: clock.bounds(),
@@ -137,13 +137,13 @@ impl Driver {
     fn end(&self, clock: Clock, ended: EndedCall) {
         let (store, replica) = (self.store.clone(), Arc::clone(&self.replica));
         let end = async move {
-            let charged = ended.charged.and_then(|(caller, limit)| Some((store.caller(caller)?, limit)));
+            let charged = ended.charged.map(|(caller, limit)| (store.caller(caller), limit));
             let end = End {
                 clock: clock.bounds(),
                 call: &CallKey::new(&replica, ended.number),
                 category: ended.category.as_str(),
                 user: &store.user(&ended.user.pool, &ended.user.sub),
-                caller: charged,
+                caller: charged.as_ref().map(|(caller, limit)| (caller, *limit)),
                 counts_for: ended.counts_for,
             };
             // Otherwise the call leaves the log by itself.

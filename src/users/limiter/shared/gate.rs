@@ -38,7 +38,7 @@ pub(in crate::users::limiter) struct Gate {
 pub(in crate::users::limiter) struct CategoryGate {
     /// The calls of the cut-off allowance.
     pub(in crate::users::limiter) cut_off: SlidingLog,
-    /// By the index of the caller's rule; none for background calls.
+    /// By the number of the caller; none for background calls.
     lanes: BTreeMap<Option<usize>, Lane>,
     crowd: Option<Counted>,
 }

@@ -121,8 +121,7 @@ impl Replica {
         let link = Arc::new(store.link());
         let transport: Arc<ModelLink> = Arc::clone(&link);
         let keys = ("cl".parse().unwrap(), index_key("index"), sealer("cl", &["value"]));
-        let callers = ["one", "two", "three"].map(str::to_owned).to_vec();
-        let sharing = RateLimitSharing { callers, replicas_at_most: 4 };
+        let sharing = RateLimitSharing { replicas_at_most: 4 };
         let cache = SharedCache::new(transport, keys, Some(sharing), Metrics::new().shared_entries);
         let store = cache.rate_limit("", "eu-west-1").unwrap();
         let limiter = RateLimiter::shared(settings, store, &UpstreamMetrics::default());
