@@ -41,6 +41,7 @@ pub use self::{
     events::{EventCatchUp, EventScope, EventsSettings},
     limits::LimitSettings,
     listen::ListenAddress,
+    memory_limit::CHANGE_LOG_BYTES,
     reload::Reload,
     revocation::{OnlineCheck, RevocationCause, RevocationSettings},
     secret::{AUDIT_KEY, PREVIOUS_AUDIT_KEY, Secret, Secrets},

@@ -7,7 +7,7 @@ use super::{
     place::{EventId, Place, Run},
     rules::{Rule, holds},
 };
-use crate::{cache::shared_allocation, clock::BootTime};
+use crate::{cache::shared_allocation, clock::BootTime, config::CHANGE_LOG_BYTES};
 
 /// The events of the last 20 min without a gap, bounded in number and bytes. Those that report no
 /// change have a place too.
@@ -188,7 +188,8 @@ impl Event {
 impl Default for LogLimits {
     // As many as the stream of the replicas keeps.
     fn default() -> Self {
-        Self { events: 100_000, bytes: 32 << 20 }
+        let bytes = usize::try_from(CHANGE_LOG_BYTES).unwrap_or(usize::MAX);
+        Self { events: 100_000, bytes }
     }
 }
 

@@ -41,8 +41,8 @@ impl Config {
         }
     }
 
-    /// Returns the memory that the process may take at most, in bytes: full caches, connections, threads
-    /// and audit buffers.
+    /// Returns the memory that the process may take at most, in bytes: full caches, connections, threads,
+    /// audit buffers, and the log of changes if a caller watches.
     pub fn most_memory(&self) -> u64 {
         let threads = u64::try_from(self.threads()).unwrap_or(u64::MAX);
         let cache = &self.cache;
@@ -53,6 +53,7 @@ impl Config {
             cache.max_absent_bytes,
             self.revocation.max_bytes,
             self.limits.memory,
+            if self.callers.iter().any(|caller| caller.watch) { CHANGE_LOG_BYTES } else { 0 },
             threads.saturating_mul(self.thread_bytes()),
         ];
         sizes.into_iter().fold(0, u64::saturating_add)
@@ -64,9 +65,9 @@ impl Config {
         let [limit_text, most_text] = [limit, most / MIB * MIB].map(bounded::format);
         (most > limit).then(|| {
             format!(
-                "the caches, revocations, connections (limits.memory), and {} serving threads with their audit \
-                 buffers may take {most_text}, more than the memory limit of {limit_text}: lower cache.max_bytes \
-                 or workers, or raise the limit",
+                "the caches, revocations, changes for watchers, connections (limits.memory), and {} serving threads \
+                 with their audit buffers may take {most_text}, more than the memory limit of {limit_text}: lower \
+                 cache.max_bytes or workers, or raise the limit",
                 self.threads()
             )
         })
@@ -125,6 +126,8 @@ fn lowest(groups: &str, root: &Path) -> Option<u64> {
 const BASE_BYTES: u64 = 20 * MIB;
 // What a serving thread keeps for its next calls (`.cargo/config.toml`).
 const THREAD_BYTES: u64 = 17 * MIB;
+/// The most that the log of changes takes, in bytes.
+pub const CHANGE_LOG_BYTES: u64 = 32 * MIB;
 // The least that `limits.memory` may be.
 const LEAST_OF_CONNECTIONS: u64 = 8 * MIB;
 const UNLIMITED: u64 = 1 << 60;
@@ -132,6 +135,7 @@ const UNLIMITED: u64 = 1 << 60;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CallerSettings;
 
     #[test]
     fn sizes_that_are_not_set_fit_into_the_limit() {
@@ -146,6 +150,15 @@ mod tests {
         let unlimited = Config::default().fitted(None);
         assert_eq!(unlimited.cache.max_bytes, default.cache.max_bytes);
         assert_eq!(unlimited.memory_excess(), None);
+    }
+
+    #[test]
+    fn the_log_of_changes_has_its_part_if_a_caller_watches() {
+        let callers = vec![CallerSettings { watch: true, ..CallerSettings::default() }];
+        let fitted = |config: Config| Config { workers: 1, ..config }.fitted(Some(256 * MIB));
+        let (without, with) = (fitted(Config::default()), fitted(Config { callers, ..Config::default() }));
+        assert_eq!(with.cache.max_bytes, without.cache.max_bytes - CHANGE_LOG_BYTES);
+        assert_eq!(with.memory_excess(), None);
     }
 
     #[test]
