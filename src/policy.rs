@@ -44,6 +44,11 @@ impl Policy {
         Some(Self { rules, pools: pools?.clone() })
     }
 
+    /// Returns the pools that the rules are about.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
     /// Returns what is risky about each rule that requires no credential, with the rule's name.
     pub fn risks(&self) -> impl Iterator<Item = (&str, Risk)> {
         self.rules.iter().flat_map(|rule| rule.risks().map(|risk| (&*rule.name, risk)))

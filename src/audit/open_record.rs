@@ -30,6 +30,8 @@ pub struct OpenRecord<'a> {
     method: &'static str,
     request_id: &'a str,
     peer: Option<Address>,
+    /// None for those in use when it is closed.
+    pools: Option<&'a Pools>,
     pending: Mutex<PendingRecord>,
 }
 
@@ -42,11 +44,18 @@ impl Recorder {
         is_about_user: bool,
     ) -> OpenRecord<'a> {
         let queue = self.0.as_ref().filter(|_| is_about_user);
-        OpenRecord { queue, method, request_id, peer: None, pending: Mutex::default() }
+        OpenRecord { queue, method, request_id, peer: None, pools: None, pending: Mutex::default() }
     }
 }
 
-impl OpenRecord<'_> {
+impl<'a> OpenRecord<'a> {
+    /// Names only these pools, which the call began with: a reload may replace them before it ends.
+    #[must_use]
+    pub fn of_pools(mut self, pools: &'a Pools) -> Self {
+        self.pools = Some(pools);
+        self
+    }
+
     /// Names the address that the call came from.
     #[must_use]
     pub fn of_peer(mut self, address: Address) -> Self {
@@ -166,8 +175,9 @@ impl OpenRecord<'_> {
         let queue = self.queue.take()?;
         let pending = mem::take(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner));
         let time = SystemTime::now();
-        let pools = queue.shared.pools.load();
-        let records = pending.scopes(outcome).map(|scope| self.record(queue, &pools, &pending, scope, time));
+        let current = queue.shared.pools.load();
+        let pools = self.pools.unwrap_or(&current);
+        let records = pending.scopes(outcome).map(|scope| self.record(queue, pools, &pending, scope, time));
         queue.push(records, is_awaited)
     }
 

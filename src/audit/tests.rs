@@ -8,7 +8,7 @@ use crate::{
     attribute::Selection,
     config::{ErrorCollector, PoolSettings},
     freshness::FreshnessRequirement,
-    query::{BatchQuery, Query},
+    query::{BatchQuery, Query, Target},
     user::Sub,
 };
 
@@ -57,6 +57,32 @@ async fn a_call_leaves_one_record_however_it_ends() {
     buffered(recorder.open("s/M", "ignored", false).close(Ok(())));
     let expected = [("answered", "answered"), ("refused", "DEADLINE"), ("cancelled", "cancelled")];
     assert_eq!(trail.end().await, expected.map(|(id, outcome)| (id.to_owned(), outcome.to_owned())));
+}
+
+#[tokio::test]
+async fn a_call_names_the_pools_that_it_began_with() {
+    let trail = TestTrail::begin(|_| {});
+    let pools = trail.audit.0.as_ref().unwrap().pools.load_full();
+    let recorder = trail.audit.recorder();
+    let [kept, late] = ["kept", "late"].map(|id| {
+        let record = recorder.open("s/M", id, true);
+        record
+            .set_target(&Target { sub: "ada".parse().unwrap(), pool: Some("eu-west-1_A".parse().unwrap()) });
+        record
+    });
+    let kept = kept.of_pools(&pools);
+    let other = PoolSettings { id: "eu-west-1_B".into(), ..pool() };
+    let config = Config { pools: vec![other], ..Config::default() };
+    trail.audit.set_pools(&Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap());
+    drop((kept.close(Ok(())), late.close(Ok(()))));
+    let path = trail.folder.path().join("audit.jsonl");
+    let Some(writing) = trail.writing else { unreachable!() };
+    writing.end().await;
+    let text = fs::read_to_string(path).unwrap();
+    let records: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&records[0]["pool"], records[0]["sub_hash"].is_string()), (&"eu-west-1_A".into(), true));
+    assert!(records[1]["pool"].is_null(), "a pool that is not served is not named");
 }
 
 #[tokio::test]
@@ -183,13 +209,12 @@ impl TestTrail {
     }
 }
 
+fn pool() -> PoolSettings {
+    PoolSettings { id: "eu-west-1_A".into(), app_clients: vec!["a".into()], ..PoolSettings::default() }
+}
+
 fn read(audit: AuditSettings) -> Result<(Audit, Metrics), String> {
-    let pools = vec![PoolSettings {
-        id: "eu-west-1_A".into(),
-        app_clients: vec!["a".into()],
-        ..PoolSettings::default()
-    }];
-    let config = Config { audit, pools, ..Config::default() };
+    let config = Config { audit, pools: vec![pool()], ..Config::default() };
     let (metrics, mut errors) = (Metrics::new(), ErrorCollector::new(&config));
     let pools = Pools::read(&config, &mut errors);
     let audit = Audit::read(&config, pools.as_ref(), &metrics, &mut errors);

@@ -109,7 +109,7 @@ impl Dispatcher {
             let live = live.get();
             let Live { service, counters } = &*live;
             let call = CallObserver::start(request.uri().path(), request.headers(), *timeout, counters);
-            let record = call.open_record(recorder).of_peer(peer.address);
+            let record = call.open_record(recorder).of_peer(peer.address).of_pools(service.policy.pools());
             let span = call.span(request.headers());
             let outcome = match call.method.handler {
                 Handler::Ours(rpc) => {
