@@ -85,6 +85,10 @@ struct Inner {
     cache_metrics: CacheMetrics,
 }
 
+/// Clients of pools, which are not in use yet.
+#[derive(Debug)]
+pub struct PoolClients(HashMap<PoolId, Cognito>);
+
 impl Users {
     /// Prepares a client for every pool, with credentials of the AWS chain, and starts to read the
     /// quotas. Calls to Cognito run on the current runtime. An erasure also removes the user's
@@ -114,18 +118,22 @@ impl Users {
         users
     }
 
-    /// Looks up the users of these pools from now on. A pool that was served before, unchanged, keeps its
-    /// client. Call it in the runtime that calls Cognito.
-    pub async fn set_pools(
+    /// Returns the clients of these pools, for [`Self::set_clients`]. A pool that is served already,
+    /// unchanged, keeps its client. Call it in the runtime that calls Cognito.
+    pub async fn clients_of(
         &self,
         pools: &Pools,
         budget: &BudgetSettings,
         metrics: &Metrics,
         outgoing: &Outgoing,
-    ) {
+    ) -> PoolClients {
         let shared = self.0.shared.as_ref().map(|shared| shared.store());
         let connector = Connector { budget, shared, metrics, outgoing };
-        let cognito = connector.connect(pools, &self.0.cognito.load_full()).await;
+        PoolClients(connector.connect(pools, &self.0.cognito.load_full()).await)
+    }
+
+    /// Looks up the users of the pools of these clients from now on.
+    pub fn set_clients(&self, PoolClients(cognito): PoolClients) {
         self.0.cognito.store(Arc::new(cognito));
     }
 

@@ -16,11 +16,13 @@ use super::{
 };
 use crate::{
     audit::Recorder,
+    auth::Authenticator,
     config::{Config, ConfigErrors, ErrorCollector, Reload},
     policy::Policy,
     pool::Pools,
     service::{Dispatcher, Service},
     telemetry::metrics::ReloadOutcome,
+    users::PoolClients,
 };
 
 /// Newly loaded settings, or what is wrong with them.
@@ -50,6 +52,12 @@ struct NewAccess {
     policy: Policy,
 }
 
+/// What calls to new pools need.
+struct Connected {
+    authenticator: Authenticator,
+    clients: PoolClients,
+}
+
 impl Access<'_> {
     /// Reports readiness, and applies what is loaded; never returns.
     pub(super) async fn follow(mut self, mut loaded: mpsc::Receiver<Loaded>) {
@@ -75,15 +83,24 @@ impl Access<'_> {
                 info!("the pools and callers of the settings are unchanged");
                 ReloadOutcome::Unchanged
             }
-            Ok(new) => match self.record(&new.changes, Ok(())).await {
-                true => self.apply(new).await,
-                false => {
-                    warn!("the new settings are refused: their audit record cannot be written");
-                    ReloadOutcome::Refused
-                }
-            },
+            Ok(new) => self.replace(new).await,
         };
         self.components.metrics.server.settings_reloads.get(outcome).inc();
+    }
+
+    /// Applies new settings once nothing can fail any more and their record is written.
+    async fn replace(&mut self, new: NewAccess) -> ReloadOutcome {
+        let Some(connected) = self.connect(&new).await else {
+            warn!("the new settings are refused: their pools cannot be connected");
+            self.record(&[], Err("refused")).await;
+            return ReloadOutcome::Refused;
+        };
+        if !self.record(&new.changes, Ok(())).await {
+            warn!("the new settings are refused: their audit record cannot be written");
+            return ReloadOutcome::Refused;
+        }
+        self.apply(new, connected);
+        ReloadOutcome::Applied
     }
 
     /// Checks new settings like a start, together with the running ones that a reload does not
@@ -117,24 +134,27 @@ impl Access<'_> {
         }
     }
 
-    async fn apply(&mut self, new: NewAccess) -> ReloadOutcome {
+    /// Prepares what calls to the new pools need. Returns none if that fails, which is a bug.
+    async fn connect(&self, new: &NewAccess) -> Option<Connected> {
+        let Components { metrics, outgoing, .. } = self.components;
+        let (users, pools) = (self.service.users.clone(), new.pools.clone());
+        let (budget, metrics, for_clients) = (new.config.budget.clone(), metrics.clone(), outgoing.clone());
+        let connecting = self
+            .upstream
+            .spawn(async move { users.clients_of(&pools, &budget, &metrics, &for_clients).await });
+        let clients = connecting.await.ok()?;
+        let _context = self.upstream.enter();
+        let authenticator = self.service.authenticator.with_pools(&new.pools, outgoing);
+        Some(Connected { authenticator, clients })
+    }
+
+    fn apply(&mut self, new: NewAccess, Connected { authenticator, clients }: Connected) {
         let NewAccess { config, changes, pools, policy } = new;
-        let Components { audit, metrics, outgoing, .. } = self.components;
-        let authenticator = {
-            let _context = self.upstream.enter();
-            Arc::new(self.service.authenticator.with_pools(&pools, outgoing))
-        };
+        let Components { audit, metrics, .. } = self.components;
         let users = self.service.users.clone();
-        let connecting = {
-            let (users, pools, budget) = (users.clone(), pools.clone(), config.budget.clone());
-            let (metrics, outgoing) = (metrics.clone(), outgoing.clone());
-            self.upstream.spawn(async move { users.set_pools(&pools, &budget, &metrics, &outgoing).await })
-        };
-        if connecting.await.is_err() {
-            return ReloadOutcome::Refused;
-        }
+        users.set_clients(clients);
         warnings::of_callers(&config, &policy).iter().for_each(Warning::log);
-        let service = Service::new(authenticator, Arc::new(policy), users);
+        let service = Service::new(Arc::new(authenticator), Arc::new(policy), users);
         metrics.callers.set_names(config.callers.iter().map(|caller| &*caller.name));
         audit.set_pools(&pools);
         self.served.send_replace(pools.clone());
@@ -145,6 +165,8 @@ impl Access<'_> {
         self.startup.replace_pools(&self.service, &pools);
         (self.config, self.pools) = (config, pools);
         info!(changes = changes.join(", "), "the pools and callers of the settings were reloaded");
-        ReloadOutcome::Applied
     }
 }
+
+#[cfg(test)]
+mod tests;
