@@ -153,7 +153,7 @@ impl Server {
         let caught_up = consumer.as_ref().and_then(Consumer::caught_up).map(CaughtUp::wait);
         let mut startup = Startup::begin(&handle, ready.clone(), metrics.clone());
         startup.wait_for_revocations(&service, caught_up);
-        startup.wait_for_pools(&service, pools.iter().map(|pool| pool.id.clone()));
+        startup.wait_for_pools(&service, pools);
         let shutdown_times = config.shutdown.clone();
         let access = Access {
             components,

@@ -162,7 +162,7 @@ impl Access<'_> {
         let old = mem::replace(&mut self.service, service);
         old.authenticator.retire(&self.service.authenticator);
         old.replaced.cancel();
-        self.startup.replace_pools(&self.service, &pools);
+        self.startup.replace_pools(&self.service, &self.pools, &pools);
         (self.config, self.pools) = (config, pools);
         info!(changes = changes.join(", "), "the pools and callers of the settings were reloaded");
     }

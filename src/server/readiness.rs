@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tonic::Status;
 use tracing::{info, warn};
 
-use crate::pool::{PoolId, Pools};
+use crate::pool::{Pool, PoolId, Pools};
 
 /// The readiness of the server and of each pool; cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,6 +27,16 @@ pub(super) enum Requirement {
 
 impl Requirement {
     pub(super) const ALL: [Self; 2] = [Self::SigningKeys, Self::Credentials];
+
+    /// Returns whether the pools get it in different ways.
+    fn differs(self, one: &Pool, other: &Pool) -> bool {
+        match self {
+            Self::SigningKeys => one.jwks_url != other.jwks_url,
+            Self::Credentials => {
+                (one.credentials, &one.region, &one.role) != (other.credentials, &other.region, &other.role)
+            }
+        }
+    }
 }
 
 /// What is ready.
@@ -98,15 +108,23 @@ impl ReadyState {
         self.checks().map(line).collect()
     }
 
-    /// Serves these pools from now on, and returns those that lack something. One that stays keeps its
-    /// state.
-    pub(super) fn set_pools(&mut self, pools: &Pools) -> Vec<PoolId> {
-        self.pools.retain(|id, _| pools.by_id(id).is_some());
-        for pool in pools.iter() {
-            self.pools.entry(pool.id.clone()).or_insert_with(|| Requirement::ALL.into());
-        }
-        let waiting = self.pools.iter().filter(|(_, missing)| !missing.is_empty());
-        waiting.map(|(id, _)| id.clone()).collect()
+    /// Serves these pools from now on, in place of `old`. One that stays keeps what it has, unless it now
+    /// gets it elsewhere.
+    pub(super) fn set_pools(&mut self, old: &Pools, pools: &Pools) {
+        let lacked = mem::take(&mut self.pools);
+        let missing = |pool: &Pool| match (old.by_id(&pool.id), lacked.get(&pool.id)) {
+            (Some(old), Some(lacked)) => {
+                let changed = Requirement::ALL.into_iter().filter(|needed| needed.differs(old, pool));
+                lacked.iter().copied().chain(changed).collect()
+            }
+            _ => Requirement::ALL.into(),
+        };
+        self.pools = pools.iter().map(|pool| (pool.id.clone(), missing(pool))).collect();
+    }
+
+    /// Returns what a pool still lacks.
+    pub(super) fn missing(&self, pool: &PoolId) -> BTreeSet<Requirement> {
+        self.pools.get(pool).cloned().unwrap_or_default()
     }
 
     /// Records that a pool has what it needs. Returns whether calls about it can now be answered.

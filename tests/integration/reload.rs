@@ -1,6 +1,8 @@
 use std::{thread, time::Duration};
 
-use cognito_lookup::proto::{MirrorOptions, UserMirror, user_service_client::UserServiceClient};
+use cognito_lookup::proto::{
+    GetUserRequest, MirrorOptions, UserMirror, user_service_client::UserServiceClient,
+};
 use cognito_standin::StandIn;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -58,12 +60,17 @@ impl Settings {
 
     /// Returns the records of reloads, once there are so many.
     fn reloads(&self, count: usize) -> Vec<Value> {
+        self.records("settings.reload", count)
+    }
+
+    /// Returns the records of this method, once there are so many.
+    fn records(&self, method: &str, count: usize) -> Vec<Value> {
         loop {
             let text = std::fs::read_to_string(self.audit()).unwrap();
             let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let reloads: Vec<_> = records.filter(|record| record["method"] == "settings.reload").collect();
-            if reloads.len() >= count {
-                return reloads;
+            let records: Vec<_> = records.filter(|record| record["method"] == method).collect();
+            if records.len() >= count {
+                return records;
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -209,4 +216,52 @@ async fn a_pool_whose_keys_were_at_a_wrong_url_becomes_ready() {
     }
     process.signal("TERM");
     assert_eq!(process.wait(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_over_a_reload_is_recorded_with_the_pool_that_it_began_with() {
+    let settings = Settings::new(SELDOM);
+    let before = settings.with(WEB, &[SIDECAR]);
+    let process = settings.serve(&before);
+    let hold = settings.cognito.hold("AdminGetUser");
+    let mut client = UserServiceClient::connect(format!("http://{}", process.address)).await.unwrap();
+    let reading = tokio::spawn(async move {
+        client.get_user(GetUserRequest { sub: ADA.into(), ..GetUserRequest::default() }).await
+    });
+    while settings.cognito.calls("AdminGetUser") == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let pool = settings.cognito.pool_id();
+    process.rewrite(&before.replace(&format!("id = \"{pool}\""), "id = \"eu-west-1_Another\""));
+    process.signal("HUP");
+    process.wait_for_log(APPLIED);
+    drop(hold);
+    // Whether it is answered in time or not.
+    drop(reading.await.unwrap());
+    let records = settings.records("userlookup.v1.UserService/GetUser", 1);
+    assert_eq!((&records[0]["pool"], records[0]["sub_hash"].is_string()), (&pool.into(), true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_is_ready_if_it_has_what_the_reloaded_settings_need() {
+    let settings = Settings::new(SELDOM);
+    let good = settings.with(WEB, &[SIDECAR]);
+    let bad = good.replace(&format!("{:?}", settings.cognito.jwks_url()), "\"http://127.0.0.1:1\"");
+    let process = Process::start_with_settings("exec \"$0\" \"$@\"", &bad, &[]).listening();
+    let reload = |settings: &str| {
+        process.rewrite(settings);
+        process.signal("HUP");
+    };
+    let pool = format!("cognito_lookup_pool_ready{{pool=\"{}\"}}", settings.cognito.pool_id());
+    assert_eq!(http_get(process.admin, "/readyz").await.0, 503);
+    reload(&good);
+    process.wait_for_log("serving");
+    assert_eq!(http_get(process.admin, "/readyz").await.0, 200);
+    reload(&good.replace(WEB, "another0000000000000000001"));
+    process.wait_for_log(APPLIED);
+    let state = (http_get(process.admin, "/readyz").await.0, metric(process.admin, &pool).await);
+    assert_eq!(state, (200, 1.0), "it has the keys and credentials");
+    reload(&bad);
+    process.wait_for_log(APPLIED);
+    assert_eq!((http_get(process.admin, "/readyz").await.0, metric(process.admin, &pool).await), (503, 0.0));
 }
