@@ -31,7 +31,7 @@ use tokio::{
 use tracing::warn;
 
 use self::{
-    access::{Access, Loaded},
+    access::{Access, Reloading},
     components::Components,
     readiness::{Readiness, ReadyState},
     running::RunningServer,
@@ -53,6 +53,7 @@ use crate::{
     pool::Pools,
     service::Service,
     shared_cache::{SharedCache, ValueKeys},
+    telemetry::metrics::ServerMetrics,
     users::Users,
 };
 
@@ -61,8 +62,8 @@ use crate::{
 pub struct Server {
     config: Config,
     components: Components,
-    reloads: mpsc::Sender<Loaded>,
-    loaded: mpsc::Receiver<Loaded>,
+    reloads: mpsc::Sender<Reloading>,
+    loaded: mpsc::Receiver<Reloading>,
 }
 
 /// Reloads the files of a running server; cheap to clone.
@@ -71,7 +72,8 @@ pub struct Reloader {
     audit: Audit,
     tls: Option<Arc<Tls>>,
     value_keys: Option<Arc<ValueKeys>>,
-    settings: mpsc::Sender<Loaded>,
+    settings: mpsc::Sender<Reloading>,
+    metrics: ServerMetrics,
 }
 
 impl Reloader {
@@ -88,11 +90,18 @@ impl Reloader {
     }
 
     /// Uses the pools and callers of newly loaded settings, soon and all together. If the settings have
-    /// an error, the server logs it and keeps using the previous ones.
-    pub fn reload_settings(&self, loaded: Result<Config, ConfigErrors>) {
-        if self.settings.try_send(loaded).is_err() {
+    /// an error, the server logs it and keeps using the previous ones. Settings that are repeated were
+    /// loaded before; if they are refused for the same reasons, it does not log that again.
+    pub fn reload_settings(&self, loaded: Result<Config, ConfigErrors>, is_repeated: bool) {
+        if self.settings.try_send(Reloading { loaded, is_repeated }).is_err() && !is_repeated {
             warn!("the settings are not reloaded: earlier reloads have not ended");
+            self.metrics.settings_outdated.set(1);
         }
+    }
+
+    /// Returns whether the last settings that were loaded are not in use.
+    pub fn is_outdated(&self) -> bool {
+        self.metrics.settings_outdated.get() != 0
     }
 }
 
@@ -116,9 +125,10 @@ impl Server {
 
     /// Returns a handle that reloads the files of this server.
     pub fn reloader(&self) -> Reloader {
-        let Components { audit, tls, .. } = &self.components;
+        let Components { audit, tls, metrics, .. } = &self.components;
         let (value_keys, settings) = (self.components.value_keys(), self.reloads.clone());
-        Reloader { audit: audit.clone(), tls: tls.clone(), value_keys, settings }
+        let metrics = metrics.server.clone();
+        Reloader { audit: audit.clone(), tls: tls.clone(), value_keys, settings, metrics }
     }
 
     /// Serves until `shutdown` completes, then drains.
@@ -138,7 +148,7 @@ impl Server {
         config: Config,
         components: &Components,
         listeners: Listeners,
-        loaded: mpsc::Receiver<Loaded>,
+        loaded: mpsc::Receiver<Reloading>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         // Slow work there does not delay a serving thread, and a fetch outlives the call that started
@@ -163,6 +173,7 @@ impl Server {
             dispatcher: running.dispatcher.clone(),
             startup,
             recorder: components.audit.recorder(),
+            refused: Vec::new(),
             served,
             upstream: handle.clone(),
         };

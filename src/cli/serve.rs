@@ -1,6 +1,12 @@
 //! `serve`: serve until a signal ends the process.
 
-use std::{fs, future::pending, io, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    future::pending,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 use tokio::{
@@ -71,13 +77,14 @@ pub(super) async fn serve(
     source: Option<&SettingsSource>,
 ) -> Result<(), CommandError> {
     let reloaders: Vec<_> = servers.iter().map(|(server, _)| server.reloader()).collect();
-    let reload_settings = || {
+    let reload_settings = |is_repeated| {
         let Some(source) = source else { return };
-        reloaders.iter().for_each(|reloader| reloader.reload_settings(source.arguments.load()));
+        reloaders.iter().for_each(|reloader| reloader.reload_settings(source.arguments.load(), is_repeated));
     };
+    let is_outdated = || reloaders.iter().any(Reloader::is_outdated);
     let reload = || {
         reloaders.iter().for_each(Reloader::reload_files);
-        reload_settings();
+        reload_settings(false);
     };
     let (stop, stopped) = watch::channel(());
     let signalled = async {
@@ -99,7 +106,7 @@ pub(super) async fn serve(
     tokio::select! {
         ended = try_join_all(serving) => ended.map(drop).map_err(CommandError::failed),
         () = signalled => Err(CommandError::failed("stopped at once by a second signal")),
-        () = watch_file(source, reload_settings) => Ok(()),
+        () = watch_file(source.and_then(SettingsSource::watched), is_outdated, reload_settings) => Ok(()),
     }
 }
 
@@ -110,18 +117,31 @@ pub(super) struct SettingsSource {
     check_every: Duration,
 }
 
-/// Calls `changed` whenever the settings file has changed and then stays the same for one interval, so
-/// that a file that is being written is not read. Never returns.
-async fn watch_file(source: Option<&SettingsSource>, changed: impl Fn()) {
-    let Some(SettingsSource { file: Some(file), check_every, .. }) = source else { return pending().await };
+impl SettingsSource {
+    /// Returns the file, and how often it is checked; none if there is no file.
+    fn watched(&self) -> Option<(&Path, Duration)> {
+        self.file.as_deref().map(|file| (file, self.check_every))
+    }
+}
+
+/// Calls `reload` whenever the settings file has changed and then stays the same for one interval, so
+/// that a file that is being written is not read. Repeats that while what it has `is_outdated`: a file
+/// that it names may appear, or the audit sink recover. Never returns.
+async fn watch_file(
+    watched: Option<(&Path, Duration)>,
+    is_outdated: impl Fn() -> bool,
+    reload: impl Fn(bool),
+) {
+    let Some((file, check_every)) = watched else { return pending().await };
     let mut loaded = fs::read(file).ok();
     let mut last = loaded.clone();
     loop {
-        sleep(*check_every).await;
+        sleep(check_every).await;
         let contents = fs::read(file).ok();
-        if contents.is_some() && contents == last && contents != loaded {
+        let is_repeated = contents == loaded;
+        if contents.is_some() && contents == last && (!is_repeated || is_outdated()) {
             loaded.clone_from(&contents);
-            changed();
+            reload(is_repeated);
         }
         last = contents;
     }
@@ -159,3 +179,35 @@ const SAME_STOP: Duration = Duration::from_secs(1);
 // Less than systemd's timeout for a start, which is 90 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_file_is_loaded_again_until_it_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        fs::write(&file, "one").unwrap();
+        let (reloads, outdated) = (RefCell::new(Vec::new()), Cell::new(false));
+        let reload = |is_repeated| reloads.borrow_mut().push(is_repeated);
+        let watching = watch_file(Some((&file, Duration::from_secs(1))), || outdated.get(), reload);
+        let changing = async {
+            sleep(Duration::from_millis(2_500)).await;
+            assert!(reloads.borrow().is_empty(), "nothing has changed");
+            fs::write(&file, "two").unwrap();
+            outdated.set(true);
+            sleep(Duration::from_secs(4)).await;
+            assert_eq!(*reloads.borrow(), [false, true, true]);
+            outdated.set(false);
+            sleep(Duration::from_secs(4)).await;
+            assert_eq!(reloads.borrow().len(), 3, "it is in use");
+        };
+        tokio::select! {
+            () = watching => {}
+            () = changing => {}
+        }
+    }
+}

@@ -26,7 +26,15 @@ use crate::{
 };
 
 /// Newly loaded settings, or what is wrong with them.
-pub(super) type Loaded = Result<Config, ConfigErrors>;
+type Loaded = Result<Config, ConfigErrors>;
+
+/// Settings to use in place of the present ones.
+#[derive(Debug)]
+pub(super) struct Reloading {
+    pub(super) loaded: Loaded,
+    /// Whether the same were refused before. What is known of that is not said again.
+    pub(super) is_repeated: bool,
+}
 
 /// The pools and callers in use, and the parts that are notified when they are replaced.
 pub(super) struct Access<'a> {
@@ -38,6 +46,8 @@ pub(super) struct Access<'a> {
     pub(super) dispatcher: Dispatcher,
     pub(super) startup: Startup,
     pub(super) recorder: Recorder,
+    /// Why the last new settings were refused.
+    pub(super) refused: Vec<String>,
     /// Tells the receiver of change events.
     pub(super) served: watch::Sender<Pools>,
     /// Where AWS and the key servers are called.
@@ -60,58 +70,70 @@ struct Connected {
 
 impl Access<'_> {
     /// Reports readiness, and applies what is loaded; never returns.
-    pub(super) async fn follow(mut self, mut loaded: mpsc::Receiver<Loaded>) {
+    pub(super) async fn follow(mut self, mut reloads: mpsc::Receiver<Reloading>) {
         loop {
             tokio::select! {
                 () = self.startup.report() => {}
-                Some(loaded) = loaded.recv() => self.reload(loaded).await,
+                Some(reloading) = reloads.recv() => self.reload(reloading).await,
             }
         }
     }
 
-    async fn reload(&mut self, loaded: Loaded) {
-        let outcome = match loaded.and_then(|new| self.check(new)) {
-            Err(errors) => {
-                for error in errors.iter() {
-                    warn!(%error, "the new settings are refused; the previous ones stay in use");
-                }
-                // A refusal may go unrecorded: nothing has changed.
-                self.record(&[], Err("refused")).await;
-                ReloadOutcome::Refused
-            }
+    async fn reload(&mut self, Reloading { loaded, is_repeated }: Reloading) {
+        let replaced = match loaded.and_then(|new| self.check(new, is_repeated)) {
+            Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
             Ok(new) if new.changes.is_empty() => {
                 info!("the pools and callers of the settings are unchanged");
-                ReloadOutcome::Unchanged
+                Ok(ReloadOutcome::Unchanged)
             }
             Ok(new) => self.replace(new).await,
         };
-        self.components.metrics.server.settings_reloads.get(outcome).inc();
+        let metrics = &self.components.metrics.server;
+        metrics.settings_outdated.set(replaced.is_err().into());
+        match replaced {
+            Ok(outcome) => {
+                metrics.settings_reloads.get(outcome).inc();
+                self.refused.clear();
+            }
+            Err(reasons) if is_repeated && reasons == self.refused => {}
+            Err(reasons) => {
+                metrics.settings_reloads.get(ReloadOutcome::Refused).inc();
+                for error in &reasons {
+                    warn!(%error, "the new settings are refused; the previous ones stay in use");
+                }
+                self.refused = reasons;
+                // A refusal may go unrecorded: nothing has changed.
+                self.record(&[], Err("refused")).await;
+            }
+        }
     }
 
-    /// Applies new settings once nothing can fail any more and their record is written.
-    async fn replace(&mut self, new: NewAccess) -> ReloadOutcome {
-        let Some(connected) = self.connect(&new).await else {
-            warn!("the new settings are refused: their pools cannot be connected");
-            self.record(&[], Err("refused")).await;
-            return ReloadOutcome::Refused;
-        };
+    /// Applies new settings once nothing can fail any more and their record is written, or returns why
+    /// they are refused.
+    async fn replace(&mut self, new: NewAccess) -> Result<ReloadOutcome, Vec<String>> {
+        let refused = |problem: &str| vec![problem.to_owned()];
+        // Before anything is connected for nothing.
+        if !self.components.audit.is_ready() {
+            return Err(refused("their audit record cannot be written"));
+        }
+        let connected = self.connect(&new).await;
+        let connected = connected.ok_or_else(|| refused("their pools cannot be connected"))?;
         if !self.record(&new.changes, Ok(())).await {
-            warn!("the new settings are refused: their audit record cannot be written");
-            return ReloadOutcome::Refused;
+            return Err(refused("their audit record cannot be written"));
         }
         self.apply(new, connected);
-        ReloadOutcome::Applied
+        Ok(ReloadOutcome::Applied)
     }
 
     /// Checks new settings like a start, together with the running ones that a reload does not
     /// change.
-    fn check(&self, new: Config) -> Result<NewAccess, ConfigErrors> {
+    fn check(&self, new: Config, is_repeated: bool) -> Result<NewAccess, ConfigErrors> {
         let Reload { config, changes, ignored } = self.config.reload(new);
-        if !ignored.is_empty() {
+        if !ignored.is_empty() && !is_repeated {
             warn!(keys = ignored.join(", "), "these settings differ, and take effect at the next start only");
         }
         let watches = |config: &Config| config.callers.iter().any(|caller| caller.watch);
-        if watches(&config) && !watches(&self.config) {
+        if watches(&config) && !watches(&self.config) && !is_repeated {
             warn!(
                 "no caller had watch = true at the start, so streams of changes start at the next start only"
             );

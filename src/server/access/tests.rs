@@ -23,9 +23,20 @@ async fn a_reload_whose_pools_cannot_be_connected_is_recorded_as_refused() {
     // Nothing can be connected there any more.
     drop(runtime);
     let callers = vec![CallerSettings { name: "other".into(), ..config.callers[0].clone() }];
-    access.reload(Ok(Config { callers, ..config })).await;
-    let refused = components.metrics.server.settings_reloads.get(ReloadOutcome::Refused).get();
-    assert_eq!((outcomes(writing, &trail).await, refused), (vec!["refused".to_owned()], 1));
+    let new = Config { callers, ..config };
+    let repeat = |is_repeated| Reloading { loaded: Ok(new.clone()), is_repeated };
+    access.reload(repeat(false)).await;
+    access.reload(repeat(true)).await;
+    let metrics = &components.metrics.server;
+    let refused = || metrics.settings_reloads.get(ReloadOutcome::Refused).get();
+    assert_eq!((refused(), metrics.settings_outdated.get()), (1, 1), "it is said once");
+    access.reload(repeat(false)).await;
+    assert_eq!(refused(), 2, "another signal gets an answer");
+    let (_running, upstream) = BackgroundRuntime::start("upstream").unwrap();
+    access.upstream = upstream;
+    access.reload(repeat(true)).await;
+    assert_eq!((refused(), metrics.settings_outdated.get()), (2, 0));
+    assert_eq!(outcomes(writing, &trail).await, ["refused", "refused", "applied"]);
 }
 
 async fn access<'a>(components: &'a Components, config: &Config, upstream: &Handle) -> Access<'a> {
@@ -41,6 +52,7 @@ async fn access<'a>(components: &'a Components, config: &Config, upstream: &Hand
         service,
         startup: Startup::begin(upstream, ready, metrics.server.clone()),
         recorder: audit.recorder(),
+        refused: Vec::new(),
         served: watch::Sender::new(pools.clone()),
         upstream: upstream.clone(),
     }

@@ -28,6 +28,9 @@ metric_set! {
         /// Reloads of the pools and callers in the settings, by outcome. After a Refused one the previous
         /// ones stay in use.
         pub settings_reloads: EnumFamily<ReloadOutcome, Counter> = "settings_reloads",
+        /// Whether the pools and callers of the settings file are not in use, because they were refused: 1, else
+        /// 0.
+        pub settings_outdated: Gauge = "settings_outdated",
         /// Whether calls about a user pool can be answered: 1 once its signing keys and the AWS
         /// credentials for it are found, else 0.
         pool_ready: Family<[(&'static str, String); 1], Gauge> = "pool_ready",
