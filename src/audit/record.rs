@@ -145,12 +145,9 @@ mod tests {
             stale_reason: None,
         };
         let fetched = Freshness { source: Source::Cognito, ..fresh };
-        let receipt_id = "e-1".to_owned();
         let erasure = EraseUserResponse {
-            receipt_id,
-            erased_at: None,
+            receipt_id: "e-1".to_owned(),
             entries: 1,
-            absences: 0,
             verdicts: 2,
             fetches: 3,
             ..EraseUserResponse::default()

@@ -114,9 +114,10 @@ fn lowest(groups: &str, root: &Path) -> Option<u64> {
         }
     });
     let limits = lines.flat_map(|(root, file, path)| {
-        let path = Path::new(path.trim_start_matches('/')).to_owned();
-        let groups: Vec<_> = path.ancestors().map(|group| root.join(group).join(file)).collect();
-        groups.into_iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+        let groups = Path::new(path.trim_start_matches('/')).ancestors();
+        groups.filter_map(move |group| {
+            fs::read_to_string(root.join(group).join(file)).ok()?.trim().parse().ok()
+        })
     });
     // The first version writes "no limit" as a number near that of a page less than 2^63.
     limits.filter(|limit: &u64| *limit < UNLIMITED).min()

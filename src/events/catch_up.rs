@@ -223,8 +223,6 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use aws_config::{BehaviorVersion, SdkConfig};
-
     use super::*;
     use crate::{
         config::RevocationCause::{Disabled, SignedOut},
@@ -240,9 +238,7 @@ mod tests {
             let pool = |id: &&str| {
                 Arc::new(Pool { id: id.parse().unwrap(), ..test_pool(BareSubLookup::AdminGetUser) })
             };
-            let shared = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
-            let trails =
-                vec![PoolsTrail { trail: Trail::over(&shared), pools: ids.iter().map(pool).collect() }];
+            let trails = vec![PoolsTrail { trail: Trail::unused(), pools: ids.iter().map(pool).collect() }];
             let (users, metrics) =
                 (Users::with_cached(&"eu-west-1_A".parse().unwrap(), &[]), EventMetrics::default());
             let since = Duration::from_secs(hours * 3_600);

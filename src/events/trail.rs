@@ -56,6 +56,13 @@ impl Trail {
         Self { client: Client::from_conf(config.build()), credentials: None }
     }
 
+    /// Makes a client for a test in which it is not called.
+    #[cfg(test)]
+    pub(super) fn unused() -> Self {
+        let version = aws_config::BehaviorVersion::v2026_01_12();
+        Self::over(&SdkConfig::builder().behavior_version(version).build())
+    }
+
     /// Waits, without a time limit, until credentials are found. Cancel safe.
     pub(super) async fn ready(&self) {
         if let Some(credentials) = &self.credentials {

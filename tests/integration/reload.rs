@@ -204,7 +204,7 @@ async fn a_pool_whose_keys_were_at_a_wrong_url_becomes_ready() {
     let good = settings.with(WEB, &[SIDECAR]);
     let wrong = good.replace(&settings.cognito.jwks_url(), "http://127.0.0.1:1/keys");
     let process = Process::start_with_settings("exec \"$0\" \"$@\"", &wrong, &[]).listening();
-    process.wait_for_log("signing keys could not be fetched");
+    process.wait_for_log("signing keys still could not be fetched");
     assert_eq!(http_get(process.admin, "/readyz").await.0, 503);
     process.rewrite(&good);
     process.signal("HUP");
@@ -225,6 +225,7 @@ async fn a_call_over_a_reload_is_recorded_with_the_pool_that_it_began_with() {
     let process = settings.serve(&before);
     let hold = settings.cognito.hold("AdminGetUser");
     let mut client = UserServiceClient::connect(format!("http://{}", process.address)).await.unwrap();
+    #[expect(clippy::disallowed_methods, reason = "awaited below")]
     let reading = tokio::spawn(async move {
         client.get_user(GetUserRequest { sub: ADA.into(), ..GetUserRequest::default() }).await
     });

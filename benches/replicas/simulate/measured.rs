@@ -161,7 +161,7 @@ impl Taker {
         let number = self.last.fetch_add(1, Relaxed);
         let (replica, user) = (format!("replica-{replica}"), usize::try_from(number).unwrap());
         let (call, user) = (CallKey::new(&replica, number), self.store.user(&self.pool, &sub(user)));
-        let caller = self.store.caller(0).unwrap();
+        let caller = &self.store.caller(0);
         let place = CallerPlace { caller, replica: &replica, others_wait: true, own_limit: None };
         let (clock, limit) = (self.clock(), self.limit);
         let take = Take { clock, call: &call, category: "UserRead", limit, user: &user, caller: Some(place) };
