@@ -108,8 +108,10 @@ def test_the_ecs_health_command_reflects_readiness(cognito: str, ports: list[int
     addresses = {
         f"COGNITO_LOOKUP_{name}": f"0.0.0.0:{port}" for name, port in zip(["LISTEN", "ADMIN_LISTEN"], ports, strict=False)
     }
+    # The volume of the task, which the container mounts.
+    volume = {"COGNITO_LOOKUP_AUDIT__PATH": str(tmp_path / "audit.jsonl")}
     for pool, expected in [(cognito, 0), (UNREACHABLE, 4)]:
-        environment = declared | addresses | emulator_pool(pool)
+        environment = declared | addresses | volume | emulator_pool(pool)
         with serving(tmp_path, environment):
             poll(lambda: run_command(command, tmp_path, **environment).returncode == expected, f"status {expected}")
     assert run_command(command, tmp_path, **environment).returncode == 3, "the server has stopped"
