@@ -45,8 +45,8 @@ def _stubs(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @contextmanager
-def started_sandbox(directory: Path) -> Iterator[Sandbox]:
-    with running([os.environ["INTEROP_BINARY"], "sandbox", *EPHEMERAL_PORTS], directory) as child:
+def started_sandbox(directory: Path, *options: str) -> Iterator[Sandbox]:
+    with running([os.environ["INTEROP_BINARY"], "sandbox", *options, *EPHEMERAL_PORTS], directory) as child:
         line = json.loads(child.find(r'(?m)^(\{.*"message":\s*"listening".*\})$'))
         child.find(r'("message":\s*"serving")')
         (token,) = re.findall(r"(?m)^export ADA_TOKEN=(\S+)$", child.output())

@@ -25,7 +25,8 @@ def test_the_commands_of_the_page_make_a_copy_that_follows_a_change(tmp_path: Pa
     (checkout / "proto").symlink_to(ROOT / "proto")
     place.mkdir()
     home.mkdir()
-    with started_sandbox(home) as sandbox:
+    # As the page starts it.
+    with started_sandbox(home, "--loopback-caller") as sandbox:
         terminal = Terminal(sandbox)
         directory, install, *stubs, example = mirror.splitlines()
         folder = checkout / directory.removeprefix("cd ")
