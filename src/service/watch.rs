@@ -19,7 +19,7 @@ use crate::{
     wire,
 };
 
-/// Serves the streams of the contract. Its calls carry a [`WatchContext`].
+/// Serves the streams of the contract. Its calls carry a `WatchContext`.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchServer;
 
