@@ -194,30 +194,26 @@ impl<'a> OpenRecord<'a> {
         let pool = scope.pool.map_or_else(|| pools.only(), |id| pools.by_id(id));
         let pool = pool.map(|pool| &pool.id).filter(|_| scope.sub.is_some());
         let released = scope.released.filter(|_| scope.outcome.is_ok());
+        let attributes = released.map_or(&pending.requested, |(names, _)| names);
+        let outcome = match scope.outcome {
+            Ok(()) if released.is_some() => "released",
+            Ok(()) if pending.watched.is_some() => "opened",
+            Ok(()) if pending.settings.is_some() => "applied",
+            Ok(()) => "answered",
+            Err(reason) => reason,
+        };
         Record {
-            time,
-            request_id: self.request_id,
-            method: self.method,
             peer: self.peer,
             caller: pending.caller.as_deref(),
             principal: pending.principal.as_ref(),
             pool: pool.map(PoolId::as_str),
             sub_hash: pool.zip(scope.sub).map(|(pool, sub)| shared.key.hash(pool, sub)),
             users: scope.users,
-            attributes: released.map_or(&pending.requested, |(names, _)| names),
             freshness: released.map(|(_, freshness)| *freshness),
             erasure: pending.erasure.as_ref(),
             revocation: pending.revocation.as_ref(),
-            kinds: None,
-            changes: None,
             settings: pending.settings.as_deref(),
-            outcome: match scope.outcome {
-                Ok(()) if released.is_some() => "released",
-                Ok(()) if pending.watched.is_some() => "opened",
-                Ok(()) if pending.settings.is_some() => "applied",
-                Ok(()) => "answered",
-                Err(reason) => reason,
-            },
+            ..Record::new(time, (self.method, self.request_id), attributes, outcome)
         }
     }
 }

@@ -44,7 +44,35 @@ pub(super) struct Record<'a> {
     pub(super) outcome: &'static str,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// Makes a record without a caller and without a user.
+    pub(super) fn new(
+        time: SystemTime,
+        (method, request_id): (&'static str, &'a str),
+        attributes: &'a AttributeNames,
+        outcome: &'static str,
+    ) -> Self {
+        Self {
+            time,
+            request_id,
+            method,
+            peer: None,
+            caller: None,
+            principal: None,
+            pool: None,
+            sub_hash: None,
+            users: 0,
+            attributes,
+            freshness: None,
+            erasure: None,
+            revocation: None,
+            kinds: None,
+            changes: None,
+            settings: None,
+            outcome,
+        }
+    }
+
     /// Appends the record, which begins with `head`, and a line end.
     pub(super) fn append_to(&self, lines: &mut Vec<u8>, head: &[u8]) {
         let mut line = JsonLine::begin(lines, head);
@@ -220,24 +248,14 @@ mod tests {
     }
 
     fn record<'a>(attributes: &'a AttributeNames, outcome: &'static str) -> Record<'a> {
+        let time = UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900);
         Record {
-            time: UNIX_EPOCH + Duration::from_micros(1_795_614_746_007_900),
-            request_id: "r-1",
-            method: "s/M",
             peer: Some(Address::Ip([10, 0, 0, 7].into())),
             caller: Some("web"),
             principal: Some(&PRINCIPAL),
             pool: Some("p_1"),
             sub_hash: Some(SubHash([b'0'; 64])),
-            users: 0,
-            attributes,
-            freshness: None,
-            erasure: None,
-            revocation: None,
-            kinds: None,
-            changes: None,
-            settings: None,
-            outcome,
+            ..Record::new(time, ("s/M", "r-1"), attributes, outcome)
         }
     }
 

@@ -62,23 +62,10 @@ impl StreamRecorder {
 
     fn record<'r>(&'r self, none: &'r AttributeNames, outcome: &'static str) -> Record<'r> {
         Record {
-            time: SystemTime::now(),
-            request_id: &self.request_id,
-            method: self.method,
             peer: Some(self.peer),
             caller: Some(&self.caller),
             principal: Some(&self.principal),
-            pool: None,
-            sub_hash: None,
-            users: 0,
-            attributes: none,
-            freshness: None,
-            erasure: None,
-            revocation: None,
-            kinds: None,
-            changes: None,
-            settings: None,
-            outcome,
+            ..Record::new(SystemTime::now(), (self.method, &self.request_id), none, outcome)
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Change {
     pub kinds: ChangeKinds,
     /// When it changed by Cognito's clock, if Cognito said so.
     pub changed_at: Option<SystemTime>,
-    /// When this service heard of it. It is told within a second, so that no checkpoint is ahead of it.
+    /// When this service published it. It is in the log within a second, so no checkpoint is ahead of it.
     pub seen_at: SystemTime,
     /// Tokens issued until this time are refused, if any are.
     pub tokens_issued_until: Option<SystemTime>,

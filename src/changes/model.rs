@@ -321,7 +321,7 @@ async fn step(
     }
 }
 
-/// A user changes. Every client that has a copy must hear of it, unless it is told to forget all.
+/// Changes a user. Every client with a copy must receive the change, or `OUT_OF_RANGE`.
 fn change(store: &mut Store, clients: &mut [Client], n: usize) {
     let seen_at = TimePoint::now().system;
     store.publish(Some((user(n).into(), Change::seen(ChangeKind::Attributes, seen_at))));

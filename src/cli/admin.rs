@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::{
     CommandError,
-    client::{self, Client},
-    print::{self, OutputFormat},
+    client::{self, Common},
+    print,
 };
 use crate::proto::{
     AttributeAccess, EntryState, EraseUserRequest, EraseUserResponse, ExpireUserRequest,
@@ -20,13 +20,8 @@ use crate::proto::{
 pub(super) struct Target {
     /// The user's sub; `-` reads it from standard input, which process lists do not show
     sub: String,
-    /// The user's pool, if the service has several
-    #[arg(long, value_name = "ID")]
-    user_pool_id: Option<String>,
     #[command(flatten)]
-    output: OutputFormat,
-    #[command(flatten)]
-    client: Client,
+    common: Common,
 }
 
 /// The user to erase.
@@ -54,24 +49,24 @@ pub(super) struct Explain {
 impl Target {
     fn names(&self) -> Result<(String, String), CommandError> {
         let sub = client::parse_sub(&self.sub)?;
-        Ok((sub.as_str().to_owned(), self.user_pool_id.clone().unwrap_or_default()))
+        Ok((sub.as_str().to_owned(), self.common.user_pool_id.clone().unwrap_or_default()))
     }
 }
 
 /// Shows the cache entry of a user.
 pub(super) async fn inspect(target: Target) -> Result<(), CommandError> {
-    let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
+    let ((sub, user_pool_id), connection) = (target.names()?, target.common.client.connect().await?);
     let request = connection.request(InspectUserRequest { sub, user_pool_id });
     let answer = connection.finish(connection.admin().inspect_user(request).await).await?;
-    target.output.print("InspectUserResponse", &answer, format_entry)
+    target.common.output.print("InspectUserResponse", &answer, format_entry)
 }
 
 /// Makes the next lookup of a user fetch from Cognito.
 pub(super) async fn expire(target: Target) -> Result<(), CommandError> {
-    let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
+    let ((sub, user_pool_id), connection) = (target.names()?, target.common.client.connect().await?);
     let request = connection.request(ExpireUserRequest { sub, user_pool_id });
     let answer = connection.finish(connection.admin().expire_user(request).await).await?;
-    target.output.print("ExpireUserResponse", &answer, |answer| {
+    target.common.output.print("ExpireUserResponse", &answer, |answer| {
         let outcome = if answer.held { EXPIRED } else { "the user was not cached" };
         format!("{outcome}{}", if answer.reached_all_replicas { ON_ALL } else { "" })
     })
@@ -82,21 +77,21 @@ pub(super) async fn erase(arguments: Erase) -> Result<(), CommandError> {
     let Erase { yes, target } = arguments;
     let (sub, user_pool_id) = target.names()?;
     if !yes {
-        confirm(&format!("Erase everything about {sub} at {}?", target.client.address()))?;
+        confirm(&format!("Erase everything about {sub} at {}?", target.common.client.address()))?;
     }
-    let connection = target.client.connect().await?;
+    let connection = target.common.client.connect().await?;
     let request = connection.request(EraseUserRequest { sub, user_pool_id });
     let answer = connection.finish(connection.admin().erase_user(request).await).await?;
-    target.output.print("EraseUserResponse", &answer, format_receipt)
+    target.common.output.print("EraseUserResponse", &answer, format_receipt)
 }
 
 /// Shows what a caller may read of a user.
 pub(super) async fn explain(arguments: Explain) -> Result<(), CommandError> {
     let Explain { caller, attributes, target } = arguments;
-    let ((sub, user_pool_id), connection) = (target.names()?, target.client.connect().await?);
+    let ((sub, user_pool_id), connection) = (target.names()?, target.common.client.connect().await?);
     let request = connection.request(ExplainAccessRequest { caller, sub, user_pool_id, attributes });
     let answer = connection.finish(connection.admin().explain_access(request).await).await?;
-    target.output.print("ExplainAccessResponse", &answer, format_explanation)
+    target.common.output.print("ExplainAccessResponse", &answer, format_explanation)
 }
 
 fn confirm(question: &str) -> Result<(), CommandError> {

@@ -16,7 +16,11 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{CommandError, print::sanitized, probe};
+use super::{
+    CommandError,
+    print::{OutputFormat, sanitized},
+    probe,
+};
 use crate::{
     config,
     proto::{admin_service_client::AdminServiceClient, user_service_client::UserServiceClient},
@@ -34,6 +38,18 @@ pub(super) struct Client {
     tls: Tls,
     #[command(flatten)]
     token: Token,
+}
+
+/// The pool of the users, the output format and the service.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    /// The user's pool, if the service has several
+    #[arg(long, value_name = "ID")]
+    pub(super) user_pool_id: Option<String>,
+    #[command(flatten)]
+    pub(super) output: OutputFormat,
+    #[command(flatten)]
+    pub(super) client: Client,
 }
 
 /// The TLS files of a connection.

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::{
     CommandError,
-    client::{self, Client},
-    print::{self, OutputFormat},
+    client::{self, Common},
+    print,
 };
 use crate::proto::{RevokeTokensRequest, RevokeTokensResponse, revoke_tokens_request::Tokens};
 
@@ -24,18 +24,14 @@ pub(super) struct Arguments {
     /// reads standard input
     #[arg(long, value_name = "FILE")]
     family_of: Option<PathBuf>,
-    /// The user's pool, if the service has several
-    #[arg(long, value_name = "ID")]
-    user_pool_id: Option<String>,
     #[command(flatten)]
-    output: OutputFormat,
-    #[command(flatten)]
-    client: Client,
+    common: Common,
 }
 
 /// Revokes the tokens and prints until when they are refused.
 pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
-    let Arguments { sub, issued_until, family_of, user_pool_id, output, client } = arguments;
+    let Arguments { sub, issued_until, family_of, common: Common { user_pool_id, output, client } } =
+        arguments;
     let sub = sub.as_deref().map(client::parse_sub).transpose()?;
     let family = family_of.as_deref().map(client::read_text).transpose()?;
     let tokens = family.map(|token| Tokens::AccessToken(token.trim().to_owned()));

@@ -14,7 +14,7 @@ use tonic_types::StatusExt as _;
 
 use super::{
     CommandError,
-    client::{self, Client, Connection},
+    client::{self, Common, Connection},
     print::{OutputFormat, sanitized},
     print_line, report,
 };
@@ -38,18 +38,13 @@ pub(super) struct Arguments {
     /// The file with the resume token: continue from it, and write each new one to it
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
-    /// The user's pool, if the service has several
-    #[arg(long, value_name = "ID")]
-    user_pool_id: Option<String>,
     #[command(flatten)]
-    output: OutputFormat,
-    #[command(flatten)]
-    client: Client,
+    common: Common,
 }
 
 /// Prints the changes. Fails if the first stream cannot be opened, or if a retry does not help.
 pub(super) async fn run(arguments: Arguments) -> Result<(), CommandError> {
-    let Arguments { subs, kinds, resume, user_pool_id, output, client } = arguments;
+    let Arguments { subs, kinds, resume, common: Common { user_pool_id, output, client } } = arguments;
     let subs = subs.iter().map(|sub| Ok(client::parse_sub(sub)?.as_str().to_owned()));
     let mut request = WatchUsersRequest {
         subs: subs.collect::<Result<_, CommandError>>()?,

@@ -111,7 +111,7 @@ impl Applier {
             };
         }
         let told = told(change);
-        // Before watchers are told: a read that follows must not get the groups of an older token.
+        // Before the change is announced: a read that follows must not get the groups of an older token.
         let groups = match change.kind {
             ChangeKind::Groups => self.outdate_groups(pool, Some(sub), change).await,
             _ => EventOutcome::Late,

@@ -83,7 +83,7 @@ impl Service {
         };
         let revocation = Revocation { pool: pool.id.clone(), tokens, at };
         context.audit.set_revocation(&revocation);
-        // A revocation of a token family does not name the user, so watchers are told here.
+        // A revocation of a token family does not name the user, so it cannot announce the change.
         let names_user = matches!(revocation.tokens, RevokedTokens::OfUser(_));
         let revoked = self.users.revoke(revocation).await?;
         if !names_user {

@@ -112,7 +112,7 @@ impl State {
         }
         let directory = self.directory();
         let user = directory.users().iter().find(|user| {
-            // A federated user too, whom Cognito does not find by `sub`.
+            // By either name: AdminGetUser does not find a federated user by its `sub`.
             user.username == request.user || user.sub == request.user
         })?;
         let issue = if request.id { claims::id_token } else { claims::access_token };

@@ -40,9 +40,9 @@ impl LimiterState {
     }
 
     /// Returns the caller's first waiting call without a take in flight that the limits of its user and
-    /// of the caller allow now; if there is none, when the next one is allowed. A call that would be
-    /// given up before the answer is passed over: its grant would be of use to nobody, and there may be
-    /// such a call at the head of the queue all the time.
+    /// of the caller allow now; if there is none, when the next one is allowed. A call that
+    /// would be given up before the answer is passed over: its grant would be wasted, and a full queue
+    /// has such a call at its head most of the time.
     fn first_to_ask_for(
         &self,
         category: QuotaCategory,

@@ -1,4 +1,4 @@
-//! What those that watch at one replica are told of changes that another one hears of.
+//! Changes that one replica receives, in the streams of another.
 
 use tokio::time::{sleep, timeout};
 
