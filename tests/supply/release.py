@@ -33,7 +33,7 @@ def main(triple: str, build: str, out: str) -> None:
     binary = Path(build) / triple / "release" / NAME
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        notices = [path for path in sorted(ROOT.glob("*")) if path.name.startswith(("LICENSE", "NOTICE", "THIRD-PARTY"))]
+        notices = [ROOT / "LICENSE", ROOT / "THIRD_PARTY_LICENSES.md"]
         contents = {path.name: path for path in [binary, *notices]}
         archive(files / f"{NAME}-{version}-{triple}.tar.gz", {f"{NAME}-{version}/{name}": contents[name] for name in contents})
         sbom(files / f"{NAME}-{version}.cdx.json", scratch)
@@ -126,10 +126,8 @@ def chart(path: Path, scratch: Path) -> None:
 
 def proto(path: Path) -> None:
     """Packs the module for buf, which then reads it from the archive. Only files of the commit are in it."""
-    base = ROOT / "proto" if (ROOT / "proto/buf.yaml").exists() else ROOT
-    listed = run("git", "ls-files", "-z", "--", "proto", "buf.yaml", "LICENSE").split("\0")
-    files = {str(file.relative_to(base)) if base in file.parents else file.name: file for file in map(ROOT.joinpath, filter(None, listed))}
-    archive(path, files)
+    listed = run("git", "ls-files", "-z", "--", "proto", "LICENSE").split("\0")
+    archive(path, {name.removeprefix("proto/"): ROOT / name for name in listed if name})
     run(TOOLS / "python/bin/buf", "build", f"{path}#format=tar,compression=gzip", "--output", os.devnull)
 
 
