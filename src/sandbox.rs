@@ -11,7 +11,6 @@ use std::{fmt::Display, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use cognito_standin::{Keys, Placement, Pool, StandIn, local_url};
 use serde_json::json;
-use tracing::warn;
 
 pub use self::{
     arguments::{Arguments, Output},
@@ -40,8 +39,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts the emulator. Fails if one of the addresses is not on loopback and need be.
     pub fn start(arguments: &Arguments) -> Result<Self, Error> {
-        let remote = arguments.addresses().into_iter().find(|address| !address.ip().is_loopback());
-        if let Some(address) = remote.filter(|_| !arguments.allow_remote) {
+        if let Some(address) = arguments.remote_addresses().next().filter(|_| !arguments.allow_remote) {
             return Err(Error::NotLoopback(address));
         }
         let addresses = addresses(arguments)?;
@@ -57,13 +55,6 @@ impl Sandbox {
             .map_err(|error| Error::Listener(arguments.cognito, error))?;
         standin.set_scenario(arguments.fault);
         Ok(Self { addresses, loopback_caller: arguments.loopback_caller, shared_cache, standin })
-    }
-
-    /// Logs a warning if other machines may reach the sandbox.
-    pub fn log_warnings(&self, arguments: &Arguments) {
-        for address in arguments.addresses().into_iter().filter(|address| !address.ip().is_loopback()) {
-            warn!(%address, "--allow-remote: everyone who can connect can mint tokens and read the users");
-        }
     }
 
     /// Returns the settings of each replica. A user's token may read that user; the machine client may

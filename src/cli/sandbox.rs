@@ -35,7 +35,7 @@ async fn serve(arguments: &Arguments) -> Result<(), CommandError> {
         Error::NoPort(_) | Error::NotLoopback(_) | Error::UsersFile(..) => CommandError::usage(error),
     })?;
     let _telemetry = telemetry::start(&LogSettings::default());
-    sandbox.log_warnings(arguments);
+    arguments.log_warnings();
     let (mut servers, mut replicas) = (Vec::new(), Vec::new());
     for config in sandbox.configs() {
         let server = Server::read(config.clone()).map_err(CommandError::config)?;

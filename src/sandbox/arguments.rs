@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum, value_parser};
 use cognito_standin::Scenario;
+use tracing::warn;
 
 use super::control::Control;
 
@@ -63,8 +64,17 @@ pub enum Output {
 }
 
 impl Arguments {
-    /// Returns the addresses to listen on.
-    pub(super) fn addresses(&self) -> [SocketAddr; 3] {
+    /// Returns the addresses to listen on that other machines may reach.
+    pub(super) fn remote_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         [self.listen, self.admin_listen, self.cognito]
+            .into_iter()
+            .filter(|address| !address.ip().is_loopback())
+    }
+
+    /// Logs a warning if other machines may reach the sandbox.
+    pub fn log_warnings(&self) {
+        for address in self.remote_addresses() {
+            warn!(%address, "--allow-remote: everyone who can connect can mint tokens and read the users");
+        }
     }
 }

@@ -77,8 +77,7 @@ fn user_lines(standin: &StandIn, user: &User, name: &str) -> String {
 /// Returns the token of a machine, which may read any user.
 fn backend_lines(standin: &StandIn) -> String {
     let Some(client) = standin.pool().machine_clients.first() else { return String::new() };
-    let scopes: Vec<_> = client.scopes.iter().map(String::as_str).collect();
-    let token = standin.machine_token(&client.id, &scopes);
+    let token = standin.client_token(client);
     format!(
         "\n# a backend (client credentials of {}), which may read any user by sub\nexport {BACKEND}_TOKEN={token}\n",
         client.id

@@ -1,8 +1,10 @@
 //! Empties the caches of the replicas when the control port asks for it.
 
+use std::{collections::BTreeSet, error::Error};
+
 use cognito_standin::{Clearing, StandIn};
 use tokio::sync::mpsc;
-use tonic::{Request, transport::Channel};
+use tonic::{Request, metadata::MetadataValue};
 
 use crate::proto::{EraseUserRequest, admin_service_client::AdminServiceClient};
 
@@ -18,34 +20,25 @@ impl CacheClearing<'_> {
     /// Serves the requests; never ends, because the stand-in keeps their sender.
     pub(super) async fn run(&self, mut requests: mpsc::Receiver<Clearing>) {
         while let Some(clearing) = requests.recv().await {
-            clearing.done(self.clear().await.map_err(|error| error.to_string()));
+            let result = self.clear(&clearing.subs).await;
+            clearing.done(result.map_err(|error| error.to_string()));
         }
         std::future::pending().await
     }
 
-    /// Erases every user of the pool from every replica.
-    async fn clear(&self) -> Result<(), Box<dyn std::error::Error>> {
+    /// Erases these users from every replica.
+    async fn clear(&self, subs: &BTreeSet<String>) -> Result<(), Box<dyn Error>> {
         let client = self.standin.pool().machine_clients.first().ok_or("the pool has no machine client")?;
-        let scopes: Vec<_> = client.scopes.iter().map(String::as_str).collect();
-        let bearer = format!("Bearer {}", self.standin.machine_token(&client.id, &scopes));
+        let bearer: MetadataValue<_> = format!("Bearer {}", self.standin.client_token(client)).parse()?;
         for replica in &self.replicas {
             let mut admin = AdminServiceClient::connect(replica.clone()).await?;
-            for user in self.standin.users() {
-                let request = EraseUserRequest { sub: user.sub, ..EraseUserRequest::default() };
-                erase(&mut admin, request, &bearer).await?;
+            for sub in subs {
+                let message = EraseUserRequest { sub: sub.clone(), ..EraseUserRequest::default() };
+                let mut request = Request::new(message);
+                request.metadata_mut().insert("authorization", bearer.clone());
+                admin.erase_user(request).await?;
             }
         }
         Ok(())
     }
-}
-
-async fn erase(
-    admin: &mut AdminServiceClient<Channel>,
-    message: EraseUserRequest,
-    bearer: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", bearer.parse()?);
-    admin.erase_user(request).await?;
-    Ok(())
 }

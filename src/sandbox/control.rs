@@ -101,13 +101,9 @@ impl Control {
 impl Token {
     async fn mint(&self) -> Result<String, ControlError> {
         let Self { user, expired, forged, id, scope, groups, port } = self;
-        let mut request = json!({"user": user, "expired": expired, "forged": forged, "id": id});
-        if let (Some(fields), Some(scope)) = (request.as_object_mut(), scope) {
-            fields.insert("scope".to_owned(), json!(scope));
-        }
-        if let (Some(fields), Some(groups)) = (request.as_object_mut(), groups) {
-            fields.insert("groups".to_owned(), json!(groups));
-        }
+        let request = json!({
+            "user": user, "expired": expired, "forged": forged, "id": id, "scope": scope, "groups": groups,
+        });
         let answer = port.call(Method::POST, "token", &request).await?;
         let token = answer.get("access_token").and_then(Value::as_str).map(ToOwned::to_owned);
         token.ok_or_else(|| ControlError::Refused("its answer has no token".to_owned()))

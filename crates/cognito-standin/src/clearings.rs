@@ -1,16 +1,22 @@
 //! Requests to empty the cache of the service in front of the stand-in, which the service serves.
 
+use std::collections::BTreeSet;
+
 use tokio::sync::{mpsc, oneshot};
 
 /// A request to empty the cache, which is answered once that is done.
 #[derive(Debug)]
-pub struct Clearing(oneshot::Sender<Result<(), String>>);
+pub struct Clearing {
+    /// The `sub` of each user that may be cached.
+    pub subs: BTreeSet<String>,
+    answer: oneshot::Sender<Result<(), String>>,
+}
 
 impl Clearing {
     /// Answers the request.
     pub fn done(self, result: Result<(), String>) {
         // The one who asked may have left.
-        drop(self.0.send(result));
+        drop(self.answer.send(result));
     }
 }
 
@@ -25,11 +31,11 @@ impl Clearings {
         (Self(Some(sender)), receiver)
     }
 
-    /// Asks the service to empty its cache, and waits until it has.
-    pub(super) async fn request(&self) -> Result<(), String> {
+    /// Asks the service to remove these users from its cache, and waits until it has.
+    pub(super) async fn request(&self, subs: BTreeSet<String>) -> Result<(), String> {
         let (answer, answered) = oneshot::channel();
         let sender = self.0.as_ref().ok_or(NO_SERVICE)?;
-        sender.send(Clearing(answer)).await.map_err(|_| NO_SERVICE.to_owned())?;
+        sender.send(Clearing { subs, answer }).await.map_err(|_| NO_SERVICE.to_owned())?;
         answered.await.map_err(|_| NO_SERVICE.to_owned())?
     }
 }

@@ -50,11 +50,6 @@ impl Directory {
         }
     }
 
-    /// Starts again with these users, and ends all sessions.
-    pub(super) fn replace(&mut self, users: Vec<User>) {
-        *self = Self::new(users);
-    }
-
     /// Changes every user that `is_concerned` selects, and sets its modification time.
     pub(super) fn edit_all(
         &mut self,

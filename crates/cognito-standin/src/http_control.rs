@@ -1,7 +1,7 @@
 //! The endpoints below `/sandbox`, by which a test in any language controls the stand-in and the
 //! service in front of it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
@@ -12,7 +12,8 @@ use axum::{
 use serde_json::json;
 
 use super::{
-    http_response::HttpResponse, lock::lock, minting::TokenRequest, scenario::Scenario, state::State,
+    directory::Directory, http_response::HttpResponse, lock::lock, minting::TokenRequest, scenario::Scenario,
+    state::State,
 };
 
 pub(super) fn routes() -> Router<Arc<State>> {
@@ -58,26 +59,27 @@ async fn clear_fault(Shared(state): Shared<Arc<State>>) -> HttpResponse {
 }
 
 async fn clear_cache(Shared(state): Shared<Arc<State>>) -> HttpResponse {
-    clear(&state).await
+    clear(&state, state.subs()).await
 }
 
 /// Brings back the users and the faultlessness of the start, and empties the cache.
 async fn reset(Shared(state): Shared<Arc<State>>) -> HttpResponse {
     state.set_scenario(None);
-    state.directory().replace(state.pool.users.clone());
-    clear(&state).await
+    let subs = state.subs();
+    *state.directory() = Directory::new(state.pool.users.clone());
+    clear(&state, subs).await
 }
 
-async fn clear(state: &State) -> HttpResponse {
+async fn clear(state: &State, subs: BTreeSet<String>) -> HttpResponse {
     let clearings = lock(&state.clearings).clone();
-    match clearings.request().await {
+    match clearings.request(subs).await {
         Ok(()) => HttpResponse::json(200, &json!({})),
         Err(error) => problem(503, error),
     }
 }
 
 fn current(state: &State) -> HttpResponse {
-    HttpResponse::json(200, &json!({"fault": state.scenario().map(|scenario| scenario.to_string())}))
+    HttpResponse::json(200, &json!({"fault": state.fault()}))
 }
 
 fn problem(status: u16, error: String) -> HttpResponse {

@@ -59,10 +59,8 @@ impl State {
             }
         }
         let published = if request.id { SigningKey::Id } else { SigningKey::Access };
-        let keys = lock(&self.keys);
-        let header = json!({"kid": keys.key(published).kid, "alg": "RS256"});
         let signing = if request.forged { SigningKey::Unpublished } else { published };
-        Some(keys.key(signing).sign(&header.to_string(), &claims.to_string()))
+        Some(self.signed(published, signing, &claims))
     }
 
     pub(super) fn document(&self) -> Value {
@@ -75,7 +73,7 @@ impl State {
         });
         let mut document = Value::Object(lock(&self.announced).clone());
         insert(&mut document, "cognito", self.described_pool());
-        insert(&mut document, "fault", self.scenario().map(|scenario| scenario.to_string()));
+        insert(&mut document, "fault", self.fault());
         insert(&mut document, "machine_clients", machines.collect::<Vec<_>>());
         insert(&mut document, "users", users.collect::<serde_json::Map<_, _>>());
         document
@@ -88,8 +86,8 @@ impl State {
             "user_pool_id": self.pool.id,
             "app_clients": self.pool.web_clients,
             "issuer": self.issuer,
-            "jwks_url": format!("{}/.well-known/jwks.json", self.issuer),
-            "token_url": format!("{}/oauth2/token", self.url),
+            "jwks_url": self.jwks_url(),
+            "token_url": self.token_url(),
             "queue_url": self.queue_url(),
         })
     }

@@ -35,8 +35,8 @@ pub(super) fn token(state: &State, headers: &HeaderMap, form: &Form) -> HttpResp
 pub(super) fn discovery(state: &State) -> Value {
     json!({
         "issuer": state.issuer,
-        "jwks_uri": format!("{}/.well-known/jwks.json", state.issuer),
-        "token_endpoint": format!("{}/oauth2/token", state.url),
+        "jwks_uri": state.jwks_url(),
+        "token_endpoint": state.token_url(),
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": ["code", "token"],
         "subject_types_supported": ["public"],

@@ -1,7 +1,7 @@
 //! The state that the serving thread and the [`StandIn`](super::StandIn) share.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -86,8 +86,22 @@ impl State {
         *lock(&self.scenario) = scenario;
     }
 
-    pub(super) fn scenario(&self) -> Option<Scenario> {
-        *lock(&self.scenario)
+    /// The name of the scenario in which it fails.
+    pub(super) fn fault(&self) -> Option<String> {
+        lock(&self.scenario).map(|scenario| scenario.to_string())
+    }
+
+    /// The `sub` of each user of the start, and of each that there is now.
+    pub(super) fn subs(&self) -> BTreeSet<String> {
+        self.pool.users.iter().chain(self.directory().users()).map(|user| user.sub.clone()).collect()
+    }
+
+    pub(super) fn jwks_url(&self) -> String {
+        format!("{}/.well-known/jwks.json", self.issuer)
+    }
+
+    pub(super) fn token_url(&self) -> String {
+        format!("{}/oauth2/token", self.url)
     }
 
     /// The Region of the pool, which is also that of the queue and the trail.

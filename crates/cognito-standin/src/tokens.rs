@@ -9,6 +9,7 @@ use super::{
     claims::{self, SignIn},
     keys::{Key, SigningKey},
     lock::lock,
+    pool::MachineClient,
     state::State,
     user::User,
 };
@@ -26,6 +27,11 @@ impl StandIn {
     pub fn id_token(&self, username: &str) -> Option<String> {
         let user = self.user(username)?;
         Some(self.state.id_token(&user, &self.state.first_sign_in(&user)))
+    }
+
+    /// Issues a token of a machine client of the pool, with all its scopes.
+    pub fn client_token(&self, client: &MachineClient) -> String {
+        self.state.machine_token(&client.id, &client.scopes.join(" "))
     }
 
     /// Issues a client-credentials token. It does not check that the pool knows the client and the
@@ -104,10 +110,15 @@ impl State {
     }
 
     fn token(&self, signing_key: SigningKey, claims: &Value) -> String {
+        self.signed(signing_key, signing_key, claims)
+    }
+
+    /// Signs with one key, under the id of another.
+    pub(super) fn signed(&self, named: SigningKey, signing: SigningKey, claims: &Value) -> String {
         let keys = lock(&self.keys);
-        let key = keys.key(signing_key);
         // A literal, to keep Cognito's order of fields. A `kid` is base64 and needs no escaping.
-        key.sign(&format!(r#"{{"kid":"{}","alg":"RS256"}}"#, key.kid), &claims.to_string())
+        let header = format!(r#"{{"kid":"{}","alg":"RS256"}}"#, keys.key(named).kid);
+        keys.key(signing).sign(&header, &claims.to_string())
     }
 }
 

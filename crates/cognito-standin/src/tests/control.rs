@@ -1,10 +1,12 @@
 //! The endpoints below `/sandbox`.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Keys, Placement, Pool, StandIn},
+    super::{Keys, Placement, Pool, StandIn, User},
     exchange, get, ok, refused, standin,
 };
 
@@ -83,10 +85,19 @@ fn a_reset_brings_back_the_users_and_asks_the_service_to_forget() {
     assert_eq!(unconnected, (503, json!({"error": "no service is connected to this stand-in"})));
     let mut clearings = standin.clearings();
     standin.delete_user("ada").expect("ada");
+    standin.put_user(User {
+        sub: "eve-sub".to_owned(),
+        username: "eve".to_owned(),
+        ..Pool::sandbox().users[0].clone()
+    });
     request(&standin, "PUT /sandbox/fault/throttle", "");
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| request(&standin, "POST /sandbox/reset", ""));
-        clearings.blocking_recv().expect("a request").done(Ok(()));
+        let clearing = clearings.blocking_recv().expect("a request");
+        let of_the_start = Pool::sandbox().users.into_iter().map(|user| user.sub);
+        let known: BTreeSet<_> = of_the_start.chain(["eve-sub".to_owned()]).collect();
+        assert_eq!(clearing.subs, known, "also one that the reset removes");
+        clearing.done(Ok(()));
         assert_eq!(asked.join().expect("no panic"), (200, json!({})));
     });
     ok(&standin, "AdminGetUser", json!({"Username": "ada"}));
