@@ -147,6 +147,11 @@ impl Config {
         Self::merge(sources).map(|config| single_pool::expand(config).fitted(memory_limit))
     }
 
+    /// Returns whether a caller may watch, so that changes are logged.
+    pub fn has_watchers(&self) -> bool {
+        self.callers.iter().any(|caller| caller.watch)
+    }
+
     /// Returns the settings if there is no error in any single one of them.
     pub fn validated(self) -> Result<Self, ConfigErrors> {
         ErrorCollector::new(&self).finish(Some(()))?;

@@ -215,7 +215,7 @@ async fn build_service(
             shared,
         )
     };
-    let changes = match config.callers.iter().any(|caller| caller.watch) {
+    let changes = match config.has_watchers() {
         true => Changes::start(&config.watch, shared.as_ref().map(SharedCache::sealer), &metrics.watch),
         false => Ok(Changes::off()),
     };

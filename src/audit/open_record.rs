@@ -171,12 +171,27 @@ impl<'a> OpenRecord<'a> {
         self.finish(outcome, true)
     }
 
+    /// As [`close`](Self::close), and waits. Returns whether the record was written, where records are
+    /// required.
+    pub async fn close_written(self, outcome: Result<(), &'static str>) -> bool {
+        match self.close(outcome) {
+            Some(written) => written.await.is_ok(),
+            None => true,
+        }
+    }
+
     fn finish(&mut self, outcome: Outcome, is_awaited: bool) -> Option<WriteAck> {
         let queue = self.queue.take()?;
         let pending = mem::take(self.pending.get_mut().unwrap_or_else(PoisonError::into_inner));
         let time = SystemTime::now();
-        let current = queue.shared.pools.load();
-        let pools = self.pools.unwrap_or(&current);
+        let current;
+        let pools = match self.pools {
+            Some(pools) => pools,
+            None => {
+                current = queue.shared.pools.load();
+                &**current
+            }
+        };
         let records = pending.scopes(outcome).map(|scope| self.record(queue, pools, &pending, scope, time));
         queue.push(records, is_awaited)
     }

@@ -53,7 +53,7 @@ impl Config {
             cache.max_absent_bytes,
             self.revocation.max_bytes,
             self.limits.memory,
-            if self.callers.iter().any(|caller| caller.watch) { CHANGE_LOG_BYTES } else { 0 },
+            if self.has_watchers() { CHANGE_LOG_BYTES } else { 0 },
             threads.saturating_mul(self.thread_bytes()),
         ];
         sizes.into_iter().fold(0, u64::saturating_add)

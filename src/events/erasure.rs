@@ -42,10 +42,7 @@ pub(super) async fn erase(
         }
         Err(InvalidationFailure::Panicked) => Err("INTERNAL"),
     };
-    let is_recorded = match record.close(outcome) {
-        Some(written) => written.await.is_ok(),
-        None => true,
-    };
+    let is_recorded = record.close_written(outcome).await;
     erased.is_ok() && is_recorded
 }
 

@@ -132,8 +132,7 @@ impl Access<'_> {
         if !ignored.is_empty() && !is_repeated {
             warn!(keys = ignored.join(", "), "these settings differ, and take effect at the next start only");
         }
-        let watches = |config: &Config| config.callers.iter().any(|caller| caller.watch);
-        if watches(&config) && !watches(&self.config) && !is_repeated {
+        if config.has_watchers() && !self.config.has_watchers() && !is_repeated {
             warn!(
                 "no caller had watch = true at the start, so streams of changes start at the next start only"
             );
@@ -150,10 +149,7 @@ impl Access<'_> {
         let id = Uuid::now_v7().to_string();
         let record = self.recorder.open("settings.reload", &id, true);
         record.set_settings(changes);
-        match record.close(outcome) {
-            Some(written) => written.await.is_ok(),
-            None => true,
-        }
+        record.close_written(outcome).await
     }
 
     /// Prepares what calls to the new pools need. Returns none if that fails, which is a bug.

@@ -156,8 +156,8 @@ impl View<'_> {
             table.row(["shared_cache", "not configured"]);
             return table;
         }
-        let is_open = self.sum("cognito_lookup_shared_cache_open", &[]) == Some(1.0);
-        table.row(["store", if is_open { "not used: it fails or is too slow" } else { "used" }]);
+        let words = ["used", "not used: it fails or is too slow"];
+        table.row(["store", self.yes("cognito_lookup_shared_cache_open", words)]);
         self.outcomes(&mut table, "calls", "cognito_lookup_shared_cache_calls_total", "outcome");
         self.outcomes(&mut table, "lookups", "cognito_lookup_shared_cache_lookups_total", "outcome");
         table.row(["gaps in its events", &self.count("cognito_lookup_shared_cache_gaps_total", &[])]);
@@ -170,11 +170,8 @@ impl View<'_> {
             table.row(["events.queue_url", "not configured"]);
             return table;
         }
-        let is_stale = self.sum("cognito_lookup_events_stale", &[]) == Some(1.0);
-        table.row([
-            "queue",
-            if is_stale { "not received from for events.stale_after" } else { "received from" },
-        ]);
+        let words = ["received from", "not received from for events.stale_after"];
+        table.row(["queue", self.yes("cognito_lookup_events_stale", words)]);
         for (name, metric) in [
             ("last receive", "cognito_lookup_events_polled_timestamp_seconds"),
             ("newest change", "cognito_lookup_events_last_timestamp_seconds"),

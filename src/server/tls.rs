@@ -22,7 +22,7 @@ use crate::{
 
 /// Returns until when a client certificate is valid, which the handshake has verified.
 pub(super) fn certificate_end(der: &CertificateDer<'_>) -> Option<SystemTime> {
-    validity::expiry(der, SystemTime::now()).ok()
+    validity::end(der).ok()
 }
 
 /// The TLS configuration of the gRPC port.
