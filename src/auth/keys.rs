@@ -44,8 +44,8 @@ impl Keys {
         client: HttpClient,
         previous: Option<&Self>,
     ) -> Self {
-        let state =
-            watch::Sender::new(previous.map_or_else(State::default, |keys| keys.state.borrow().clone()));
+        let previous = previous.map(|keys| keys.state.borrow().clone()).filter(|state| !state.is_retired);
+        let state = watch::Sender::new(previous.unwrap_or_default());
         let fetch_requested = Arc::new(Notify::new());
         let refresh = RefreshTask {
             client,
@@ -54,8 +54,7 @@ impl Keys {
             state: state.clone(),
             fetch_requested: Arc::clone(&fetch_requested),
         };
-        // Not joined: it ends with `Keys`. A panic closes the channel, which means that no keys are
-        // available.
+        // Not joined: it ends with `Keys`. After a panic the keys are used for their time.
         #[expect(clippy::disallowed_methods, reason = "this is the owner of the key task")]
         let task = tokio::spawn(refresh.run()).abort_handle();
         Self { state, fetch_requested, task }
@@ -91,15 +90,15 @@ impl Keys {
     /// Forgets all keys, for good. No token that they verified is valid any more.
     pub(super) fn retire(&self) {
         self.task.abort();
-        self.state.send_replace(State::default());
+        // A fetch that ends at this moment must not bring them back: the task ends at its next wait only.
+        self.state.send_replace(State { is_retired: true, ..State::default() });
     }
 
     /// Waits until there are keys.
     pub(super) async fn loaded(&self) {
-        // An error means that the task has ended, so there will be no keys.
-        if self.state.subscribe().wait_for(|state| state.current().is_some()).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        let mut state = self.state.subscribe();
+        // It cannot close, because this is its sender.
+        let _keys = state.wait_for(|state| state.current().is_some()).await;
     }
 }
 
@@ -117,6 +116,8 @@ struct State {
     /// When the last fetch ended, successful or not.
     last_attempt: Option<BootTime>,
     failed: bool,
+    /// Whether no key may be held any more.
+    is_retired: bool,
 }
 
 impl State {
@@ -183,8 +184,17 @@ impl RefreshTask {
             }
             self.metrics
                 .fetch_ended(fetched.as_ref().map_or_else(FetchError::outcome, |_| JwksFetchOutcome::Ok));
-            self.state.send_modify(|state| state.record_fetch(fetched.ok()));
+            self.record(fetched.ok());
         }
+    }
+
+    fn record(&self, fetched: Option<KeySet>) {
+        self.state.send_if_modified(|state| {
+            if !state.is_retired {
+                state.record_fetch(fetched);
+            }
+            !state.is_retired
+        });
     }
 
     /// Fetches the keys from the first URL that has them. If none has, the first failure counts.

@@ -95,6 +95,17 @@ async fn in_an_outage_the_last_key_set_is_used_for_a_day() {
     assert_eq!(rejected(&keys, "old").await, Some(Rejected::KeysUnavailable));
 }
 
+#[tokio::test]
+async fn a_fetch_that_ends_with_the_keys_brings_none_back() {
+    let (keys, state) = held(Some("old"));
+    let refresh = refresh(Vec::new(), state);
+    refresh.record(Some(set("old")));
+    assert_eq!(rejected(&keys, "old").await, None);
+    keys.retire();
+    refresh.record(Some(set("old")));
+    assert_eq!(rejected(&keys, "old").await, Some(Rejected::KeysUnavailable));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_is_current_until_it_is_withdrawn_or_a_day_old() {
     let (keys, state) = held(Some("old"));
@@ -267,7 +278,8 @@ fn refresh(urls: Vec<Uri>, state: watch::Sender<State>) -> RefreshTask {
 
 fn state(kid: Option<&str>) -> State {
     let now = BootTime::now();
-    State { good: kid.map(|kid| (set(kid), now)), last_attempt: kid.map(|_| now), failed: false }
+    let good = kid.map(|kid| (set(kid), now));
+    State { good, last_attempt: kid.map(|_| now), ..State::default() }
 }
 
 fn fetched(state: &watch::Sender<State>, brought: Result<&str, ()>) {
