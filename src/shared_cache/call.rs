@@ -84,6 +84,11 @@ pub struct Event {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Events(pub Vec<Event>);
 
+impl Events {
+    /// The most that one read returns. One that returns fewer has read all there were.
+    pub const MOST: usize = 1_000;
+}
+
 /// Carries calls to the store. Production has the link to Valkey, tests a model of the scripts.
 pub trait Transport: Debug + Send + Sync {
     /// Returns whether calls are sent at present: one atomic load.

@@ -39,7 +39,7 @@ pub(super) fn xread(key: &str, after: &StreamPosition, wait: Duration) -> Cmd {
     // 0 would wait without end.
     let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
     let mut command = cmd("XREAD");
-    command.arg("COUNT").arg(MAX_EVENTS).arg("BLOCK").arg(millis);
+    command.arg("COUNT").arg(Events::MOST).arg("BLOCK").arg(millis);
     command.arg("STREAMS").arg(key).arg(&after.0);
     command
 }
@@ -102,7 +102,6 @@ fn sha1(script: &Script) -> String {
 pub(super) const SLOT_TAGS: [&str; 4] = ["kz", "zx", "jb", "nz"];
 
 const PROBE: &str = "redis.call('HSET', KEYS[1], 'p', '1') redis.call('PEXPIRE', KEYS[1], 10000) return 1";
-const MAX_EVENTS: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -89,7 +89,7 @@ fn place(event: &Event) -> Place {
     Place { number: event.number, id: EventId::parse(&event.position.0).unwrap_or_default() }
 }
 
-// Of at most 1,000 events each.
+// Of at most `Events::MOST` each.
 const MAX_READS: usize = 200;
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ impl Users {
             let end = shared.store.stream_end().await?;
             self.begin_log(shared, &end).await;
             place.follower = Some(Follower::at(end));
+            // An event that was passed over may have announced one.
+            place.revocations.is_behind = true;
             // What was cached before may have been invalidated before.
             shared.suspect_all();
             return Ok(());
@@ -83,7 +85,7 @@ impl Users {
             self.log_event(follower.run(), event, opened.as_ref().ok(), seen);
             is_whole &= seen == Seen::Whole;
         }
-        if !events.0.is_empty() && events.0.len() < MAX_EVENTS && is_whole {
+        if !events.0.is_empty() && events.0.len() < Events::MOST && is_whole {
             // A partial answer had all events up to the call.
             self.changes().note_read(asked, None);
         }
@@ -197,7 +199,5 @@ impl Users {
 
 /// How long a read waits for the next event; then the replica asks whether it missed one.
 const WAIT: Duration = Duration::from_secs(1);
-// The most that one read returns.
-const MAX_EVENTS: usize = 1_000;
 const LEAST_WAIT: Duration = Duration::from_millis(100);
 const BLIND_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,5 +1,7 @@
 //! Changes that one replica receives, in the streams of another.
 
+use std::time::SystemTime;
+
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -8,6 +10,7 @@ use super::{
     replicas::Fleet,
 };
 use crate::{
+    auth::{Revocation, RevokedTokens},
     changes::{Change, ChangeKind, ChangeKinds, Changes, Item, Subscription, WatchFilter, Watcher},
     clock::TimePoint,
     config::WatchSettings,
@@ -59,6 +62,27 @@ async fn a_change_is_seen_when_it_is_told_so_that_no_checkpoint_is_ahead() {
         by.users.announce(&by.pool.id, &ada, change).await.unwrap();
         assert!(next(&watch).await.seen_at > checkpoint.seen_through);
     }
+}
+
+/// The log begins at a new end of the events, and those before it are passed over.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_begins_to_watch_misses_no_revocation() {
+    let fleet = Fleet::start(2).await;
+    let [lab, begins] = [fleet.lab(0), fleet.lab(1)];
+    fleet.links[1].change(|faults| faults.delay = Duration::from_millis(20)..=Duration::from_millis(20));
+    sleep(Duration::from_secs(2)).await;
+    let (pool, ada, at) = (lab.pool.id.clone(), "ada".parse().unwrap(), SystemTime::now());
+    let revokes = async {
+        let change = Change::seen(ChangeKind::SignedOut, TimePoint::now().system);
+        lab.users.announce(&pool, &ada, change).await.unwrap();
+        // That one is read after 20 ms, and the new end is after 40 ms.
+        sleep(Duration::from_millis(30)).await;
+        let tokens = RevokedTokens::OfUser(ada.clone());
+        lab.users.revoke(Revocation { pool: pool.clone(), tokens, at }).await.unwrap();
+    };
+    let (_watch, ()) = tokio::join!(watch(begins), revokes);
+    sleep(Duration::from_secs(5)).await;
+    assert!(begins.users.refuses(&pool, &ada, at - Duration::from_secs(60)));
 }
 
 /// Opens a stream of all changes at a replica.
