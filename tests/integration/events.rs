@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use cognito_lookup::{
-    config::{AwsCredentials, Config, EventScope, EventsSettings},
+    config::{AwsCredentials, Config, EventScope, EventsSettings, RevocationCause},
     proto::{GetUserRequest, GetUserResponse, Source, health::health_check_response::ServingStatus},
 };
 use cognito_standin::{SigningKey, StandIn};
@@ -180,6 +180,29 @@ async fn a_sign_out_ends_the_tokens_issued_before_it() {
     app.wait_for_outcome("AdminUserGlobalSignOut", "Applied", 1.0).await;
     assert_failure(app.get_by_token(&token).await, Code::Unauthenticated, "TOKEN_REVOKED");
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cache, "the user stays");
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_tokens_only_if_the_settings_say_so() {
+    for revokes in [false, true] {
+        let app = app_with(|config| {
+            if revokes {
+                config.revocation.on.push(RevocationCause::Password);
+            }
+        })
+        .await;
+        let token = app.token("ada");
+        app.get_by_token(&token).await.unwrap();
+        let password = json!({"Username": "ada", "Password": "Another-1", "Permanent": true});
+        call(&app.cognito, "AdminSetUserPassword", password).await;
+        app.wait_for_outcome("AdminSetUserPassword", "Applied", 1.0).await;
+        let answer = app.get_by_token(&token).await;
+        if revokes {
+            assert_failure(answer, Code::Unauthenticated, "TOKEN_REVOKED");
+        } else {
+            answer.unwrap();
+        }
+    }
 }
 
 #[tokio::test]

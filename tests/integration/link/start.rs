@@ -173,7 +173,7 @@ async fn a_password_that_changes_while_connected_costs_nothing() {
     assert_eq!(linked.write("cl:1:{a}").await, written());
     client.command("CLIENT KILL TYPE normal").await.unwrap();
     linked.until("closed", || linked.reconnects("Closed") > 0.0).await;
-    linked.available().await;
-    assert_eq!(linked.write("cl:1:{a}").await, written());
+    // That may have been the connection of the events: then this one closes a little later.
+    linked.writes_again("cl:1:{a}").await;
     assert!(!linked.log.text().contains("credentials"), "{}", linked.log.text());
 }

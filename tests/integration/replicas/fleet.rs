@@ -111,7 +111,7 @@ impl Fleet {
             let applied = async || other.metric("events_applied_total", "").await;
             let before = applied().await;
             until("followed", async || {
-                first.expire(&sub(USERS)).await.unwrap();
+                first.expire_everywhere(&sub(USERS)).await;
                 applied().await > before
             })
             .await;

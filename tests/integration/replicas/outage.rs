@@ -55,7 +55,7 @@ async fn no_read_fails(outages: &[Outage]) {
     load.assert_none_failed("before").await;
     for outage in outages {
         // So that its stream is not empty.
-        fleet.replicas[0].expire(&sub(1_999)).await.unwrap();
+        fleet.replicas[0].expire_everywhere(&sub(1_999)).await;
         let (gaps, calls) = (fleet.sum("gaps_total", "").await, fleet.lookups());
         outage.begin(&mut store, &fleet).await;
         match outage {
@@ -130,7 +130,7 @@ async fn a_replica_that_is_cut_off_serves_on_and_hears_everything_on_its_return(
     until("disconnected", async || !last.is_connected().await).await;
     let user = sub(0);
     fleet.rename(&user, "New Name");
-    assert!(first.expire(&user).await.unwrap());
+    first.expire_everywhere(&user).await;
     // It tells no other replica, and says so.
     let failed = last.expire(&sub(1)).await.unwrap_err();
     assert_eq!(failure(&failed), (Code::Unavailable, "SHARED_CACHE_UNAVAILABLE".to_owned()));

@@ -59,6 +59,12 @@ impl Replica {
         self.admin().expire_user(request).await.map(|answer| answer.into_inner().reached_all_replicas)
     }
 
+    /// Expires a user, again until all replicas were told: beside other tests, the store may answer
+    /// after its time limit.
+    pub(crate) async fn expire_everywhere(&self, sub: &str) {
+        until("told", async || matches!(self.expire(sub).await, Ok(true))).await;
+    }
+
     pub(crate) async fn erase(&self, sub: &str) -> Result<EraseUserResponse, Status> {
         let request = EraseUserRequest { sub: sub.into(), ..EraseUserRequest::default() };
         self.admin().erase_user(request).await.map(tonic::Response::into_inner)
