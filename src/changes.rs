@@ -31,6 +31,7 @@ pub use self::{
     change::{Change, Changed, ChangedUser},
     filter::WatchFilter,
     kinds::ChangeKinds,
+    mailbox::MAX_PENDING,
     open::{OpenError, Watcher},
     place::{EventId, Place},
     streams::StreamEnd,

@@ -89,10 +89,10 @@ impl CallContext<'_> {
         match rule {
             Ok(rule) => {
                 self.memory.set_known();
-                self.audit.set_caller(Some(rule.name()), Some(rule.principal().clone()));
+                self.audit.set_caller(Some(rule.name()), Some(rule.principal()));
                 self.call.caller.get_or_init(|| Arc::clone(rule.name()));
             }
-            Err(_) => self.audit.set_caller(None, Principal::of(caller.identity())),
+            Err(_) => self.audit.set_caller(None, Principal::of(caller.identity()).as_ref()),
         }
     }
 }

@@ -29,6 +29,12 @@ impl From<UnixTime> for SystemTime {
     }
 }
 
+/// Returns the microseconds from 1970 to `time`, or 0 for an earlier one.
+pub fn micros_since_1970(time: SystemTime) -> u64 {
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
+}
+
 // From the beginning of the year 1.
 const YEARS_TO_1970: Duration = Duration::from_secs(62_135_596_800);
 const YEARS_TO_10000: Duration = Duration::from_secs(315_537_897_600);

@@ -65,8 +65,10 @@ impl<'a> OpenRecord<'a> {
 
     /// Sets the name of the caller's rule, none if no rule matches, and the principal that
     /// identified it.
-    pub fn set_caller(&self, name: Option<&Arc<str>>, principal: Option<Principal>) {
-        self.update(|pending| (pending.caller, pending.principal) = (name.map(Arc::clone), principal));
+    pub fn set_caller(&self, name: Option<&Arc<str>>, principal: Option<&Principal>) {
+        self.update(|pending| {
+            (pending.caller, pending.principal) = (name.map(Arc::clone), principal.cloned())
+        });
     }
 
     /// Sets the user of the caller's access token, if it has one, as the subject.

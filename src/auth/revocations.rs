@@ -53,6 +53,16 @@ pub enum RevokedTokens {
     SuspectsOfUser(Sub),
 }
 
+impl RevokedTokens {
+    /// Returns the user whose tokens are refused; none if they are named otherwise.
+    pub fn user(&self) -> Option<&Sub> {
+        match self {
+            Self::OfUser(sub) => Some(sub),
+            Self::OfFamily(_) | Self::SuspectsOfUser(_) => None,
+        }
+    }
+}
+
 /// The version of the revocations that a token was last checked against.
 #[derive(Debug, Default)]
 pub(super) struct CheckedVersion(AtomicU64);

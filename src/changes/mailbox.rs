@@ -84,8 +84,9 @@ impl Mailbox {
     }
 }
 
-// Covers a client that does not read for some seconds. Takes some 250 KB.
-pub(super) const MAX_PENDING: usize = 1_024;
+/// The most changes that wait for one stream: some 250 KB. Covers a client that does not read for some
+/// seconds.
+pub const MAX_PENDING: usize = 1_024;
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl Changes {
     pub async fn open(&self, watcher: Watcher) -> Result<Subscription, OpenError> {
         let Some(inner) = &self.0 else { return Err(OpenError::NotReady) };
         let Watcher { caller, filter, resume_token } = watcher;
-        let holder = filter.fingerprint(&caller);
+        let (holder, filter) = (filter.fingerprint(&caller), Arc::new(filter));
         let after = match &*resume_token {
             "" => None,
             token => Some(token::open(&inner.sealer, &holder, token)?),
@@ -69,7 +69,7 @@ impl Inner {
     fn try_open(
         self: &Arc<Self>,
         caller: &Arc<str>,
-        filter: &WatchFilter,
+        filter: &Arc<WatchFilter>,
         after: Option<(Run, Place)>,
         holder: [u8; 32],
     ) -> Result<Subscription, Retry> {
@@ -86,7 +86,7 @@ impl Inner {
                 OutOfRange::Expired => Retry::Never(OpenError::TokenExpired),
             })?;
         }
-        let opened = state.streams.open(caller, filter.clone(), after.map(|(_, place)| place));
+        let opened = state.streams.open(caller, Arc::clone(filter), after.map(|(_, place)| place));
         let (id, wake) = opened.map_err(|_| Retry::Never(OpenError::TooMany))?;
         drop(state);
         Ok(Subscription { inner: Arc::clone(self), id, wake, holder })

@@ -90,7 +90,7 @@ impl Streams {
     pub(super) fn open(
         &mut self,
         caller: &Arc<str>,
-        filter: WatchFilter,
+        filter: Arc<WatchFilter>,
         after: Option<Place>,
     ) -> Result<(u64, Arc<Notify>), TooMany> {
         let own = self.of_caller.get(caller).copied().unwrap_or_default();
@@ -108,7 +108,7 @@ impl Streams {
         *self.of_caller.entry(Arc::clone(caller)).or_default() += 1;
         let stream = Stream {
             caller: Arc::clone(caller),
-            filter: Arc::new(filter),
+            filter,
             mailbox: Mailbox::default(),
             catching_up: after,
             end: None,

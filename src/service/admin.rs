@@ -84,7 +84,7 @@ impl Service {
         let revocation = Revocation { pool: pool.id.clone(), tokens, at };
         context.audit.set_revocation(&revocation);
         // A revocation of a token family does not name the user, so it cannot announce the change.
-        let names_user = matches!(revocation.tokens, RevokedTokens::OfUser(_));
+        let names_user = revocation.tokens.user().is_some();
         let revoked = self.users.revoke(revocation).await?;
         if !names_user {
             let change = Change::seen(ChangeKind::SignedOut, SystemTime::now());

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{Service, watch_context::WatchContext, watch_stream::WatchStream};
 use crate::{
     auth::Credentials,
-    changes::Watcher,
+    changes::{MAX_PENDING, Watcher},
     error::Error,
     memory::Charge,
     proto::{
@@ -102,4 +102,3 @@ impl UserService for WatchServer {
 const STREAM_BYTES: usize = 72 * 1024;
 const INDEX_BYTES: usize = 200;
 const PENDING_BYTES: usize = 250;
-const MAX_PENDING: usize = 1_024;

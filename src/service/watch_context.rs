@@ -64,7 +64,7 @@ impl WatchContext {
 impl Opening {
     /// Names the caller in the audit record, and what it watches.
     pub(super) fn describe(&self, record: &OpenRecord<'_>) {
-        record.set_caller(self.rule.as_ref(), self.principal.clone());
+        record.set_caller(self.rule.as_ref(), self.principal.as_ref());
         if let Some(caller) = &self.caller {
             record.set_watch(caller, self.users);
         }

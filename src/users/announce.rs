@@ -10,7 +10,7 @@ use super::{
     entry::{CacheEntry, Content},
 };
 use crate::{
-    auth::{Revocation, RevokedTokens},
+    auth::Revocation,
     changes::{Change, ChangeKind, ChangeKinds, ChangedUser, Changes},
     clock::TimePoint,
     pool::PoolId,
@@ -79,9 +79,8 @@ impl Users {
             return self.changes().append(user, Change::seen(kinds, TimePoint::now().system));
         };
         self.0.single_flight.spawn(async move {
-            let (pool, sub) = user;
+            let ((pool, sub), change) = (user, Change::seen(kinds, TimePoint::now().system));
             for _ in 0..MAX_TRIES {
-                let change = Change::seen(kinds, TimePoint::now().system);
                 if shared.announce(&pool, &sub, change, since).await.is_ok() {
                     return;
                 }
@@ -108,7 +107,7 @@ impl Invalidation {
 
 /// Returns the change that watchers get for a revocation; none if it does not name the user.
 pub(super) fn change_of(revocation: &Revocation) -> Option<(&Sub, Change)> {
-    let RevokedTokens::OfUser(sub) = &revocation.tokens else { return None };
+    let sub = revocation.tokens.user()?;
     let change = Change::seen(ChangeKind::SignedOut, TimePoint::now().system);
     Some((sub, Change { tokens_issued_until: Some(revocation.at), ..change }))
 }

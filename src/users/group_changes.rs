@@ -21,6 +21,7 @@ use crate::{
     changes::{Change, ChangeKind, Changed},
     clock::{BootTime, LatestTime, TimePoint},
     pool::PoolId,
+    unix_time::micros_since_1970,
     user::Sub,
 };
 
@@ -108,14 +109,14 @@ impl GroupChanges {
             }
         };
         // While the changes are locked: who reads the new time also finds the change.
-        self.latest.fetch_max(micros(*at), Release);
+        self.latest.fetch_max(micros_since_1970(*at), Release);
         is_new
     }
 
     /// Returns whether the groups in an access token of this user may be old. If no change is later
     /// than the token, it takes one atomic load.
     pub(super) fn outdates_token(&self, pool: &PoolId, sub: &Sub, issued_at: SystemTime) -> bool {
-        if micros(issued_at) >= self.latest.load(Acquire) {
+        if micros_since_1970(issued_at) >= self.latest.load(Acquire) {
             return false;
         }
         let changes = self.changes.read().unwrap_or_else(PoisonError::into_inner);
@@ -189,11 +190,6 @@ impl Changes {
             self.note_pool(&pool, PoolChange { tokens, entries: BootTime::default() });
         }
     }
-}
-
-fn micros(time: SystemTime) -> u64 {
-    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
 }
 
 // The longest that a token is accepted, with the leeway for clocks at its start and end.

@@ -204,12 +204,12 @@ impl InFlight {
         let (users, began) = (&self.users, TimePoint::now());
         let check = users.ask_about(token, user, account, until).await;
         if check == TokenCheck::Revoked {
-            let says_who = matches!(tokens, RevokedTokens::OfUser(_));
+            let names_user = tokens.user().is_some();
             let revocation = Revocation { pool: user.pool.id.clone(), tokens, at };
             // What the shared cache does not take is repeated. If there is no room here, the check is
             // remembered all the same.
             let _in_force = users.revoke(revocation).await;
-            if !says_who {
+            if !names_user {
                 let ended = (user.pool.id.clone(), user.sub.clone());
                 users.announce_found(ended, ChangeKind::SignedOut.into(), ServerTime::ZERO);
             }

@@ -8,6 +8,7 @@ use crate::{
     pool::PoolId,
     shared_cache::{CallError, ServerTime, stored},
     telemetry::metrics::shared_entries::EventKind,
+    unix_time::micros_since_1970,
     user::Sub,
 };
 
@@ -76,8 +77,7 @@ fn from_stored(change: &stored::Change) -> Change {
 }
 
 fn micros(time: SystemTime) -> i64 {
-    let micros = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-    i64::try_from(micros).unwrap_or(i64::MAX)
+    i64::try_from(micros_since_1970(time)).unwrap_or(i64::MAX)
 }
 
 /// Returns a time of the years 1970 to 9999, which a message can hold; none for another one.

@@ -12,6 +12,7 @@ use crate::{
         MarkStream,
         stored::{self, revocation::Tokens},
     },
+    unix_time::micros_since_1970,
     user::Sub,
 };
 
@@ -43,7 +44,7 @@ impl Mark {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let at_us = i64::try_from(micros(self.at)).unwrap_or(i64::MAX);
+        let at_us = i64::try_from(micros_since_1970(self.at)).unwrap_or(i64::MAX);
         let tokens = match &self.of {
             Marked::Groups(Some(sub)) => Tokens::GroupsOfSub(sub.as_str().to_owned()),
             Marked::Groups(None) => Tokens::GroupsOfAll(true),
@@ -88,12 +89,7 @@ impl From<GroupChange> for Mark {
 }
 
 fn whole_micros(time: SystemTime) -> SystemTime {
-    let micros = u64::try_from(micros(time)).unwrap_or(u64::MAX);
-    UNIX_EPOCH.checked_add(Duration::from_micros(micros)).unwrap_or(UNIX_EPOCH)
-}
-
-fn micros(time: SystemTime) -> u128 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()
+    UNIX_EPOCH.checked_add(Duration::from_micros(micros_since_1970(time))).unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]
