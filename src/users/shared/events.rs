@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::TimePoint,
-    shared_cache::{CallError, Events, Follower, Seen, ServerTime, stored},
+    shared_cache::{CallError, Event, Events, Follower, Seen, ServerTime, stored},
     telemetry::metrics::shared_entries::EventKind,
 };
 
@@ -75,16 +75,8 @@ impl Users {
             true => Events::default(),
             false => shared.store.events(&follower.position, wait).await?,
         };
-        let (mut is_whole, mut is_same_server) = (true, true);
-        for event in &events.0 {
-            let seen = follower.read(event);
-            place.revocations.is_behind |= seen != Seen::Whole;
-            let opened = read(shared, event);
-            place.revocations.is_behind |= self.apply(shared, opened.as_ref().ok()).await;
-            self.act_on(shared, seen);
-            self.log_event(follower.run(), event, opened.as_ref().ok(), seen);
-            is_whole &= seen == Seen::Whole;
-        }
+        let is_whole = self.apply_events(shared, follower, &mut place.revocations, &events.0).await;
+        let mut is_same_server = true;
         if !events.0.is_empty() && events.0.len() < Events::MOST && is_whole {
             // A partial answer had all events up to the call.
             self.changes().note_read(asked, None);
@@ -112,6 +104,33 @@ impl Users {
         }
         shared.suspect_what_was_forgotten();
         Ok(())
+    }
+
+    /// Applies events, and reports them to watchers then. Returns whether none is missing.
+    async fn apply_events(
+        &self,
+        shared: &Arc<Shared>,
+        follower: &mut Follower,
+        revocations: &mut RevocationPlace,
+        events: &[Event],
+    ) -> bool {
+        let mut applied = Vec::with_capacity(events.len());
+        for event in events {
+            let seen = follower.read(event);
+            let opened = read(shared, event).ok();
+            revocations.is_behind |= seen != Seen::Whole;
+            revocations.is_behind |= self.apply(shared, opened.as_ref()).await;
+            self.act_on(shared, seen);
+            applied.push((opened, seen));
+        }
+        if !events.is_empty() {
+            // Who hears of a sign-out may present the token at once.
+            self.read_new_revocations(shared, revocations).await;
+        }
+        for (event, (opened, seen)) in events.iter().zip(&applied) {
+            self.log_event(follower.run(), event, opened.as_ref(), *seen);
+        }
+        applied.iter().all(|(_, seen)| *seen == Seen::Whole)
     }
 
     fn act_on(&self, shared: &Arc<Shared>, seen: Seen) {

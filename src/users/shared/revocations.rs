@@ -55,16 +55,21 @@ impl Users {
     /// has not read. What fails is tried again with the next event, or within a second.
     pub(super) async fn catch_up_on_revocations(&self, shared: &Shared, place: &mut RevocationPlace) {
         self.publish_unpublished(shared).await;
+        self.read_new_revocations(shared, place).await;
+        // First, what the others have published meanwhile.
+        if !place.is_behind {
+            shared.publish_lost().await;
+        }
+    }
+
+    /// Reads the marks that this replica has not read, if there may be some. If that fails, it stays behind.
+    pub(super) async fn read_new_revocations(&self, shared: &Shared, place: &mut RevocationPlace) {
         if place.is_behind && self.read_streams(shared, place).await.is_ok() {
             place.is_behind = false;
             if shared.set_caught_up() {
                 let [revocations, group_changes] = place.streams.each_ref().map(|place| place.read);
                 info!(revocations, group_changes, "the revocations of the shared cache were read");
             }
-        }
-        // First, what the others have published meanwhile.
-        if !place.is_behind {
-            shared.publish_lost().await;
         }
     }
 

@@ -64,6 +64,21 @@ async fn a_change_is_seen_when_it_is_told_so_that_no_checkpoint_is_ahead() {
     }
 }
 
+/// A watcher may present a token of the user at once.
+#[tokio::test(start_paused = true)]
+async fn a_sign_out_is_in_force_when_a_watcher_hears_of_it() {
+    let fleet = Fleet::start(2).await;
+    let [lab, other] = [fleet.lab(0), fleet.lab(1)];
+    let watch = watch(other).await;
+    fleet.links[1].change(|faults| faults.delay = Duration::from_millis(20)..=Duration::from_millis(20));
+    sleep(Duration::from_secs(2)).await;
+    let (pool, at) = (lab.pool.id.clone(), SystemTime::now());
+    let tokens = RevokedTokens::OfUser("ada".parse().unwrap());
+    lab.users.revoke(Revocation { pool: pool.clone(), tokens, at }).await.unwrap();
+    assert_eq!(next(&watch).await.kinds, ChangeKind::SignedOut.into());
+    assert!(other.users.refuses(&pool, &"ada".parse().unwrap(), at - Duration::from_secs(60)));
+}
+
 /// The log begins at a new end of the events, and those before it are passed over.
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_begins_to_watch_misses_no_revocation() {
