@@ -29,12 +29,16 @@ public final class Watch {
     private static final Duration TTL = Duration.ofMinutes(1);
     // Three intervals of checkpoints.
     private static final Duration SILENCE = Duration.ofSeconds(90);
+    // When there are more, all are dropped.
+    private static final int MAX_USERS = 10_000;
 
     private record Kept(GetUserResponse reply, Instant read) {}
 
     private final UserServiceBlockingStub users;
     private final Map<String, Kept> copies = new HashMap<>();
     private final Map<String, Timestamp> changed = new HashMap<>();
+    // For users that are not in `changed`, because there were too many.
+    private Timestamp changedBefore;
     private Instant heard = Instant.MIN;
     private boolean healthy;
     // Changes whenever a read in flight must not be kept.
@@ -55,8 +59,9 @@ public final class Watch {
             if (copy != null && (hears || copy.read().isAfter(now.minus(TTL)))) {
                 return copy.reply();
             }
-            if (changed.containsKey(sub)) {
-                request.setNotOlderThan(changed.get(sub));
+            Timestamp since = changed.getOrDefault(sub, changedBefore);
+            if (since != null) {
+                request.setNotOlderThan(since);
             }
             before = version;
         }
@@ -65,6 +70,9 @@ public final class Watch {
         synchronized (this) {
             if (before == version && heard != Instant.MIN) {
                 changed.remove(sub);
+                if (copies.size() >= MAX_USERS) {
+                    copies.clear();
+                }
                 copies.put(sub, new Kept(reply, Instant.now()));
             }
         }
@@ -101,6 +109,10 @@ public final class Watch {
         if (message.hasChange()) {
             version++;
             copies.remove(message.getChange().getSub());
+            if (changed.size() >= MAX_USERS) {
+                changed.clear();
+                changedBefore = message.getChange().getSeenAt();
+            }
             changed.put(message.getChange().getSub(), message.getChange().getSeenAt());
         } else {
             // What was read before the first checkpoint may be older than the stream.

@@ -16,12 +16,16 @@ const TIMEOUT = 3_000;
 const TTL = 60_000;
 // Three intervals of checkpoints.
 const SILENCE = 90_000;
+// When there are more, all are dropped.
+const MAX_USERS = 10_000;
 
 // Copies of users, each with the time at which it was read.
 class Mirror {
   #users;
   #copies = new Map();
   #changed = new Map();
+  // For users that are not in `#changed`, because there were too many.
+  #changedBefore;
   #heard = 0;
   #healthy = false;
   // Changes whenever a read in flight must not be kept.
@@ -37,13 +41,14 @@ class Mirror {
     const hears = this.#healthy && Date.now() - this.#heard < SILENCE;
     if (copy && (hears || Date.now() - copy.read < TTL)) return copy.reply;
     const version = this.#version;
-    const request = { sub, notOlderThan: this.#changed.get(sub) };
+    const request = { sub, notOlderThan: this.#changed.get(sub) ?? this.#changedBefore };
     const reply = await new Promise((resolve, reject) => {
       const done = (error, answer) => (error ? reject(error) : resolve(answer));
       this.#users.getUser(request, { deadline: Date.now() + TIMEOUT }, done);
     });
     if (version === this.#version && this.#heard) {
       this.#changed.delete(sub);
+      if (this.#copies.size >= MAX_USERS) this.#copies.clear();
       this.#copies.set(sub, { reply, read: Date.now() });
     }
     return reply;
@@ -76,6 +81,10 @@ class Mirror {
     if (change) {
       this.#version += 1;
       this.#copies.delete(change.sub);
+      if (this.#changed.size >= MAX_USERS) {
+        this.#changed.clear();
+        this.#changedBefore = change.seenAt;
+      }
       this.#changed.set(change.sub, change.seenAt);
     } else {
       // What was read before the first checkpoint may be older than the stream.

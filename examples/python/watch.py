@@ -18,6 +18,8 @@ TIMEOUT = 3.0
 TTL = 60.0
 # Three intervals of checkpoints.
 SILENCE = 90.0
+# When there are more, all are dropped.
+MAX_USERS = 10_000
 
 
 class Mirror:
@@ -28,6 +30,8 @@ class Mirror:
         self._lock = threading.Lock()
         self._copies: dict[str, tuple[GetUserResponse, float]] = {}
         self._changed: dict[str, Timestamp] = {}
+        # For users that are not in `_changed`, because there were too many.
+        self._changed_before: Timestamp | None = None
         self._heard = 0.0
         self._healthy = False
         # Changes whenever a read in flight must not be kept.
@@ -41,11 +45,13 @@ class Mirror:
             hears = self._healthy and now - self._heard < SILENCE
             if copy and (hears or now - read < TTL):
                 return copy
-            version, changed = self._version, self._changed.get(sub)
+            version, changed = self._version, self._changed.get(sub, self._changed_before)
         reply = self._users.GetUser(GetUserRequest(sub=sub, not_older_than=changed), timeout=TIMEOUT)
         with self._lock:
             if version == self._version and self._heard:
                 self._changed.pop(sub, None)
+                if len(self._copies) >= MAX_USERS:
+                    self._copies.clear()
                 self._copies[sub] = (reply, time.monotonic())
         return reply
 
@@ -72,6 +78,9 @@ class Mirror:
             if message.HasField("change"):
                 self._version += 1
                 self._copies.pop(message.change.sub, None)
+                if len(self._changed) >= MAX_USERS:
+                    self._changed.clear()
+                    self._changed_before = message.change.seen_at
                 self._changed[message.change.sub] = message.change.seen_at
             else:
                 # What was read before the first checkpoint may be older than the stream.

@@ -26,6 +26,8 @@ const (
 	ttl = time.Minute
 	// Three intervals of checkpoints.
 	silence = 90 * time.Second
+	// When there are more, all are dropped.
+	maxUsers = 10_000
 )
 
 type kept struct {
@@ -39,8 +41,10 @@ type mirror struct {
 	lock    sync.Mutex
 	copies  map[string]kept
 	changed map[string]*timestamppb.Timestamp
-	heard   time.Time
-	healthy bool
+	// For users that are not in changed, because there were too many.
+	changedBefore *timestamppb.Timestamp
+	heard         time.Time
+	healthy       bool
 	// Changes whenever a read in flight must not be kept.
 	version int
 }
@@ -54,7 +58,11 @@ func (m *mirror) get(ctx context.Context, sub string) (*userlookup.GetUserRespon
 	m.lock.Lock()
 	copied, found := m.copies[sub]
 	hears := m.healthy && time.Since(m.heard) < silence
-	version, changed := m.version, m.changed[sub]
+	version := m.version
+	changed, known := m.changed[sub]
+	if !known {
+		changed = m.changedBefore
+	}
 	m.lock.Unlock()
 	if found && (hears || time.Since(copied.read) < ttl) {
 		return copied.reply, nil
@@ -73,6 +81,9 @@ func (m *mirror) get(ctx context.Context, sub string) (*userlookup.GetUserRespon
 	defer m.lock.Unlock()
 	if version == m.version && !m.heard.IsZero() {
 		delete(m.changed, sub)
+		if len(m.copies) >= maxUsers {
+			m.copies = map[string]kept{}
+		}
 		m.copies[sub] = kept{reply, time.Now()}
 	}
 	return reply, nil
@@ -117,6 +128,10 @@ func (m *mirror) hear(message *userlookup.WatchUsersResponse) {
 	if change := message.GetChange(); change != nil {
 		m.version++
 		delete(m.copies, change.GetSub())
+		if len(m.changed) >= maxUsers {
+			m.changed = map[string]*timestamppb.Timestamp{}
+			m.changedBefore = change.GetSeenAt()
+		}
 		m.changed[change.GetSub()] = change.GetSeenAt()
 	} else {
 		if m.heard.IsZero() {
