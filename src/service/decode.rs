@@ -163,5 +163,7 @@ const SMALL_BYTES: usize = 256;
 const FIELD_BYTES: usize = 2 * size_of::<String>();
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
