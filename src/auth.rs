@@ -34,6 +34,8 @@ pub use self::{
     user_token::UserToken,
     verified::VerifiedTokens,
 };
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::{claims::fuzzing::token, keys::key_set, verified::fuzzing::verified_tokens};
 use crate::{
     cache::{MAINTENANCE_INTERVAL, maintain},
     outgoing::Outgoing,

@@ -9,6 +9,8 @@ mod builder;
 mod error;
 mod events;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod limits;
 mod listen;
 mod memory_limit;
@@ -162,7 +164,11 @@ impl Config {
         let mut builder = ConfigBuilder::default();
         let secrets = Secrets::take(&mut sources.environment);
         let file = sources.merge_into(&mut builder)?;
-        let mut config = Self { file, secrets, ..builder.build() };
+        Ok(Self { file, secrets, ..Self::of(builder) })
+    }
+
+    fn of(builder: ConfigBuilder) -> Self {
+        let mut config = builder.build();
         let mut errors = ErrorCollector::new(&config);
         let CacheSettings { fresh_for, usable_for, .. } = config.cache;
         if usable_for < fresh_for {
@@ -170,7 +176,7 @@ impl Config {
             errors.add("cache.usable_for", format!("{usable_for} is less than cache.fresh_for, {fresh_for}"));
         }
         config.errors = errors.into_errors();
-        Ok(config)
+        config
     }
 
     /// Returns where the value of `key` came from. For a key that is not set itself it is the

@@ -13,6 +13,8 @@ mod config;
 mod consumer;
 mod erasure;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod message;
 mod names;
 mod notices;

@@ -22,6 +22,8 @@ macro_rules! redacted_debug {
     )+};
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod cli;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
@@ -53,3 +55,5 @@ pub mod background;
 pub mod outgoing;
 pub mod config;
 pub mod proto;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod oracle;

@@ -14,9 +14,10 @@ pub use self::{
     limit::{Exhausted, MemoryLimit},
 };
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl ConnectionMemory {
     /// Opens an account under a limit that no test reaches.
+    #[allow(clippy::unwrap_used, reason = "the limit is large enough")]
     pub(crate) fn for_test() -> Self {
         let metrics = crate::telemetry::metrics::Metrics::new();
         Self::open(&MemoryLimit::new(1 << 30, 0, &metrics)).unwrap()

@@ -30,6 +30,8 @@ use tokio::{
 };
 use tracing::warn;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::http2::http2_frames;
 use self::{
     access::{Access, Reloading},
     components::Components,

@@ -24,6 +24,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::decode::fuzzing::grpc_message;
 use self::observe::CallObserver;
 pub use self::{closing::Closing, dispatch::Dispatcher, respond::ResponseBody, watch::WatchServer};
 use crate::{

@@ -9,7 +9,7 @@ mod call;
 mod config;
 mod entries;
 mod fault;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fixtures;
 mod follower;
 mod iam;
@@ -37,6 +37,8 @@ mod supervisor;
 mod target;
 mod tls;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::seal::fuzzing::sealed;
 pub use self::{
     call::{Call, CallError, Event, Events, Reply, Script, StreamPosition, Transport},
     config::SharedCacheConfig,

@@ -52,6 +52,11 @@ use self::{
     shared::Shared,
     single_flight::SingleFlight,
 };
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::{
+    cognito::fuzzing::{admin_get_user, list_users},
+    shared::shared_entry,
+};
 use crate::{
     auth::VerifiedTokens,
     cache::{MAINTENANCE_INTERVAL, maintain},

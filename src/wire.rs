@@ -3,6 +3,8 @@
 mod admin;
 mod batch;
 mod encoded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod reply;
 mod watch;
 

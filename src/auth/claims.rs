@@ -189,5 +189,7 @@ fn groups(claim: &Option<Typed<Vec<String>>>) -> Option<Groups> {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;

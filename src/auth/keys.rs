@@ -2,6 +2,8 @@
 //! waits. One task a pool fetches, so a request can neither start a second fetch nor cancel one.
 
 mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fixtures;
 mod set;
 
 use std::{sync::Arc, time::Duration};
@@ -15,6 +17,8 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 pub(super) use self::set::Key;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::set::fuzzing::key_set;
 use self::{
     fetch::{FetchError, fetch},
     set::KeySet,

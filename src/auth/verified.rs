@@ -193,5 +193,7 @@ fn heap_bytes(_: &Digest, token: &Arc<VerifiedToken>) -> usize {
     shared_allocation(size_of::<VerifiedToken>()) + shared_allocation(size_of::<Client>()) + scopes + user
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;

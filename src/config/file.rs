@@ -23,8 +23,13 @@ pub(super) fn merge(
 ) -> Result<(), ConfigErrors> {
     let text = fs::read_to_string(&path)
         .map_err(|error| file_error(format!("cannot read {}: {error}", path.display()), named_by, true))?;
-    let file = File { path, text: &text };
-    let table = DeTable::parse(&text).map_err(|error| file.syntax_error(&error))?;
+    merge_text(builder, path, &text)
+}
+
+/// As [`merge`], for the text of a file. Fails if it is not TOML.
+pub(super) fn merge_text(builder: &mut ConfigBuilder, path: PathBuf, text: &str) -> Result<(), ConfigErrors> {
+    let file = File { path, text };
+    let table = DeTable::parse(text).map_err(|error| file.syntax_error(&error))?;
     file.merge_table(builder, "", table.get_ref());
     Ok(())
 }

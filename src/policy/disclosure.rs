@@ -110,7 +110,7 @@ impl Disclosure {
     }
 
     /// Makes a disclosure without a permit, for the tests of other modules.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn for_test(
         user: User,
         pool: Arc<Pool>,

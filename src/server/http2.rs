@@ -8,6 +8,8 @@ use std::{error::Error, io, iter};
 use hyper::server::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::flood::fuzzing::http2_frames;
 pub(super) use self::guarded_io::GuardedIo;
 use crate::{config::LimitSettings, telemetry::metrics::CutReason};
 

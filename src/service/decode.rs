@@ -3,7 +3,7 @@
 use std::{future::pending, io::Read as _};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use http::{HeaderMap, header::HeaderName};
 use http_body_util::BodyExt as _;
 use prost::{
@@ -103,11 +103,12 @@ fn inflate(message: &[u8], headers: &HeaderMap, max_bytes: usize) -> Result<Vec<
         Some(_) => return Err(Error::Compressed),
     }
     let (mut inflated, most) = (Vec::new(), max_bytes.saturating_add(1));
-    let read = GzDecoder::new(message).take(most.try_into().unwrap_or(u64::MAX)).read_to_end(&mut inflated);
-    match read {
+    let mut limited = GzDecoder::new(message).take(most.try_into().unwrap_or(u64::MAX));
+    match limited.read_to_end(&mut inflated) {
         Ok(length) if length > max_bytes => Err(Error::TooLarge),
-        Ok(_) => Ok(inflated),
-        Err(_) => Err(Error::Unreadable),
+        // Others would read what follows as a second message, or refuse it.
+        Ok(_) if limited.get_ref().get_ref().is_empty() => Ok(inflated),
+        Ok(_) | Err(_) => Err(Error::Unreadable),
     }
 }
 
@@ -162,5 +163,7 @@ const SMALL_BYTES: usize = 256;
 const FIELD_BYTES: usize = 2 * size_of::<String>();
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! Keys for tests.
 
+#![cfg_attr(not(test), allow(dead_code, reason = "fuzz targets use a part of it"))]
+#![allow(clippy::unwrap_used, reason = "the keys are valid")]
+
 use std::{io::Write as _, sync::Arc};
 
 use tempfile::NamedTempFile;

@@ -123,7 +123,7 @@ impl KeyRing {
     }
 
     /// Derives the keys of these files.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn of(files: impl Iterator<Item = KeyFile>) -> Result<Self, Unspecified> {
         files.map(|file| ValueKey::of(&file)).collect::<Result<_, _>>().map(Self)
     }

@@ -219,5 +219,7 @@ const END: u8 = 0x80;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;

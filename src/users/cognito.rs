@@ -5,8 +5,10 @@ mod body;
 mod breaker;
 mod error;
 mod fetch;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fixtures;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod flaw;
 mod lenient;
 mod quotas;

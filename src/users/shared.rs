@@ -29,6 +29,8 @@ use tokio::{sync::watch, time::timeout};
 use tracing::warn;
 
 pub use self::state::{SharedEntryInfo, SharedState};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::value::fuzzing::shared_entry;
 pub(super) use self::{
     events::follow,
     lease::{Lease, Stored},

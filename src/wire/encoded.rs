@@ -34,7 +34,8 @@ impl Encoded {
         self.0
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
+    #[allow(clippy::indexing_slicing, reason = "the header is always there")]
     pub(super) fn message(&self) -> &[u8] {
         &self.0[FRAME_HEADER_BYTES..]
     }

@@ -62,6 +62,8 @@ fn a_circle_of_files_is_found() {
     let tests = [
         ("users/entry", "#[cfg(test)]\nmod tests;"),
         ("users/entry/tests", "use crate::users::flight::Flight;"),
+        ("users/flight", "#[cfg(any(test, feature = \"fuzzing\"))]\nmod fuzzing;"),
+        ("users/flight/fuzzing", "use crate::users::Users;"),
         ("users/store", "#[cfg(test)]\nmod tests {\n    use super::super::flight::Flight; }"),
     ];
     assert_eq!(shown(tree(&line.into_iter().chain(tests).collect::<Vec<_>>()).circles()), [""; 0]);
@@ -117,7 +119,7 @@ fn every_large_external_crate_has_one_owner() {
         ("opentelemetry", &["telemetry/traces"]),
         ("opentelemetry_otlp", &["telemetry/traces"]),
         ("opentelemetry_sdk", &["telemetry/traces"]),
-        ("prost_reflect", &["cli/print"]),
+        ("prost_reflect", &["cli/print", "wire/fuzzing"]),
         ("prometheus_client", &["telemetry/metrics"]),
         ("moka", &["cache"]),
         ("redis", &["shared_cache/link"]),

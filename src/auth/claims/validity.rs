@@ -20,7 +20,7 @@ impl Validity {
         Ok(Self { expires_at, issued_at, not_before })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(in crate::auth) fn for_test(not_before: Option<Duration>, expires_at: Duration) -> Self {
         Self { expires_at, issued_at: None, not_before }
     }

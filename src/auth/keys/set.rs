@@ -157,5 +157,7 @@ const MAX_KEY_ID_BYTES: usize = 128;
 const EXPONENT_65537: &str = "AQAB";
 const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::*;
+use super::{
+    fixtures::{document, held, set, state},
+    *,
+};
 use crate::{clock::tests::suspend, telemetry::metrics::TokenMetrics};
 
 #[tokio::test(start_paused = true)]
@@ -240,18 +243,8 @@ async fn serve(status: u16, body: String) -> Host {
 /// Returns keys, the published one, and a function that replaces it.
 pub(in crate::auth) fn test_keys() -> (Arc<Keys>, Arc<Key>, impl Fn()) {
     let (keys, state) = held(Some("old"));
-    let key = state.borrow().key("old").unwrap().unwrap();
+    let key = keys.any_key();
     (Arc::new(keys), key, move || fetched(&state, Ok("new")))
-}
-
-/// Returns keys without a fetch task, and the sender of their state.
-fn held(kid: Option<&str>) -> (Keys, watch::Sender<State>) {
-    let state = watch::Sender::new(state(kid));
-    // Not every test is in a runtime.
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let task = runtime.spawn(async {}).abort_handle();
-    runtime.shutdown_background();
-    (Keys { state: state.clone(), fetch_requested: Arc::default(), task }, state)
 }
 
 /// Returns keys whose server refuses every connection, and the state of their fetch task.
@@ -276,23 +269,8 @@ fn refresh(urls: Vec<Uri>, state: watch::Sender<State>) -> RefreshTask {
     RefreshTask { client, metrics, urls, state, fetch_requested: Arc::default() }
 }
 
-fn state(kid: Option<&str>) -> State {
-    let now = BootTime::now();
-    let good = kid.map(|kid| (set(kid), now));
-    State { good, last_attempt: kid.map(|_| now), ..State::default() }
-}
-
 fn fetched(state: &watch::Sender<State>, brought: Result<&str, ()>) {
     state.send_modify(|state| state.record_fetch(brought.ok().map(set)));
-}
-
-fn set(kid: &str) -> KeySet {
-    KeySet::parse(document(kid).as_bytes()).unwrap()
-}
-
-fn document(kid: &str) -> String {
-    let n = URL_SAFE_NO_PAD.encode([0x81; 256]);
-    format!(r#"{{"keys":[{{"kty":"RSA","kid":"{kid}","n":"{n}","e":"AQAB"}}]}}"#)
 }
 
 async fn rejected(keys: &Keys, id: &str) -> Option<Rejected> {

@@ -103,6 +103,9 @@ const ALLOWANCE_PER_SECOND: u32 = 10;
 // The limit of nginx. A client that pings every second uses 300 in the life of a connection.
 const MAX_ALLOWANCE: u32 = 10_000;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

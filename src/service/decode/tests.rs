@@ -105,6 +105,8 @@ async fn a_message_is_inflated_if_its_flag_says_so() {
             flagged(&[&good[..good.len() - 8], &[0; 8]].concat()),
             Err(Error::Unreadable),
         ),
+        ("more after it", "gzip", flagged(&[&good[..], b"\0"].concat()), Err(Error::Unreadable)),
+        ("another after it", "gzip", flagged(&[&good[..], &good].concat()), Err(Error::Unreadable)),
         ("no gzip", "gzip", flagged(b"\x0a\x03abc"), Err(Error::Unreadable)),
         ("an unknown encoding", "zstd", flagged(&good), Err(Error::Compressed)),
         ("compressed, and said not to be", "identity", flagged(&good), Err(Error::Unreadable)),

@@ -1,5 +1,8 @@
 //! An in-memory network below the SDK, so that a test's paused clock is the only clock.
 
+#![cfg_attr(not(test), allow(dead_code, reason = "fuzz targets use a part of it"))]
+#![allow(clippy::expect_used, clippy::panic, reason = "it runs in tests only")]
+
 use std::{fmt, future::pending, sync::Arc};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};

@@ -201,5 +201,7 @@ const STATUSES: [(UserStatus, stored::UserStatus); 8] = [
     (UserStatus::Unknown, stored::UserStatus::Unknown),
 ];
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;

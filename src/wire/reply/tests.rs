@@ -6,7 +6,7 @@ use std::{
 
 use prost::Message as _;
 
-use super::*;
+use super::{super::fuzzing::expected, *};
 use crate::{
     attribute::{AttributeName, AttributeValue, Selection},
     clock::{BootTime, TimePoint},
@@ -53,25 +53,6 @@ fn a_reply_decodes_as_the_generated_type() {
 pub(in crate::wire) fn disclosed(sub: &str, value: &str) -> Disclosure {
     let user = User { sub: sub.parse().unwrap(), ..user(&[("name", value)]) };
     Disclosure::for_test(user, pool(), Selection::All, None, freshness(None))
-}
-
-/// Makes the reply with the generated types.
-fn expected(disclosure: &Disclosure) -> proto::GetUserResponse {
-    let text = |text: &str| text.to_owned();
-    let attributes = disclosure.attributes().map(|(name, value)| (text(name), text(value)));
-    let user = proto::User {
-        sub: text(disclosure.sub().as_str()),
-        user_pool_id: text(disclosure.pool().as_str()),
-        username: disclosure.username().map(|name| text(name.as_str())).unwrap_or_default(),
-        attributes: attributes.collect(),
-        status: status(disclosure.status()).into(),
-        enabled: disclosure.enabled(),
-        created_at: disclosure.created_at().map(Into::into),
-        updated_at: disclosure.updated_at().map(Into::into),
-        groups: disclosure.groups().iter().flat_map(|groups| groups.names()).map(text).collect(),
-    };
-    let freshness = super::freshness(disclosure.freshness());
-    proto::GetUserResponse { user: Some(user), freshness: Some(freshness) }
 }
 
 fn user(attributes: &[(&str, &str)]) -> User {

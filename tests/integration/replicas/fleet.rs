@@ -81,7 +81,7 @@ impl Fleet {
     /// Writes two key files as a whole, as Kubernetes does: `keys` is a link to their folder.
     pub(crate) fn write_keys(&self, contents: [&str; 2]) {
         let folder = contents.join("-");
-        fs::create_dir(self.path(&folder)).unwrap();
+        fs::create_dir_all(self.path(&folder)).unwrap();
         for (name, content) in ["first", "second"].iter().zip(contents) {
             self.write(&format!("{folder}/{name}"), &key(content));
         }

@@ -4,7 +4,7 @@
 mod demand;
 mod outage;
 mod proof;
-mod received;
+pub(super) mod received;
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use crate::{
 
 /// A fault of the store, in the rows of the table in `docs/replicas.md`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Outage {
+pub(super) enum Outage {
     Killed,
     Frozen,
     /// 30 ms each call.
@@ -82,7 +82,10 @@ async fn no_read_fails(outages: &[Outage]) {
 }
 
 impl Outage {
-    async fn begin(self, store: &mut Server, fleet: &Fleet) {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Killed, Self::Frozen, Self::Slow, Self::Silent, Self::Unreachable, Self::Full, Self::Flushed];
+
+    pub(super) async fn begin(self, store: &mut Server, fleet: &Fleet) {
         match self {
             Self::Killed => store.kill(),
             Self::Frozen => store.freeze(),
@@ -99,7 +102,7 @@ impl Outage {
         }
     }
 
-    async fn end(self, store: &mut Server, fleet: &Fleet) {
+    pub(super) async fn end(self, store: &mut Server, fleet: &Fleet) {
         match self {
             Self::Killed => store.restart().await,
             Self::Frozen => store.thaw(),

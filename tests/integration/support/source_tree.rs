@@ -127,7 +127,8 @@ fn circles(mut edges: BTreeSet<Edge>) -> BTreeSet<Edge> {
 
 /// The files that `text` declares for tests only.
 fn test_modules(text: &str) -> impl Iterator<Item = &str> {
-    let declared = text.split(TESTS).skip(1).filter_map(|rest| rest.trim_start().split_once(';'));
+    let marked = [TESTS, FUZZING].into_iter().flat_map(|marker| text.split(marker).skip(1));
+    let declared = marked.filter_map(|rest| rest.trim_start().split_once(';'));
     declared.filter_map(|(item, _)| item.rsplit_once("mod ")).map(|(_, name)| name)
 }
 
@@ -253,6 +254,8 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 const TESTS: &str = "#[cfg(test)]";
+/// What tests and fuzz targets share.
+const FUZZING: &str = r#"#[cfg(any(test, feature = "fuzzing"))]"#;
 const ROOTS: [&str; 2] = ["lib", "main"];
 // The limit of re-exports to follow.
 const RE_EXPORTS: usize = 8;

@@ -1,6 +1,8 @@
 # Installs the tools of the stages. A stamp in each folder has the digest of its pins, and the folder
 # is reinstalled only if the digest changes.
 
+readonly fuzzer=0.13.2
+
 # Installs the packages of the requirements file PINS into the virtual environment HOME:
 # install_python PINS HOME.
 install_python() {
@@ -67,6 +69,15 @@ install_validators() {
   install -m 755 "$home/layer/helm/helm" "$home/helm"
   rm -rf "$home/layer" "$layer"
   stamp "$home" "$pins"
+}
+
+# Installs cargo-fuzz. Each target needs a C++ compiler for libFuzzer.
+install_fuzzer() {
+  local home=$tools/fuzz
+  works c++ --version || refuse "this stage needs a C++ compiler named c++."
+  works "$home/bin/cargo-fuzz" --version && [[ $("$home/bin/cargo-fuzz" --version) == "cargo-fuzz $fuzzer" ]] && return
+  say "installing cargo-fuzz $fuzzer"
+  cargo install --quiet --locked --version "$fuzzer" --root "$home" cargo-fuzz
 }
 
 # Installs the libraries of the clients in Go and Java, where they can be built.

@@ -72,7 +72,7 @@ impl Proof {
     }
 
     pub(super) fn received(&self) -> Received {
-        Received::by([&self.fleet.cognito, &self.second])
+        Received::by(&[&self.fleet.cognito, &self.second])
     }
 
     /// Waits until all replicas share the limit, and no call of an allowance counts any more.

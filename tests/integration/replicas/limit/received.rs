@@ -4,28 +4,28 @@ use cognito_standin::StandIn;
 use tokio::time::Instant;
 
 /// When Cognito received each user read, of all its pools, in order.
-pub(super) struct Received(Vec<Instant>);
+pub(in crate::replicas) struct Received(Vec<Instant>);
 
 impl Received {
-    pub(super) fn by(pools: [&StandIn; 2]) -> Self {
-        let mut times = pools.map(|pool| pool.call_times("AdminGetUser")).concat();
+    pub(in crate::replicas) fn by(pools: &[&StandIn]) -> Self {
+        let mut times: Vec<_> = pools.iter().flat_map(|pool| pool.call_times("AdminGetUser")).collect();
         times.sort_unstable();
         Self(times)
     }
 
     /// Returns the most calls in any second, of those in this time.
-    pub(super) fn most(&self, during: &Range<Instant>) -> usize {
+    pub(in crate::replicas) fn most(&self, during: &Range<Instant>) -> usize {
         let times = self.during(during);
         let since = |last: &Instant| times.partition_point(|time| *time + SECOND <= *last);
         times.iter().enumerate().map(|(n, last)| n + 1 - since(last)).max().unwrap_or(0)
     }
 
-    pub(super) fn per_second(&self, during: &Range<Instant>) -> f64 {
+    pub(in crate::replicas) fn per_second(&self, during: &Range<Instant>) -> f64 {
         self.during(during).len() as f64 / (during.end - during.start).as_secs_f64()
     }
 
     /// Returns how long after `since` a second began that had so many calls; none if none has.
-    pub(super) fn time_until(&self, since: Instant, calls: usize) -> Option<Duration> {
+    pub(in crate::replicas) fn time_until(&self, since: Instant, calls: usize) -> Option<Duration> {
         let times = &self.0[self.0.partition_point(|time| *time < since)..];
         let full = times.windows(calls).find(|window| window[calls - 1] < window[0] + SECOND)?;
         Some(full[0] - since)
