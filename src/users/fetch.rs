@@ -77,6 +77,10 @@ impl Users {
                 let (mut entry, old) = (CacheEntry::new(content, began), self.entry_to_compare(&request.key));
                 if entry.content.is_gone() {
                     self.note_gone(&request.key);
+                    if lease.is_some() {
+                        // Until the store answers, no read may get what is older.
+                        self.forget(&request.key, &request.reporter);
+                    }
                 }
                 let stored = match lease {
                     Some(lease) => lease.put(&mut entry).await,

@@ -35,6 +35,27 @@ async fn a_frozen_store_costs_a_miss_its_timeout_and_a_hit_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_found_disabled_is_disabled_here_before_the_store_answers() {
+    let fleet = Fleet::start(1).await;
+    let lab = fleet.lab(0);
+    lab.ask("ada").await.unwrap();
+    let store = fleet.store.clone();
+    lab.respond(move |request| {
+        store.freeze();
+        (NEAR, Lab::user(request, false, None))
+    });
+    let now = FreshnessRequirement::FetchedSince(BootTime::now());
+    let fetches = lab.ask_with("ada", now, account(0, None), NEAR * 50);
+    let reads = async {
+        // Cognito has answered, and the store does not.
+        sleep(NEAR + Duration::from_millis(10)).await;
+        lab.ask("ada").await.unwrap()
+    };
+    let (_, found) = tokio::join!(fetches, reads);
+    assert!(!found.user().enabled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_dies_is_replaced_once_its_lease_ends() {
     let fleet = Fleet::start(2).await;
     fleet.lab(0).respond(|request| (Duration::from_millis(900), Lab::found(request).1));
