@@ -18,7 +18,7 @@ import pytest
 from child import poll, running
 from rendered import render
 from service import CREDENTIALS
-from stack import task
+from stack import container
 from test_chart import VALUES
 from tool import DEPLOY, check, run
 
@@ -86,8 +86,7 @@ def test_the_image_contains_two_files(image: Image) -> None:
 def test_the_health_command_and_the_user_are_those_of_the_deployments(image: Image) -> None:
     """container-structure-test cannot check the health command. Only Docker and compose use it."""
     assert image.config["Healthcheck"]["Test"] == ["CMD", "/usr/local/bin/cognito-lookup", "healthcheck"]
-    (container,) = task()["ContainerDefinitions"]
-    assert container["User"] == image.config["User"]
+    assert container("cognito-lookup")["User"] == image.config["User"]
     for pod in render(VALUES[0]).pods():
         context = pod["securityContext"]
         assert f"{context['runAsUser']}:{context['runAsGroup']}" == image.config["User"]
