@@ -1,5 +1,5 @@
-//! The targets of `fuzz/`. Each is a property of code that reads what others send: a function of
-//! arbitrary bytes that panics if the property does not hold.
+//! The targets of `fuzz/`. Each is a function of arbitrary bytes that panics if a property of a parser of
+//! untrusted input does not hold.
 //!
 //! Tests run each target on its seeds in `fuzz/corpus/` and on all inputs in `fuzz/crashes/` that ever
 //! failed. A property is next to the code that it is about, in a module `fuzzing`.

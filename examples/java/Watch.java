@@ -29,7 +29,7 @@ public final class Watch {
     private static final Duration TTL = Duration.ofMinutes(1);
     // Three intervals of checkpoints.
     private static final Duration SILENCE = Duration.ofSeconds(90);
-    // When there are more, all are dropped.
+    // The most copies, and the most changes, that are kept. When there are more, all are dropped.
     private static final int MAX_USERS = 10_000;
 
     private record Kept(GetUserResponse reply, Instant read) {}
@@ -37,7 +37,7 @@ public final class Watch {
     private final UserServiceBlockingStub users;
     private final Map<String, Kept> copies = new HashMap<>();
     private final Map<String, Timestamp> changed = new HashMap<>();
-    // For users that are not in `changed`, because there were too many.
+    // The `not_older_than` of users whose change was dropped.
     private Timestamp changedBefore;
     private Instant heard = Instant.MIN;
     private boolean healthy;

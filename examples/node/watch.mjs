@@ -16,7 +16,7 @@ const TIMEOUT = 3_000;
 const TTL = 60_000;
 // Three intervals of checkpoints.
 const SILENCE = 90_000;
-// When there are more, all are dropped.
+// The most copies, and the most changes, that are kept. When there are more, all are dropped.
 const MAX_USERS = 10_000;
 
 // Copies of users, each with the time at which it was read.
@@ -24,7 +24,7 @@ class Mirror {
   #users;
   #copies = new Map();
   #changed = new Map();
-  // For users that are not in `#changed`, because there were too many.
+  // The `not_older_than` of users whose change was dropped.
   #changedBefore;
   #heard = 0;
   #healthy = false;

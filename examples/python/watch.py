@@ -18,7 +18,7 @@ TIMEOUT = 3.0
 TTL = 60.0
 # Three intervals of checkpoints.
 SILENCE = 90.0
-# When there are more, all are dropped.
+# The most copies, and the most changes, that are kept. When there are more, all are dropped.
 MAX_USERS = 10_000
 
 
@@ -30,7 +30,7 @@ class Mirror:
         self._lock = threading.Lock()
         self._copies: dict[str, tuple[GetUserResponse, float]] = {}
         self._changed: dict[str, Timestamp] = {}
-        # For users that are not in `_changed`, because there were too many.
+        # The `not_older_than` of users whose change was dropped.
         self._changed_before: Timestamp | None = None
         self._heard = 0.0
         self._healthy = False

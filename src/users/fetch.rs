@@ -77,8 +77,8 @@ impl Users {
                 let (mut entry, old) = (CacheEntry::new(content, began), self.entry_to_compare(&request.key));
                 if entry.content.is_gone() {
                     self.note_gone(&request.key);
-                    if lease.is_some() {
-                        // Until the store answers, no read may get what is older.
+                    if lease.is_some() && !self.is_cached_as_gone(&request.key) {
+                        // First, because a read would get the older entry until the store answers.
                         self.forget(&request.key, &request.reporter);
                     }
                 }

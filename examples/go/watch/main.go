@@ -26,7 +26,7 @@ const (
 	ttl = time.Minute
 	// Three intervals of checkpoints.
 	silence = 90 * time.Second
-	// When there are more, all are dropped.
+	// The most copies, and the most changes, that are kept. When there are more, all are dropped.
 	maxUsers = 10_000
 )
 
@@ -41,7 +41,7 @@ type mirror struct {
 	lock    sync.Mutex
 	copies  map[string]kept
 	changed map[string]*timestamppb.Timestamp
-	// For users that are not in changed, because there were too many.
+	// The `not_older_than` of users whose change was dropped.
 	changedBefore *timestamppb.Timestamp
 	heard         time.Time
 	healthy       bool

@@ -59,10 +59,11 @@ impl Users {
         let follower = place.follower.as_mut().filter(|_| !self.changes().is_waiting());
         let Some(follower) = follower else {
             let end = shared.store.stream_end().await?;
+            // The events up to that end may have announced revocations.
+            place.revocations.is_behind = true;
+            self.read_new_revocations(shared, &mut place.revocations).await;
             self.begin_log(shared, &end).await;
             place.follower = Some(Follower::at(end));
-            // An event that was passed over may have announced one.
-            place.revocations.is_behind = true;
             // What was cached before may have been invalidated before.
             shared.suspect_all();
             return Ok(());
@@ -106,7 +107,7 @@ impl Users {
         Ok(())
     }
 
-    /// Applies events, and reports them to watchers then. Returns whether none is missing.
+    /// Applies events, and then reports them to watchers. Returns whether none is missing.
     async fn apply_events(
         &self,
         shared: &Arc<Shared>,
@@ -124,7 +125,7 @@ impl Users {
             applied.push((opened, seen));
         }
         if !events.is_empty() {
-            // Who hears of a sign-out may present the token at once.
+            // First, because a watcher may present the revoked token at once. If it fails, it is repeated soon.
             self.read_new_revocations(shared, revocations).await;
         }
         for (event, (opened, seen)) in events.iter().zip(&applied) {

@@ -56,6 +56,25 @@ async fn a_user_found_disabled_is_disabled_here_before_the_store_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_known_to_be_disabled_stays_a_hit_while_the_store_is_told_again() {
+    let fleet = Fleet::start(1).await;
+    let lab = fleet.lab(0);
+    lab.respond(|request| (NEAR, Lab::user(request, false, None)));
+    lab.ask("ada").await.unwrap();
+    let one_way = Duration::from_millis(20);
+    fleet.links[0].change(|faults| faults.delay = one_way..=one_way);
+    let now = FreshnessRequirement::FetchedSince(BootTime::now() + Duration::from_millis(1));
+    sleep(Duration::from_millis(2)).await;
+    let fetches = lab.ask_with("ada", now, account(0, None), NEAR * 50);
+    let reads = async {
+        sleep(one_way * 2 + NEAR + Duration::from_millis(10)).await;
+        lab.ask("ada").now_or_never().expect("a hit").unwrap()
+    };
+    let (_, found) = tokio::join!(fetches, reads);
+    assert!(!found.user().enabled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_dies_is_replaced_once_its_lease_ends() {
     let fleet = Fleet::start(2).await;
     fleet.lab(0).respond(|request| (Duration::from_millis(900), Lab::found(request).1));
