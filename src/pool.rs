@@ -138,10 +138,10 @@ impl Pools {
 
 #[cfg(any(test, feature = "fuzzing"))]
 impl Pool {
-    /// The pool `eu-west-1_A` with the app client `client1`.
+    /// Returns the pool of this id with the app client `client1`.
     #[allow(clippy::unwrap_used, reason = "the settings are valid")]
-    pub(crate) fn for_test() -> Arc<Self> {
-        let (id, app_clients) = ("eu-west-1_A".to_owned(), vec!["client1".to_owned()]);
+    pub(crate) fn for_test(id: &str) -> Arc<Self> {
+        let (id, app_clients) = (id.to_owned(), vec!["client1".to_owned()]);
         let settings = crate::config::PoolSettings { id, app_clients, ..Default::default() };
         let config = Config { pools: vec![settings], ..Config::default() };
         Arc::clone(Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap().only().unwrap())

@@ -194,6 +194,8 @@ fn heap_bytes(_: &Digest, token: &Arc<VerifiedToken>) -> usize {
 }
 
 #[cfg(any(test, feature = "fuzzing"))]
+mod fixtures;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzzing;
 #[cfg(test)]
 mod tests;

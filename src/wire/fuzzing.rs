@@ -134,7 +134,7 @@ fn disclosure(input: &[u8]) -> Disclosure {
         created_at: time(times[0]),
         updated_at: time(times[1]),
     };
-    Disclosure::for_test(user, Pool::for_test(), allowed, groups, freshness(choices))
+    Disclosure::for_test(user, Pool::for_test("eu-west-1_A"), allowed, groups, freshness(choices))
 }
 
 fn freshness(choices: u8) -> Freshness {

@@ -3,7 +3,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::json;
 
 use super::*;
-use crate::config::{Config, ErrorCollector, PoolSettings};
 
 #[test]
 fn only_rs256_headers_with_a_key_id_are_accepted() {
@@ -266,7 +265,7 @@ fn an_undecodable_signature_is_malformed_before_any_key_lookup() {
 
 fn check(claims: &str) -> Result<TokenIdentity, Rejected> {
     let claims: Claims = json(&URL_SAFE_NO_PAD.encode(claims))?;
-    Ok(claims.check(&pool(), DAY, UNIX_EPOCH + Duration::from_secs(NOW))?.0)
+    Ok(claims.check(&Pool::for_test("eu-west-1_A"), DAY, UNIX_EPOCH + Duration::from_secs(NOW))?.0)
 }
 
 fn good() -> Value {
@@ -274,14 +273,6 @@ fn good() -> Value {
         "sub": "abc", "iss": ISSUER, "client_id": "client1", "token_use": "access", "username": "ada",
         "scope": "openid", "exp": NOW + 3600, "iat": NOW, "auth_time": NOW, "jti": "x", "version": 2,
     })
-}
-
-fn pool() -> Arc<Pool> {
-    let settings =
-        PoolSettings { id: "eu-west-1_A".into(), app_clients: vec!["client1".into()], ..Default::default() };
-    let config = Config { pools: vec![settings], ..Config::default() };
-    let pools = crate::pool::Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap();
-    pools.only().unwrap().clone()
 }
 
 const ISSUER: &str = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_A";

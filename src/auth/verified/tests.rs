@@ -3,15 +3,17 @@ use std::{sync::mpsc, thread, time::Duration};
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::*;
+use super::{
+    fixtures::{verified, verified_tokens},
+    *,
+};
 use crate::{
     auth::{
         caller::{Client, Scopes},
         keys::test_keys,
     },
     cache::resident,
-    config::{Config, ErrorCollector, PoolSettings},
-    pool::{ClientId, Pool, Pools},
+    pool::{ClientId, Pool},
     user::Groups,
 };
 
@@ -98,7 +100,7 @@ fn the_memory_of_tokens_matches_their_weight() {
     let tokens = VerifiedTokens::new(1 << 30, &RevocationSettings::default(), &Metrics::new());
     let before = resident();
     let (like, id) = (verified("ada"), "client1".parse::<ClientId>().unwrap());
-    let pool = pool("eu-west-1_A");
+    let pool = Pool::for_test("eu-west-1_A");
     for n in 0..200_000 {
         let groups = Groups::try_from(vec!["engineers".to_owned(), "administrators".to_owned()]).unwrap();
         let scopes = Scopes::from("openid email profile aws.cognito.signin.user.admin");
@@ -195,10 +197,6 @@ fn debug_output_has_no_personal_data() {
     assert!(!shown.contains("secret"), "{shown}");
 }
 
-fn verified_tokens() -> VerifiedTokens {
-    VerifiedTokens::new(1 << 20, &RevocationSettings::default(), &Metrics::new())
-}
-
 fn entries(tokens: &VerifiedTokens) -> i64 {
     tokens.cache.size().entries
 }
@@ -214,30 +212,8 @@ fn known(tokens: &VerifiedTokens, text: &str) -> bool {
     tokens.look_up(text.as_bytes()).is_ok()
 }
 
-fn verified(name: &str) -> VerifiedToken {
-    let (sub, username) = (name.parse().unwrap(), name.parse().unwrap());
-    let (groups, issued_at) = (Some(Groups::default()), SystemTime::UNIX_EPOCH);
-    let user = TokenUser { pool: pool("eu-west-1_A"), sub, username, groups, issued_at, family: None };
-    let client = Arc::new(Client { id: "client1".parse().unwrap(), scopes: Scopes::default() });
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let (keys, key, _) = test_keys();
-    VerifiedToken {
-        identity: TokenIdentity { client, user: Some(Arc::new(user)) },
-        validity: Validity::for_test(None, now + Duration::from_secs(3600)),
-        key,
-        keys,
-        checked: CheckedVersion::default(),
-    }
-}
-
 fn of_pool(verified: VerifiedToken, id: &str) -> VerifiedToken {
     let user = verified.identity.user.as_deref().unwrap().clone();
-    let user = Some(Arc::new(TokenUser { pool: pool(id), ..user }));
+    let user = Some(Arc::new(TokenUser { pool: Pool::for_test(id), ..user }));
     VerifiedToken { identity: TokenIdentity { user, ..verified.identity }, ..verified }
-}
-
-fn pool(id: &str) -> Arc<Pool> {
-    let settings = PoolSettings { id: id.into(), app_clients: vec!["client1".into()], ..Default::default() };
-    let config = Config { pools: vec![settings], ..Config::default() };
-    Arc::clone(Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap().only().unwrap())
 }

@@ -120,7 +120,7 @@ fn sub() -> Sub {
     SUB.parse().unwrap()
 }
 
-/// A client whose peer answers what it is told to.
+/// A client of Cognito on an in-memory network, where every call gets the body that was set last.
 struct Lab {
     runtime: Runtime,
     cognito: Cognito,
@@ -137,7 +137,7 @@ impl Lab {
         let metrics = UpstreamMetrics::default();
         let limiter = Arc::new(RateLimiter::new(&BudgetSettings::default(), &metrics));
         let entered = runtime.enter();
-        let cognito = Cognito::before(&peer, Pool::for_test(), limiter);
+        let cognito = Cognito::before(&peer, Pool::for_test("eu-west-1_A"), limiter);
         drop(entered);
         Self { runtime, cognito, body }
     }

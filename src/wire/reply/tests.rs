@@ -10,9 +10,8 @@ use super::{super::fuzzing::expected, *};
 use crate::{
     attribute::{AttributeName, AttributeValue, Selection},
     clock::{BootTime, TimePoint},
-    config::{Config, ErrorCollector, PoolSettings},
     freshness::{Freshness, Source, StaleReason},
-    pool::{Pool, Pools},
+    pool::Pool,
     proto,
     user::{User, UserStatus},
 };
@@ -75,10 +74,7 @@ fn only(names: &[&str]) -> Selection {
 }
 
 fn pool() -> Arc<Pool> {
-    let settings =
-        PoolSettings { id: "eu-west-1_A".into(), app_clients: vec!["client1".into()], ..Default::default() };
-    let config = Config { pools: vec![settings], ..Config::default() };
-    Arc::clone(Pools::read(&config, &mut ErrorCollector::new(&config)).unwrap().only().unwrap())
+    Pool::for_test("eu-west-1_A")
 }
 
 fn freshness(stale_reason: Option<StaleReason>) -> Freshness {

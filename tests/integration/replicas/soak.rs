@@ -1,5 +1,6 @@
 //! Three replicas under reads, writes, revocations and faults in random turns, for as long as
-//! `SOAK_MINUTES` says. What the service promises is checked on every answer.
+//! `SOAK_MINUTES` says. Reads are checked for the right user, their freshness and revoked tokens; those on
+//! a new connection for the user only, and cancelled reads not at all.
 //!
 //! `tests/run soak MINUTES` runs it, and prints its report.
 

@@ -87,7 +87,7 @@ impl<'a> Client<'a> {
             }
             Err(status) if failure(&status).1 == "TOKEN_REVOKED" => {
                 assert!(self.book.may_be_revoked(user), "a token that nobody revoked is refused");
-                // It is presented again: it must not be accepted again.
+                // Presented again, because `check_token` fails if another replica accepts it.
                 if self.random.u8(..4) > 0 {
                     self.tokens.push_back((user, minted, token));
                 }
