@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 use tokio::time::sleep;
 
 use super::{
-    Invalidated, Invalidation, InvalidationFailure, Users,
+    Invalidated, Invalidation, InvalidationFailure, RevocationFailure, Revoked, Users,
     cache::Key,
     entry::{CacheEntry, Content},
 };
@@ -70,6 +70,28 @@ impl Users {
             return;
         }
         self.announce_found((key.pool.clone(), key.sub.clone()), kinds, new.since);
+    }
+
+    /// Reports a sign-out whose revocation does not name the user, to the user's watchers on all replicas.
+    /// What the shared cache did not take is revoked again first, for at most a minute: watchers of
+    /// another replica may present a token at once.
+    pub(super) fn announce_sign_out(
+        &self,
+        sub: &Sub,
+        revocation: Revocation,
+        mut revoked: Result<Revoked, RevocationFailure>,
+    ) {
+        let (users, user) = (self.clone(), (revocation.pool.clone(), sub.clone()));
+        self.0.single_flight.spawn(async move {
+            for _ in 0..MAX_TRIES {
+                if !matches!(revoked, Err(RevocationFailure::SharedCache(_))) {
+                    break;
+                }
+                sleep(RETRY_DELAY).await;
+                revoked = users.revoke(revocation.clone()).await;
+            }
+            users.announce_found(user, ChangeKind::SignedOut.into(), ServerTime::ZERO);
+        });
     }
 
     /// Reports a change that this process found to the user's watchers on all replicas, whose entries

@@ -24,12 +24,10 @@ use super::{
 use crate::{
     auth::{OnlineChecking, Revocation, Revocations, RevokedTokens, TokenFamily, TokenUser, UserToken},
     cache::Cache,
-    changes::ChangeKind,
     clock::TimePoint,
     config::OnlineCheck,
     policy::CallerRateLimit,
     pool::PoolId,
-    shared_cache::ServerTime,
     telemetry::metrics::{Counter, OnlineCheckOutcome},
 };
 
@@ -206,12 +204,10 @@ impl InFlight {
         if check == TokenCheck::Revoked {
             let names_user = tokens.user().is_some();
             let revocation = Revocation { pool: user.pool.id.clone(), tokens, at };
-            // What the shared cache does not take is repeated. If there is no room here, the check is
-            // remembered all the same.
-            let _in_force = users.revoke(revocation).await;
+            // If there is no room for it, the check is remembered all the same.
+            let revoked = users.revoke(revocation.clone()).await;
             if !names_user {
-                let ended = (user.pool.id.clone(), user.sub.clone());
-                users.announce_found(ended, ChangeKind::SignedOut.into(), ServerTime::ZERO);
+                users.announce_sign_out(&user.sub, revocation, revoked);
             }
         }
         users.0.online.count(check.into());

@@ -1,6 +1,6 @@
 //! Changes that one replica receives, in the streams of another.
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::{sleep, timeout};
 
@@ -10,11 +10,12 @@ use super::{
     replicas::Fleet,
 };
 use crate::{
-    auth::{Revocation, RevokedTokens},
+    auth::{Revocation, RevokedTokens, TokenFamily},
     changes::{Change, ChangeKind, ChangeKinds, Changes, Item, Subscription, WatchFilter, Watcher},
     clock::TimePoint,
     config::WatchSettings,
     shared_cache::{ServerTime, fixtures::sealer},
+    unix_time::micros_since_1970,
 };
 
 #[tokio::test(start_paused = true)]
@@ -44,6 +45,28 @@ async fn what_a_replica_finds_is_told_at_the_others_though_the_store_fails_at_fi
     fleet.links[0].change(|faults| faults.is_cut_off = false);
     let change = next(&watch).await;
     assert_eq!((change.kinds, change.tokens_issued_until), (ChangeKind::SignedOut.into(), None));
+}
+
+/// A watcher may present a token of that sign-in at once.
+#[tokio::test(start_paused = true)]
+async fn a_sign_out_that_cognito_reports_is_in_force_when_the_watchers_of_others_hear_of_it() {
+    let fleet = Fleet::start(2).await;
+    let [lab, other] = [fleet.lab(0), fleet.lab(1)];
+    let watch = watch(other).await;
+    // The store keeps microseconds.
+    let at = UNIX_EPOCH + Duration::from_micros(micros_since_1970(SystemTime::now()));
+    // The store returns at different times between the tries.
+    for cut_off in [1500, 1900, 2300] {
+        let tokens = RevokedTokens::OfFamily(TokenFamily::of(&cut_off.to_string()));
+        let revocation = Revocation { pool: lab.pool.id.clone(), tokens, at };
+        fleet.links[0].change(|faults| faults.is_cut_off = true);
+        let revoked = lab.users.revoke(revocation.clone()).await;
+        lab.users.announce_sign_out(&"ada".parse().unwrap(), revocation.clone(), revoked);
+        sleep(Duration::from_millis(cut_off)).await;
+        fleet.links[0].change(|faults| faults.is_cut_off = false);
+        assert_eq!(next(&watch).await.kinds, ChangeKind::SignedOut.into());
+        assert!(other.users.has_revoked(&revocation), "after {cut_off} ms");
+    }
 }
 
 /// Before it is told, an audit record or the store may take long.
