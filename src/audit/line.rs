@@ -9,22 +9,33 @@ use std::{
 
 use humantime::format_rfc3339_millis;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::auth::Address;
+
+/// Returns how the member of this name begins, which is not the first one of its object.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
+pub(super) use member;
 
 /// A JSON object on its own line.
 pub(super) struct JsonLine<'a>(&'a mut Vec<u8>);
 
 impl<'a> JsonLine<'a> {
-    /// Begins an object after the lines that are there, with the members of [`head`].
+    /// Begins an object after the lines that are there, with the members of [`head`]. Others are
+    /// named by [`member!`].
     pub(super) fn begin(lines: &'a mut Vec<u8>, head: &[u8]) -> Self {
         lines.extend_from_slice(head);
         Self(lines)
     }
 
     /// Puts a text, or null for none.
-    pub(super) fn text<'t>(&mut self, key: &'static str, text: impl Into<Option<&'t str>>) {
-        self.key(key);
+    pub(super) fn text<'t>(&mut self, member: &'static str, text: impl Into<Option<&'t str>>) {
+        self.0.extend_from_slice(member.as_bytes());
         match text.into() {
             Some(text) => put_text(self.0, text),
             None => self.0.extend_from_slice(b"null"),
@@ -32,15 +43,15 @@ impl<'a> JsonLine<'a> {
     }
 
     /// Puts a time of the years 1970 to 9999: RFC 3339, in UTC, with milliseconds.
-    pub(super) fn time(&mut self, key: &'static str, time: SystemTime) {
-        self.key(key);
+    pub(super) fn time(&mut self, member: &'static str, time: SystemTime) {
+        self.0.extend_from_slice(member.as_bytes());
         // Writing to memory cannot fail.
         let _ = write!(self.0, "\"{}\"", format_rfc3339_millis(time));
     }
 
     /// Puts the address of a peer, or null for none.
-    pub(super) fn address(&mut self, key: &'static str, address: Option<Address>) {
-        self.key(key);
+    pub(super) fn address(&mut self, member: &'static str, address: Option<Address>) {
+        self.0.extend_from_slice(member.as_bytes());
         let json = &mut *self.0;
         match address {
             None => json.extend_from_slice(b"null"),
@@ -58,14 +69,14 @@ impl<'a> JsonLine<'a> {
         }
     }
 
-    pub(super) fn number(&mut self, key: &'static str, number: impl Serialize) {
-        self.key(key);
+    pub(super) fn number(&mut self, member: &'static str, number: impl Serialize) {
+        self.0.extend_from_slice(member.as_bytes());
         put_json(self.0, &number);
     }
 
     /// Puts a list of the items that [`put_item`] has put.
-    pub(super) fn list(&mut self, key: &'static str, items: &[u8]) {
-        self.key(key);
+    pub(super) fn list(&mut self, member: &'static str, items: &[u8]) {
+        self.0.extend_from_slice(member.as_bytes());
         self.0.push(b'[');
         self.0.extend_from_slice(items);
         self.0.push(b']');
@@ -75,25 +86,14 @@ impl<'a> JsonLine<'a> {
     pub(super) fn end(self) {
         self.0.extend_from_slice(b"}\n");
     }
-
-    fn key(&mut self, key: &'static str) {
-        if self.0.last() != Some(&b'{') {
-            self.0.push(b',');
-        }
-        self.0.push(b'"');
-        self.0.extend_from_slice(key.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
 }
 
 /// Returns the members that begin every record of a process, because they are the same in all of
 /// them.
 pub(super) fn head(replica: &str, key_id: &str) -> Box<[u8]> {
     let mut head = Vec::new();
-    let mut line = JsonLine::begin(&mut head, b"{");
-    line.number("schema", SCHEMA);
-    line.text("replica", replica);
-    line.text("key_id", key_id);
+    put_json(&mut head, &json!({"schema": SCHEMA, "replica": replica, "key_id": key_id}));
+    head.pop();
     head.into()
 }
 
@@ -147,7 +147,7 @@ const SCHEMA: u32 = 1;
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
@@ -157,16 +157,16 @@ mod tests {
             let mut lines = b"{".to_vec();
             let mut items = Vec::new();
             [text, ""].into_iter().for_each(|text| put_item(&mut items, text));
-            let mut line = JsonLine::begin(&mut lines, b"{");
-            line.text("text", text);
-            line.text("none", None);
-            line.text("some", Some(text));
-            line.number("number", -7);
-            line.list("list", &items);
+            let mut line = JsonLine::begin(&mut lines, HEAD);
+            line.text(member!("text"), text);
+            line.text(member!("none"), None);
+            line.text(member!("some"), Some(text));
+            line.number(member!("number"), -7);
+            line.list(member!("list"), &items);
             line.end();
             let line = lines.strip_prefix(b"{").unwrap().strip_suffix(b"\n").unwrap();
             let expected =
-                json!({"text": text, "none": null, "some": text, "number": -7, "list": [text, ""]});
+                json!({"a": 1, "text": text, "none": null, "some": text, "number": -7, "list": [text, ""]});
             assert_eq!(serde_json::from_slice::<Value>(line).unwrap(), expected);
             assert!(!line.contains(&b'\n'), "{text:?}");
         }
@@ -176,16 +176,19 @@ mod tests {
     fn an_address_is_written_as_the_standard_library_writes_it() {
         for text in ["0.0.0.0", "127.0.0.1", "10.20.100.199", "255.255.255.255", "::1", "2001:db8::7"] {
             let mut lines = Vec::new();
-            JsonLine::begin(&mut lines, b"{").address("peer", Some(Address::Ip(text.parse().unwrap())));
-            assert_eq!(String::from_utf8(lines).unwrap(), format!("{{\"peer\":\"{text}\""));
+            JsonLine::begin(&mut lines, HEAD)
+                .address(member!("peer"), Some(Address::Ip(text.parse().unwrap())));
+            assert_eq!(String::from_utf8(lines).unwrap(), format!("{{\"a\":1,\"peer\":\"{text}\""));
         }
         let mapped = Address::Ip("::ffff:10.0.0.1".parse().unwrap());
         for (address, expected) in
             [(None, "null"), (Some(Address::Unix), "\"unix\""), (Some(mapped), "\"10.0.0.1\"")]
         {
             let mut lines = Vec::new();
-            JsonLine::begin(&mut lines, b"{").address("peer", address);
-            assert_eq!(String::from_utf8(lines).unwrap(), format!("{{\"peer\":{expected}"));
+            JsonLine::begin(&mut lines, HEAD).address(member!("peer"), address);
+            assert_eq!(String::from_utf8(lines).unwrap(), format!("{{\"a\":1,\"peer\":{expected}"));
         }
     }
+
+    const HEAD: &[u8] = b"{\"a\":1";
 }

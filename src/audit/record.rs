@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{
     key::SubHash,
-    line::{JsonLine, put_item},
+    line::{JsonLine, member, put_item},
     names::AttributeNames,
 };
 use crate::{
@@ -76,32 +76,32 @@ impl<'a> Record<'a> {
     /// Appends the record, which begins with `head`, and a line end.
     pub(super) fn append_to(&self, lines: &mut Vec<u8>, head: &[u8]) {
         let mut line = JsonLine::begin(lines, head);
-        line.time("time", self.time);
-        line.text("request_id", self.request_id);
-        line.text("method", self.method);
-        line.address("peer", self.peer);
-        line.text("caller", self.caller);
-        line.text("principal_kind", self.principal.map(|principal| principal.kind));
-        line.text("principal", self.principal.map(|principal| &*principal.name));
-        line.text("pool", self.pool);
-        line.text("sub_hash", self.sub_hash.as_ref().map(SubHash::as_str));
+        line.time(member!("time"), self.time);
+        line.text(member!("request_id"), self.request_id);
+        line.text(member!("method"), self.method);
+        line.address(member!("peer"), self.peer);
+        line.text(member!("caller"), self.caller);
+        line.text(member!("principal_kind"), self.principal.map(|principal| principal.kind));
+        line.text(member!("principal"), self.principal.map(|principal| &*principal.name));
+        line.text(member!("pool"), self.pool);
+        line.text(member!("sub_hash"), self.sub_hash.as_ref().map(SubHash::as_str));
         if self.users > 0 {
-            line.number("users", self.users);
+            line.number(member!("users"), self.users);
         }
-        line.list("attributes", &self.attributes.items);
+        line.list(member!("attributes"), &self.attributes.items);
         if self.attributes.left_out > 0 {
-            line.number("attributes_left_out", self.attributes.left_out);
+            line.number(member!("attributes_left_out"), self.attributes.left_out);
         }
         if let Some(freshness) = self.freshness {
             put_freshness(&mut line, freshness);
         }
         if let Some(EraseUserResponse { receipt_id, entries, absences, verdicts, fetches, .. }) = self.erasure
         {
-            line.text("receipt_id", &**receipt_id);
-            line.number("entries", entries);
-            line.number("absences", absences);
-            line.number("verdicts", verdicts);
-            line.number("fetches", fetches);
+            line.text(member!("receipt_id"), &**receipt_id);
+            line.number(member!("entries"), entries);
+            line.number(member!("absences"), absences);
+            line.number(member!("verdicts"), verdicts);
+            line.number(member!("fetches"), fetches);
         }
         if let Some(revocation) = self.revocation {
             put_revocation(&mut line, revocation);
@@ -109,28 +109,28 @@ impl<'a> Record<'a> {
         if let Some(kinds) = self.kinds {
             let mut items = Vec::new();
             kinds.iter().for_each(|kind| put_item(&mut items, kind.text()));
-            line.list("kinds", &items);
+            line.list(member!("kinds"), &items);
         }
         if let Some(changes) = self.changes {
-            line.number("changes", changes);
+            line.number(member!("changes"), changes);
         }
         if let Some(settings) = self.settings {
             let mut items = Vec::new();
             settings.iter().for_each(|change| put_item(&mut items, change));
-            line.list("settings", &items);
+            line.list(member!("settings"), &items);
         }
-        line.text("outcome", self.outcome);
+        line.text(member!("outcome"), self.outcome);
         line.end();
     }
 }
 
 fn put_revocation(line: &mut JsonLine<'_>, revocation: &Revocation) {
     match revocation.tokens {
-        RevokedTokens::OfFamily(_) => line.text("revoked", "family"),
-        RevokedTokens::SuspectsOfUser(_) => line.text("revoked", "suspects"),
+        RevokedTokens::OfFamily(_) => line.text(member!("revoked"), "family"),
+        RevokedTokens::SuspectsOfUser(_) => line.text(member!("revoked"), "suspects"),
         RevokedTokens::OfUser(_) => {
-            line.text("revoked", "issued_until");
-            line.time("issued_until", revocation.at);
+            line.text(member!("revoked"), "issued_until");
+            line.time(member!("issued_until"), revocation.at);
         }
     }
 }
@@ -146,9 +146,9 @@ fn put_freshness(line: &mut JsonLine<'_>, freshness: Freshness) {
         StaleReason::UpstreamThrottled => "UPSTREAM_THROTTLED",
         StaleReason::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
     });
-    line.text("source", source);
-    line.number("age_ms", u64::try_from(freshness.age.as_millis()).unwrap_or(u64::MAX));
-    line.text("stale_reason", stale_reason);
+    line.text(member!("source"), source);
+    line.number(member!("age_ms"), u64::try_from(freshness.age.as_millis()).unwrap_or(u64::MAX));
+    line.text(member!("stale_reason"), stale_reason);
 }
 
 #[cfg(test)]
@@ -238,7 +238,8 @@ mod tests {
         for (tokens, expected) in table {
             let revocation = Revocation { pool: "p_1".parse().unwrap(), tokens, at };
             let (mut line, none) = (Vec::new(), AttributeNames::default());
-            Record { revocation: Some(&revocation), ..record(&none, "answered") }.append_to(&mut line, b"{");
+            Record { revocation: Some(&revocation), ..record(&none, "answered") }
+                .append_to(&mut line, b"{\"schema\":1");
             let line = String::from_utf8(line).unwrap();
             assert!(
                 line.contains(&format!("\"attributes\":[],{expected}\"outcome\":\"answered\"}}")),
