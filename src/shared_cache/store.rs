@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tracing::warn;
 
 use super::{
     Binding, Call, CallError, EventKeys, Events, IndexKey, Invalidate, KeyAge, LeaseState, Link, Look,
     Looked, MarkStream, Namespace, NotSealed, Publish, Published, Put, Release, Renew, Reply, Sealer,
     ServerTime, SharedCacheConfig, StreamEnd, StreamPosition, Transport, Unreadable, UserKey,
+    breaker::MAX_FAILURES_IN_A_ROW,
     rate_limit::{RateLimitSharing, SharedRateLimit},
 };
 use crate::{
@@ -170,6 +172,12 @@ impl SharedCache {
     /// Returns where the stream of events ends.
     pub async fn stream_end(&self) -> Result<StreamEnd, CallError> {
         StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(&self.0.events)).await?)
+    }
+
+    /// Makes as many calls at once as open the circuit breaker if none is answered. Takes as long as one.
+    pub async fn probe(&self) {
+        let calls = (0..MAX_FAILURES_IN_A_ROW).map(|_| self.call(StreamEnd::call(&self.0.events)));
+        join_all(calls).await;
     }
 
     /// Appends a sealed mark to its stream, which keeps the last `max_len` for 24 h. Older ones that are

@@ -2,7 +2,10 @@
 
 use std::{
     ops::RangeInclusive,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -22,6 +25,7 @@ pub(crate) struct ModelLink {
     store: ModelStore,
     commands: mpsc::UnboundedSender<Request>,
     events: mpsc::UnboundedSender<Request>,
+    timeouts_in_a_row: AtomicU32,
 }
 
 /// The faults of a link.
@@ -37,6 +41,8 @@ pub(crate) struct LinkFaults {
     pub(crate) is_held: bool,
     /// Nothing is sent: the circuit breaker is open.
     pub(crate) is_cut_off: bool,
+    /// How many timeouts of commands in a row open it.
+    pub(crate) opens_after: u32,
     /// How long a call may take, and a read beyond the time that it waits.
     pub(crate) timeout: Duration,
 }
@@ -76,6 +82,7 @@ impl Default for LinkFaults {
             dropped_replies: 0,
             is_held: false,
             is_cut_off: false,
+            opens_after: u32::MAX,
             timeout: TIMEOUT,
         }
     }
@@ -91,7 +98,8 @@ impl ModelLink {
             tokio::spawn(carrier.run(receiver));
             sender
         };
-        Self { commands: connect(), events: connect(), faults, store }
+        let (commands, events) = (connect(), connect());
+        Self { commands, events, faults, store, timeouts_in_a_row: AtomicU32::new(0) }
     }
 
     /// Changes the faults of this link.
@@ -128,6 +136,15 @@ impl ModelLink {
         timeout(wait + faults.timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
     }
 
+    fn note_timeout(&self, is_timeout: bool) {
+        if !is_timeout {
+            return self.timeouts_in_a_row.store(0, Relaxed);
+        }
+        let before = self.timeouts_in_a_row.fetch_add(1, Relaxed);
+        let mut faults = self.faults();
+        faults.is_cut_off |= before + 1 >= faults.opens_after;
+    }
+
     fn faults(&self) -> MutexGuard<'_, LinkFaults> {
         self.faults.lock().unwrap()
     }
@@ -139,7 +156,11 @@ impl Transport for ModelLink {
     }
 
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>> {
-        Box::pin(async { self.send(&self.commands, Work::Call(call), Duration::ZERO).await?.into_reply() })
+        Box::pin(async {
+            let result = self.send(&self.commands, Work::Call(call), Duration::ZERO).await;
+            self.note_timeout(matches!(result, Err(CallError::Timeout)));
+            result?.into_reply()
+        })
     }
 
     fn call_for_events(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>> {

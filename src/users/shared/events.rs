@@ -33,6 +33,8 @@ pub(in crate::users) async fn follow(users: Weak<Inner>) {
         let followed = users.follow_once(&shared, &mut place).await;
         users.catch_up_on_revocations(&shared, &mut place.revocations).await;
         if followed.is_err() {
+            // First, so that no hit finds out by its own timeout that the store is frozen.
+            shared.store.probe().await;
             // Blind: until events are read again, every entry must be confirmed at each interval.
             shared.suspect_all();
             place.is_unsure = true;

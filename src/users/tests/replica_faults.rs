@@ -34,6 +34,21 @@ async fn a_frozen_store_costs_a_miss_its_timeout_and_a_hit_nothing() {
     assert_eq!(begun.elapsed(), Duration::from_millis(50) + NEAR);
 }
 
+/// The entries become suspect once no events can be read. By then the circuit breaker must be open.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_stays_frozen_costs_a_hit_nothing() {
+    let fleet = Fleet::start(1).await;
+    let lab = fleet.lab(0);
+    lab.ask("ada").await.unwrap();
+    fleet.links[0].change(|faults| faults.opens_after = 5);
+    fleet.store.freeze();
+    for milliseconds in 0..5000 {
+        sleep(Duration::from_millis(1)).await;
+        let hit = lab.ask("ada").now_or_never();
+        hit.unwrap_or_else(|| panic!("it waits after {milliseconds} ms")).unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_user_found_disabled_is_disabled_here_before_the_store_answers() {
     let fleet = Fleet::start(1).await;
