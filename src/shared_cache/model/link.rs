@@ -41,6 +41,8 @@ pub(crate) struct LinkFaults {
     pub(crate) is_held: bool,
     /// Nothing is sent: the circuit breaker is open.
     pub(crate) is_cut_off: bool,
+    /// Reads of revocations fail.
+    pub(crate) fails_marks: bool,
     /// How many timeouts of commands in a row open it.
     pub(crate) opens_after: u32,
     /// How long a call may take, and a read beyond the time that it waits.
@@ -82,6 +84,7 @@ impl Default for LinkFaults {
             dropped_replies: 0,
             is_held: false,
             is_cut_off: false,
+            fails_marks: false,
             opens_after: u32::MAX,
             timeout: TIMEOUT,
         }
@@ -174,7 +177,12 @@ impl Transport for ModelLink {
         wait: Duration,
     ) -> BoxFuture<'a, Result<Events, CallError>> {
         let work = Work::Read { key: key.into(), after: after.clone(), wait };
-        Box::pin(async move { self.send(&self.events, work, wait).await?.into_events() })
+        Box::pin(async move {
+            if key.contains("{r}") && self.faults().fails_marks {
+                return Err(CallError::Failed);
+            }
+            self.send(&self.events, work, wait).await?.into_events()
+        })
     }
 }
 

@@ -78,7 +78,7 @@ impl Users {
             true => Events::default(),
             false => shared.store.events(&follower.position, wait).await?,
         };
-        let is_whole = self.apply_events(shared, follower, &mut place.revocations, &events.0).await;
+        let is_whole = self.apply_events(shared, follower, &mut place.revocations, &events.0).await?;
         let mut is_same_server = true;
         if !events.0.is_empty() && events.0.len() < Events::MOST && is_whole {
             // A partial answer had all events up to the call.
@@ -109,14 +109,16 @@ impl Users {
         Ok(())
     }
 
-    /// Applies events, and then reports them to watchers. Returns whether none is missing.
+    /// Applies events, and then reports them to watchers. Returns whether none is missing. If the
+    /// revocations cannot be read, the events are not reported, and count as not read.
     async fn apply_events(
         &self,
         shared: &Arc<Shared>,
         follower: &mut Follower,
         revocations: &mut RevocationPlace,
         events: &[Event],
-    ) -> bool {
+    ) -> Result<bool, CallError> {
+        let before = follower.clone();
         let mut applied = Vec::with_capacity(events.len());
         for event in events {
             let seen = follower.read(event);
@@ -127,13 +129,17 @@ impl Users {
             applied.push((opened, seen));
         }
         if !events.is_empty() {
-            // First, because a watcher may present the revoked token at once. If it fails, it is repeated soon.
+            // First, because a watcher may present the revoked token at once.
             self.read_new_revocations(shared, revocations).await;
+            if revocations.is_behind {
+                *follower = before;
+                return Err(CallError::Failed);
+            }
         }
         for (event, (opened, seen)) in events.iter().zip(&applied) {
             self.log_event(follower.run(), event, opened.as_ref(), *seen);
         }
-        applied.iter().all(|(_, seen)| *seen == Seen::Whole)
+        Ok(applied.iter().all(|(_, seen)| *seen == Seen::Whole))
     }
 
     fn act_on(&self, shared: &Arc<Shared>, seen: Seen) {

@@ -102,6 +102,23 @@ async fn a_sign_out_is_in_force_when_a_watcher_hears_of_it() {
     assert!(other.users.refuses(&pool, &"ada".parse().unwrap(), at - Duration::from_secs(60)));
 }
 
+/// Their stream may be on another node of a cluster than the events.
+#[tokio::test(start_paused = true)]
+async fn while_the_revocations_cannot_be_read_no_watcher_hears_of_one() {
+    let fleet = Fleet::start(2).await;
+    let [lab, other] = [fleet.lab(0), fleet.lab(1)];
+    let watch = watch(other).await;
+    fleet.links[1].change(|faults| faults.fails_marks = true);
+    let (pool, ada, at) = (lab.pool.id.clone(), "ada".parse().unwrap(), SystemTime::now());
+    let tokens = RevokedTokens::OfUser("ada".parse().unwrap());
+    lab.users.revoke(Revocation { pool: pool.clone(), tokens, at }).await.unwrap();
+    let heard = watch.next(Instant::now() + Duration::from_millis(400)).await.unwrap();
+    assert!(matches!(heard, Item::Checkpoint(_)), "{heard:?}");
+    fleet.links[1].change(|faults| faults.fails_marks = false);
+    assert_eq!(next(&watch).await.kinds, ChangeKind::SignedOut.into());
+    assert!(other.users.refuses(&pool, &ada, at - Duration::from_secs(60)));
+}
+
 /// The log begins at a new end of the events, and those before it are passed over.
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_begins_to_watch_misses_no_revocation() {
