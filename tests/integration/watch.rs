@@ -54,9 +54,14 @@ impl Watch {
     }
 
     pub(crate) async fn change(&mut self) -> UserChange {
+        self.next_change().await.unwrap()
+    }
+
+    /// As [`change`](Self::change), or returns why the stream ended.
+    pub(crate) async fn next_change(&mut self) -> Result<UserChange, Status> {
         loop {
-            if let Event::Change(change) = self.next().await.unwrap() {
-                return change;
+            if let Event::Change(change) = self.next().await? {
+                return Ok(change);
             }
         }
     }

@@ -5,26 +5,46 @@ use cognito_lookup::proto::{
     InspectUserRequest, InspectUserResponse, RevokeTokensRequest, RevokeTokensResponse, SharedEntryState,
     admin_service_client::AdminServiceClient, user_service_client::UserServiceClient,
 };
+use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tonic::{IntoRequest, Status, transport::Channel};
 
-use crate::support::{about, canary, connect, http_get, process::Process, with_token};
+use crate::support::{about, canary, connect, http_get, process::Process, tls_client, with_token};
 
 /// A process of the service, and a client of it.
 pub(crate) struct Replica {
     pub(crate) process: Process,
     pub(crate) channel: Channel,
+    tls: Option<ClientConfig>,
+}
+
+async fn connect_over(process: &Process, tls: Option<&ClientConfig>) -> Channel {
+    let address = process.address.parse().unwrap();
+    match tls {
+        Some(tls) => tls_client::connect(address, tls.clone()).await.unwrap(),
+        None => connect(address).await,
+    }
 }
 
 impl Replica {
     /// Waits until the process is ready.
     pub(crate) async fn of(process: Process) -> Self {
+        Self::over(process, None).await
+    }
+
+    /// As [`of`](Self::of), with TLS if the process has it.
+    pub(crate) async fn over(process: Process, tls: Option<ClientConfig>) -> Self {
         let process = process.listening();
-        let channel = connect(process.address.parse().unwrap()).await;
-        let replica = Self { process, channel };
+        let channel = connect_over(&process, tls.as_ref()).await;
+        let replica = Self { process, channel, tls };
         until("ready", async || replica.is_ready().await).await;
         replica
+    }
+
+    /// Opens another connection.
+    pub(crate) async fn connect(&self) -> Channel {
+        connect_over(&self.process, self.tls.as_ref()).await
     }
 
     pub(crate) async fn is_ready(&self) -> bool {

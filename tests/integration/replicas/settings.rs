@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use cognito_standin::StandIn;
+use rustls::ClientConfig;
 
 use crate::support::WEB;
 
@@ -26,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) log: &'static str,
     /// Whether callers of this machine may watch.
     pub(crate) watch: bool,
+    /// How clients connect if `tables` has `[tls]`.
+    pub(crate) tls: Option<ClientConfig>,
 }
 
 impl Default for Settings {
@@ -41,6 +44,7 @@ impl Default for Settings {
             tables: String::new(),
             log: "info",
             watch: false,
+            tls: None,
         }
     }
 }

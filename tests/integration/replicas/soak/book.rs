@@ -1,6 +1,6 @@
 use std::{
     sync::{Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use cognito_standin::{StandIn, User};
@@ -21,8 +21,18 @@ struct Page {
     cutoffs: [Option<Instant>; REPLICAS],
     /// Cutoffs that other replicas may not have heard of yet, and when they were answered.
     unsettled: Vec<(Instant, Instant)>,
+    /// Sign-outs that the watchers must hear of.
+    sign_outs: Vec<SignOut>,
     /// Whether a revocation was ever asked for.
     is_revoked: bool,
+}
+
+/// A revocation.
+struct SignOut {
+    sent: SystemTime,
+    /// When the answer came that all replicas were told.
+    answered: Option<Instant>,
+    heard: [bool; WATCHERS],
 }
 
 /// What an answer must obey, from when its request was sent.
@@ -59,15 +69,48 @@ impl Book {
         page.oldest[replica] = page.oldest[replica].max(page.version_at(sent));
     }
 
-    pub(super) fn revokes(&self, user: usize) {
-        self.page(user).is_revoked = true;
+    /// Notes that a revocation is sent now, and returns when that is.
+    pub(super) fn revokes(&self, user: usize) -> (Instant, SystemTime) {
+        let mut page = self.page(user);
+        page.is_revoked = true;
+        let sent = (Instant::now(), SystemTime::now());
+        // A watcher may hear of it before it is answered.
+        page.sign_outs.push(SignOut { sent: sent.1, answered: None, heard: [false; WATCHERS] });
+        sent
     }
 
-    /// Notes that a replica has answered a revocation that was sent at this time.
-    pub(super) fn revoked(&self, user: usize, replica: usize, sent: Instant) {
+    /// Notes that a replica has answered the revocation that was sent at this time, and whether all
+    /// replicas were told.
+    pub(super) fn revoked(&self, user: usize, replica: usize, sent: (Instant, SystemTime), is_told: bool) {
+        let (mut page, answered) = (self.page(user), Instant::now());
+        if is_told {
+            page.cut_off(replica, sent.0);
+            page.unsettled.push((sent.0, answered));
+            let own = page.sign_outs.iter_mut().filter(|one| one.sent == sent.1);
+            own.for_each(|one| one.answered = Some(answered));
+        } else {
+            page.sign_outs.retain(|one| one.sent != sent.1);
+        }
+    }
+
+    /// Notes that a watcher has heard from a replica that the user's tokens until then are refused.
+    pub(super) fn heard(&self, user: usize, watcher: usize, replica: usize, until: SystemTime) {
         let mut page = self.page(user);
-        page.cut_off(replica, sent);
-        page.unsettled.push((sent, Instant::now()));
+        let ago = SystemTime::now().duration_since(until).unwrap() + CLOCK_TICK;
+        page.cut_off(replica, Instant::now() - ago);
+        page.forget_sign_outs(watcher, until + CLOCK_TICK);
+    }
+
+    /// Notes that a watcher was told that it may have missed something until now.
+    pub(super) fn missed(&self, watcher: usize) {
+        (0..USERS).for_each(|user| self.page(user).forget_sign_outs(watcher, SystemTime::now()));
+    }
+
+    /// Returns whether every watcher has heard of each sign-out that was answered until then.
+    pub(super) fn is_heard_until(&self, until: Instant) -> bool {
+        (0..USERS).all(|user| {
+            self.page(user).sign_outs.iter().all(|one| one.answered.is_none_or(|time| time > until))
+        })
     }
 
     /// Notes that all replicas have heard what was answered until then.
@@ -108,6 +151,11 @@ impl Page {
         self.writes.partition_point(|written| *written <= time).saturating_sub(1)
     }
 
+    fn forget_sign_outs(&mut self, watcher: usize, until: SystemTime) {
+        self.sign_outs.iter_mut().filter(|one| one.sent <= until).for_each(|one| one.heard[watcher] = true);
+        self.sign_outs.retain(|one| one.heard != [true; WATCHERS]);
+    }
+
     fn cut_off(&mut self, replica: usize, sent: Instant) {
         self.cutoffs[replica] = self.cutoffs[replica].max(Some(sent));
     }
@@ -136,6 +184,7 @@ impl Promise {
 pub(super) const USABLE_FOR: Duration = Duration::from_secs(20);
 pub(super) const USERS: usize = 100;
 pub(super) const REPLICAS: usize = 3;
+pub(super) const WATCHERS: usize = 3;
 /// Ages are sent in whole milliseconds, and clocks are read one after the other.
 const CLOCK_TICK: Duration = Duration::from_millis(5);
 
@@ -154,10 +203,17 @@ fn a_broken_promise_is_seen() {
     book.erased(3, 0, now);
     assert!(broken(&|| promise(7).check(&name(3, 0))), "erased");
     book.promise(3, 1, Some(7 * second)).check(&name(3, 0));
-    book.revoked(3, 1, now);
+    let sent = book.revokes(3);
+    book.revoked(3, 1, (now, sent.1), true);
     assert!(broken(&|| book.promise(3, 1, None).check_token(now - second)), "revoked");
     book.promise(3, 2, None).check_token(now - second);
     book.settled(Instant::now());
     assert!(broken(&|| book.promise(3, 2, None).check_token(now - second)), "revoked elsewhere");
     book.promise(3, 2, None).check_token(now + second);
+    for watcher in 0..WATCHERS - 1 {
+        book.heard(3, watcher, 0, SystemTime::now());
+    }
+    assert!(!book.is_heard_until(Instant::now()), "one watcher missed it");
+    book.missed(WATCHERS - 1);
+    assert!(book.is_heard_until(Instant::now()));
 }

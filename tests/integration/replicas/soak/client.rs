@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     replicas::fleet::{Fleet, sub},
-    support::{about, connect, failure, max_age, with_token},
+    support::{about, failure, max_age, with_token},
 };
 
 /// One client, which does something else every time, and checks the answers.
@@ -97,13 +97,10 @@ impl<'a> Client<'a> {
     }
 
     async fn revoke(&self, user: usize, replica: usize) {
-        self.book.revokes(user);
-        let sent = Instant::now();
+        let sent = self.book.revokes(user);
         let answer = self.fleet.replicas[replica].revoke(&sub(user)).await;
         self.tally.count("revoke", &answer);
-        if answer.is_ok() {
-            self.book.revoked(user, replica, sent);
-        }
+        self.book.revoked(user, replica, sent, answer.is_ok_and(|answer| answer.reached_all_replicas));
     }
 
     async fn erase(&self, user: usize, replica: usize) {
@@ -123,7 +120,7 @@ impl<'a> Client<'a> {
     }
 
     async fn connect_anew(&self, user: usize, replica: usize) {
-        let channel = connect(self.fleet.replicas[replica].process.address.parse().unwrap()).await;
+        let channel = self.fleet.replicas[replica].connect().await;
         let token = self.fleet.cognito.access_token(&format!("member-{user}")).unwrap();
         let request = with_token(&token, GetUserRequest::default());
         let answer = UserServiceClient::new(channel).get_user(request).await;

@@ -11,7 +11,11 @@ use crate::{
         replica::Replica,
     },
     store::server::Server,
-    support::{about, failure, max_age},
+    support::{
+        about,
+        certificates::{Authority, Identity},
+        failure, max_age,
+    },
 };
 
 /// What happens next.
@@ -24,6 +28,8 @@ pub(super) enum Turn {
     SigningKey,
     /// Other keys seal what is in the store; the files are read on a SIGHUP.
     ValueKeys([&'static str; 2]),
+    /// The replicas present another certificate; the files are read on a SIGHUP.
+    Certificate,
     Hangup,
 }
 
@@ -46,11 +52,12 @@ impl Turn {
             15 => Self::CognitoStopped,
             16 => Self::SigningKey,
             17 => Self::ValueKeys(*random.choice(&[["one", "two"], ["two", "one"]]).unwrap()),
+            18 => Self::Certificate,
             _ => Self::Hangup,
         }
     }
 
-    pub(super) async fn begin(&self, store: &mut Server, fleet: &Fleet) {
+    pub(super) async fn begin(&self, store: &mut Server, fleet: &Fleet, authority: &Authority) {
         match self {
             Self::Store(outage) => outage.begin(store, fleet).await,
             Self::Cognito(fault) => fleet.cognito.inject("AdminGetUser", fault.clone()),
@@ -58,9 +65,13 @@ impl Turn {
             Self::SigningKey => fleet.cognito.rotate_access_key().unwrap(),
             Self::ValueKeys(names) => {
                 fleet.write_keys(*names);
-                fleet.replicas.iter().for_each(|replica| replica.process.signal("HUP"));
+                hang_up(fleet);
             }
-            Self::Hangup => fleet.replicas.iter().for_each(|replica| replica.process.signal("HUP")),
+            Self::Certificate => {
+                write_certificate(fleet, authority);
+                hang_up(fleet);
+            }
+            Self::Hangup => hang_up(fleet),
         }
     }
 
@@ -69,9 +80,20 @@ impl Turn {
             Self::Store(outage) => outage.end(store, fleet).await,
             Self::Cognito(_) => fleet.cognito.clear_faults("AdminGetUser"),
             Self::CognitoStopped => fleet.cognito.resume().unwrap(),
-            Self::SigningKey | Self::ValueKeys(_) | Self::Hangup => {}
+            Self::SigningKey | Self::ValueKeys(_) | Self::Certificate | Self::Hangup => {}
         }
     }
+}
+
+fn hang_up(fleet: &Fleet) {
+    fleet.replicas.iter().for_each(|replica| replica.process.signal("HUP"));
+}
+
+/// Writes the certificate of the replicas, and its key.
+pub(super) fn write_certificate(fleet: &Fleet, authority: &Authority) {
+    let Identity { certificate, key } = authority.server();
+    fleet.write("server.pem", &certificate);
+    fleet.write("server.key", &key);
 }
 
 /// Waits until every replica uses the store, has published its revocations, hears of those of the others,
@@ -97,7 +119,7 @@ pub(super) async fn recovered(fleet: &Fleet, within: Duration) -> Result<Duratio
     Ok(begun.elapsed())
 }
 
-async fn wait(
+pub(super) async fn wait(
     what: &'static str,
     begun: Instant,
     within: Duration,
