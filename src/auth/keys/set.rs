@@ -44,9 +44,11 @@ pub(super) struct KeySet {
 impl KeySet {
     /// Reads a set of at most 32 keys. At least one must be usable.
     pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidSet> {
-        // serde does not look into the texts that it ignores (RFC 8259, section 8.1).
-        let text = str::from_utf8(body).map_err(|_| InvalidSet::Syntax)?;
-        let document: Document<'_> = serde_json::from_str(text).map_err(|_| InvalidSet::Syntax)?;
+        // serde does not look into the texts that it ignores (RFC 8259, section 8.1), and reads a list as
+        // the members of an object.
+        let text = str::from_utf8(body).ok().filter(|text| text.trim_start().starts_with('{'));
+        let document = text.and_then(|text| serde_json::from_str::<Document<'_>>(text).ok());
+        let document = document.ok_or(InvalidSet::Syntax)?;
         if document.keys.len() > MAX_KEYS {
             return Err(InvalidSet::TooMany);
         }

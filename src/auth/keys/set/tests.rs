@@ -83,7 +83,7 @@ fn a_key_with_a_member_twice_is_unusable() {
 
 #[test]
 fn an_invalid_key_set_is_refused() {
-    for body in ["", "<html>", "{}", "[]", "null", "{\"keys\":{}}", "{\"keys\":[]} x"] {
+    for body in ["", "<html>", "{}", "[]", "null", "{\"keys\":{}}", "{\"keys\":[]} x", "[[]]"] {
         assert_eq!(KeySet::parse(body.as_bytes()).unwrap_err(), InvalidSet::Syntax, "{body}");
     }
     let ignored = format!(r#"{{"keys":[{}],"note":"?"}}"#, jwk("k", &modulus(2048, 1)));
