@@ -96,7 +96,7 @@ impl Window {
     }
 }
 
-/// So many calls without an answer open the breaker.
+/// Consecutive failures that open the breaker.
 pub(super) const MAX_FAILURES_IN_A_ROW: u32 = 5;
 const ANSWERS_TO_CLOSE: u32 = 3;
 const WINDOW: Duration = Duration::from_secs(1);

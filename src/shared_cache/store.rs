@@ -11,6 +11,7 @@ use super::{
     ServerTime, SharedCacheConfig, StreamEnd, StreamPosition, Transport, Unreadable, UserKey,
     breaker::MAX_FAILURES_IN_A_ROW,
     rate_limit::{RateLimitSharing, SharedRateLimit},
+    stream::SLOT_TAGS,
 };
 use crate::{
     outgoing::Outgoing,
@@ -174,10 +175,14 @@ impl SharedCache {
         StreamEnd::parse(self.0.transport.call_for_events(StreamEnd::call(&self.0.events)).await?)
     }
 
-    /// Makes as many calls at once as open the circuit breaker if none is answered. Takes as long as one.
-    pub async fn probe(&self) {
-        let calls = (0..MAX_FAILURES_IN_A_ROW).map(|_| self.call(StreamEnd::call(&self.0.events)));
-        join_all(calls).await;
+    /// Opens the circuit breaker if the store does not answer: sends as many calls at once as it takes, to
+    /// all parts of a cluster, so that one dead node does not open it. Ends within `shared_cache.timeout`.
+    pub async fn open_breaker_if_unanswered(&self) {
+        if self.is_available() {
+            let slots = SLOT_TAGS.into_iter().cycle().take(MAX_FAILURES_IN_A_ROW as usize);
+            let keys = slots.map(|slot| EventKeys::unused(self.0.namespace.as_str(), slot));
+            join_all(keys.map(|keys| self.call(StreamEnd::call(&keys)))).await;
+        }
     }
 
     /// Appends a sealed mark to its stream, which keeps the last `max_len` for 24 h. Older ones that are

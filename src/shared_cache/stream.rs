@@ -42,6 +42,12 @@ impl EventKeys {
         Self { counter: key("n"), stream: key("s") }
     }
 
+    /// Returns keys that nobody writes, in this quarter of the slots of a cluster.
+    pub(super) fn unused(namespace: &str, slot: &str) -> Self {
+        let key = |name: &str| format!("{namespace}:probe:{{{slot}}}:{name}");
+        Self { counter: key("n"), stream: key("s") }
+    }
+
     /// Returns the key of the stream, for [`Transport::read`](super::Transport::read).
     pub fn stream(&self) -> &str {
         &self.stream
@@ -136,3 +142,6 @@ impl StreamEnd {
         })
     }
 }
+
+/// Hash tags whose slots lie in the four quarters of a cluster's 16384 slots (by CRC16).
+pub(super) const SLOT_TAGS: [&str; 4] = ["kz", "zx", "jb", "nz"];

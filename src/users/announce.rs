@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 use tokio::time::sleep;
 
 use super::{
-    Invalidated, Invalidation, InvalidationFailure, RevocationFailure, Revoked, Users,
+    Invalidated, Invalidation, InvalidationFailure, Users,
     cache::Key,
     entry::{CacheEntry, Content},
 };
@@ -72,25 +72,20 @@ impl Users {
         self.announce_found((key.pool.clone(), key.sub.clone()), kinds, new.since);
     }
 
-    /// Reports a sign-out whose revocation does not name the user, to the user's watchers on all replicas.
-    /// What the shared cache did not take is revoked again first, for at most a minute: watchers of
-    /// another replica may present a token at once.
-    pub(super) fn announce_sign_out(
-        &self,
-        sub: &Sub,
-        revocation: Revocation,
-        mut revoked: Result<Revoked, RevocationFailure>,
-    ) {
+    /// Reports a sign-out to the user's watchers on all replicas, if its revocation does not name the user.
+    /// Waits until the shared cache has the revocation, because a watcher may present the token to another
+    /// replica at once. Gives up after a minute.
+    pub(super) fn announce_sign_out(&self, sub: &Sub, revocation: Revocation) {
         let (users, user) = (self.clone(), (revocation.pool.clone(), sub.clone()));
         self.0.single_flight.spawn(async move {
+            let is_published =
+                || users.0.shared.as_ref().is_none_or(|shared| shared.has_published(&revocation));
             for _ in 0..MAX_TRIES {
-                if !matches!(revoked, Err(RevocationFailure::SharedCache(_))) {
-                    break;
+                if is_published() {
+                    return users.announce_found(user, ChangeKind::SignedOut.into(), ServerTime::ZERO);
                 }
                 sleep(RETRY_DELAY).await;
-                revoked = users.revoke(revocation.clone()).await;
             }
-            users.announce_found(user, ChangeKind::SignedOut.into(), ServerTime::ZERO);
         });
     }
 

@@ -204,10 +204,10 @@ impl InFlight {
         if check == TokenCheck::Revoked {
             let names_user = tokens.user().is_some();
             let revocation = Revocation { pool: user.pool.id.clone(), tokens, at };
-            // If there is no room for it, the check is remembered all the same.
-            let revoked = users.revoke(revocation.clone()).await;
+            // If `revocation.max_bytes` is full, the result of the check counts, which is kept below.
+            let _in_force = users.revoke(revocation.clone()).await;
             if !names_user {
-                users.announce_sign_out(&user.sub, revocation, revoked);
+                users.announce_sign_out(&user.sub, revocation);
             }
         }
         users.0.online.count(check.into());

@@ -98,14 +98,12 @@ fn sha1(script: &Script) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Hash tags whose slots lie in the four quarters of a cluster's 16384 slots (by CRC16).
-pub(super) const SLOT_TAGS: [&str; 4] = ["kz", "zx", "jb", "nz"];
-
 const PROBE: &str = "redis.call('HSET', KEYS[1], 'p', '1') redis.call('PEXPIRE', KEYS[1], 10000) return 1";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared_cache::stream::SLOT_TAGS;
 
     static SCRIPT: Script = Script { name: "test", source: "return 1" };
 

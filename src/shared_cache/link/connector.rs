@@ -13,11 +13,12 @@ use super::{
     super::{
         fault::{Fault, FaultKind},
         iam::IamTokens,
+        stream::SLOT_TAGS,
         supervisor::Connector,
         target::{Address, Auth, Mode, Target},
     },
     cluster::Nodes,
-    command::{self, SLOT_TAGS},
+    command,
     connection::Connection,
     credentials::Credentials,
     sentinel,

@@ -42,8 +42,8 @@ pub(crate) struct LinkFaults {
     /// Nothing is sent: the circuit breaker is open.
     pub(crate) is_cut_off: bool,
     /// Reads of revocations fail.
-    pub(crate) fails_marks: bool,
-    /// How many timeouts of commands in a row open it.
+    pub(crate) fails_revocation_reads: bool,
+    /// How many consecutive timeouts of commands set `is_cut_off`.
     pub(crate) opens_after: u32,
     /// How long a call may take, and a read beyond the time that it waits.
     pub(crate) timeout: Duration,
@@ -84,7 +84,7 @@ impl Default for LinkFaults {
             dropped_replies: 0,
             is_held: false,
             is_cut_off: false,
-            fails_marks: false,
+            fails_revocation_reads: false,
             opens_after: u32::MAX,
             timeout: TIMEOUT,
         }
@@ -139,7 +139,7 @@ impl ModelLink {
         timeout(wait + faults.timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
     }
 
-    fn note_timeout(&self, is_timeout: bool) {
+    fn record(&self, is_timeout: bool) {
         if !is_timeout {
             return self.timeouts_in_a_row.store(0, Relaxed);
         }
@@ -161,7 +161,7 @@ impl Transport for ModelLink {
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>> {
         Box::pin(async {
             let result = self.send(&self.commands, Work::Call(call), Duration::ZERO).await;
-            self.note_timeout(matches!(result, Err(CallError::Timeout)));
+            self.record(matches!(result, Err(CallError::Timeout)));
             result?.into_reply()
         })
     }
@@ -178,7 +178,7 @@ impl Transport for ModelLink {
     ) -> BoxFuture<'a, Result<Events, CallError>> {
         let work = Work::Read { key: key.into(), after: after.clone(), wait };
         Box::pin(async move {
-            if key.contains("{r}") && self.faults().fails_marks {
+            if key.contains("{r}") && self.faults().fails_revocation_reads {
                 return Err(CallError::Failed);
             }
             self.send(&self.events, work, wait).await?.into_events()

@@ -85,7 +85,8 @@ pub(super) fn milliseconds(time: ServerTime) -> u64 {
     time.as_micros() / 1_000
 }
 
-fn place(event: &Event) -> Place {
+/// Returns the place of an event.
+pub(super) fn place(event: &Event) -> Place {
     Place { number: event.number, id: EventId::parse(&event.position.0).unwrap_or_default() }
 }
 

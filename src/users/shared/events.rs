@@ -13,7 +13,7 @@ use super::{
         cache::{EntryKind, Key},
     },
     Shared,
-    change_log::{end_place, milliseconds},
+    change_log::{end_place, milliseconds, place},
     opened::read,
     revocations::RevocationPlace,
 };
@@ -33,8 +33,11 @@ pub(in crate::users) async fn follow(users: Weak<Inner>) {
         let followed = users.follow_once(&shared, &mut place).await;
         users.catch_up_on_revocations(&shared, &mut place.revocations).await;
         if followed.is_err() {
-            // First, so that no hit finds out by its own timeout that the store is frozen.
-            shared.store.probe().await;
+            if !place.is_unsure {
+                // Before the entries are suspect: each read of one calls the store, and would wait for the
+                // timeout of a frozen one until the circuit breaker opens.
+                shared.store.open_breaker_if_unanswered().await;
+            }
             // Blind: until events are read again, every entry must be confirmed at each interval.
             shared.suspect_all();
             place.is_unsure = true;
@@ -52,7 +55,12 @@ struct Place {
     /// Whether the connection may have changed, and the server with it.
     is_unsure: bool,
     revocations: RevocationPlace,
+    /// Events that were applied, and are reported to watchers once the revocations were read.
+    unreported: Vec<Applied>,
 }
+
+/// An event, what it says if that can be read, and whether one is missing before it.
+type Applied = (Event, Option<stored::Event>, Seen);
 
 impl Users {
     /// Reads the stream once, or finds its end.
@@ -64,7 +72,12 @@ impl Users {
             // The events up to that end may have announced revocations.
             place.revocations.is_behind = true;
             self.read_new_revocations(shared, &mut place.revocations).await;
+            if self.changes().is_waiting() && place.revocations.is_behind {
+                // Its streams would report sign-outs that are not in force here.
+                return Err(CallError::Failed);
+            }
             self.begin_log(shared, &end).await;
+            place.unreported.clear();
             place.follower = Some(Follower::at(end));
             // What was cached before may have been invalidated before.
             shared.suspect_all();
@@ -78,20 +91,28 @@ impl Users {
             true => Events::default(),
             false => shared.store.events(&follower.position, wait).await?,
         };
-        let is_whole = self.apply_events(shared, follower, &mut place.revocations, &events.0).await?;
-        let mut is_same_server = true;
-        if !events.0.is_empty() && events.0.len() < Events::MOST && is_whole {
+        let (is_any, is_all) = (!events.0.is_empty(), events.0.len() < Events::MOST);
+        let (revocations, unreported) = (&mut place.revocations, &mut place.unreported);
+        let is_whole = self.apply_events(shared, follower, revocations, unreported, events.0).await;
+        self.report_events(shared, follower.run(), revocations, unreported).await;
+        let (is_reported, mut is_same_server) = (unreported.is_empty(), true);
+        if is_any && is_all && is_whole && is_reported {
             // A partial answer had all events up to the call.
             self.changes().note_read(asked, None);
         }
-        if events.0.is_empty() {
+        if !is_any {
             let end = shared.store.stream_end().await?;
             let (run, end_place, now) = (end.run.clone(), end_place(&end), milliseconds(end.now));
             let seen = follower.found_nothing_until(end);
             match seen {
-                Seen::Whole if follower.is_at_end() => self.changes().note_read(asked, Some(now)),
+                Seen::Whole if follower.is_at_end() && is_reported => {
+                    self.changes().note_read(asked, Some(now))
+                }
                 Seen::Whole => {}
-                Seen::Gap | Seen::NewRun => self.changes().lose_until(&run, end_place),
+                Seen::Gap | Seen::NewRun => {
+                    place.unreported.clear();
+                    self.changes().lose_until(&run, end_place);
+                }
             }
             place.is_unsure = false;
             is_same_server = seen != Seen::NewRun;
@@ -102,44 +123,54 @@ impl Users {
             shared.publications.confirm(asked.boot);
         }
         // So that a store that answers at once, or the same again, does not keep this thread busy.
-        if !is_whole || (events.0.is_empty() && asked.boot.elapsed() < LEAST_WAIT) {
+        if !is_whole || (!is_any && asked.boot.elapsed() < LEAST_WAIT) {
             sleep(LEAST_WAIT).await;
         }
         shared.suspect_what_was_forgotten();
         Ok(())
     }
 
-    /// Applies events, and then reports them to watchers. Returns whether none is missing. If the
-    /// revocations cannot be read, the events are not reported, and count as not read.
+    /// Applies events, and adds them to those to be reported. Returns whether none is missing.
     async fn apply_events(
         &self,
         shared: &Arc<Shared>,
         follower: &mut Follower,
         revocations: &mut RevocationPlace,
-        events: &[Event],
-    ) -> Result<bool, CallError> {
-        let before = follower.clone();
-        let mut applied = Vec::with_capacity(events.len());
+        unreported: &mut Vec<Applied>,
+        events: Vec<Event>,
+    ) -> bool {
+        let mut is_whole = true;
         for event in events {
-            let seen = follower.read(event);
-            let opened = read(shared, event).ok();
+            let seen = follower.read(&event);
+            let opened = read(shared, &event).ok();
+            is_whole &= seen == Seen::Whole;
             revocations.is_behind |= seen != Seen::Whole;
             revocations.is_behind |= self.apply(shared, opened.as_ref()).await;
             self.act_on(shared, seen);
-            applied.push((opened, seen));
+            unreported.push((event, opened, seen));
         }
-        if !events.is_empty() {
-            // First, because a watcher may present the revoked token at once.
-            self.read_new_revocations(shared, revocations).await;
-            if revocations.is_behind {
-                *follower = before;
-                return Err(CallError::Failed);
+        is_whole
+    }
+
+    /// Reports applied events to watchers, once the revocations are read: a watcher may present a
+    /// revoked token at once. Until then it keeps as many as one read returns; more are a gap.
+    async fn report_events(
+        &self,
+        shared: &Shared,
+        run: &str,
+        revocations: &mut RevocationPlace,
+        unreported: &mut Vec<Applied>,
+    ) {
+        let Some((last, ..)) = unreported.last() else { return };
+        self.read_new_revocations(shared, revocations).await;
+        if !revocations.is_behind {
+            for (event, opened, seen) in unreported.drain(..) {
+                self.log_event(run, &event, opened.as_ref(), seen);
             }
+        } else if unreported.len() > Events::MOST {
+            self.changes().lose_until(run, place(last));
+            unreported.clear();
         }
-        for (event, (opened, seen)) in events.iter().zip(&applied) {
-            self.log_event(follower.run(), event, opened.as_ref(), *seen);
-        }
-        Ok(applied.iter().all(|(_, seen)| *seen == Seen::Whole))
     }
 
     fn act_on(&self, shared: &Arc<Shared>, seen: Seen) {

@@ -193,6 +193,11 @@ impl Shared {
         published
     }
 
+    /// Returns whether the store has a revocation, or none is to be published any more.
+    pub(in crate::users) fn has_published(&self, revocation: &Revocation) -> bool {
+        !self.unpublished.has(&Mark::from(revocation.clone()))
+    }
+
     /// Tells all replicas of a change of groups, also those that start within a day.
     pub(in crate::users) async fn publish_group_change(&self, change: GroupChange) -> Result<(), CallError> {
         self.publish_mark(&change.into()).await

@@ -31,6 +31,11 @@ impl UnpublishedMarks {
         }
     }
 
+    /// Returns whether it has this one, or a later one of the same.
+    pub(super) fn has(&self, Mark { pool, of, at }: &Mark) -> bool {
+        self.lock().get(&(pool.clone(), of.clone())).is_some_and(|latest| latest >= at)
+    }
+
     /// Keeps those that `is_needed` accepts.
     pub(super) fn retain(&self, is_needed: impl Fn(&Mark) -> bool) {
         self.lock().retain(|key, at| is_needed(&mark((key, at))));
