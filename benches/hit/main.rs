@@ -60,8 +60,8 @@ fn answer(kind: CallKind) {
     runtime.block_on(call::warm_up(&components, &request));
     let _context = runtime.enter();
     for (n, request) in vec![request; callgrind::TIMES].into_iter().enumerate() {
-        // valgrind runs one thread at a time. Without its turn, the thread that writes the audit records
-        // leaves them, and their buffer grows.
+        // valgrind runs one thread at a time. The pause lets the writer empty the buffer of audit records;
+        // else it grows within a call, and the count depends on the scheduler.
         if n % 4 == 0 {
             thread::sleep(Duration::from_millis(1));
         }

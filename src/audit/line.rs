@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::auth::Address;
 
-/// Returns how the member of this name begins, which is not the first one of its object.
+/// Expands to the beginning of a JSON member: comma, quoted name and colon. Not for the first member of an
+/// object, nor for a name that needs an escape.
 macro_rules! member {
     ($name:literal) => {
         concat!(",\"", $name, "\":")
@@ -26,16 +27,16 @@ pub(super) use member;
 pub(super) struct JsonLine<'a>(&'a mut Vec<u8>);
 
 impl<'a> JsonLine<'a> {
-    /// Begins an object after the lines that are there, with the members of [`head`]. Others are
-    /// named by [`member!`].
+    /// Begins an object after the lines that are there, with the members of [`head`]. The prefix of
+    /// each further one is made by [`member!`].
     pub(super) fn begin(lines: &'a mut Vec<u8>, head: &[u8]) -> Self {
         lines.extend_from_slice(head);
         Self(lines)
     }
 
     /// Puts a text, or null for none.
-    pub(super) fn text<'t>(&mut self, member: &'static str, text: impl Into<Option<&'t str>>) {
-        self.0.extend_from_slice(member.as_bytes());
+    pub(super) fn text<'t>(&mut self, prefix: &'static str, text: impl Into<Option<&'t str>>) {
+        self.0.extend_from_slice(prefix.as_bytes());
         match text.into() {
             Some(text) => put_text(self.0, text),
             None => self.0.extend_from_slice(b"null"),
@@ -43,15 +44,15 @@ impl<'a> JsonLine<'a> {
     }
 
     /// Puts a time of the years 1970 to 9999: RFC 3339, in UTC, with milliseconds.
-    pub(super) fn time(&mut self, member: &'static str, time: SystemTime) {
-        self.0.extend_from_slice(member.as_bytes());
+    pub(super) fn time(&mut self, prefix: &'static str, time: SystemTime) {
+        self.0.extend_from_slice(prefix.as_bytes());
         // Writing to memory cannot fail.
         let _ = write!(self.0, "\"{}\"", format_rfc3339_millis(time));
     }
 
     /// Puts the address of a peer, or null for none.
-    pub(super) fn address(&mut self, member: &'static str, address: Option<Address>) {
-        self.0.extend_from_slice(member.as_bytes());
+    pub(super) fn address(&mut self, prefix: &'static str, address: Option<Address>) {
+        self.0.extend_from_slice(prefix.as_bytes());
         let json = &mut *self.0;
         match address {
             None => json.extend_from_slice(b"null"),
@@ -69,14 +70,14 @@ impl<'a> JsonLine<'a> {
         }
     }
 
-    pub(super) fn number(&mut self, member: &'static str, number: impl Serialize) {
-        self.0.extend_from_slice(member.as_bytes());
+    pub(super) fn number(&mut self, prefix: &'static str, number: impl Serialize) {
+        self.0.extend_from_slice(prefix.as_bytes());
         put_json(self.0, &number);
     }
 
     /// Puts a list of the items that [`put_item`] has put.
-    pub(super) fn list(&mut self, member: &'static str, items: &[u8]) {
-        self.0.extend_from_slice(member.as_bytes());
+    pub(super) fn list(&mut self, prefix: &'static str, items: &[u8]) {
+        self.0.extend_from_slice(prefix.as_bytes());
         self.0.push(b'[');
         self.0.extend_from_slice(items);
         self.0.push(b']');
@@ -93,6 +94,7 @@ impl<'a> JsonLine<'a> {
 pub(super) fn head(replica: &str, key_id: &str) -> Box<[u8]> {
     let mut head = Vec::new();
     put_json(&mut head, &json!({"schema": SCHEMA, "replica": replica, "key_id": key_id}));
+    // The closing brace.
     head.pop();
     head.into()
 }
@@ -132,7 +134,7 @@ fn put_text(json: &mut Vec<u8>, text: &str) {
 }
 
 fn put_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
-    // Writing a text or a number to memory cannot fail.
+    // Writing texts, numbers and objects of them to memory cannot fail.
     drop(serde_json::to_writer(json, value));
 }
 

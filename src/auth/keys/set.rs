@@ -44,8 +44,8 @@ pub(super) struct KeySet {
 impl KeySet {
     /// Reads a set of at most 32 keys. At least one must be usable.
     pub(super) fn parse(body: &[u8]) -> Result<Self, InvalidSet> {
-        // serde does not look into the texts that it ignores (RFC 8259, section 8.1), and reads a list as
-        // the members of an object.
+        // A set is an object (RFC 7517, section 5) in UTF-8 (RFC 8259, section 8.1). serde checks neither:
+        // it skips strings that it ignores, and reads a struct from a list, too.
         let text = str::from_utf8(body).ok().filter(|text| text.trim_start().starts_with('{'));
         let document = text.and_then(|text| serde_json::from_str::<Document<'_>>(text).ok());
         let document = document.ok_or(InvalidSet::Syntax)?;

@@ -69,12 +69,15 @@ pub(crate) fn list_users(input: &[u8]) {
     }
 }
 
-/// Returns the answer; none if it is not JSON. The SDK reads some of that all the same: `NaN` and
-/// `Infinity` as numbers, and control characters within texts.
+/// Parses the answer strictly; none if it is not JSON. The SDK also accepts `NaN` and `Infinity`, and
+/// control characters in strings; panics if it accepted a body with none of these that is not JSON.
 fn second_reading(body: &str) -> Option<Json> {
     let has_word = ["NaN", "Infinity"].iter().any(|word| body.contains(word));
     let answer = Json::parse(body.as_bytes());
-    assert!(answer.is_some() || has_word || body.bytes().any(|byte| byte < b' '), "it is not JSON");
+    assert!(
+        answer.is_some() || has_word || body.bytes().any(|byte| byte < b' '),
+        "the SDK accepted what is not JSON"
+    );
     answer
 }
 
