@@ -59,7 +59,7 @@ impl Fleet {
         // All at once.
         let processes: Vec<_> = addresses.iter().map(|store| self.process(*store, settings)).collect();
         for process in processes {
-            self.replicas.push(Replica::over(process, settings.tls.clone()).await);
+            self.replicas.push(Replica::with_tls(process, settings.client_tls.clone()).await);
         }
     }
 
@@ -68,7 +68,7 @@ impl Fleet {
         let proxy = Proxy::start(self.store).await;
         let process = self.process(proxy.address, settings);
         self.proxies.push(proxy);
-        self.replicas.push(Replica::over(process, settings.tls.clone()).await);
+        self.replicas.push(Replica::with_tls(process, settings.client_tls.clone()).await);
     }
 
     /// Starts a process, and does not wait for it.

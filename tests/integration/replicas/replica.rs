@@ -19,7 +19,7 @@ pub(crate) struct Replica {
     tls: Option<ClientConfig>,
 }
 
-async fn connect_over(process: &Process, tls: Option<&ClientConfig>) -> Channel {
+async fn open(process: &Process, tls: Option<&ClientConfig>) -> Channel {
     let address = process.address.parse().unwrap();
     match tls {
         Some(tls) => tls_client::connect(address, tls.clone()).await.unwrap(),
@@ -30,13 +30,13 @@ async fn connect_over(process: &Process, tls: Option<&ClientConfig>) -> Channel 
 impl Replica {
     /// Waits until the process is ready.
     pub(crate) async fn of(process: Process) -> Self {
-        Self::over(process, None).await
+        Self::with_tls(process, None).await
     }
 
-    /// As [`of`](Self::of), with TLS if the process has it.
-    pub(crate) async fn over(process: Process, tls: Option<ClientConfig>) -> Self {
+    /// As [`of`](Self::of), and connects by TLS if it is set.
+    pub(crate) async fn with_tls(process: Process, tls: Option<ClientConfig>) -> Self {
         let process = process.listening();
-        let channel = connect_over(&process, tls.as_ref()).await;
+        let channel = open(&process, tls.as_ref()).await;
         let replica = Self { process, channel, tls };
         until("ready", async || replica.is_ready().await).await;
         replica
@@ -44,7 +44,7 @@ impl Replica {
 
     /// Opens another connection.
     pub(crate) async fn connect(&self) -> Channel {
-        connect_over(&self.process, self.tls.as_ref()).await
+        open(&self.process, self.tls.as_ref()).await
     }
 
     pub(crate) async fn is_ready(&self) -> bool {

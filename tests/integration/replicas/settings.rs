@@ -28,7 +28,7 @@ pub(crate) struct Settings {
     /// Whether callers of this machine may watch.
     pub(crate) watch: bool,
     /// How clients connect if `tables` has `[tls]`.
-    pub(crate) tls: Option<ClientConfig>,
+    pub(crate) client_tls: Option<ClientConfig>,
 }
 
 impl Default for Settings {
@@ -44,7 +44,7 @@ impl Default for Settings {
             tables: String::new(),
             log: "info",
             watch: false,
-            tls: None,
+            client_tls: None,
         }
     }
 }

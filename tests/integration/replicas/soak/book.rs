@@ -21,16 +21,16 @@ struct Page {
     cutoffs: [Option<Instant>; REPLICAS],
     /// Cutoffs that other replicas may not have heard of yet, and when they were answered.
     unsettled: Vec<(Instant, Instant)>,
-    /// Sign-outs that the watchers must hear of.
+    /// Sign-outs that some watcher has not heard of.
     sign_outs: Vec<SignOut>,
     /// Whether a revocation was ever asked for.
     is_revoked: bool,
 }
 
-/// A revocation.
+/// A revocation, and which watchers have heard of it.
 struct SignOut {
     sent: SystemTime,
-    /// When the answer came that all replicas were told.
+    /// When the answer came, if the revocation reached all replicas.
     answered: Option<Instant>,
     heard: [bool; WATCHERS],
 }
@@ -69,7 +69,7 @@ impl Book {
         page.oldest[replica] = page.oldest[replica].max(page.version_at(sent));
     }
 
-    /// Notes that a revocation is sent now, and returns when that is.
+    /// Notes that a revocation is sent now. Returns the time by both clocks.
     pub(super) fn revokes(&self, user: usize) -> (Instant, SystemTime) {
         let mut page = self.page(user);
         page.is_revoked = true;
@@ -79,11 +79,17 @@ impl Book {
         sent
     }
 
-    /// Notes that a replica has answered the revocation that was sent at this time, and whether all
-    /// replicas were told.
-    pub(super) fn revoked(&self, user: usize, replica: usize, sent: (Instant, SystemTime), is_told: bool) {
+    /// Notes that a replica has answered the revocation that was sent at this time, and whether it
+    /// reached all replicas.
+    pub(super) fn revoked(
+        &self,
+        user: usize,
+        replica: usize,
+        sent: (Instant, SystemTime),
+        is_everywhere: bool,
+    ) {
         let (mut page, answered) = (self.page(user), Instant::now());
-        if is_told {
+        if is_everywhere {
             page.cut_off(replica, sent.0);
             page.unsettled.push((sent.0, answered));
             let own = page.sign_outs.iter_mut().filter(|one| one.sent == sent.1);
@@ -101,12 +107,13 @@ impl Book {
         page.forget_sign_outs(watcher, until + CLOCK_TICK);
     }
 
-    /// Notes that a watcher was told that it may have missed something until now.
+    /// Expects no sign-out that was sent until now of this watcher: its stream had a gap, or began without
+    /// a resume token.
     pub(super) fn missed(&self, watcher: usize) {
         (0..USERS).for_each(|user| self.page(user).forget_sign_outs(watcher, SystemTime::now()));
     }
 
-    /// Returns whether every watcher has heard of each sign-out that was answered until then.
+    /// Returns whether every watcher has heard of each sign-out that was answered at this time or before.
     pub(super) fn is_heard_until(&self, until: Instant) -> bool {
         (0..USERS).all(|user| {
             self.page(user).sign_outs.iter().all(|one| one.answered.is_none_or(|time| time > until))

@@ -41,7 +41,7 @@ impl<'a> Client<'a> {
                 87..90 => self.erase(user, replica).await,
                 90..93 => self.tally.count("expire", &self.fleet.replicas[replica].expire(&sub(user)).await),
                 93..98 => self.cancel(user, replica).await,
-                _ => self.connect_anew(user, replica).await,
+                _ => self.read_over_new_connection(user, replica).await,
             }
             sleep(Duration::from_millis(self.random.u64(..60))).await;
         }
@@ -119,7 +119,7 @@ impl<'a> Client<'a> {
         self.tally.count("cancel", &answer.map_err(|_| Status::cancelled("by the client")).flatten());
     }
 
-    async fn connect_anew(&self, user: usize, replica: usize) {
+    async fn read_over_new_connection(&self, user: usize, replica: usize) {
         let channel = self.fleet.replicas[replica].connect().await;
         let token = self.fleet.cognito.access_token(&format!("member-{user}")).unwrap();
         let request = with_token(&token, GetUserRequest::default());

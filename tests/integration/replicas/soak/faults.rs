@@ -65,13 +65,13 @@ impl Turn {
             Self::SigningKey => fleet.cognito.rotate_access_key().unwrap(),
             Self::ValueKeys(names) => {
                 fleet.write_keys(*names);
-                hang_up(fleet);
+                reload(fleet);
             }
             Self::Certificate => {
                 write_certificate(fleet, authority);
-                hang_up(fleet);
+                reload(fleet);
             }
-            Self::Hangup => hang_up(fleet),
+            Self::Hangup => reload(fleet),
         }
     }
 
@@ -85,7 +85,7 @@ impl Turn {
     }
 }
 
-fn hang_up(fleet: &Fleet) {
+fn reload(fleet: &Fleet) {
     fleet.replicas.iter().for_each(|replica| replica.process.signal("HUP"));
 }
 

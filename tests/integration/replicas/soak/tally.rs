@@ -23,6 +23,17 @@ impl Tally {
         *self.results.lock().unwrap().entry(what).or_default().entry(name).or_default() += 1;
     }
 
+    /// Returns how often a thing had this result.
+    pub(super) fn get(&self, what: &'static str, result: &str) -> usize {
+        let results = self.results.lock().unwrap();
+        results.get(what).and_then(|results| results.get(result)).copied().unwrap_or(0)
+    }
+
+    /// Returns how many faults there were.
+    pub(super) fn faults(&self) -> usize {
+        self.recoveries.lock().unwrap().len()
+    }
+
     pub(super) fn recovered(&self, after: Duration) {
         self.recoveries.lock().unwrap().push(after);
     }

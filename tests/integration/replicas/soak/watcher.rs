@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     time::{Duration, SystemTime},
 };
@@ -50,16 +51,20 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Listens at a replica until it ends the stream, or for some seconds.
+    /// Reads a stream until the replica ends it, or for 0.5 to 10 s.
     async fn watch(&mut self, replica: usize) -> Result<Infallible, Status> {
         let kinds = vec![ChangeKind::SignedOut.into()];
         let resume_token = self.token.clone();
         let request = WatchUsersRequest { resume_token, kinds, ..WatchUsersRequest::default() };
         let mut watch = Watch::open(&self.fleet.replicas[replica].channel, request).await?;
-        // One that begins without a token hears of what comes from now on.
+        // Without a resume token, the stream begins at the present.
         if self.token.is_empty() {
             self.book.missed(self.number);
         }
+        let some_users = (0..TOKENS).map(|_| self.random.usize(..USERS));
+        let token = |user| (user, self.fleet.cognito.access_token(&format!("member-{user}")).unwrap());
+        let tokens: BTreeMap<_, _> = some_users.map(token).collect();
+        let minted = SystemTime::now();
         let moves = sleep(Duration::from_millis(self.random.u64(500..10_000)));
         tokio::pin!(moves);
         loop {
@@ -67,14 +72,21 @@ impl<'a> Watcher<'a> {
                 change = watch.next_change() => change,
                 () = &mut moves => Err(Status::cancelled("it moves")),
             };
-            // Also that of a checkpoint.
+            // That of a checkpoint resumes the stream, too.
             self.token.clone_from(&watch.token);
             let change = change?;
             let until = SystemTime::try_from(change.tokens_issued_until.unwrap()).unwrap();
-            // The probe's user is not in the book.
-            if let Some(user) = (0..USERS).find(|user| sub(*user) == change.sub) {
-                self.book.heard(user, self.number, replica, until);
+            // `faults::recovered` revokes another user, which the book does not have.
+            let Some(user) = (0..USERS).find(|user| sub(*user) == change.sub) else { continue };
+            self.book.heard(user, self.number, replica, until);
+            if let Some(token) = tokens.get(&user).filter(|_| until > minted) {
+                let answer = self.fleet.replicas[replica].get_by_token(token).await;
+                assert!(answer.is_err(), "the token of a sign-out that was heard of is accepted");
+                self.tally.count("read by token after a sign-out", &answer);
             }
         }
     }
 }
+
+/// Of so many users it has a token from when it opened the stream.
+const TOKENS: usize = 30;
