@@ -76,29 +76,32 @@ impl Users {
     /// Waits until the shared cache has the revocation, because a watcher may present the token to another
     /// replica at once. Gives up after a minute.
     pub(super) fn announce_sign_out(&self, sub: &Sub, revocation: Revocation) {
-        let (users, user) = (self.clone(), (revocation.pool.clone(), sub.clone()));
-        self.0.single_flight.spawn(async move {
-            let is_published =
-                || users.0.shared.as_ref().is_none_or(|shared| shared.has_published(&revocation));
-            for _ in 0..MAX_TRIES {
-                if is_published() {
-                    return users.announce_found(user, ChangeKind::SignedOut.into(), ServerTime::ZERO);
-                }
-                sleep(RETRY_DELAY).await;
-            }
-        });
+        let (user, kinds) = ((revocation.pool.clone(), sub.clone()), ChangeKind::SignedOut.into());
+        self.announce_after(Some(revocation), user, kinds, ServerTime::ZERO);
     }
 
     /// Reports a change that this process found to the user's watchers on all replicas, whose entries
     /// from before `since` are stale. Retries for a minute if the shared cache does not answer.
     pub(super) fn announce_found(&self, user: ChangedUser, kinds: ChangeKinds, since: ServerTime) {
+        self.announce_after(None, user, kinds, since);
+    }
+
+    /// As [`announce_found`](Self::announce_found), once the shared cache has the revocation, if there is one.
+    fn announce_after(
+        &self,
+        revocation: Option<Revocation>,
+        user: ChangedUser,
+        kinds: ChangeKinds,
+        since: ServerTime,
+    ) {
         let Some(shared) = self.0.shared.clone() else {
             return self.changes().append(user, Change::seen(kinds, TimePoint::now().system));
         };
         self.0.single_flight.spawn(async move {
             let ((pool, sub), change) = (user, Change::seen(kinds, TimePoint::now().system));
             for _ in 0..MAX_TRIES {
-                if shared.announce(&pool, &sub, change, since).await.is_ok() {
+                let is_due = revocation.as_ref().is_none_or(|revocation| shared.has_published(revocation));
+                if is_due && shared.announce(&pool, &sub, change, since).await.is_ok() {
                     return;
                 }
                 sleep(RETRY_DELAY).await;
