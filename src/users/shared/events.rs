@@ -67,22 +67,7 @@ impl Users {
     async fn follow_once(&self, shared: &Arc<Shared>, place: &mut Place) -> Result<(), CallError> {
         // The log of changes may be set later, and then begins with the events that are kept.
         let follower = place.follower.as_mut().filter(|_| !self.changes().is_waiting());
-        let Some(follower) = follower else {
-            let end = shared.store.stream_end().await?;
-            // The events up to that end may have announced revocations.
-            place.revocations.is_behind = true;
-            self.read_new_revocations(shared, &mut place.revocations).await;
-            if self.changes().is_waiting() && place.revocations.is_behind {
-                // Its streams would report sign-outs that are not in force here.
-                return Err(CallError::Failed);
-            }
-            self.begin_log(shared, &end).await;
-            place.unreported.clear();
-            place.follower = Some(Follower::at(end));
-            // What was cached before may have been invalidated before.
-            shared.suspect_all();
-            return Ok(());
-        };
+        let Some(follower) = follower else { return self.begin_at_end(shared, place).await };
         let asked = TimePoint::now();
         // What may have been missed is read soon, rather than after the next event.
         let has_more = place.revocations.is_behind || shared.has_lost_marks();
@@ -91,43 +76,73 @@ impl Users {
             true => Events::default(),
             false => shared.store.events(&follower.position, wait).await?,
         };
-        let (is_any, is_all) = (!events.0.is_empty(), events.0.len() < Events::MOST);
+        let count = events.0.len();
         let (revocations, unreported) = (&mut place.revocations, &mut place.unreported);
         let is_whole = self.apply_events(shared, follower, revocations, unreported, events.0).await;
         self.report_events(shared, follower.run(), revocations, unreported).await;
-        let (is_reported, mut is_same_server) = (unreported.is_empty(), true);
-        if is_any && is_all && is_whole && is_reported {
+        if (1..Events::MOST).contains(&count) && is_whole && unreported.is_empty() {
             // A partial answer had all events up to the call.
             self.changes().note_read(asked, None);
         }
-        if !is_any {
-            let end = shared.store.stream_end().await?;
-            let (run, end_place, now) = (end.run.clone(), end_place(&end), milliseconds(end.now));
-            let seen = follower.found_nothing_until(end);
-            match seen {
-                Seen::Whole if follower.is_at_end() && is_reported => {
-                    self.changes().note_read(asked, Some(now))
-                }
-                Seen::Whole => {}
-                Seen::Gap | Seen::NewRun => {
-                    place.unreported.clear();
-                    self.changes().lose_until(&run, end_place);
-                }
-            }
+        let mut is_same_server = true;
+        if count == 0 {
+            let seen = self.find_end(shared, follower, unreported, asked).await?;
+            revocations.is_behind |= seen != Seen::Whole;
             place.is_unsure = false;
             is_same_server = seen != Seen::NewRun;
-            place.revocations.is_behind |= seen != Seen::Whole;
-            self.act_on(shared, seen);
         }
         if is_same_server {
             shared.publications.confirm(asked.boot);
         }
         // So that a store that answers at once, or the same again, does not keep this thread busy.
-        if !is_whole || (!is_any && asked.boot.elapsed() < LEAST_WAIT) {
+        if !is_whole || (count == 0 && asked.boot.elapsed() < LEAST_WAIT) {
             sleep(LEAST_WAIT).await;
         }
         shared.suspect_what_was_forgotten();
         Ok(())
+    }
+
+    /// Begins to follow the stream at its present end, and the log of changes, if it is to begin.
+    async fn begin_at_end(&self, shared: &Shared, place: &mut Place) -> Result<(), CallError> {
+        let end = shared.store.stream_end().await?;
+        // The events up to that end may have announced revocations.
+        place.revocations.is_behind = true;
+        self.read_new_revocations(shared, &mut place.revocations).await;
+        if self.changes().is_waiting() && place.revocations.is_behind {
+            // Its streams would report sign-outs that are not in force here.
+            return Err(CallError::Failed);
+        }
+        self.begin_log(shared, &end).await;
+        place.unreported.clear();
+        place.follower = Some(Follower::at(end));
+        // What was cached before may have been invalidated before.
+        shared.suspect_all();
+        Ok(())
+    }
+
+    /// Finds the end of the stream, after a read that was asked for at this time and found nothing.
+    async fn find_end(
+        &self,
+        shared: &Arc<Shared>,
+        follower: &mut Follower,
+        unreported: &mut Vec<Applied>,
+        asked: TimePoint,
+    ) -> Result<Seen, CallError> {
+        let end = shared.store.stream_end().await?;
+        let (run, end_place, now) = (end.run.clone(), end_place(&end), milliseconds(end.now));
+        let seen = follower.found_nothing_until(end);
+        match seen {
+            Seen::Whole if follower.is_at_end() && unreported.is_empty() => {
+                self.changes().note_read(asked, Some(now));
+            }
+            Seen::Whole => {}
+            Seen::Gap | Seen::NewRun => {
+                unreported.clear();
+                self.changes().lose_until(&run, end_place);
+            }
+        }
+        self.act_on(shared, seen);
+        Ok(seen)
     }
 
     /// Applies events, and adds them to those to be reported. Returns whether none is missing.
