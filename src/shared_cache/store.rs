@@ -179,8 +179,8 @@ impl SharedCache {
     /// all parts of a cluster, so that one dead node does not open it. Ends within `shared_cache.timeout`.
     pub async fn open_breaker_if_unanswered(&self) {
         if self.is_available() {
-            let slots = SLOT_TAGS.into_iter().cycle().take(MAX_FAILURES_IN_A_ROW as usize);
-            let keys = slots.map(|slot| EventKeys::unused(self.0.namespace.as_str(), slot));
+            let tags = SLOT_TAGS.into_iter().cycle().take(MAX_FAILURES_IN_A_ROW as usize);
+            let keys = tags.map(|tag| EventKeys::unused(self.0.namespace.as_str(), tag));
             join_all(keys.map(|keys| self.call(StreamEnd::call(&keys)))).await;
         }
     }

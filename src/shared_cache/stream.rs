@@ -29,22 +29,24 @@ pub struct EventKeys {
 impl EventKeys {
     /// Returns the keys of a namespace's invalidations.
     pub fn new(namespace: &str) -> Self {
-        Self { counter: format!("{namespace}:e1:{{e}}:n"), stream: format!("{namespace}:e1:{{e}}:s") }
+        Self::named(namespace, "e1", "e")
     }
 
     /// Returns the keys of a namespace's stream of marks.
     pub fn of_marks(namespace: &str, stream: MarkStream) -> Self {
-        let (name, slot) = match stream {
-            MarkStream::GroupChanges => ("g1", "g"),
-            MarkStream::Revocations => ("r1", "r"),
-        };
-        let key = |part: &str| format!("{namespace}:{name}:{{{slot}}}:{part}");
-        Self { counter: key("n"), stream: key("s") }
+        match stream {
+            MarkStream::GroupChanges => Self::named(namespace, "g1", "g"),
+            MarkStream::Revocations => Self::named(namespace, "r1", "r"),
+        }
     }
 
-    /// Returns keys that nobody writes, in this quarter of the slots of a cluster.
-    pub(super) fn unused(namespace: &str, slot: &str) -> Self {
-        let key = |name: &str| format!("{namespace}:probe:{{{slot}}}:{name}");
+    /// Returns keys that nobody writes, in the slot of this hash tag.
+    pub(super) fn unused(namespace: &str, tag: &str) -> Self {
+        Self::named(namespace, "probe", tag)
+    }
+
+    fn named(namespace: &str, name: &str, tag: &str) -> Self {
+        let key = |part| format!("{namespace}:{name}:{{{tag}}}:{part}");
         Self { counter: key("n"), stream: key("s") }
     }
 
