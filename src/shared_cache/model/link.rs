@@ -2,10 +2,7 @@
 
 use std::{
     ops::RangeInclusive,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -15,7 +12,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
-use super::{Call, CallError, Events, Reply, StreamPosition, Transport, store::ModelStore};
+use super::{
+    super::{breaker::Breaker, fault::FaultKind},
+    Call, CallError, Events, Reply, StreamPosition, Transport,
+    store::ModelStore,
+};
 
 /// The two connections of a replica. Each carries its calls in order. A call ends after its time limit;
 /// what it sent may still reach the store.
@@ -25,7 +26,7 @@ pub(crate) struct ModelLink {
     store: ModelStore,
     commands: mpsc::UnboundedSender<Request>,
     events: mpsc::UnboundedSender<Request>,
-    timeouts_in_a_row: AtomicU32,
+    breaker: Mutex<Breaker>,
 }
 
 /// The faults of a link.
@@ -43,8 +44,8 @@ pub(crate) struct LinkFaults {
     pub(crate) is_cut_off: bool,
     /// Reads of revocations fail.
     pub(crate) fails_revocation_reads: bool,
-    /// How many consecutive timeouts of commands set `is_cut_off`.
-    pub(crate) opens_after: u32,
+    /// Timeouts of commands open the circuit breaker, which sets `is_cut_off`.
+    pub(crate) has_breaker: bool,
     /// How long a call may take, and a read beyond the time that it waits.
     pub(crate) timeout: Duration,
 }
@@ -85,7 +86,7 @@ impl Default for LinkFaults {
             is_held: false,
             is_cut_off: false,
             fails_revocation_reads: false,
-            opens_after: u32::MAX,
+            has_breaker: false,
             timeout: TIMEOUT,
         }
     }
@@ -102,7 +103,9 @@ impl ModelLink {
             sender
         };
         let (commands, events) = (connect(), connect());
-        Self { commands, events, faults, store, timeouts_in_a_row: AtomicU32::new(0) }
+        let mut breaker = Breaker::new(TIMEOUT);
+        assert!(breaker.probed(Some(Duration::ZERO)), "it is closed");
+        Self { commands, events, faults, store, breaker: Mutex::new(breaker) }
     }
 
     /// Changes the faults of this link.
@@ -139,13 +142,11 @@ impl ModelLink {
         timeout(wait + faults.timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
     }
 
-    fn record(&self, is_timeout: bool) {
-        if !is_timeout {
-            return self.timeouts_in_a_row.store(0, Relaxed);
-        }
-        let before = self.timeouts_in_a_row.fetch_add(1, Relaxed);
+    fn record(&self, is_timeout: bool, begun: Instant) {
+        let (fault, now) = (is_timeout.then_some(FaultKind::Timeout), Instant::now());
         let mut faults = self.faults();
-        faults.is_cut_off |= before + 1 >= faults.opens_after;
+        faults.is_cut_off |=
+            faults.has_breaker && self.breaker.lock().unwrap().record(fault, now - begun, now);
     }
 
     fn faults(&self) -> MutexGuard<'_, LinkFaults> {
@@ -160,8 +161,9 @@ impl Transport for ModelLink {
 
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Reply, CallError>> {
         Box::pin(async {
+            let begun = Instant::now();
             let result = self.send(&self.commands, Work::Call(call), Duration::ZERO).await;
-            self.record(matches!(result, Err(CallError::Timeout)));
+            self.record(matches!(result, Err(CallError::Timeout)), begun);
             result?.into_reply()
         })
     }

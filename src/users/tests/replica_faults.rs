@@ -40,7 +40,7 @@ async fn a_store_that_stays_frozen_costs_a_hit_nothing() {
     let fleet = Fleet::start(1).await;
     let lab = fleet.lab(0);
     lab.ask("ada").await.unwrap();
-    fleet.links[0].change(|faults| faults.opens_after = 5);
+    fleet.links[0].change(|faults| faults.has_breaker = true);
     fleet.store.freeze();
     for milliseconds in 0..5000 {
         sleep(Duration::from_millis(1)).await;
