@@ -45,7 +45,6 @@ impl<'a> Watcher<'a> {
             self.tally.count::<()>("watch", &Err(status.clone()));
             if status.code() == Code::OutOfRange {
                 self.token.clear();
-                self.book.missed(self.number);
             }
             sleep(Duration::from_millis(self.random.u64(50..500))).await;
         }
