@@ -38,14 +38,12 @@ impl Attributes {
 
 impl From<BTreeMap<AttributeName, AttributeValue>> for Attributes {
     fn from(attributes: BTreeMap<AttributeName, AttributeValue>) -> Self {
-        let mut text = String::new();
-        for (name, value) in &attributes {
-            let (name, value) = (name.as_str(), value.as_str());
-            text.extend([
-                length_char(name.len()),
-                length_char(value.len() >> BITS),
-                length_char(value.len()),
-            ]);
+        let pairs = || attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        // A string that grew would leave free pieces of many sizes between cached users, too small for
+        // the next one.
+        let mut text = String::with_capacity(pairs().map(packed_len).sum());
+        for (name, value) in pairs() {
+            text.extend(lengths(name, value));
             text.extend([name, value]);
         }
         Self(text.into())
@@ -53,6 +51,16 @@ impl From<BTreeMap<AttributeName, AttributeValue>> for Attributes {
 }
 
 redacted_debug!(Attributes);
+
+/// Returns the length of a packed attribute, in bytes.
+fn packed_len((name, value): (&str, &str)) -> usize {
+    lengths(name, value).map(char::len_utf8).iter().sum::<usize>() + name.len() + value.len()
+}
+
+/// Encodes the lengths of name and value.
+fn lengths(name: &str, value: &str) -> [char; 3] {
+    [length_char(name.len()), length_char(value.len() >> BITS), length_char(value.len())]
+}
 
 /// Encodes the lowest 15 bits of a length as a character. All of these are below the surrogates, so
 /// all are valid.
