@@ -161,6 +161,8 @@ impl RateLimiter {
         }
         let queued = state.queue(id, category, kind, deadline, Instant::now());
         match queued {
+            // A retry beyond a tenth of all calls, which no rate refuses.
+            Err(Failure::Unavailable) => {}
             Err(_) => self.metrics.count_refusal(category.as_str()),
             // The task that calls the store begins it.
             Ok(()) if self.store.is_some() => self.queued.notify_one(),

@@ -22,6 +22,21 @@ async fn an_outage_is_unavailable_and_ends_with_cognitos_return() {
     assert_eq!(source(&app.get_by_sub(ADA).await.unwrap()), Source::Cognito, "failures are not cached");
 }
 
+/// Otherwise the alert for an exhausted rate limit fires in each outage.
+#[tokio::test]
+async fn an_outage_is_not_counted_as_an_exhausted_rate_limit() {
+    let app = App::start().await;
+    app.cognito.inject("AdminGetUser", Fault::Reset);
+    for n in 0..30 {
+        let sub = format!("00000000-5a4d-4b0c-8000-{n:012}");
+        assert_failure(app.get_by_sub(&sub).await, Code::Unavailable, "UPSTREAM_UNAVAILABLE");
+    }
+    let failed =
+        app.metric("cognito_lookup_upstream_calls_total{operation=\"AdminGetUser\",outcome=\"Failed\"}");
+    assert!(failed.await < 60.0, "some calls were not retried");
+    assert_eq!(app.metric("cognito_lookup_upstream_refusals_total{category=\"UserRead\"}").await, 0.0);
+}
+
 #[tokio::test]
 async fn fresh_entries_are_served_during_an_outage() {
     let app = App::start().await;
